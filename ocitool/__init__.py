@@ -1,0 +1,106 @@
+"""ocitool as a library: OCI and Docker images without a daemon.
+
+What the commands do is callable from here; nothing prints and nothing exits. Names are loaded when
+they are first used.
+
+The layers, from the top; each imports only what stands below it::
+
+    cli                                      the only one that prints
+    copying, inspection, verification,       verbs
+    garbage, lookup, places, summaries
+    transfer, recompress, subset, overlay    the engine: plan, move, convert
+    graph, parallel                          what an image is made of
+    layout | archive                         places: never import each other
+    content, events, layers                  seams: Blob, Source, Target, Observer
+    tarstream, compression, spec, fsops      formats and the disk
+    errors
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ArchiveSource": "ocitool.archive",
+    "Blob": "ocitool.content",
+    "Closure": "ocitool.content",
+    "Conversion": "ocitool.recompress",
+    "CopiedImage": "ocitool.copying",
+    "CopyReport": "ocitool.copying",
+    "Descriptor": "ocitool.spec",
+    "Digest": "ocitool.spec",
+    "FolderSource": "ocitool.archive",
+    "ImageConfig": "ocitool.spec",
+    "ImageReport": "ocitool.inspection",
+    "ImageSummary": "ocitool.summaries",
+    "Index": "ocitool.spec",
+    "IntegrityError": "ocitool.errors",
+    "LayerReport": "ocitool.inspection",
+    "Layout": "ocitool.layout",
+    "Manifest": "ocitool.spec",
+    "NotFound": "ocitool.errors",
+    "Observer": "ocitool.events",
+    "OcitoolError": "ocitool.errors",
+    "Platform": "ocitool.spec",
+    "Problem": "ocitool.verification",
+    "Reference": "ocitool.spec",
+    "Refused": "ocitool.errors",
+    "Removal": "ocitool.garbage",
+    "Root": "ocitool.content",
+    "StorageError": "ocitool.errors",
+    "UsageError": "ocitool.errors",
+    "VerifyReport": "ocitool.verification",
+    "find_image": "ocitool.lookup",
+    "inspect": "ocitool.inspection",
+    "load": "ocitool.copying",
+    "open_archive": "ocitool.archive",
+    "open_source": "ocitool.places",
+    "parse_place": "ocitool.places",
+    "remove": "ocitool.garbage",
+    "save": "ocitool.copying",
+    "save_file": "ocitool.copying",
+    "summaries": "ocitool.summaries",
+    "untag": "ocitool.layout",
+    "verify": "ocitool.verification",
+}
+
+__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from ocitool.archive import ArchiveSource, FolderSource, open_archive
+    from ocitool.content import Blob, Closure, Root
+    from ocitool.copying import CopiedImage, CopyReport, load, save, save_file
+    from ocitool.errors import (
+        IntegrityError,
+        NotFound,
+        OcitoolError,
+        Refused,
+        StorageError,
+        UsageError,
+    )
+    from ocitool.events import Observer
+    from ocitool.garbage import Removal, remove
+    from ocitool.inspection import ImageReport, LayerReport, inspect
+    from ocitool.layout import Layout, untag
+    from ocitool.lookup import find_image
+    from ocitool.places import open_source, parse_place
+    from ocitool.recompress import Conversion
+    from ocitool.spec import (
+        Descriptor,
+        Digest,
+        ImageConfig,
+        Index,
+        Manifest,
+        Platform,
+        Reference,
+    )
+    from ocitool.summaries import ImageSummary, summaries
+    from ocitool.verification import Problem, VerifyReport, verify
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'ocitool' has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)

@@ -1,0 +1,15 @@
+"""Place 2: an image archive.
+
+`opening` turns a file, folder or pipe into members that can be read at random; `members` finds
+them by path; `docker` reads manifest.json; `diagnosis` says what a file is that is no image
+archive; `source` joins manifest.json and index.json into one place to read from; `folder` reads
+skopeo's `dir` form; `writer` writes the universal tar (image-spec image-layout.md, and what
+`docker save` writes).
+"""
+
+from ocitool.archive.folder import FolderSource
+from ocitool.archive.opening import open_archive
+from ocitool.archive.source import ArchiveSource, DockerOrigin
+from ocitool.archive.writer import ArchiveWriter
+
+__all__ = ["ArchiveSource", "ArchiveWriter", "DockerOrigin", "FolderSource", "open_archive"]

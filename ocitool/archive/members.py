@@ -1,0 +1,212 @@
+"""Members of an archive by their path, with links resolved inside the archive.
+
+Nothing of an archive is ever written to a disk under its own name: a path is only a key here.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ocitool.errors import MalformedArchive, NotFound
+from ocitool.fsops import Directory, translated
+from ocitool.spec.limits import DEFAULT_LIMITS, Limits
+from ocitool.spec.quoting import quoted
+from ocitool.tarstream import Entry, EntryType
+
+MAX_LINKS = 40
+_FIRST = 1000
+_BLOB_PATH = re.compile(r"blobs/[a-z0-9+._-]+/[0-9a-f]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A regular file of an archive: its path as written there, and where its bytes are."""
+
+    path: str
+    size: int
+    offset: int = 0
+
+
+class TarMembers:
+    """The members of a plain tar whose bytes can be read at any offset. Thread-safe."""
+
+    def __init__(self, file: int, what: str) -> None:
+        self.what = what
+        self.first_paths: list[str] = []
+        self._file = file
+        self._members: dict[str, Member] = {}
+        self._links: dict[str, str] = {}
+        self._ambiguous: set[str] = set()
+
+    def add(self, entry: Entry) -> None:
+        """Take note of one entry of the tar; folders and devices are of no interest.
+
+        MalformedArchive for a sparse file.
+        """
+        path = _clean(entry.name)
+        if path and len(self.first_paths) < _FIRST:
+            self.first_paths.append(path)
+        if entry.sparse:
+            raise MalformedArchive(f"{self.what}: member {quoted(entry.name)} is sparse")
+        if entry.type is EntryType.SYMLINK:
+            self._add_once(path, link=os.path.join(os.path.dirname(path), entry.link_name))
+        elif entry.type is EntryType.HARD_LINK:
+            self._add_once(path, link="/" + entry.link_name)
+        elif entry.type is EntryType.FILE:
+            member = Member(path=entry.name, size=entry.size, offset=entry.data_offset)
+            self._add_once(path, member=member)
+
+    def _add_once(
+        self, path: str, *, member: Member | None = None, link: str | None = None
+    ) -> None:
+        known = path in self._members or path in self._links
+        # A blob's name is its digest, so a second copy can only be the same bytes or be refused.
+        if known and not (member is not None and _BLOB_PATH.fullmatch(path)):
+            self._ambiguous.add(path)
+        if member is not None:
+            self._members[path] = member
+        elif link is not None:
+            self._links[path] = link
+
+    def find(self, path: str) -> Member | None:
+        """Return the regular file that a path leads to, links followed; None when absent.
+
+        MalformedArchive when links form a loop or leave the archive, and when the archive holds
+        two members of that path.
+        """
+        resolved = self._resolve(path)
+        if resolved in self._ambiguous:
+            raise MalformedArchive(
+                f"{self.what} holds two members called {quoted(resolved)}; loaders disagree on "
+                "which one counts (docker takes the last)"
+            )
+        return self._members.get(resolved)
+
+    def _resolve(self, path: str) -> str:
+        todo = [part for part in path.split("/") if part not in ("", ".")][::-1]
+        done: list[str] = []
+        links = 0
+        while todo:
+            part = todo.pop()
+            if part == "..":
+                if not done:
+                    raise MalformedArchive(f"{self.what}: {quoted(path)} leads out of the archive")
+                done.pop()
+                continue
+            done.append(part)
+            target = self._links.get("/".join(done))
+            if target is None:
+                continue
+            links += 1
+            if links > MAX_LINKS:
+                raise MalformedArchive(f"{self.what}: the links at {quoted(path)} form a loop")
+            done = []
+            todo += [part for part in target.split("/") if part not in ("", ".")][::-1]
+        return "/".join(done)
+
+    def opened(self, member: Member) -> tuple[Callable[[int], bytes], Callable[[], None]]:
+        """Return how to read a member's bytes once, and how to be done with it."""
+        position = member.offset
+        end = member.offset + member.size
+
+        def read(count: int) -> bytes:
+            nonlocal position
+            with translated("read", self.what):
+                part = os.pread(self._file, min(count, end - position), position)
+            position += len(part)
+            return part
+
+        return read, _nothing
+
+    def close(self) -> None:
+        """Close the file."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+
+class FolderMembers:
+    """The files of an unpacked archive in a folder. Links are not followed. Thread-safe."""
+
+    def __init__(self, folder: Directory) -> None:
+        self.what = folder.path
+        self.first_paths: list[str] = folder.names()[:_FIRST]
+        self._folder = folder
+
+    def find(self, path: str) -> Member | None:
+        """Return the regular file at a path below the folder; None when absent."""
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        if not parts or ".." in parts:
+            return None
+        try:
+            file, size = self._open(parts)
+        except NotFound:
+            return None
+        os.close(file)
+        return Member(path="/".join(parts), size=size)
+
+    def _open(self, parts: list[str]) -> tuple[int, int]:
+        opened: list[Directory] = []
+        folder = self._folder
+        try:
+            for part in parts[:-1]:
+                folder = folder.subdirectory(part)
+                opened.append(folder)
+            return folder.open_file(parts[-1])
+        finally:
+            for directory in opened:
+                directory.close()
+
+    def opened(self, member: Member) -> tuple[Callable[[int], bytes], Callable[[], None]]:
+        """Return how to read a member's bytes once, and how to be done with it."""
+        file, _ = self._open(member.path.split("/"))
+
+        def read(count: int) -> bytes:
+            with translated("read", member.path):
+                return os.read(file, count)
+
+        return read, lambda: os.close(file)
+
+    def close(self) -> None:
+        """Close the folder."""
+        self._folder.close()
+
+
+Members = TarMembers | FolderMembers
+
+
+def read_member(members: Members, member: Member, limit: int) -> bytes:
+    """Return the bytes of a small member; MalformedArchive beyond `limit` or when it is cut."""
+    if member.size > limit:
+        raise MalformedArchive(
+            f"{members.what}: {quoted(member.path)} is {member.size} bytes; the limit is {limit}"
+        )
+    read, close = members.opened(member)
+    try:
+        parts = []
+        while part := read(1 << 20):
+            parts.append(part)
+    finally:
+        close()
+    data = b"".join(parts)
+    if len(data) != member.size:
+        raise MalformedArchive(f"{members.what}: {quoted(member.path)} is cut short")
+    return data
+
+
+def read_document_member(
+    members: Members, path: str, limits: Limits = DEFAULT_LIMITS
+) -> bytes | None:
+    """Return the bytes of a well-known document such as index.json, or None when absent."""
+    member = members.find(path)
+    return None if member is None else read_member(members, member, limits.docker_manifest_bytes)
+
+
+def _clean(name: str) -> str:
+    """Return the one spelling of a member's name: `./x`, `/x` and `x/` are all `x`."""
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
+def _nothing() -> None:
+    """Release nothing: the archive keeps its file open."""

@@ -1,0 +1,357 @@
+"""An image archive as a place to read from: the union of manifest.json and index.json.
+
+Where the archive holds an OCI manifest for an image, its bytes and digests are kept. Where it does
+not, a manifest is made up at once: the layers are named by what the config promises of them (a
+plain layer's digest is its diff ID), so everything read through it is still verified.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+from ocitool.archive.docker import MANIFEST_FILE, DockerImage, parse_docker_manifest
+from ocitool.archive.members import Member, Members, read_document_member, read_member
+from ocitool.compression import Codec, sniff
+from ocitool.content import Blob, Root
+from ocitool.errors import (
+    IntegrityError,
+    MalformedArchive,
+    MalformedDocument,
+    NotFound,
+    SizeMismatch,
+)
+from ocitool.spec import (
+    DEFAULT_LIMITS,
+    Descriptor,
+    Digest,
+    ImageConfig,
+    Index,
+    Limits,
+    Manifest,
+    build_manifest,
+    mediatype,
+    parse_manifest,
+)
+from ocitool.spec.annotations import full_name, label
+from ocitool.spec.document import array, decode_object
+from ocitool.spec.quoting import quoted
+
+INDEX_FILE = "index.json"
+LAYOUT_FILE = "oci-layout"
+_CODEC_BYTES = 8
+_BLOB_PATH = re.compile(r"blobs/([a-z0-9]+)/([0-9a-f]+)")
+_LAYER_TYPES = {
+    Codec.NONE: mediatype.OCI_LAYER,
+    Codec.GZIP: mediatype.OCI_LAYER_GZIP,
+    Codec.ZSTD: mediatype.OCI_LAYER_ZSTD,
+    # No registered type tells of these two; such a layer is converted before it is kept.
+    Codec.BZIP2: mediatype.OCI_LAYER,
+    Codec.XZ: mediatype.OCI_LAYER,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerOrigin:
+    """A layer of an image that came without a manifest: stored bytes and the promise of them."""
+
+    descriptor: Descriptor
+    diff_id: Digest
+    codec: Codec
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerOrigin:
+    """An image whose manifest is made up: the archive's manifest.json alone describes it."""
+
+    config: Descriptor
+    layers: tuple[LayerOrigin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    """Where the bytes of a digest are, when not under blobs/ALGORITHM/HEX."""
+
+    member: Member | None
+    data: bytes
+    where: str
+
+
+class ArchiveSource:
+    """An open image archive. `open` may be called from several threads.
+
+    `origins` tells, by the digest of a root, which images had no manifest of their own.
+    """
+
+    def __init__(self, members: Members, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._members = members
+        self._limits = limits
+        self._contents: dict[Digest, _Content] = {}
+        self.origins: dict[Digest, DockerOrigin] = {}
+        self._roots = self._read_roots()
+
+    @property
+    def what(self) -> str:
+        """What the user calls the archive, for messages."""
+        return self._members.what
+
+    def close(self) -> None:
+        """Close the archive; harmless when repeated."""
+        self._members.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def roots(self) -> tuple[Root, ...]:
+        """Return the images of index.json, then those that only manifest.json knows."""
+        return self._roots
+
+    def resolve(self, name: str) -> Root:
+        """Return the root with this name, label or digest; NotFound lists what there is."""
+        found = [
+            root
+            for root in self._roots
+            if name in root.names or name == root.label or name == str(root.descriptor.digest)
+        ]
+        if not found:
+            names = [name for root in self._roots for name in root.names or (root.label,) if name]
+            raise NotFound(
+                f"there is no image {quoted(name)} in {self.what!r}",
+                hint=f"it holds {', '.join(names)}" if names else "its images have no names",
+            )
+        if len(found) > 1:
+            raise IntegrityError(f"{quoted(name)} names more than one image in {self.what!r}")
+        return found[0]
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether the archive holds content of that digest and size."""
+        content = self._find(descriptor.digest)
+        return content is not None and _size(content) == descriptor.size
+
+    def open(self, descriptor: Descriptor) -> Blob:
+        """Return content as a stream that verifies itself; NotFound when absent."""
+        content = self._find(descriptor.digest)
+        if content is None:
+            raise NotFound(
+                f"blob {descriptor.digest} is missing from {self.what!r}",
+                hint="the archive is incomplete: save it again where it came from",
+            )
+        if _size(content) != descriptor.size:
+            raise SizeMismatch(
+                f"{content.where} is {_size(content)} bytes; its descriptor promises "
+                f"{descriptor.size}"
+            )
+        if content.member is None:
+            return Blob.of(descriptor, content.data, where=content.where)
+        read, close = self._members.opened(content.member)
+        return Blob(descriptor, read, where=content.where, close=close)
+
+    def _find(self, digest: Digest) -> _Content | None:
+        known = self._contents.get(digest)
+        if known is not None:
+            return known
+        path = f"blobs/{digest.algorithm}/{digest.hex}"
+        member = self._members.find(path)
+        if member is None:
+            return None
+        return _Content(member=member, data=b"", where=f"{path} in {self.what!r}")
+
+    def _read_roots(self) -> tuple[Root, ...]:
+        roots = self._index_roots()
+        docker = self._docker_images()
+        if docker is None and not roots:
+            raise MalformedDocument(f"index.json of {self.what!r} lists no image")
+        for image in docker or ():
+            self._join(image, roots)
+        merged = _merged(roots)
+        _refuse_ambiguous_names(merged, self.what)
+        return merged
+
+    def _index_roots(self) -> list[Root]:
+        data = read_document_member(self._members, INDEX_FILE, self._limits)
+        if data is None:
+            return []
+        what = f"{INDEX_FILE} of {self.what!r}"
+        document = decode_object(data, what=what, limit=self._limits.manifest_bytes)
+        values = array(document, "manifests", what) if document.get("manifests") else []
+        entries = [
+            Descriptor.from_json(value, f"{what}: manifests[{position}]")
+            for position, value in enumerate(values)
+        ]
+        return [_root_of(entry) for entry in entries]
+
+    def _docker_images(self) -> tuple[DockerImage, ...] | None:
+        data = read_document_member(self._members, MANIFEST_FILE, self._limits)
+        if data is None:
+            return None
+        what = f"{MANIFEST_FILE} of {self.what!r}"
+        return parse_docker_manifest(data, what=what, limits=self._limits)
+
+    def _join(self, image: DockerImage, roots: list[Root]) -> None:
+        """Give an OCI image the names that manifest.json has for it, or make up its manifest."""
+        config = self._config_of(image)
+        for position, root in enumerate(roots):
+            manifest = self._manifest_with_config(root.descriptor, config)
+            if manifest is None:
+                continue
+            if len(manifest.layers) < len(image.layers):
+                # Docker 25.0.0 wrote OCI manifests without their layers (moby#47065).
+                del roots[position]
+                break
+            names = tuple(dict.fromkeys((*root.names, *image.names)))
+            roots[position] = replace(root, names=names, label=None if names else root.label)
+            return
+        roots.append(self._made_up(image, config))
+
+    def _manifest_with_config(self, root: Descriptor, config: Digest) -> Manifest | None:
+        return next((m for m in self._manifests_under(root) if m.config.digest == config), None)
+
+    def _manifests_under(self, root: Descriptor) -> Iterator[Manifest]:
+        stack, visited = [root], set[Digest]()
+        while stack:
+            descriptor = stack.pop()
+            known = mediatype.is_index(descriptor.media_type) or mediatype.is_manifest(
+                descriptor.media_type
+            )
+            if descriptor.digest in visited or not known or not self.has(descriptor):
+                continue
+            visited.add(descriptor.digest)
+            with self.open(descriptor) as blob:
+                raw = blob.read_all(self._limits.manifest_bytes)
+            what = f"manifest {descriptor.digest.short} of {self.what!r}"
+            document = parse_manifest(raw, descriptor.media_type, limits=self._limits, what=what)
+            if isinstance(document, Index):
+                stack.extend(reversed(document.manifests))
+            else:
+                yield document
+
+    def _config_of(self, image: DockerImage) -> Digest:
+        member = self._member(image.config, image, "config")
+        data = read_member(self._members, member, self._limits.config_bytes)
+        digest = Digest.of(data)
+        self._check_blob_name(image.config, digest)
+        where = f"config {quoted(image.config)} of {self.what!r}"
+        self._contents[digest] = _Content(member=None, data=data, where=where)
+        return digest
+
+    def _made_up(self, image: DockerImage, config_digest: Digest) -> Root:
+        data = self._contents[config_digest].data
+        what = f"config {quoted(image.config)} of {self.what!r}"
+        config = ImageConfig.parse(data, limits=self._limits, what=what)
+        if len(config.diff_ids) != len(image.layers):
+            raise MalformedArchive(
+                f"{self.what!r}: {MANIFEST_FILE} lists {len(image.layers)} layers, but {what} "
+                f"has {len(config.diff_ids)} diff IDs"
+            )
+        descriptor = Descriptor(
+            media_type=mediatype.OCI_CONFIG, digest=config_digest, size=len(data)
+        )
+        layers = [
+            self._layer(image, position, path, diff_id)
+            for position, (path, diff_id) in enumerate(
+                zip(image.layers, config.diff_ids, strict=True)
+            )
+        ]
+        raw = build_manifest(descriptor, [layer.descriptor for layer in layers])
+        root = Descriptor(media_type=mediatype.OCI_MANIFEST, digest=Digest.of(raw), size=len(raw))
+        where = f"the manifest made for {image.config}"
+        self._contents[root.digest] = _Content(member=None, data=raw, where=where)
+        self.origins[root.digest] = DockerOrigin(config=descriptor, layers=tuple(layers))
+        return Root(descriptor=root, names=image.names)
+
+    def _layer(self, image: DockerImage, position: int, path: str, diff_id: Digest) -> LayerOrigin:
+        number = f"layer {position + 1} of {len(image.layers)}"
+        member = self._member(path, image, number)
+        where = f"{number} ({quoted(path)}) of {self.what!r}"
+        codec = self._codec(member)
+        digest = diff_id if codec is Codec.NONE else self._hash(member, diff_id.algorithm)
+        self._check_blob_name(path, digest)
+        known = self._contents.setdefault(digest, _Content(member=member, data=b"", where=where))
+        if _size(known) != member.size:
+            raise MalformedArchive(
+                f"{where} is {member.size} bytes, but {known.where}, of the same diff ID, is "
+                f"{_size(known)}"
+            )
+        descriptor = Descriptor(media_type=_LAYER_TYPES[codec], digest=digest, size=member.size)
+        return LayerOrigin(descriptor=descriptor, diff_id=diff_id, codec=codec, where=where)
+
+    def _member(self, path: str, image: DockerImage, role: str) -> Member:
+        member = self._members.find(path) if path else None
+        if member is None:
+            of = f" of {image.names[0]}" if image.names else ""
+            raise NotFound(
+                f"{role}{of} is missing from {self.what!r}: {MANIFEST_FILE} calls it "
+                f"{quoted(path)}",
+                hint="the archive is incomplete; docker loads such a one only where it has the "
+                "layer already. Save it again where it came from",
+            )
+        return member
+
+    def _check_blob_name(self, path: str, digest: Digest) -> None:
+        match = _BLOB_PATH.fullmatch(path)
+        if match and f"{match[1]}:{match[2]}" != str(digest):
+            raise IntegrityError(
+                f"{quoted(path)} in {self.what!r} holds {digest} instead; docker would not notice, "
+                "for it never checks these names"
+            )
+
+    def _codec(self, member: Member) -> Codec:
+        read, close = self._members.opened(member)
+        try:
+            return sniff(read(min(member.size, _CODEC_BYTES)))
+        finally:
+            close()
+
+    def _hash(self, member: Member, algorithm: str) -> Digest:
+        hasher = Digest.of(b"", algorithm).hasher()
+        read, close = self._members.opened(member)
+        try:
+            while part := read(1 << 20):
+                hasher.update(part)
+        finally:
+            close()
+        return Digest.from_hasher(algorithm, hasher)
+
+
+def _size(content: _Content) -> int:
+    return len(content.data) if content.member is None else content.member.size
+
+
+def _root_of(entry: Descriptor) -> Root:
+    name = full_name(entry.annotations)
+    return Root(
+        descriptor=entry,
+        names=(name,) if name else (),
+        label=None if name else label(entry.annotations),
+    )
+
+
+def _merged(roots: list[Root]) -> tuple[Root, ...]:
+    """Return one root per digest, with all its names; a label counts only without a name."""
+    merged: dict[Digest, Root] = {}
+    for root in roots:
+        known = merged.get(root.descriptor.digest)
+        if known is not None:
+            names = tuple(dict.fromkeys((*known.names, *root.names)))
+            text = None if names else known.label or root.label
+            merged[root.descriptor.digest] = replace(known, names=names, label=text)
+        else:
+            merged[root.descriptor.digest] = root
+    return tuple(merged.values())
+
+
+def _refuse_ambiguous_names(roots: tuple[Root, ...], what: str) -> None:
+    owners: dict[str, Digest] = {}
+    for root in roots:
+        for name in root.names:
+            owner = owners.setdefault(name, root.descriptor.digest)
+            if owner != root.descriptor.digest:
+                raise IntegrityError(
+                    f"{what!r} gives the name {name} to two images, {owner} and "
+                    f"{root.descriptor.digest}; docker would take the last one",
+                    hint="save the archive again, or load one image under --tag NAME",
+                )

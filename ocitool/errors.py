@@ -1,0 +1,78 @@
+"""The kinds of failure, shared by every module. Imports nothing of ours.
+
+::
+
+    OcitoolError            failed
+    ├── UsageError          the request itself makes no sense
+    ├── NotFound            an image, tag, blob, file or repository is not there
+    ├── AccessDenied        authentication or authorization
+    ├── Refused             refused to be safe (in use, ambiguous, would overwrite)
+    ├── IntegrityError      the content is not what it claims to be
+    │   ├── DigestMismatch
+    │   ├── SizeMismatch
+    │   ├── MalformedDocument
+    │   ├── MalformedArchive
+    │   └── LimitExceeded
+    ├── Unavailable         the network or a registry, after retries
+    └── StorageError        no space, quota, read-only, I/O error
+
+Every error carries a one-line `message` and, where one exists, a `hint`: what the person can do
+next. Rendering and exit codes are the business of the command line alone.
+"""
+
+
+class OcitoolError(Exception):
+    """Something failed; `message` says what and why, `hint` says what to do next."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(OcitoolError):
+    """The request itself makes no sense, whatever the state of the world."""
+
+
+class NotFound(OcitoolError):
+    """An image, tag, blob, file or repository does not exist."""
+
+
+class AccessDenied(OcitoolError):
+    """Authentication or authorization failed."""
+
+
+class Refused(OcitoolError):
+    """The operation was refused because it could lose something."""
+
+
+class IntegrityError(OcitoolError):
+    """The content is malformed, hostile, or not what it claims to be."""
+
+
+class DigestMismatch(IntegrityError):
+    """Bytes do not hash to the digest that was promised for them."""
+
+
+class SizeMismatch(IntegrityError):
+    """There are more or fewer bytes than were promised."""
+
+
+class MalformedDocument(IntegrityError):
+    """A JSON document breaks its specification; the message names the JSON path."""
+
+
+class MalformedArchive(IntegrityError):
+    """A tar archive or a compressed stream is damaged, cut or not one at all."""
+
+
+class LimitExceeded(IntegrityError):
+    """The content exceeds a limit that protects against resource exhaustion."""
+
+
+class Unavailable(OcitoolError):
+    """The network or a registry could not be reached, after retries."""
+
+
+class StorageError(OcitoolError):
+    """The disk is full, over quota, read-only or failing."""

@@ -1,0 +1,385 @@
+"""Every change ocitool makes to a disk, in one place.
+
+A directory is an open descriptor; files are named relative to it, one component at a time, and no
+symbolic link is ever followed. A file appears under its name only when its bytes are complete and
+on the disk. Because no other module writes, renames or removes, faults can be recorded and
+injected here.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from ocitool.errors import IntegrityError, NotFound, OcitoolError, StorageError
+
+CHUNK = 1 << 20
+
+_STORAGE = {
+    errno.ENOSPC: ("no space left", "free some space, or choose another disk"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, or choose another disk"),
+    errno.EROFS: ("the file system is read-only", "choose a place that can be written"),
+    errno.EACCES: ("permission denied", "check the owner and the mode of the path"),
+    errno.EPERM: ("operation not permitted", "check the owner and the mode of the path"),
+    errno.EIO: ("the disk reports an I/O error", "check the disk; the old state is intact"),
+    errno.EMFILE: ("too many open files", "raise the limit with `ulimit -n`"),
+    errno.ENFILE: ("too many open files on this machine", "close other programs"),
+    errno.EFBIG: ("the file is too large for this file system", "choose another file system"),
+}
+
+
+@contextlib.contextmanager
+def translated(action: str, path: str) -> Iterator[None]:
+    """Turn an `OSError` into an error kind of ours that names what was done to which path."""
+    try:
+        yield
+    except OSError as error:
+        raise translate(error, action, path) from error
+
+
+def translate(error: OSError, action: str, path: str) -> OcitoolError:
+    """Return the error of ours that says the same as `error`."""
+    what = f"cannot {action} {path!r}"
+    if error.errno in (errno.ENOENT, errno.ENXIO):
+        return NotFound(f"{what}: it does not exist")
+    if error.errno == errno.ELOOP:
+        return IntegrityError(f"{what}: it is a symbolic link, and none is followed here")
+    if error.errno in (errno.ENOTDIR, errno.EISDIR):
+        return IntegrityError(f"{what}: {os.strerror(error.errno or 0).lower()}")
+    reason, hint = _STORAGE.get(error.errno or 0, (error.strerror or str(error), None))
+    return StorageError(f"{what}: {reason}", hint=hint)
+
+
+class Directory:
+    """An open directory. Every name given to it is one component and follows no link.
+
+    Safe to use from several threads. `path` serves messages only.
+    """
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self.descriptor = descriptor
+        self.path = path
+
+    @classmethod
+    def open(cls, path: str) -> "Directory":
+        """Open a directory that exists. The path itself is the user's, so its links count."""
+        with translated("open the folder", path):
+            return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY), path)
+
+    @classmethod
+    def create(cls, path: str, mode: int = 0o777) -> "Directory":
+        """Open a directory, making it (with `mode` less the umask) and its parents. Durable."""
+        absolute = os.path.abspath(path)
+        parent = os.path.dirname(absolute)
+        if not os.path.isdir(absolute):
+            if parent != absolute:
+                cls.create(parent).close()
+            with translated("make the folder", path):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(absolute, mode)
+                _sync_path(parent)
+        return cls.open(path)
+
+    def close(self) -> None:
+        """Close the descriptor; harmless when repeated."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def child(self, name: str) -> str:
+        """Return the path of an entry, for messages."""
+        return os.path.join(self.path, name)
+
+    def subdirectory(self, name: str, *, create: bool = False) -> "Directory":
+        """Open a folder inside this one, making it durably when `create` is set."""
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+        with translated("open the folder", self.child(name)):
+            try:
+                return Directory(os.open(name, flags, dir_fd=self.descriptor), self.child(name))
+            except FileNotFoundError:
+                if not create:
+                    raise
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o777, dir_fd=self.descriptor)
+            os.fsync(self.descriptor)
+            return Directory(os.open(name, flags, dir_fd=self.descriptor), self.child(name))
+
+    def open_file(self, name: str) -> tuple[int, int]:
+        """Open a regular file for reading and return (descriptor, size in bytes).
+
+        Raises NotFound, and IntegrityError for a link, FIFO, device or folder; never blocks.
+        """
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with translated("open", self.child(name)):
+            descriptor = os.open(name, flags, dir_fd=self.descriptor)
+            status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise IntegrityError(f"{self.child(name)!r} is not a regular file")
+        return descriptor, status.st_size
+
+    def size_of(self, name: str) -> int | None:
+        """Return the size in bytes of a regular file, or None when there is none."""
+        try:
+            status = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+        except OSError:
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def read_file(self, name: str, limit: int) -> bytes:
+        """Return a small file's bytes; more than `limit` bytes is an IntegrityError."""
+        descriptor, _ = self.open_file(name)
+        try:
+            with translated("read", self.child(name)):
+                data = read_up_to(descriptor, limit + 1)
+        finally:
+            os.close(descriptor)
+        if len(data) > limit:
+            raise IntegrityError(f"{self.child(name)!r} is larger than {limit} bytes")
+        return data
+
+    def names(self) -> list[str]:
+        """Return the names of the entries, sorted."""
+        with translated("list", self.path):
+            return sorted(os.listdir(self.descriptor))
+
+    def temporary(self, prefix: str) -> "TemporaryFile":
+        """Make a private file (mode 0600) with a fresh name that begins with `prefix`."""
+        name = prefix + secrets.token_hex(8)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with translated("create a temporary file in", self.path):
+            return TemporaryFile(self, name, os.open(name, flags, 0o600, dir_fd=self.descriptor))
+
+    def replace(self, name: str, data: bytes, *, staging: "Directory") -> None:
+        """Put a small file in place atomically and durably, over whatever had the name.
+
+        The file is written in `staging`, a folder of the same file system.
+        """
+        temporary = staging.temporary(f"{name}.")
+        try:
+            temporary.write(data)
+            temporary.publish(self, name)
+        finally:
+            temporary.discard()
+        self.sync()
+
+    def append(self, name: str, data: bytes) -> None:
+        """Add bytes to the end of a file, durably; the file is made when absent."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        with translated("append to", self.child(name)):
+            descriptor = os.open(name, flags, 0o666, dir_fd=self.descriptor)
+            try:
+                write_all(descriptor, data)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def touch(self, name: str) -> None:
+        """Set a file's modification time to now; silently does nothing where it may not."""
+        with contextlib.suppress(OSError):
+            os.utime(name, dir_fd=self.descriptor, follow_symlinks=False)
+
+    def remove(self, name: str) -> int:
+        """Remove a file if it is there and return the bytes that gave free (0 if shared)."""
+        with translated("remove", self.child(name)):
+            try:
+                status = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+                os.unlink(name, dir_fd=self.descriptor)
+            except FileNotFoundError:
+                return 0
+        return status.st_size if status.st_nlink == 1 else 0
+
+    def sync(self) -> None:
+        """Make earlier changes of names in this directory durable."""
+        with translated("sync the folder", self.path):
+            os.fsync(self.descriptor)
+
+
+class TemporaryFile:
+    """A private file on its way to its final name. Close it with `publish` or `discard`."""
+
+    def __init__(self, directory: Directory, name: str, descriptor: int) -> None:
+        self._directory = directory
+        self._name = name
+        self._descriptor = descriptor
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write all of `data` at the end."""
+        with translated("write", self._directory.child(self._name)):
+            write_all(self._descriptor, data)
+
+    def publish(self, directory: Directory, name: str, mode: int = 0o666) -> None:
+        """Make the file durable and give it its final name, over whatever had the name.
+
+        The mode is `mode` less the umask. The name itself is durable after `directory.sync()`.
+        """
+        with translated("write", directory.child(name)):
+            os.fchmod(self._descriptor, mode & ~_umask())
+            os.fsync(self._descriptor)
+            os.rename(
+                self._name,
+                name,
+                src_dir_fd=self._directory.descriptor,
+                dst_dir_fd=directory.descriptor,
+            )
+        self._close()
+
+    def discard(self) -> None:
+        """Remove the file unless it was published; harmless when repeated."""
+        if self._descriptor >= 0:
+            self._close()
+            with contextlib.suppress(OSError):
+                os.unlink(self._name, dir_fd=self._directory.descriptor)
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write every byte: a single `write` may be short, for example on a full tmpfs."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def read_up_to(descriptor: int, limit: int) -> bytes:
+    """Read until the end or `limit` bytes."""
+    parts: list[bytes] = []
+    while limit > 0 and (part := os.read(descriptor, min(limit, CHUNK))):
+        parts.append(part)
+        limit -= len(part)
+    return b"".join(parts)
+
+
+def _sync_path(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_umask() -> int:
+    with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii") as status:
+        for line in status:
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+_cached_umask: int | None = None
+
+
+def _umask() -> int:
+    # Reading the umask by setting it is a race between threads; /proc has no such race.
+    global _cached_umask  # noqa: PLW0603
+    if _cached_umask is None:
+        _cached_umask = _read_umask()
+    return _cached_umask
+
+
+def scratch_file(path: str | None) -> int:
+    """Return a descriptor of an empty file without a name, in `path` or a usual folder.
+
+    The kernel frees its space when the descriptor is closed, however the process ends.
+    """
+    folder = path or next((p for p in ("/var/tmp", "/tmp") if os.path.isdir(p)), ".")  # noqa: S108
+    with translated("create a temporary file in", folder):
+        try:
+            return os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
+                raise
+        name = os.path.join(folder, f".ocitool-{secrets.token_hex(8)}")
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.unlink(name)
+        return descriptor
+
+
+class OutputFile:
+    """A file for the user that appears whole or not at all.
+
+    Until `publish` it has no name where the file system allows that, so that even a killed
+    process leaves nothing. A pipe, terminal or device is written as it is.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        real = os.path.realpath(path)
+        self._name = os.path.basename(real)
+        self._folder = Directory.open(os.path.dirname(real))
+        self._temporary: str | None = None
+        self._direct = False
+        try:
+            with translated("write", path):
+                self._descriptor = self._open(real)
+        except BaseException:
+            self._folder.close()
+            raise
+
+    def _open(self, real: str) -> int:
+        try:
+            mode = os.stat(real).st_mode
+        except FileNotFoundError:
+            mode = stat.S_IFREG
+        if not stat.S_ISREG(mode):
+            self._direct = True
+            return os.open(real, os.O_WRONLY | os.O_CLOEXEC)
+        flags = os.O_RDWR | os.O_CLOEXEC
+        with contextlib.suppress(OSError):
+            return os.open(".", flags | os.O_TMPFILE, 0o666, dir_fd=self._folder.descriptor)
+        self._temporary = f".{self._name[:200]}.{secrets.token_hex(8)}"
+        flags |= os.O_CREAT | os.O_EXCL
+        return os.open(self._temporary, flags, 0o666, dir_fd=self._folder.descriptor)
+
+    def write(self, data: bytes) -> None:
+        """Write all of `data`."""
+        with translated("write", self.path):
+            write_all(self._descriptor, data)
+
+    def publish(self) -> None:
+        """Make the file durable and give it its name, over whatever had it."""
+        if self._direct:
+            return
+        with translated("write", self.path):
+            os.fsync(self._descriptor)
+            if self._temporary is None:
+                self._temporary = f".{self._name[:200]}.{secrets.token_hex(8)}"
+                os.link(
+                    f"/proc/self/fd/{self._descriptor}",
+                    self._temporary,
+                    dst_dir_fd=self._folder.descriptor,
+                    follow_symlinks=True,
+                )
+            folder = self._folder.descriptor
+            os.rename(self._temporary, self._name, src_dir_fd=folder, dst_dir_fd=folder)
+            self._temporary = None
+            os.fsync(folder)
+
+    def close(self) -> None:
+        """Drop what was not published; harmless when repeated."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+            if self._temporary is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._temporary, dir_fd=self._folder.descriptor)
+            self._folder.close()

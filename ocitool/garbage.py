@@ -1,0 +1,123 @@
+"""Removing images: first the name, durably; then what nothing else needs.
+
+A blob is deleted only when no entry of index.json reaches it and no running command claims it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ocitool.content import Root
+from ocitool.errors import NotFound, OcitoolError, Refused
+from ocitool.graph import reachable, root_subject
+from ocitool.layout import Layout, NameChange, exclusive
+from ocitool.layout.index import IndexFile, drop_name, entry_names, is_named
+from ocitool.lookup import Found
+from ocitool.spec import Descriptor, Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """What went: names, images (their root digests), blobs, and the bytes that gave free."""
+
+    dropped: tuple[NameChange, ...]
+    images: tuple[Digest, ...]
+    blobs: tuple[Digest, ...]
+    freed: int
+
+
+def remove(layout: Layout, found: Iterable[Found], *, force: bool = False) -> Removal:
+    """Drop names, and with its last name an image and what only it holds.
+
+    An image that was given by its ID goes with all its names; with more than one that needs
+    `force`, else Refused. Artifacts attached to a removed image go with it. When anything that
+    stays cannot be read, nothing is deleted.
+    """
+    targets = list(found)
+    for target in targets:
+        _refuse_several_names(target, force=force)
+    # What stays is marked before the lock is taken; under it only what is new is marked.
+    kept: set[Digest] = set()
+    after, _, doomed = _without(layout.index(), targets, layout)
+    _mark_kept(layout, after, doomed, kept)
+    with exclusive(layout) as moment:
+        after, dropped, doomed = _without(moment.index, targets, layout)
+        going = _mark_kept(layout, after, doomed, kept)
+        entries = [entry for entry in after.entries if entry.digest not in going]
+        contents = _contents(layout, moment.index, going) - kept
+        moment.replace_index(after.with_entries(entries), dropped)
+        blobs, freed = moment.delete(contents)
+    return Removal(dropped=tuple(dropped), images=tuple(going), blobs=tuple(blobs), freed=freed)
+
+
+def _refuse_several_names(target: Found, *, force: bool) -> None:
+    if target.name is None and len(target.root.names) > 1 and not force:
+        raise Refused(
+            f"image {target.root.descriptor.digest.short} has several names: "
+            f"{', '.join(target.root.names)}",
+            hint="remove one name, or use --force to remove them all",
+        )
+
+
+def _without(
+    index: IndexFile, targets: list[Found], layout: Layout
+) -> tuple[IndexFile, list[NameChange], list[Digest]]:
+    """Return the index without the names, which names went, and which images lost the last."""
+    entries = index.entries
+    dropped: list[NameChange] = []
+    doomed: dict[Digest, None] = {}
+    for target in targets:
+        digest = target.root.descriptor.digest
+        for name in [target.name] if target.name else _all_names(entries, digest):
+            entries, changes = drop_name(entries, name)
+            if not changes:
+                raise NotFound(f"there is no image {name!r} in {layout.path!r}")
+            dropped += changes
+        if not _all_names(entries, digest):
+            doomed[digest] = None
+    return index.with_entries(entries), dropped, list(doomed)
+
+
+def _all_names(entries: Iterable[Descriptor], digest: Digest) -> list[str]:
+    return [
+        entry_names(entry)[0] for entry in entries if entry.digest == digest and is_named(entry)
+    ]
+
+
+def _mark_kept(
+    layout: Layout, index: IndexFile, doomed: list[Digest], kept: set[Digest]
+) -> list[Digest]:
+    """Mark what stays in `kept`; return the roots that go, attached artifacts included."""
+    attached: list[tuple[Descriptor, Digest]] = []
+    for entry in index.entries:
+        if entry.digest in doomed:
+            continue
+        subject = None if is_named(entry) else root_subject(layout, Root(descriptor=entry))
+        if subject is None:
+            reachable(layout, [entry], kept)
+        else:
+            attached.append((entry, subject))
+    going = dict.fromkeys(doomed)
+    lost = _contents(layout, index, going)
+    # An artifact may be attached to an artifact, so look again until nothing changes.
+    while attached:
+        leaving = [pair for pair in attached if pair[1] in lost and pair[1] not in kept]
+        if not leaving:
+            reachable(layout, [entry for entry, _ in attached], kept)
+            break
+        attached = [pair for pair in attached if pair not in leaving]
+        going.update((entry.digest, None) for entry, _ in leaving)
+        lost |= _contents(layout, index, going)
+    return list(going)
+
+
+def _contents(layout: Layout, index: IndexFile, roots: Iterable[Digest]) -> set[Digest]:
+    """Return everything under the roots that go; a damaged one is followed as far as it goes."""
+    found: set[Digest] = set()
+    going = set(roots)
+    for entry in index.entries:
+        if entry.digest in going:
+            try:
+                reachable(layout, [entry], found)
+            except OcitoolError:
+                continue
+    return found

@@ -1,0 +1,83 @@
+"""The moments in which one process alone changes index.json or deletes blobs."""
+
+import contextlib
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from ocitool.errors import NotFound
+from ocitool.fsops import Directory
+from ocitool.layout.index import IndexFile, NameChange, drop_name
+from ocitool.layout.layout import CONTROL, INDEX_FILE, Layout
+from ocitool.layout.lease import TEMPORARY, leased
+from ocitool.layout.lock import locked
+from ocitool.layout.reflog import record
+from ocitool.spec import Digest
+
+EditIndex = Callable[[IndexFile], tuple[IndexFile, list[NameChange]]]
+
+
+class Exclusive:
+    """The right to change a layout, while the lock is held. `index` is what it holds now."""
+
+    def __init__(self, layout: Layout, control: Directory) -> None:
+        self.index = layout.index()
+        self._layout = layout
+        self._control = control
+
+    def replace_index(self, after: IndexFile, changes: Sequence[NameChange]) -> None:
+        """Rewrite index.json atomically and durably, and note the changes before."""
+        if after == self.index:
+            return
+        record(self._control, changes, dt.datetime.now(dt.UTC))
+        with self._control.subdirectory(TEMPORARY, create=True) as staging:
+            self._layout.folder.replace(INDEX_FILE, after.encode(), staging=staging)
+        self.index = after
+
+    def delete(
+        self, digests: Iterable[Digest], *, but_lease: str | None = None
+    ) -> tuple[list[Digest], int]:
+        """Delete blobs that no running command claims; return them and the bytes freed.
+
+        Claims of the lease `but_lease` do not count.
+        """
+        claimed = leased(self._control, but=but_lease)
+        deleted, freed = [], 0
+        for digest in sorted(set(digests) - claimed):
+            if self._layout.blob_size(digest) is not None:
+                freed += self._layout.blob_folder(digest.algorithm).remove(digest.hex)
+                deleted.append(digest)
+        return deleted, freed
+
+
+@contextlib.contextmanager
+def exclusive(layout: Layout) -> Iterator[Exclusive]:
+    """Hold the layout's lock for the block. Keep it short: every writer waits."""
+    with layout.folder.subdirectory(CONTROL, create=True) as control, locked(control):
+        yield Exclusive(layout, control)
+
+
+def edit_index(layout: Layout, edit: EditIndex) -> list[NameChange]:
+    """Change index.json by a function of what it holds at that moment; return the changes."""
+    with exclusive(layout) as moment:
+        after, changes = edit(moment.index)
+        moment.replace_index(after, changes)
+        return changes
+
+
+def untag(layout: Layout, names: Sequence[str]) -> list[NameChange]:
+    """Drop names; their images stay, without a name if these were the last ones.
+
+    NotFound when a name is not there; then nothing is changed.
+    """
+
+    def edit(index: IndexFile) -> tuple[IndexFile, list[NameChange]]:
+        changes: list[NameChange] = []
+        entries = index.entries
+        for name in names:
+            entries, dropped = drop_name(entries, name)
+            if not dropped:
+                raise NotFound(f"there is no image {name!r} in {layout.path!r}")
+            changes += dropped
+        return index.with_entries(entries), changes
+
+    return edit_index(layout, edit)

@@ -1,0 +1,136 @@
+"""What index.json holds, and how names change in it. Pure: no disk.
+
+An entry is a descriptor whose annotations may name it; one image has one entry per name. An entry
+without a name is an image that lost its name, or an artifact that lives with its subject
+(image-spec image-layout.md, "index.json File").
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ocitool.spec import Descriptor, Digest, mediatype
+from ocitool.spec.annotations import IMAGE_NAME, REF_NAME, full_name, label, without_names
+from ocitool.spec.document import array, decode_object
+from ocitool.spec.limits import DEFAULT_LIMITS
+
+OWN_INDEX_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameChange:
+    """A name moved: from `old` (None: it is new) to `new` (None: it was dropped)."""
+
+    name: str
+    old: Digest | None
+    new: Digest | None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFile:
+    """The entries of an index.json, and the fields beside them, which survive a rewrite."""
+
+    entries: tuple[Descriptor, ...] = ()
+    fields: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, data: bytes, *, what: str, limit: int) -> "IndexFile":
+        """Decode an index.json; `"manifests": null`, as Docker 25.0.0 writes it, is empty."""
+        document = decode_object(data, what=what, limit=limit)
+        values = array(document, "manifests", what) if document.get("manifests") else []
+        entries = tuple(
+            Descriptor.from_json(value, f"{what}.manifests[{position}]")
+            for position, value in enumerate(values)
+        )
+        fields = {key: value for key, value in document.items() if key != "manifests"}
+        return cls(entries, fields)
+
+    def encode(self) -> bytes:
+        """Return compact JSON in the order of the specification."""
+        document: dict[str, object] = {"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX}
+        document.update(self.fields)
+        document["manifests"] = [entry.to_json() for entry in self.entries]
+        return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+    def with_entries(self, entries: Iterable[Descriptor]) -> "IndexFile":
+        """Return the same file with other entries."""
+        return dataclasses.replace(self, entries=tuple(entries))
+
+
+def index_limit(*, own: bool) -> int:
+    """Return how many bytes an index.json may have; our own store may hold many images."""
+    return OWN_INDEX_BYTES if own else DEFAULT_LIMITS.manifest_bytes
+
+
+def entry_names(entry: Descriptor) -> tuple[str, ...]:
+    """Return every string that a user may call the entry by, the full name first."""
+    found = (
+        full_name(entry.annotations),
+        entry.annotations.get(IMAGE_NAME),
+        entry.annotations.get(REF_NAME),
+    )
+    return tuple(dict.fromkeys(name for name in found if name))
+
+
+def is_named(entry: Descriptor) -> bool:
+    """Tell whether the entry has a name of any kind."""
+    return label(entry.annotations) is not None
+
+
+def named(descriptor: Descriptor, name: str, *, own: bool) -> Descriptor:
+    """Return the descriptor annotated with a name.
+
+    In our own store both annotations hold the full name, because skopeo and umoci look up the
+    first of two equal short tags. In another layout `ref.name` is what the user typed.
+    """
+    annotations = without_names(descriptor.annotations)
+    if own or "/" in name or ":" in name:
+        annotations[IMAGE_NAME] = name
+    annotations[REF_NAME] = name
+    return dataclasses.replace(descriptor, annotations=annotations)
+
+
+def set_root(
+    entries: Iterable[Descriptor], descriptor: Descriptor, names: Iterable[str], *, own: bool
+) -> tuple[tuple[Descriptor, ...], list[NameChange]]:
+    """Return the entries with `descriptor` among them under `names`, and which names moved.
+
+    An image that loses its last name keeps an entry without one. Without `names` the descriptor
+    gets a nameless entry unless it has an entry already.
+    """
+    kept = list(entries)
+    changes: list[NameChange] = []
+    for name in names:
+        kept, old = _take_name(kept, name)
+        if old != descriptor.digest:
+            changes.append(NameChange(name=name, old=old, new=descriptor.digest))
+        kept = [e for e in kept if e.digest != descriptor.digest or is_named(e)]
+        kept.append(named(descriptor, name, own=own))
+    if not any(entry.digest == descriptor.digest for entry in kept):
+        nameless = without_names(descriptor.annotations)
+        kept.append(dataclasses.replace(descriptor, annotations=nameless))
+    return tuple(kept), changes
+
+
+def drop_name(
+    entries: Iterable[Descriptor], name: str
+) -> tuple[tuple[Descriptor, ...], list[NameChange]]:
+    """Return the entries without the name; its image stays, nameless if it was the last one."""
+    kept, old = _take_name(list(entries), name)
+    changes = [NameChange(name=name, old=old, new=None)] if old else []
+    return tuple(kept), changes
+
+
+def _take_name(entries: list[Descriptor], name: str) -> tuple[list[Descriptor], Digest | None]:
+    old: Digest | None = None
+    kept: list[Descriptor] = []
+    for entry in entries:
+        if name not in entry_names(entry):
+            kept.append(entry)
+            continue
+        old = entry.digest
+        if not any(e.digest == entry.digest and e is not entry for e in entries):
+            nameless = without_names(entry.annotations)
+            kept.append(dataclasses.replace(entry, annotations=nameless))
+    return kept, old

@@ -1,0 +1,53 @@
+"""The store's lock: exclusive, between processes, held for moments only."""
+
+import contextlib
+import fcntl
+import os
+import random
+import time
+from collections.abc import Iterator
+
+from ocitool.errors import Refused
+from ocitool.fsops import Directory, translated
+
+LOCK_FILE = "lock"
+LOCK_TIMEOUT = 60.0
+
+
+@contextlib.contextmanager
+def locked(control: Directory, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+    """Hold the exclusive lock of the layout whose `.ocitool` folder is `control`.
+
+    Waits up to `timeout` seconds, then raises Refused naming the holder. The kernel frees the
+    lock when its holder dies. Not reentrant.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with translated("open the lock", control.child(LOCK_FILE)):
+        descriptor = os.open(LOCK_FILE, flags, 0o666, dir_fd=control.descriptor)
+    try:
+        _acquire(descriptor, control.child(LOCK_FILE), timeout)
+        with contextlib.suppress(OSError):
+            os.pwrite(descriptor, f"{os.getpid():<20}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, path: str, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    pause = 0.001
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+                raise Refused(
+                    f"{path!r} has been locked for {timeout:.0f} s, by process {holder or '?'}",
+                    hint="wait for that process to end, or end it, then try again",
+                ) from None
+            # Random pauses keep twenty waiting processes from knocking in step.
+            time.sleep(pause * (0.5 + random.random()))  # noqa: S311
+            pause = min(pause * 1.5, 0.05)
+        else:
+            return

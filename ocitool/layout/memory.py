@@ -1,0 +1,68 @@
+"""What was measured once and need not be measured again.
+
+A folder `.ocitool/cache/` of append-only files of JSON lines, one file per kind of fact. A fact
+is keyed by digests, so it never becomes wrong, and the folder can be deleted at any time. A line
+that a crash cut is skipped.
+"""
+
+import contextlib
+import json
+import threading
+from collections.abc import Mapping
+
+from ocitool.errors import NotFound, OcitoolError
+from ocitool.fsops import Directory
+
+CACHE = "cache"
+_MEMORY_BYTES = 512 << 20
+
+
+class Memory:
+    """One kind of remembered fact: string key to JSON value. Thread-safe.
+
+    A layout that cannot be written remembers nothing and works all the same.
+    """
+
+    def __init__(self, control: Directory | None, kind: str) -> None:
+        self._control = control
+        self._file = f"{kind}.jsonl"
+        self._facts: dict[str, object] | None = None
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> object | None:
+        """Return the remembered value, or None."""
+        with self._lock:
+            return self._load().get(key)
+
+    def remember(self, facts: Mapping[str, object]) -> None:
+        """Keep facts for later runs, all in one write; a failure to write is no failure."""
+        with self._lock:
+            known = self._load()
+            fresh = {key: value for key, value in facts.items() if known.get(key) != value}
+            known.update(fresh)
+            if self._control is None or not fresh:
+                return
+            lines = "".join(f"{json.dumps([key, value])}\n" for key, value in fresh.items())
+            with (
+                contextlib.suppress(OcitoolError),
+                self._control.subdirectory(CACHE, create=True) as folder,
+            ):
+                folder.append(self._file, b"\n" + lines.encode("ascii"))
+
+    def _load(self) -> dict[str, object]:
+        if self._facts is None:
+            self._facts = {}
+            for line in self._read().splitlines():
+                with contextlib.suppress(ValueError, TypeError):
+                    key, value = json.loads(line)
+                    self._facts[key] = value
+        return self._facts
+
+    def _read(self) -> bytes:
+        if self._control is None:
+            return b""
+        try:
+            with self._control.subdirectory(CACHE) as folder:
+                return folder.read_file(self._file, _MEMORY_BYTES)
+        except (NotFound, OcitoolError):
+            return b""

@@ -1,0 +1,154 @@
+"""A writer's time in a layout: blobs go in one by one, names change together at the end."""
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+from ocitool.content import Blob
+from ocitool.errors import OcitoolError
+from ocitool.fsops import Directory, TemporaryFile
+from ocitool.layout.exclusive import edit_index, exclusive
+from ocitool.layout.index import IndexFile, NameChange, set_root
+from ocitool.layout.layout import CONTROL, Layout
+from ocitool.layout.lease import TEMPORARY, Lease
+from ocitool.spec import Descriptor, Digest
+
+
+class Writing:
+    """One writer's lease on a layout, as a place to write to (`Target`) and to read from.
+
+    Use it as a context manager. What `root` was told takes effect in one atomic rewrite of
+    index.json when the block ends without an error; `changes` then lists the names that moved.
+    When the block fails, index.json is untouched and blobs that nobody else can be using are
+    removed again. All methods may be called from several threads.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.control: Directory = layout.folder.subdirectory(CONTROL, create=True)
+        self.changes: list[NameChange] = []
+        self._roots: list[tuple[Descriptor, tuple[str, ...]]] = []
+        self._stored: list[Digest] = []
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self._lease = Lease.take(self.control)
+        self._temporary = self.control.subdirectory(TEMPORARY, create=True)
+        self._index_before = self.layout.index()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self._commit()
+            else:
+                with contextlib.suppress(OcitoolError):
+                    self._roll_back()
+        finally:
+            self._temporary.close()
+            self._lease.release()
+            self.control.close()
+
+    def announce(self, descriptors: Sequence[Descriptor]) -> None:
+        """Claim blobs, so that no other process deletes them before this block ends."""
+        self._lease.add([descriptor.digest for descriptor in descriptors])
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether the content is stored; what is there is touched, for it is in use."""
+        if not self.layout.has(descriptor):
+            return False
+        self.layout.blob_folder(descriptor.digest.algorithm).touch(descriptor.digest.hex)
+        return True
+
+    def put(self, descriptor: Descriptor, open_blob: Callable[[], Blob]) -> None:
+        """Store the content, durably. Idempotent; publishes only after the verified end."""
+        if self.has(descriptor):
+            return
+        temporary = self._temporary_file()
+        try:
+            with open_blob() as blob:
+                while part := blob.read():
+                    temporary.write(part)
+            self._publish(temporary, descriptor.digest)
+        finally:
+            temporary.discard()
+
+    def writer(self) -> "BlobWriter":
+        """Return a writer for content whose digest is known only at its end."""
+        return BlobWriter(self)
+
+    def open(self, descriptor: Descriptor) -> Blob:
+        """Return a blob of the layout as a stream that verifies itself."""
+        return self.layout.open(descriptor)
+
+    def root(self, descriptor: Descriptor, names: Sequence[str]) -> None:
+        """Make a stored manifest a root under these names when the block ends."""
+        with self._lock:
+            self._roots.append((descriptor, tuple(names)))
+
+    def _temporary_file(self) -> TemporaryFile:
+        return self._temporary.temporary(f"{self._lease.name}.")
+
+    def _publish(self, temporary: TemporaryFile, digest: Digest) -> None:
+        folder = self.layout.blob_folder(digest.algorithm, create=True)
+        temporary.publish(folder, digest.hex)
+        with self._lock:
+            self._stored.append(digest)
+
+    def _commit(self) -> None:
+        for algorithm in {digest.algorithm for digest in self._stored}:
+            self.layout.blob_folder(algorithm).sync()
+        if self._roots:
+            self.changes = edit_index(self.layout, self._set_roots)
+
+    def _set_roots(self, index: IndexFile) -> tuple[IndexFile, list[NameChange]]:
+        changes: list[NameChange] = []
+        entries = index.entries
+        for descriptor, names in self._roots:
+            entries, moved = set_root(entries, descriptor, names, own=self.layout.own)
+            changes += moved
+        return index.with_entries(entries), changes
+
+    def _roll_back(self) -> None:
+        with exclusive(self.layout) as moment:
+            # Another writer may have begun to rely on a blob of ours and ended since; it has
+            # then changed index.json, and what we stored is left to garbage collection.
+            if moment.index == self._index_before:
+                moment.delete(self._stored, but_lease=self._lease.name)
+
+
+class BlobWriter:
+    """Content on its way into a layout, named by its sha256 when it is complete."""
+
+    def __init__(self, writing: Writing) -> None:
+        self._writing = writing
+        self._file = writing._temporary_file()  # noqa: SLF001 - two halves of one mechanism
+        self._hasher = hashlib.sha256()
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        """Add bytes."""
+        self._file.write(data)
+        self._hasher.update(data)
+        self._size += len(data)
+
+    def commit(self, media_type: str) -> Descriptor:
+        """Store the content durably, claim it, and return its descriptor."""
+        digest = Digest.from_hasher("sha256", self._hasher)
+        descriptor = Descriptor(media_type=media_type, digest=digest, size=self._size)
+        self._writing.announce([descriptor])
+        if not self._writing.has(descriptor):
+            self._writing._publish(self._file, digest)  # noqa: SLF001
+        return descriptor
+
+    def close(self) -> None:
+        """Drop what was not committed; harmless when repeated."""
+        self._file.discard()

@@ -1,0 +1,115 @@
+"""Find an image of the store by what a user types: a name, a digest or the start of an ID."""
+
+import re
+from dataclasses import dataclass
+
+from ocitool.content import Root
+from ocitool.errors import NotFound, Refused, UsageError
+from ocitool.layout import Layout
+from ocitool.spec import Reference
+from ocitool.spec.quoting import quoted
+from ocitool.summaries import summaries
+
+_ID = re.compile(r"(?:sha256:|sha512:)?[0-9a-f]{4,128}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An image and how it was named: `name` is None when it was found by an ID."""
+
+    root: Root
+    name: str | None
+
+
+def find_image(layout: Layout, text: str) -> Found:
+    """Return the image that `text` names.
+
+    A name is tried first, in its full and its short form, then a prefix of 4 or more hex digits
+    of a config or manifest digest. NotFound says what is close; Refused lists what an ambiguous
+    prefix could mean.
+    """
+    roots = layout.roots()
+    by_name = _by_name(layout, roots, text)
+    if by_name is not None:
+        return by_name
+    if _ID.fullmatch(text):
+        by_id = _by_id(layout, roots, text)
+        if by_id is not None:
+            return Found(root=by_id, name=None)
+    raise _not_found(layout, roots, text)
+
+
+def full_name(text: str) -> str | None:
+    """Return the full name that `text` stands for, or None when it is no name."""
+    try:
+        return Reference.parse(text).name
+    except UsageError:
+        return None
+
+
+def _by_name(layout: Layout, roots: tuple[Root, ...], text: str) -> Found | None:
+    try:
+        reference = Reference.parse(text)
+    except UsageError:
+        if layout.own:
+            return None
+        reference = None
+    for root in roots:
+        digest = root.descriptor.digest
+        if reference is not None and reference.digest is not None:
+            # In name:tag@digest the digest decides; the name only has to be one of the image's.
+            tagged = reference.name if reference.tag else None
+            if reference.digest == digest and (tagged is None or _in_repository(root, reference)):
+                return Found(root=root, name=tagged if tagged in root.names else None)
+        elif reference is not None and reference.name in root.names:
+            return Found(root=root, name=reference.name)
+        elif not layout.own and text == root.label:
+            return Found(root=root, name=text)
+    return None
+
+
+def _in_repository(root: Root, reference: Reference) -> bool:
+    repositories = {Reference.parse(name).repository for name in root.names}
+    return not repositories or reference.repository in repositories
+
+
+def _by_id(layout: Layout, roots: tuple[Root, ...], text: str) -> Root | None:
+    algorithm, _, prefix = text.rpartition(":")
+    known = summaries(layout, roots)
+    matches: dict[str, Root] = {}
+    for root in roots:
+        digest = root.descriptor.digest
+        candidates = (str(digest), *known[digest].image_ids)
+        if any(_has_prefix(candidate, algorithm, prefix) for candidate in candidates):
+            matches[str(digest)] = root
+    if len(matches) > 1:
+        listed = ", ".join(
+            f"{digest[:19]} ({', '.join(root.names) or '<none>'})"
+            for digest, root in sorted(matches.items())
+        )
+        raise Refused(
+            f"{quoted(text)} is the start of {len(matches)} images: {listed}",
+            hint="give more digits",
+        )
+    return next(iter(matches.values()), None)
+
+
+def _has_prefix(digest: str, algorithm: str, prefix: str) -> bool:
+    own, _, hex_digits = digest.partition(":")
+    return algorithm in ("", own) and hex_digits.startswith(prefix)
+
+
+def _not_found(layout: Layout, roots: tuple[Root, ...], text: str) -> NotFound:
+    names = [name for root in roots for name in root.names]
+    near = _near(names, text)
+    hint = f"did you mean {', '.join(near)}?" if near else "`ocitool images` lists what is there"
+    return NotFound(f"there is no image {quoted(text)} in the store {layout.path!r}", hint=hint)
+
+
+def _near(names: list[str], text: str) -> list[str]:
+    import difflib
+
+    familiar = {Reference.parse(name).familiar: name for name in names}
+    repository = text.partition(":")[0]
+    same = [short for short in familiar if short.rpartition(":")[0] == repository]
+    return same[:5] or difflib.get_close_matches(text, familiar, n=3)

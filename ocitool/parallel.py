@@ -1,0 +1,49 @@
+"""Several blobs at once, and all of them stopped at the first failure.
+
+Threads serve here: hashing, compressing, file and socket I/O all run without the interpreter lock.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+
+class Stopped(Exception):
+    """Raised inside a task when another task has failed or the user interrupted."""
+
+
+class Stop:
+    """A flag that running tasks look at between two chunks."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """Ask all tasks to end."""
+        self._event.set()
+
+    def check(self) -> None:
+        """Raise Stopped when the tasks were asked to end."""
+        if self._event.is_set():
+            raise Stopped
+
+
+def run_all(tasks: Iterable[Callable[[Stop], None]], jobs: int) -> None:
+    """Run the tasks on up to `jobs` threads; re-raise the first failure when all have ended."""
+    stop = Stop()
+    pending = list(tasks)
+    if len(pending) == 1:
+        pending[0](stop)
+        return
+    with ThreadPoolExecutor(max_workers=max(1, min(jobs, len(pending)))) as pool:
+        futures = [pool.submit(task, stop) for task in pending]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            stop.set()
+            for future in futures:
+                future.cancel()
+    failures = [error for future in done if (error := future.exception()) is not None]
+    for error in failures:
+        if not isinstance(error, Stopped):
+            raise error

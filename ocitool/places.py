@@ -1,0 +1,166 @@
+"""Places by the text a user types: `oci:DIR:TAG`, `docker-archive:FILE`, `./file.tar`, a name.
+
+Only the text decides what kind of place is meant; a path is then sniffed by its content.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from ocitool.archive import open_archive
+from ocitool.content import Catalog, Root
+from ocitool.errors import NotFound, UsageError
+from ocitool.layout import Layout
+from ocitool.lookup import find_image, full_name
+from ocitool.spec.quoting import quoted
+
+_AT_DIGEST = re.compile(r"@(sha256|sha512):")
+
+
+class PlaceKind(StrEnum):
+    """What kind of place a text means."""
+
+    STORE = "store"
+    LAYOUT = "oci"
+    OCI_ARCHIVE = "oci-archive"
+    DOCKER_ARCHIVE = "docker-archive"
+    FOLDER = "dir"
+    PATH = "path"
+
+
+_ARCHIVES = (PlaceKind.OCI_ARCHIVE, PlaceKind.DOCKER_ARCHIVE)
+_PREFIXES = {
+    f"{kind.value}:": kind
+    for kind in (PlaceKind.STORE, PlaceKind.LAYOUT, *_ARCHIVES, PlaceKind.FOLDER)
+}
+_ELSEWHERE = ("docker://", "registry:", "docker-daemon:", "podman:", "containers-storage:")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A place and the image in it that is meant. `name` is a name, tag or digest, or None.
+
+    `path` is the file or folder; it is empty for the store. "-" is standard input or output.
+    """
+
+    kind: PlaceKind
+    path: str = ""
+    name: str | None = None
+    text: str = ""
+
+
+def parse_place(text: str) -> Place:
+    """Return the place that a text means. UsageError for an empty or unknown one."""
+    for prefix in _ELSEWHERE:
+        if text.startswith(prefix):
+            raise UsageError(
+                f"{quoted(text)}: {prefix.rstrip(':/')} is not a place that ocitool reaches",
+                hint=f"use one of {', '.join(_PREFIXES)} or a path that begins with ./ or /",
+            )
+    if text == "-" or text.startswith(("/", "./", "../")):
+        return Place(kind=PlaceKind.PATH, path=text, text=text)
+    for prefix, kind in _PREFIXES.items():
+        if text.startswith(prefix):
+            return _prefixed(kind, text.removeprefix(prefix), text)
+    if not text:
+        raise UsageError("the name of the image is empty")
+    return Place(kind=PlaceKind.STORE, name=text, text=text)
+
+
+def _prefixed(kind: PlaceKind, rest: str, text: str) -> Place:
+    if not rest:
+        raise UsageError(f"{quoted(text)} names no image or path")
+    if kind is PlaceKind.STORE:
+        return Place(kind=kind, name=rest, text=text)
+    if kind is PlaceKind.FOLDER:
+        return Place(kind=kind, path=rest, text=text)
+    at = _AT_DIGEST.search(rest)
+    if at is not None and ":" not in rest[: at.start()]:
+        return Place(kind=kind, path=rest[: at.start()], name=rest[at.start() + 1 :], text=text)
+    path, _, name = rest.partition(":")
+    if not path:
+        raise UsageError(f"{quoted(text)} names no path")
+    return Place(kind=kind, path=path, name=name or None, text=text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A source that is open, and the roots in it that were meant.
+
+    `layout` is the source when that is a layout directory, which remembers what was measured.
+    """
+
+    source: Catalog
+    roots: tuple[Root, ...]
+    layout: Layout | None
+    place: Place
+
+
+@contextlib.contextmanager
+def open_source(
+    place: Place, *, store: str, stdin: int | None = None, scratch: str | None = None
+) -> Iterator[Opened]:
+    """Open a place for reading. Without a name all its roots are meant, with one that image.
+
+    An image of the store that was given by one of its names keeps only that name.
+    """
+    if place.kind is PlaceKind.STORE:
+        with open_store(store) as layout:
+            yield Opened(
+                source=layout, roots=(_in_store(layout, place),), layout=layout, place=place
+            )
+    elif place.kind is PlaceKind.LAYOUT:
+        with Layout.existing(place.path) as layout:
+            roots = _named(layout, place.name)
+            yield Opened(source=layout, roots=roots, layout=layout, place=place)
+    else:
+        with open_archive(place.path, stdin=stdin, scratch=scratch) as archive:
+            roots = _named(archive, place.name)
+            yield Opened(source=archive, roots=roots, layout=None, place=place)
+
+
+def open_store(path: str) -> Layout:
+    """Open the store for reading; NotFound with advice when nothing was ever loaded."""
+    try:
+        return Layout.existing(path)
+    except NotFound as error:
+        raise NotFound(
+            f"there is no image yet: the store {path!r} does not exist",
+            hint="`ocitool load FILE` makes it; --store names another one",
+        ) from error
+
+
+def one_root(opened: Opened) -> Root:
+    """Return the one root that was meant; UsageError lists the names when there are several."""
+    candidates = [root for root in opened.roots if root.names or root.label] or opened.roots
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        raise NotFound(f"{opened.place.text} holds no image")
+    names = [root.names[0] if root.names else root.label or "" for root in candidates]
+    digests = [str(root.descriptor.digest) for root in candidates]
+    listed = ", ".join(name or digest for name, digest in zip(names, digests, strict=True))
+    raise UsageError(
+        f"{opened.place.text} holds {len(candidates)} images: {listed}",
+        hint="name one, for example oci-archive:FILE:NAME or oci:DIR:NAME",
+    )
+
+
+def _in_store(layout: Layout, place: Place) -> Root:
+    found = find_image(layout, place.name or "")
+    return replace(found.root, names=(found.name,)) if found.name else found.root
+
+
+def _named(source: Catalog, name: str | None) -> tuple[Root, ...]:
+    if name is None:
+        return source.roots()
+    try:
+        found = source.resolve(name)
+    except NotFound:
+        full = full_name(name)
+        if full is None or full == name:
+            raise
+        found, name = source.resolve(full), full
+    return (replace(found, names=(name,)) if name in found.names else found,)

@@ -1,0 +1,341 @@
+"""Conversion: where the bytes of an image must change, and only there.
+
+From a source to a source: new layers go into a scratch layout (usually the store itself), new
+manifests stay in memory, everything else is read from where it was. What was done is returned as
+`Conversion`s; nothing is converted silently. The config blob, hence the image ID, never changes.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ocitool.compression import (
+    GZIP_LEVEL,
+    ZSTD_LEVEL,
+    Codec,
+    Compressor,
+    DecompressingReader,
+    sniff,
+)
+from ocitool.content import CHUNK, Root, Shipment, Source
+from ocitool.errors import DigestMismatch, IntegrityError
+from ocitool.events import Observer, Outcome
+from ocitool.graph import closure_of, images_of, read_config
+from ocitool.layout import Memory, Writing
+from ocitool.overlay import Overlay
+from ocitool.parallel import Stop, run_all
+from ocitool.spec import Descriptor, Digest, Index, Manifest, mediatype
+from ocitool.spec.document import encode
+
+KEEP = "keep"
+COMPRESSIONS = (KEEP, "gzip", "zstd", "none")
+_CODECS = {"gzip": Codec.GZIP, "zstd": Codec.ZSTD, "none": Codec.NONE}
+_LEVELS = {Codec.GZIP: GZIP_LEVEL, Codec.ZSTD: ZSTD_LEVEL}
+_SUFFIXES: Mapping[Codec, mediatype.Compression] = {
+    Codec.GZIP: "gzip",
+    Codec.ZSTD: "zstd",
+    Codec.NONE: "none",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """A manifest that became another one. `layers` counts those whose bytes changed.
+
+    `old` is None where the archive had no manifest and one was made.
+    """
+
+    old: Digest | None
+    new: Digest
+    layers: int
+    compression: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layer:
+    """A layer to convert: what it is, what it must unpack to, and the codec it shall have."""
+
+    descriptor: Descriptor
+    diff_id: Digest
+    codec: Codec
+
+
+class Recompressor:
+    """Converts layers into a scratch layout, each once, several at a time."""
+
+    def __init__(
+        self, source: Source, scratch: Writing, *, jobs: int, observer: Observer | None = None
+    ) -> None:
+        self.overlay = Overlay(scratch, source)
+        self._source = source
+        self._scratch = scratch
+        self._jobs = jobs
+        self._observer = observer or Observer()
+        self._converted = scratch.layout.memory("recompressed")
+        self._checked = scratch.layout.memory("diff-ids")
+        self._results: dict[Digest, Descriptor] = {}
+        self._lock = threading.Lock()
+        self._facts: dict[Memory, dict[str, object]] = {self._converted: {}, self._checked: {}}
+
+    def made_up(
+        self, manifests: Sequence[tuple[Root, Manifest, Sequence[Digest]]], compression: str | None
+    ) -> tuple[list[Shipment], list[Conversion]]:
+        """Convert images that came without a manifest, and verify every diff ID.
+
+        `compression` None keeps layers that are gzip or zstd and compresses the others with gzip.
+        """
+        layers = [
+            _Layer(descriptor=layer, diff_id=diff_id, codec=self._wanted(layer, compression))
+            for _, manifest, diff_ids in manifests
+            for layer, diff_id in zip(manifest.layers, diff_ids, strict=True)
+        ]
+        self._convert(layers)
+        shipments, conversions = [], []
+        for root, manifest, _ in manifests:
+            new = self._rewritten(manifest)
+            changed = sum(self._results[x.digest].digest != x.digest for x in manifest.layers)
+            descriptor = replace(
+                root.descriptor, digest=new.digest, size=new.size, media_type=new.media_type
+            )
+            closure = closure_of(self.overlay, descriptor)
+            moved = replace(root, descriptor=descriptor)
+            shipments.append(Shipment(root=moved, closure=closure))
+            conversions.append(
+                Conversion(
+                    old=None,
+                    new=new.digest,
+                    layers=changed,
+                    compression=compression or "gzip",
+                )
+            )
+        return shipments, conversions
+
+    def images(
+        self, shipments: Sequence[Shipment], compression: str
+    ) -> tuple[list[Shipment], list[Conversion]]:
+        """Convert the layers of all images of these closures; indexes follow their children."""
+        codec = _CODECS[compression]
+        layers = [
+            layer
+            for shipment in shipments
+            for _, manifest in images_of(shipment.closure)
+            for layer in self._layers_of(manifest, codec)
+        ]
+        self._convert(layers)
+        converted, conversions = [], []
+        for shipment in shipments:
+            moved, old_and_new = self._follow(shipment)
+            converted.append(moved)
+            conversions += [
+                Conversion(old=old, new=new, layers=count, compression=compression)
+                for old, new, count in old_and_new
+            ]
+        return converted, conversions
+
+    def _layers_of(self, manifest: Manifest, codec: Codec) -> list[_Layer]:
+        diff_ids = read_config(self._source, manifest).diff_ids
+        if len(diff_ids) != len(manifest.layers):
+            raise IntegrityError(
+                f"the image has {len(manifest.layers)} layers but {len(diff_ids)} diff IDs"
+            )
+        return [
+            _Layer(descriptor=layer, diff_id=diff_id, codec=codec)
+            for layer, diff_id in zip(manifest.layers, diff_ids, strict=True)
+            if mediatype.is_layer(layer.media_type)
+            and not mediatype.is_foreign_layer(layer.media_type)
+        ]
+
+    def _wanted(self, layer: Descriptor, compression: str | None) -> Codec:
+        actual = self._codec_of(layer)
+        if compression is None:
+            return actual if actual in (Codec.GZIP, Codec.ZSTD) else Codec.GZIP
+        if compression == KEEP:
+            return actual if actual in _SUFFIXES else Codec.GZIP
+        return _CODECS[compression]
+
+    def _codec_of(self, layer: Descriptor) -> Codec:
+        with self._source.open(layer) as blob:
+            return sniff(blob.read(512))
+
+    def _convert(self, layers: Sequence[_Layer]) -> None:
+        unique = {layer.descriptor.digest: layer for layer in layers}
+        ordered = sorted(unique.values(), key=lambda layer: -layer.descriptor.size)
+        self._observer.begin("converting", sum(layer.descriptor.size for layer in ordered))
+        try:
+            run_all([self._task(layer) for layer in ordered], self._jobs)
+        finally:
+            self._observer.end()
+        for memory, facts in self._facts.items():
+            memory.remember(facts)
+
+    def _task(self, layer: _Layer) -> Callable[[Stop], None]:
+        def run(stop: Stop) -> None:
+            result, outcome = self._layer(layer, stop)
+            with self._lock:
+                self._results[layer.descriptor.digest] = result
+            self._observer.finish(result, outcome)
+
+        return run
+
+    def _layer(self, layer: _Layer, stop: Stop) -> tuple[Descriptor, Outcome]:
+        if self._codec_of(layer.descriptor) is layer.codec:
+            return self._kept(layer, stop), Outcome.STORED
+        remembered = self._remembered(layer)
+        if remembered is not None:
+            self._check(layer, stop)
+            return remembered, Outcome.EXISTED
+        compressor = None if layer.codec is Codec.NONE else Compressor(layer.codec)
+        writer = self._scratch.writer()
+        try:
+            for part in self._unpacked(layer, stop):
+                data = part if compressor is None else compressor.compress(part)
+                if data:
+                    writer.write(data)
+            if compressor is not None:
+                writer.write(compressor.flush())
+            result = writer.commit(_media_type(layer))
+        finally:
+            writer.close()
+        self._remember(self._converted, _key(layer), [str(result.digest), result.size])
+        return result, Outcome.CONVERTED
+
+    def _kept(self, layer: _Layer, stop: Stop) -> Descriptor:
+        """Store a layer as it is, once it is known to unpack to its diff ID."""
+        descriptor = replace(layer.descriptor, media_type=_media_type(layer))
+        self._scratch.announce([descriptor])
+        text = str(descriptor.digest)
+        known = self._checked.get(text) == str(layer.diff_id)
+        if not (known and self._scratch.has(descriptor)):
+            self._check(layer, stop)
+            self._scratch.put(descriptor, lambda: self._source.open(layer.descriptor))
+            self._remember(self._checked, text, str(layer.diff_id))
+        return descriptor
+
+    def _remembered(self, layer: _Layer) -> Descriptor | None:
+        fact = self._converted.get(_key(layer))
+        if not isinstance(fact, list) or len(fact) != 2:
+            return None
+        digest = Digest.parse(str(fact[0]))
+        result = Descriptor(media_type=_media_type(layer), digest=digest, size=int(fact[1]))
+        self._scratch.announce([result])
+        return result if self._scratch.has(result) else None
+
+    def _check(self, layer: _Layer, stop: Stop) -> None:
+        for _ in self._unpacked(layer, stop):
+            pass
+
+    def _unpacked(self, layer: _Layer, stop: Stop) -> Iterator[bytes]:
+        """Yield a layer's tar, and raise DigestMismatch unless it hashes to the diff ID."""
+
+        def watch(count: int) -> None:
+            stop.check()
+            self._observer.advance(count)
+
+        hasher = layer.diff_id.hasher()
+        with self._source.open(layer.descriptor).watched(watch) as blob:
+            reader = DecompressingReader(blob)
+            # The blob of a plain layer has verified the diff ID itself: it is its digest.
+            verified = reader.codec is Codec.NONE and layer.descriptor.digest == layer.diff_id
+            while part := reader.read(CHUNK):
+                if not verified:
+                    hasher.update(part)
+                yield part
+        actual = Digest.from_hasher(layer.diff_id.algorithm, hasher)
+        if not verified and actual != layer.diff_id:
+            raise DigestMismatch(
+                f"layer {layer.descriptor.digest.short} unpacks to {actual}; the image's config "
+                f"promises {layer.diff_id}"
+            )
+
+    def _remember(self, memory: Memory, key: str, value: object) -> None:
+        with self._lock:
+            self._facts[memory][key] = value
+
+    def _rewritten(self, manifest: Manifest) -> Descriptor:
+        """Keep a manifest with its new layers in the overlay; unknown fields survive."""
+        document = json.loads(manifest.raw)
+        for value, layer in zip(document["layers"] or (), manifest.layers, strict=True):
+            result = self._results.get(layer.digest)
+            if result is not None:
+                value.update(
+                    mediaType=result.media_type, digest=str(result.digest), size=result.size
+                )
+        media_type = manifest.media_type
+        if _needs_oci(manifest, self._results):
+            media_type = document["mediaType"] = mediatype.OCI_MANIFEST
+            document["config"]["mediaType"] = mediatype.OCI_CONFIG
+            for value in document["layers"]:
+                compression = mediatype.declared_compression(value["mediaType"])
+                if compression is not None:
+                    value["mediaType"] = mediatype.layer_type(compression)
+        return self.overlay.add(encode(document), media_type)
+
+    def _follow(self, shipment: Shipment) -> tuple[Shipment, list[tuple[Digest, Digest, int]]]:
+        images = {descriptor.digest for descriptor, _ in images_of(shipment.closure)}
+        changes: list[tuple[Digest, Digest, int]] = []
+        renamed: dict[Digest, Descriptor] = {}
+        for descriptor, document in shipment.closure.documents:
+            if isinstance(document, Index):
+                new = _index_of(document, renamed, self.overlay)
+            elif descriptor.digest in images:
+                new = self._rewritten(document)
+            else:
+                continue
+            if new is not None and new.digest != descriptor.digest:
+                renamed[descriptor.digest] = new
+                if isinstance(document, Manifest):
+                    count = sum(
+                        self._results.get(x.digest, x).digest != x.digest for x in document.layers
+                    )
+                    changes.append((descriptor.digest, new.digest, count))
+        return _moved(shipment, renamed, self.overlay), changes
+
+
+def _moved(shipment: Shipment, renamed: Mapping[Digest, Descriptor], source: Source) -> Shipment:
+    new = renamed.get(shipment.root.descriptor.digest)
+    if new is None:
+        return shipment
+    descriptor = replace(
+        shipment.root.descriptor, digest=new.digest, size=new.size, media_type=new.media_type
+    )
+    return Shipment(
+        root=replace(shipment.root, descriptor=descriptor), closure=closure_of(source, descriptor)
+    )
+
+
+def _index_of(
+    index: Index, renamed: Mapping[Digest, Descriptor], overlay: Overlay
+) -> Descriptor | None:
+    """Keep an index that lists the new children, or return None when none is new."""
+    texts = {str(old): str(new.digest) for old, new in renamed.items()}
+    if not any(child.digest in renamed for child in index.manifests):
+        return None
+    document = json.loads(index.raw)
+    for value, child in zip(document["manifests"], index.manifests, strict=True):
+        new = renamed.get(child.digest)
+        if new is not None:
+            value.update(mediaType=new.media_type, digest=str(new.digest), size=new.size)
+        annotations = value.get("annotations") or {}
+        for key, text in annotations.items():
+            annotations[key] = texts.get(text, text)
+    return overlay.add(encode(document), index.media_type)
+
+
+def _needs_oci(manifest: Manifest, results: Mapping[Digest, Descriptor]) -> bool:
+    """Docker's own manifest has no zstd layers that every tool knows."""
+    return manifest.media_type == mediatype.DOCKER_MANIFEST and any(
+        results[layer.digest].media_type == mediatype.OCI_LAYER_ZSTD
+        for layer in manifest.layers
+        if layer.digest in results
+    )
+
+
+def _media_type(layer: _Layer) -> str:
+    compression = _SUFFIXES[layer.codec]
+    docker = layer.descriptor.media_type.startswith("application/vnd.docker.")
+    return mediatype.layer_type(compression, docker=docker and compression != "zstd")
+
+
+def _key(layer: _Layer) -> str:
+    return f"{layer.diff_id} {layer.codec} {_LEVELS.get(layer.codec, 0)}"

@@ -1,0 +1,102 @@
+"""Media types of OCI and Docker documents and layers. OCI image-spec, media-types.md."""
+
+from typing import Literal
+
+Compression = Literal["none", "gzip", "zstd"]
+
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+OCI_LAYER_GZIP = f"{OCI_LAYER}+gzip"
+OCI_LAYER_ZSTD = f"{OCI_LAYER}+zstd"
+OCI_NONDISTRIBUTABLE_LAYER = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+OCI_NONDISTRIBUTABLE_LAYER_GZIP = f"{OCI_NONDISTRIBUTABLE_LAYER}+gzip"
+OCI_NONDISTRIBUTABLE_LAYER_ZSTD = f"{OCI_NONDISTRIBUTABLE_LAYER}+zstd"
+OCI_EMPTY = "application/vnd.oci.empty.v1+json"
+
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+DOCKER_LAYER_GZIP = f"{DOCKER_LAYER}.gzip"
+DOCKER_LAYER_ZSTD = f"{DOCKER_LAYER}.zstd"
+DOCKER_FOREIGN_LAYER = "application/vnd.docker.image.rootfs.foreign.diff.tar"
+DOCKER_FOREIGN_LAYER_GZIP = f"{DOCKER_FOREIGN_LAYER}.gzip"
+DOCKER_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"
+DOCKER_SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+
+IN_TOTO = "application/vnd.in-toto+json"
+
+_ENCRYPTED = "+encrypted"
+
+_FOREIGN: dict[str, Compression] = {
+    OCI_NONDISTRIBUTABLE_LAYER: "none",
+    OCI_NONDISTRIBUTABLE_LAYER_GZIP: "gzip",
+    OCI_NONDISTRIBUTABLE_LAYER_ZSTD: "zstd",
+    DOCKER_FOREIGN_LAYER: "none",
+    DOCKER_FOREIGN_LAYER_GZIP: "gzip",
+}
+_OCI_LAYERS: dict[Compression, str] = {
+    "none": OCI_LAYER,
+    "gzip": OCI_LAYER_GZIP,
+    "zstd": OCI_LAYER_ZSTD,
+}
+_DOCKER_LAYERS: dict[Compression, str] = {
+    "none": DOCKER_LAYER,
+    "gzip": DOCKER_LAYER_GZIP,
+    "zstd": DOCKER_LAYER_ZSTD,
+}
+_LAYERS: dict[str, Compression] = {
+    **{media_type: compression for compression, media_type in _OCI_LAYERS.items()},
+    **{media_type: compression for compression, media_type in _DOCKER_LAYERS.items()},
+    **_FOREIGN,
+}
+
+
+def is_index(media_type: str) -> bool:
+    """Tell whether it is an OCI index or a Docker manifest list."""
+    return media_type in (OCI_INDEX, DOCKER_LIST)
+
+
+def is_manifest(media_type: str) -> bool:
+    """Tell whether it is the manifest of a single image or artifact."""
+    return media_type in (OCI_MANIFEST, DOCKER_MANIFEST)
+
+
+def is_schema1(media_type: str) -> bool:
+    """Tell whether it is the manifest format that Docker gave up in 2017."""
+    return media_type in (DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED)
+
+
+def is_image_config(media_type: str) -> bool:
+    """Tell whether it is the config of an image, and not of an artifact."""
+    return media_type in (OCI_CONFIG, DOCKER_CONFIG)
+
+
+def is_layer(media_type: str) -> bool:
+    """Tell whether it is a layer tar of a known type, foreign ones included."""
+    return media_type in _LAYERS
+
+
+def is_foreign_layer(media_type: str) -> bool:
+    """Tell whether it is a layer that registries may not hold and that `urls` lead to."""
+    return media_type in _FOREIGN
+
+
+def is_encrypted_layer(media_type: str) -> bool:
+    """Tell whether it is an encrypted layer: it can be copied, not looked into."""
+    return media_type.endswith(_ENCRYPTED) and is_layer(media_type.removesuffix(_ENCRYPTED))
+
+
+def declared_compression(media_type: str) -> Compression | None:
+    """Return what the type says about a layer's compression, None if it says nothing.
+
+    It is a claim only: Docker and podman write `tar.gzip` over plain tars.
+    """
+    return _LAYERS.get(media_type)
+
+
+def layer_type(compression: Compression, *, docker: bool = False) -> str:
+    """Return the media type of a layer with this compression."""
+    return (_DOCKER_LAYERS if docker else _OCI_LAYERS)[compression]

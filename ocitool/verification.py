@@ -1,0 +1,279 @@
+"""Is it whole? Every blob hashed, every size, every diff ID, every reference followed."""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ocitool.compression import DecompressingReader
+from ocitool.content import CHUNK, Blob, Catalog, Inventory, Root
+from ocitool.errors import (
+    DigestMismatch,
+    IntegrityError,
+    MalformedDocument,
+    NotFound,
+    OcitoolError,
+    SizeMismatch,
+)
+from ocitool.events import Observer
+from ocitool.graph import content_of, is_document, read_config, read_document
+from ocitool.layout import Layout
+from ocitool.parallel import Stop, run_all
+from ocitool.spec import Descriptor, Digest, Index, Manifest, mediatype
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One piece of damage. `kind` is missing, size, digest, diff-id, document or file."""
+
+    kind: str
+    subject: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """What was looked at and what is wrong.
+
+    `absent` are children of indexes that are not here: a sparse index is no damage. `unreferenced`
+    are sound blobs that no image needs, `strays` files among the blobs that are none.
+    """
+
+    roots: int
+    blobs: int
+    size: int
+    problems: tuple[Problem, ...]
+    absent: tuple[Descriptor, ...] = ()
+    unreferenced: tuple[Digest, ...] = ()
+    strays: tuple[str, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Tell whether nothing is damaged."""
+        return not self.problems
+
+
+@dataclass(slots=True)
+class _Graph:
+    """What the roots reach: blobs, what each layer must unpack to, and the damage on the way."""
+
+    blobs: dict[Digest, Descriptor] = field(default_factory=dict)
+    diff_ids: dict[Digest, set[Digest]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    absent: dict[Digest, Descriptor] = field(default_factory=dict)
+
+
+def verify(
+    source: Catalog,
+    roots: Sequence[Root] | None = None,
+    *,
+    fast: bool = False,
+    jobs: int = 4,
+    observer: Observer | None = None,
+) -> VerifyReport:
+    """Check a place, or some of its images; nothing is changed.
+
+    Every blob is read once: its digest, and for a layer the digest of what it unpacks to. `fast`
+    checks names, sizes and documents only. Of a layout without `roots`, blobs that nothing needs
+    are checked too. Raises MalformedDocument when an index.json cannot be read at all.
+    """
+    chosen = source.roots() if roots is None else tuple(roots)
+    graph = _follow(source, chosen)
+    unreferenced: list[Descriptor] = []
+    strays: list[str] = []
+    if isinstance(source, Layout) and roots is None:
+        unreferenced, strays, odd = _unreferenced(source, graph)
+        graph.problems += odd
+    checks = [*graph.blobs.values(), *unreferenced]
+    if not fast:
+        graph.problems += _check_all(source, checks, graph, jobs, observer or Observer())
+    return VerifyReport(
+        roots=len(chosen),
+        blobs=len(checks),
+        size=sum(descriptor.size for descriptor in checks),
+        problems=tuple(_unique(graph.problems)),
+        absent=tuple(graph.absent.values()),
+        unreferenced=tuple(descriptor.digest for descriptor in unreferenced),
+        strays=tuple(strays),
+    )
+
+
+def _follow(source: Catalog, roots: Sequence[Root]) -> _Graph:
+    graph = _Graph()
+    stack = [(root.descriptor, _called(root), False) for root in reversed(roots)]
+    visited: set[Digest] = set()
+    while stack:
+        descriptor, called, optional = stack.pop()
+        if descriptor.digest in visited:
+            continue
+        visited.add(descriptor.digest)
+        problem = _presence(source, descriptor, called)
+        if problem is not None:
+            if optional and problem.kind == "missing":
+                graph.absent[descriptor.digest] = descriptor
+            else:
+                graph.problems.append(problem)
+            continue
+        graph.blobs[descriptor.digest] = descriptor
+        if is_document(descriptor):
+            stack += _enter(source, descriptor, called, graph)
+    return graph
+
+
+def _enter(
+    source: Catalog, descriptor: Descriptor, called: str, graph: _Graph
+) -> list[tuple[Descriptor, str, bool]]:
+    try:
+        document = read_document(source, descriptor)
+        if isinstance(document, Index):
+            return [(child, called, True) for child in reversed(document.manifests)]
+        if document.is_image:
+            _note_diff_ids(source, descriptor, document, graph)
+    except NotFound:
+        pass  # The config is missing: reported when it is looked at as a blob.
+    except (DigestMismatch, SizeMismatch):
+        return []  # Reported when the blob is hashed.
+    except OcitoolError as error:
+        graph.problems.append(
+            Problem(kind="document", subject=str(descriptor.digest), message=error.message)
+        )
+        if not isinstance(error, MalformedDocument):
+            return []
+    else:
+        return [
+            (blob, called, mediatype.is_foreign_layer(blob.media_type))
+            for blob in reversed(content_of(document))
+        ]
+    return []
+
+
+def _note_diff_ids(
+    source: Catalog, descriptor: Descriptor, manifest: Manifest, graph: _Graph
+) -> None:
+    diff_ids = read_config(source, manifest).diff_ids
+    if len(diff_ids) != len(manifest.layers):
+        raise IntegrityError(
+            f"manifest {descriptor.digest.short} lists {len(manifest.layers)} layers, but its "
+            f"config has {len(diff_ids)} diff IDs"
+        )
+    for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
+        if mediatype.is_layer(layer.media_type):
+            graph.diff_ids.setdefault(layer.digest, set()).add(diff_id)
+
+
+def _presence(source: Catalog, descriptor: Descriptor, called: str) -> Problem | None:
+    if not isinstance(source, Inventory) or source.has(descriptor):
+        return None
+    subject = str(descriptor.digest)
+    size = source.blob_size(descriptor.digest) if isinstance(source, Layout) else None
+    if size is not None:
+        message = f"blob {subject} is {size} bytes; {called} needs {descriptor.size}"
+        return Problem(kind="size", subject=subject, message=message)
+    return Problem(
+        kind="missing", subject=subject, message=f"blob {subject} is missing; {called} needs it"
+    )
+
+
+def _unreferenced(
+    layout: Layout, graph: _Graph
+) -> tuple[list[Descriptor], list[str], list[Problem]]:
+    found: list[Descriptor] = []
+    strays: list[str] = []
+    problems: list[Problem] = []
+    for algorithm, name in layout.blob_files():
+        path = f"blobs/{algorithm}/{name}"
+        try:
+            digest = Digest.parse(f"{algorithm}:{name}")
+        except MalformedDocument:
+            strays.append(path)
+            continue
+        if digest in graph.blobs:
+            continue
+        try:
+            file, size = layout.open_blob(digest)
+            os.close(file)
+        except OcitoolError as error:
+            problems.append(Problem(kind="file", subject=path, message=error.message))
+            continue
+        found.append(Descriptor(media_type="application/octet-stream", digest=digest, size=size))
+    return found, strays, problems
+
+
+def _check_all(
+    source: Catalog,
+    blobs: Sequence[Descriptor],
+    graph: _Graph,
+    jobs: int,
+    observer: Observer,
+) -> list[Problem]:
+    problems: list[Problem] = []
+    lock = threading.Lock()
+
+    def check(descriptor: Descriptor) -> Callable[[Stop], None]:
+        def run(stop: Stop) -> None:
+            def watch(count: int) -> None:
+                stop.check()
+                observer.advance(count)
+
+            try:
+                with source.open(descriptor).watched(watch) as blob:
+                    _read(blob, graph.diff_ids.get(descriptor.digest, set()))
+            except OcitoolError as error:
+                with lock:
+                    problems.append(_damage(descriptor, error))
+
+        return run
+
+    ordered = sorted(blobs, key=lambda descriptor: -descriptor.size)
+    observer.begin("verifying", sum(descriptor.size for descriptor in blobs))
+    try:
+        run_all([check(descriptor) for descriptor in ordered], jobs)
+    finally:
+        observer.end()
+    return sorted(problems, key=lambda problem: problem.subject)
+
+
+class _DiffIdMismatch(IntegrityError):
+    """A layer is what its digest says, but unpacks to something else."""
+
+
+def _read(blob: Blob, diff_ids: set[Digest]) -> None:
+    """Read a blob to its verified end, and what it unpacks to if it is a layer."""
+    if not diff_ids or diff_ids == {blob.descriptor.digest}:
+        while blob.read():
+            pass
+        return
+    hashers = {algorithm: Digest.of(b"", algorithm).hasher() for algorithm in _algorithms(diff_ids)}
+    reader = DecompressingReader(blob)
+    while part := reader.read(CHUNK):
+        for hasher in hashers.values():
+            hasher.update(part)
+    for diff_id in sorted(diff_ids):
+        actual = Digest.from_hasher(diff_id.algorithm, hashers[diff_id.algorithm])
+        if actual != diff_id:
+            raise _DiffIdMismatch(
+                f"layer {blob.descriptor.digest} unpacks to {actual}, not to its diff ID {diff_id}"
+            )
+
+
+def _algorithms(digests: set[Digest]) -> set[str]:
+    return {digest.algorithm for digest in digests}
+
+
+def _damage(descriptor: Descriptor, error: OcitoolError) -> Problem:
+    kinds: tuple[tuple[type[OcitoolError], str], ...] = (
+        (_DiffIdMismatch, "diff-id"),
+        (DigestMismatch, "digest"),
+        (SizeMismatch, "size"),
+        (NotFound, "missing"),
+    )
+    kind = next((name for type_, name in kinds if isinstance(error, type_)), "digest")
+    return Problem(kind=kind, subject=str(descriptor.digest), message=error.message)
+
+
+def _unique(problems: Sequence[Problem]) -> list[Problem]:
+    return list(dict.fromkeys(problems))
+
+
+def _called(root: Root) -> str:
+    return root.names[0] if root.names else root.label or f"image {root.descriptor.digest.short}"
