@@ -94,10 +94,17 @@ def load(
     if not clobber:
         _refuse_moves(layout, shipments)
     with Writing(layout) as writing:
-        shipments, place, conversions = _converted(
-            source, place, shipments, writing, compression, jobs, watcher
+        recompressor = Recompressor(place, writing, jobs=jobs, observer=watcher)
+        shipments, conversions = _converted(source, shipments, recompressor, compression)
+        place = recompressor.overlay
+        moved_bytes = transfer(
+            place,
+            writing,
+            [_labelled(shipment, layout) for shipment in shipments],
+            settled=recompressor.settled,
+            jobs=jobs,
+            observer=watcher,
         )
-        moved_bytes = transfer(place, writing, shipments, jobs=jobs, observer=watcher)
     attached = [shipment for shipment in shipments if _is_attached(shipment)]
     return CopyReport(
         images=tuple(_report(place, s) for s in shipments if s not in attached),
@@ -206,18 +213,22 @@ def _refuse_moves(layout: Layout, shipments: Sequence[Shipment]) -> None:
         )
 
 
+def _labelled(shipment: Shipment, layout: Layout) -> Shipment:
+    """Let a bare tag be the name where names need no repository: in a layout not our own."""
+    root = shipment.root
+    if layout.own or root.names or root.label is None:
+        return shipment
+    return replace(shipment, root=replace(root, names=(root.label,)))
+
+
 def _converted(
     source: Catalog,
-    place: Source,
     shipments: list[Shipment],
-    writing: Writing,
+    recompressor: Recompressor,
     compression: str | None,
-    jobs: int,
-    observer: Observer,
-) -> tuple[list[Shipment], Source, list[Conversion]]:
+) -> tuple[list[Shipment], list[Conversion]]:
     """Convert what must be: images without a manifest, and all of them when asked."""
     origins = source.origins if isinstance(source, ArchiveSource) else {}
-    recompressor = Recompressor(place, writing, jobs=jobs, observer=observer)
     made_up = [s for s in shipments if s.root.descriptor.digest in origins]
     conversions: list[Conversion] = []
     converted: dict[Digest, Shipment] = {}
@@ -239,8 +250,8 @@ def _converted(
         converted |= {
             old.root.descriptor.digest: moved for old, moved in zip(others, new, strict=True)
         }
-    moved_all = [converted.get(s.root.descriptor.digest, s) for s in shipments]
-    return moved_all, recompressor.overlay, conversions
+    moved = [converted.get(s.root.descriptor.digest, s) for s in shipments]
+    return moved, conversions
 
 
 def _attached_to(source: Catalog, shipments: Sequence[Shipment]) -> list[Shipment]:

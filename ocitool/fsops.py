@@ -44,8 +44,10 @@ def translated(action: str, path: str) -> Iterator[None]:
 def translate(error: OSError, action: str, path: str) -> OcitoolError:
     """Return the error of ours that says the same as `error`."""
     what = f"cannot {action} {path!r}"
-    if error.errno in (errno.ENOENT, errno.ENXIO):
+    if error.errno == errno.ENOENT:
         return NotFound(f"{what}: it does not exist")
+    if error.errno == errno.ENXIO:
+        return IntegrityError(f"{what}: it is not a regular file")
     if error.errno == errno.ELOOP:
         return IntegrityError(f"{what}: it is a symbolic link, and none is followed here")
     if error.errno in (errno.ENOTDIR, errno.EISDIR):
@@ -181,9 +183,13 @@ class Directory:
     def append(self, name: str, data: bytes) -> None:
         """Add bytes to the end of a file, durably; the file is made when absent."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        # Without O_NONBLOCK a FIFO of that name would be waited for.
+        flags |= os.O_NONBLOCK
         with translated("append to", self.child(name)):
             descriptor = os.open(name, flags, 0o666, dir_fd=self.descriptor)
             try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise IntegrityError(f"{self.child(name)!r} is not a regular file")
                 write_all(descriptor, data)
                 os.fsync(descriptor)
             finally:
@@ -296,6 +302,10 @@ def _umask() -> int:
     return _cached_umask
 
 
+def _fresh_name() -> str:
+    return f".ocitool-{secrets.token_hex(8)}"
+
+
 def scratch_file(path: str | None) -> int:
     """Return a descriptor of an empty file without a name, in `path` or a usual folder.
 
@@ -308,7 +318,7 @@ def scratch_file(path: str | None) -> int:
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
                 raise
-        name = os.path.join(folder, f".ocitool-{secrets.token_hex(8)}")
+        name = os.path.join(folder, _fresh_name())
         descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.unlink(name)
         return descriptor
@@ -330,23 +340,24 @@ class OutputFile:
         self._direct = False
         try:
             with translated("write", path):
-                self._descriptor = self._open(real)
+                self._descriptor = self._open()
         except BaseException:
             self._folder.close()
             raise
 
-    def _open(self, real: str) -> int:
+    def _open(self) -> int:
+        # By the path as given: what /dev/stdout leads to may be a pipe, which has no other path.
         try:
-            mode = os.stat(real).st_mode
+            mode = os.stat(self.path).st_mode
         except FileNotFoundError:
             mode = stat.S_IFREG
         if not stat.S_ISREG(mode):
             self._direct = True
-            return os.open(real, os.O_WRONLY | os.O_CLOEXEC)
+            return os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
         flags = os.O_RDWR | os.O_CLOEXEC
         with contextlib.suppress(OSError):
             return os.open(".", flags | os.O_TMPFILE, 0o666, dir_fd=self._folder.descriptor)
-        self._temporary = f".{self._name[:200]}.{secrets.token_hex(8)}"
+        self._temporary = _fresh_name()
         flags |= os.O_CREAT | os.O_EXCL
         return os.open(self._temporary, flags, 0o666, dir_fd=self._folder.descriptor)
 
@@ -362,7 +373,7 @@ class OutputFile:
         with translated("write", self.path):
             os.fsync(self._descriptor)
             if self._temporary is None:
-                self._temporary = f".{self._name[:200]}.{secrets.token_hex(8)}"
+                self._temporary = _fresh_name()
                 os.link(
                     f"/proc/self/fd/{self._descriptor}",
                     self._temporary,

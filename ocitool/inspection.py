@@ -194,6 +194,11 @@ def instruction(created_by: str) -> str:
     return text
 
 
+def _words(step: HistoryEntry) -> str:
+    """Return a step's instruction, or its comment in brackets when it has none."""
+    return instruction(step.created_by) or (f"({step.comment})" if step.comment else "")
+
+
 def _layers(
     manifest: Manifest, config: ImageConfig, measures: Mapping[Digest, LayerMeasure | str]
 ) -> tuple[LayerReport, ...]:
@@ -223,7 +228,7 @@ def _layer(
         tar_size=sizes.tar_size if sizes else None,
         file_bytes=sizes.file_bytes if sizes else None,
         entries=sizes.entries if sizes else None,
-        instruction=instruction(step.created_by) if step else None,
+        instruction=_words(step) if step else None,
         created_by=step.created_by if step else None,
         created=step.created if step else None,
         problem=measure if isinstance(measure, str) else _mismatch(sizes, diff_id),
@@ -315,7 +320,7 @@ def _opaque(layer: Descriptor) -> str | None:
 def _steps(config: ImageConfig) -> tuple[StepReport, ...]:
     return tuple(
         StepReport(
-            instruction=instruction(entry.created_by),
+            instruction=_words(entry),
             created_by=entry.created_by,
             created=entry.created,
             comment=entry.comment,

@@ -62,7 +62,10 @@ class _Layer:
 
 
 class Recompressor:
-    """Converts layers into a scratch layout, each once, several at a time."""
+    """Converts layers into a scratch layout, each once, several at a time.
+
+    `overlay` is where the result is read from; `settled` tells what became of each new layer.
+    """
 
     def __init__(
         self, source: Source, scratch: Writing, *, jobs: int, observer: Observer | None = None
@@ -75,6 +78,7 @@ class Recompressor:
         self._converted = scratch.layout.memory("recompressed")
         self._checked = scratch.layout.memory("diff-ids")
         self._results: dict[Digest, Descriptor] = {}
+        self.settled: dict[Digest, Outcome] = {}
         self._lock = threading.Lock()
         self._facts: dict[Memory, dict[str, object]] = {self._converted: {}, self._checked: {}}
 
@@ -174,6 +178,7 @@ class Recompressor:
             result, outcome = self._layer(layer, stop)
             with self._lock:
                 self._results[layer.descriptor.digest] = result
+                self.settled[result.digest] = outcome
             self._observer.finish(result, outcome)
 
         return run

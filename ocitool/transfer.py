@@ -5,7 +5,7 @@ whoever reads the target at any moment sees the old state or the new one, comple
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ocitool.content import Blob, Shipment, Source, Target
@@ -31,17 +31,22 @@ def transfer(
     target: Target,
     shipments: Sequence[Shipment],
     *,
+    settled: Mapping[Digest, Outcome] | None = None,
     jobs: int = DEFAULT_JOBS,
     observer: Observer | None = None,
 ) -> TransferReport:
     """Copy closures and make their roots known under their names.
 
-    Idempotent: what the target has is not read. Cancels everything at the first failure; then no
-    root has changed. Raises what the two places raise.
+    Idempotent: what the target has is not read. `settled` are blobs that a conversion has put
+    there already. Cancels everything at the first failure; then no root has changed. Raises what
+    the two places raise.
     """
     watcher = observer or Observer()
+    done = settled or {}
     move = _Move(source, target, watcher)
     blobs = {d.digest: d for shipment in shipments for d in shipment.closure.blobs}
+    for digest in blobs.keys() & done.keys():
+        move.settle(blobs.pop(digest), done[digest])
     target.announce([d for shipment in shipments for d in shipment.closure.descriptors])
     watcher.begin("copying", sum(descriptor.size for descriptor in blobs.values()))
     try:
@@ -85,20 +90,24 @@ class _Move:
 
     def document(self, descriptor: Descriptor, raw: bytes) -> None:
         if self._target.has(descriptor):
-            self._note(descriptor, Outcome.EXISTED)
+            self.settle(descriptor, Outcome.EXISTED)
             return
         where = f"manifest {descriptor.digest.short}"
         self._target.put(descriptor, lambda: Blob.of(descriptor, raw, where=where))
-        self._note(descriptor, Outcome.STORED)
+        self.settle(descriptor, Outcome.STORED)
 
-    def _note(self, descriptor: Descriptor, outcome: Outcome) -> None:
+    def settle(self, descriptor: Descriptor, outcome: Outcome) -> None:
         with self._lock:
             self._outcomes[descriptor.digest] = (outcome, descriptor.size)
+
+    def _note(self, descriptor: Descriptor, outcome: Outcome) -> None:
+        self.settle(descriptor, outcome)
         self._observer.finish(descriptor, outcome)
 
     def report(self) -> TransferReport:
-        stored = [size for outcome, size in self._outcomes.values() if outcome is Outcome.STORED]
-        existed = [size for outcome, size in self._outcomes.values() if outcome is Outcome.EXISTED]
+        outcomes = self._outcomes.values()
+        stored = [size for outcome, size in outcomes if outcome is not Outcome.EXISTED]
+        existed = [size for outcome, size in outcomes if outcome is Outcome.EXISTED]
         return TransferReport(
             stored_blobs=len(stored),
             stored_bytes=sum(stored),

@@ -76,12 +76,15 @@ class TarMembers:
         two members of that path.
         """
         resolved = self._resolve(path)
-        if resolved in self._ambiguous:
+        self._refuse_ambiguous(resolved)
+        return self._members.get(resolved)
+
+    def _refuse_ambiguous(self, path: str) -> None:
+        if path in self._ambiguous:
             raise MalformedArchive(
-                f"{self.what} holds two members called {quoted(resolved)}; loaders disagree on "
+                f"{self.what} holds two members called {quoted(path)}; loaders disagree on "
                 "which one counts (docker takes the last)"
             )
-        return self._members.get(resolved)
 
     def _resolve(self, path: str) -> str:
         todo = [part for part in path.split("/") if part not in ("", ".")][::-1]
@@ -95,9 +98,11 @@ class TarMembers:
                 done.pop()
                 continue
             done.append(part)
-            target = self._links.get("/".join(done))
+            here = "/".join(done)
+            target = self._links.get(here)
             if target is None:
                 continue
+            self._refuse_ambiguous(here)
             links += 1
             if links > MAX_LINKS:
                 raise MalformedArchive(f"{self.what}: the links at {quoted(path)} form a loop")

@@ -39,7 +39,7 @@ from ocitool.spec.quoting import quoted
 
 INDEX_FILE = "index.json"
 LAYOUT_FILE = "oci-layout"
-_CODEC_BYTES = 8
+_CODEC_BYTES = 16
 _BLOB_PATH = re.compile(r"blobs/([a-z0-9]+)/([0-9a-f]+)")
 _LAYER_TYPES = {
     Codec.NONE: mediatype.OCI_LAYER,
@@ -293,7 +293,7 @@ class ArchiveSource:
 
     def _check_blob_name(self, path: str, digest: Digest) -> None:
         match = _BLOB_PATH.fullmatch(path)
-        if match and f"{match[1]}:{match[2]}" != str(digest):
+        if match and match[1] == digest.algorithm and match[2] != digest.hex:
             raise IntegrityError(
                 f"{quoted(path)} in {self.what!r} holds {digest} instead; docker would not notice, "
                 "for it never checks these names"

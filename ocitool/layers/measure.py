@@ -53,7 +53,7 @@ def measure_layer(
     """Measure a layer as it is stored, compressed or not, reading `raw` once and to its end.
 
     A layer of no bytes at all is an empty one. Raises MalformedArchive (`NotATar` where the content
-    is something else), LimitExceeded, and whatever `raw` raises. Memory is bounded: `_FileBytes`.
+    is something else), LimitExceeded, and whatever `raw` raises. Memory is bounded.
     """
     content = _HashedReader(DecompressingReader(raw, limits=compression_limits))
     tally = _Tally()
@@ -66,7 +66,7 @@ def measure_layer(
         stored_size=content.reader.bytes_in,
         tar_size=content.reader.bytes_out,
         diff_id=f"sha256:{content.sha256.hexdigest()}",
-        file_bytes=tally.files.total,
+        file_bytes=tally.file_bytes,
         entries=tally.entries,
         whiteouts=tally.whiteouts,
         sparse_files=tally.sparse_files,
@@ -93,15 +93,22 @@ class _HashedReader:
 
 
 class _Tally:
-    """Counts of the members seen so far."""
+    """Counts of the members seen so far.
 
-    __slots__ = ("entries", "files", "sparse_files", "whiteouts")
+    A later member replaces an earlier file of its path, so each file that has content is remembered
+    by the hash of its path, 100 bytes or so: no more than `REMEMBERED_FILES`, beyond which a path
+    that occurs twice counts twice. What is below a directory that a later member replaces still
+    counts.
+    """
+
+    __slots__ = ("_sizes", "entries", "file_bytes", "sparse_files", "whiteouts")
 
     def __init__(self) -> None:
         self.entries = 0
         self.whiteouts = 0
         self.sparse_files = 0
-        self.files = _FileBytes()
+        self.file_bytes = 0
+        self._sizes: dict[int, int] = {}
 
     def add(self, entry: Entry) -> None:
         self.entries += 1
@@ -109,32 +116,17 @@ class _Tally:
         if ".wh." in path and is_whiteout(path):
             self.whiteouts += 1
             return
+        size = entry.size
         if entry.sparse_size is not None:
             self.sparse_files += 1
-        self.files.put(path, entry.logical_size if entry.type is EntryType.FILE else 0)
-
-
-class _FileBytes:
-    """The total size of the files, where a later member replaces an earlier one of its path.
-
-    Remembers a hash per path rather than the path, 100 bytes or so for each file that has content,
-    and no more than `REMEMBERED_FILES`: beyond, a path that occurs twice counts twice. What is
-    below a directory that a later member replaces still counts.
-    """
-
-    __slots__ = ("_sizes", "total")
-
-    def __init__(self) -> None:
-        self.total = 0
-        self._sizes: dict[int, int] = {}
-
-    def put(self, path: str, size: int) -> None:
-        """Say that `path` now is a file of `size` bytes, or 0 where it is anything else."""
+            size = entry.sparse_size
+        if entry.type is not EntryType.FILE:
+            size = 0
         key = hash(path)
         former = self._sizes.get(key)
         if former is not None:
-            self.total -= former
+            self.file_bytes -= former
             self._sizes[key] = size
         elif size and len(self._sizes) < REMEMBERED_FILES:
             self._sizes[key] = size
-        self.total += size
+        self.file_bytes += size

@@ -11,13 +11,10 @@ def layer_path(name: str) -> str:
     """Return the one spelling of a member's path, relative to the layer's root; "" is the root.
 
     `./x`, `/x`, `x/` and `x` are one path, and `..` stays below the root, as where layers are
-    unpacked. Archives that say `./` everywhere are common, hence the short way for them.
+    unpacked.
     """
     path = name.removeprefix("./").strip("/")
-    if "/" in path:
-        if "//" not in path and "./" not in path and path[-2:] != "/." and path[-3:] != "/..":
-            return path
-    elif path not in {".", ".."}:
+    if "/." not in path and "//" not in path and path[:1] != ".":
         return path
     parts: list[str] = []
     for part in path.split("/"):

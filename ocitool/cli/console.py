@@ -1,0 +1,105 @@
+"""Results on stdout, messages on stderr, and nothing of an image that controls a terminal."""
+
+import json
+import os
+import shutil
+import sys
+import unicodedata
+from typing import TextIO
+
+_UNSAFE = ("Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn")
+
+
+class ClosedPipe(BaseException):
+    """Whoever read our output has gone; there is nobody left to tell."""
+
+
+def safe(text: str) -> str:
+    """Return text in which control, format, bidi and lone surrogate characters are escaped."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(c) if unicodedata.category(c) in _UNSAFE else c for c in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def out(text: str = "") -> None:
+    """Write one line of the result. The caller has made untrusted parts safe."""
+    _write(sys.stdout, f"{text}\n")
+
+
+def out_json(value: object) -> None:
+    """Write the result as one JSON document, pure ASCII."""
+    out(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+def out_bytes(data: bytes) -> None:
+    """Write bytes of the result as they are."""
+    flush()
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(1, view) :]
+    except BrokenPipeError:
+        raise ClosedPipe from None
+
+
+def note(text: str) -> None:
+    """Write a message on stderr."""
+    _write(sys.stderr, f"{safe(text)}\n")
+
+
+def flush() -> None:
+    """Send out what is buffered; raises OSError when stdout is full."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise ClosedPipe from None
+
+
+def prepare() -> None:
+    """Make both streams able to print every character, whatever the locale."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def width() -> int:
+    """Return how many columns to use: the terminal's, or COLUMNS, or 100 in a pipe."""
+    return max(40, shutil.get_terminal_size((100, 24)).columns)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a stream is a terminal; a closed one is not."""
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False
+
+
+def colour() -> bool:
+    """Tell whether stdout may be coloured: a terminal, no NO_COLOR, not TERM=dumb."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and is_terminal(sys.stdout)
+
+
+def unicode_output() -> bool:
+    """Tell whether stdout can show block characters."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    return encoding.lower().replace("-", "") == "utf8"
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None:
+        return
+    try:
+        stream.write(text)
+    except BrokenPipeError:
+        raise ClosedPipe from None

@@ -1,0 +1,253 @@
+"""ocitool images: what the store holds."""
+
+import datetime as dt
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocitool.cli import console
+from ocitool.cli.layout_text import age, size, table
+from ocitool.cli.options import Json, NoTruncation, Quiet, settings
+from ocitool.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from ocitool.content import Root
+    from ocitool.layout import Layout
+    from ocitool.layout.reflog import FormerName
+    from ocitool.summaries import ImageSummary
+
+_NONE = "<none>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """An image of the store: its entry, its summary, and what it was called before."""
+
+    root: "Root"
+    summary: "ImageSummary"
+    former: "FormerName | None"
+    unpacked: int | None
+
+    @property
+    def identifier(self) -> str:
+        """The image ID, or the digest of an index, which has no image ID of its own."""
+        single = self.summary.kind == "image" and len(self.summary.image_ids) == 1
+        return self.summary.image_ids[0] if single else str(self.root.descriptor.digest)
+
+    @property
+    def dangling(self) -> bool:
+        """Whether the image has no name of any kind."""
+        return not self.root.names and self.root.label is None and self.summary.kind != "artifact"
+
+
+def images(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A repository, name or pattern.")
+    ] = None,
+    *,
+    show_all: Annotated[
+        bool, typer.Option("--all", "-a", help="Artifacts too, such as signatures.")
+    ] = False,
+    digests: Annotated[bool, typer.Option("--digests", help="Show digests.")] = False,
+    no_trunc: NoTruncation = False,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            "-f",
+            metavar="KEY=VALUE",
+            help="dangling=true, label=KEY[=VALUE], reference=PATTERN, before=NAME, since=NAME",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """List the images of the store; <none> is an image that has no name any more."""
+    from ocitool.places import open_store
+
+    options = settings(context)
+    try:
+        with open_store(options.store) as layout:
+            rows = _filtered(layout, _rows(layout), name, filters or [])
+    except NotFound:
+        rows = []
+    if not show_all:
+        rows = [row for row in rows if row.summary.kind != "artifact"]
+    if json:
+        console.out_json([_as_json(row) for row in rows])
+    elif quiet or options.quiet:
+        identifiers = dict.fromkeys(row.identifier for row in rows)
+        for identifier in identifiers:
+            console.out(identifier if no_trunc else _short(identifier))
+    else:
+        _show(rows, digests=digests, no_trunc=no_trunc)
+
+
+def _rows(layout: "Layout") -> list[_Row]:
+    from ocitool.summaries import summaries
+
+    roots = layout.roots()
+    known = summaries(layout, roots)
+    former = layout.former_names()
+    unpacked = _unpacked_sizes(layout)
+    rows = [
+        _Row(
+            root=root,
+            summary=known[root.descriptor.digest],
+            former=None if root.names else former.get(str(root.descriptor.digest)),
+            unpacked=unpacked(known[root.descriptor.digest]),
+        )
+        for root in roots
+    ]
+    return sorted(rows, key=lambda row: row.summary.created or "", reverse=True)
+
+
+def _unpacked_sizes(layout: "Layout") -> Callable[["ImageSummary"], int | None]:
+    """Return a function that sums what is remembered of an image's layers."""
+    memory = layout.memory("layers")
+
+    def unpacked(summary: "ImageSummary") -> int | None:
+        total = 0
+        for digest in summary.layers:
+            fact = memory.get(digest)
+            tar_size = fact.get("tar_size") if isinstance(fact, dict) else None
+            if not isinstance(tar_size, int):
+                return None
+            total += tar_size
+        return total
+
+    return unpacked
+
+
+def _filtered(
+    layout: "Layout", rows: Sequence[_Row], name: str | None, filters: Sequence[str]
+) -> list[_Row]:
+    tests = [_test(layout, rows, text) for text in filters]
+    if name is not None:
+        tests.append(lambda row: _matches_name(row, name))
+    return [row for row in rows if all(test(row) for test in tests)]
+
+
+def _test(layout: "Layout", rows: Sequence[_Row], text: str) -> Callable[[_Row], bool]:
+    key, separator, value = text.partition("=")
+    if key == "dangling" and value in ("true", "false", "1", "0"):
+        return lambda row: row.dangling is (value in ("true", "1"))
+    if key == "label" and separator:
+        wanted, has_value, content = value.partition("=")
+        return lambda row: _has_label(row.summary.labels, wanted, content if has_value else None)
+    if key == "reference" and separator:
+        return lambda row: _matches_name(row, value)
+    if key in ("before", "since") and separator:
+        limit = _created(layout, rows, value)
+        if key == "before":
+            return lambda row: (row.summary.created or "") < limit
+        return lambda row: (row.summary.created or "") > limit
+    raise UsageError(
+        f"--filter {text!r} is unknown",
+        hint="use dangling=true|false, label=KEY[=VALUE], reference=PATTERN, before= or since=NAME",
+    )
+
+
+def _has_label(labels: Mapping[str, str], key: str, value: str | None) -> bool:
+    return key in labels and (value is None or labels[key] == value)
+
+
+def _created(layout: "Layout", rows: Sequence[_Row], text: str) -> str:
+    from ocitool.lookup import find_image
+
+    digest = find_image(layout, text).root.descriptor.digest
+    return next(row.summary.created or "" for row in rows if row.root.descriptor.digest == digest)
+
+
+def _matches_name(row: _Row, pattern: str) -> bool:
+    from ocitool.spec import Reference
+
+    for name in row.root.names:
+        reference = Reference.parse(name)
+        candidates = (
+            reference.familiar,
+            reference.familiar_repository,
+            reference.name,
+            reference.repository,
+        )
+        if any(fnmatch.fnmatchcase(candidate, pattern) for candidate in candidates):
+            return True
+    return row.root.label is not None and fnmatch.fnmatchcase(row.root.label, pattern)
+
+
+def _show(rows: Sequence[_Row], *, digests: bool, no_trunc: bool) -> None:
+    header = ["REPOSITORY", "TAG", "IMAGE ID", "PLATFORM", "CREATED", "SIZE", "UNPACKED"]
+    if digests:
+        header.insert(2, "DIGEST")
+    now = dt.datetime.now(dt.UTC)
+    lines = [cells for row in rows for cells in _cells(row, now, digests=digests, trunc=no_trunc)]
+    right = (len(header) - 2, len(header) - 1)
+    width = None if no_trunc or digests else console.width()
+    for line in table(header, lines, right=right, shrink=(0, 1, 3), width=width):
+        console.out(line)
+
+
+def _cells(row: _Row, now: dt.datetime, *, digests: bool, trunc: bool) -> list[list[str]]:
+    identifier = row.identifier if trunc else _short(row.identifier)
+    rest = [
+        identifier,
+        _platforms(row.summary),
+        age(row.summary.created, now),
+        size(row.summary.size),
+        size(row.unpacked),
+    ]
+    if digests:
+        rest.insert(0, str(row.root.descriptor.digest))
+    return [[*pair, *rest] for pair in _names(row)]
+
+
+def _names(row: _Row) -> list[list[str]]:
+    from ocitool.cli import texts
+
+    if row.root.names:
+        return [list(pair) for pair in texts.table_name(row.root.names)]
+    if row.root.label is not None:
+        return [[_NONE, console.safe(row.root.label)]]
+    if row.summary.kind == "artifact":
+        return [[console.safe(row.summary.artifact_type or "artifact"), _NONE]]
+    if row.former is not None:
+        return [[f"{_NONE} was {texts.familiar(row.former.name)}", _NONE]]
+    return [[_NONE, _NONE]]
+
+
+def _platforms(summary: "ImageSummary") -> str:
+    if summary.problem:
+        return "damaged"
+    if len(summary.platforms) > 2:
+        return f"{len(summary.platforms)} platforms"
+    return console.safe(", ".join(summary.platforms)) or "-"
+
+
+def _short(digest: str) -> str:
+    return digest.partition(":")[2][:12]
+
+
+def _as_json(row: _Row) -> dict[str, object]:
+    summary = row.summary
+    return {
+        "names": list(row.root.names),
+        "label": row.root.label,
+        "digest": str(row.root.descriptor.digest),
+        "media_type": row.root.descriptor.media_type,
+        "kind": summary.kind,
+        "image_ids": list(summary.image_ids),
+        "platforms": list(summary.platforms),
+        "created": summary.created,
+        "size": summary.size,
+        "unpacked": row.unpacked,
+        "labels": dict(summary.labels),
+        "subject": summary.subject,
+        "missing": summary.missing,
+        "former_name": row.former.name if row.former else None,
+        "former_name_lost": row.former.lost if row.former else None,
+        "problem": summary.problem,
+    }

@@ -1,0 +1,300 @@
+"""ocitool inspect: a picture of an image."""
+
+import datetime as dt
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocitool.cli import console
+from ocitool.cli.console import safe
+from ocitool.cli.layout_text import age, bar, clip, counted, padded, size, styled, when
+from ocitool.cli.options import (
+    Json,
+    NoTruncation,
+    OnePlatform,
+    Quiet,
+    Settings,
+    one_platform,
+    settings,
+    usual_platform,
+)
+from ocitool.errors import UsageError
+
+if TYPE_CHECKING:
+    from ocitool.inspection import ImageReport, LayerReport
+    from ocitool.places import Opened
+    from ocitool.spec import Platform
+
+_LABEL = 12
+
+
+def inspect(
+    context: typer.Context,
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SRC…", help="NAME, ID, oci:DIR:TAG, ./FILE, -, …")
+    ],
+    *,
+    platform: OnePlatform = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The bytes of the manifest or index that it names.")
+    ] = False,
+    manifest: Annotated[
+        bool, typer.Option("--manifest", help="The bytes of the image's manifest.")
+    ] = False,
+    config: Annotated[
+        bool, typer.Option("--config", help="The bytes of the image's configuration.")
+    ] = False,
+    no_trunc: NoTruncation = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Show an image: identity, configuration, and its layers with the steps that made them.
+
+    Of an index the image for --platform, DOCKER_DEFAULT_PLATFORM, this machine or else the first
+    is shown, and the others are listed. With --json one SRC gives an object, several an array.
+    """
+    from ocitool import inspection
+    from ocitool.places import one_root, open_source, parse_place
+
+    options = settings(context)
+    if raw + manifest + config > 1:
+        raise UsageError("--raw, --manifest and --config exclude each other")
+    wanted = one_platform(platform)
+    reports: list[ImageReport] = []
+    for text in sources:
+        with open_source(
+            parse_place(text), store=options.store, stdin=0, scratch=options.temporary
+        ) as opened:
+            if raw or manifest or config:
+                console.out_bytes(_document(opened, wanted, raw=raw, config=config))
+                continue
+            reports.append(
+                inspection.inspect(
+                    opened.source,
+                    one_root(opened),
+                    platform=wanted or usual_platform(),
+                    required=wanted is not None,
+                    memory=opened.layout.memory("layers") if opened.layout else None,
+                    observer=options.observer(quiet=quiet or not _on_terminal()),
+                )
+            )
+    if json and reports:
+        values = [_as_json(report) for report in reports]
+        console.out_json(values[0] if len(sources) == 1 else values)
+    else:
+        _print(reports, options, quiet=quiet, no_trunc=no_trunc)
+
+
+def _on_terminal() -> bool:
+    return console.is_terminal(sys.stderr)
+
+
+def _print(reports: "list[ImageReport]", options: Settings, *, quiet: bool, no_trunc: bool) -> None:
+    for number, report in enumerate(reports):
+        if quiet or options.quiet:
+            console.out(str(report.digest))
+            continue
+        if number:
+            console.out()
+        for line in picture(report, None if no_trunc else console.width()):
+            console.out(line)
+
+
+def _document(opened: "Opened", wanted: "Platform | None", *, raw: bool, config: bool) -> bytes:
+    from ocitool import inspection
+    from ocitool.graph import read_config, read_document
+    from ocitool.places import one_root
+
+    root = one_root(opened)
+    if raw:
+        return read_document(opened.source, root.descriptor).raw
+    if wanted is None and not config:
+        closure_document = read_document(opened.source, root.descriptor)
+        if hasattr(closure_document, "layers"):
+            return closure_document.raw
+    _, manifest = inspection.choose_image(
+        opened.source, root, wanted or usual_platform(), required=wanted is not None
+    )
+    return read_config(opened.source, manifest).raw if config else manifest.raw
+
+
+def picture(report: "ImageReport", width: int | None) -> list[str]:
+    """Return the lines that show an image, clipped to a width unless that is None."""
+    lines = [*_identity(report), *_platforms(report), *_configuration(report)]
+    if width is not None:
+        lines = [clip(line, width) if "\x1b" not in line else line for line in lines]
+    return [*lines, *_layers(report, width)]
+
+
+def _identity(report: "ImageReport") -> list[str]:
+    from ocitool.cli import texts
+
+    names = [texts.familiar(name) for name in report.names]
+    title = names[0] if names else safe(report.label or "<none>")
+    now = dt.datetime.now(dt.UTC)
+    unpacked = f", {size(report.unpacked)} unpacked" if report.unpacked is not None else ""
+    lines = [styled(title, "bold")]
+    lines += [_row("also", name) for name in names[1:]]
+    lines += [
+        _row("digest", str(report.digest)),
+        _row("image ID", str(report.image_id)),
+        _row("platform", safe(str(report.platform))),
+        _row("created", f"{when(report.created)}  ({age(report.created, now)})"),
+        _row(
+            "size",
+            f"{size(report.size)} stored{unpacked}, {counted(len(report.layers), 'layer')}",
+        ),
+        _row("type", safe(report.media_type)),
+    ]
+    if report.config.author:
+        lines.append(_row("author", safe(report.config.author)))
+    lines += _pairs("annotations", report.annotations.items())
+    return lines
+
+
+def _platforms(report: "ImageReport") -> list[str]:
+    if report.index_digest is None:
+        return []
+    lines = ["", styled("Platforms", "bold"), _row("index", str(report.index_digest))]
+    for item in report.platforms:
+        shown = "*" if item.digest == report.digest else " "
+        name = safe(str(item.platform)) if item.platform is not None else "unknown"
+        amount = size(item.size) if item.size is not None else "not here"
+        lines.append(f"  {shown} {padded(name, 18)} {padded(amount, 9, right=True)}  {item.digest}")
+    if report.attestations:
+        lines.append(_row("beside", counted(report.attestations, "attestation")))
+    return lines
+
+
+def _configuration(report: "ImageReport") -> list[str]:
+    config = report.config.config
+    single = (
+        ("user", config.user),
+        ("workdir", config.working_dir),
+        ("entrypoint", _command(config.entrypoint)),
+        ("command", _command(config.cmd)),
+        ("shell", _command(config.shell)),
+        ("stop signal", config.stop_signal),
+        ("ports", ", ".join(config.exposed_ports)),
+        ("volumes", ", ".join(config.volumes)),
+        ("healthcheck", _command(config.healthcheck.test) if config.healthcheck else ""),
+    )
+    lines = [_row(label, safe(value)) for label, value in single if value]
+    for number, variable in enumerate(config.env):
+        lines.append(_row("env" if number == 0 else "", safe(variable)))
+    lines += _pairs("labels", config.labels.items())
+    return ["", styled("Configuration", "bold"), *lines] if lines else []
+
+
+def _layers(report: "ImageReport", width: int | None) -> list[str]:
+    """Return the table of layers; the bar shows each one's share of the largest."""
+    lines = ["", styled("Layers", "bold")]
+    wide = width is None or width >= 110
+    bar_width = 24 if wide else 10
+    header = f"  {'#':>3} {'STORED':>9} {'UNPACKED':>9}  {'':{bar_width}} "
+    header += f"{'DIGEST':14}INSTRUCTION" if wide else "INSTRUCTION"
+    lines.append(styled(header, "dim"))
+    weights = [_weight(layer) for layer in report.layers]
+    largest = max(weights, default=0)
+    for layer, weight in zip(report.layers, weights, strict=True):
+        start = f"  {layer.number:>3} {size(layer.size):>9} {size(layer.tar_size):>9}  "
+        middle = f"{layer.digest.short:14}" if wide else ""
+        text = _one_line(layer.instruction or ("" if layer.problem else "(no history)"))
+        if layer.problem:
+            text = f"{text}  [{safe(layer.problem)}]".strip()
+        room = None if width is None else width - len(start) - bar_width - 1 - len(middle)
+        shown = text if room is None else clip(text, room)
+        share = styled(bar(weight, largest, bar_width), "cyan")
+        lines.append(f"{start}{share} {middle}{shown}".rstrip())
+    empty = [step for step in report.steps if step.layer is None]
+    if empty:
+        lines.append(
+            styled(
+                f"  and {counted(len(empty), 'step')} that made no layer; "
+                "`ocitool history` lists all",
+                "dim",
+            )
+        )
+    return lines
+
+
+def _weight(layer: "LayerReport") -> int:
+    return layer.tar_size if layer.tar_size is not None else layer.size
+
+
+def _row(label: str, value: str) -> str:
+    return f"  {styled(padded(label, _LABEL), 'dim')}{value}"
+
+
+def _pairs(label: str, items: Iterable[tuple[str, str]]) -> list[str]:
+    return [
+        _row(label if number == 0 else "", f"{safe(key)} = {safe(value)}")
+        for number, (key, value) in enumerate(items)
+    ]
+
+
+def _command(words: Iterable[str]) -> str:
+    import shlex
+
+    return shlex.join(words)
+
+
+def _one_line(text: str) -> str:
+    return safe(" ".join(text.split()))
+
+
+def _as_json(report: "ImageReport") -> dict[str, object]:
+    config = report.config.config
+    return {
+        "names": list(report.names),
+        "label": report.label,
+        "digest": str(report.digest),
+        "media_type": report.media_type,
+        "index_digest": str(report.index_digest) if report.index_digest else None,
+        "image_id": str(report.image_id),
+        "platform": str(report.platform),
+        "created": report.created,
+        "author": report.config.author or None,
+        "size": report.size,
+        "unpacked": report.unpacked,
+        "annotations": dict(report.annotations),
+        "config": {
+            "user": config.user or None,
+            "working_dir": config.working_dir or None,
+            "entrypoint": list(config.entrypoint),
+            "cmd": list(config.cmd),
+            "env": list(config.env),
+            "exposed_ports": list(config.exposed_ports),
+            "volumes": list(config.volumes),
+            "labels": dict(config.labels),
+            "stop_signal": config.stop_signal or None,
+        },
+        "layers": [_layer_json(layer) for layer in report.layers],
+        "platforms": [
+            {
+                "platform": str(item.platform) if item.platform is not None else None,
+                "digest": str(item.digest),
+                "size": item.size,
+            }
+            for item in report.platforms
+        ],
+        "attestations": report.attestations,
+    }
+
+
+def _layer_json(layer: "LayerReport") -> dict[str, object]:
+    return {
+        "digest": str(layer.digest),
+        "diff_id": str(layer.diff_id) if layer.diff_id else None,
+        "media_type": layer.media_type,
+        "size": layer.size,
+        "unpacked": layer.tar_size,
+        "file_bytes": layer.file_bytes,
+        "entries": layer.entries,
+        "instruction": layer.instruction,
+        "created_by": layer.created_by,
+        "created": layer.created,
+        "problem": layer.problem,
+    }

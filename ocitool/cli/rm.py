@@ -1,0 +1,50 @@
+"""ocitool rm: names, and with the last one the image."""
+
+from typing import Annotated
+
+import typer
+
+from ocitool.cli import console
+from ocitool.cli.layout_text import counted, size
+from ocitool.cli.options import Json, Quiet, settings
+
+
+def rm(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names or image IDs.")],
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="By ID, also an image with several names.")
+    ] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Remove names and, with its last name, an image and the blobs that nothing else needs."""
+    from ocitool.cli import texts
+    from ocitool.garbage import remove
+    from ocitool.lookup import find_image
+    from ocitool.places import open_store
+
+    options = settings(context)
+    with open_store(options.store) as layout:
+        found = [find_image(layout, name.removeprefix("store:")) for name in dict.fromkeys(names)]
+        removal = remove(layout, found, force=force)
+    if json:
+        console.out_json(
+            {
+                "dropped": [change.name for change in removal.dropped],
+                "images": [str(digest) for digest in removal.images],
+                "blobs": [str(digest) for digest in removal.blobs],
+                "freed": removal.freed,
+            }
+        )
+        return
+    if not (quiet or options.quiet):
+        for change in removal.dropped:
+            console.out(f"Untagged: {texts.familiar(change.name)}")
+    for digest in removal.images:
+        console.out(str(digest) if quiet or options.quiet else f"Deleted: {digest}")
+    if removal.blobs:
+        options.observer(quiet=quiet).remark(
+            f"freed {size(removal.freed)} in {counted(len(removal.blobs), 'blob')}"
+        )

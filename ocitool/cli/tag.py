@@ -1,0 +1,63 @@
+"""ocitool tag and untag: names of images in the store."""
+
+from typing import Annotated
+
+import typer
+
+from ocitool.cli import console
+from ocitool.cli.options import Json, settings
+
+
+def tag(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A name or an image ID.")],
+    names: Annotated[list[str], typer.Argument(metavar="NEW…", help="The new names.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Give an image more names. A name that another image has moves, and that is said."""
+    from ocitool import tagging
+    from ocitool.cli import texts
+    from ocitool.lookup import find_image
+    from ocitool.places import open_store
+
+    options = settings(context)
+    full = list(dict.fromkeys(texts.full(name) for name in names))
+    with open_store(options.store) as layout:
+        found = find_image(layout, source.removeprefix("store:"))
+        changes = tagging.tag(layout, found.root, full)
+    if json:
+        console.out_json(
+            {
+                "digest": str(found.root.descriptor.digest),
+                "names": full,
+                "changed": [texts.change_json(change) for change in changes],
+            }
+        )
+        return
+    for change in changes:
+        if change.old is not None:
+            options.observer().remark(
+                f"{texts.familiar(change.name)} moved from {change.old} to {change.new}"
+            )
+
+
+def untag(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names to drop.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Drop names and keep their images, which are <none> when it was the last one."""
+    from ocitool import layout as layouts
+    from ocitool.cli import texts
+    from ocitool.places import open_store
+
+    options = settings(context)
+    with open_store(options.store) as layout:
+        changes = layouts.untag(layout, [texts.full(name) for name in names])
+    if json:
+        console.out_json({"changed": [texts.change_json(change) for change in changes]})
+        return
+    for change in changes:
+        console.out(f"Untagged: {texts.familiar(change.name)}")

@@ -1,0 +1,152 @@
+"""How images, names and changes are put into words and into JSON."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ocitool.cli import console
+from ocitool.cli.layout_text import counted
+
+if TYPE_CHECKING:
+    from ocitool.copying import CopiedImage, CopyReport
+    from ocitool.layout import NameChange
+    from ocitool.recompress import Conversion
+    from ocitool.spec import Descriptor, Digest
+
+
+def familiar(name: str) -> str:
+    """Return a full name in docker's short form, safe to print."""
+    from ocitool.errors import UsageError
+    from ocitool.spec import Reference
+
+    try:
+        return Reference.parse(name).familiar
+    except UsageError:
+        return console.safe(name)
+
+
+def full(name: str) -> str:
+    """Return the full name for what a user typed; UsageError when it is no name."""
+    from ocitool.errors import UsageError
+    from ocitool.spec import Reference
+
+    reference = Reference.parse(name)
+    if reference.digest is not None:
+        raise UsageError(
+            f"{name!r} has a digest, and a name cannot promise one",
+            hint="name it NAME:TAG; the digest is the image's own",
+        )
+    return reference.name
+
+
+def image_json(image: "CopiedImage") -> dict[str, object]:
+    """Return a copied image as JSON."""
+    return {
+        "names": list(image.names),
+        "label": image.label,
+        "digest": str(image.digest),
+        "media_type": image.media_type,
+        "image_id": str(image.image_id) if image.image_id else None,
+        "platforms": [str(platform) for platform in image.platforms],
+        "missing": [missing_json(child) for child in image.missing],
+    }
+
+
+def missing_json(child: "Descriptor") -> dict[str, object]:
+    """Return an absent child of an index as JSON."""
+    platform = str(child.platform) if child.platform is not None else None
+    return {"digest": str(child.digest), "platform": platform}
+
+
+def report_json(report: "CopyReport") -> dict[str, object]:
+    """Return what a load, save or copy did as JSON."""
+    return {
+        "images": [image_json(image) for image in report.images],
+        "attached": report.attached,
+        "conversions": [_conversion_json(conversion) for conversion in report.conversions],
+        "moved": [change_json(change) for change in report.moved],
+        "blobs_stored": report.transfer.stored_blobs,
+        "bytes_stored": report.transfer.stored_bytes,
+        "blobs_existing": report.transfer.existing_blobs,
+        "bytes_existing": report.transfer.existing_bytes,
+    }
+
+
+def change_json(change: "NameChange") -> dict[str, object]:
+    """Return a change of a name as JSON."""
+    return {"name": change.name, "from": _text(change.old), "to": _text(change.new)}
+
+
+def _conversion_json(conversion: "Conversion") -> dict[str, object]:
+    return {
+        "from": _text(conversion.old),
+        "to": str(conversion.new),
+        "layers": conversion.layers,
+        "compression": conversion.compression,
+    }
+
+
+def _text(digest: "Digest | None") -> str | None:
+    return str(digest) if digest is not None else None
+
+
+def remarks(report: "CopyReport") -> list[str]:
+    """Return what a user should know about a load or copy, a line each."""
+    lines: list[str] = []
+    called = {image.digest: called_image(image) for image in report.images}
+    for conversion in report.conversions:
+        image = called.get(conversion.new, conversion.new.short)
+        layers = counted(conversion.layers, "layer")
+        if conversion.old is None:
+            done = f", {layers} compressed with {conversion.compression}" * bool(conversion.layers)
+            lines.append(f"{image} came without a manifest: one was made{done}")
+        else:
+            lines.append(f"{image}: {layers} converted to {conversion.compression}")
+        lines.append(f"  its digest is {conversion.new}")
+    for image_report in report.images:
+        lines += _missing(image_report)
+        if not image_report.names and image_report.label:
+            lines.append(
+                f"it was called {image_report.label!r} there, a tag without a repository; name it "
+                f"with: ocitool tag {image_report.digest.short} NAME"
+            )
+    lines += [moved for change in report.moved if (moved := _moved(change))]
+    return lines
+
+
+def _missing(image: "CopiedImage") -> list[str]:
+    if not image.missing:
+        return []
+    listed = ", ".join(
+        str(child.platform) if child.platform is not None else child.digest.short
+        for child in image.missing
+    )
+    return [f"{called_image(image)} came without {listed}: the archive does not hold it"]
+
+
+def _moved(change: "NameChange") -> str | None:
+    if change.old is None or change.new is None:
+        return None
+    return f"{familiar(change.name)} moved from {change.old} to {change.new}"
+
+
+def called_image(image: "CopiedImage") -> str:
+    """Return what to call an image in a message."""
+    if image.names:
+        return familiar(image.names[0])
+    return image.label or f"image {(image.image_id or image.digest).short}"
+
+
+def joined(names: Iterable[str], nothing: str = "<none>") -> str:
+    """Return names in their short form, or a word for none."""
+    return ", ".join(familiar(name) for name in names) or nothing
+
+
+def table_name(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return (repository, tag) pairs of names, for a table."""
+    from ocitool.spec import Reference
+
+    pairs = []
+    for name in names:
+        reference = Reference.parse(name)
+        pairs.append((reference.familiar_repository, reference.tag or "<none>"))
+    return pairs
