@@ -4,6 +4,7 @@ Only the text decides what kind of place is meant; a path is then sniffed by its
 """
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -107,10 +108,9 @@ def open_source(
     An image of the store that was given by one of its names keeps only that name.
     """
     if place.kind is PlaceKind.STORE:
-        with open_store(store) as layout:
-            yield Opened(
-                source=layout, roots=(_in_store(layout, place),), layout=layout, place=place
-            )
+        layout, root = _from_store(store, place)
+        with layout:
+            yield Opened(source=layout, roots=(root,), layout=layout, place=place)
     elif place.kind is PlaceKind.LAYOUT:
         with Layout.existing(place.path) as layout:
             roots = _named(layout, place.name)
@@ -148,9 +148,21 @@ def one_root(opened: Opened) -> Root:
     )
 
 
-def _in_store(layout: Layout, place: Place) -> Root:
-    found = find_image(layout, place.name or "")
-    return replace(found.root, names=(found.name,)) if found.name else found.root
+def _from_store(store: str, place: Place) -> tuple[Layout, Root]:
+    name = place.name or ""
+    try:
+        layout = open_store(store)
+        try:
+            found = find_image(layout, name)
+        except BaseException:
+            layout.close()
+            raise
+    except NotFound as error:
+        if place.text == name and os.path.exists(name):
+            error.hint = f"for the file of that name write ./{name}"
+        raise
+    root = replace(found.root, names=(found.name,)) if found.name else found.root
+    return layout, root
 
 
 def _named(source: Catalog, name: str | None) -> tuple[Root, ...]:

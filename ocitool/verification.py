@@ -53,6 +53,10 @@ class VerifyReport:
         return not self.problems
 
 
+# Every blob is looked for and hashed in its turn, so these need no report where they first show.
+_FOUND_BY_HASHING = (NotFound, DigestMismatch, SizeMismatch)
+
+
 @dataclass(slots=True)
 class _Graph:
     """What the roots reach: blobs, what each layer must unpack to, and the damage on the way."""
@@ -123,39 +127,47 @@ def _follow(source: Catalog, roots: Sequence[Root]) -> _Graph:
 def _enter(
     source: Catalog, descriptor: Descriptor, called: str, graph: _Graph
 ) -> list[tuple[Descriptor, str, bool]]:
+    """Return the children of a manifest or index, and whether each may be absent."""
     try:
         document = read_document(source, descriptor)
-        if isinstance(document, Index):
-            return [(child, called, True) for child in reversed(document.manifests)]
-        if document.is_image:
-            _note_diff_ids(source, descriptor, document, graph)
-    except NotFound:
-        pass  # The config is missing: reported when it is looked at as a blob.
-    except (DigestMismatch, SizeMismatch):
-        return []  # Reported when the blob is hashed.
+    except _FOUND_BY_HASHING:
+        return []
     except OcitoolError as error:
-        graph.problems.append(
-            Problem(kind="document", subject=str(descriptor.digest), message=error.message)
-        )
-        if not isinstance(error, MalformedDocument):
-            return []
-    else:
-        return [
-            (blob, called, mediatype.is_foreign_layer(blob.media_type))
-            for blob in reversed(content_of(document))
-        ]
-    return []
+        graph.problems.append(_bad_document(descriptor, error))
+        return []
+    if isinstance(document, Index):
+        return [(child, called, True) for child in reversed(document.manifests)]
+    if document.is_image:
+        _note_diff_ids(source, descriptor, document, graph)
+    return [
+        (blob, called, mediatype.is_foreign_layer(blob.media_type))
+        for blob in reversed(content_of(document))
+    ]
+
+
+def _bad_document(descriptor: Descriptor, error: OcitoolError) -> Problem:
+    return Problem(kind="document", subject=str(descriptor.digest), message=error.message)
 
 
 def _note_diff_ids(
     source: Catalog, descriptor: Descriptor, manifest: Manifest, graph: _Graph
 ) -> None:
-    diff_ids = read_config(source, manifest).diff_ids
+    try:
+        diff_ids = read_config(source, manifest).diff_ids
+    except _FOUND_BY_HASHING:
+        return
+    except OcitoolError as error:
+        graph.problems.append(_bad_document(manifest.config, error))
+        return
     if len(diff_ids) != len(manifest.layers):
-        raise IntegrityError(
+        message = (
             f"manifest {descriptor.digest.short} lists {len(manifest.layers)} layers, but its "
             f"config has {len(diff_ids)} diff IDs"
         )
+        graph.problems.append(
+            Problem(kind="document", subject=str(descriptor.digest), message=message)
+        )
+        return
     for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
         if mediatype.is_layer(layer.media_type):
             graph.diff_ids.setdefault(layer.digest, set()).add(diff_id)

@@ -43,8 +43,8 @@ def not_a_tar(what: str, head: bytes) -> MalformedArchive:
     )
 
 
-def not_an_image(what: str, paths: Iterable[str]) -> MalformedArchive:
-    """Return the error for a sound tar archive or folder that holds no image."""
+def not_an_image(what: str, paths: Iterable[str], kind: str = "tar file") -> MalformedArchive:
+    """Return the error for a sound tar file or folder that holds no image."""
     found = list(paths)
     tops = {path.split("/", 1)[0] for path in found}
     if "repositories" in tops:
@@ -74,7 +74,7 @@ def not_an_image(what: str, paths: Iterable[str]) -> MalformedArchive:
         )
     example = f", only files such as {quoted(found[0])}" if found else ""
     return MalformedArchive(
-        f"{what} is a tar file but holds no image: there is neither manifest.json nor index.json"
+        f"{what} is a {kind} but holds no image: there is neither manifest.json nor index.json"
         f"{example}",
         hint="a root file system becomes an image with `docker import`; " + _SAVE_HINT,
     )

@@ -133,7 +133,7 @@ def _from_folder(path: str) -> ArchiveSource | FolderSource:
             if manifest.lstrip().startswith(b"{"):
                 return FolderSource(folder, manifest)
         elif not _holds_image(members):
-            raise not_an_image(path, members.first_paths)
+            raise not_an_image(path, members.first_paths, "folder")
         return ArchiveSource(members)
     except BaseException:
         members.close()

@@ -44,7 +44,7 @@ def copy(
     is copied.
     """
     from ocitool.cli import texts
-    from ocitool.places import open_source, parse_place
+    from ocitool.places import PlaceKind, open_source, parse_place
 
     options = settings(context)
     target = parse_place(destination)
@@ -59,7 +59,7 @@ def copy(
     if target.path != "-":
         for image in report.images:
             console.out(str(image.digest))
-    for line in texts.remarks(report):
+    for line in texts.remarks(report, into_store=target.kind is PlaceKind.STORE):
         observer.remark(line)
 
 

@@ -89,7 +89,7 @@ def _text(digest: "Digest | None") -> str | None:
     return str(digest) if digest is not None else None
 
 
-def remarks(report: "CopyReport") -> list[str]:
+def remarks(report: "CopyReport", *, into_store: bool = True) -> list[str]:
     """Return what a user should know about a load or copy, a line each."""
     lines: list[str] = []
     called = {image.digest: called_image(image) for image in report.images}
@@ -104,7 +104,7 @@ def remarks(report: "CopyReport") -> list[str]:
         lines.append(f"  its digest is {conversion.new}")
     for image_report in report.images:
         lines += _missing(image_report)
-        if not image_report.names and image_report.label:
+        if into_store and not image_report.names and image_report.label:
             lines.append(
                 f"it was called {image_report.label!r} there, a tag without a repository; name it "
                 f"with: ocitool tag {image_report.digest.short} NAME"

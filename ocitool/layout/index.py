@@ -38,7 +38,7 @@ class IndexFile:
     def parse(cls, data: bytes, *, what: str, limit: int) -> "IndexFile":
         """Decode an index.json; `"manifests": null`, as Docker 25.0.0 writes it, is empty."""
         document = decode_object(data, what=what, limit=limit)
-        values = array(document, "manifests", what) if document.get("manifests") else []
+        values = array(document, "manifests", what) if document.get("manifests") is not None else []
         entries = tuple(
             Descriptor.from_json(value, f"{what}.manifests[{position}]")
             for position, value in enumerate(values)
@@ -125,12 +125,15 @@ def drop_name(
 def _take_name(entries: list[Descriptor], name: str) -> tuple[list[Descriptor], Digest | None]:
     old: Digest | None = None
     kept: list[Descriptor] = []
+    # A digest whose every entry has the name keeps one entry, without it.
+    held = {entry.digest for entry in entries if name not in entry_names(entry)}
     for entry in entries:
         if name not in entry_names(entry):
             kept.append(entry)
             continue
         old = entry.digest
-        if not any(e.digest == entry.digest and e is not entry for e in entries):
+        if entry.digest not in held:
+            held.add(entry.digest)
             nameless = without_names(entry.annotations)
             kept.append(dataclasses.replace(entry, annotations=nameless))
     return kept, old

@@ -50,7 +50,11 @@ class Layout:
             folder = Directory.open(path)
         except NotFound as error:
             raise NotFound(f"there is no image layout at {path!r}") from error
-        layout = cls(folder)
+        try:
+            layout = cls(folder)
+        except BaseException:
+            folder.close()
+            raise
         try:
             layout._check_version()
         except BaseException:
@@ -114,12 +118,8 @@ class Layout:
     def index(self) -> IndexFile:
         """Return what index.json holds at this moment."""
         limit = index_limit(own=self.own)
-        try:
-            data = self.folder.read_file(INDEX_FILE, limit)
-        except NotFound:
-            if self.control is not None:
-                return IndexFile()
-            raise
+        # A layout is made with its index, so one that is gone is damage and not "no images".
+        data = self.folder.read_file(INDEX_FILE, limit)
         return IndexFile.parse(data, what=INDEX_FILE, limit=limit)
 
     def roots(self) -> tuple[Root, ...]:
