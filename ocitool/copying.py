@@ -11,7 +11,7 @@ from ocitool.archive import ArchiveSource, ArchiveWriter
 from ocitool.archive.writer import archive_size
 from ocitool.compression import Codec, Compressor
 from ocitool.content import Catalog, Root, Shipment, Source
-from ocitool.errors import IntegrityError, NotFound, Refused, UsageError
+from ocitool.errors import IntegrityError, NotFound, UsageError
 from ocitool.events import Observer
 from ocitool.fsops import OutputFile
 from ocitool.graph import (
@@ -23,6 +23,7 @@ from ocitool.graph import (
     subject_of,
 )
 from ocitool.layout import Layout, NameChange, Writing
+from ocitool.layout.writing import refuse_moves
 from ocitool.overlay import Overlay
 from ocitool.recompress import COMPRESSIONS, KEEP, Conversion, Recompressor
 from ocitool.spec import Descriptor, Digest, Platform, mediatype
@@ -92,8 +93,8 @@ def load(
     if name is not None:
         shipments = _renamed(shipments, name)
     if not clobber:
-        _refuse_moves(layout, shipments)
-    with Writing(layout) as writing:
+        _refuse_known_moves(source, layout, shipments, compression)
+    with Writing(layout, clobber=clobber) as writing:
         recompressor = Recompressor(place, writing, jobs=jobs, observer=watcher)
         shipments, conversions = _converted(source, shipments, recompressor, compression)
         place = recompressor.overlay
@@ -184,7 +185,15 @@ def _restricted(
 ) -> tuple[list[Shipment], Source]:
     overlay = Overlay(source)
     images = [shipment for shipment in shipments if not _is_attached(shipment)]
-    return [restrict(overlay, shipment, platforms) for shipment in images], overlay
+    restricted = [restrict(overlay, shipment, platforms) for shipment in images]
+    held = {d.digest for shipment in restricted for d, _ in shipment.closure.documents}
+    attached = [shipment for shipment in shipments if _is_attached(shipment)]
+    # An artifact may be attached to an artifact, so look again until nothing is added.
+    while fresh := [shipment for shipment in attached if _subject(shipment) in held]:
+        attached = [shipment for shipment in attached if shipment not in fresh]
+        held |= {shipment.root.descriptor.digest for shipment in fresh}
+        restricted += fresh
+    return restricted, overlay
 
 
 def _renamed(shipments: Sequence[Shipment], name: str) -> list[Shipment]:
@@ -198,19 +207,22 @@ def _renamed(shipments: Sequence[Shipment], name: str) -> list[Shipment]:
     return [renamed if shipment is images[0] else shipment for shipment in shipments]
 
 
-def _refuse_moves(layout: Layout, shipments: Sequence[Shipment]) -> None:
+def _refuse_known_moves(
+    source: Catalog, layout: Layout, shipments: Sequence[Shipment], compression: str | None
+) -> None:
+    """Refuse early where the digest is known before anything is converted."""
+    if compression not in (None, KEEP):
+        return
+    origins = source.origins if isinstance(source, ArchiveSource) else {}
     present = {name: root.descriptor.digest for root in layout.roots() for name in root.names}
-    taken = [
-        name
+    changes = [
+        NameChange(name=name, old=present[name], new=shipment.root.descriptor.digest)
         for shipment in shipments
+        if shipment.root.descriptor.digest not in origins
         for name in shipment.root.names
-        if present.get(name, shipment.root.descriptor.digest) != shipment.root.descriptor.digest
+        if present.get(name) not in (None, shipment.root.descriptor.digest)
     ]
-    if taken:
-        raise Refused(
-            f"{', '.join(taken)} names another image in {layout.path!r} already",
-            hint="load it under --tag NAME, or leave out --no-clobber to move the name",
-        )
+    refuse_moves(changes, layout.path)
 
 
 def _labelled(shipment: Shipment, layout: Layout) -> Shipment:

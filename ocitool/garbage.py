@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ocitool.content import Root
 from ocitool.errors import NotFound, OcitoolError, Refused
-from ocitool.graph import reachable, root_subject
+from ocitool.graph import Reached, reach, root_subject
 from ocitool.layout import Layout, NameChange, exclusive
 from ocitool.layout.index import IndexFile, drop_name, entry_names, is_named
 from ocitool.lookup import Found
@@ -36,14 +36,14 @@ def remove(layout: Layout, found: Iterable[Found], *, force: bool = False) -> Re
     for target in targets:
         _refuse_several_names(target, force=force)
     # What stays is marked before the lock is taken; under it only what is new is marked.
-    kept: set[Digest] = set()
+    kept = Reached()
     after, _, doomed = _without(layout.index(), targets, layout)
     _mark_kept(layout, after, doomed, kept)
     with exclusive(layout) as moment:
         after, dropped, doomed = _without(moment.index, targets, layout)
         going = _mark_kept(layout, after, doomed, kept)
         entries = [entry for entry in after.entries if entry.digest not in going]
-        contents = _contents(layout, moment.index, going) - kept
+        contents = _contents(layout, moment.index, going) - kept.digests
         moment.replace_index(after.with_entries(entries), dropped)
         blobs, freed = moment.delete(contents)
     return Removal(dropped=tuple(dropped), images=tuple(going), blobs=tuple(blobs), freed=freed)
@@ -72,6 +72,8 @@ def _without(
             if not changes:
                 raise NotFound(f"there is no image {name!r} in {layout.path!r}")
             dropped += changes
+            # The name may have moved since it was looked up; what it names now is meant.
+            digest = changes[-1].old or digest
         if not _all_names(entries, digest):
             doomed[digest] = None
     return index.with_entries(entries), dropped, list(doomed)
@@ -84,7 +86,7 @@ def _all_names(entries: Iterable[Descriptor], digest: Digest) -> list[str]:
 
 
 def _mark_kept(
-    layout: Layout, index: IndexFile, doomed: list[Digest], kept: set[Digest]
+    layout: Layout, index: IndexFile, doomed: list[Digest], kept: Reached
 ) -> list[Digest]:
     """Mark what stays in `kept`; return the roots that go, attached artifacts included."""
     attached: list[tuple[Descriptor, Digest]] = []
@@ -93,16 +95,16 @@ def _mark_kept(
             continue
         subject = None if is_named(entry) else root_subject(layout, Root(descriptor=entry))
         if subject is None:
-            reachable(layout, [entry], kept)
+            reach(layout, [entry], kept)
         else:
             attached.append((entry, subject))
     going = dict.fromkeys(doomed)
     lost = _contents(layout, index, going)
     # An artifact may be attached to an artifact, so look again until nothing changes.
     while attached:
-        leaving = [pair for pair in attached if pair[1] in lost and pair[1] not in kept]
+        leaving = [pair for pair in attached if pair[1] in lost and pair[1] not in kept.digests]
         if not leaving:
-            reachable(layout, [entry for entry, _ in attached], kept)
+            reach(layout, [entry for entry, _ in attached], kept)
             break
         attached = [pair for pair in attached if pair not in leaving]
         going.update((entry.digest, None) for entry, _ in leaving)
@@ -112,12 +114,12 @@ def _mark_kept(
 
 def _contents(layout: Layout, index: IndexFile, roots: Iterable[Digest]) -> set[Digest]:
     """Return everything under the roots that go; a damaged one is followed as far as it goes."""
-    found: set[Digest] = set()
+    found = Reached()
     going = set(roots)
     for entry in index.entries:
         if entry.digest in going:
             try:
-                reachable(layout, [entry], found)
+                reach(layout, [entry], found)
             except OcitoolError:
                 continue
-    return found
+    return found.digests

@@ -6,6 +6,7 @@ ten times the next one, costs no more than its blobs.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from ocitool.content import Closure, Inventory, Root, Source
 from ocitool.errors import IntegrityError, LimitExceeded, NotFound, OcitoolError
@@ -135,6 +136,8 @@ class _Planner:
     def _require_content(self, descriptor: Descriptor, manifest: Manifest) -> None:
         for blob in content_of(manifest):
             if not self._is_present(blob) and not mediatype.is_foreign_layer(blob.media_type):
+                # The place itself says best whether it is absent or has another size.
+                self._source.open(blob).close()
                 raise NotFound(
                     f"blob {blob.digest} is missing; manifest {descriptor.digest.short} needs it"
                 )
@@ -250,25 +253,33 @@ def root_subject(source: Source, root: Root) -> Digest | None:
     return subject_of(root, document)
 
 
-def reachable(
+@dataclass(slots=True)
+class Reached:
+    """What walks came to: all digests, and those of the documents whose children were followed.
+
+    The two differ: one image may hold as a layer what another image has for its manifest.
+    """
+
+    digests: set[Digest] = field(default_factory=set)
+    followed: set[Digest] = field(default_factory=set)
+
+
+def reach(
     source: Source,
     roots: Iterable[Descriptor],
-    known: set[Digest] | None = None,
+    reached: Reached,
     limits: Limits = DEFAULT_LIMITS,
-) -> set[Digest]:
-    """Return the digests of everything under the roots, added to `known`.
+) -> None:
+    """Add everything under the roots to `reached`.
 
     An absent child of an index is a sparse index and skipped; any other manifest that is absent
     or unreadable raises, so that nothing is deleted because of a read error.
     """
-    marked = set() if known is None else known
     stack: list[tuple[Descriptor, bool]] = [(root, False) for root in roots]
     while stack:
         descriptor, optional = stack.pop()
-        if descriptor.digest in marked:
-            continue
-        marked.add(descriptor.digest)
-        if not is_document(descriptor):
+        reached.digests.add(descriptor.digest)
+        if not is_document(descriptor) or descriptor.digest in reached.followed:
             continue
         try:
             document = read_document(source, descriptor, limits)
@@ -276,8 +287,8 @@ def reachable(
             if optional:
                 continue
             raise
+        reached.followed.add(descriptor.digest)
         stack.extend(_children(document))
-    return marked
 
 
 def _children(document: Document) -> Iterator[tuple[Descriptor, bool]]:

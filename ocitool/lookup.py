@@ -57,10 +57,10 @@ def _by_name(layout: Layout, roots: tuple[Root, ...], text: str) -> Found | None
     for root in roots:
         digest = root.descriptor.digest
         if reference is not None and reference.digest is not None:
-            # In name:tag@digest the digest decides; the name only has to be one of the image's.
-            tagged = reference.name if reference.tag else None
-            if reference.digest == digest and (tagged is None or _in_repository(root, reference)):
-                return Found(root=root, name=tagged if tagged in root.names else None)
+            # The digest decides and not the tag; the repository has to be one of the image's.
+            if reference.digest == digest and _in_repository(root, reference):
+                known = reference.name in root.names
+                return Found(root=root, name=reference.name if known else None)
         elif reference is not None and reference.name in root.names:
             return Found(root=root, name=reference.name)
         elif not layout.own and text == root.label:

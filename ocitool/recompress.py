@@ -163,7 +163,8 @@ class Recompressor:
             return sniff(blob.read(512))
 
     def _convert(self, layers: Sequence[_Layer]) -> None:
-        unique = {layer.descriptor.digest: layer for layer in layers}
+        # One blob under two diff IDs is looked at twice: one of them may be a lie.
+        unique = {(layer.descriptor.digest, layer.diff_id): layer for layer in layers}
         ordered = sorted(unique.values(), key=lambda layer: -layer.descriptor.size)
         self._observer.begin("converting", sum(layer.descriptor.size for layer in ordered))
         try:
@@ -258,7 +259,12 @@ class Recompressor:
             self._facts[memory][key] = value
 
     def _rewritten(self, manifest: Manifest) -> Descriptor:
-        """Keep a manifest with its new layers in the overlay; unknown fields survive."""
+        """Keep a manifest with its new layers in the overlay; unknown fields survive.
+
+        Without a new layer its bytes stay as they are.
+        """
+        if all(_is_same(layer, self._results.get(layer.digest)) for layer in manifest.layers):
+            return self.overlay.add(manifest.raw, manifest.media_type)
         document = json.loads(manifest.raw)
         for value, layer in zip(document["layers"] or (), manifest.layers, strict=True):
             result = self._results.get(layer.digest)
@@ -334,6 +340,12 @@ def _needs_oci(manifest: Manifest, results: Mapping[Digest, Descriptor]) -> bool
         for layer in manifest.layers
         if layer.digest in results
     )
+
+
+def _is_same(layer: Descriptor, result: Descriptor | None) -> bool:
+    if result is None:
+        return True
+    return (layer.digest, layer.media_type) == (result.digest, result.media_type)
 
 
 def _media_type(layer: _Layer) -> str:

@@ -8,14 +8,13 @@ from ocitool.content import Closure, Shipment, Source
 from ocitool.graph import (
     attested,
     closure_of,
-    image_children,
     images_of,
     is_attestation,
     platform_of,
     require_platform,
 )
 from ocitool.overlay import Overlay
-from ocitool.spec import Index, Platform
+from ocitool.spec import Descriptor, Index, Platform
 from ocitool.spec.document import encode
 
 
@@ -33,22 +32,26 @@ def restrict(overlay: Overlay, shipment: Shipment, platforms: Sequence[Platform]
     if len(unique) == 1:
         descriptor = replace(chosen[0], annotations=shipment.root.descriptor.annotations)
     else:
-        children = [child for child in image_children(root) if child.digest in unique] or list(
-            unique.values()
-        )
-        attestations = [
-            child
-            for child in root.manifests
-            if is_attestation(child)
-            and attested(child) in {str(digest) for digest in unique}
-            and overlay.has(child)
-        ]
+        children = [child for child, _ in images_of(shipment.closure) if child.digest in unique]
+        children += _attestations(overlay, shipment.closure, {str(digest) for digest in unique})
         document = json.loads(root.raw)
-        document["manifests"] = [child.to_json() for child in (*children, *attestations)]
+        document["manifests"] = [child.to_json() for child in children]
         new = overlay.add(encode(document), root.media_type)
         descriptor = replace(new, annotations=shipment.root.descriptor.annotations)
     moved = replace(shipment.root, descriptor=descriptor)
     return Shipment(root=moved, closure=closure_of(overlay, descriptor))
+
+
+def _attestations(overlay: Overlay, closure: Closure, images: set[str]) -> list[Descriptor]:
+    """Return what attests these images and is there, from all indexes of a closure."""
+    found = {
+        child.digest: child
+        for _, document in closure.documents
+        if isinstance(document, Index)
+        for child in document.manifests
+        if is_attestation(child) and attested(child) in images and overlay.has(child)
+    }
+    return list(found.values())
 
 
 def platforms_of(source: Source, closure: Closure) -> tuple[Platform, ...]:

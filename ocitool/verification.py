@@ -10,7 +10,8 @@ from ocitool.content import CHUNK, Blob, Catalog, Inventory, Root
 from ocitool.errors import (
     DigestMismatch,
     IntegrityError,
-    MalformedDocument,
+    LimitExceeded,
+    MalformedArchive,
     NotFound,
     OcitoolError,
     SizeMismatch,
@@ -105,12 +106,14 @@ def verify(
 def _follow(source: Catalog, roots: Sequence[Root]) -> _Graph:
     graph = _Graph()
     stack = [(root.descriptor, _called(root), False) for root in reversed(roots)]
-    visited: set[Digest] = set()
+    # One digest may be a layer here and a manifest there, may be absent here and needed there.
+    visited: set[tuple[Digest, bool, bool]] = set()
     while stack:
         descriptor, called, optional = stack.pop()
-        if descriptor.digest in visited:
+        visit = (descriptor.digest, is_document(descriptor), optional)
+        if visit in visited:
             continue
-        visited.add(descriptor.digest)
+        visited.add(visit)
         problem = _presence(source, descriptor, called)
         if problem is not None:
             if optional and problem.kind == "missing":
@@ -181,6 +184,12 @@ def _presence(source: Catalog, descriptor: Descriptor, called: str) -> Problem |
     if size is not None:
         message = f"blob {subject} is {size} bytes; {called} needs {descriptor.size}"
         return Problem(kind="size", subject=subject, message=message)
+    try:
+        source.open(descriptor).close()
+    except SizeMismatch as error:
+        return Problem(kind="size", subject=subject, message=f"{error.message}; {called} needs it")
+    except OcitoolError:
+        pass
     return Problem(
         kind="missing", subject=subject, message=f"blob {subject} is missing; {called} needs it"
     )
@@ -192,11 +201,8 @@ def _unreferenced(
     found: list[Descriptor] = []
     strays: list[str] = []
     problems: list[Problem] = []
-    for algorithm, name in layout.blob_files():
-        path = f"blobs/{algorithm}/{name}"
-        try:
-            digest = Digest.parse(f"{algorithm}:{name}")
-        except MalformedDocument:
+    for path, digest in layout.blob_files():
+        if digest is None:
             strays.append(path)
             continue
         if digest in graph.blobs:
@@ -256,10 +262,18 @@ def _read(blob: Blob, diff_ids: set[Digest]) -> None:
             pass
         return
     hashers = {algorithm: Digest.of(b"", algorithm).hasher() for algorithm in _algorithms(diff_ids)}
-    reader = DecompressingReader(blob)
-    while part := reader.read(CHUNK):
-        for hasher in hashers.values():
-            hasher.update(part)
+    try:
+        reader = DecompressingReader(blob)
+        while part := reader.read(CHUNK):
+            for hasher in hashers.values():
+                hasher.update(part)
+    except (MalformedArchive, LimitExceeded) as error:
+        # If the blob is damaged, that is what this raises; if not, it was made like this.
+        while blob.read():
+            pass
+        raise _DiffIdMismatch(
+            f"layer {blob.descriptor.digest} does not unpack to its diff ID: {error.message}"
+        ) from error
     for diff_id in sorted(diff_ids):
         actual = Digest.from_hasher(diff_id.algorithm, hashers[diff_id.algorithm])
         if actual != diff_id:

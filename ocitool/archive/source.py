@@ -194,18 +194,27 @@ class ArchiveSource:
     def _join(self, image: DockerImage, roots: list[Root]) -> None:
         """Give an OCI image the names that manifest.json has for it, or make up its manifest."""
         config = self._config_of(image)
-        for position, root in enumerate(roots):
+        holders: list[Root] = []
+        names = image.names
+        for root in tuple(roots):
             manifest = self._manifest_with_config(root.descriptor, config)
             if manifest is None:
                 continue
             if len(manifest.layers) < len(image.layers):
                 # Docker 25.0.0 wrote OCI manifests without their layers (moby#47065).
-                del roots[position]
-                break
-            names = tuple(dict.fromkeys((*root.names, *image.names)))
-            roots[position] = replace(root, names=names, label=None if names else root.label)
+                roots.remove(root)
+                names = (*root.names, *names)
+            else:
+                holders.append(root)
+        if not holders:
+            roots.append(self._made_up(replace(image, names=tuple(dict.fromkeys(names))), config))
             return
-        roots.append(self._made_up(image, config))
+        # Several manifests may have one config; those that index.json names keep their names.
+        known = {name for root in holders for name in root.names}
+        first = holders[0]
+        names = (*first.names, *(name for name in image.names if name not in known))
+        label = None if names else first.label
+        roots[roots.index(first)] = replace(first, names=names, label=label)
 
     def _manifest_with_config(self, root: Descriptor, config: Digest) -> Manifest | None:
         return next((m for m in self._manifests_under(root) if m.config.digest == config), None)
@@ -232,7 +241,8 @@ class ArchiveSource:
     def _config_of(self, image: DockerImage) -> Digest:
         member = self._member(image.config, image, "config")
         data = read_member(self._members, member, self._limits.config_bytes)
-        digest = Digest.of(data)
+        named = _BLOB_PATH.fullmatch(image.config)
+        digest = Digest.of(data, "sha512" if named and named[1] == "sha512" else "sha256")
         self._check_blob_name(image.config, digest)
         where = f"config {quoted(image.config)} of {self.what!r}"
         self._contents[digest] = _Content(member=None, data=data, where=where)

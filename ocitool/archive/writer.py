@@ -78,6 +78,7 @@ def index_json(shipments: Sequence[Shipment]) -> bytes:
     """Return index.json: one entry per name, and one for a root without a name."""
     names = [name for shipment in shipments for name in shipment.root.names]
     tags = [_tag(name) for name in names]
+    tags += [shipment.root.label for shipment in shipments if not shipment.root.names]
     entries: list[object] = []
     for shipment in shipments:
         descriptor = shipment.root.descriptor

@@ -182,26 +182,22 @@ def _matches_name(row: _Row, pattern: str) -> bool:
 def _show(rows: Sequence[_Row], *, digests: bool, no_trunc: bool) -> None:
     header = ["REPOSITORY", "TAG", "IMAGE ID", "PLATFORM", "CREATED", "SIZE", "UNPACKED"]
     if digests:
-        header.insert(2, "DIGEST")
+        header = ["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"]
     now = dt.datetime.now(dt.UTC)
     lines = [cells for row in rows for cells in _cells(row, now, digests=digests, trunc=no_trunc)]
-    right = (len(header) - 2, len(header) - 1)
+    right = (5,) if digests else (5, 6)
     width = None if no_trunc or digests else console.width()
-    for line in table(header, lines, right=right, shrink=(0, 1, 3), width=width):
+    for line in table(header, lines, right=right, drop=(6, 3), shrink=(0, 1), width=width):
         console.out(line)
 
 
 def _cells(row: _Row, now: dt.datetime, *, digests: bool, trunc: bool) -> list[list[str]]:
     identifier = row.identifier if trunc else _short(row.identifier)
-    rest = [
-        identifier,
-        _platforms(row.summary),
-        age(row.summary.created, now),
-        size(row.summary.size),
-        size(row.unpacked),
-    ]
+    created, stored = age(row.summary.created, now), size(row.summary.size)
     if digests:
-        rest.insert(0, str(row.root.descriptor.digest))
+        rest = [str(row.root.descriptor.digest), identifier, created, stored]
+    else:
+        rest = [identifier, _platforms(row.summary), created, stored, size(row.unpacked)]
     return [[*pair, *rest] for pair in _names(row)]
 
 

@@ -1,6 +1,7 @@
 """ocitool inspect: a picture of an image."""
 
 import datetime as dt
+import re
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ import typer
 
 from ocitool.cli import console
 from ocitool.cli.console import safe
-from ocitool.cli.layout_text import age, bar, clip, counted, padded, size, styled, when
+from ocitool.cli.layout_text import age, bar, cells, clip, counted, padded, size, styled, when
 from ocitool.cli.options import (
     Json,
     NoTruncation,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from ocitool.spec import Platform
 
 _LABEL = 12
+_DIGEST = re.compile(r"sha\d+:[0-9a-f]+")
+_Rows = list[tuple[str, str]]
 
 
 def inspect(
@@ -122,55 +125,68 @@ def _document(opened: "Opened", wanted: "Platform | None", *, raw: bool, config:
 
 def picture(report: "ImageReport", width: int | None) -> list[str]:
     """Return the lines that show an image, clipped to a width unless that is None."""
-    lines = [*_identity(report), *_platforms(report), *_configuration(report)]
-    if width is not None:
-        lines = [clip(line, width) if "\x1b" not in line else line for line in lines]
-    return [*lines, *_layers(report, width)]
+    lines = _identity(report)
+    for title, rows in (("Platforms", _platforms(report)), ("Configuration", _settings(report))):
+        if rows:
+            lines += [("", ""), (title, ""), *rows]
+    shown = [line for label, value in lines for line in _row(label, value, width)]
+    return [*shown, *_layers(report, width)]
 
 
-def _identity(report: "ImageReport") -> list[str]:
+def _row(label: str, value: str, width: int | None) -> list[str]:
+    """Return the lines of a labelled value, or of a title when there is no value."""
+    if not value:
+        return [styled(label, "bold")]
+    room = None if width is None else width - _LABEL - 2
+    start = f"  {styled(padded(label, _LABEL), 'dim')}"
+    if room is None or cells(value) <= room:
+        return [start + value]
+    if _DIGEST.fullmatch(value):
+        # A digest is there to be copied: it gets a line of its own before it is cut.
+        return [start.rstrip(), f"    {value}"]
+    return [start + clip(value, room)]
+
+
+def _identity(report: "ImageReport") -> _Rows:
     from ocitool.cli import texts
 
     names = [texts.familiar(name) for name in report.names]
-    title = names[0] if names else safe(report.label or "<none>")
     now = dt.datetime.now(dt.UTC)
     unpacked = f", {size(report.unpacked)} unpacked" if report.unpacked is not None else ""
-    lines = [styled(title, "bold")]
-    lines += [_row("also", name) for name in names[1:]]
-    lines += [
-        _row("digest", str(report.digest)),
-        _row("image ID", str(report.image_id)),
-        _row("platform", safe(str(report.platform))),
-        _row("created", f"{when(report.created)}  ({age(report.created, now)})"),
-        _row(
-            "size",
-            f"{size(report.size)} stored{unpacked}, {counted(len(report.layers), 'layer')}",
-        ),
-        _row("type", safe(report.media_type)),
+    amount = f"{size(report.size)} stored{unpacked}, {counted(len(report.layers), 'layer')}"
+    rows: _Rows = [(names[0] if names else safe(report.label or "<none>"), "")]
+    rows += [("also", name) for name in names[1:]]
+    rows += [
+        ("digest", str(report.digest)),
+        ("image ID", str(report.image_id)),
+        ("platform", safe(str(report.platform)) or "-"),
+        ("created", f"{when(report.created)}  ({age(report.created, now)})"),
+        ("size", amount),
+        ("type", safe(report.media_type)),
     ]
     if report.config.author:
-        lines.append(_row("author", safe(report.config.author)))
-    lines += _pairs("annotations", report.annotations.items())
-    return lines
+        rows.append(("author", safe(report.config.author)))
+    return rows + _pairs("annotations", report.annotations.items())
 
 
-def _platforms(report: "ImageReport") -> list[str]:
+def _platforms(report: "ImageReport") -> _Rows:
     if report.index_digest is None:
         return []
-    lines = ["", styled("Platforms", "bold"), _row("index", str(report.index_digest))]
+    rows: _Rows = [("index", str(report.index_digest))]
     for item in report.platforms:
-        shown = "*" if item.digest == report.digest else " "
+        mark = "*" if item.digest == report.digest else " "
         name = safe(str(item.platform)) if item.platform is not None else "unknown"
         amount = size(item.size) if item.size is not None else "not here"
-        lines.append(f"  {shown} {padded(name, 18)} {padded(amount, 9, right=True)}  {item.digest}")
+        text = f"{padded(name, 16)} {padded(amount, 9, right=True)}  {item.digest}"
+        rows.append((f"{mark:>{_LABEL - 1}}", text))
     if report.attestations:
-        lines.append(_row("beside", counted(report.attestations, "attestation")))
-    return lines
+        rows.append(("beside", counted(report.attestations, "attestation")))
+    return rows
 
 
-def _configuration(report: "ImageReport") -> list[str]:
+def _settings(report: "ImageReport") -> _Rows:
     config = report.config.config
-    single = (
+    rows: _Rows = [
         ("user", config.user),
         ("workdir", config.working_dir),
         ("entrypoint", _command(config.entrypoint)),
@@ -180,12 +196,10 @@ def _configuration(report: "ImageReport") -> list[str]:
         ("ports", ", ".join(config.exposed_ports)),
         ("volumes", ", ".join(config.volumes)),
         ("healthcheck", _command(config.healthcheck.test) if config.healthcheck else ""),
-    )
-    lines = [_row(label, safe(value)) for label, value in single if value]
-    for number, variable in enumerate(config.env):
-        lines.append(_row("env" if number == 0 else "", safe(variable)))
-    lines += _pairs("labels", config.labels.items())
-    return ["", styled("Configuration", "bold"), *lines] if lines else []
+    ]
+    rows = [(label, safe(value)) for label, value in rows if value]
+    rows += [("" if n else "env", safe(variable)) for n, variable in enumerate(config.env)]
+    return rows + _pairs("labels", config.labels.items())
 
 
 def _layers(report: "ImageReport", width: int | None) -> list[str]:
@@ -224,13 +238,9 @@ def _weight(layer: "LayerReport") -> int:
     return layer.tar_size if layer.tar_size is not None else layer.size
 
 
-def _row(label: str, value: str) -> str:
-    return f"  {styled(padded(label, _LABEL), 'dim')}{value}"
-
-
-def _pairs(label: str, items: Iterable[tuple[str, str]]) -> list[str]:
+def _pairs(label: str, items: Iterable[tuple[str, str]]) -> _Rows:
     return [
-        _row(label if number == 0 else "", f"{safe(key)} = {safe(value)}")
+        ("" if number else label, f"{safe(key)} = {safe(value)}")
         for number, (key, value) in enumerate(items)
     ]
 

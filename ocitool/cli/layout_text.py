@@ -120,28 +120,41 @@ def table(
     rows: Sequence[Sequence[str]],
     *,
     right: Sequence[int] = (),
+    drop: Sequence[int] = (),
     shrink: Sequence[int] = (),
     width: int | None = None,
 ) -> list[str]:
     """Return the lines of a table. Columns in `right` are flush right.
 
-    When a `width` is given and the table is wider, the columns in `shrink` give way in turn.
+    When a `width` is given and the table is wider, the columns in `drop` go first, one by one;
+    then those in `shrink` give way.
     """
-    widths = [max(cells(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    widths = {i: max(cells(row[i]) for row in (header, *rows)) for i in range(len(header))}
     if width is not None:
-        _fit(widths, width, header, shrink)
+        _fit(widths, width, header, drop, shrink)
     lines = []
     for number, row in enumerate((header, *rows)):
-        parts = [
-            padded(clip(text, widths[i]), widths[i], right=i in right) for i, text in enumerate(row)
-        ]
+        parts = [padded(clip(row[i], w), w, right=i in right) for i, w in widths.items()]
         line = "  ".join(parts).rstrip()
         lines.append(styled(line, "bold") if number == 0 else line)
     return lines
 
 
-def _fit(widths: list[int], width: int, header: Sequence[str], shrink: Sequence[int]) -> None:
+def _fit(
+    widths: dict[int, int],
+    width: int,
+    header: Sequence[str],
+    drop: Sequence[int],
+    shrink: Sequence[int],
+) -> None:
+    for column in drop:
+        if _excess(widths, width) > 0:
+            del widths[column]
     for column in shrink:
-        excess = sum(widths) + 2 * (len(widths) - 1) - width
+        excess = _excess(widths, width)
         if excess > 0:
             widths[column] = max(cells(header[column]), 8, widths[column] - excess)
+
+
+def _excess(widths: dict[int, int], width: int) -> int:
+    return sum(widths.values()) + 2 * (len(widths) - 1) - width

@@ -38,7 +38,8 @@ class IndexFile:
     def parse(cls, data: bytes, *, what: str, limit: int) -> "IndexFile":
         """Decode an index.json; `"manifests": null`, as Docker 25.0.0 writes it, is empty."""
         document = decode_object(data, what=what, limit=limit)
-        values = array(document, "manifests", what) if document.get("manifests") is not None else []
+        listed = document.get("manifests") is not None
+        values = array(document, "manifests", what) if listed else []
         entries = tuple(
             Descriptor.from_json(value, f"{what}.manifests[{position}]")
             for position, value in enumerate(values)
@@ -125,10 +126,11 @@ def drop_name(
 def _take_name(entries: list[Descriptor], name: str) -> tuple[list[Descriptor], Digest | None]:
     old: Digest | None = None
     kept: list[Descriptor] = []
+    called = [name in entry_names(entry) for entry in entries]
     # A digest whose every entry has the name keeps one entry, without it.
-    held = {entry.digest for entry in entries if name not in entry_names(entry)}
-    for entry in entries:
-        if name not in entry_names(entry):
+    held = {entry.digest for entry, hit in zip(entries, called, strict=True) if not hit}
+    for entry, hit in zip(entries, called, strict=True):
+        if not hit:
             kept.append(entry)
             continue
         old = entry.digest

@@ -193,22 +193,23 @@ class Layout:
 
     def blob_digests(self) -> Iterator[Digest]:
         """Yield the digest of every well-named file under blobs/, sorted by name."""
-        for algorithm, name in self.blob_files():
-            try:
-                yield Digest.parse(f"{algorithm}:{name}")
-            except IntegrityError:
-                continue
+        for _, digest in self.blob_files():
+            if digest is not None:
+                yield digest
 
-    def blob_files(self) -> Iterator[tuple[str, str]]:
-        """Yield (folder, file name) of everything under blobs/, whatever it is."""
+    def blob_files(self) -> Iterator[tuple[str, Digest | None]]:
+        """Yield the path of everything under blobs/, and the digest of what is named by one."""
         try:
             with self.folder.subdirectory(BLOBS) as blobs:
-                algorithms = blobs.names()
+                found = [(name, blobs.size_of(name) is None) for name in blobs.names()]
         except NotFound:
             return
-        for algorithm in algorithms:
+        for algorithm, is_folder in found:
+            if not is_folder:
+                yield f"{BLOBS}/{algorithm}", None
+                continue
             for name in self.blob_folder(algorithm).names():
-                yield algorithm, name
+                yield f"{BLOBS}/{algorithm}/{name}", _digest_named(algorithm, name)
 
     def blob_folder(self, algorithm: str, *, create: bool = False) -> Directory:
         """Return the open folder blobs/ALGORITHM; it stays open with the layout."""
@@ -219,6 +220,13 @@ class Layout:
                     folder = blobs.subdirectory(algorithm, create=create)
                 self._blob_folders[algorithm] = folder
             return folder
+
+
+def _digest_named(algorithm: str, name: str) -> Digest | None:
+    try:
+        return Digest(algorithm, name)
+    except IntegrityError:
+        return None
 
 
 def check_layout_version(data: bytes, what: str) -> None:

@@ -38,11 +38,15 @@ class Lease:
         folder = control.subdirectory(LEASES, create=True)
         name = secrets.token_hex(8)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with locked(control):
-            _clear_dead(control, folder)
-            with translated("create a lease in", folder.path):
-                descriptor = os.open(name, flags, 0o666, dir_fd=folder.descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            with locked(control):
+                _clear_dead(control, folder)
+                with translated("create a lease in", folder.path):
+                    descriptor = os.open(name, flags, 0o666, dir_fd=folder.descriptor)
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except BaseException:
+            folder.close()
+            raise
         lease = cls(control, folder, name, descriptor)
         try:
             lease._append(json.dumps({"pid": os.getpid(), "started": int(time.time())}))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 from ocitool.errors import Refused
-from ocitool.fsops import Directory, translated
+from ocitool.fsops import Directory, translate, translated
 
 LOCK_FILE = "lock"
 LOCK_TIMEOUT = 60.0
@@ -49,5 +49,7 @@ def _acquire(descriptor: int, path: str, timeout: float) -> None:
             # Random pauses keep twenty waiting processes from knocking in step.
             time.sleep(pause * (0.5 + random.random()))  # noqa: S311
             pause = min(pause * 1.5, 0.05)
+        except OSError as error:
+            raise translate(error, "lock", path) from error
         else:
             return

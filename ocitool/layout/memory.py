@@ -53,7 +53,7 @@ class Memory:
         if self._facts is None:
             self._facts = {}
             for line in self._read().splitlines():
-                with contextlib.suppress(ValueError, TypeError):
+                with contextlib.suppress(ValueError, TypeError, RecursionError):
                     key, value = json.loads(line)
                     self._facts[key] = value
         return self._facts

@@ -57,6 +57,6 @@ def former_names(control: Directory) -> dict[str, FormerName]:
             entry = json.loads(line)
             if entry["old"] and entry["old"] != entry["new"]:
                 former[entry["old"]] = FormerName(name=entry["name"], lost=entry["time"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return former

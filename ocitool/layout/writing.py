@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from ocitool.content import Blob
-from ocitool.errors import OcitoolError
+from ocitool.errors import OcitoolError, Refused
 from ocitool.fsops import Directory, TemporaryFile
 from ocitool.layout.exclusive import edit_index, exclusive
 from ocitool.layout.index import IndexFile, NameChange, set_root
@@ -23,21 +23,29 @@ class Writing:
     Use it as a context manager. What `root` was told takes effect in one atomic rewrite of
     index.json when the block ends without an error; `changes` then lists the names that moved.
     When the block fails, index.json is untouched and blobs that nobody else can be using are
-    removed again. All methods may be called from several threads.
+    removed again. Without `clobber` it fails with Refused where a name would move from another
+    image. All methods may be called from several threads.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, *, clobber: bool = True) -> None:
         self.layout = layout
+        self._clobber = clobber
         self.control: Directory = layout.folder.subdirectory(CONTROL, create=True)
         self.changes: list[NameChange] = []
         self._roots: list[tuple[Descriptor, tuple[str, ...]]] = []
         self._stored: list[Digest] = []
+        self._algorithms: set[str] = set()
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
-        self._lease = Lease.take(self.control)
-        self._temporary = self.control.subdirectory(TEMPORARY, create=True)
-        self._index_before = self.layout.index()
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.control.close)
+            self._lease = Lease.take(self.control)
+            undo.callback(self._lease.release)
+            self._temporary = self.control.subdirectory(TEMPORARY, create=True)
+            undo.callback(self._temporary.close)
+            self._index_before = self.layout.index()
+            undo.pop_all()
         return self
 
     def __exit__(
@@ -47,11 +55,14 @@ class Writing:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if error is None:
-                self._commit()
+            if error is not None:
+                self._roll_back()
             else:
-                with contextlib.suppress(OcitoolError):
+                try:
+                    self._commit()
+                except BaseException:
                     self._roll_back()
+                    raise
         finally:
             self._temporary.close()
             self._lease.release()
@@ -66,6 +77,8 @@ class Writing:
         if not self.layout.has(descriptor):
             return False
         self.layout.blob_folder(descriptor.digest.algorithm).touch(descriptor.digest.hex)
+        with self._lock:
+            self._algorithms.add(descriptor.digest.algorithm)
         return True
 
     def put(self, descriptor: Descriptor, open_blob: Callable[[], Blob]) -> None:
@@ -102,9 +115,11 @@ class Writing:
         temporary.publish(folder, digest.hex)
         with self._lock:
             self._stored.append(digest)
+            self._algorithms.add(digest.algorithm)
 
     def _commit(self) -> None:
-        for algorithm in {digest.algorithm for digest in self._stored}:
+        # The names of reused blobs too: who stored them may still be on the way to this line.
+        for algorithm in sorted(self._algorithms):
             self.layout.blob_folder(algorithm).sync()
         if self._roots:
             self.changes = edit_index(self.layout, self._set_roots)
@@ -115,14 +130,26 @@ class Writing:
         for descriptor, names in self._roots:
             entries, moved = set_root(entries, descriptor, names, own=self.layout.own)
             changes += moved
+        if not self._clobber:
+            refuse_moves(changes, self.layout.path)
         return index.with_entries(entries), changes
 
     def _roll_back(self) -> None:
-        with exclusive(self.layout) as moment:
+        with contextlib.suppress(OcitoolError), exclusive(self.layout) as moment:
             # Another writer may have begun to rely on a blob of ours and ended since; it has
             # then changed index.json, and what we stored is left to garbage collection.
             if moment.index == self._index_before:
                 moment.delete(self._stored, but_lease=self._lease.name)
+
+
+def refuse_moves(changes: Sequence[NameChange], path: str) -> None:
+    """Raise Refused when a change moves a name from one image to another."""
+    taken = [change.name for change in changes if change.old is not None]
+    if taken:
+        raise Refused(
+            f"{', '.join(taken)} names another image in {path!r} already",
+            hint="choose another name, or leave out --no-clobber to move this one",
+        )
 
 
 class BlobWriter:
