@@ -1,0 +1,1 @@
+"""What tests share: built images, and the layouts and archives that hold them."""

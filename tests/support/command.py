@@ -1,0 +1,65 @@
+"""Running the real command in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FIXTURES = ROOT / "fixtures"
+
+
+def environment(store: Path) -> dict[str, str]:
+    """Return this process's environment with a store of the test's own and nothing else set."""
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("OCITOOL_") and key not in ("NO_COLOR", "COLUMNS", "TMPDIR")
+    }
+    return {**kept, "OCITOOL_STORE": str(store), "PYTHONPATH": str(ROOT)}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> object:
+        """The one JSON document on stdout."""
+        assert self.out.isascii()
+        return json.loads(self.out)
+
+
+class Command:
+    """`ocitool` with a store of its own."""
+
+    def __init__(self, store: Path, cwd: Path) -> None:
+        self.store = store
+        self.cwd = cwd
+
+    def __call__(
+        self, *arguments: str | Path, stdin: bytes = b"", variables: Mapping[str, str] | None = None
+    ) -> Done:
+        """Run the command to its end."""
+        done = self.run_bytes(*arguments, stdin=stdin, variables=variables)
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def run_bytes(
+        self, *arguments: str | Path, stdin: bytes = b"", variables: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run the command and return its output as bytes."""
+        return subprocess.run(
+            [sys.executable, "-m", "ocitool", *map(str, arguments)],
+            cwd=self.cwd,
+            env={**environment(self.store), **(variables or {})},
+            input=stdin,
+            capture_output=True,
+            check=False,
+        )

@@ -1,0 +1,46 @@
+"""The command line in a process of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import ocitool
+
+ROOT = Path(ocitool.__file__).parent.parent
+
+
+def command(store: Path, *arguments: str) -> list[str]:
+    """Return the words that run one command on a store."""
+    return [sys.executable, "-m", "ocitool", "--store", str(store), *arguments]
+
+
+def started(store: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """Start a command; its output is piped."""
+    return subprocess.Popen(
+        command(store, *arguments),
+        cwd=ROOT,
+        env={key: value for key, value in os.environ.items() if not key.startswith("OCITOOL_")},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(store: Path, *arguments: str, code: int | None = 0) -> str:
+    """Run a command to its end and return what it printed; `code` None accepts any exit code."""
+    process = started(store, *arguments)
+    output, errors = process.communicate(timeout=120)
+    if code is not None:
+        assert process.returncode == code, f"{arguments}: {process.returncode}\n{output}{errors}"
+    return output
+
+
+def finished(processes: "Sequence[subprocess.Popen[str]]") -> list[str]:
+    """Wait for processes and return what they printed; all must have succeeded."""
+    results = [process.communicate(timeout=180) for process in processes]
+    for process, (output, errors) in zip(processes, results, strict=True):
+        assert process.returncode == 0, f"{process.returncode}: {output}{errors}"
+    return [output for output, _ in results]
