@@ -1,0 +1,444 @@
+"""Who may import whom, who may touch the disk, and what a command pays for to start."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import ocitool
+
+PACKAGE = Path(ocitool.__file__).parent
+
+# From the bottom; a unit imports what stands below it, and in its own row only what is listed.
+ROWS: tuple[frozenset[str], ...] = (
+    frozenset({"errors"}),
+    frozenset({"tarstream", "compression", "spec", "fsops"}),
+    frozenset({"content", "events", "layers"}),
+    frozenset({"layout", "archive"}),
+    frozenset({"graph", "parallel"}),
+    frozenset({"transfer", "recompress", "subset", "overlay"}),
+    frozenset(
+        {
+            "copying",
+            "inspection",
+            "verification",
+            "garbage",
+            "lookup",
+            "places",
+            "summaries",
+            "tagging",
+        }
+    ),
+    frozenset({"cli"}),
+    frozenset({"__main__"}),
+)
+WITHIN_A_ROW = {
+    ("recompress", "overlay"),
+    ("subset", "overlay"),
+    ("lookup", "summaries"),
+    ("garbage", "lookup"),
+    ("places", "lookup"),
+}
+CHANGES = {
+    *(
+        f"os.{name}"
+        for name in (
+            "rename",
+            "replace",
+            "renames",
+            "unlink",
+            "remove",
+            "removedirs",
+            "rmdir",
+            "mkdir",
+            "makedirs",
+            "mkfifo",
+            "mknod",
+            "link",
+            "symlink",
+            "truncate",
+            "ftruncate",
+            "write",
+            "pwrite",
+            "writev",
+            "fsync",
+            "utime",
+            "chmod",
+            "fchmod",
+            "chown",
+            "fchown",
+            "lchown",
+            "setxattr",
+            "sendfile",
+            "open",
+        )
+    ),
+    "shutil.rmtree",
+    "shutil.copy",
+    "shutil.copyfile",
+    "shutil.move",
+}
+PLACES = {"layout", "archive"}
+SEAMS = {"content", "tarstream", "compression", "spec", "fsops", "errors"}
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module of the package and its syntax tree."""
+
+    name: str
+    tree: ast.Module
+
+    @property
+    def unit(self) -> str:
+        """The module or package directly below `ocitool`."""
+        return self.name.split(".")[1] if "." in self.name else "__init__"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Import:
+    """An import of `target`; `early` when it happens as the module is loaded."""
+
+    target: str
+    early: bool
+    typing_only: bool
+
+
+@cache
+def modules() -> tuple[Module, ...]:
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = list(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        if parts[-1] == "__init__":
+            parts.pop()
+        found.append(Module(".".join(parts), ast.parse(path.read_text())))
+    return tuple(found)
+
+
+def is_typing_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+def imports(module: Module) -> Iterator[Import]:
+    """Yield what a module imports, at its top or inside a function."""
+    stack: list[tuple[ast.AST, bool, bool]] = [(module.tree, True, False)]
+    while stack:
+        node, early, typing_only = stack.pop()
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, early, typing_only)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute here"
+            for alias in node.names:
+                yield Import(f"{node.module}.{alias.name}", early, typing_only)
+        deeper = early and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        hidden = typing_only or is_typing_only(node)
+        stack += [(child, deeper, hidden) for child in ast.iter_child_nodes(node)]
+
+
+def module_named(target: str) -> str | None:
+    """Return the module of ours that an import of `target` loads, or None."""
+    names = {module.name for module in modules()}
+    while target and target not in names:
+        target = target.rpartition(".")[0]
+    return target or None
+
+
+def row_of(unit: str) -> int:
+    return next(n for n, row in enumerate(ROWS) if unit in row)
+
+
+def units_imported(module: Module) -> set[str]:
+    found = set()
+    for imported in imports(module):
+        target = module_named(imported.target)
+        if target is not None and "." in target:
+            found.add(target.split(".")[1])
+    return found - {module.unit}
+
+
+def early_imports(module: Module) -> set[str]:
+    """Return the modules of ours that must be loaded before this one is."""
+    found = set()
+    for imported in imports(module):
+        target = module_named(imported.target)
+        if target is not None and imported.early and not imported.typing_only:
+            found.add(target)
+    # The package itself loads nothing, and is there before its modules are.
+    return found - {module.name, "ocitool"}
+
+
+def calls(module: Module) -> Iterator[str]:
+    """Yield the dotted names that a module calls, such as `os.rename`."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+
+
+def names_used(module: Module) -> Iterator[str]:
+    """Yield the dotted names that a module mentions."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute | ast.Name):
+            yield ast.unparse(node)
+
+
+def public_parts(module: Module) -> Iterator[tuple[str, ast.AST]]:
+    """Yield public classes, functions and methods with their dotted names."""
+    stack: list[tuple[str, ast.AST]] = [(module.name, module.tree)]
+    while stack:
+        prefix, node = stack.pop()
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef | ast.FunctionDef) and not child.name.startswith("_"):
+                yield f"{prefix}.{child.name}", child
+                if isinstance(child, ast.ClassDef):
+                    stack.append((f"{prefix}.{child.name}", child))
+
+
+each_module = pytest.mark.parametrize("module", modules(), ids=str)
+
+
+class TestLayers:
+    def test_every_module_has_its_row(self) -> None:
+        units = {module.unit for module in modules()} - {"__init__"}
+        assert units == set().union(*ROWS)
+
+    def test_the_layer_map_in_the_docstring_names_every_unit(self) -> None:
+        map_ = ocitool.__doc__ or ""
+        for unit in set().union(*ROWS) - {"__main__"}:
+            assert unit in map_, f"{unit} is not on the map"
+
+    @each_module
+    def test_a_module_imports_only_what_stands_below_it(self, module: Module) -> None:
+        if module.unit == "__init__":
+            return
+        row = row_of(module.unit)
+        for unit in units_imported(module):
+            assert row_of(unit) < row or (module.unit, unit) in WITHIN_A_ROW, (
+                f"{module} imports {unit}"
+            )
+
+    def test_every_exception_within_a_row_is_in_use(self) -> None:
+        used = {(module.unit, unit) for module in modules() for unit in units_imported(module)}
+        assert used >= WITHIN_A_ROW
+
+    @each_module
+    def test_a_place_knows_only_the_seams_and_no_other_place(self, module: Module) -> None:
+        if module.unit in PLACES:
+            assert units_imported(module) <= SEAMS
+
+    @each_module
+    def test_nobody_imports_the_command_line(self, module: Module) -> None:
+        if module.unit not in ("cli", "__main__"):
+            assert "cli" not in units_imported(module)
+
+    @each_module
+    def test_the_specification_knows_nothing_but_errors(self, module: Module) -> None:
+        if module.unit == "spec":
+            assert units_imported(module) <= {"errors"}
+
+    @each_module
+    def test_no_module_imports_a_private_name_of_another(self, module: Module) -> None:
+        for imported in imports(module):
+            if imported.target.startswith("ocitool."):
+                assert not re.search(r"\._[^_]", imported.target), imported.target
+
+    def test_no_cycle_of_imports(self) -> None:
+        edges = {module.name: early_imports(module) for module in modules()}
+        done: set[str] = set()
+        path: list[str] = []
+
+        def visit(name: str) -> None:
+            assert name not in path, f"a cycle: {' -> '.join([*path, name])}"
+            if name in done:
+                return
+            path.append(name)
+            for target in sorted(edges[name]):
+                visit(target)
+            path.pop()
+            done.add(name)
+
+        for name in edges:
+            visit(name)
+
+
+class TestLibraries:
+    @pytest.mark.parametrize(
+        ("library", "units"),
+        [
+            ("typer", {"cli"}),
+            ("click", {"cli"}),
+            ("rich", {"cli"}),
+            ("httpx", {"registry", "engine"}),
+            ("isal", {"compression"}),
+            ("backports", {"compression"}),
+            ("compression", {"compression"}),
+            ("tarfile", {"archive"}),  # it writes headers; reading is ours
+            ("asyncio", set()),
+            ("pydantic", set()),
+            ("oras", set()),
+            ("requests", set()),
+            ("subprocess", set()),
+            ("pickle", set()),
+            ("tempfile", set()),
+            ("argparse", set()),
+            ("logging", set()),
+        ],
+    )
+    def test_a_library_is_used_in_its_place_alone(self, library: str, units: set[str]) -> None:
+        users = {
+            module.unit
+            for module in modules()
+            for imported in imports(module)
+            if imported.target.split(".")[0] == library
+        }
+        assert users <= units
+
+    def test_few_modules_have_the_name_of_one_of_the_standard_library(self) -> None:
+        # All imports are absolute, so these hide nothing; they are words of the domain.
+        words = {
+            "ocitool.__main__",
+            "ocitool.cli.copy",
+            "ocitool.cli.inspect",
+            "ocitool.compression",
+            "ocitool.spec.platform",
+        }
+        assert {
+            module.name
+            for module in modules()
+            if module.name.split(".")[-1] in sys.stdlib_module_names
+        } <= words
+
+    @pytest.mark.parametrize("name", ["utils", "helpers", "common", "misc", "base", "core"])
+    def test_no_module_is_a_drawer_for_everything(self, name: str) -> None:
+        assert not [module.name for module in modules() if name in module.name.split(".")]
+
+
+class TestTheWorldOutside:
+    @each_module
+    def test_the_environment_is_read_by_the_command_line_alone(self, module: Module) -> None:
+        if module.unit not in ("cli", "registry", "engine"):
+            used = set(names_used(module))
+            assert not used & {"os.environ", "os.getenv", "os.environb", "os.path.expanduser"}
+
+    @each_module
+    def test_the_library_does_not_print_and_does_not_exit(self, module: Module) -> None:
+        if module.unit not in ("cli", "__main__"):
+            assert not set(calls(module)) & {"print", "input", "sys.exit", "exit", "os._exit"}
+            assert not set(names_used(module)) & {"sys.stdout", "sys.stderr", "sys.stdin"}
+
+    @each_module
+    def test_only_the_command_line_catches_everything(self, module: Module) -> None:
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.ExceptHandler):
+                continue
+            caught = "" if node.type is None else ast.unparse(node.type)
+            if caught in ("", "Exception", "BaseException"):
+                again = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
+                assert again or module.name == "ocitool.cli.main", f"{module}: line {node.lineno}"
+
+    @each_module
+    def test_the_disk_is_changed_in_one_module(self, module: Module) -> None:
+        allowed = {
+            "ocitool.fsops": CHANGES,
+            # A lock and a lease are files that stay open; they are no content.
+            "ocitool.layout.lock": {"os.open", "os.pwrite"},
+            "ocitool.layout.lease": {"os.open", "os.unlink"},
+            # The archive that the user named, opened for reading.
+            "ocitool.archive.opening": {"os.open"},
+            # Results go to standard output.
+            "ocitool.cli.console": {"os.write"},
+            # Standard output becomes /dev/null when its reader is gone.
+            "ocitool.cli.main": {"os.open"},
+        }
+        assert set(calls(module)) & CHANGES <= allowed.get(module.name, set())
+
+    @each_module
+    def test_files_are_opened_for_writing_in_few_modules(self, module: Module) -> None:
+        writing = {"os.O_WRONLY", "os.O_RDWR", "os.O_CREAT", "os.O_APPEND", "os.O_TRUNC"}
+        writers = {
+            "ocitool.fsops",
+            "ocitool.layout.lock",
+            "ocitool.layout.lease",
+            "ocitool.cli.main",
+        }
+        if module.name not in writers:
+            assert not set(names_used(module)) & writing
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("open", "io.open"):
+                mode = ast.unparse(node.args[1]) if len(node.args) > 1 else "'r'"
+                assert mode in ("'r'", "'rb'"), f"{module}: line {node.lineno}"
+
+    @each_module
+    def test_no_path_object_writes_past_the_one_module(self, module: Module) -> None:
+        used = {name.rpartition(".")[2] for name in calls(module)}
+        assert not used & {"write_text", "write_bytes", "symlink_to", "hardlink_to", "rmtree"}
+
+
+class TestDocumentation:
+    @each_module
+    def test_every_module_says_what_it_is(self, module: Module) -> None:
+        assert ast.get_docstring(module.tree)
+
+    @each_module
+    def test_everything_public_says_what_it_promises(self, module: Module) -> None:
+        silent = [
+            name
+            for name, node in public_parts(module)
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not ast.get_docstring(node)
+        ]
+        assert silent == [], "without a docstring"
+
+
+class TestStartingUp:
+    def loaded_after(self, code: str) -> set[str]:
+        script = f"{code}\nimport sys\nsys.stderr.write(' '.join(sys.modules))\n"
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=PACKAGE.parent,
+        )
+        return set(done.stderr.split())
+
+    def test_the_version_costs_no_heavy_import(self) -> None:
+        loaded = self.loaded_after(
+            "import sys\n"
+            "from ocitool.__main__ import main\n"
+            "sys.argv = ['ocitool', '--version']\n"
+            "try:\n"
+            "    main()\n"
+            "except SystemExit as end:\n"
+            "    assert not end.code\n"
+        )
+        assert "ocitool.cli.main" in loaded
+        heavy = {"httpx", "rich", "oras", "pydantic", "tarfile", "asyncio", "msgspec", "isal"}
+        assert not loaded & heavy
+        assert not [name for name in loaded if name.startswith("ocitool.layout")]
+
+    @pytest.mark.parametrize("command", ["load", "save", "images", "inspect", "verify", "rm"])
+    def test_the_help_of_a_command_costs_no_heavy_import(self, command: str) -> None:
+        loaded = self.loaded_after(
+            "import sys\n"
+            "from ocitool.__main__ import main\n"
+            f"sys.argv = ['ocitool', {command!r}, '--help']\n"
+            "try:\n"
+            "    main()\n"
+            "except SystemExit as end:\n"
+            "    assert not end.code\n"
+        )
+        assert not loaded & {"httpx", "rich", "pydantic", "tarfile", "asyncio"}
+
+    def test_the_library_costs_no_command_line(self) -> None:
+        loaded = self.loaded_after("import ocitool.copying, ocitool.places, ocitool.inspection")
+        assert not loaded & {"typer", "click", "rich", "httpx", "pydantic", "asyncio"}
+        assert not [name for name in loaded if name.startswith("ocitool.cli")]

@@ -1,0 +1,135 @@
+"""The names that programs may rely on."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ocitool
+from ocitool.errors import OcitoolError
+
+# A promise: a name goes from here only with a major version.
+PROMISED = [
+    "ArchiveSource",
+    "Blob",
+    "Closure",
+    "Conversion",
+    "CopiedImage",
+    "CopyReport",
+    "Descriptor",
+    "Digest",
+    "FolderSource",
+    "ImageConfig",
+    "ImageReport",
+    "ImageSummary",
+    "Index",
+    "IntegrityError",
+    "LayerReport",
+    "Layout",
+    "Manifest",
+    "NotFound",
+    "Observer",
+    "OcitoolError",
+    "Platform",
+    "Problem",
+    "Reference",
+    "Refused",
+    "Removal",
+    "Root",
+    "StorageError",
+    "UsageError",
+    "VerifyReport",
+    "__version__",
+    "find_image",
+    "image_summaries",
+    "inspect",
+    "load",
+    "open_archive",
+    "open_source",
+    "parse_place",
+    "remove",
+    "save",
+    "save_file",
+    "untag",
+    "verify",
+]
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(ocitool.__file__).parent.parent,
+    )
+    return done.stdout
+
+
+def test_the_promised_names_are_these_and_no_others() -> None:
+    assert sorted(ocitool.__all__) == PROMISED
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_a_promised_name_comes_from_the_module_that_defines_it(name: str) -> None:
+    value = getattr(ocitool, name)
+    home = ocitool._HOMES.get(name)
+    if home is not None:
+        assert value is getattr(sys.modules[home], name)
+        assert value.__module__.startswith(home)
+
+
+def test_a_star_import_gives_every_promised_name() -> None:
+    names = run("from ocitool import *\nprint(' '.join(sorted(globals())))").split()
+    assert set(PROMISED) <= set(names)
+
+
+def test_importing_the_package_loads_none_of_its_modules() -> None:
+    loaded = run(
+        "import sys\n"
+        "import ocitool\n"
+        "print(' '.join(m for m in sys.modules if m.startswith('ocitool.')))\n"
+    )
+    assert loaded.split() == []
+
+
+def test_a_name_loads_its_own_home_alone() -> None:
+    loaded = run(
+        "import sys\n"
+        "from ocitool import Digest\n"
+        "print(' '.join(m for m in sys.modules if m.startswith('ocitool.')))\n"
+    )
+    assert set(loaded.split()) <= {
+        "ocitool.errors",
+        "ocitool.spec",
+        "ocitool.spec.digest",
+        "ocitool.spec.quoting",
+    }
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    source = Path(ocitool.__file__).read_text()
+    block = source[source.index("if TYPE_CHECKING:") : source.index("def __getattr__")]
+    for name in PROMISED:
+        if name != "__version__":
+            assert name in block, f"{name} is not imported for type checkers"
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        ocitool.nothing  # noqa: B018
+
+
+def test_every_error_is_one_of_ours() -> None:
+    for name in ("IntegrityError", "NotFound", "Refused", "StorageError", "UsageError"):
+        assert issubclass(getattr(ocitool, name), OcitoolError)
+
+
+def test_no_promised_name_is_also_a_module() -> None:
+    # Importing a module sets its name on the package, where it would hide the promised one.
+    folder = Path(ocitool.__file__).parent
+    taken = {path.stem for path in folder.glob("*.py")} | {
+        path.name for path in folder.iterdir() if path.is_dir()
+    }
+    assert not taken & set(PROMISED)
