@@ -7,7 +7,7 @@ The layers, from the top; each imports only what stands below it::
 
     cli                                      the only one that prints
     copying, inspection, verification,       verbs
-    garbage, lookup, places, summaries
+    garbage, lookup, places, summaries, tagging
     transfer, recompress, subset, overlay    the engine: plan, move, convert
     graph, parallel                          what an image is made of
     layout | archive                         places: never import each other
@@ -52,6 +52,7 @@ _HOMES = {
     "UsageError": "ocitool.errors",
     "VerifyReport": "ocitool.verification",
     "find_image": "ocitool.lookup",
+    "image_summaries": "ocitool.summaries",
     "inspect": "ocitool.inspection",
     "load": "ocitool.copying",
     "open_archive": "ocitool.archive",
@@ -60,7 +61,6 @@ _HOMES = {
     "remove": "ocitool.garbage",
     "save": "ocitool.copying",
     "save_file": "ocitool.copying",
-    "summaries": "ocitool.summaries",
     "untag": "ocitool.layout",
     "verify": "ocitool.verification",
 }
@@ -95,7 +95,7 @@ if TYPE_CHECKING:
         Platform,
         Reference,
     )
-    from ocitool.summaries import ImageSummary, summaries
+    from ocitool.summaries import ImageSummary, image_summaries
     from ocitool.verification import Problem, VerifyReport, verify
 
 

@@ -7,6 +7,7 @@ the same bytes every time. All heavy work happens outside the interpreter lock.
 
 import bz2
 import lzma
+import re
 import struct
 import sys
 import zlib
@@ -36,6 +37,7 @@ ZSTD_LEVEL: Final = 3
 _ISAL_ERROR: Final[type[Exception]] = igzip_lib.IsalError  # type: ignore[assignment]
 
 _MAGIC_SIZE: Final = 10
+_NOT_NUL: Final = re.compile(rb"[^\0]")
 _FIRST_FEED: Final = 1 << 12
 _LARGEST_GZIP_HEADER: Final = 1 << 18
 _BZIP2_BLOCKS: Final = (b"1AY&SY", b"\x17rE8P\x90")
@@ -265,12 +267,13 @@ class DecompressingReader:
 
     def _pass_padding(self) -> None:
         while self._available():
-            rest = self._pending[self._position :].lstrip(b"\0")
-            self._pending = rest
-            self._position = 0
-            self._fill(_MAGIC_SIZE if rest else 1)
-            if rest:
+            found = _NOT_NUL.search(self._pending, self._position)
+            if found is not None:
+                self._position = found.start()
+                self._fill(_MAGIC_SIZE)
                 return
+            self._position = len(self._pending)
+            self._fill(1)
 
     def _not_a_member(self) -> MalformedArchive:
         if self._raw_ended and self._available() < _MAGIC_SIZE and not self._members:

@@ -213,10 +213,3 @@ class Target(Protocol):
 
     def root(self, descriptor: Descriptor, names: Sequence[str]) -> None:
         """Make a stored manifest a root of the place, under these names (or none)."""
-
-
-class StreamTarget(Protocol):
-    """A place written in one ordered stream, such as a tar archive."""
-
-    def write(self, shipments: Sequence[Shipment], open_blob: Callable[[Descriptor], Blob]) -> None:
-        """Write the shipments, the small documents first. Whole, or not at all."""

@@ -7,8 +7,7 @@ plan first, then move; what had to be converted or left behind is in the report.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ocitool.archive import ArchiveSource, ArchiveWriter
-from ocitool.archive.writer import archive_size
+from ocitool.archive import ArchiveSource, archive_size, universal_tar
 from ocitool.compression import Codec, Compressor
 from ocitool.content import Catalog, Root, Shipment, Source
 from ocitool.errors import IntegrityError, NotFound, UsageError
@@ -133,7 +132,10 @@ def save(
     go along. An index that lacks children is written with a warning, or refused when `strict`.
     """
     watcher = observer or Observer()
-    shipments = [Shipment(root=root, closure=closure_of(source, root.descriptor)) for root in roots]
+    shipments = [
+        Shipment(root=root, closure=closure_of(source, root.descriptor))
+        for root in dict.fromkeys(roots)
+    ]
     shipments = [_checked(source, shipment, strict=strict) for shipment in shipments]
     shipments += _attached_to(source, shipments)
     place: Source = source
@@ -147,9 +149,10 @@ def save(
     _warn_of_zstd(shipments, watcher)
     watcher.begin("saving", archive_size(shipments))
     try:
-        ArchiveWriter(write).write(
+        for piece in universal_tar(
             shipments, lambda descriptor: place.open(descriptor).watched(watcher.advance)
-        )
+        ):
+            write(piece)
     finally:
         watcher.end()
     attached = [shipment for shipment in shipments if _is_attached(shipment)]

@@ -8,7 +8,7 @@ from ocitool.errors import NotFound, Refused, UsageError
 from ocitool.layout import Layout
 from ocitool.spec import Reference
 from ocitool.spec.quoting import quoted
-from ocitool.summaries import summaries
+from ocitool.summaries import image_summaries
 
 _ID = re.compile(r"(?:sha256:|sha512:)?[0-9a-f]{4,128}")
 
@@ -75,7 +75,7 @@ def _in_repository(root: Root, reference: Reference) -> bool:
 
 def _by_id(layout: Layout, roots: tuple[Root, ...], text: str) -> Root | None:
     algorithm, _, prefix = text.rpartition(":")
-    known = summaries(layout, roots)
+    known = image_summaries(layout, roots)
     matches: dict[str, Root] = {}
     for root in roots:
         digest = root.descriptor.digest

@@ -6,16 +6,20 @@ Only the text decides what kind of place is meant; a path is then sniffed by its
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from ocitool.archive import open_archive
+from ocitool.archive import ArchiveSource, open_archive, received_archive
 from ocitool.content import Catalog, Root
 from ocitool.errors import NotFound, UsageError
 from ocitool.layout import Layout
 from ocitool.lookup import find_image, full_name
 from ocitool.spec.quoting import quoted
+
+if TYPE_CHECKING:
+    from ocitool.engine import Engine
 
 _AT_DIGEST = re.compile(r"@(sha256|sha512):")
 
@@ -28,22 +32,22 @@ class PlaceKind(StrEnum):
     OCI_ARCHIVE = "oci-archive"
     DOCKER_ARCHIVE = "docker-archive"
     FOLDER = "dir"
+    DOCKER_ENGINE = "docker-daemon"
+    PODMAN_ENGINE = "podman"
     PATH = "path"
 
 
-_ARCHIVES = (PlaceKind.OCI_ARCHIVE, PlaceKind.DOCKER_ARCHIVE)
-_PREFIXES = {
-    f"{kind.value}:": kind
-    for kind in (PlaceKind.STORE, PlaceKind.LAYOUT, *_ARCHIVES, PlaceKind.FOLDER)
-}
-_ELSEWHERE = ("docker://", "registry:", "docker-daemon:", "podman:", "containers-storage:")
+ENGINES = (PlaceKind.DOCKER_ENGINE, PlaceKind.PODMAN_ENGINE)
+_PREFIXES = {f"{kind.value}:": kind for kind in PlaceKind if kind is not PlaceKind.PATH}
+_ELSEWHERE = ("docker://", "registry:", "containers-storage:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """A place and the image in it that is meant. `name` is a name, tag or digest, or None.
 
-    `path` is the file or folder; it is empty for the store. "-" is standard input or output.
+    `path` is the file or folder; it is empty for the store and for engines. "-" is standard input
+    or output.
     """
 
     kind: PlaceKind
@@ -71,6 +75,8 @@ def parse_place(text: str) -> Place:
 
 
 def _prefixed(kind: PlaceKind, rest: str, text: str) -> Place:
+    if kind in ENGINES:
+        return Place(kind=kind, name=rest or None, text=text)
     if not rest:
         raise UsageError(f"{quoted(text)} names no image or path")
     if kind is PlaceKind.STORE:
@@ -115,10 +121,44 @@ def open_source(
         with Layout.existing(place.path) as layout:
             roots = _named(layout, place.name)
             yield Opened(source=layout, roots=roots, layout=layout, place=place)
+    elif place.kind in ENGINES:
+        with exported([place], scratch=scratch) as archive:
+            yield Opened(source=archive, roots=archive.roots(), layout=None, place=place)
     else:
         with open_archive(place.path, stdin=stdin, scratch=scratch) as archive:
             roots = _named(archive, place.name)
             yield Opened(source=archive, roots=roots, layout=None, place=place)
+
+
+def engine_of(place: Place) -> "Engine":
+    """Return the engine that a place means, ready to be entered."""
+    from ocitool.engine import Engine, docker_endpoint, podman_endpoint
+
+    found = docker_endpoint() if place.kind is PlaceKind.DOCKER_ENGINE else podman_endpoint()
+    return Engine(found)
+
+
+def exported(places: Sequence[Place], *, scratch: str | None = None) -> ArchiveSource:
+    """Return images of one engine as an open archive.
+
+    An image that was given by its ID has the names that the engine has for it.
+    """
+    wanted = [place.name for place in places if place.name]
+    if len(wanted) != len(places):
+        raise UsageError(f"{places[0].text} names no image", hint=f"write {places[0].text}NAME")
+    with engine_of(places[0]) as engine:
+        names = list(dict.fromkeys(name for text in wanted for name in _engine_names(engine, text)))
+        return received_archive(
+            lambda write: engine.export(names, write), what=engine.what, scratch=scratch
+        )
+
+
+def _engine_names(engine: "Engine", text: str) -> tuple[str, ...]:
+    """Return what to ask an engine for: the name itself, or all names of an ID."""
+    known = engine.names(text)
+    named = full_name(text)
+    by_name = named is not None and named in {full_name(name) for name in known}
+    return (text,) if by_name or not known else known
 
 
 def open_store(path: str) -> Layout:

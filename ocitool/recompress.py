@@ -186,7 +186,7 @@ class Recompressor:
 
     def _layer(self, layer: _Layer, stop: Stop) -> tuple[Descriptor, Outcome]:
         if self._codec_of(layer.descriptor) is layer.codec:
-            return self._kept(layer, stop), Outcome.STORED
+            return self._kept(layer, stop)
         remembered = self._remembered(layer)
         if remembered is not None:
             self._check(layer, stop)
@@ -206,17 +206,17 @@ class Recompressor:
         self._remember(self._converted, _key(layer), [str(result.digest), result.size])
         return result, Outcome.CONVERTED
 
-    def _kept(self, layer: _Layer, stop: Stop) -> Descriptor:
+    def _kept(self, layer: _Layer, stop: Stop) -> tuple[Descriptor, Outcome]:
         """Store a layer as it is, once it is known to unpack to its diff ID."""
         descriptor = replace(layer.descriptor, media_type=_media_type(layer))
         self._scratch.announce([descriptor])
         text = str(descriptor.digest)
-        known = self._checked.get(text) == str(layer.diff_id)
-        if not (known and self._scratch.has(descriptor)):
+        present = self._scratch.has(descriptor)
+        if not (present and self._checked.get(text) == str(layer.diff_id)):
             self._check(layer, stop)
             self._scratch.put(descriptor, lambda: self._source.open(layer.descriptor))
             self._remember(self._checked, text, str(layer.diff_id))
-        return descriptor
+        return descriptor, Outcome.EXISTED if present else Outcome.STORED
 
     def _remembered(self, layer: _Layer) -> Descriptor | None:
         fact = self._converted.get(_key(layer))

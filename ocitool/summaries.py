@@ -39,7 +39,7 @@ class ImageSummary:
     problem: str | None = None
 
 
-def summaries(layout: Layout, roots: Sequence[Root]) -> dict[Digest, ImageSummary]:
+def image_summaries(layout: Layout, roots: Sequence[Root]) -> dict[Digest, ImageSummary]:
     """Return the summary of every root, from memory where it is known."""
     memory = layout.memory(MEMORY_KIND)
     found: dict[Digest, ImageSummary] = {}

@@ -3,13 +3,22 @@
 `opening` turns a file, folder or pipe into members that can be read at random; `members` finds
 them by path; `docker` reads manifest.json; `diagnosis` says what a file is that is no image
 archive; `source` joins manifest.json and index.json into one place to read from; `folder` reads
-skopeo's `dir` form; `writer` writes the universal tar (image-spec image-layout.md, and what
+skopeo's `dir` form; `writer` writes the universal tar on
+`framing` (image-spec image-layout.md, and what
 `docker save` writes).
 """
 
 from ocitool.archive.folder import FolderSource
-from ocitool.archive.opening import open_archive
+from ocitool.archive.opening import open_archive, received_archive
 from ocitool.archive.source import ArchiveSource, DockerOrigin
-from ocitool.archive.writer import ArchiveWriter
+from ocitool.archive.writer import archive_size, universal_tar
 
-__all__ = ["ArchiveSource", "ArchiveWriter", "DockerOrigin", "FolderSource", "open_archive"]
+__all__ = [
+    "ArchiveSource",
+    "DockerOrigin",
+    "FolderSource",
+    "archive_size",
+    "open_archive",
+    "received_archive",
+    "universal_tar",
+]

@@ -47,6 +47,24 @@ def open_archive(
             os.close(file)
 
 
+def received_archive(
+    send: Callable[[Callable[[bytes], None]], object], *, what: str, scratch: str | None = None
+) -> ArchiveSource:
+    """Open an archive that `send` writes, piece by piece, into the function it is given."""
+    file = scratch_file(scratch)
+
+    def write(data: bytes) -> None:
+        with translated("spool", what):
+            write_all(file, data)
+
+    try:
+        send(write)
+    except BaseException:
+        os.close(file)
+        raise
+    return _from_tar(file, what)
+
+
 def _spooled(read: Callable[[int], bytes], what: str, scratch: str | None) -> int:
     """Write a stream, decompressed, to a nameless file and return its descriptor."""
     pushed = _PushedBack(read)

@@ -344,14 +344,21 @@ def _merged(roots: list[Root]) -> tuple[Root, ...]:
     """Return one root per digest, with all its names; a label counts only without a name."""
     merged: dict[Digest, Root] = {}
     for root in roots:
-        known = merged.get(root.descriptor.digest)
-        if known is not None:
+        known = merged.setdefault(root.descriptor.digest, root)
+        if known is not root:
             names = tuple(dict.fromkeys((*known.names, *root.names)))
-            text = None if names else known.label or root.label
-            merged[root.descriptor.digest] = replace(known, names=names, label=text)
-        else:
-            merged[root.descriptor.digest] = root
+            merged[root.descriptor.digest] = Root(
+                # An entry of index.json may be of a type that says nothing.
+                descriptor=known.descriptor if _is_document(known) else root.descriptor,
+                names=names,
+                label=None if names else known.label or root.label,
+            )
     return tuple(merged.values())
+
+
+def _is_document(root: Root) -> bool:
+    media_type = root.descriptor.media_type
+    return mediatype.is_index(media_type) or mediatype.is_manifest(media_type)
 
 
 def _refuse_ambiguous_names(roots: tuple[Root, ...], what: str) -> None:

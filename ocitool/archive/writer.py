@@ -5,67 +5,45 @@ so the folder, the umask, the time zone and the clock leave no trace. docker and
 manifest.json, containerd, skopeo and podman index.json (image-spec image-layout.md).
 """
 
-import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from ocitool.archive import framing
 from ocitool.content import Blob, Shipment
 from ocitool.spec import Descriptor, Digest, Manifest, mediatype
 from ocitool.spec.annotations import IMAGE_NAME, REF_NAME, without_names
 from ocitool.spec.document import encode
 from ocitool.spec.reference import Reference
 
-_BLOCK = 512
-_RECORD = 20 * _BLOCK
+
+def universal_tar(
+    shipments: Sequence[Shipment], open_blob: Callable[[Descriptor], Blob], *, docker: bool = True
+) -> Iterator[bytes]:
+    """Yield the whole archive, piece by piece. Every blob is verified on its way.
+
+    Without `docker` it is an OCI layout only, with no manifest.json.
+    """
+    return framing.ended(_pieces(shipments, open_blob, docker=docker))
 
 
-class ArchiveWriter:
-    """Writes shipments into one stream (`StreamTarget`). Not thread-safe; use it once."""
-
-    def __init__(self, write: Callable[[bytes], object]) -> None:
-        self._write = write
-        self._position = 0
-
-    def write(self, shipments: Sequence[Shipment], open_blob: Callable[[Descriptor], Blob]) -> None:
-        """Write the whole archive. Every blob is verified on its way."""
-        self._file("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-        self._file("index.json", index_json(shipments))
-        if any(shipment.featured is not None for shipment in shipments):
-            self._file("manifest.json", manifest_json(shipments))
-        documents, blobs = _contents(shipments)
-        algorithms = sorted({d.digest.algorithm for d in (*documents, *blobs)})
-        for folder in ("blobs/", *(f"blobs/{algorithm}/" for algorithm in algorithms)):
-            self._header(folder, 0, folder=True)
-        for descriptor, data in documents.items():
-            self._file(_path(descriptor.digest), data)
-        for descriptor in blobs:
-            self._blob(descriptor, open_blob)
-        self._out(bytes(2 * _BLOCK))
-        self._out(bytes(-self._position % _RECORD))
-
-    def _blob(self, descriptor: Descriptor, open_blob: Callable[[Descriptor], Blob]) -> None:
-        self._header(_path(descriptor.digest), descriptor.size)
+def _pieces(
+    shipments: Sequence[Shipment], open_blob: Callable[[Descriptor], Blob], *, docker: bool
+) -> Iterator[bytes]:
+    yield framing.file("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+    yield framing.file("index.json", index_json(shipments))
+    if docker and any(shipment.featured is not None for shipment in shipments):
+        yield framing.file("manifest.json", manifest_json(shipments))
+    documents, blobs = _contents(shipments)
+    algorithms = sorted({d.digest.algorithm for d in (*documents, *blobs)})
+    for folder in ("blobs/", *(f"blobs/{algorithm}/" for algorithm in algorithms)):
+        yield framing.folder(folder)
+    for descriptor, data in documents.items():
+        yield framing.file(_path(descriptor.digest), data)
+    for descriptor in blobs:
+        yield framing.header(_path(descriptor.digest), descriptor.size)
         with open_blob(descriptor) as blob:
             while part := blob.read():
-                self._out(part)
-        self._out(bytes(-descriptor.size % _BLOCK))
-
-    def _file(self, path: str, data: bytes) -> None:
-        self._header(path, len(data))
-        self._out(data)
-        self._out(bytes(-len(data) % _BLOCK))
-
-    def _header(self, path: str, size: int, *, folder: bool = False) -> None:
-        member = tarfile.TarInfo(path)
-        member.type = tarfile.DIRTYPE if folder else tarfile.REGTYPE
-        member.mode = 0o755 if folder else 0o644
-        member.size = size
-        # Plain ustar; a PAX header only for what ustar cannot hold: sha512 names, 8 GiB layers.
-        self._out(member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
-
-    def _out(self, data: bytes) -> None:
-        if data:
-            self._write(data)
-            self._position += len(data)
+                yield part
+        yield framing.padding(descriptor.size)
 
 
 def archive_size(shipments: Sequence[Shipment]) -> int:

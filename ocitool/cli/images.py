@@ -88,10 +88,10 @@ def images(
 
 
 def _rows(layout: "Layout") -> list[_Row]:
-    from ocitool.summaries import summaries
+    from ocitool.summaries import image_summaries
 
     roots = layout.roots()
-    known = summaries(layout, roots)
+    known = image_summaries(layout, roots)
     former = layout.former_names()
     unpacked = _unpacked_sizes(layout)
     rows = [

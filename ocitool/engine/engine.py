@@ -1,0 +1,201 @@
+"""Talking to an engine: its images out as an archive, an archive in (Docker Engine API)."""
+
+import json
+import ssl
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Self
+
+import httpx
+
+from ocitool.engine.endpoint import Endpoint
+from ocitool.errors import (
+    AccessDenied,
+    IntegrityError,
+    NotFound,
+    OcitoolError,
+    Refused,
+    Unavailable,
+)
+
+_CONNECT_SECONDS = 15.0
+# An engine is silent while it unpacks what it was sent.
+_SILENCE_SECONDS = 1800.0
+_ANSWER_BYTES = 4 << 20
+_STARTS = {"docker": "start it with `systemctl start docker`", "podman": "`podman system service`"}
+
+
+class Engine:
+    """An engine as a place. Use it as a context manager. Not thread-safe."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        timeout = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
+        transport = httpx.HTTPTransport(uds=endpoint.socket, verify=_trust(endpoint))
+        base = "http://engine" if endpoint.socket else endpoint.url
+        self._client = httpx.Client(
+            transport=transport, base_url=base, timeout=timeout, trust_env=False
+        )
+
+    def close(self) -> None:
+        """Close the connection; harmless when repeated."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def what(self) -> str:
+        """What to call the engine in messages."""
+        return f"the {self.endpoint.kind} engine at {self.endpoint.url}"
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """Return all names of the image called `name`, which may be an ID; NotFound if none is."""
+        answer = self._request("GET", f"/images/{name}/json", name)
+        tags = answer.get("RepoTags") if isinstance(answer, dict) else None
+        return tuple(str(tag) for tag in tags or () if tag != "<none>:<none>")
+
+    def export(self, names: Sequence[str], write: Callable[[bytes], object]) -> None:
+        """Write images as the archive that `docker save` gives; NotFound when one is absent."""
+        query = httpx.QueryParams([("names", name) for name in names])
+        called = ", ".join(names)
+        with (
+            self._translated(called),
+            self._client.stream("GET", "/images/get", params=query) as response,
+        ):
+            if response.status_code != httpx.codes.OK:
+                raise self._failure(response, called)
+            for part in response.iter_raw(1 << 20):
+                write(part)
+
+    def load(self, pieces: Iterable[bytes]) -> tuple[str, ...]:
+        """Send an archive and return what the engine says it loaded, a line each.
+
+        When `pieces` raises, the connection breaks and the engine loads nothing.
+        """
+        headers = {"Content-Type": "application/x-tar"}
+        with (
+            self._translated("the archive"),
+            self._client.stream(
+                "POST", "/images/load", params={"quiet": "1"}, content=pieces, headers=headers
+            ) as response,
+        ):
+            if response.status_code != httpx.codes.OK:
+                raise self._failure(response, "the archive")
+            return tuple(self._messages(response))
+
+    def _messages(self, response: httpx.Response) -> Iterator[str]:
+        """Yield what a load reported; an error among the lines ends it, whatever the status."""
+        for line in _body(response).decode("utf-8", "replace").splitlines():
+            try:
+                message = json.loads(line)
+            except ValueError:
+                continue
+            if not isinstance(message, dict):
+                continue
+            if message.get("error"):
+                raise IntegrityError(
+                    f"{self.what} refused the archive: {message['error']}",
+                    hint=_advice(str(message["error"])),
+                )
+            text = str(message.get("stream") or "").strip()
+            if text:
+                yield text
+
+    def _request(self, method: str, path: str, called: str) -> object:
+        with self._translated(called), self._client.stream(method, path) as response:
+            if response.status_code != httpx.codes.OK:
+                raise self._failure(response, called)
+            try:
+                return json.loads(_body(response))
+            except ValueError as error:
+                raise Unavailable(f"{self.what} gave an answer that is not JSON") from error
+
+    def _failure(self, response: httpx.Response, called: str) -> OcitoolError:
+        body = _body(response).decode("utf-8", "replace")
+        try:
+            value = json.loads(body)
+            text = str(value.get("message") or value.get("cause") or body)
+        except (ValueError, AttributeError):
+            text = body.strip()
+        absent = response.status_code == httpx.codes.NOT_FOUND or any(
+            words in text.lower() for words in ("no such image", "does not exist", "not known")
+        )
+        if absent:
+            return NotFound(
+                f"{self.what} has no image {called}",
+                hint=f"`{self.endpoint.kind} images` lists what it has",
+            )
+        if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            return AccessDenied(f"{self.what} does not allow this: {text}")
+        if response.status_code == httpx.codes.CONFLICT:
+            return Refused(f"{self.what} refused: {text}")
+        return IntegrityError(
+            f"{self.what} failed with status {response.status_code}: {text}", hint=_advice(text)
+        )
+
+    def _translated(self, called: str) -> "_Translation":
+        return _Translation(self, called)
+
+
+class _Translation:
+    """Turns what httpx raises into kinds of ours."""
+
+    def __init__(self, engine: Engine, called: str) -> None:
+        self._engine = engine
+        self._called = called
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if not isinstance(error, httpx.HTTPError):
+            return
+        engine = self._engine
+        endpoint = engine.endpoint
+        if isinstance(error, httpx.ConnectError):
+            if "Permission denied" in str(error):
+                raise AccessDenied(
+                    f"permission denied for {engine.what}",
+                    hint=f"be root, or a member of the group that owns {endpoint.socket}",
+                ) from error
+            raise Unavailable(
+                f"there is no {endpoint.kind} engine at {endpoint.url} ({endpoint.origin})",
+                hint=f"{_STARTS[endpoint.kind]}, or name its socket in "
+                f"{'DOCKER_HOST' if endpoint.kind == 'docker' else 'CONTAINER_HOST'}",
+            ) from error
+        if isinstance(error, httpx.TimeoutException):
+            raise Unavailable(f"{engine.what} did not answer in time for {self._called}") from error
+        raise Unavailable(
+            f"the connection to {engine.what} broke for {self._called}: {error}"
+        ) from error
+
+
+def _body(response: httpx.Response) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    for part in response.iter_raw():
+        parts.append(part)
+        size += len(part)
+        if size > _ANSWER_BYTES:
+            break
+    return b"".join(parts)
+
+
+def _advice(text: str) -> str | None:
+    if "unexpected EOF" in text or "invalid tar header" in text:
+        return "docker before version 23 cannot read zstd layers: use --compression gzip"
+    if "no space left" in text:
+        return "free some space where the engine keeps its images"
+    return None
+
+
+def _trust(endpoint: Endpoint) -> ssl.SSLContext | bool:
+    if endpoint.certificates is None:
+        return True
+    folder = endpoint.certificates
+    context = ssl.create_default_context(cafile=f"{folder}/ca.pem")
+    context.load_cert_chain(f"{folder}/cert.pem", f"{folder}/key.pem")
+    return context
