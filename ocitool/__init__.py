@@ -6,11 +6,12 @@ they are first used.
 The layers, from the top; each imports only what stands below it::
 
     cli                                      the only one that prints
-    copying, inspection, verification,       verbs
-    garbage, lookup, places, summaries, tagging
+    copying, saving, inspection,             verbs; shipping is what copying and saving share
+    verification, garbage, lookup, places,
+    summaries, tagging, shipping
     transfer, recompress, subset, overlay    the engine: plan, move, convert
     graph, parallel                          what an image is made of
-    layout | archive                         places: never import each other
+    layout | archive | engine                places: never import each other
     content, events, layers                  seams: Blob, Source, Target, Observer
     tarstream, compression, spec, fsops      formats and the disk
     errors
@@ -26,8 +27,8 @@ _HOMES = {
     "Blob": "ocitool.content",
     "Closure": "ocitool.content",
     "Conversion": "ocitool.recompress",
-    "CopiedImage": "ocitool.copying",
-    "CopyReport": "ocitool.copying",
+    "CopiedImage": "ocitool.shipping",
+    "CopyReport": "ocitool.shipping",
     "Descriptor": "ocitool.spec",
     "Digest": "ocitool.spec",
     "FolderSource": "ocitool.archive",
@@ -42,6 +43,7 @@ _HOMES = {
     "NotFound": "ocitool.errors",
     "Observer": "ocitool.events",
     "OcitoolError": "ocitool.errors",
+    "Packing": "ocitool.saving",
     "Platform": "ocitool.spec",
     "Problem": "ocitool.verification",
     "Reference": "ocitool.spec",
@@ -59,8 +61,8 @@ _HOMES = {
     "open_source": "ocitool.places",
     "parse_place": "ocitool.places",
     "remove": "ocitool.garbage",
-    "save": "ocitool.copying",
-    "save_file": "ocitool.copying",
+    "save": "ocitool.saving",
+    "save_file": "ocitool.saving",
     "untag": "ocitool.layout",
     "verify": "ocitool.verification",
 }
@@ -70,7 +72,7 @@ __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
 if TYPE_CHECKING:
     from ocitool.archive import ArchiveSource, FolderSource, open_archive
     from ocitool.content import Blob, Closure, Root
-    from ocitool.copying import CopiedImage, CopyReport, load, save, save_file
+    from ocitool.copying import load
     from ocitool.errors import (
         IntegrityError,
         NotFound,
@@ -86,6 +88,8 @@ if TYPE_CHECKING:
     from ocitool.lookup import find_image
     from ocitool.places import open_source, parse_place
     from ocitool.recompress import Conversion
+    from ocitool.saving import Packing, save, save_file
+    from ocitool.shipping import CopiedImage, CopyReport
     from ocitool.spec import (
         Descriptor,
         Digest,

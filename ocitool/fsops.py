@@ -306,12 +306,29 @@ def _fresh_name() -> str:
     return f".ocitool-{secrets.token_hex(8)}"
 
 
+@contextlib.contextmanager
+def scratch_folder(path: str | None) -> Iterator[str]:
+    """Make a private folder, in `path` or a usual one, that is removed with the block."""
+    import tempfile
+
+    place = path or _usual_scratch()
+    with translated("make a temporary folder in", place):
+        folder = tempfile.TemporaryDirectory(prefix="ocitool-", dir=place)
+    with folder as name:
+        yield name
+
+
+def _usual_scratch() -> str:
+    # /tmp is often kept in memory, and images are large.
+    return next((p for p in ("/var/tmp", "/tmp") if os.path.isdir(p)), ".")  # noqa: S108
+
+
 def scratch_file(path: str | None) -> int:
     """Return a descriptor of an empty file without a name, in `path` or a usual folder.
 
     The kernel frees its space when the descriptor is closed, however the process ends.
     """
-    folder = path or next((p for p in ("/var/tmp", "/tmp") if os.path.isdir(p)), ".")  # noqa: S108
+    folder = path or _usual_scratch()
     with translated("create a temporary file in", folder):
         try:
             return os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)

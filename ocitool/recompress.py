@@ -15,13 +15,13 @@ from ocitool.compression import (
     ZSTD_LEVEL,
     Codec,
     Compressor,
-    DecompressingReader,
     sniff,
 )
-from ocitool.content import CHUNK, Root, Shipment, Source
-from ocitool.errors import DigestMismatch, IntegrityError
+from ocitool.content import Root, Shipment, Source
+from ocitool.errors import IntegrityError
 from ocitool.events import Observer, Outcome
 from ocitool.graph import closure_of, images_of, read_config
+from ocitool.layers import unpacked
 from ocitool.layout import Memory, Writing
 from ocitool.overlay import Overlay
 from ocitool.parallel import Stop, run_all
@@ -238,21 +238,9 @@ class Recompressor:
             stop.check()
             self._observer.advance(count)
 
-        hasher = layer.diff_id.hasher()
+        stored = layer.descriptor.digest
         with self._source.open(layer.descriptor).watched(watch) as blob:
-            reader = DecompressingReader(blob)
-            # The blob of a plain layer has verified the diff ID itself: it is its digest.
-            verified = reader.codec is Codec.NONE and layer.descriptor.digest == layer.diff_id
-            while part := reader.read(CHUNK):
-                if not verified:
-                    hasher.update(part)
-                yield part
-        actual = Digest.from_hasher(layer.diff_id.algorithm, hasher)
-        if not verified and actual != layer.diff_id:
-            raise DigestMismatch(
-                f"layer {layer.descriptor.digest.short} unpacks to {actual}; the image's config "
-                f"promises {layer.diff_id}"
-            )
+            yield from unpacked(blob, layer.diff_id, stored=stored)
 
     def _remember(self, memory: Memory, key: str, value: object) -> None:
         with self._lock:

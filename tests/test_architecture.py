@@ -20,12 +20,14 @@ ROWS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"tarstream", "compression", "spec", "fsops"}),
     frozenset({"content", "events", "layers"}),
-    frozenset({"layout", "archive"}),
+    frozenset({"layout", "archive", "engine"}),
     frozenset({"graph", "parallel"}),
     frozenset({"transfer", "recompress", "subset", "overlay"}),
     frozenset(
         {
             "copying",
+            "saving",
+            "shipping",
             "inspection",
             "verification",
             "garbage",
@@ -41,6 +43,8 @@ ROWS: tuple[frozenset[str], ...] = (
 WITHIN_A_ROW = {
     ("recompress", "overlay"),
     ("subset", "overlay"),
+    ("copying", "shipping"),
+    ("saving", "shipping"),
     ("lookup", "summaries"),
     ("garbage", "lookup"),
     ("places", "lookup"),
@@ -84,7 +88,7 @@ CHANGES = {
     "shutil.copyfile",
     "shutil.move",
 }
-PLACES = {"layout", "archive"}
+PLACES = {"layout", "archive", "engine"}
 SEAMS = {"content", "tarstream", "compression", "spec", "fsops", "errors"}
 
 
@@ -288,7 +292,7 @@ class TestLibraries:
             ("requests", set()),
             ("subprocess", set()),
             ("pickle", set()),
-            ("tempfile", set()),
+            ("tempfile", {"fsops"}),
             ("argparse", set()),
             ("logging", set()),
         ],

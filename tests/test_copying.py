@@ -11,7 +11,7 @@ import pytest
 
 from ocitool.archive import open_archive
 from ocitool.compression import Codec, DecompressingReader
-from ocitool.copying import CopyReport, load, save_file
+from ocitool.copying import load
 from ocitool.errors import (
     DigestMismatch,
     IntegrityError,
@@ -21,6 +21,8 @@ from ocitool.errors import (
     UsageError,
 )
 from ocitool.layout import Layout
+from ocitool.saving import save_file
+from ocitool.shipping import CopyReport
 from ocitool.spec import Digest
 from tests.support.images import (
     BuiltImage,
@@ -372,6 +374,15 @@ def test_all_tags_of_one_image_are_in_one_entry(tmp_path: Path) -> None:
     (entry,) = document(archive, "manifest.json")  # type: ignore[misc]
     assert entry["RepoTags"] == [A, B]  # type: ignore[has-type]
     assert [found["digest"] for found in entries(archive)] == [str(ONE.descriptor.digest)] * 2
+
+
+def test_a_name_without_a_tag_is_no_tag_for_docker(tmp_path: Path) -> None:
+    name = f"docker.io/library/a@{ONE.descriptor.digest}"
+    archive = save_bytes(write_layout(tmp_path / "layout", {name: ONE}))
+    (entry,) = document(archive, "manifest.json")  # type: ignore[misc]
+    assert entry["RepoTags"] == []  # type: ignore[has-type]
+    assert annotations(archive) == [{IMAGE_NAME: name, REF_NAME: name}]
+    assert loaded(tmp_path, archive).images[0].names == (name,)
 
 
 def test_an_image_without_a_name_has_an_empty_list_of_tags(tmp_path: Path) -> None:

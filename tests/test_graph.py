@@ -8,11 +8,12 @@ import pytest
 from ocitool.content import Root
 from ocitool.errors import DigestMismatch, IntegrityError, LimitExceeded, NotFound
 from ocitool.graph import (
+    Reached,
     closure_of,
     image_children,
     images_of,
     platform_of,
-    reachable,
+    reach,
     read_document,
     require_platform,
     root_subject,
@@ -40,11 +41,6 @@ INDEX = build_index([AMD64, ARM64], attested=True)
 
 def wanted(text: str) -> Platform:
     return Platform.parse(text)
-
-
-def only(index: BuiltIndex, number: int) -> Digest:
-    """Return the digest of a blob that only one image of an index needs."""
-    return index.images[number].config.digest
 
 
 def test_a_closure_of_an_image_is_its_manifest_config_and_layers() -> None:
@@ -202,6 +198,15 @@ def test_attestations_are_no_images() -> None:
     assert len(image_children(document)) == 2
 
 
+@pytest.mark.parametrize("sign", ["platform", "annotations"])
+def test_one_sign_of_an_attestation_is_enough(sign: str) -> None:
+    attestation = INDEX.children[2].to_json()
+    del attestation[{"platform": "annotations", "annotations": "platform"}[sign]]
+    index = build_index([], others=[INDEX], fields={"manifests": [attestation]})
+    closure = closure_of(MemorySource(index), index.descriptor)
+    assert images_of(closure) == ()
+
+
 def test_images_keep_the_order_of_nested_indexes() -> None:
     last = build_image([{"z": b"9"}], platform="linux/s390x")
     listed = [INDEX.descriptor.to_json(), last.descriptor.to_json()]
@@ -287,40 +292,55 @@ def test_an_unreadable_manifest_has_no_subject() -> None:
 # What garbage collection keeps.
 
 
-def test_everything_under_a_root_is_reachable() -> None:
-    assert reachable(MemorySource(INDEX), [INDEX.descriptor]) == set(INDEX.blobs)
+def reached(source: MemorySource, *roots: Descriptor) -> set[Digest]:
+    found = Reached()
+    reach(source, roots, found)
+    return found.digests
 
 
-def test_absent_content_below_a_present_manifest_is_reachable_too() -> None:
+def test_everything_under_a_root_is_reached() -> None:
+    assert reached(MemorySource(INDEX), INDEX.descriptor) == set(INDEX.blobs)
+
+
+def test_absent_content_below_a_present_manifest_is_reached_too() -> None:
     source = MemorySource(INDEX)
     del source.blobs[ARM64.layers[1].digest]
-    assert ARM64.layers[1].digest in reachable(source, [INDEX.descriptor])
+    assert ARM64.layers[1].digest in reached(source, INDEX.descriptor)
 
 
 def test_an_absent_child_of_an_index_is_passed_over() -> None:
     source = MemorySource(INDEX)
     del source.blobs[ARM64.descriptor.digest]
-    found = reachable(source, [INDEX.descriptor])
-    assert only(INDEX, 0) in found
-    assert only(INDEX, 1) not in found
+    found = reached(source, INDEX.descriptor)
+    assert AMD64.config.digest in found
+    assert ARM64.config.digest not in found
 
 
-def test_an_absent_root_stops_the_marking() -> None:
+def test_an_absent_root_stops_the_walk() -> None:
     with pytest.raises(NotFound):
-        reachable(MemorySource(), [AMD64.descriptor])
+        reached(MemorySource(), AMD64.descriptor)
 
 
 @pytest.mark.parametrize("which", [AMD64.descriptor, INDEX.descriptor])
-def test_an_unreadable_manifest_stops_the_marking(which: Descriptor) -> None:
+def test_an_unreadable_manifest_stops_the_walk(which: Descriptor) -> None:
     source = MemorySource(INDEX)
     source.blobs[which.digest] = bytes(which.size)
     with pytest.raises(IntegrityError):
-        reachable(source, [INDEX.descriptor])
+        reached(source, INDEX.descriptor)
 
 
-def test_marking_goes_on_where_it_was() -> None:
+def test_a_walk_goes_on_where_another_was() -> None:
     source = MemorySource(INDEX)
-    known = reachable(source, [AMD64.descriptor])
+    found = Reached()
+    reach(source, [AMD64.descriptor], found)
     source.opened.clear()
-    reachable(source, [INDEX.descriptor], known)
+    reach(source, [INDEX.descriptor], found)
     assert AMD64.descriptor.digest not in source.opened
+    assert found.digests == set(INDEX.blobs)
+
+
+def test_a_manifest_that_is_also_a_layer_is_followed_all_the_same() -> None:
+    layers = [describe(AMD64.manifest, "application/vnd.oci.image.layer.v1.tar").to_json()]
+    wrapper = build_image([{"z": b"9"}], manifest={"layers": layers})
+    source = MemorySource(AMD64, wrapper)
+    assert reached(source, wrapper.descriptor, AMD64.descriptor) >= set(AMD64.blobs)

@@ -206,6 +206,12 @@ def test_an_absent_platform_is_listed_without_a_size(tmp_path: Path) -> None:
     assert [p.size is None for p in report.platforms] == [False, True]
 
 
+def test_an_absent_attestation_is_no_platform(tmp_path: Path) -> None:
+    lacking = tuple(child.digest for child in INDEX.children[2:])
+    report = report_of(tmp_path, INDEX, without=lacking)
+    assert [str(p.platform) for p in report.platforms] == ["linux/amd64", "linux/arm64"]
+
+
 def test_an_artifact_is_no_image_and_says_what_it_is(tmp_path: Path) -> None:
     artifact = build_artifact(None, artifact_type="application/vnd.example.chart")
     with pytest.raises(NotFound, match=r"not an image but an artifact .*vnd\.example\.chart"):

@@ -91,8 +91,6 @@ class TestTheGrammar:
         [
             "docker://a",
             "registry:a",
-            "docker-daemon:a",
-            "podman:a",
             "containers-storage:a",
         ],
     )

@@ -31,6 +31,7 @@ PROMISED = [
     "NotFound",
     "Observer",
     "OcitoolError",
+    "Packing",
     "Platform",
     "Problem",
     "Reference",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.copying import CopyReport
 from ocitool.errors import DigestMismatch, UsageError
 from ocitool.layout import Layout
+from ocitool.shipping import CopyReport
 from ocitool.spec import Descriptor, Digest, Index, Manifest, parse_manifest
 from tests.support.images import (
     BuiltImage,

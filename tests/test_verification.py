@@ -78,6 +78,19 @@ def test_one_flipped_bit_of_a_layer_is_found(layout: Path, position: int, jobs: 
     assert (problem.kind, problem.subject) == ("digest", str(ONE.layers[1].digest))
 
 
+def test_damage_at_the_beginning_of_a_large_layer_is_a_wrong_digest(tmp_path: Path) -> None:
+    noise = b"".join(Digest.of(str(n).encode()).hex.encode() for n in range(60_000))
+    image = build_image([{"noise": noise}])
+    layout = write_layout(tmp_path / "layout", {A: image})
+    path = layout / blob_path(image.layers[0])
+    data = bytearray(path.read_bytes())
+    assert len(data) > 1 << 20
+    # A kind of block that deflate does not have, so unpacking ends long before the blob does.
+    data[10] |= 0b110
+    path.write_bytes(data)
+    assert found(layout) == [("digest", str(image.layers[0].digest))]
+
+
 @pytest.mark.parametrize("which", ["manifest", "config"])
 def test_one_flipped_bit_of_a_document_is_found(layout: Path, which: str) -> None:
     digest = ONE.descriptor.digest if which == "manifest" else ONE.config.digest
@@ -135,8 +148,10 @@ def test_a_layer_that_unpacks_to_something_else_is_found(tmp_path: Path) -> None
     assert found(layout, fast=True) == []
 
 
-def test_a_layer_that_two_images_promise_differently_is_found(tmp_path: Path) -> None:
-    layout = write_layout(tmp_path / "layout", {A: ONE, "other": wrong_diff_id()})
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_layer_that_two_images_promise_differently_is_found(tmp_path: Path, wrong: int) -> None:
+    images = [ONE, wrong_diff_id()] if wrong else [wrong_diff_id(), ONE]
+    layout = write_layout(tmp_path / "layout", dict(zip("ab", images, strict=True)))
     assert found(layout) == [("diff-id", str(ONE.layers[1].digest))]
 
 
@@ -202,6 +217,13 @@ def test_an_absent_platform_is_no_damage(tmp_path: Path) -> None:
     report = report_of(layout)
     assert report.sound
     assert [child.digest for child in report.absent] == [TWO.descriptor.digest]
+
+
+def test_a_platform_whose_manifest_was_cut_is_damage(tmp_path: Path) -> None:
+    layout = write_layout(tmp_path / "layout", {A: INDEX})
+    os.truncate(layout / blob_path(TWO.descriptor), 10)
+    assert ("size", str(TWO.descriptor.digest)) in found(layout)
+    assert report_of(layout).absent == ()
 
 
 def test_fast_reads_no_layer(layout: Path) -> None:

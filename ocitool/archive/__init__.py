@@ -3,11 +3,12 @@
 `opening` turns a file, folder or pipe into members that can be read at random; `members` finds
 them by path; `docker` reads manifest.json; `diagnosis` says what a file is that is no image
 archive; `source` joins manifest.json and index.json into one place to read from; `folder` reads
-skopeo's `dir` form; `writer` writes the universal tar on
-`framing` (image-spec image-layout.md, and what
+skopeo's `dir` form; `writer` writes the universal tar and
+`docker_writer` docker's older one, both on `framing` (image-spec image-layout.md, and what
 `docker save` writes).
 """
 
+from ocitool.archive.docker_writer import PlainImage, PlainLayer, docker_tar
 from ocitool.archive.folder import FolderSource
 from ocitool.archive.opening import open_archive, received_archive
 from ocitool.archive.source import ArchiveSource, DockerOrigin
@@ -17,7 +18,10 @@ __all__ = [
     "ArchiveSource",
     "DockerOrigin",
     "FolderSource",
+    "PlainImage",
+    "PlainLayer",
     "archive_size",
+    "docker_tar",
     "open_archive",
     "received_archive",
     "universal_tar",

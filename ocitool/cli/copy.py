@@ -1,12 +1,12 @@
 """ocitool copy: images from any place to any other."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ocitool.cli import console
 from ocitool.cli.options import (
+    Compression,
     Json,
     Quiet,
     Settings,
@@ -19,10 +19,11 @@ from ocitool.cli.options import (
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
-    from ocitool.copying import CopyReport
+    from ocitool.content import Root
     from ocitool.events import Observer
     from ocitool.places import Opened, Place
-    from ocitool.spec import Platform
+    from ocitool.saving import Packing
+    from ocitool.shipping import CopyReport
 
 
 def copy(
@@ -33,26 +34,39 @@ def copy(
     ],
     *,
     platform: SomePlatforms = None,
+    compression: Compression = None,
     strict: Strict = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Copy images between the store, OCI layouts and archives, digests unchanged.
+    """Copy images between the store, OCI layouts, archives and engines, digests unchanged.
 
     Places: NAME or store:NAME, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME],
-    dir:DIR (read only), and paths that begin with ./ or /. Without a name in SRC everything in it
-    is copied.
+    docker-daemon:NAME, podman:NAME, dir:DIR (read only), and paths that begin with ./ or /.
+    Without a name in SRC everything in it is copied.
     """
     from ocitool.cli import texts
+    from ocitool.cli.delivery import check_destination
     from ocitool.places import PlaceKind, open_source, parse_place
+    from ocitool.saving import Packing
 
     options = settings(context)
     target = parse_place(destination)
+    if target.kind is PlaceKind.FOLDER:
+        raise UsageError("the dir: form is read only", hint="write oci:DIR:TAG instead")
+    check_destination(target, json=json)
     observer = options.observer(quiet=quiet)
+    packing = Packing(
+        platforms=platforms(platform),
+        featured=usual_platform(),
+        strict=strict,
+        compression=compression or "keep",
+        scratch=options.temporary,
+    )
     with open_source(
         parse_place(source), store=options.store, stdin=0, scratch=options.temporary
     ) as opened:
-        report = _copy(opened, target, options, platforms(platform), observer, strict=strict)
+        report = _copy(opened, target, options, packing, observer)
     if json:
         console.out_json({"destination": destination, **texts.report_json(report)})
         return
@@ -64,77 +78,39 @@ def copy(
 
 
 def _copy(
-    opened: "Opened",
-    target: "Place",
-    options: Settings,
-    wanted: "tuple[Platform, ...]",
-    observer: "Observer",
-    *,
-    strict: bool,
+    opened: "Opened", target: "Place", options: Settings, packing: "Packing", observer: "Observer"
 ) -> "CopyReport":
     from ocitool import copying
     from ocitool.cli import texts
+    from ocitool.cli.delivery import deliver
     from ocitool.layout import Layout
     from ocitool.places import PlaceKind
 
-    if target.kind is PlaceKind.FOLDER:
-        raise UsageError("the dir: form is read only", hint="write oci:DIR:TAG instead")
-    if target.kind in (PlaceKind.STORE, PlaceKind.LAYOUT):
-        own = target.kind is PlaceKind.STORE
-        name = texts.full(target.name) if own and target.name else target.name
-        path = options.store if own else target.path
-        with Layout.create(path, store=own) as layout:
-            return copying.load(
-                opened.source,
-                layout,
-                roots=opened.roots,
-                name=name,
-                platforms=wanted,
-                strict=strict,
-                observer=observer,
-            )
-    return _to_archive(opened, target, wanted, observer, strict=strict)
+    if target.kind not in (PlaceKind.STORE, PlaceKind.LAYOUT):
+        return deliver(opened.source, _named(opened, target), target, packing, observer)
+    own = target.kind is PlaceKind.STORE
+    with Layout.create(options.store if own else target.path, store=own) as layout:
+        return copying.load(
+            opened.source,
+            layout,
+            roots=opened.roots,
+            name=texts.full(target.name) if own and target.name else target.name,
+            platforms=packing.platforms,
+            compression=None if packing.compression == "keep" else packing.compression,
+            strict=packing.strict,
+            observer=observer,
+        )
 
 
-def _to_archive(
-    opened: "Opened",
-    target: "Place",
-    wanted: "tuple[Platform, ...]",
-    observer: "Observer",
-    *,
-    strict: bool,
-) -> "CopyReport":
+def _named(opened: "Opened", target: "Place") -> "list[Root]":
+    """Return the roots under the name that the destination gives, if it gives one."""
     from dataclasses import replace
 
-    from ocitool import copying
     from ocitool.cli import texts
     from ocitool.places import PlaceKind, one_root
 
-    roots = list(opened.roots)
-    if target.name:
-        bare = target.kind is PlaceKind.OCI_ARCHIVE and not {"/", ":"} & set(target.name)
-        names = () if bare else (texts.full(target.name),)
-        label = target.name if bare else None
-        roots = [replace(one_root(opened), names=names, label=label)]
-    featured = usual_platform()
-    if target.path != "-":
-        return copying.save_file(
-            opened.source,
-            roots,
-            target.path,
-            platforms=wanted,
-            featured=featured,
-            strict=strict,
-            observer=observer,
-        )
-    if console.is_terminal(sys.stdout):
-        raise UsageError("a tar is not written to a terminal", hint="name a file, or pipe it")
-    return copying.save(
-        opened.source,
-        roots,
-        console.out_bytes,
-        platforms=wanted,
-        featured=featured,
-        strict=strict,
-        observer=observer,
-    )
+    if not target.name:
+        return list(opened.roots)
+    bare = target.kind is PlaceKind.OCI_ARCHIVE and not {"/", ":"} & set(target.name)
+    names = () if bare else (texts.full(target.name),)
+    return [replace(one_root(opened), names=names, label=target.name if bare else None)]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ocitool.cli import console
-from ocitool.cli.options import Json, Quiet, SomePlatforms, Strict, platforms, settings
+from ocitool.cli.options import Compression, Json, Quiet, SomePlatforms, Strict, platforms, settings
 from ocitool.errors import UsageError
 
 
@@ -24,13 +24,7 @@ def load(
         str | None, typer.Option(metavar="NAME", help="Call the one image in it so.")
     ] = None,
     platform: SomePlatforms = None,
-    compression: Annotated[
-        str | None,
-        typer.Option(
-            metavar="keep|gzip|zstd|none",
-            help="Convert layers. By default what has a manifest is kept, the rest becomes gzip.",
-        ),
-    ] = None,
+    compression: Compression = None,
     no_clobber: Annotated[
         bool, typer.Option("--no-clobber", help="Refuse to move a name that exists.")
     ] = False,

@@ -1,14 +1,17 @@
-"""ocitool save: images of the store into one archive."""
+"""ocitool save: images into one archive."""
 
-import sys
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ocitool.cli import console
 from ocitool.cli.options import (
+    Compression,
     Json,
     Quiet,
+    Settings,
     SomePlatforms,
     Strict,
     platforms,
@@ -18,18 +21,36 @@ from ocitool.cli.options import (
 from ocitool.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from ocitool.content import Root
+    from ocitool.content import Catalog, Root
     from ocitool.layout import Layout
 
 
 def save(
     context: typer.Context,
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Images of the store.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME…", help="Images of the store, or docker-daemon:NAME…"),
+    ],
     *,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE|-", help="Where to write; - is stdout.")
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE|-",
+            help="Where to write; - is stdout, docker-daemon: or podman: that engine.",
+        ),
     ] = "-",
+    form: Annotated[
+        str,
+        typer.Option(
+            "--type",
+            metavar="universal|docker|oci",
+            help="universal is both; docker is the old layout with plain layers.",
+        ),
+    ] = "universal",
     platform: SomePlatforms = None,
+    compression: Compression = None,
     all_tags: Annotated[
         bool, typer.Option("--all-tags", help="Each NAME is a repository: save all its tags.")
     ] = False,
@@ -42,41 +63,29 @@ def save(
     Layers are written as they are, and the same images always give the same bytes. A FILE ends
     in .tar, .tar.gz or .tar.zst, and appears whole or not at all.
     """
-    from ocitool import copying
     from ocitool.cli import texts
-    from ocitool.places import open_store
+    from ocitool.cli.delivery import check_destination, deliver
+    from ocitool.places import ENGINES, Place, PlaceKind, parse_place
+    from ocitool.saving import Packing
 
     options = settings(context)
-    if output == "-" and console.is_terminal(sys.stdout):
-        raise UsageError(
-            "a tar is not written to a terminal", hint="use -o FILE, or pipe it into a command"
-        )
-    if output == "-" and json:
-        raise UsageError("--json and the tar cannot both go to stdout", hint="use -o FILE")
+    target = parse_place(output)
+    if target.kind not in ENGINES:
+        target = Place(kind=PlaceKind.PATH, path=output, text=output)
+    check_destination(target, json=json)
     observer = options.observer(quiet=quiet)
-    with open_store(options.store) as layout:
-        roots = _all_tags(layout, names) if all_tags else _chosen(layout, names)
-        wanted, featured = platforms(platform), usual_platform()
-        if output == "-":
-            copying.save(
-                layout,
-                roots,
-                console.out_bytes,
-                platforms=wanted,
-                featured=featured,
-                strict=strict,
-                observer=observer,
-            )
-            return
-        report = copying.save_file(
-            layout,
-            roots,
-            output,
-            platforms=wanted,
-            featured=featured,
-            strict=strict,
-            observer=observer,
-        )
+    packing = Packing(
+        platforms=platforms(platform),
+        featured=usual_platform(),
+        strict=strict,
+        form=form,
+        compression=compression or "keep",
+        scratch=options.temporary,
+    )
+    with _opened(names, options, all_tags=all_tags) as (source, roots):
+        report = deliver(source, roots, target, packing, observer)
+    if target.path == "-":
+        return
     if json:
         console.out_json({"file": output, **texts.report_json(report)})
         return
@@ -85,22 +94,41 @@ def save(
             console.out(str(image.digest))
         else:
             console.out(f"Saved image: {texts.called_image(image)}")
+    for line in texts.remarks(report, into_store=False):
+        observer.remark(line)
+
+
+@contextlib.contextmanager
+def _opened(
+    names: list[str], options: Settings, *, all_tags: bool
+) -> "Iterator[tuple[Catalog, list[Root]]]":
+    """Open what holds the images: the store, or one engine for all of them."""
+    from ocitool.places import ENGINES, PlaceKind, exported, open_store, parse_place
+
+    places = [parse_place(name) for name in names]
+    kinds = {place.kind for place in places}
+    if kinds == {PlaceKind.STORE}:
+        with open_store(options.store) as layout:
+            wanted = [place.name or "" for place in places]
+            yield layout, (_all_tags(layout, wanted) if all_tags else _chosen(layout, wanted))
+    elif len(kinds) == 1 and kinds <= set(ENGINES) and not all_tags:
+        with exported(places, scratch=options.temporary) as archive:
+            yield archive, list(archive.roots())
+    else:
+        raise UsageError(
+            "save takes images of the store, or of one engine",
+            hint="for other places use `ocitool copy SRC oci-archive:FILE`",
+        )
 
 
 def _chosen(layout: "Layout", names: list[str]) -> "list[Root]":
-    """Return the roots, each once, with the names that were asked for, in that order."""
+    """Return the roots with the names that were asked for; by ID all names of the image."""
     from dataclasses import replace
 
     from ocitool.lookup import find_image
 
-    chosen: dict[object, Root] = {}
-    for text in names:
-        found = find_image(layout, text.removeprefix("store:"))
-        digest = found.root.descriptor.digest
-        asked = (found.name,) if found.name else found.root.names
-        known = chosen[digest].names if digest in chosen else ()
-        chosen[digest] = replace(found.root, names=tuple(dict.fromkeys((*known, *asked))))
-    return list(chosen.values())
+    found = [find_image(layout, name) for name in names]
+    return [replace(one.root, names=(one.name,)) if one.name else one.root for one in found]
 
 
 def _all_tags(layout: "Layout", names: list[str]) -> "list[Root]":

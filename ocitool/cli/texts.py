@@ -7,9 +7,9 @@ from ocitool.cli import console
 from ocitool.cli.layout_text import counted
 
 if TYPE_CHECKING:
-    from ocitool.copying import CopiedImage, CopyReport
     from ocitool.layout import NameChange
     from ocitool.recompress import Conversion
+    from ocitool.shipping import CopiedImage, CopyReport
     from ocitool.spec import Descriptor, Digest
 
 

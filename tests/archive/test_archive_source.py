@@ -74,6 +74,7 @@ def manifest_of(source: ArchiveSource, root: Root) -> Manifest:
 def test_an_oci_archive_keeps_digest_and_name(tmp_path: Path) -> None:
     (root,) = roots(tmp_path, oci_archive({A: ONE}))
     assert (root.descriptor.digest, root.names) == (ONE.descriptor.digest, (A,))
+    assert root.label is None
 
 
 def test_a_hybrid_image_is_there_once_under_its_own_digest(tmp_path: Path) -> None:

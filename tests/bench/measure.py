@@ -60,9 +60,17 @@ def run(command: Sequence[str]) -> Usage:
     """Run a command once; the children it waits for count too. CommandFailed on an error."""
     # This process must stay small: the kernel counts the memory of the parent at the fork as a
     # peak of the child.
+    # Installed programs have their bytecode; one that runs from a checkout shall have it too.
+    environment = {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    }
     started = time.perf_counter()
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     ) as process:
         output = process.stdout.read() if process.stdout is not None else b""
         _, status, usage = os.wait4(process.pid, 0)

@@ -60,12 +60,21 @@ def test_processes_that_load_the_same_image_all_succeed(tmp_path: Path) -> None:
 # Each line of the script is one operation of a process on names that all of them use.
 WORKER = """
     import sys
+    import time
     from pathlib import Path
     from ocitool.errors import NotFound
     from ocitool.garbage import remove
-    from ocitool.layout import Layout, untag
+    from ocitool.layout import Layout, Writing, untag
     from ocitool.lookup import find_image
-    from tests.support.layouts import bring, image
+    from tests.support.layouts import image, store_blobs
+
+    def put(layout, built, name):
+        with Writing(layout) as writing:
+            store_blobs(writing, built)
+            # Time for the others, between the moment a blob was seen and its use.
+            time.sleep(0.003)
+            writing.root(built.descriptor, [name])
+        return writing.changes
 
     store, script = Path(sys.argv[1]), Path(sys.argv[2])
     sys.stdin.read()
@@ -74,7 +83,7 @@ WORKER = """
             verb, name, *text = line.split()
             try:
                 if verb == "put":
-                    changes = bring(layout, image(text[0]), name).changes
+                    changes = put(layout, image(text[0]), name)
                 elif verb == "untag":
                     changes = untag(layout, [name])
                 else:

@@ -2,14 +2,17 @@
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
 from ocitool.errors import IntegrityError, NotFound, Refused
+from ocitool.fsops import Directory
 from ocitool.layout import Layout
+from ocitool.layout.lock import locked
 from tests.support.disk import open_descriptors
-from tests.support.images import build_image, write_layout
+from tests.support.images import build_image, layout_files, write_files, write_layout
 from tests.support.layouts import A, bring, image, names_of, program, store
 from tests.support.stores import checked, contents
 
@@ -122,6 +125,27 @@ def test_a_link_in_place_of_a_folder_is_not_followed(tmp_path: Path, name: str) 
     with pytest.raises(IntegrityError):
         Layout.create(str(tmp_path / "s"), store=True)
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_who_makes_a_layout_waits_for_another_who_is_making_it(tmp_path: Path) -> None:
+    source = """
+        import sys
+        from ocitool.layout import Layout
+        Layout.create(sys.argv[1], store=True).close()
+    """
+    (tmp_path / ".ocitool").mkdir()
+    with Directory.open(str(tmp_path / ".ocitool")) as control, locked(control):
+        late = program(source, str(tmp_path))
+        deadline = time.monotonic() + 10
+        while not (tmp_path / ".ocitool" / "tmp").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        files = layout_files({A: image("a")})
+        assert not (tmp_path / "oci-layout").exists()
+        write_files(tmp_path, files)
+    _, errors = late.communicate(timeout=60)
+    assert late.returncode == 0, errors
+    assert (tmp_path / "index.json").read_bytes() == files["index.json"]
 
 
 CREATE = """

@@ -97,8 +97,10 @@ class LayoutModel(RuleBasedStateMachine):
         except Broken:
             pass
 
-    @rule()
-    def attach_a_signature(self) -> None:
+    @rule(name=names)
+    def load_an_image_with_its_signature(self, name: str) -> None:
+        bring(self.layout, ONE, name)
+        self.moved(name, str(ONE.descriptor.digest))
         bring(self.layout, SIGNATURE)
         self.nameless.add(str(SIGNATURE.descriptor.digest))
 

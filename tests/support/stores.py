@@ -5,9 +5,11 @@ from pathlib import Path
 
 from ocitool.archive import open_archive
 from ocitool.content import Root
-from ocitool.copying import CopyReport, load, save
+from ocitool.copying import load
 from ocitool.events import Observer
 from ocitool.layout import Layout
+from ocitool.saving import Packing, save
+from ocitool.shipping import CopyReport
 from ocitool.spec import Digest, Platform
 from ocitool.verification import VerifyReport, verify
 
@@ -80,9 +82,7 @@ def save_bytes(
             layout,
             roots,
             parts.append,
-            platforms=platforms,
-            featured=featured,
-            strict=strict,
+            Packing(platforms=tuple(platforms), featured=featured, strict=strict),
             observer=observer,
         )
     return b"".join(parts)

@@ -1,0 +1,51 @@
+"""Where an archive goes: to stdout, into a file, or into an engine."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ocitool.cli import console
+from ocitool.errors import UsageError
+
+if TYPE_CHECKING:
+    from ocitool.content import Catalog, Root
+    from ocitool.events import Observer
+    from ocitool.places import Place
+    from ocitool.saving import Packing
+    from ocitool.shipping import CopyReport
+
+
+def check_destination(target: "Place", *, json: bool) -> None:
+    """Refuse what would put a tar on a terminal, or a tar and JSON into one stream."""
+    if target.path != "-":
+        return
+    if console.is_terminal(sys.stdout):
+        raise UsageError(
+            "a tar is not written to a terminal", hint="use -o FILE, or pipe it into a command"
+        )
+    if json:
+        raise UsageError("--json and the tar cannot both go to stdout", hint="use -o FILE")
+
+
+def deliver(
+    source: "Catalog",
+    roots: "Sequence[Root]",
+    target: "Place",
+    packing: "Packing",
+    observer: "Observer",
+) -> "CopyReport":
+    """Write images to a place that takes archives; return what went there."""
+    from ocitool import saving
+    from ocitool.places import ENGINES, engine_of
+
+    if target.kind in ENGINES:
+        with (
+            engine_of(target) as engine,
+            saving.packed(source, roots, packing, observer=observer) as archive,
+        ):
+            for line in engine.load(archive.pieces):
+                observer.remark(f"{target.kind}: {line}")
+            return archive.report
+    if target.path == "-":
+        return saving.save(source, roots, console.out_bytes, packing, observer=observer)
+    return saving.save_file(source, roots, target.path, packing, observer=observer)

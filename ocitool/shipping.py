@@ -1,0 +1,181 @@
+"""Shipments: which images go, with all that belongs to them, and what became of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from ocitool.content import Catalog, Root, Shipment, Source
+from ocitool.errors import IntegrityError, NotFound
+from ocitool.graph import closure_of, images_of, read_config, root_subject, subject_of
+from ocitool.layout import NameChange
+from ocitool.overlay import Overlay
+from ocitool.recompress import Conversion
+from ocitool.spec import Descriptor, Digest, Platform
+from ocitool.subset import platforms_of, restrict
+from ocitool.transfer import TransferReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopiedImage:
+    """One image that arrived: how it is called, what it is, and what is missing of it.
+
+    `image_id` is the digest of the config, docker's image ID, when the image is for one platform.
+    `label` is what the source called an image that has no full name.
+    """
+
+    names: tuple[str, ...]
+    label: str | None
+    digest: Digest
+    media_type: str
+    image_id: Digest | None
+    platforms: tuple[Platform, ...]
+    missing: tuple[Descriptor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyReport:
+    """What a load, save or copy did. `attached` counts artifacts that came along."""
+
+    images: tuple[CopiedImage, ...]
+    attached: int = 0
+    conversions: tuple[Conversion, ...] = ()
+    moved: tuple[NameChange, ...] = ()
+    transfer: TransferReport = field(default_factory=TransferReport)
+
+
+def shipments_of(source: Catalog, roots: Sequence[Root], *, strict: bool = False) -> list[Shipment]:
+    """Plan the way of some roots of a source, each digest once with all its names.
+
+    Artifacts of the source that are attached to one of them go along. NotFound for an index of
+    which nothing is there, or not all when `strict`; IntegrityError for a config that does not fit
+    its layers.
+    """
+    shipments = [
+        Shipment(root=root, closure=closure_of(source, root.descriptor)) for root in _merged(roots)
+    ]
+    for shipment in shipments:
+        _check(source, shipment, strict=strict)
+    return shipments + _attached_to(source, shipments)
+
+
+def restricted_to(
+    platforms: Sequence[Platform], shipments: Sequence[Shipment], source: Source
+) -> tuple[list[Shipment], Source]:
+    """Return the shipments for some platforms only, and the source that knows them."""
+    overlay = Overlay(source)
+    images = [shipment for shipment in shipments if not is_attached(shipment)]
+    chosen = [restrict(overlay, shipment, platforms) for shipment in images]
+    held = {d.digest for shipment in chosen for d, _ in shipment.closure.documents}
+    attached = [shipment for shipment in shipments if is_attached(shipment)]
+    # An artifact may be attached to an artifact, so look again until nothing is added.
+    while fresh := [shipment for shipment in attached if _subject(shipment) in held]:
+        attached = [shipment for shipment in attached if shipment not in fresh]
+        held |= {shipment.root.descriptor.digest for shipment in fresh}
+        chosen += fresh
+    return chosen, overlay
+
+
+def report_of(
+    source: Source,
+    shipments: Sequence[Shipment],
+    *,
+    conversions: Sequence[Conversion] = (),
+    moved: Sequence[NameChange] = (),
+    transfer: TransferReport | None = None,
+) -> CopyReport:
+    """Return what became of shipments that arrived."""
+    images = [shipment for shipment in shipments if not is_attached(shipment)]
+    return CopyReport(
+        images=tuple(_report(source, shipment) for shipment in images),
+        attached=len(shipments) - len(images),
+        conversions=tuple(conversions),
+        moved=tuple(moved),
+        transfer=transfer or TransferReport(),
+    )
+
+
+def _merged(roots: Sequence[Root]) -> list[Root]:
+    """Return the roots, each digest once with all its names, in their order."""
+    merged: dict[Digest, Root] = {}
+    for root in roots:
+        known = merged.setdefault(root.descriptor.digest, root)
+        if known is not root:
+            names = tuple(dict.fromkeys((*known.names, *root.names)))
+            merged[root.descriptor.digest] = replace(known, names=names)
+    return list(merged.values())
+
+
+def _check(source: Source, shipment: Shipment, *, strict: bool) -> None:
+    """Raise unless the images of a closure can be used: configs that fit their layers."""
+    closure = shipment.closure
+    images = images_of(closure)
+    if closure.missing and (strict or not images):
+        listed = ", ".join(described(child) for child in closure.missing)
+        raise NotFound(
+            f"{called(shipment.root)} is incomplete: {listed} is missing",
+            hint="save it again where it came from, with all its platforms",
+        )
+    for descriptor, manifest in images:
+        config = read_config(source, manifest)
+        if len(config.diff_ids) != len(manifest.layers):
+            raise IntegrityError(
+                f"manifest {descriptor.digest.short} of {called(shipment.root)} lists "
+                f"{len(manifest.layers)} layers, but its config has {len(config.diff_ids)} "
+                "diff IDs"
+            )
+
+
+def _attached_to(source: Catalog, shipments: Sequence[Shipment]) -> list[Shipment]:
+    """Return the source's nameless roots whose subject is in one of the closures."""
+    held = {d.digest for shipment in shipments for d, _ in shipment.closure.documents}
+    subjects = {
+        root: subject
+        for root in source.roots()
+        if not root.names
+        and root.label is None
+        and root.descriptor.digest not in held
+        and (subject := root_subject(source, root)) is not None
+    }
+    found: list[Shipment] = []
+    # An artifact may be attached to an artifact, so look again until nothing is added.
+    while fresh := [root for root, subject in subjects.items() if subject in held]:
+        for root in fresh:
+            del subjects[root]
+            shipment = Shipment(root=root, closure=closure_of(source, root.descriptor))
+            held |= {descriptor.digest for descriptor, _ in shipment.closure.documents}
+            found.append(shipment)
+    return found
+
+
+def _subject(shipment: Shipment) -> Digest | None:
+    root = shipment.root
+    return subject_of(root, shipment.closure.document(root.descriptor.digest))
+
+
+def is_attached(shipment: Shipment) -> bool:
+    """Tell whether a root is an artifact that lives with its subject, and no image."""
+    return not shipment.root.names and _subject(shipment) is not None
+
+
+def _report(source: Source, shipment: Shipment) -> CopiedImage:
+    images = images_of(shipment.closure)
+    single = len(images) == 1 and images[0][0].digest == shipment.root.descriptor.digest
+    return CopiedImage(
+        names=shipment.root.names,
+        label=shipment.root.label,
+        digest=shipment.root.descriptor.digest,
+        media_type=shipment.root.descriptor.media_type,
+        image_id=images[0][1].config.digest if single else None,
+        platforms=platforms_of(source, shipment.closure),
+        missing=shipment.closure.missing,
+    )
+
+
+def called(root: Root) -> str:
+    """Return what to call a root in a message."""
+    return root.names[0] if root.names else root.label or f"image {root.descriptor.digest.short}"
+
+
+def described(child: Descriptor) -> str:
+    """Return what to call an absent child of an index in a message."""
+    platform = f" ({child.platform})" if child.platform is not None else ""
+    return f"{child.digest.short}{platform}"
