@@ -104,8 +104,9 @@ class StoredImage:
 class Ocitool:
     """ocitool with a store of its own."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, environment: Mapping[str, str] | None = None) -> None:
         self.store = store
+        self.environment = environment
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line."""
@@ -113,7 +114,11 @@ class Ocitool:
 
     def run(self, *arguments: str, data: bytes | None = None) -> bytes:
         """Run a command of ocitool and return its stdout; a failure fails the test."""
-        return run(self.command(*arguments), data=data)
+        return run(self.command(*arguments), data=data, environment=self.environment)
+
+    def attempt(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        """Run a command of ocitool, whatever its end."""
+        return attempt(self.command(*arguments), environment=self.environment)
 
     def images(self) -> list[StoredImage]:
         """Return the images of the store, after a complete `verify`."""
@@ -142,6 +147,11 @@ class Docker:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._host = f"unix://{folder}/s"
+
+    @property
+    def host(self) -> str:
+        """The engine's address."""
+        return self._host
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Docker"]:
@@ -216,6 +226,15 @@ class Podman:
         self._storage = ["--root", f"{folder}/root", "--runroot", f"{folder}/run"]
         self._storage += ["--storage-driver", "vfs"]
         self._own = ["--cgroup-manager=cgroupfs", "--tmpdir", f"{folder}/libpod"]
+        self._folder = folder
+
+    @contextlib.contextmanager
+    def service(self) -> Iterator[str]:
+        """Serve podman's API until the block ends; yields its address."""
+        socket = self._folder / "s"
+        command = self.command("system", "service", "--time", "0", f"unix://{socket}")
+        with server(command, self._folder / "service.log", socket.exists):
+            yield f"unix://{socket}"
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of podman."""
