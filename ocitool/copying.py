@@ -15,7 +15,14 @@ from ocitool.graph import images_of, read_config
 from ocitool.layout import Layout, NameChange, Writing
 from ocitool.layout.writing import refuse_moves
 from ocitool.recompress import COMPRESSIONS, KEEP, Conversion, Recompressor
-from ocitool.shipping import CopyReport, is_attached, report_of, restricted_to, shipments_of
+from ocitool.shipping import (
+    CopyReport,
+    is_attached,
+    report_of,
+    restricted_to,
+    shipments_of,
+    without_orphans,
+)
 from ocitool.spec import Digest, Platform
 from ocitool.transfer import DEFAULT_JOBS, transfer
 
@@ -44,6 +51,7 @@ def load(
         raise UsageError(f"there is no compression {compression!r}: {', '.join(COMPRESSIONS)}")
     watcher = observer or Observer()
     shipments = shipments_of(source, source.roots() if roots is None else roots, strict=strict)
+    planned = shipments
     place: Source = source
     if platforms:
         shipments, place = restricted_to(platforms, shipments, source)
@@ -54,6 +62,7 @@ def load(
     with Writing(layout, clobber=clobber) as writing:
         recompressor = Recompressor(place, writing, jobs=jobs, observer=watcher)
         shipments, conversions = _converted(source, shipments, recompressor, compression)
+        shipments = without_orphans(planned, shipments, watcher)
         moved_bytes = transfer(
             recompressor.overlay,
             writing,

@@ -143,6 +143,13 @@ class Directory:
             return None
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
+    def link_target(self, name: str) -> str | None:
+        """Return where a symbolic link points, as it is written there; None for anything else."""
+        try:
+            return os.readlink(name, dir_fd=self.descriptor)
+        except OSError:
+            return None
+
     def read_file(self, name: str, limit: int) -> bytes:
         """Return a small file's bytes; more than `limit` bytes is an IntegrityError."""
         descriptor, _ = self.open_file(name)

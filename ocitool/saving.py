@@ -30,6 +30,7 @@ from ocitool.shipping import (
     report_of,
     restricted_to,
     shipments_of,
+    without_orphans,
 )
 from ocitool.spec import Descriptor, Digest, Manifest, Platform, mediatype
 from ocitool.transfer import DEFAULT_JOBS
@@ -90,7 +91,7 @@ def packed(
     """
     chosen = packing or Packing()
     watcher = observer or Observer()
-    shipments = shipments_of(source, roots, strict=chosen.strict)
+    planned = shipments = shipments_of(source, roots, strict=chosen.strict)
     place: Source = source
     if chosen.platforms:
         shipments, place = restricted_to(chosen.platforms, shipments, source)
@@ -103,6 +104,7 @@ def packed(
             recompressor = scratch.enter_context(_recompressor(place, chosen, watcher))
             shipments, conversions = recompressor.images(shipments, chosen.compression)
             place = recompressor.overlay
+        shipments = without_orphans(planned, shipments, watcher)
         wanted = chosen.platforms[0] if chosen.platforms else chosen.featured
         shipments = [_featuring(place, shipment, wanted) for shipment in shipments]
         pieces = _pieces(source, place, shipments, chosen.form, watcher)

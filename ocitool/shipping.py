@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from ocitool.content import Catalog, Root, Shipment, Source
 from ocitool.errors import IntegrityError, NotFound
+from ocitool.events import Observer
 from ocitool.graph import closure_of, images_of, read_config, root_subject, subject_of
 from ocitool.layout import NameChange
 from ocitool.overlay import Overlay
@@ -62,16 +63,37 @@ def restricted_to(
 ) -> tuple[list[Shipment], Source]:
     """Return the shipments for some platforms only, and the source that knows them."""
     overlay = Overlay(source)
-    images = [shipment for shipment in shipments if not is_attached(shipment)]
-    chosen = [restrict(overlay, shipment, platforms) for shipment in images]
-    held = {d.digest for shipment in chosen for d, _ in shipment.closure.documents}
-    attached = [shipment for shipment in shipments if is_attached(shipment)]
-    # An artifact may be attached to an artifact, so look again until nothing is added.
-    while fresh := [shipment for shipment in attached if _subject(shipment) in held]:
-        attached = [shipment for shipment in attached if shipment not in fresh]
-        held |= {shipment.root.descriptor.digest for shipment in fresh}
-        chosen += fresh
+    chosen = [
+        shipment if is_attached(shipment) else restrict(overlay, shipment, platforms)
+        for shipment in shipments
+    ]
     return chosen, overlay
+
+
+def without_orphans(
+    before: Sequence[Shipment], after: Sequence[Shipment], observer: Observer
+) -> list[Shipment]:
+    """Drop artifacts whose subject was changed or left behind on the way, and warn of it.
+
+    A signature of an image that has another digest now would be worth nothing.
+    """
+    lost = _documents(before) - _documents(after)
+    kept = list(after)
+    # An artifact may be attached to an artifact, so look again until nothing is dropped.
+    while orphans := [s for s in kept if is_attached(s) and _subject(s) in lost]:
+        kept = [shipment for shipment in kept if shipment not in orphans]
+        lost |= {shipment.root.descriptor.digest for shipment in orphans}
+    dropped = len(after) - len(kept)
+    if dropped:
+        observer.warn(
+            f"left out {dropped} attached artifact{'' if dropped == 1 else 's'}, such as "
+            "signatures: what they belong to has another digest now, or does not come along"
+        )
+    return kept
+
+
+def _documents(shipments: Sequence[Shipment]) -> set[Digest]:
+    return {d.digest for shipment in shipments for d, _ in shipment.closure.documents}
 
 
 def report_of(
@@ -126,7 +148,7 @@ def _check(source: Source, shipment: Shipment, *, strict: bool) -> None:
 
 def _attached_to(source: Catalog, shipments: Sequence[Shipment]) -> list[Shipment]:
     """Return the source's nameless roots whose subject is in one of the closures."""
-    held = {d.digest for shipment in shipments for d, _ in shipment.closure.documents}
+    held = _documents(shipments)
     subjects = {
         root: subject
         for root in source.roots()

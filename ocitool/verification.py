@@ -88,7 +88,9 @@ def verify(
     strays: list[str] = []
     if isinstance(source, Layout) and roots is None:
         unreferenced, strays, odd = _unreferenced(source, graph)
-        graph.problems += odd
+        # What is no regular file was missed as a blob already; once is enough.
+        told = {problem.subject for problem in odd}
+        graph.problems = [p for p in graph.problems if _path_of(p) not in told] + odd
     checks = [*graph.blobs.values(), *unreferenced]
     if not fast:
         graph.problems += _check_all(source, checks, graph, jobs, observer or Observer())
@@ -193,6 +195,10 @@ def _presence(source: Catalog, descriptor: Descriptor, called: str) -> Problem |
     return Problem(
         kind="missing", subject=subject, message=f"blob {subject} is missing; {called} needs it"
     )
+
+
+def _path_of(problem: Problem) -> str:
+    return f"blobs/{problem.subject.replace(':', '/', 1)}"
 
 
 def _unreferenced(

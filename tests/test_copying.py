@@ -617,3 +617,27 @@ def test_what_was_saved_loads_with_equal_digests(tmp_path: Path) -> None:
         "tag": TWO.descriptor.digest,
     }
     assert found == expected
+
+
+def test_artifacts_of_an_image_that_is_converted_are_left_out_with_a_warning(
+    tmp_path: Path,
+) -> None:
+    signature = build_artifact(ONE.descriptor)
+    remark = build_artifact(signature.descriptor, b"a remark")
+    path = written(tmp_path / "x.tar", oci_archive({A: ONE}, [signature, remark]))
+    listener = Listener()
+    report = load_archive(path, tmp_path / "s", compression="zstd", observer=listener)
+    assert report.attached == 0
+    assert "left out 2 attached artifacts" in " ".join(listener.warnings)
+    assert roots_of(tmp_path / "s") == {A: report.images[0].digest}
+
+
+def test_artifacts_of_an_index_are_left_out_of_a_subset_with_a_warning(tmp_path: Path) -> None:
+    index = build_index([ONE, TWO])
+    signature = build_artifact(index.descriptor)
+    path = written(tmp_path / "x.tar", oci_archive({A: index}, [signature]))
+    listener = Listener()
+    wanted = [platform("linux/amd64")]
+    report = load_archive(path, tmp_path / "s", platforms=wanted, observer=listener)
+    assert report.attached == 0
+    assert "left out 1 attached artifact," in " ".join(listener.warnings)

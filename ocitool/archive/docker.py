@@ -69,6 +69,6 @@ def _names(tags: tuple[str, ...], path: str) -> list[str]:
     except UsageError as error:
         raise MalformedDocument(
             f"{path}.RepoTags: {error.message}",
-            hint="give the image a name of your own with --tag NAME",
+            hint="docker refuses it too: save the image again under a name that is valid",
         ) from error
     return [reference.name for reference in references if reference.tag != _NO_TAG]

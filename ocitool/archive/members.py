@@ -3,12 +3,13 @@
 Nothing of an archive is ever written to a disk under its own name: a path is only a key here.
 """
 
+import contextlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ocitool.errors import MalformedArchive, NotFound
+from ocitool.errors import MalformedArchive, NotFound, OcitoolError
 from ocitool.fsops import Directory, translated
 from ocitool.spec.limits import DEFAULT_LIMITS, Limits
 from ocitool.spec.quoting import quoted
@@ -75,7 +76,7 @@ class TarMembers:
         MalformedArchive when links form a loop or leave the archive, and when the archive holds
         two members of that path.
         """
-        resolved = self._resolve(path)
+        resolved = _resolved(path, self._link_at, self.what)
         self._refuse_ambiguous(resolved)
         return self._members.get(resolved)
 
@@ -86,29 +87,11 @@ class TarMembers:
                 "which one counts (docker takes the last)"
             )
 
-    def _resolve(self, path: str) -> str:
-        todo = [part for part in path.split("/") if part not in ("", ".")][::-1]
-        done: list[str] = []
-        links = 0
-        while todo:
-            part = todo.pop()
-            if part == "..":
-                if not done:
-                    raise MalformedArchive(f"{self.what}: {quoted(path)} leads out of the archive")
-                done.pop()
-                continue
-            done.append(part)
-            here = "/".join(done)
-            target = self._links.get(here)
-            if target is None:
-                continue
-            self._refuse_ambiguous(here)
-            links += 1
-            if links > MAX_LINKS:
-                raise MalformedArchive(f"{self.what}: the links at {quoted(path)} form a loop")
-            done = []
-            todo += [part for part in target.split("/") if part not in ("", ".")][::-1]
-        return "/".join(done)
+    def _link_at(self, path: str) -> str | None:
+        target = self._links.get(path)
+        if target is not None:
+            self._refuse_ambiguous(path)
+        return target
 
     def opened(self, member: Member) -> tuple[Callable[[int], bytes], Callable[[], None]]:
         """Return how to read a member's bytes once, and how to be done with it."""
@@ -132,7 +115,10 @@ class TarMembers:
 
 
 class FolderMembers:
-    """The files of an unpacked archive in a folder. Links are not followed. Thread-safe."""
+    """The files of an unpacked archive in a folder. Thread-safe.
+
+    A link leads to another file of the folder, as it would in the archive, and never out of it.
+    """
 
     def __init__(self, folder: Directory) -> None:
         self.what = folder.path
@@ -140,32 +126,45 @@ class FolderMembers:
         self._folder = folder
 
     def find(self, path: str) -> Member | None:
-        """Return the regular file at a path below the folder; None when absent."""
-        parts = [part for part in path.split("/") if part not in ("", ".")]
-        if not parts or ".." in parts:
+        """Return the regular file that a path leads to, links followed; None when absent.
+
+        MalformedArchive when links form a loop or leave the folder.
+        """
+        resolved = _resolved(path, self._link_at, self.what)
+        if not resolved:
             return None
         try:
-            file, size = self._open(parts)
+            file, size = self._open(resolved)
         except NotFound:
             return None
         os.close(file)
-        return Member(path="/".join(parts), size=size)
+        return Member(path=resolved, size=size)
 
-    def _open(self, parts: list[str]) -> tuple[int, int]:
-        opened: list[Directory] = []
-        folder = self._folder
+    def _link_at(self, path: str) -> str | None:
+        folder, _, name = path.rpartition("/")
         try:
-            for part in parts[:-1]:
-                folder = folder.subdirectory(part)
-                opened.append(folder)
-            return folder.open_file(parts[-1])
-        finally:
-            for directory in opened:
-                directory.close()
+            with self._subfolder(folder) as parent:
+                target = parent.link_target(name)
+        except OcitoolError:
+            return None
+        return None if target is None else os.path.join(folder, target)
+
+    @contextlib.contextmanager
+    def _subfolder(self, path: str) -> Iterator[Directory]:
+        with contextlib.ExitStack() as opened:
+            folder = self._folder
+            for part in path.split("/") if path else ():
+                folder = opened.enter_context(folder.subdirectory(part))
+            yield folder
+
+    def _open(self, path: str) -> tuple[int, int]:
+        folder, _, name = path.rpartition("/")
+        with self._subfolder(folder) as parent:
+            return parent.open_file(name)
 
     def opened(self, member: Member) -> tuple[Callable[[int], bytes], Callable[[], None]]:
         """Return how to read a member's bytes once, and how to be done with it."""
-        file, _ = self._open(member.path.split("/"))
+        file, _ = self._open(member.path)
 
         def read(count: int) -> bytes:
             with translated("read", member.path):
@@ -206,6 +205,30 @@ def read_document_member(
     """Return the bytes of a well-known document such as index.json, or None when absent."""
     member = members.find(path)
     return None if member is None else read_member(members, member, limits.docker_manifest_bytes)
+
+
+def _resolved(path: str, link_at: Callable[[str], str | None], what: str) -> str:
+    """Return the path that a path leads to when `link_at` tells where each link points."""
+    todo = [part for part in path.split("/") if part not in ("", ".")][::-1]
+    done: list[str] = []
+    links = 0
+    while todo:
+        part = todo.pop()
+        if part == "..":
+            if not done:
+                raise MalformedArchive(f"{what}: {quoted(path)} leads out of the archive")
+            done.pop()
+            continue
+        done.append(part)
+        target = link_at("/".join(done))
+        if target is None:
+            continue
+        links += 1
+        if links > MAX_LINKS:
+            raise MalformedArchive(f"{what}: the links at {quoted(path)} form a loop")
+        done = []
+        todo += [part for part in target.split("/") if part not in ("", ".")][::-1]
+    return "/".join(done)
 
 
 def _clean(name: str) -> str:

@@ -8,7 +8,7 @@ from ocitool.errors import NotFound
 from ocitool.fsops import Directory
 from ocitool.layout.index import IndexFile, NameChange, drop_name
 from ocitool.layout.layout import CONTROL, INDEX_FILE, Layout
-from ocitool.layout.lease import TEMPORARY, leased
+from ocitool.layout.lease import TEMPORARY, clear_dead, leased
 from ocitool.layout.lock import locked
 from ocitool.layout.reflog import record
 from ocitool.spec import Digest
@@ -53,6 +53,8 @@ class Exclusive:
 def exclusive(layout: Layout) -> Iterator[Exclusive]:
     """Hold the layout's lock for the block. Keep it short: every writer waits."""
     with layout.folder.subdirectory(CONTROL, create=True) as control, locked(control):
+        # Who removes an image to make room gets back what a killed command took, too.
+        clear_dead(control)
         yield Exclusive(layout, control)
 
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from ocitool.content import Blob, Root
-from ocitool.errors import IntegrityError, NotFound, Refused
+from ocitool.errors import IntegrityError, NotFound, Refused, SizeMismatch
 from ocitool.fsops import Directory, translated
 from ocitool.layout.index import IndexFile, entry_names, index_limit
 from ocitool.layout.lease import TEMPORARY
@@ -180,7 +180,7 @@ class Layout:
         where = f"blob {descriptor.digest.short} in {self.path!r}"
         if size != descriptor.size:
             os.close(file)
-            raise IntegrityError(
+            raise SizeMismatch(
                 f"{where} is {size} bytes; its descriptor promises {descriptor.size}",
                 hint=f"`ocitool verify {self.path}` lists what is damaged",
             )

@@ -40,7 +40,7 @@ class Lease:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             with locked(control):
-                _clear_dead(control, folder)
+                clear_dead(control)
                 with translated("create a lease in", folder.path):
                     descriptor = os.open(name, flags, 0o666, dir_fd=folder.descriptor)
                     fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -112,20 +112,22 @@ def _is_dead(descriptor: int) -> bool:
     return True
 
 
-def _clear_dead(control: Directory, folder: Directory) -> None:
+def clear_dead(control: Directory) -> None:
+    """Remove the leases and temporary files of dead commands. Call under the lock."""
     alive = set()
-    for name in folder.names():
-        try:
-            descriptor, _ = folder.open_file(name)
-        except (NotFound, IntegrityError):
-            continue
-        try:
-            if _is_dead(descriptor):
-                folder.remove(name)
-            else:
-                alive.add(name)
-        finally:
-            os.close(descriptor)
+    with control.subdirectory(LEASES, create=True) as folder:
+        for name in folder.names():
+            try:
+                descriptor, _ = folder.open_file(name)
+            except (NotFound, IntegrityError):
+                continue
+            try:
+                if _is_dead(descriptor):
+                    folder.remove(name)
+                else:
+                    alive.add(name)
+            finally:
+                os.close(descriptor)
     with control.subdirectory(TEMPORARY, create=True) as temporary:
         for name in temporary.names():
             if name.partition(".")[0] not in alive:

@@ -1,6 +1,7 @@
 """From a file, a folder or a pipe to an archive: compressed or not, whole or cut."""
 
 import os
+import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from ocitool.errors import (
     MalformedDocument,
     NotFound,
 )
+from tests.support.command import FIXTURES
 from tests.support.images import (
     BuiltImage,
     Compression,
@@ -293,3 +295,26 @@ def test_an_index_without_images_and_without_manifest_json_is_refused(tmp_path: 
     path = written(tmp_path / "x", oci_archive({}))
     with pytest.raises(MalformedDocument, match="lists no image"):
         open_archive(str(path))
+
+
+def test_an_unpacked_archive_whose_layers_are_links_is_read_as_the_archive_is(
+    tmp_path: Path,
+) -> None:
+    with tarfile.open(FIXTURES / "docker20-multi.tar") as archive:
+        archive.extractall(tmp_path / "folder", filter="data")
+    with (
+        open_archive(str(FIXTURES / "docker20-multi.tar")) as packed,
+        open_archive(str(tmp_path / "folder")) as folder,
+    ):
+        assert folder.roots() == packed.roots()
+        for root in folder.roots():
+            assert folder.has(root.descriptor)
+
+
+def test_a_link_in_an_unpacked_archive_never_leads_out_of_it(tmp_path: Path) -> None:
+    (tmp_path / "outside.json").write_text("[]")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "manifest.json").symlink_to("../outside.json")
+    with pytest.raises(MalformedArchive, match="leads out"):
+        open_archive(str(folder))

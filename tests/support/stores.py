@@ -51,6 +51,7 @@ def load_archive(
     compression: str | None = None,
     clobber: bool = True,
     strict: bool = False,
+    observer: Observer | None = None,
 ) -> CopyReport:
     """Load everything that a file or folder holds into a store, made when absent."""
     with open_archive(str(archive)) as source, Layout.create(str(store), store=True) as layout:
@@ -62,6 +63,7 @@ def load_archive(
             compression=compression,
             clobber=clobber,
             strict=strict,
+            observer=observer,
         )
 
 
