@@ -80,11 +80,18 @@ class Directory:
         if not os.path.isdir(absolute):
             if parent != absolute:
                 cls.create(parent).close()
-            with translated("make the folder", path):
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(absolute, mode)
-                _sync_path(parent)
-        return cls.open(path)
+            with translated("make the folder", path), contextlib.suppress(FileExistsError):
+                os.mkdir(absolute, mode)
+        folder = cls.open(path)
+        try:
+            with translated("sync the folder", parent):
+                # Whoever made it may have died before its name was durable.
+                if _is_empty(folder.descriptor):
+                    _sync_path(parent)
+        except BaseException:
+            folder.close()
+            raise
+        return folder
 
     def close(self) -> None:
         """Close the descriptor; harmless when repeated."""
@@ -112,14 +119,22 @@ class Directory:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
         with translated("open the folder", self.child(name)):
             try:
-                return Directory(os.open(name, flags, dir_fd=self.descriptor), self.child(name))
+                descriptor = os.open(name, flags, dir_fd=self.descriptor)
             except FileNotFoundError:
                 if not create:
                     raise
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(name, 0o777, dir_fd=self.descriptor)
-            os.fsync(self.descriptor)
-            return Directory(os.open(name, flags, dir_fd=self.descriptor), self.child(name))
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, 0o777, dir_fd=self.descriptor)
+                descriptor = os.open(name, flags, dir_fd=self.descriptor)
+            folder = Directory(descriptor, self.child(name))
+            try:
+                # Whoever made it may have died before its name was durable.
+                if create and _is_empty(descriptor):
+                    os.fsync(self.descriptor)
+            except BaseException:
+                folder.close()
+                raise
+        return folder
 
     def open_file(self, name: str) -> tuple[int, int]:
         """Open a regular file for reading and return (descriptor, size in bytes).
@@ -195,8 +210,11 @@ class Directory:
         with translated("append to", self.child(name)):
             descriptor = os.open(name, flags, 0o666, dir_fd=self.descriptor)
             try:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode):
                     raise IntegrityError(f"{self.child(name)!r} is not a regular file")
+                if status.st_size == 0:
+                    os.fsync(self.descriptor)
                 write_all(descriptor, data)
                 os.fsync(descriptor)
             finally:
@@ -278,6 +296,11 @@ def read_up_to(descriptor: int, limit: int) -> bytes:
         parts.append(part)
         limit -= len(part)
     return b"".join(parts)
+
+
+def _is_empty(descriptor: int) -> bool:
+    with os.scandir(descriptor) as entries:
+        return next(entries, None) is None
 
 
 def _sync_path(path: str) -> None:
@@ -379,8 +402,10 @@ class OutputFile:
             self._direct = True
             return os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
         flags = os.O_RDWR | os.O_CLOEXEC
-        with contextlib.suppress(OSError):
-            return os.open(".", flags | os.O_TMPFILE, 0o666, dir_fd=self._folder.descriptor)
+        # A nameless file gets its name through /proc, which a chroot may lack.
+        if os.path.isdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):
+                return os.open(".", flags | os.O_TMPFILE, 0o666, dir_fd=self._folder.descriptor)
         self._temporary = _fresh_name()
         flags |= os.O_CREAT | os.O_EXCL
         return os.open(self._temporary, flags, 0o666, dir_fd=self._folder.descriptor)

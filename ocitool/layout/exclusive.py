@@ -27,6 +27,8 @@ class Exclusive:
     def replace_index(self, after: IndexFile, changes: Sequence[NameChange]) -> None:
         """Rewrite index.json atomically and durably, and note the changes before."""
         if after == self.index:
+            # Whoever wrote it may have died before its name was durable.
+            self._layout.folder.sync()
             return
         record(self._control, changes, dt.datetime.now(dt.UTC))
         with self._control.subdirectory(TEMPORARY, create=True) as staging:
