@@ -311,7 +311,7 @@ class TestTemporaryFiles:
 
         def write() -> None:
             try:
-                for _ in range(50):
+                for _ in range(15):
                     for value in values:
                         folder.replace("f", value, staging=folder)
             finally:

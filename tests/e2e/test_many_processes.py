@@ -12,7 +12,7 @@ import pytest
 from ocitool.layout import Layout
 from tests.support.commands import finished, run, started
 from tests.support.images import build_image, docker_archive
-from tests.support.layouts import names_of, program, temporaries
+from tests.support.layouts import image, names_of, paused, program, store, temporaries
 from tests.support.stores import assert_whole, checked, load_archive, written
 
 TWENTY = 20
@@ -64,7 +64,8 @@ WORKER = """
     from pathlib import Path
     from ocitool.errors import NotFound
     from ocitool.garbage import remove
-    from ocitool.layout import Layout, Writing, untag
+    from ocitool.graph import closure_of
+    from ocitool.layout import Layout, Writing, exclusive, untag
     from ocitool.lookup import find_image
     from tests.support.layouts import image, store_blobs
 
@@ -72,15 +73,24 @@ WORKER = """
         with Writing(layout) as writing:
             store_blobs(writing, built)
             # Time for the others, between the moment a blob was seen and its use.
-            time.sleep(0.003)
+            time.sleep(0.01)
             writing.root(built.descriptor, [name])
         return writing.changes
+
+    def check(layout):
+        # While the lock is held nobody else deletes: every image must be whole.
+        with exclusive(layout) as moment:
+            for entry in moment.index.entries:
+                closure_of(layout, entry)
 
     store, script = Path(sys.argv[1]), Path(sys.argv[2])
     sys.stdin.read()
     with Layout.create(str(store), store=True) as layout:
         for number, line in enumerate(script.read_text().splitlines()):
             verb, name, *text = line.split()
+            if verb == "check":
+                check(layout)
+                continue
             try:
                 if verb == "put":
                     changes = put(layout, image(text[0]), name)
@@ -158,12 +168,12 @@ def test_eight_processes_that_move_the_same_names_lose_no_update(tmp_path: Path,
     scripts = []
     for _ in range(8):
         lines = []
-        for _ in range(25):
+        for _ in range(15):
             verb = chance.choice(["put", "put", "put", "untag", "rm"])
             lines.append(f"{verb} {chance.choice(names)} {chance.choice(texts)}")
         scripts.append("\n".join(lines))
     steps = list(itertools.chain(*run_workers(tmp_path, scripts)))
-    assert len(steps) > 50
+    assert len(steps) > 30
     assert_serial(steps, names_in(tmp_path / "store"))
     report = checked(tmp_path / "store")
     assert report.problems == ()
@@ -211,9 +221,37 @@ def test_a_reader_never_sees_half_an_image(tmp_path: Path) -> None:
 
 def test_images_that_share_all_they_have_can_come_and_go_at_once(tmp_path: Path) -> None:
     # One process removes what the other one is about to reuse; only leases keep it from that.
-    bring_it = "\n".join(["put docker.io/library/a:1 same"] * 40)
-    take_it = "\n".join(["rm docker.io/library/a:1", "rm docker.io/library/b:1"] * 20)
-    other = "\n".join(["put docker.io/library/b:1 same"] * 40)
+    bring_it = "\n".join(["put docker.io/library/a:1 same"] * 30)
+    take_it = "\n".join(["rm docker.io/library/a:1", "rm docker.io/library/b:1", "check all"] * 30)
+    other = "\n".join(["put docker.io/library/b:1 same"] * 30)
     steps = list(itertools.chain(*run_workers(tmp_path, [bring_it, take_it, other, take_it])))
     assert_serial(steps, names_in(tmp_path / "store"))
     assert checked(tmp_path / "store").problems == ()
+
+
+REUSER = """
+    import sys
+    from pathlib import Path
+    from ocitool.layout import Writing
+    from tests.support.layouts import image, store, store_blobs
+    with store(Path(sys.argv[1])) as layout, Writing(layout) as writing:
+        store_blobs(writing, image("same"))
+        pause()
+        writing.root(image("same").descriptor, ["docker.io/library/b:1"])
+"""
+
+
+def test_an_image_that_is_removed_while_another_command_reuses_its_blobs_stays_whole(
+    tmp_path: Path,
+) -> None:
+    with store(tmp_path, a=image("same")):
+        pass
+    with paused(REUSER, str(tmp_path)) as reuser:
+        run(tmp_path, "rm", "a:1")
+        assert names_in(tmp_path) == {}
+        assert reuser.stdin is not None
+        reuser.stdin.close()
+        reuser.stdin = None
+        finished([reuser])
+    assert list(names_in(tmp_path)) == ["docker.io/library/b:1"]
+    assert_whole(tmp_path)
