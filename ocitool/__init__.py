@@ -63,6 +63,7 @@ _HOMES = {
     "remove": "ocitool.garbage",
     "save": "ocitool.saving",
     "save_file": "ocitool.saving",
+    "tag": "ocitool.tagging",
     "untag": "ocitool.layout",
     "verify": "ocitool.verification",
 }
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
         Reference,
     )
     from ocitool.summaries import ImageSummary, image_summaries
+    from ocitool.tagging import tag
     from ocitool.verification import Problem, VerifyReport, verify
 
 

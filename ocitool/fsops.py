@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from ocitool.errors import IntegrityError, NotFound, OcitoolError, StorageError
+from ocitool.errors import IntegrityError, NotFound, OcitoolError, StorageError, UsageError
 
 CHUNK = 1 << 20
 
@@ -114,8 +114,10 @@ class Directory:
         """Return the path of an entry, for messages."""
         return os.path.join(self.path, name)
 
-    def subdirectory(self, name: str, *, create: bool = False) -> "Directory":
-        """Open a folder inside this one, making it durably when `create` is set."""
+    def subdirectory(
+        self, name: str, *, create: bool = False, lasting: bool = True
+    ) -> "Directory":
+        """Open a folder inside this one, making it when `create` is set, durably if `lasting`."""
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
         with translated("open the folder", self.child(name)):
             try:
@@ -129,7 +131,7 @@ class Directory:
             folder = Directory(descriptor, self.child(name))
             try:
                 # Whoever made it may have died before its name was durable.
-                if create and _is_empty(descriptor):
+                if create and lasting and _is_empty(descriptor):
                     os.fsync(self.descriptor)
             except BaseException:
                 folder.close()
@@ -398,6 +400,8 @@ class OutputFile:
             mode = os.stat(self.path).st_mode
         except FileNotFoundError:
             mode = stat.S_IFREG
+        if stat.S_ISDIR(mode):
+            raise UsageError(f"{self.path!r} is a folder; name a file in it")
         if not stat.S_ISREG(mode):
             self._direct = True
             return os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)

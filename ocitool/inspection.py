@@ -35,7 +35,7 @@ MEMORY_KIND = "layers"
 
 _NOP = re.compile(r"^/bin/sh -c #\(nop\)\s+")
 _SHELL = re.compile(r"^(?:\|\d+ .*?)?/bin/sh -c\s+", re.DOTALL)
-_BUILDKIT = re.compile(r"\s+# buildkit$")
+_BUILDKIT = re.compile(r"\s# buildkit$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +184,7 @@ def instruction(created_by: str) -> str:
     The classic builder writes `/bin/sh -c #(nop) CMD …` for what is no command and `/bin/sh -c …`
     for RUN, BuildKit `RUN /bin/sh -c … # buildkit`.
     """
-    text = _BUILDKIT.sub("", created_by.strip())
+    text = _BUILDKIT.sub("", created_by.strip()).rstrip()
     if _NOP.match(text):
         return _NOP.sub("", text).strip()
     if text.startswith("RUN "):

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from ocitool.compression import (
     GZIP_LEVEL,
     ZSTD_LEVEL,
@@ -18,7 +20,7 @@ from ocitool.compression import (
     sniff,
 )
 from ocitool.content import Root, Shipment, Source
-from ocitool.errors import IntegrityError
+from ocitool.errors import IntegrityError, MalformedDocument
 from ocitool.events import Observer, Outcome
 from ocitool.graph import closure_of, images_of, read_config
 from ocitool.layers import unpacked
@@ -219,11 +221,12 @@ class Recompressor:
         return descriptor, Outcome.EXISTED if present else Outcome.STORED
 
     def _remembered(self, layer: _Layer) -> Descriptor | None:
-        fact = self._converted.get(_key(layer))
-        if not isinstance(fact, list) or len(fact) != 2:
+        try:
+            text, size = msgspec.convert(self._converted.get(_key(layer)), tuple[str, int])
+            digest = Digest.parse(text)
+        except (msgspec.ValidationError, MalformedDocument):
             return None
-        digest = Digest.parse(str(fact[0]))
-        result = Descriptor(media_type=_media_type(layer), digest=digest, size=int(fact[1]))
+        result = Descriptor(media_type=_media_type(layer), digest=digest, size=size)
         self._scratch.announce([result])
         return result if self._scratch.has(result) else None
 

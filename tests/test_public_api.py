@@ -52,6 +52,7 @@ PROMISED = [
     "remove",
     "save",
     "save_file",
+    "tag",
     "untag",
     "verify",
 ]

@@ -9,13 +9,16 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ocitool.errors import MalformedArchive, NotFound, OcitoolError
+from ocitool.errors import LimitExceeded, MalformedArchive, NotFound, OcitoolError
 from ocitool.fsops import Directory, translated
 from ocitool.spec.limits import DEFAULT_LIMITS, Limits
 from ocitool.spec.quoting import quoted
 from ocitool.tarstream import Entry, EntryType
 
 MAX_LINKS = 40
+NAMES_BYTES = 32 << 20
+"""How many bytes all names and link targets of an archive may have together: they are kept."""
+
 _FIRST = 1000
 _BLOB_PATH = re.compile(r"blobs/[a-z0-9+._-]+/[0-9a-f]+")
 
@@ -39,12 +42,16 @@ class TarMembers:
         self._members: dict[str, Member] = {}
         self._links: dict[str, str] = {}
         self._ambiguous: set[str] = set()
+        self._names_size = 0
 
     def add(self, entry: Entry) -> None:
         """Take note of one entry of the tar; folders and devices are of no interest.
 
-        MalformedArchive for a sparse file.
+        MalformedArchive for a sparse file, LimitExceeded when the names become too many.
         """
+        self._names_size += len(entry.name) + len(entry.link_name)
+        if self._names_size > NAMES_BYTES:
+            raise LimitExceeded(f"{self.what}: its names exceed {NAMES_BYTES} bytes")
         path = _clean(entry.name)
         if path and len(self.first_paths) < _FIRST:
             self.first_paths.append(path)
@@ -131,7 +138,8 @@ class FolderMembers:
         MalformedArchive when links form a loop or leave the folder.
         """
         resolved = _resolved(path, self._link_at, self.what)
-        if not resolved:
+        longest = max(len(os.fsencode(part)) for part in resolved.split("/"))
+        if not resolved or longest > DEFAULT_LIMITS.component_bytes:
             return None
         try:
             file, size = self._open(resolved)
@@ -209,6 +217,7 @@ def read_document_member(
 
 def _resolved(path: str, link_at: Callable[[str], str | None], what: str) -> str:
     """Return the path that a path leads to when `link_at` tells where each link points."""
+    _check_path(path, what)
     todo = [part for part in path.split("/") if part not in ("", ".")][::-1]
     done: list[str] = []
     links = 0
@@ -226,9 +235,16 @@ def _resolved(path: str, link_at: Callable[[str], str | None], what: str) -> str
         links += 1
         if links > MAX_LINKS:
             raise MalformedArchive(f"{what}: the links at {quoted(path)} form a loop")
+        _check_path("/".join((target, *todo)), what)
         done = []
         todo += [part for part in target.split("/") if part not in ("", ".")][::-1]
     return "/".join(done)
+
+
+def _check_path(path: str, what: str) -> None:
+    """Refuse what no file system takes; a longer path would also cost its length squared."""
+    if "\0" in path or len(path) > DEFAULT_LIMITS.path_bytes:
+        raise MalformedArchive(f"{what}: {quoted(path)} is no path of a file")
 
 
 def _clean(name: str) -> str:

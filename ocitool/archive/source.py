@@ -177,7 +177,8 @@ class ArchiveSource:
             return []
         what = f"{INDEX_FILE} of {self.what!r}"
         document = decode_object(data, what=what, limit=self._limits.manifest_bytes)
-        values = array(document, "manifests", what) if document.get("manifests") else []
+        listed = document.get("manifests") is not None
+        values = array(document, "manifests", what) if listed else []
         entries = [
             Descriptor.from_json(value, f"{what}: manifests[{position}]")
             for position, value in enumerate(values)

@@ -58,9 +58,12 @@ def when(text: str | None) -> str:
     from ocitool.spec import parse_time
 
     moment = parse_time(text) if text else None
-    if moment is None:
-        return "-" if not text else console.safe(text)
-    return moment.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    try:
+        if moment is not None:
+            return moment.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except OverflowError:
+        pass  # A zone that leads out of the years 1 to 9999.
+    return "-" if not text else console.safe(text)
 
 
 def styled(text: str, *styles: str) -> str:

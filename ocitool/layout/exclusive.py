@@ -31,7 +31,7 @@ class Exclusive:
             self._layout.folder.sync()
             return
         record(self._control, changes, dt.datetime.now(dt.UTC))
-        with self._control.subdirectory(TEMPORARY, create=True) as staging:
+        with self._control.subdirectory(TEMPORARY, create=True, lasting=False) as staging:
             self._layout.folder.replace(INDEX_FILE, after.encode(), staging=staging)
         self.index = after
 

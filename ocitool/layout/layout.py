@@ -245,7 +245,7 @@ def _initialise(folder: Directory, present: list[str], *, store: bool) -> None:
         )
     with (
         folder.subdirectory(CONTROL, create=True) as control,
-        control.subdirectory(TEMPORARY, create=True) as staging,
+        control.subdirectory(TEMPORARY, create=True, lasting=False) as staging,
         locked(control),
     ):
         if store and LAYOUT_FILE not in present:

@@ -35,7 +35,7 @@ class Lease:
     @classmethod
     def take(cls, control: Directory) -> "Lease":
         """Start a lease, after clearing what dead owners left behind."""
-        folder = control.subdirectory(LEASES, create=True)
+        folder = control.subdirectory(LEASES, create=True, lasting=False)
         name = secrets.token_hex(8)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -115,7 +115,7 @@ def _is_dead(descriptor: int) -> bool:
 def clear_dead(control: Directory) -> None:
     """Remove the leases and temporary files of dead commands. Call under the lock."""
     alive = set()
-    with control.subdirectory(LEASES, create=True) as folder:
+    with control.subdirectory(LEASES, create=True, lasting=False) as folder:
         for name in folder.names():
             try:
                 descriptor, _ = folder.open_file(name)
@@ -128,7 +128,8 @@ def clear_dead(control: Directory) -> None:
                     alive.add(name)
             finally:
                 os.close(descriptor)
-    with control.subdirectory(TEMPORARY, create=True) as temporary:
+    with control.subdirectory(TEMPORARY, create=True, lasting=False) as temporary:
         for name in temporary.names():
-            if name.partition(".")[0] not in alive:
+            # What is no file, none of ours put there.
+            if name.partition(".")[0] not in alive and temporary.size_of(name) is not None:
                 temporary.remove(name)

@@ -45,7 +45,7 @@ class Memory:
             lines = "".join(f"{json.dumps([key, value])}\n" for key, value in fresh.items())
             with (
                 contextlib.suppress(OcitoolError),
-                self._control.subdirectory(CACHE, create=True) as folder,
+                self._control.subdirectory(CACHE, create=True, lasting=False) as folder,
             ):
                 folder.append(self._file, b"\n" + lines.encode("ascii"))
 

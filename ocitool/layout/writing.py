@@ -42,7 +42,7 @@ class Writing:
             undo.callback(self.control.close)
             self._lease = Lease.take(self.control)
             undo.callback(self._lease.release)
-            self._temporary = self.control.subdirectory(TEMPORARY, create=True)
+            self._temporary = self.control.subdirectory(TEMPORARY, create=True, lasting=False)
             undo.callback(self._temporary.close)
             self._index_before = self.layout.index()
             undo.pop_all()
