@@ -24,7 +24,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-CHUNK_SIZE: Final = 1 << 20
+CHUNK_SIZE: Final = 1 << 18
 COMPRESSION_BLOCK: Final = 1 << 18
 """Compressors are fed blocks of this many bytes: isal's output depends on how its input is cut."""
 
@@ -35,6 +35,11 @@ ZSTD_LEVEL: Final = 3
 
 # isal's stubs declare the class as an instance of Exception.
 _ISAL_ERROR: Final[type[Exception]] = igzip_lib.IsalError  # type: ignore[assignment]
+
+# 2**15 bytes of history in a gzip frame. Of isal's sizes of tables this one gives the smallest
+# output that costs no time.
+_GZIP_WINDOW: Final = 31
+_GZIP_MEMORY: Final = 6
 
 _MAGIC_SIZE: Final = 10
 _NOT_NUL: Final = re.compile(rb"[^\0]")
@@ -377,7 +382,7 @@ def _new_encoder(codec: Codec, level: int | None) -> _Encoder:
         level = GZIP_LEVEL if level is None else level
         if not 0 <= level <= 3:
             raise UsageError(f"no gzip level {level}: there are 0 to 3")
-        return isal_zlib.compressobj(level, isal_zlib.DEFLATED, 31)
+        return isal_zlib.compressobj(level, isal_zlib.DEFLATED, _GZIP_WINDOW, _GZIP_MEMORY)
     if codec is Codec.ZSTD:
         level = ZSTD_LEVEL if level is None else level
         if not 1 <= level <= 22:

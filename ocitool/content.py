@@ -8,7 +8,7 @@ from typing import Protocol, Self, runtime_checkable
 from ocitool.errors import DigestMismatch, LimitExceeded, SizeMismatch
 from ocitool.spec import Descriptor, Digest, Index, Manifest
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 
 
 class Blob:

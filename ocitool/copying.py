@@ -14,6 +14,7 @@ from ocitool.events import Observer
 from ocitool.graph import images_of, read_config
 from ocitool.layout import Layout, NameChange, Writing
 from ocitool.layout.writing import refuse_moves
+from ocitool.parallel import DEFAULT_JOBS
 from ocitool.recompress import COMPRESSIONS, KEEP, Conversion, Recompressor
 from ocitool.shipping import (
     CopyReport,
@@ -24,7 +25,7 @@ from ocitool.shipping import (
     without_orphans,
 )
 from ocitool.spec import Digest, Platform
-from ocitool.transfer import DEFAULT_JOBS, transfer
+from ocitool.transfer import transfer
 
 
 def load(
@@ -139,7 +140,7 @@ def _converted(
         converted |= {
             old.root.descriptor.digest: moved for old, moved in zip(made_up, new, strict=True)
         }
-    others = [s for s in shipments if s not in made_up]
+    others = [s for s in shipments if s.root.descriptor.digest not in origins]
     if compression not in (None, KEEP):
         new, done = recompressor.images(others, str(compression))
         conversions += done

@@ -19,7 +19,7 @@ from ocitool.graph import (
 )
 from ocitool.layers import LayerMeasure, measure_layer
 from ocitool.layout import Memory
-from ocitool.parallel import Stop, run_all
+from ocitool.parallel import DEFAULT_JOBS, Stop, run_all
 from ocitool.spec import (
     Descriptor,
     Digest,
@@ -142,7 +142,7 @@ def inspect(
     required: bool = False,
     measure: bool = True,
     memory: Memory | None = None,
-    jobs: int = 4,
+    jobs: int = DEFAULT_JOBS,
     observer: Observer | None = None,
 ) -> ImageReport:
     """Describe one image: of an index that for `platform`, else the first.

@@ -7,6 +7,9 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
+DEFAULT_JOBS = 8
+"""More than a small machine has cores: with a task per layer the last does not run alone."""
+
 
 class Stopped(Exception):
     """Raised inside a task when another task has failed or the user interrupted."""

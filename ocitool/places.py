@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ocitool.archive import ArchiveSource, open_archive, received_archive
 from ocitool.content import Catalog, Root
 from ocitool.errors import NotFound, UsageError
-from ocitool.layout import Layout
+from ocitool.layout import Layout, Memory
 from ocitool.lookup import find_image, full_name
 from ocitool.spec.quoting import quoted
 
@@ -96,13 +96,19 @@ def _prefixed(kind: PlaceKind, rest: str, text: str) -> Place:
 class Opened:
     """A source that is open, and the roots in it that were meant.
 
-    `layout` is the source when that is a layout directory, which remembers what was measured.
+    `layout` is the source when that is a layout directory.
     """
 
     source: Catalog
     roots: tuple[Root, ...]
     layout: Layout | None
     place: Place
+
+    def memory(self, kind: str) -> Memory | None:
+        """Return what the store remembers; what a layout from elsewhere claims is not believed."""
+        if self.layout is None or self.place.kind is not PlaceKind.STORE:
+            return None
+        return self.layout.memory(kind)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from ocitool.fsops import OutputFile, scratch_folder
 from ocitool.graph import images_of, platform_of, read_config, select_platform
 from ocitool.layers import unpacked
 from ocitool.layout import Layout, Writing
+from ocitool.parallel import DEFAULT_JOBS
 from ocitool.recompress import COMPRESSIONS, KEEP, Conversion, Recompressor
 from ocitool.shipping import (
     CopyReport,
@@ -33,7 +34,6 @@ from ocitool.shipping import (
     without_orphans,
 )
 from ocitool.spec import Descriptor, Digest, Manifest, Platform, mediatype
-from ocitool.transfer import DEFAULT_JOBS
 
 UNIVERSAL, DOCKER, OCI = "universal", "docker", "oci"
 FORMS = (UNIVERSAL, DOCKER, OCI)

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ocitool.content import Catalog, Root, Shipment, Source
-from ocitool.errors import IntegrityError, NotFound
+from ocitool.errors import IntegrityError, LimitExceeded, NotFound
 from ocitool.events import Observer
 from ocitool.graph import closure_of, images_of, read_config, root_subject, subject_of
 from ocitool.layout import NameChange
 from ocitool.overlay import Overlay
 from ocitool.recompress import Conversion
-from ocitool.spec import Descriptor, Digest, Platform
+from ocitool.spec import DEFAULT_LIMITS, Descriptor, Digest, Platform
+from ocitool.spec.document import structure
 from ocitool.subset import platforms_of, restrict
 from ocitool.transfer import TransferReport
 
@@ -50,12 +51,33 @@ def shipments_of(source: Catalog, roots: Sequence[Root], *, strict: bool = False
     which nothing is there, or not all when `strict`; IntegrityError for a config that does not fit
     its layers.
     """
-    shipments = [
-        Shipment(root=root, closure=closure_of(source, root.descriptor)) for root in _merged(roots)
-    ]
+    shipments = _planned(source, _merged(roots))
     for shipment in shipments:
         _check(source, shipment, strict=strict)
     return shipments + _attached_to(source, shipments)
+
+
+def _planned(source: Source, roots: Sequence[Root]) -> list[Shipment]:
+    """Plan the roots; LimitExceeded when their manifests are too much to keep in memory at once.
+
+    A few indexes that all list one large one would also cost their product.
+    """
+    shipments: list[Shipment] = []
+    weight = 0
+    for root in roots:
+        shipments.append(Shipment(root=root, closure=closure_of(source, root.descriptor)))
+        weight += sum(_weight(document.raw) for _, document in shipments[-1].closure.documents)
+        if weight > DEFAULT_LIMITS.planned_structure:
+            raise LimitExceeded(
+                f"the manifests of {len(roots)} images are too much to be planned together",
+                hint="name fewer images at once",
+            )
+    return shipments
+
+
+def _weight(raw: bytes) -> int:
+    """Return what a decoded document costs in memory, a few hundred bytes a unit."""
+    return structure(raw) + len(raw) // 40
 
 
 def restricted_to(
@@ -78,11 +100,19 @@ def without_orphans(
     A signature of an image that has another digest now would be worth nothing.
     """
     lost = _documents(before) - _documents(after)
-    kept = list(after)
-    # An artifact may be attached to an artifact, so look again until nothing is dropped.
-    while orphans := [s for s in kept if is_attached(s) and _subject(s) in lost]:
-        kept = [shipment for shipment in kept if shipment not in orphans]
-        lost |= {shipment.root.descriptor.digest for shipment in orphans}
+    attached: dict[Digest | None, list[Digest]] = {}
+    for shipment in after:
+        if is_attached(shipment):
+            attached.setdefault(_subject(shipment), []).append(shipment.root.descriptor.digest)
+    # An artifact may be attached to an artifact, so what is dropped takes others with it.
+    orphans: set[Digest] = set()
+    stack = [digest for subject in lost for digest in attached.get(subject, ())]
+    while stack:
+        digest = stack.pop()
+        if digest not in orphans:
+            orphans.add(digest)
+            stack += attached.get(digest, ())
+    kept = [shipment for shipment in after if shipment.root.descriptor.digest not in orphans]
     dropped = len(after) - len(kept)
     if dropped:
         observer.warn(
@@ -149,22 +179,20 @@ def _check(source: Source, shipment: Shipment, *, strict: bool) -> None:
 def _attached_to(source: Catalog, shipments: Sequence[Shipment]) -> list[Shipment]:
     """Return the source's nameless roots whose subject is in one of the closures."""
     held = _documents(shipments)
-    subjects = {
-        root: subject
-        for root in source.roots()
-        if not root.names
-        and root.label is None
-        and root.descriptor.digest not in held
-        and (subject := root_subject(source, root)) is not None
-    }
+    roots = source.roots()
+    waiting: dict[Digest, list[int]] = {}
+    for position, root in enumerate(roots):
+        if root.names or root.label is not None or root.descriptor.digest in held:
+            continue
+        subject = root_subject(source, root)
+        if subject is not None:
+            waiting.setdefault(subject, []).append(position)
     found: list[Shipment] = []
-    # An artifact may be attached to an artifact, so look again until nothing is added.
-    while fresh := [root for root, subject in subjects.items() if subject in held]:
-        for root in fresh:
-            del subjects[root]
-            shipment = Shipment(root=root, closure=closure_of(source, root.descriptor))
-            held |= {descriptor.digest for descriptor, _ in shipment.closure.documents}
-            found.append(shipment)
+    # An artifact may be attached to an artifact, so what is added brings others with it.
+    while fresh := sorted(n for digest in held & waiting.keys() for n in waiting.pop(digest)):
+        added = _planned(source, [roots[position] for position in fresh])
+        held = _documents(added)
+        found += added
     return found
 
 

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 
 from ocitool.content import Blob, Shipment, Source, Target
 from ocitool.events import Observer, Outcome
-from ocitool.parallel import Stop, run_all
+from ocitool.parallel import DEFAULT_JOBS, Stop, run_all
 from ocitool.spec import Descriptor, Digest
-
-DEFAULT_JOBS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

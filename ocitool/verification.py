@@ -19,7 +19,7 @@ from ocitool.errors import (
 from ocitool.events import Observer
 from ocitool.graph import content_of, is_document, read_config, read_document
 from ocitool.layout import Layout
-from ocitool.parallel import Stop, run_all
+from ocitool.parallel import DEFAULT_JOBS, Stop, run_all
 from ocitool.spec import Descriptor, Digest, Index, Manifest, mediatype
 
 
@@ -73,7 +73,7 @@ def verify(
     roots: Sequence[Root] | None = None,
     *,
     fast: bool = False,
-    jobs: int = 4,
+    jobs: int = DEFAULT_JOBS,
     observer: Observer | None = None,
 ) -> VerifyReport:
     """Check a place, or some of its images; nothing is changed.
@@ -108,11 +108,12 @@ def verify(
 def _follow(source: Catalog, roots: Sequence[Root]) -> _Graph:
     graph = _Graph()
     stack = [(root.descriptor, _called(root), False) for root in reversed(roots)]
-    # One digest may be a layer here and a manifest there, may be absent here and needed there.
-    visited: set[tuple[Digest, bool, bool]] = set()
+    # One digest may be a layer here and a manifest there, may be absent here and needed there, and
+    # one of two descriptors may lie about its size.
+    visited: set[tuple[Digest, int, bool, bool]] = set()
     while stack:
         descriptor, called, optional = stack.pop()
-        visit = (descriptor.digest, is_document(descriptor), optional)
+        visit = (descriptor.digest, descriptor.size, is_document(descriptor), optional)
         if visit in visited:
             continue
         visited.add(visit)
@@ -135,19 +136,38 @@ def _enter(
     """Return the children of a manifest or index, and whether each may be absent."""
     try:
         document = read_document(source, descriptor)
-    except _FOUND_BY_HASHING:
-        return []
     except OcitoolError as error:
-        graph.problems.append(_bad_document(descriptor, error))
+        if not _is_found_by_hashing(source, descriptor, error):
+            graph.problems.append(_bad_document(descriptor, error))
         return []
     if isinstance(document, Index):
-        return [(child, called, True) for child in reversed(document.manifests)]
+        return [(_slim(child), called, True) for child in reversed(document.manifests)]
     if document.is_image:
         _note_diff_ids(source, descriptor, document, graph)
     return [
-        (blob, called, mediatype.is_foreign_layer(blob.media_type))
+        (_slim(blob), called, mediatype.is_foreign_layer(blob.media_type))
         for blob in reversed(content_of(document))
     ]
+
+
+def _is_found_by_hashing(source: Catalog, descriptor: Descriptor, error: OcitoolError) -> bool:
+    """Tell whether the blob itself is damaged or absent, and not what is written in it."""
+    if not isinstance(error, _FOUND_BY_HASHING):
+        return False
+    try:
+        with source.open(descriptor) as blob:
+            while blob.read():
+                pass
+    except OcitoolError:
+        return True
+    return False
+
+
+def _slim(child: Descriptor) -> Descriptor:
+    """Return what is needed of a descriptor: all of them are kept, and some are large."""
+    return Descriptor(
+        media_type=child.media_type, digest=child.digest, size=child.size, platform=child.platform
+    )
 
 
 def _bad_document(descriptor: Descriptor, error: OcitoolError) -> Problem:
@@ -159,10 +179,9 @@ def _note_diff_ids(
 ) -> None:
     try:
         diff_ids = read_config(source, manifest).diff_ids
-    except _FOUND_BY_HASHING:
-        return
     except OcitoolError as error:
-        graph.problems.append(_bad_document(manifest.config, error))
+        if not _is_found_by_hashing(source, manifest.config, error):
+            graph.problems.append(_bad_document(manifest.config, error))
         return
     if len(diff_ids) != len(manifest.layers):
         message = (
@@ -207,11 +226,13 @@ def _unreferenced(
     found: list[Descriptor] = []
     strays: list[str] = []
     problems: list[Problem] = []
+    # What has the wrong size is damaged however it hashes, and may be without an end.
+    told = {problem.subject for problem in graph.problems if problem.kind == "size"}
     for path, digest in layout.blob_files():
         if digest is None:
             strays.append(path)
             continue
-        if digest in graph.blobs:
+        if digest in graph.blobs or str(digest) in told:
             continue
         try:
             file, size = layout.open_blob(digest)

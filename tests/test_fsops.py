@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.errors import IntegrityError, NotFound, OcitoolError, StorageError
+from ocitool.errors import IntegrityError, NotFound, OcitoolError, StorageError, UsageError
 from ocitool.fsops import (
     Directory,
     OutputFile,
@@ -85,7 +85,7 @@ class TestDirectories:
     ) -> None:
         with traced(monkeypatch) as trace:
             Directory.create(str(tmp_path / "a" / "b")).close()
-        assert trace.calls == [f"fsync {tmp_path}", f"fsync {tmp_path}/a"]
+        assert {f"fsync {tmp_path}", f"fsync {tmp_path}/a"} <= set(trace.calls)
 
     def test_a_new_subdirectory_is_durable_in_its_parent(
         self, folder: Directory, monkeypatch: pytest.MonkeyPatch
@@ -592,7 +592,7 @@ class TestOutputFiles:
 
     def test_a_folder_in_place_of_the_file_is_refused(self, tmp_path: Path) -> None:
         before = open_descriptors()
-        with pytest.raises(OcitoolError, match="is a directory"):
+        with pytest.raises(UsageError, match="is a folder"):
             OutputFile(str(tmp_path))
         assert open_descriptors() == before
 

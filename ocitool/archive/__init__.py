@@ -8,11 +8,22 @@ skopeo's `dir` form; `writer` writes the universal tar and
 `docker save` writes).
 """
 
-from ocitool.archive.docker_writer import PlainImage, PlainLayer, docker_tar
-from ocitool.archive.folder import FolderSource
-from ocitool.archive.opening import open_archive, received_archive
-from ocitool.archive.source import ArchiveSource, DockerOrigin
-from ocitool.archive.writer import archive_size, universal_tar
+import importlib
+from typing import TYPE_CHECKING
+
+# Loaded when first used: reading an archive needs nothing of what writes one.
+_HOMES = {
+    "ArchiveSource": "source",
+    "DockerOrigin": "source",
+    "FolderSource": "folder",
+    "PlainImage": "docker_writer",
+    "PlainLayer": "docker_writer",
+    "archive_size": "writer",
+    "docker_tar": "docker_writer",
+    "open_archive": "opening",
+    "received_archive": "opening",
+    "universal_tar": "writer",
+}
 
 __all__ = [
     "ArchiveSource",
@@ -26,3 +37,17 @@ __all__ = [
     "received_archive",
     "universal_tar",
 ]
+
+if TYPE_CHECKING:
+    from ocitool.archive.docker_writer import PlainImage, PlainLayer, docker_tar
+    from ocitool.archive.folder import FolderSource
+    from ocitool.archive.opening import open_archive, received_archive
+    from ocitool.archive.source import ArchiveSource, DockerOrigin
+    from ocitool.archive.writer import archive_size, universal_tar
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)

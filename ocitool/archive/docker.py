@@ -7,7 +7,7 @@ them in lower case; so does this one.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ocitool.errors import MalformedDocument, UsageError
+from ocitool.errors import LimitExceeded, MalformedDocument, UsageError
 from ocitool.spec import Reference
 from ocitool.spec.document import as_object, decode_array, strings
 from ocitool.spec.document import string as required_string
@@ -32,13 +32,21 @@ class DockerImage:
 def parse_docker_manifest(
     data: bytes, *, what: str, limits: Limits = DEFAULT_LIMITS
 ) -> tuple[DockerImage, ...]:
-    """Decode manifest.json. MalformedDocument when it is null, empty or wrong."""
+    """Decode manifest.json. MalformedDocument when it is null, empty or wrong, LimitExceeded."""
     if data.strip() == b"null":
         raise MalformedDocument(f"{what} is null: the archive holds no image")
     values = decode_array(data, what=what, limit=limits.docker_manifest_bytes)
     if not values:
         raise MalformedDocument(f"{what} is empty: the archive holds no image")
-    return tuple(_image(value, position, what) for position, value in enumerate(values))
+    if len(values) > limits.index_descriptors:
+        raise LimitExceeded(
+            f"{what} lists {len(values)} images, more than {limits.index_descriptors}"
+        )
+    images = tuple(_image(value, position, what) for position, value in enumerate(values))
+    layers = sum(len(image.layers) for image in images)
+    if layers > limits.docker_layers:
+        raise LimitExceeded(f"{what} lists {layers} layers, more than {limits.docker_layers}")
+    return images
 
 
 def _image(value: object, position: int, what: str) -> DockerImage:

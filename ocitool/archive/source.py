@@ -6,8 +6,8 @@ plain layer's digest is its diff ID), so everything read through it is still ver
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from ocitool.archive.docker import MANIFEST_FILE, DockerImage, parse_docker_manifest
@@ -16,6 +16,7 @@ from ocitool.compression import Codec, sniff
 from ocitool.content import Blob, Root
 from ocitool.errors import (
     IntegrityError,
+    LimitExceeded,
     MalformedArchive,
     MalformedDocument,
     NotFound,
@@ -34,8 +35,9 @@ from ocitool.spec import (
     parse_manifest,
 )
 from ocitool.spec.annotations import full_name, label
-from ocitool.spec.document import array, decode_object
+from ocitool.spec.document import array, decode_object, structure
 from ocitool.spec.quoting import quoted
+from ocitool.spec.version import check_layout_version
 
 INDEX_FILE = "index.json"
 LAYOUT_FILE = "oci-layout"
@@ -88,6 +90,7 @@ class ArchiveSource:
         self._members = members
         self._limits = limits
         self._contents: dict[Digest, _Content] = {}
+        self._digests: dict[tuple[Member, str], Digest] = {}
         self.origins: dict[Digest, DockerOrigin] = {}
         self._roots = self._read_roots()
 
@@ -165,9 +168,7 @@ class ArchiveSource:
         docker = self._docker_images()
         if docker is None and not roots:
             raise MalformedDocument(f"index.json of {self.what!r} lists no image")
-        for image in docker or ():
-            self._join(image, roots)
-        merged = _merged(roots)
+        merged = _merged(self._joined(docker or (), roots))
         _refuse_ambiguous_names(merged, self.what)
         return merged
 
@@ -175,10 +176,16 @@ class ArchiveSource:
         data = read_document_member(self._members, INDEX_FILE, self._limits)
         if data is None:
             return []
+        version = read_document_member(self._members, LAYOUT_FILE, self._limits)
+        if version is not None:
+            check_layout_version(version, f"{LAYOUT_FILE} of {self.what!r}")
         what = f"{INDEX_FILE} of {self.what!r}"
         document = decode_object(data, what=what, limit=self._limits.manifest_bytes)
         listed = document.get("manifests") is not None
         values = array(document, "manifests", what) if listed else []
+        if len(values) > self._limits.index_descriptors:
+            limit = self._limits.index_descriptors
+            raise LimitExceeded(f"{what} lists {len(values)} images, more than {limit}")
         entries = [
             Descriptor.from_json(value, f"{what}: manifests[{position}]")
             for position, value in enumerate(values)
@@ -192,33 +199,42 @@ class ArchiveSource:
         what = f"{MANIFEST_FILE} of {self.what!r}"
         return parse_docker_manifest(data, what=what, limits=self._limits)
 
-    def _join(self, image: DockerImage, roots: list[Root]) -> None:
-        """Give an OCI image the names that manifest.json has for it, or make up its manifest."""
-        config = self._config_of(image)
-        holders: list[Root] = []
-        names = image.names
-        for root in tuple(roots):
-            manifest = self._manifest_with_config(root.descriptor, config)
-            if manifest is None:
-                continue
-            if len(manifest.layers) < len(image.layers):
-                # Docker 25.0.0 wrote OCI manifests without their layers (moby#47065).
-                roots.remove(root)
-                names = (*root.names, *names)
-            else:
-                holders.append(root)
-        if not holders:
-            roots.append(self._made_up(replace(image, names=tuple(dict.fromkeys(names))), config))
-            return
-        # Several manifests may have one config; those that index.json names keep their names.
-        known = {name for root in holders for name in root.names}
-        first = holders[0]
-        names = (*first.names, *(name for name in image.names if name not in known))
-        label = None if names else first.label
-        roots[roots.index(first)] = replace(first, names=names, label=label)
+    def _joined(self, images: Sequence[DockerImage], roots: Sequence[Root]) -> list[Root]:
+        """Give OCI images the names that manifest.json has for them, or make up their manifests."""
+        holders, damaged = self._holders(roots) if images else ({}, {})
+        joining = _Joining(roots, holders)
+        for image in images:
+            config = self._config_of(image)
+            sound = {position for position, _ in holders.get(config, ())} if damaged else set()
+            for position, error in damaged.items():
+                if position not in sound:
+                    # It may be this very image: nothing is made up in its place.
+                    raise error
+            if not joining.join(image, config):
+                names = tuple(dict.fromkeys((*joining.take_over(image, config), *image.names)))
+                joining.append(self._made_up(replace(image, names=names), config), image, config)
+        return joining.roots()
 
-    def _manifest_with_config(self, root: Descriptor, config: Digest) -> Manifest | None:
-        return next((m for m in self._manifests_under(root) if m.config.digest == config), None)
+    def _holders(self, roots: Sequence[Root]) -> "tuple[_Holders, dict[int, IntegrityError]]":
+        """Return which roots hold which images, and the first damage found in each root."""
+        holders: _Holders = {}
+        damaged: dict[int, IntegrityError] = {}
+        read = 0
+        for position, root in enumerate(roots):
+            layers: dict[Digest, int] = {}
+            try:
+                for manifest in self._manifests_under(root.descriptor):
+                    layers.setdefault(manifest.config.digest, len(manifest.layers))
+                    read += structure(manifest.raw)
+            except IntegrityError as error:
+                damaged[position] = error
+            for config, count in layers.items():
+                holders.setdefault(config, []).append((position, count))
+            if read > self._limits.planned_structure:
+                raise LimitExceeded(
+                    f"the images of {self.what!r} list each other's manifests too often"
+                )
+        return holders, damaged
 
     def _manifests_under(self, root: Descriptor) -> Iterator[Manifest]:
         stack, visited = [root], set[Digest]()
@@ -241,16 +257,17 @@ class ArchiveSource:
 
     def _config_of(self, image: DockerImage) -> Digest:
         member = self._member(image.config, image, "config")
-        data = read_member(self._members, member, self._limits.config_bytes)
         named = _BLOB_PATH.fullmatch(image.config)
-        digest = Digest.of(data, "sha512" if named and named[1] == "sha512" else "sha256")
+        algorithm = "sha512" if named and named[1] == "sha512" else "sha256"
+        digest = self._hash(member, algorithm, self._limits.config_bytes)
         self._check_blob_name(image.config, digest)
         where = f"config {quoted(image.config)} of {self.what!r}"
-        self._contents[digest] = _Content(member=None, data=data, where=where)
+        self._contents.setdefault(digest, _Content(member=member, data=b"", where=where))
         return digest
 
     def _made_up(self, image: DockerImage, config_digest: Digest) -> Root:
-        data = self._contents[config_digest].data
+        member = self._member(image.config, image, "config")
+        data = read_member(self._members, member, self._limits.config_bytes)
         what = f"config {quoted(image.config)} of {self.what!r}"
         config = ImageConfig.parse(data, limits=self._limits, what=what)
         if len(config.diff_ids) != len(image.layers):
@@ -317,7 +334,15 @@ class ArchiveSource:
         finally:
             close()
 
-    def _hash(self, member: Member, algorithm: str) -> Digest:
+    def _hash(self, member: Member, algorithm: str, limit: int | None = None) -> Digest:
+        """Return the digest of a member, however often an image names it; refuse above `limit`."""
+        if limit is not None and member.size > limit:
+            raise LimitExceeded(
+                f"{self.what!r}: {quoted(member.path)} is {member.size} bytes; the limit is {limit}"
+            )
+        known = self._digests.get((member, algorithm))
+        if known is not None:
+            return known
         hasher = Digest.of(b"", algorithm).hasher()
         read, close = self._members.opened(member)
         try:
@@ -325,7 +350,92 @@ class ArchiveSource:
                 hasher.update(part)
         finally:
             close()
-        return Digest.from_hasher(algorithm, hasher)
+        digest = self._digests[member, algorithm] = Digest.from_hasher(algorithm, hasher)
+        return digest
+
+
+_Holders = dict[Digest, list[tuple[int, int]]]
+"""By config: the positions of roots that have an image of it, and how many layers that has."""
+
+
+@dataclass(slots=True)
+class _Joint:
+    """Where an image of manifest.json belongs: a root, and the names of all roots like it."""
+
+    position: int
+    layers: int
+    known: set[str]
+    added: dict[str, None] = field(default_factory=dict)
+
+
+class _Joining:
+    """Brings the images of manifest.json and the roots of index.json together, by their configs."""
+
+    def __init__(self, roots: Sequence[Root], holders: _Holders) -> None:
+        self._roots: list[Root | None] = list(roots)
+        self._holders = holders
+        self._joints: dict[Digest, _Joint] = {}
+
+    def join(self, image: DockerImage, config: Digest) -> bool:
+        """Add the image's names to its root; False when no root has its config and layers."""
+        joint = self._joints.get(config)
+        if joint is None or joint.layers < len(image.layers):
+            joint = self._found(config, len(image.layers))
+        if joint is None:
+            return False
+        # Several manifests may have one config; those that index.json names keep their names.
+        joint.added.update((name, None) for name in image.names if name not in joint.known)
+        return True
+
+    def _found(self, config: Digest, layers: int) -> _Joint | None:
+        self._settle(config)
+        fitting = [
+            (position, count, root)
+            for position, count in self._holders.get(config, ())
+            if (root := self._roots[position]) is not None and count >= layers
+        ]
+        if not fitting:
+            return None
+        joint = self._joints[config] = _Joint(
+            position=fitting[0][0],
+            layers=min(count for _, count, _ in fitting),
+            known={name for _, _, root in fitting for name in root.names},
+        )
+        self._drop(config, layers)
+        return joint
+
+    def take_over(self, image: DockerImage, config: Digest) -> tuple[str, ...]:
+        """Drop roots that lack layers of the image; return their names, the last root's first."""
+        return self._drop(config, len(image.layers))
+
+    def _drop(self, config: Digest, layers: int) -> tuple[str, ...]:
+        # Docker 25.0.0 wrote OCI manifests without their layers (moby#47065).
+        names: tuple[str, ...] = ()
+        for position, count in self._holders.get(config, ()):
+            root = self._roots[position]
+            if root is not None and count < layers:
+                self._roots[position] = None
+                names = (*root.names, *names)
+        return names
+
+    def append(self, root: Root, image: DockerImage, config: Digest) -> None:
+        """Take in a root that was made for an image."""
+        self._holders.setdefault(config, []).append((len(self._roots), len(image.layers)))
+        self._roots.append(root)
+
+    def _settle(self, config: Digest) -> None:
+        joint = self._joints.pop(config, None)
+        root = self._roots[joint.position] if joint is not None else None
+        if joint is not None and root is not None:
+            names = (*root.names, *joint.added)
+            label = None if names else root.label
+            self._roots[joint.position] = replace(root, names=names, label=label)
+
+    def roots(self) -> list[Root]:
+        """Return the roots with their names."""
+        for config in tuple(self._joints):
+            self._settle(config)
+        return [root for root in self._roots if root is not None]
 
 
 def _size(content: _Content) -> int:

@@ -45,7 +45,7 @@ def history(
             one_root(opened),
             platform=wanted or usual_platform(),
             required=wanted is not None,
-            memory=opened.layout.memory("layers") if opened.layout else None,
+            memory=opened.memory("layers"),
             observer=options.observer(quiet=quiet or not console.is_terminal(sys.stderr)),
         )
     rows = _rows(report)

@@ -79,7 +79,7 @@ def inspect(
                     one_root(opened),
                     platform=wanted or usual_platform(),
                     required=wanted is not None,
-                    memory=opened.layout.memory("layers") if opened.layout else None,
+                    memory=opened.memory("layers"),
                     observer=options.observer(quiet=quiet or not _on_terminal()),
                 )
             )

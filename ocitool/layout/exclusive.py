@@ -4,9 +4,9 @@ import contextlib
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ocitool.errors import NotFound
+from ocitool.errors import NotFound, Refused
 from ocitool.fsops import Directory
-from ocitool.layout.index import IndexFile, NameChange, drop_name
+from ocitool.layout.index import IndexFile, NameChange, drop_name, index_limit
 from ocitool.layout.layout import CONTROL, INDEX_FILE, Layout
 from ocitool.layout.lease import TEMPORARY, clear_dead, leased
 from ocitool.layout.lock import locked
@@ -30,9 +30,16 @@ class Exclusive:
             # Whoever wrote it may have died before its name was durable.
             self._layout.folder.sync()
             return
+        data = after.encode()
+        if len(data) > index_limit(own=self._layout.own):
+            # Written all the same, it could never be read again.
+            raise Refused(
+                f"the {INDEX_FILE} of {self._layout.path!r} is full",
+                hint="remove images that nobody needs: `ocitool rm`",
+            )
         record(self._control, changes, dt.datetime.now(dt.UTC))
         with self._control.subdirectory(TEMPORARY, create=True, lasting=False) as staging:
-            self._layout.folder.replace(INDEX_FILE, after.encode(), staging=staging)
+            self._layout.folder.replace(INDEX_FILE, data, staging=staging)
         self.index = after
 
     def delete(

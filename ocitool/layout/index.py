@@ -15,7 +15,7 @@ from ocitool.spec.annotations import IMAGE_NAME, REF_NAME, full_name, label, wit
 from ocitool.spec.document import array, decode_object
 from ocitool.spec.limits import DEFAULT_LIMITS
 
-OWN_INDEX_BYTES = 64 << 20
+OWN_INDEX_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,42 +100,98 @@ def set_root(
     An image that loses its last name keeps an entry without one. Without `names` the descriptor
     gets a nameless entry unless it has an entry already.
     """
-    kept = list(entries)
+    return set_roots(entries, [(descriptor, names)], own=own)
+
+
+def set_roots(
+    entries: Iterable[Descriptor],
+    roots: Iterable[tuple[Descriptor, Iterable[str]]],
+    *,
+    own: bool,
+) -> tuple[tuple[Descriptor, ...], list[NameChange]]:
+    """Do what `set_root` does for one root after the other, in one pass over the entries."""
+    kept = _Entries(entries)
     changes: list[NameChange] = []
-    for name in names:
-        kept, old = _take_name(kept, name)
-        if old != descriptor.digest:
-            changes.append(NameChange(name=name, old=old, new=descriptor.digest))
-        kept = [e for e in kept if e.digest != descriptor.digest or is_named(e)]
-        kept.append(named(descriptor, name, own=own))
-    if not any(entry.digest == descriptor.digest for entry in kept):
-        nameless = without_names(descriptor.annotations)
-        kept.append(dataclasses.replace(descriptor, annotations=nameless))
-    return tuple(kept), changes
+    for descriptor, names in roots:
+        for name in names:
+            old = kept.take_name(name)
+            if old != descriptor.digest:
+                changes.append(NameChange(name=name, old=old, new=descriptor.digest))
+            kept.drop_nameless(descriptor.digest)
+            kept.add(named(descriptor, name, own=own))
+        if not kept.holds(descriptor.digest):
+            kept.add(_nameless(descriptor))
+    return kept.all(), changes
 
 
 def drop_name(
     entries: Iterable[Descriptor], name: str
 ) -> tuple[tuple[Descriptor, ...], list[NameChange]]:
     """Return the entries without the name; its image stays, nameless if it was the last one."""
-    kept, old = _take_name(list(entries), name)
+    kept = _Entries(entries)
+    old = kept.take_name(name)
     changes = [NameChange(name=name, old=old, new=None)] if old else []
-    return tuple(kept), changes
+    return kept.all(), changes
 
 
-def _take_name(entries: list[Descriptor], name: str) -> tuple[list[Descriptor], Digest | None]:
-    old: Digest | None = None
-    kept: list[Descriptor] = []
-    called = [name in entry_names(entry) for entry in entries]
-    # A digest whose every entry has the name keeps one entry, without it.
-    held = {entry.digest for entry, hit in zip(entries, called, strict=True) if not hit}
-    for entry, hit in zip(entries, called, strict=True):
-        if not hit:
-            kept.append(entry)
-            continue
-        old = entry.digest
-        if entry.digest not in held:
-            held.add(entry.digest)
-            nameless = without_names(entry.annotations)
-            kept.append(dataclasses.replace(entry, annotations=nameless))
-    return kept, old
+class _Entries:
+    """Entries in their order, found by name and by digest, so that many names cost no square."""
+
+    def __init__(self, entries: Iterable[Descriptor]) -> None:
+        self._kept: dict[int, Descriptor] = {}
+        self._called: dict[str, dict[int, None]] = {}
+        self._of: dict[Digest, dict[int, None]] = {}
+        self._unnamed: dict[Digest, dict[int, None]] = {}
+        self._next = 0
+        for entry in entries:
+            self.add(entry)
+
+    def all(self) -> tuple[Descriptor, ...]:
+        return tuple(self._kept[position] for position in sorted(self._kept))
+
+    def holds(self, digest: Digest) -> bool:
+        return bool(self._of.get(digest))
+
+    def add(self, entry: Descriptor) -> None:
+        self._put(self._next, entry)
+        self._next += 1
+
+    def take_name(self, name: str) -> Digest | None:
+        """Take a name from every entry that has it; return the digest of the last of them.
+
+        A digest whose every entry has the name keeps one entry, without it.
+        """
+        old: Digest | None = None
+        hits = sorted(self._called.get(name, ()))
+        for position in hits:
+            self._of[self._kept[position].digest].pop(position)
+        for position in hits:
+            entry = self._drop(position)
+            old = entry.digest
+            if not self.holds(entry.digest):
+                self._put(position, _nameless(entry))
+        return old
+
+    def drop_nameless(self, digest: Digest) -> None:
+        for position in list(self._unnamed.get(digest, ())):
+            self._drop(position)
+
+    def _put(self, position: int, entry: Descriptor) -> None:
+        self._kept[position] = entry
+        self._of.setdefault(entry.digest, {})[position] = None
+        if not is_named(entry):
+            self._unnamed.setdefault(entry.digest, {})[position] = None
+        for name in entry_names(entry):
+            self._called.setdefault(name, {})[position] = None
+
+    def _drop(self, position: int) -> Descriptor:
+        entry = self._kept.pop(position)
+        self._of[entry.digest].pop(position, None)
+        self._unnamed.get(entry.digest, {}).pop(position, None)
+        for name in entry_names(entry):
+            self._called[name].pop(position, None)
+        return entry
+
+
+def _nameless(entry: Descriptor) -> Descriptor:
+    return dataclasses.replace(entry, annotations=without_names(entry.annotations))

@@ -16,14 +16,13 @@ from ocitool.layout.memory import Memory
 from ocitool.layout.reflog import FormerName, former_names
 from ocitool.spec import Descriptor, Digest
 from ocitool.spec.annotations import full_name, label
-from ocitool.spec.document import decode_object
+from ocitool.spec.version import LAYOUT_BYTES, check_layout_version
 
 BLOBS = "blobs"
 CONTROL = ".ocitool"
 INDEX_FILE = "index.json"
 LAYOUT_FILE = "oci-layout"
 STORE_FILE = "store.json"
-_LAYOUT_BYTES = 4096
 
 
 class Layout:
@@ -80,7 +79,7 @@ class Layout:
 
     def _check_version(self) -> None:
         try:
-            data = self.folder.read_file(LAYOUT_FILE, _LAYOUT_BYTES)
+            data = self.folder.read_file(LAYOUT_FILE, LAYOUT_BYTES)
         except NotFound as error:
             if self.control is not None:
                 raise NotFound(f"the image layout at {self.path!r} is still empty") from error
@@ -227,13 +226,6 @@ def _digest_named(algorithm: str, name: str) -> Digest | None:
         return Digest(algorithm, name)
     except IntegrityError:
         return None
-
-
-def check_layout_version(data: bytes, what: str) -> None:
-    """Raise IntegrityError unless this is the oci-layout file of version 1.0.0."""
-    version = decode_object(data, what=what, limit=_LAYOUT_BYTES).get("imageLayoutVersion")
-    if version != "1.0.0":
-        raise IntegrityError(f"{what} has version {version!r}; only 1.0.0 is known")
 
 
 def _initialise(folder: Directory, present: list[str], *, store: bool) -> None:

@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 import time
 from collections.abc import Iterable
 
@@ -36,7 +35,7 @@ class Lease:
     def take(cls, control: Directory) -> "Lease":
         """Start a lease, after clearing what dead owners left behind."""
         folder = control.subdirectory(LEASES, create=True, lasting=False)
-        name = secrets.token_hex(8)
+        name = os.urandom(8).hex()
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             with locked(control):

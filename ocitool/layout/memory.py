@@ -6,15 +6,18 @@ that a crash cut is skipped.
 """
 
 import contextlib
+import io
 import json
 import threading
 from collections.abc import Mapping
+from itertools import islice
 
 from ocitool.errors import NotFound, OcitoolError
 from ocitool.fsops import Directory
 
 CACHE = "cache"
-_MEMORY_BYTES = 512 << 20
+_MEMORY_BYTES = 64 << 20
+_MEMORY_LINES = 250_000
 
 
 class Memory:
@@ -52,7 +55,8 @@ class Memory:
     def _load(self) -> dict[str, object]:
         if self._facts is None:
             self._facts = {}
-            for line in self._read().splitlines():
+            # Line by line and no more than so many, for all of them stay in memory.
+            for line in islice(io.BytesIO(self._read()), _MEMORY_LINES):
                 with contextlib.suppress(ValueError, TypeError, RecursionError):
                     key, value = json.loads(line)
                     self._facts[key] = value

@@ -6,16 +6,19 @@ change that did not happen; readers therefore ask it only about images that have
 """
 
 import datetime as dt
+import io
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ocitool.errors import NotFound
-from ocitool.fsops import Directory
+from ocitool.fsops import Directory, read_up_to, translated
 from ocitool.layout.index import NameChange
 
 REFLOG = "reflog"
-_REFLOG_BYTES = 256 << 20
+_READ_BYTES = 16 << 20
+"""How much of the end of a reflog is read: some 60,000 changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +49,28 @@ def record(control: Directory, changes: Iterable[NameChange], now: dt.datetime) 
 
 
 def former_names(control: Directory) -> dict[str, FormerName]:
-    """Return, for every digest that ever lost a name, the last name it lost."""
-    try:
-        data = control.read_file(REFLOG, _REFLOG_BYTES)
-    except NotFound:
-        return {}
+    """Return, for every digest that lost a name in the later past, the last name it lost."""
     former: dict[str, FormerName] = {}
-    for line in data.splitlines():
+    for line in io.BytesIO(_end_of(control)):
         try:
             entry = json.loads(line)
-            if entry["old"] and entry["old"] != entry["new"]:
-                former[entry["old"]] = FormerName(name=entry["name"], lost=entry["time"])
+            old, new, name, time = (entry[key] for key in ("old", "new", "name", "time"))
         except (ValueError, KeyError, TypeError, RecursionError):
             continue
+        if isinstance(old, str) and isinstance(name, str) and isinstance(time, str) and old != new:
+            former[old] = FormerName(name=name, lost=time)
     return former
+
+
+def _end_of(control: Directory) -> bytes:
+    """Return the end of the reflog; the first line of it may be cut."""
+    try:
+        descriptor, size = control.open_file(REFLOG)
+    except NotFound:
+        return b""
+    try:
+        with translated("read", control.child(REFLOG)):
+            os.lseek(descriptor, max(0, size - _READ_BYTES), os.SEEK_SET)
+            return read_up_to(descriptor, _READ_BYTES)
+    finally:
+        os.close(descriptor)

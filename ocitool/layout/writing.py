@@ -11,7 +11,7 @@ from ocitool.content import Blob
 from ocitool.errors import OcitoolError, Refused
 from ocitool.fsops import Directory, TemporaryFile
 from ocitool.layout.exclusive import edit_index, exclusive
-from ocitool.layout.index import IndexFile, NameChange, set_root
+from ocitool.layout.index import IndexFile, NameChange, set_roots
 from ocitool.layout.layout import CONTROL, Layout
 from ocitool.layout.lease import TEMPORARY, Lease
 from ocitool.spec import Descriptor, Digest
@@ -125,11 +125,7 @@ class Writing:
             self.changes = edit_index(self.layout, self._set_roots)
 
     def _set_roots(self, index: IndexFile) -> tuple[IndexFile, list[NameChange]]:
-        changes: list[NameChange] = []
-        entries = index.entries
-        for descriptor, names in self._roots:
-            entries, moved = set_root(entries, descriptor, names, own=self.layout.own)
-            changes += moved
+        entries, changes = set_roots(index.entries, self._roots, own=self.layout.own)
         if not self._clobber:
             refuse_moves(changes, self.layout.path)
         return index.with_entries(entries), changes

@@ -87,7 +87,7 @@ class ImageConfig:
             created=document.optional_string(obj, "created", what),
             author=document.optional_string(obj, "author", what) or "",
             diff_ids=_diff_ids(obj, limits, what),
-            history=_history(obj, what),
+            history=_history(obj, limits, what),
             config=RuntimeConfig.from_json(obj.get("config"), f"{what}.config"),
         )
 
@@ -156,8 +156,10 @@ def _diff_ids(obj: Mapping[str, object], limits: Limits, what: str) -> tuple[Dig
     return tuple(digest_field(text, f"{path}.diff_ids[{n}]") for n, text in enumerate(texts))
 
 
-def _history(obj: Mapping[str, object], what: str) -> tuple[HistoryEntry, ...]:
+def _history(obj: Mapping[str, object], limits: Limits, what: str) -> tuple[HistoryEntry, ...]:
     entries = document.optional_array(obj, "history", what)
+    if len(entries) > limits.history:
+        raise LimitExceeded(f"{what}.history has {len(entries)} steps, more than {limits.history}")
     return tuple(
         HistoryEntry.from_json(entry, f"{what}.history[{number}]")
         for number, entry in enumerate(entries)

@@ -20,9 +20,13 @@ class Limits:
     config_bytes: int = 4 * MEBIBYTE
     docker_manifest_bytes: int = 4 * MEBIBYTE
     json_depth: int = 64
+    json_structure: int = 500_000
     index_depth: int = 32
     index_descriptors: int = 10_000
     layers: int = 1_000
+    docker_layers: int = 100_000
+    history: int = 10_000
+    planned_structure: int = 1_000_000
 
     extension_header_bytes: int = MEBIBYTE
     path_bytes: int = 4_096

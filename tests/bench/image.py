@@ -12,23 +12,21 @@ import os
 import stat
 import sysconfig
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-LAYERS = 5
 NAME = "bench.example/image:1"
-_FOLDERS = (
-    "/usr/lib/x86_64-linux-gnu",
-    "/usr/lib/aarch64-linux-gnu",
-    sysconfig.get_paths()["purelib"],
-    sysconfig.get_paths()["stdlib"],
-    "/usr/bin",
-    "/usr/lib/python3",
-    "/usr/lib/gcc",
-    "/usr/share",
-    "/usr/lib",
-    "/usr/include",
+_LIBRARIES = f"/usr/lib/{os.uname().machine}-linux-gnu"
+_PYTHON = sysconfig.get_paths()
+# What each layer is made of, as in a real image: programs, libraries, a Python, data.
+_TREES = (
+    ("/usr/bin", "/usr/sbin"),
+    (_LIBRARIES,),
+    (_PYTHON["purelib"], _PYTHON["stdlib"]),
+    ("/usr/share",),
+    ("/usr/lib",),
 )
+LAYERS = len(_TREES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +40,13 @@ class BenchImage:
 
 def build_image(path: str, size: int) -> BenchImage:
     """Write a docker archive with LAYERS plain layers of about `size` bytes together."""
-    files = _files()
     layers: list[tuple[str, int]] = []
+    spare = itertools.cycle(_files(tuple(itertools.chain.from_iterable(_TREES))))
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as outer:
-        for number in range(LAYERS):
+        for number, tree in enumerate(_TREES):
             layer = f"{path}.layer"
+            # What a small machine lacks in one tree comes from the others.
+            files = itertools.chain(_files(tree), spare)
             digest = _write_layer(layer, files, size // LAYERS, number)
             layers.append((digest, os.path.getsize(layer)))
             with open(layer, "rb") as content:
@@ -69,20 +69,17 @@ def build_many(path: str, count: int) -> None:
         _add_documents(outer, images)
 
 
-def _files() -> Iterator[str]:
-    """Yield every regular file and symbolic link of _FOLDERS once, in order; then all again."""
+def _files(folders: Sequence[str]) -> Iterator[str]:
+    """Yield every regular file and symbolic link below some folders, each once, in order."""
     seen: set[str] = set()
-    found: list[str] = []
-    for top in _FOLDERS:
-        for folder, folders, names in os.walk(top):
-            folders.sort()
+    for top in folders:
+        for folder, below, names in os.walk(top):
+            below.sort()
             for name in sorted(names):
                 path = os.path.join(folder, name)
                 if path not in seen:
                     seen.add(path)
-                    found.append(path)
                     yield path
-    yield from itertools.cycle(found)
 
 
 def _write_layer(path: str, files: Iterator[str], size: int, number: int) -> str:
