@@ -1,11 +1,10 @@
 """Place 2: an image archive.
 
-`opening` turns a file, folder or pipe into members that can be read at random; `members` finds
-them by path; `docker` reads manifest.json; `diagnosis` says what a file is that is no image
-archive; `source` joins manifest.json and index.json into one place to read from; `folder` reads
-skopeo's `dir` form; `writer` writes the universal tar and
-`docker_writer` docker's older one, both on `framing` (image-spec image-layout.md, and what
-`docker save` writes).
+`opening` turns a file, folder or pipe into members that can be read at random, and `members`
+finds them by path; `diagnosis` says what a file is that is no image archive. `docker` reads
+manifest.json, `joining` brings it together with index.json, and `source` is the place to read
+from; `folder` is skopeo's `dir` form. `writer` writes the universal tar and `docker_writer`
+docker's older one, both on `framing` (image-spec image-layout.md, and what `docker save` writes).
 """
 
 import importlib
