@@ -9,7 +9,7 @@ The layers, from the top; each imports only what stands below it::
     copying, saving, inspection,             verbs; shipping is what copying and saving share
     verification, garbage, lookup, places,
     summaries, tagging, shipping
-    transfer, recompress, subset, overlay    the engine: plan, move, convert
+    transfer, recompress, subset, overlay    the mechanism: plan, move, convert
     graph, parallel                          what an image is made of
     layout | archive | engine                places: never import each other
     content, events, layers                  seams: Blob, Source, Target, Observer
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AccessDenied": "ocitool.errors",
     "ArchiveSource": "ocitool.archive",
     "Blob": "ocitool.content",
     "Closure": "ocitool.content",
@@ -39,6 +40,7 @@ _HOMES = {
     "IntegrityError": "ocitool.errors",
     "LayerReport": "ocitool.inspection",
     "Layout": "ocitool.layout",
+    "MalformedArchive": "ocitool.errors",
     "Manifest": "ocitool.spec",
     "NotFound": "ocitool.errors",
     "Observer": "ocitool.events",
@@ -51,6 +53,7 @@ _HOMES = {
     "Removal": "ocitool.garbage",
     "Root": "ocitool.content",
     "StorageError": "ocitool.errors",
+    "Unavailable": "ocitool.errors",
     "UsageError": "ocitool.errors",
     "VerifyReport": "ocitool.verification",
     "find_image": "ocitool.lookup",
@@ -75,11 +78,14 @@ if TYPE_CHECKING:
     from ocitool.content import Blob, Closure, Root
     from ocitool.copying import load
     from ocitool.errors import (
+        AccessDenied,
         IntegrityError,
+        MalformedArchive,
         NotFound,
         OcitoolError,
         Refused,
         StorageError,
+        Unavailable,
         UsageError,
     )
     from ocitool.events import Observer

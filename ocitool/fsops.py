@@ -398,8 +398,9 @@ def scratch_file(path: str | None) -> int:
 class OutputFile:
     """A file for the user that appears whole or not at all.
 
-    Until `publish` it has no name where the file system allows that, so that even a killed
-    process leaves nothing. A pipe, terminal or device is written as it is.
+    A file that it replaces leaves it its mode. Until `publish` it has no name where the file
+    system allows that, so that even a killed process leaves nothing. A pipe, terminal or device
+    is written as it is.
     """
 
     def __init__(self, path: str) -> None:
@@ -409,6 +410,7 @@ class OutputFile:
         self._folder = Directory.open(os.path.dirname(real))
         self._temporary: str | None = None
         self._direct = False
+        self._mode: int | None = None
         try:
             with translated("write", path):
                 self._descriptor = self._open()
@@ -423,8 +425,9 @@ class OutputFile:
             mode = os.stat(self.path).st_mode
         except FileNotFoundError:
             mode = stat.S_IFREG
-        if stat.S_ISDIR(mode):
+        if stat.S_ISDIR(mode) or self.path.endswith("/"):
             raise UsageError(f"{self.path!r} is a folder; name a file in it")
+        self._mode = stat.S_IMODE(mode) or None
         if not stat.S_ISREG(mode):
             self._direct = True
             return os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
@@ -448,6 +451,8 @@ class OutputFile:
         if self._direct:
             return
         with translated("write", self.path):
+            if self._mode is not None:
+                os.fchmod(self._descriptor, self._mode)
             os.fsync(self._descriptor)
             if self._temporary is None:
                 self._temporary = _fresh_name()

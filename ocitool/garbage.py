@@ -50,6 +50,12 @@ def remove(layout: Layout, found: Iterable[Found], *, force: bool = False) -> Re
 
 
 def _refuse_several_names(target: Found, *, force: bool) -> None:
+    if target.whole is not None:
+        names = ", ".join(target.whole.names) or str(target.whole.descriptor.digest)
+        raise Refused(
+            f"image {target.root.descriptor.digest.short} is one platform of {names}",
+            hint="remove that whole image by its name, or keep both",
+        )
     if target.name is None and len(target.root.names) > 1 and not force:
         raise Refused(
             f"image {target.root.descriptor.digest.short} has several names: "

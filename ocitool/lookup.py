@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from ocitool.content import Root
 from ocitool.errors import NotFound, Refused, UsageError
+from ocitool.graph import closure_of, images_of
 from ocitool.layout import Layout
-from ocitool.spec import Reference
+from ocitool.spec import Descriptor, Reference
 from ocitool.spec.quoting import quoted
 from ocitool.summaries import image_summaries
 
@@ -15,10 +16,14 @@ _ID = re.compile(r"(?:sha256:|sha512:)?[0-9a-f]{4,128}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """An image and how it was named: `name` is None when it was found by an ID."""
+    """An image and how it was named: `name` is None when it was found by an ID.
+
+    `whole` is the index of which the image is one platform, when the ID was that platform's.
+    """
 
     root: Root
     name: str | None
+    whole: Root | None = None
 
 
 def find_image(layout: Layout, text: str) -> Found:
@@ -35,7 +40,7 @@ def find_image(layout: Layout, text: str) -> Found:
     if _ID.fullmatch(text):
         by_id = _by_id(layout, roots, text)
         if by_id is not None:
-            return Found(root=by_id, name=None)
+            return by_id
     raise _not_found(layout, roots, text)
 
 
@@ -73,25 +78,41 @@ def _in_repository(root: Root, reference: Reference) -> bool:
     return not repositories or reference.repository in repositories
 
 
-def _by_id(layout: Layout, roots: tuple[Root, ...], text: str) -> Root | None:
+def _by_id(layout: Layout, roots: tuple[Root, ...], text: str) -> Found | None:
     algorithm, _, prefix = text.rpartition(":")
     known = image_summaries(layout, roots)
-    matches: dict[str, Root] = {}
+    matches: dict[str, Found] = {}
     for root in roots:
-        digest = root.descriptor.digest
-        candidates = (str(digest), *known[digest].image_ids)
-        if any(_has_prefix(candidate, algorithm, prefix) for candidate in candidates):
-            matches[str(digest)] = root
+        summary = known[root.descriptor.digest]
+        own = (str(root.descriptor.digest), *(summary.image_ids if summary.kind == "image" else ()))
+        if any(_has_prefix(candidate, algorithm, prefix) for candidate in own):
+            matches[str(root.descriptor.digest)] = Found(root=root, name=None)
+        elif any(_has_prefix(text, algorithm, prefix) for text in summary.children):
+            for child in _platforms_with(layout, root, algorithm, prefix):
+                found = Found(root=Root(descriptor=child), name=None, whole=root)
+                matches.setdefault(str(child.digest), found)
     if len(matches) > 1:
         listed = ", ".join(
-            f"{digest[:19]} ({', '.join(root.names) or '<none>'})"
-            for digest, root in sorted(matches.items())
+            f"{digest[:19]} ({', '.join((found.whole or found.root).names) or '<none>'})"
+            for digest, found in sorted(matches.items())
         )
         raise Refused(
-            f"{quoted(text)} is the start of {len(matches)} images: {listed}",
-            hint="give more digits",
+            f"{quoted(text)} could be one of {len(matches)} images: {listed}",
+            hint="give more digits, of the digest where the image IDs are equal",
         )
     return next(iter(matches.values()), None)
+
+
+def _platforms_with(layout: Layout, root: Root, algorithm: str, prefix: str) -> list[Descriptor]:
+    """Return the images of an index whose manifest or config digest begins so."""
+    return [
+        descriptor
+        for descriptor, manifest in images_of(closure_of(layout, root.descriptor))
+        if any(
+            _has_prefix(str(digest), algorithm, prefix)
+            for digest in (descriptor.digest, manifest.config.digest)
+        )
+    ]
 
 
 def _has_prefix(digest: str, algorithm: str, prefix: str) -> bool:

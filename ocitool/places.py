@@ -21,6 +21,7 @@ from ocitool.spec.quoting import quoted
 if TYPE_CHECKING:
     from ocitool.engine import Engine
 
+_ENGINE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{4,64}")
 _AT_DIGEST = re.compile(r"@(sha256|sha512):")
 
 
@@ -78,7 +79,11 @@ def _prefixed(kind: PlaceKind, rest: str, text: str) -> Place:
     if kind in ENGINES:
         return Place(kind=kind, name=rest or None, text=text)
     if not rest:
-        raise UsageError(f"{quoted(text)} names no image or path")
+        hint = "to bring everything into the store use `ocitool load`"
+        raise UsageError(
+            f"{quoted(text)} names no image or path",
+            hint=hint if kind is PlaceKind.STORE else None,
+        )
     if kind is PlaceKind.STORE:
         return Place(kind=kind, name=rest, text=text)
     if kind is PlaceKind.FOLDER:
@@ -161,8 +166,10 @@ def exported(places: Sequence[Place], *, scratch: str | None = None) -> ArchiveS
 
 def _engine_names(engine: "Engine", text: str) -> tuple[str, ...]:
     """Return what to ask an engine for: the name itself, or all names of an ID."""
-    known = engine.names(text)
     named = full_name(text)
+    if named is None and not _ENGINE_ID.fullmatch(text):
+        raise UsageError(f"{quoted(text)} is neither a name nor an ID of an image")
+    known = engine.names(text)
     by_name = named is not None and named in {full_name(name) for name in known}
     return (text,) if by_name or not known else known
 
@@ -218,7 +225,8 @@ def _named(source: Catalog, name: str | None) -> tuple[Root, ...]:
         found = source.resolve(name)
     except NotFound:
         full = full_name(name)
-        if full is None or full == name:
+        known = {text for root in source.roots() for text in root.names}
+        if full is None or full not in known:
             raise
         found, name = source.resolve(full), full
     return (replace(found, names=(name,)) if name in found.names else found,)

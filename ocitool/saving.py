@@ -99,7 +99,7 @@ def packed(
         for child in shipment.closure.missing:
             watcher.warn(f"{called(shipment.root)} is saved without {described(child)}")
     with contextlib.ExitStack() as scratch:
-        conversions: list[Conversion] = []
+        conversions = _made_up(source, shipments)
         if chosen.compression != KEEP and chosen.form != DOCKER:
             recompressor = scratch.enter_context(_recompressor(place, chosen, watcher))
             shipments, conversions = recompressor.images(shipments, chosen.compression)
@@ -149,6 +149,17 @@ def save_file(
     finally:
         output.close()
     return report
+
+
+def _made_up(source: Catalog, shipments: Sequence[Shipment]) -> list[Conversion]:
+    """Return which images have a manifest only because one was made; their layers stay."""
+    origins = source.origins if isinstance(source, ArchiveSource) else {}
+    digests = [shipment.root.descriptor.digest for shipment in shipments]
+    return [
+        Conversion(old=None, new=digest, layers=0, compression=KEEP)
+        for digest in digests
+        if digest in origins
+    ]
 
 
 @contextlib.contextmanager

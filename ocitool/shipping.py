@@ -1,7 +1,7 @@
 """Shipments: which images go, with all that belongs to them, and what became of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ocitool.content import Catalog, Root, Shipment, Source
 from ocitool.errors import IntegrityError, LimitExceeded, NotFound
@@ -35,13 +35,16 @@ class CopiedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyReport:
-    """What a load, save or copy did. `attached` counts artifacts that came along."""
+    """What a load, save or copy did. `attached` counts artifacts that came along.
+
+    `transfer` is None where an archive was written, which has no blobs of before.
+    """
 
     images: tuple[CopiedImage, ...]
     attached: int = 0
     conversions: tuple[Conversion, ...] = ()
     moved: tuple[NameChange, ...] = ()
-    transfer: TransferReport = field(default_factory=TransferReport)
+    transfer: TransferReport | None = None
 
 
 def shipments_of(source: Catalog, roots: Sequence[Root], *, strict: bool = False) -> list[Shipment]:
@@ -141,7 +144,7 @@ def report_of(
         attached=len(shipments) - len(images),
         conversions=tuple(conversions),
         moved=tuple(moved),
-        transfer=transfer or TransferReport(),
+        transfer=transfer,
     )
 
 

@@ -22,12 +22,14 @@ MEMORY_KIND = "summaries"
 class ImageSummary:
     """A root in a line. `size` is bytes as stored, every blob once; times are as written.
 
+    `children` are the manifest and config digests of its images.
     `kind` is "image", "index" or "artifact"; `problem` says why it could not be read. Digests
     are text here, for a summary is what is kept in JSON.
     """
 
     kind: str
     image_ids: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
     created: str | None = None
     size: int = 0
@@ -83,6 +85,11 @@ def summarize(source: Source, root: Root) -> ImageSummary:
     return ImageSummary(
         kind=kind,
         image_ids=_unique(str(manifest.config.digest) for _, manifest in images),
+        children=_unique(
+            text
+            for descriptor, manifest in images
+            for text in (str(descriptor.digest), str(manifest.config.digest))
+        ),
         platforms=tuple(
             str((descriptor.platform or config.platform).normalized())
             for (descriptor, _), config in zip(images, configs, strict=True)

@@ -1,4 +1,4 @@
-"""The engine: what a closure holds moves from one place to another.
+"""The mechanism: what a closure holds moves from one place to another.
 
 Blobs go first, in parallel; manifests follow, children before parents; the root comes last. So
 whoever reads the target at any moment sees the old state or the new one, complete.

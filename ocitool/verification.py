@@ -15,6 +15,7 @@ from ocitool.errors import (
     NotFound,
     OcitoolError,
     SizeMismatch,
+    StorageError,
 )
 from ocitool.events import Observer
 from ocitool.graph import content_of, is_document, read_config, read_document
@@ -171,7 +172,14 @@ def _slim(child: Descriptor) -> Descriptor:
 
 
 def _bad_document(descriptor: Descriptor, error: OcitoolError) -> Problem:
+    _raise_failure(error)
     return Problem(kind="document", subject=str(descriptor.digest), message=error.message)
+
+
+def _raise_failure(error: OcitoolError) -> None:
+    """Raise what tells of the disk or its rights, and not of the blob."""
+    if isinstance(error, StorageError):
+        raise error
 
 
 def _note_diff_ids(
@@ -238,6 +246,7 @@ def _unreferenced(
             file, size = layout.open_blob(digest)
             os.close(file)
         except OcitoolError as error:
+            _raise_failure(error)
             problems.append(Problem(kind="file", subject=path, message=error.message))
             continue
         found.append(Descriptor(media_type="application/octet-stream", digest=digest, size=size))
@@ -264,6 +273,7 @@ def _check_all(
                 with source.open(descriptor).watched(watch) as blob:
                     _read(blob, graph.diff_ids.get(descriptor.digest, set()))
             except OcitoolError as error:
+                _raise_failure(error)
                 with lock:
                     problems.append(_damage(descriptor, error))
 

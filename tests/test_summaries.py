@@ -43,6 +43,7 @@ def test_an_image_in_a_line(tmp_path: Path) -> None:
         assert summary_of(layout, IMAGE) == ImageSummary(
             kind="image",
             image_ids=(str(IMAGE.config.digest),),
+            children=(str(IMAGE.descriptor.digest), str(IMAGE.config.digest)),
             platforms=("linux/amd64",),
             created=CREATED,
             size=size_of(IMAGE),

@@ -50,8 +50,11 @@ def out_bytes(data: bytes) -> None:
 
 
 def note(text: str) -> None:
-    """Write a message on stderr."""
-    _write(sys.stderr, f"{safe(text)}\n")
+    """Write a message on stderr; work does not end because nobody can be told of it."""
+    try:
+        _write(sys.stderr, f"{safe(text)}\n")
+    except (OSError, ClosedPipe):
+        sys.stderr = None
 
 
 def flush() -> None:

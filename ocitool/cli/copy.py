@@ -1,5 +1,6 @@
 """ocitool copy: images from any place to any other."""
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,6 +55,13 @@ def copy(
     target = parse_place(destination)
     if target.kind is PlaceKind.FOLDER:
         raise UsageError("the dir: form is read only", hint="write oci:DIR:TAG instead")
+    if target.text == target.name and (
+        os.path.exists(destination) or destination.endswith((".tar", ".gz", ".zst", "/"))
+    ):
+        raise UsageError(
+            f"{destination!r} would be the name of an image in the store",
+            hint=f"for a file write ./{destination}, for the name store:{destination}",
+        )
     check_destination(target, json=json)
     observer = options.observer(quiet=quiet)
     packing = Packing(

@@ -71,10 +71,12 @@ def images(
 
     options = settings(context)
     try:
-        with open_store(options.store) as layout:
-            rows = _filtered(layout, _rows(layout), name, filters or [])
+        store = open_store(options.store)
     except NotFound:
         rows = []
+    else:
+        with store as layout:
+            rows = _filtered(layout, _rows(layout), name, filters or [])
     if not show_all:
         rows = [row for row in rows if row.summary.kind != "artifact"]
     if json:
@@ -103,7 +105,15 @@ def _rows(layout: "Layout") -> list[_Row]:
         )
         for root in roots
     ]
-    return sorted(rows, key=lambda row: row.summary.created or "", reverse=True)
+    return sorted(rows, key=lambda row: _moment(row.summary.created), reverse=True)
+
+
+def _moment(created: str | None) -> float:
+    """Return a time as seconds since the epoch; what is none comes before all others."""
+    from ocitool.spec import parse_time
+
+    moment = parse_time(created) if created else None
+    return moment.timestamp() if moment is not None else float("-inf")
 
 
 def _unpacked_sizes(layout: "Layout") -> Callable[["ImageSummary"], int | None]:
@@ -144,8 +154,8 @@ def _test(layout: "Layout", rows: Sequence[_Row], text: str) -> Callable[[_Row],
     if key in ("before", "since") and separator:
         limit = _created(layout, rows, value)
         if key == "before":
-            return lambda row: (row.summary.created or "") < limit
-        return lambda row: (row.summary.created or "") > limit
+            return lambda row: _moment(row.summary.created) < limit
+        return lambda row: _moment(row.summary.created) > limit
     raise UsageError(
         f"--filter {text!r} is unknown",
         hint="use dangling=true|false, label=KEY[=VALUE], reference=PATTERN, before= or since=NAME",
@@ -156,11 +166,13 @@ def _has_label(labels: Mapping[str, str], key: str, value: str | None) -> bool:
     return key in labels and (value is None or labels[key] == value)
 
 
-def _created(layout: "Layout", rows: Sequence[_Row], text: str) -> str:
+def _created(layout: "Layout", rows: Sequence[_Row], text: str) -> float:
     from ocitool.lookup import find_image
 
     digest = find_image(layout, text).root.descriptor.digest
-    return next(row.summary.created or "" for row in rows if row.root.descriptor.digest == digest)
+    return next(
+        _moment(row.summary.created) for row in rows if row.root.descriptor.digest == digest
+    )
 
 
 def _matches_name(row: _Row, pattern: str) -> bool:

@@ -24,13 +24,14 @@ from ocitool.cli.options import (
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
+    from ocitool.content import Root
     from ocitool.inspection import ImageReport, LayerReport
     from ocitool.places import Opened
     from ocitool.spec import Platform
 
 _LABEL = 12
 _DIGEST = re.compile(r"sha\d+:[0-9a-f]+")
-_Rows = list[tuple[str, str]]
+_Rows = list[tuple[str, str | None]]
 
 
 def inspect(
@@ -59,7 +60,7 @@ def inspect(
     is shown, and the others are listed. With --json one SRC gives an object, several an array.
     """
     from ocitool import inspection
-    from ocitool.places import one_root, open_source, parse_place
+    from ocitool.places import open_source, parse_place
 
     options = settings(context)
     if raw + manifest + config > 1:
@@ -76,7 +77,7 @@ def inspect(
             reports.append(
                 inspection.inspect(
                     opened.source,
-                    one_root(opened),
+                    _with_all_names(opened),
                     platform=wanted or usual_platform(),
                     required=wanted is not None,
                     memory=opened.memory("layers"),
@@ -88,6 +89,21 @@ def inspect(
         console.out_json(values[0] if len(sources) == 1 else values)
     else:
         _print(reports, options, quiet=quiet, no_trunc=no_trunc)
+
+
+def _with_all_names(opened: "Opened") -> "Root":
+    """Return the one root, with every name that its layout has for it."""
+    from dataclasses import replace
+
+    from ocitool.places import one_root
+
+    root = one_root(opened)
+    if opened.layout is None:
+        return root
+    for known in opened.layout.roots():
+        if known.descriptor.digest == root.descriptor.digest:
+            return replace(root, names=tuple(dict.fromkeys((*root.names, *known.names))))
+    return root
 
 
 def _on_terminal() -> bool:
@@ -109,14 +125,15 @@ def _document(opened: "Opened", wanted: "Platform | None", *, raw: bool, config:
     from ocitool import inspection
     from ocitool.graph import read_config, read_document
     from ocitool.places import one_root
+    from ocitool.spec import Manifest
 
     root = one_root(opened)
     if raw:
         return read_document(opened.source, root.descriptor).raw
     if wanted is None and not config:
-        closure_document = read_document(opened.source, root.descriptor)
-        if hasattr(closure_document, "layers"):
-            return closure_document.raw
+        document = read_document(opened.source, root.descriptor)
+        if isinstance(document, Manifest):
+            return document.raw
     _, manifest = inspection.choose_image(
         opened.source, root, wanted or usual_platform(), required=wanted is not None
     )
@@ -128,14 +145,14 @@ def picture(report: "ImageReport", width: int | None) -> list[str]:
     lines = _identity(report)
     for title, rows in (("Platforms", _platforms(report)), ("Configuration", _settings(report))):
         if rows:
-            lines += [("", ""), (title, ""), *rows]
+            lines += [("", None), (title, None), *rows]
     shown = [line for label, value in lines for line in _row(label, value, width)]
     return [*shown, *_layers(report, width)]
 
 
-def _row(label: str, value: str, width: int | None) -> list[str]:
-    """Return the lines of a labelled value, or of a title when there is no value."""
-    if not value:
+def _row(label: str, value: str | None, width: int | None) -> list[str]:
+    """Return the lines of a labelled value, or of a title when the value is None."""
+    if value is None:
         return [styled(label, "bold")]
     room = None if width is None else width - _LABEL - 2
     start = f"  {styled(padded(label, _LABEL), 'dim')}"
@@ -154,7 +171,7 @@ def _identity(report: "ImageReport") -> _Rows:
     now = dt.datetime.now(dt.UTC)
     unpacked = f", {size(report.unpacked)} unpacked" if report.unpacked is not None else ""
     amount = f"{size(report.size)} stored{unpacked}, {counted(len(report.layers), 'layer')}"
-    rows: _Rows = [(names[0] if names else safe(report.label or "<none>"), "")]
+    rows: _Rows = [(names[0] if names else safe(report.label or "<none>"), None)]
     rows += [("also", name) for name in names[1:]]
     rows += [
         ("digest", str(report.digest)),
@@ -186,7 +203,7 @@ def _platforms(report: "ImageReport") -> _Rows:
 
 def _settings(report: "ImageReport") -> _Rows:
     config = report.config.config
-    rows: _Rows = [
+    single = (
         ("user", config.user),
         ("workdir", config.working_dir),
         ("entrypoint", _command(config.entrypoint)),
@@ -196,8 +213,8 @@ def _settings(report: "ImageReport") -> _Rows:
         ("ports", ", ".join(config.exposed_ports)),
         ("volumes", ", ".join(config.volumes)),
         ("healthcheck", _command(config.healthcheck.test) if config.healthcheck else ""),
-    ]
-    rows = [(label, safe(value)) for label, value in rows if value]
+    )
+    rows: _Rows = [(label, safe(value)) for label, value in single if value]
     rows += [("" if n else "env", safe(variable)) for n, variable in enumerate(config.env)]
     return rows + _pairs("labels", config.labels.items())
 
@@ -280,6 +297,8 @@ def _as_json(report: "ImageReport") -> dict[str, object]:
             "volumes": list(config.volumes),
             "labels": dict(config.labels),
             "stop_signal": config.stop_signal or None,
+            "shell": list(config.shell),
+            "healthcheck": list(config.healthcheck.test) if config.healthcheck else None,
         },
         "layers": [_layer_json(layer) for layer in report.layers],
         "platforms": [

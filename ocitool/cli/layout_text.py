@@ -153,7 +153,8 @@ def _fit(
     for column in drop:
         if _excess(widths, width) > 0:
             del widths[column]
-    for column in shrink:
+    # The widest gives way first, so that one long text does not cost the other columns theirs.
+    for column in sorted(shrink, key=lambda column: -widths.get(column, 0)):
         excess = _excess(widths, width)
         if excess > 0:
             widths[column] = max(cells(header[column]), 8, widths[column] - excess)

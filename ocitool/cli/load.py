@@ -52,7 +52,7 @@ def load(
             opened.source,
             layout,
             roots=opened.roots,
-            name=texts.full(tag) if tag else None,
+            name=texts.full(tag) if tag is not None else None,
             platforms=platforms(platform),
             compression=compression,
             clobber=not no_clobber,

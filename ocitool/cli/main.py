@@ -1,9 +1,10 @@
 """The commands put together, and every failure turned into one message and an exit code."""
 
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Annotated
 
@@ -32,6 +33,7 @@ _EXIT_CODES: tuple[tuple[type[errors.OcitoolError], int], ...] = (
     (errors.StorageError, 9),
 )
 _FAILED, _STORAGE, _CLOSED_PIPE = 1, 9, 141
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 app = typer.Typer(
     name="ocitool",
@@ -109,6 +111,8 @@ def main(
     ] = False,
 ) -> None:
     """OCI and Docker images without a daemon: load, look inside, verify, save, copy."""
+    if store == "":
+        raise errors.UsageError("--store names no folder")
     if progress not in ("auto", "bar", "plain", "none"):
         raise errors.UsageError(f"--progress {progress!r} is not auto, bar, plain or none")
     context.obj = Settings(
@@ -123,12 +127,11 @@ def main(
 def run(arguments: Sequence[str]) -> int:
     """Run one command; return the exit code. Nothing escapes, and nothing is printed twice."""
     console.prepare()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-    debug = "--debug" in arguments or bool(os.environ.get("OCITOOL_DEBUG"))
+    debug = "--debug" in arguments or _is_set("OCITOOL_DEBUG")
     try:
-        code = _invoke(arguments)
-        console.flush()
+        with _signals_caught():
+            code = _invoke(arguments)
+            console.flush()
     except Interrupted as interrupted:
         return interrupted.code
     except console.ClosedPipe:
@@ -143,6 +146,24 @@ def run(arguments: Sequence[str]) -> int:
     return code
 
 
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() not in ("", "0", "false", "no", "off")
+
+
+@contextlib.contextmanager
+def _signals_caught() -> Iterator[None]:
+    """Turn signals into Interrupted for the block; those that are ignored, as by nohup, stay so."""
+    found = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: old for number, old in found.items() if old is not signal.SIG_IGN}
+    try:
+        for number in before:
+            signal.signal(number, _interrupt)
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old if old is not None else signal.SIG_DFL)
+
+
 def _invoke(arguments: Sequence[str]) -> int:
     try:
         app(args=list(arguments), prog_name="ocitool")
@@ -153,7 +174,7 @@ def _invoke(arguments: Sequence[str]) -> int:
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
     # A second signal must not strike while the first one is being cleaned up after.
-    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for other in _SIGNALS:
         signal.signal(other, signal.SIG_IGN)
     raise Interrupted(128 + number)
 

@@ -16,7 +16,6 @@ from ocitool.spec import Descriptor
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-MODES = ("auto", "bar", "plain", "none")
 _PATIENCE = 0.5
 _HEARTBEAT = 10.0
 

@@ -23,6 +23,7 @@ from ocitool.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from ocitool.content import Catalog, Root
     from ocitool.layout import Layout
+    from ocitool.places import Place
 
 
 def save(
@@ -65,13 +66,10 @@ def save(
     """
     from ocitool.cli import texts
     from ocitool.cli.delivery import check_destination, deliver
-    from ocitool.places import ENGINES, Place, PlaceKind, parse_place
     from ocitool.saving import Packing
 
     options = settings(context)
-    target = parse_place(output)
-    if target.kind not in ENGINES:
-        target = Place(kind=PlaceKind.PATH, path=output, text=output)
+    target = _target(output)
     check_destination(target, json=json)
     observer = options.observer(quiet=quiet)
     packing = Packing(
@@ -87,7 +85,7 @@ def save(
     if target.path == "-":
         return
     if json:
-        console.out_json({"file": output, **texts.report_json(report)})
+        console.out_json({"destination": output, **texts.report_json(report)})
         return
     for image in report.images:
         if quiet or options.quiet:
@@ -96,6 +94,23 @@ def save(
             console.out(f"Saved image: {texts.called_image(image)}")
     for line in texts.remarks(report, into_store=False):
         observer.remark(line)
+
+
+def _target(output: str) -> "Place":
+    """Return what -o means: a file, stdout, or an engine."""
+    from ocitool.places import ENGINES, Place, PlaceKind, parse_place
+
+    if not output:
+        raise UsageError("-o names no file")
+    target = parse_place(output)
+    if target.kind in (PlaceKind.STORE, PlaceKind.PATH) and not output.startswith("store:"):
+        return Place(kind=PlaceKind.PATH, path=output, text=output)
+    if target.kind not in ENGINES or target.name:
+        raise UsageError(
+            f"-o takes a file, - or an engine without a name, not {output!r}",
+            hint=f"use: ocitool copy NAME {output}",
+        )
+    return target
 
 
 @contextlib.contextmanager

@@ -55,7 +55,8 @@ def untag(
 
     options = settings(context)
     with open_store(options.store) as layout:
-        changes = layouts.untag(layout, [texts.full(name) for name in names])
+        full = [texts.full(name.removeprefix("store:")) for name in names]
+        changes = layouts.untag(layout, list(dict.fromkeys(full)))
     if json:
         console.out_json({"changed": [texts.change_json(change) for change in changes]})
         return

@@ -1,6 +1,6 @@
 """How images, names and changes are put into words and into JSON."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ocitool.cli import console
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ocitool.recompress import Conversion
     from ocitool.shipping import CopiedImage, CopyReport
     from ocitool.spec import Descriptor, Digest
+    from ocitool.transfer import TransferReport
 
 
 def familiar(name: str) -> str:
@@ -30,6 +31,8 @@ def full(name: str) -> str:
     from ocitool.spec import Reference
 
     reference = Reference.parse(name)
+    if reference.path in ("library/sha256", "library/sha512"):
+        raise UsageError(f"{name!r} would look like a digest", hint="choose another name")
     if reference.digest is not None:
         raise UsageError(
             f"{name!r} has a digest, and a name cannot promise one",
@@ -64,10 +67,18 @@ def report_json(report: "CopyReport") -> dict[str, object]:
         "attached": report.attached,
         "conversions": [_conversion_json(conversion) for conversion in report.conversions],
         "moved": [change_json(change) for change in report.moved],
-        "blobs_stored": report.transfer.stored_blobs,
-        "bytes_stored": report.transfer.stored_bytes,
-        "blobs_existing": report.transfer.existing_blobs,
-        "bytes_existing": report.transfer.existing_bytes,
+        **_transfer_json(report.transfer),
+    }
+
+
+def _transfer_json(transfer: "TransferReport | None") -> dict[str, object]:
+    if transfer is None:
+        return {}
+    return {
+        "blobs_stored": transfer.stored_blobs,
+        "bytes_stored": transfer.stored_bytes,
+        "blobs_existing": transfer.existing_blobs,
+        "bytes_existing": transfer.existing_bytes,
     }
 
 
@@ -97,7 +108,9 @@ def remarks(report: "CopyReport", *, into_store: bool = True) -> list[str]:
         image = called.get(conversion.new, conversion.new.short)
         layers = counted(conversion.layers, "layer")
         if conversion.old is None:
-            done = f", {layers} compressed with {conversion.compression}" * bool(conversion.layers)
+            done = ""
+            if conversion.layers:
+                done = f", {layers} compressed with {conversion.compression}"
             lines.append(f"{image} came without a manifest: one was made{done}")
         else:
             lines.append(f"{image}: {layers} converted to {conversion.compression}")
@@ -109,7 +122,10 @@ def remarks(report: "CopyReport", *, into_store: bool = True) -> list[str]:
                 f"it was called {image_report.label!r} there, a tag without a repository; name it "
                 f"with: ocitool tag {image_report.digest.short} NAME"
             )
-    lines += [moved for change in report.moved if (moved := _moved(change))]
+    for change in report.moved:
+        if change.old is not None and change.new is not None:
+            name = familiar(change.name) if into_store else change.name
+            lines.append(f"{name} moved from {change.old} to {change.new}")
     return lines
 
 
@@ -123,22 +139,11 @@ def _missing(image: "CopiedImage") -> list[str]:
     return [f"{called_image(image)} came without {listed}: the archive does not hold it"]
 
 
-def _moved(change: "NameChange") -> str | None:
-    if change.old is None or change.new is None:
-        return None
-    return f"{familiar(change.name)} moved from {change.old} to {change.new}"
-
-
 def called_image(image: "CopiedImage") -> str:
     """Return what to call an image in a message."""
     if image.names:
         return familiar(image.names[0])
     return image.label or f"image {(image.image_id or image.digest).short}"
-
-
-def joined(names: Iterable[str], nothing: str = "<none>") -> str:
-    """Return names in their short form, or a word for none."""
-    return ", ".join(familiar(name) for name in names) or nothing
 
 
 def table_name(names: Sequence[str]) -> list[tuple[str, str]]:

@@ -21,7 +21,10 @@ _CONNECT_SECONDS = 15.0
 # An engine is silent while it unpacks what it was sent.
 _SILENCE_SECONDS = 1800.0
 _ANSWER_BYTES = 4 << 20
-_STARTS = {"docker": "start it with `systemctl start docker`", "podman": "`podman system service`"}
+_STARTS = {
+    "docker": "start it with `systemctl start docker`",
+    "podman": "start it with `podman system service --time 0`",
+}
 
 
 class Engine:
@@ -132,7 +135,7 @@ class Engine:
             return AccessDenied(f"{self.what} does not allow this: {text}")
         if response.status_code == httpx.codes.CONFLICT:
             return Refused(f"{self.what} refused: {text}")
-        return IntegrityError(
+        return OcitoolError(
             f"{self.what} failed with status {response.status_code}: {text}", hint=_advice(text)
         )
 

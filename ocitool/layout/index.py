@@ -38,8 +38,8 @@ class IndexFile:
     def parse(cls, data: bytes, *, what: str, limit: int) -> "IndexFile":
         """Decode an index.json; `"manifests": null`, as Docker 25.0.0 writes it, is empty."""
         document = decode_object(data, what=what, limit=limit)
-        listed = document.get("manifests") is not None
-        values = array(document, "manifests", what) if listed else []
+        # Without the key it is damaged: taken for an empty one, the next write would lose all.
+        values = array(document, "manifests", what)
         entries = tuple(
             Descriptor.from_json(value, f"{what}.manifests[{position}]")
             for position, value in enumerate(values)

@@ -35,6 +35,9 @@ class Layout:
     def __init__(self, folder: Directory) -> None:
         self.folder = folder
         self._blob_folders: dict[str, Directory] = {}
+        # Those of which the names are known to be on the disk: whoever made a folder that is
+        # found here may have died before that.
+        self._lasting: set[str] = set()
         self._lock = threading.Lock()
         try:
             self.control: Directory | None = folder.subdirectory(CONTROL)
@@ -214,10 +217,15 @@ class Layout:
         """Return the open folder blobs/ALGORITHM; it stays open with the layout."""
         with self._lock:
             folder = self._blob_folders.get(algorithm)
-            if folder is None:
+            if folder is None or (create and algorithm not in self._lasting):
                 with self.folder.subdirectory(BLOBS, create=create) as blobs:
-                    folder = blobs.subdirectory(algorithm, create=create)
-                self._blob_folders[algorithm] = folder
+                    opened = blobs.subdirectory(algorithm, create=create)
+                if folder is None:
+                    folder = self._blob_folders[algorithm] = opened
+                else:
+                    opened.close()
+                if create:
+                    self._lasting.add(algorithm)
             return folder
 
 

@@ -8,6 +8,8 @@ import tarfile
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.support.command import FIXTURES, Command, environment
 
 APP = FIXTURES / "docker20-app-single.tar"
@@ -291,3 +293,34 @@ def test_copy_to_an_archive_and_back_keeps_the_digest(loaded: Command) -> None:
 
 def test_the_dir_form_is_read_only(loaded: Command) -> None:
     assert loaded("copy", "fmt/app:1.0", "dir:x").code == 2
+
+
+@pytest.mark.parametrize("target", ["oci:x", "oci-archive:x.tar", "docker-daemon:other:1", ""])
+def test_save_refuses_a_destination_that_is_copys(loaded: Command, target: str) -> None:
+    done = loaded("save", "fmt/app:1.0", "-o", target)
+    assert done.code == 2
+    assert not list(loaded.cwd.glob("oci*"))
+
+
+def test_copy_to_a_bare_word_that_looks_like_a_file_is_refused_with_both_ways(
+    loaded: Command,
+) -> None:
+    done = loaded("copy", "fmt/app:1.0", "app.tar")
+    assert done.code == 2
+    assert "./app.tar" in done.err
+    assert "store:app.tar" in done.err
+
+
+def test_save_leaves_a_private_file_private(loaded: Command, tmp_path: Path) -> None:
+    target = tmp_path / "x.tar"
+    target.touch(0o600)
+    assert loaded("save", "fmt/app:1.0", "-o", target).code == 0
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_copying_an_archive_without_a_manifest_says_that_one_was_made(
+    ocitool: Command,
+) -> None:
+    done = ocitool("copy", APP, "oci-archive:x.tar")
+    assert done.code == 0
+    assert "came without a manifest: one was made" in done.err

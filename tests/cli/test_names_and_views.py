@@ -325,3 +325,49 @@ def test_a_bar_never_exceeds_its_width_and_shows_anything_above_zero() -> None:
 
 def test_clipping_counts_wide_characters_as_two() -> None:
     assert cells(clip("日本語日本語", 7)) <= 7
+
+
+def test_rm_by_the_id_of_one_platform_refuses_and_names_the_whole(loaded: Command) -> None:
+    digest = loaded("inspect", "-q", "hyb/multiplat-full:1", "--platform", "arm64").out.strip()
+    done = loaded("rm", "-f", digest)
+    assert done.code == 6
+    assert "one platform of docker.io/hyb/multiplat-full:1" in done.err
+    assert "linux/arm64" in loaded("inspect", digest).out
+
+
+def test_a_store_that_lost_its_index_is_not_shown_as_empty(loaded: Command) -> None:
+    (loaded.store / "index.json").unlink()
+    assert loaded("images").code == 4
+
+
+def test_a_filter_that_names_no_image_is_an_error(loaded: Command) -> None:
+    assert loaded("images", "--filter", "before=nosuch").code == 4
+
+
+def test_inspect_by_one_name_shows_the_others_too(loaded: Command) -> None:
+    loaded("tag", "fmt/app:1.0", "other:1")
+    assert "also        other:1" in loaded("inspect", "fmt/app:1.0").out
+
+
+def test_a_name_that_looks_like_a_digest_is_refused(loaded: Command) -> None:
+    assert loaded("tag", "fmt/app:1.0", f"sha256:{IMAGE_ID[:12]}").code == 2
+
+
+def test_a_name_given_twice_is_untagged_once(loaded: Command) -> None:
+    assert loaded("untag", "fmt/app:1.0", "store:fmt/app:1.0").code == 0
+
+
+def test_an_empty_environment_entry_is_no_title(ocitool: Command, tmp_path: Path) -> None:
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Env": ["", "A=b"]},
+        "rootfs": {"type": "layers", "diff_ids": []},
+    }
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    entry = {"Config": "config.json", "RepoTags": ["env:1"], "Layers": []}
+    (folder / "manifest.json").write_text(json.dumps([entry]))
+    assert ocitool("load", folder).code == 0
+    assert "  env         \n" in ocitool("inspect", "env:1").out
