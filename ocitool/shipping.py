@@ -1,7 +1,7 @@
 """Shipments: which images go, with all that belongs to them, and what became of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ocitool.content import Catalog, Root, Shipment, Source
 from ocitool.errors import IntegrityError, LimitExceeded, NotFound
@@ -37,14 +37,14 @@ class CopiedImage:
 class CopyReport:
     """What a load, save or copy did. `attached` counts artifacts that came along.
 
-    `transfer` is None where an archive was written, which has no blobs of before.
+    `transfer` counts nothing where an archive was written: it has no blobs of before.
     """
 
     images: tuple[CopiedImage, ...]
     attached: int = 0
     conversions: tuple[Conversion, ...] = ()
     moved: tuple[NameChange, ...] = ()
-    transfer: TransferReport | None = None
+    transfer: TransferReport = field(default_factory=TransferReport)
 
 
 def shipments_of(source: Catalog, roots: Sequence[Root], *, strict: bool = False) -> list[Shipment]:
@@ -144,7 +144,7 @@ def report_of(
         attached=len(shipments) - len(images),
         conversions=tuple(conversions),
         moved=tuple(moved),
-        transfer=transfer,
+        transfer=transfer or TransferReport(),
     )
 
 

@@ -71,8 +71,8 @@ def report_json(report: "CopyReport") -> dict[str, object]:
     }
 
 
-def _transfer_json(transfer: "TransferReport | None") -> dict[str, object]:
-    if transfer is None:
+def _transfer_json(transfer: "TransferReport") -> dict[str, object]:
+    if not (transfer.stored_blobs or transfer.existing_blobs):
         return {}
     return {
         "blobs_stored": transfer.stored_blobs,
