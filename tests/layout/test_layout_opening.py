@@ -108,6 +108,7 @@ def test_a_store_that_lost_its_index_is_damaged_and_not_empty(tmp_path: Path) ->
         b"[]",
         b'{"schemaVersion":2,"manifests":[{}]}',
         b'{"schemaVersion":2,"manifests":{}}',
+        b'{"schemaVersion":2,"manifestr":[]}',
         b'{"schemaVersion":2,"manifests":[],"manifests":[]}',
         b'{"manifests":[{"mediaType":"m","digest":"sha256:../../x","size":1}]}',
         b'{"manifests":[{"mediaType":"m","digest":"sha256:' + b"a" * 64 + b'","size":-1}]}',
@@ -123,10 +124,9 @@ def test_a_malformed_index_is_refused(tmp_path: Path, content: bytes) -> None:
         layout.roots()
 
 
-@pytest.mark.parametrize("content", [b'{"schemaVersion":2,"manifests":null}', b"{}"])
-def test_an_index_without_entries_is_empty(tmp_path: Path, content: bytes) -> None:
+def test_an_index_without_entries_is_empty(tmp_path: Path) -> None:
     write_layout(tmp_path, {})
-    (tmp_path / "index.json").write_bytes(content)
+    (tmp_path / "index.json").write_bytes(b'{"schemaVersion":2,"manifests":null}')
     with Layout.existing(str(tmp_path)) as layout:
         assert layout.roots() == ()
 

@@ -1,0 +1,209 @@
+"""The commands that faults strike, the store they meet, and what must hold afterwards."""
+
+import functools
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ocitool.layout import Layout
+from tests.faults.power import Tree
+from tests.support.images import build_image, build_index, docker_archive, oci_archive
+from tests.support.layouts import bring, names_of, store, temporaries
+from tests.support.stores import checked
+
+Names = Mapping[str, str]
+"""What every name of a store means: a digest."""
+
+HUB = "docker.io/library/"
+_SHARED = {"shared": b"a layer of several images " * 200}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A command on a small store. STORE, IN and OUT in `arguments` stand for paths.
+
+    `fresh` begins without a store. `again` is the exit code of a second run after a first one.
+    """
+
+    arguments: tuple[str, ...]
+    fresh: bool = False
+    again: int = 0
+
+    @property
+    def writes_a_file(self) -> bool:
+        """Whether its result is a file beside the store."""
+        return any("OUT/file" in argument for argument in self.arguments)
+
+
+SCENES: Mapping[str, Scene] = {
+    "load": Scene(arguments=("load", "IN/docker.tar")),
+    "load-oci": Scene(arguments=("load", "IN/oci.tar")),
+    "first-load": Scene(arguments=("load", "IN/docker.tar"), fresh=True),
+    "tag": Scene(arguments=("tag", "old:1", "more:1", "both:2")),
+    "untag": Scene(arguments=("untag", "both:2"), again=4),
+    "rm": Scene(arguments=("rm", "gone:1"), again=4),
+    "save": Scene(arguments=("save", "old:1", "both:1", "-o", "OUT/file.tar")),
+    "copy": Scene(arguments=("copy", "both:1", "oci:OUT/layout:both")),
+}
+
+
+@functools.cache
+def _images() -> dict[str, object]:
+    return {
+        "old": build_image([_SHARED, {"old": b"1"}]),
+        "both": build_image([_SHARED, {"both": b"2"}]),
+        "gone": build_image([_SHARED, {"gone": b"3" * 3000}]),
+    }
+
+
+def prepare(folder: Path) -> None:
+    """Write the archives and the store that scenes begin with."""
+    new = build_image([_SHARED, {"new": b"4" * 5000}])
+    arm = build_image([_SHARED], platform="linux/arm64")
+    (folder / "in").mkdir(parents=True)
+    # One name is new, the other moves from an image that keeps another name.
+    (folder / "in" / "docker.tar").write_bytes(docker_archive({"new:1": new, "both:2": new}))
+    index = build_index([new, arm], attested=True)
+    (folder / "in" / "oci.tar").write_bytes(oci_archive({f"{HUB}new:1": index}))
+    with store(folder / "store") as layout:
+        for name, image in _images().items():
+            bring(layout, image, f"{HUB}{name}:1")  # type: ignore[arg-type]
+        bring(layout, _images()["both"], f"{HUB}both:1", f"{HUB}both:2")  # type: ignore[arg-type]
+
+
+class Stage:
+    """A copy of the store on which one scene is played."""
+
+    def __init__(self, scene: Scene, prepared: Path, folder: Path) -> None:
+        self.scene = scene
+        self.folder = folder
+        self.store = folder / "store"
+        self.out = folder / "out"
+        self.out.mkdir(parents=True)
+        self.inputs = prepared / "in"
+        if not scene.fresh:
+            shutil.copytree(prepared / "store", self.store)
+
+    @property
+    def changed(self) -> Path:
+        """The layout that the scene changes."""
+        return self.out / "layout" if self.scene.arguments[0] == "copy" else self.store
+
+    @property
+    def command(self) -> list[str]:
+        """The words of the command, but for the program's name."""
+        paths = {"IN": self.inputs, "OUT": self.out}
+        words = [
+            text
+            if not (found := next((p for p in paths if f"{p}/" in text), None))
+            else text.replace(found, str(paths[found]), 1)
+            for text in self.scene.arguments
+        ]
+        return ["--store", str(self.store), "--progress", "none", *words]
+
+    def names(self) -> Names:
+        """Return the names of the layout that the scene changes; none when it is not there."""
+        return names_in(self.changed)
+
+    def file(self) -> bytes | None:
+        """Return the file that the scene writes, or None."""
+        path = self.out / "file.tar"
+        return path.read_bytes() if path.exists() else None
+
+    def remove(self) -> None:
+        """Delete everything."""
+        shutil.rmtree(self.folder)
+
+
+def names_in(path: Path) -> Names:
+    """Return what every name of a layout means; none when there is no layout yet."""
+    if not (path / "oci-layout").exists():
+        return {}
+    with Layout.existing(str(path)) as layout:
+        names = names_of(layout)
+        labels = {r.label: str(r.descriptor.digest) for r in layout.roots() if r.label}
+        return {**names, **labels}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What the command does when nothing disturbs it."""
+
+    before: Names
+    after: Names
+    file: bytes | None
+
+
+def assert_old_or_new(stage: Stage, expected: Expected) -> None:
+    """Fail unless the store is sound and at its old or its new state, and the file whole."""
+    for path in {stage.store, stage.changed}:
+        if (path / "oci-layout").exists():
+            json.loads((path / "index.json").read_bytes())
+            report = checked(path)
+            assert report.problems == ()
+            assert report.strays == ()
+    assert stage.names() in (expected.before, expected.after)
+    assert stage.file() in (None, expected.file)
+
+
+def assert_done(stage: Stage, expected: Expected) -> None:
+    """Fail unless the store is at its new state and nothing temporary is left."""
+    assert_old_or_new(stage, expected)
+    assert stage.names() == expected.after
+    assert stage.file() == expected.file
+    assert temporaries(stage.changed) == []
+
+
+# The same on a tree in memory, with a reader of its own: it shares no code with ocitool.
+
+
+@functools.lru_cache(maxsize=4096)
+def _sha256(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def names_in_tree(tree: Tree, store: str) -> dict[str, str] | None:
+    """Return what every name in the tree of a layout means; None when it is not complete.
+
+    Fails when index.json cannot be read, or leads to a blob that is absent or damaged.
+    """
+    if f"{store}/oci-layout" not in tree:
+        return None
+    raw = tree[f"{store}/index.json"]
+    assert raw is not None, "index.json is a folder"
+    names: dict[str, str] = {}
+    for entry in json.loads(raw)["manifests"]:
+        _follow(tree, store, entry)
+        annotations = entry.get("annotations", {})
+        name = annotations.get("org.opencontainers.image.ref.name")
+        name = annotations.get("io.containerd.image.name", name)
+        if name is not None:
+            names[name] = entry["digest"]
+    return names
+
+
+def _follow(tree: Tree, store: str, descriptor: dict[str, object]) -> None:
+    digest = str(descriptor["digest"])
+    data = tree.get(f"{store}/blobs/{digest.replace(':', '/')}")
+    assert data is not None, f"a name leads to {digest}, which is not there"
+    assert _sha256(data) == digest, f"a name leads to {digest}, which is damaged"
+    if "manifest" in str(descriptor["mediaType"]) or "index" in str(descriptor["mediaType"]):
+        document = json.loads(data)
+        parts = [*document.get("manifests", ()), *document.get("layers", ())]
+        for part in [*parts, *([document["config"]] if "config" in document else [])]:
+            _follow(tree, store, part)
+
+
+def reflog_in_tree(tree: Tree, store: str) -> set[tuple[str, str | None, str | None]]:
+    """Return the changes of names that the reflog of a tree remembers."""
+    found = set()
+    for line in (tree.get(f"{store}/.ocitool/reflog") or b"").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # A cut line is no line.
+        found.add((entry["name"], entry["old"], entry["new"]))
+    return found

@@ -1,0 +1,39 @@
+"""Where ocitool syncs and locks, found in its source, so that no new place is forgotten."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import ocitool
+from tests.faults.watched import Site
+
+PACKAGE = Path(ocitool.__file__).parent
+SYNCING = {"fsync", "sync", "_sync_path"}
+LOCKING = {"flock", "locked", "_acquire"}
+
+
+def sites() -> list[Site]:
+    """Return every call that syncs a file or folder, or that takes a lock between processes."""
+    return sorted(_sites(), key=lambda site: (site.file, site.first))
+
+
+def _sites() -> Iterator[Site]:
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        # What a `with` enters is called from the line of the `with` in some versions of Python.
+        begun = {
+            item.context_expr: node.lineno
+            for node in ast.walk(tree)
+            if isinstance(node, ast.With)
+            for item in node.items
+        }
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            name = node.func.id if isinstance(node.func, ast.Name) else name
+            for kind, names in (("fsync", SYNCING), ("flock", LOCKING)):
+                if name in names:
+                    file = str(path.relative_to(PACKAGE.parent))
+                    first = begun.get(node, node.lineno)
+                    yield Site(kind, file, first, node.end_lineno or node.lineno)

@@ -1,0 +1,241 @@
+"""Disks that are small, full, out of inodes or read-only, and too few open files."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults import figures
+from tests.faults.scenes import (
+    SCENES,
+    Expected,
+    Scene,
+    Stage,
+    assert_done,
+    assert_old_or_new,
+    names_in,
+)
+from tests.faults.sweep import calls_below, require_strace
+from tests.faults.test_every_change import assert_nothing_left, assert_one_error
+from tests.faults.watched import Plan
+from tests.faults.zygote import Zygote
+from tests.support.commands import ROOT
+from tests.support.disk import read_only, small_disk
+
+Expecting = Callable[[str], Expected]
+KIB = 1024
+WRITERS = ("load", "load-oci", "first-load", "copy", "save", "tag")
+READERS = {
+    "images": ("images",),
+    "inspect": ("inspect", "old:1"),
+    "history": ("history", "old:1"),
+    "verify": ("verify",),
+    "save": ("save", "old:1", "-o", "OUT/elsewhere.tar"),
+}
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how much space a disk has."""
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+def left_full(
+    name: str, parent: Zygote, prepared: Path, disk: Path, expected: Expected, sizes: range
+) -> Iterator[int]:
+    """Play a scene on a disk with little space, more each time, until that is enough."""
+    for size in sizes:
+        stage = Stage(SCENES[name], prepared, disk / "stage")
+        filler = disk / "filler"
+        with filler.open("wb") as file:
+            file.write(bytes(max(0, free_bytes(disk) - size)))
+        free = free_bytes(disk)
+        ended = parent.run(stage.command)
+        assert_one_error(ended)
+        assert_old_or_new(stage, expected)
+        if ended.code == 0:
+            assert_done(stage, expected)
+        else:
+            assert "no space left" in ended.err
+            assert_nothing_left(stage, expected)
+            if stage.scene.fresh or name == "copy":
+                # The empty layout itself stays; it takes a page per file and folder.
+                assert free_bytes(disk) >= free - 64 * KIB
+            else:
+                # What stays is the names of folders that were made, and a line in a log.
+                assert free_bytes(disk) >= free - 16 * KIB
+        filler.unlink()
+        again = parent.run(stage.command)
+        assert again.code == 0, again.err
+        assert_done(stage, expected)
+        stage.remove()
+        yield size
+        if ended.code == 0:
+            return
+
+
+class TestFullDisk:
+    @pytest.mark.parametrize("name", WRITERS)
+    def test_a_full_disk_is_one_error_and_gives_back_what_was_taken(
+        self, name: str, parent: Zygote, prepared: Path, tmp_path: Path, expected: Expecting
+    ) -> None:
+        with small_disk(tmp_path / "disk", "1m") as disk:
+            sizes = range(0, 200 * KIB, 12 * KIB)
+            turns = len(list(left_full(name, parent, prepared, disk, expected(name), sizes)))
+        figures.current.count("G1 G6 G11", "full disks", turns)
+        assert turns > 1
+
+    @pytest.mark.soak
+    @pytest.mark.parametrize("name", WRITERS)
+    def test_a_disk_that_is_full_after_any_page_is_one_error(
+        self, name: str, parent: Zygote, prepared: Path, tmp_path: Path, expected: Expecting
+    ) -> None:
+        with small_disk(tmp_path / "disk", "1m") as disk:
+            sizes = range(0, 400 * KIB, 4 * KIB)
+            for _ in left_full(name, parent, prepared, disk, expected(name), sizes):
+                figures.current.count("G1 G6 G11", "full disks")
+
+    @pytest.mark.parametrize("name", ["load", "first-load", "copy", "save", "tag"])
+    def test_a_disk_without_inodes_is_one_error(
+        self, name: str, parent: Zygote, prepared: Path, tmp_path: Path, expected: Expecting
+    ) -> None:
+        turns = 0
+        with small_disk(tmp_path / "disk", "2m,nr_inodes=100") as disk:
+            for spare in range(30):
+                stage = Stage(SCENES[name], prepared, disk / "stage")
+                fillers = disk / "fillers"
+                fillers.mkdir()
+                for number in range(os.statvfs(disk).f_favail - spare):
+                    (fillers / str(number)).touch()
+                ended = parent.run(stage.command)
+                assert_one_error(ended)
+                assert_old_or_new(stage, expected(name))
+                shutil.rmtree(fillers)
+                again = parent.run(stage.command)
+                assert again.code == 0, again.err
+                assert_done(stage, expected(name))
+                stage.remove()
+                turns += 1
+                if ended.code == 0:
+                    break
+        figures.current.count("G1 G6 G11", "disks without inodes", turns)
+        assert turns > 1
+
+    def test_a_disk_that_was_full_is_emptied_by_rm_after_a_kill(
+        self, parent: Zygote, prepared: Path, tmp_path: Path
+    ) -> None:
+        with small_disk(tmp_path / "disk", "1m") as disk:
+            stage = Stage(SCENES["load"], prepared, disk / "stage")
+            running = parent.start(stage.command, Plan(root=str(disk), pause_at=(12,)))
+            assert running.until("paused") is not None
+            running.kill()
+            running.end()
+            temporary = stage.store / ".ocitool" / "tmp"
+            assert list(temporary.iterdir()), "nothing was on its way yet"
+            with (disk / "filler").open("wb") as file:
+                file.write(bytes(free_bytes(disk)))
+            ended = parent.run(["--store", str(stage.store), "rm", "gone:1"])
+            assert ended.code in (0, 9), ended.err
+            assert list(temporary.iterdir()) == []
+
+
+class TestReadOnly:
+    @pytest.mark.parametrize("name", READERS)
+    def test_reading_works_and_changes_nothing(
+        self, name: str, parent: Zygote, prepared: Path, tmp_path: Path
+    ) -> None:
+        stage = Stage(Scene(arguments=READERS[name]), prepared, tmp_path / "stage")
+        plan = Plan(root=str(stage.store), record=True)
+        with read_only(stage.store):
+            ended = parent.run(stage.command, plan)
+        assert ended.code == 0, ended.err
+        assert ended.changes == []
+        figures.current.count("G7", "reading commands on a read-only store")
+
+    @pytest.mark.parametrize("name", READERS)
+    def test_strace_sees_no_change_either(self, name: str, prepared: Path, tmp_path: Path) -> None:
+        require_strace()
+        stage = Stage(Scene(arguments=READERS[name]), prepared, tmp_path / "stage")
+        with read_only(stage.store):
+            calls = calls_below(stage)
+        elsewhere = {"open", "write", "fsync", "link", "rename"} if name == "save" else set()
+        assert set(calls) == elsewhere
+        figures.current.count("G7", "reading commands on a read-only store, by strace")
+
+    @pytest.mark.parametrize("name", ["load", "load-oci", "tag", "untag", "rm"])
+    def test_writing_is_one_error(
+        self, name: str, parent: Zygote, prepared: Path, tmp_path: Path, expected: Expecting
+    ) -> None:
+        stage = Stage(SCENES[name], prepared, tmp_path / "stage")
+        with read_only(stage.store):
+            ended = parent.run(stage.command, Plan(root=str(stage.store), record=True))
+            assert ended.code == 9
+            assert_one_error(ended)
+            assert "read-only" in ended.err
+            assert ended.changes == []
+            assert stage.names() == expected(name).before
+        figures.current.count("G6 G7", "writing commands on a read-only store")
+
+    @pytest.mark.parametrize("name", ["first-load", "copy", "save"])
+    def test_what_cannot_be_made_is_one_error(
+        self, name: str, parent: Zygote, prepared: Path, tmp_path: Path
+    ) -> None:
+        stage = Stage(SCENES[name], prepared, tmp_path / "stage")
+        with read_only(stage.folder):
+            ended = parent.run(stage.command)
+            assert ended.code == 9
+            assert_one_error(ended)
+        figures.current.count("G6", "writing commands on a read-only disk")
+
+
+class TestFewOpenFiles:
+    @pytest.mark.parametrize("name", ["load", "tag", "save"])
+    def test_too_few_open_files_are_one_error(
+        self, name: str, prepared: Path, tmp_path: Path, expected: Expecting
+    ) -> None:
+        codes = []
+        for limit in range(5, 40, 3):
+            stage = Stage(SCENES[name], prepared, tmp_path / str(limit))
+
+            def restrict(count: int = limit) -> None:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
+
+            done = subprocess.run(
+                [sys.executable, "-m", "ocitool", *stage.command],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+                preexec_fn=restrict,
+            )
+            assert done.returncode in (0, 9), done.stderr
+            assert "Traceback" not in done.stderr
+            if done.returncode:
+                assert "too many open files" in done.stderr.lower()
+            assert_old_or_new(stage, expected(name))
+            codes.append(done.returncode)
+            if done.returncode == 0:
+                break
+        assert codes[0] == 9
+        assert codes[-1] == 0
+        figures.current.count("G6", "runs with too few open files", len(codes))
+
+
+def test_an_image_is_still_there_after_all_that_failed(
+    parent: Zygote, prepared: Path, tmp_path: Path
+) -> None:
+    stage = Stage(SCENES["load"], prepared, tmp_path / "stage")
+    before = names_in(stage.store)
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        shutil.copytree(stage.store, disk / "store", dirs_exist_ok=True)
+        for _ in range(3):
+            words = ["--store", str(disk / "store"), *stage.command[2:]]
+            parent.run(words)
+            assert names_in(disk / "store").items() >= before.items()

@@ -1,0 +1,151 @@
+"""Every sync and every lock is needed: without any one of them a test of this folder fails."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults import figures
+from tests.faults.interleaving import Lost, Pair, assert_whole_store, explore, prepare_more
+from tests.faults.power_checks import Played, Violation, check_all, durable_after_a_kill
+from tests.faults.scenes import SCENES, Expected
+from tests.faults.sites import sites
+from tests.faults.watched import Plan, Site
+from tests.faults.zygote import Running, Zygote
+
+Expecting = Callable[[str], Expected]
+SYNCS = [site for site in sites() if site.kind == "fsync"]
+LOCKS = [site for site in sites() if site.kind == "flock"]
+
+
+@pytest.fixture(scope="module")
+def prepared_more(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archives and the store that pairs of commands begin with."""
+    folder = tmp_path_factory.mktemp("pairs")
+    prepare_more(folder)
+    return folder
+
+
+def test_there_are_syncs_and_locks_to_remove() -> None:
+    assert {site.file for site in SYNCS} >= {"ocitool/fsops.py", "ocitool/layout/writing.py"}
+    assert {site.file for site in LOCKS} >= {"ocitool/layout/lock.py", "ocitool/layout/lease.py"}
+
+
+@pytest.mark.parametrize("site", SYNCS, ids=str)
+def test_without_this_sync_something_is_lost_when_the_power_fails(
+    site: Site, parent: Zygote, prepared: Path, tmp_path: Path, expected: Expecting
+) -> None:
+    def play() -> None:
+        for name in ("first-load", "save", "tag", "copy"):
+            folder = tmp_path / name
+            played = Played(name, parent, prepared, folder, skipped=(site,))
+            check_all(played, expected(name), sampled=0, step=10**6)
+            check_all(played, expected(name), sampled=0)
+        # Some are there for the work that a dead command left half done.
+        for name in ("tag", "first-load"):
+            folder = tmp_path / f"killed-{name}"
+            durable_after_a_kill(name, parent, prepared, folder, expected(name), 1, (site,))
+
+    with pytest.raises(Violation):
+        play()
+    figures.current.count("G3", "syncs that a test misses when removed")
+
+
+def numbered(pair: Pair, folder: Path, kind: str, where: str) -> list[int]:
+    """Return the numbers of the changes of that kind and place in the first command."""
+    stage, _ = pair.stages(folder)
+    plan = Plan(
+        root=str(folder),
+        record=True,
+        pause_at_locks=True,
+        report_locks=True,
+        skipped=pair.skipped,
+    )
+    changes = pair.parent.run(stage.command, plan).changes
+    stage.remove()
+    return [
+        number
+        for number, change in enumerate(changes, 1)
+        if change.kind == kind and where in change.path
+    ]
+
+
+def removed_between_claim_and_look(pair: Pair, folder: Path) -> None:
+    """Claim a blob while `rm`, which looked at the claims before, is about to delete it."""
+    claim = numbered(pair, folder / "one", "write", "/leases/")[1]
+    # Before it asks for the lock, of which the file is opened first.
+    claim = max(n for n in numbered(pair, folder / "one", "open", "/lock") if n < claim)
+    other = Pair(pair.second, pair.first, pair.parent, pair.prepared, pair.skipped)
+    for turn in numbered(other, folder / "two", "unlink", "/blobs/"):
+        pair.preempted(folder / f"both-{turn}", claim, turn)
+
+
+def cleared_before_it_is_locked(pair: Pair, folder: Path) -> None:
+    """Let a third command clear a lease that is there but not locked yet; then remove."""
+    locks = numbered(pair, folder / "one", "flock", "/leases/")
+    uses = numbered(pair, folder / "one", "utime", "/blobs/")
+    one, two = pair.stages(folder / "both")
+    plan = Plan(
+        root=str(folder),
+        pause_at=(*locks, uses[2]),
+        pause_at_locks=True,
+        skipped=pair.skipped,
+    )
+    beside = Plan(root=str(folder), skipped=pair.skipped)
+    first = pair.parent.start(one.command, plan)
+    first.until("paused")
+    if locks:
+        tag = ["--store", str(one.store), "tag", "old:1", "third:1"]
+        _run_beside(first, pair.parent.start(tag, beside))
+        first.until("paused")
+    _run_beside(first, pair.parent.start(two.command, beside))
+    ended = first.end()
+    assert_whole_store(one.store, ended.err)
+
+
+def _run_beside(first: Running, other: Running) -> None:
+    """Run a command while another one is stopped; whichever must wait does."""
+    if other.until("blocked") is None:
+        first.go_on()
+        return
+    first.go_on()
+    other.end()
+
+
+def situations(site: Site, parent: Zygote, prepared: Path, folder: Path) -> Iterator[None]:
+    """Put a lock to every test that might miss it."""
+    reuse = Pair("load-gone", "rm", parent, prepared, (site,))
+    cleared_before_it_is_locked(reuse, folder / "clear")
+    yield
+    removed_between_claim_and_look(reuse, folder / "claim")
+    yield
+    for first, second in (("tag", "tag-two"), ("first-load", "first-gone"), ("load-gone", "rm")):
+        pair = Pair(first, second, parent, prepared, (site,))
+        for _ in explore(pair, folder / f"{first}-{second}", 1):
+            yield
+
+
+@pytest.mark.parametrize("site", LOCKS, ids=str)
+def test_without_this_lock_two_commands_at_once_lose_something(
+    site: Site, parent: Zygote, prepared_more: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(Lost):
+        for _ in situations(site, parent, prepared_more, tmp_path):
+            pass
+    figures.current.count("G4", "locks that a test misses when removed")
+
+
+def test_with_all_locks_the_same_situations_lose_nothing(
+    parent: Zygote, prepared_more: Path, tmp_path: Path
+) -> None:
+    reuse = Pair("load-gone", "rm", parent, prepared_more)
+    removed_between_claim_and_look(reuse, tmp_path / "claim")
+    cleared_before_it_is_locked(reuse, tmp_path / "clear")
+
+
+def test_with_all_syncs_nothing_is_lost(
+    parent: Zygote, prepared: Path, tmp_path: Path, expected: Expecting
+) -> None:
+    for name in SCENES:
+        played = Played(name, parent, prepared, tmp_path / name)
+        check_all(played, expected(name), sampled=0, step=10**6)
