@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ocitool.compression import DecompressingReader
 from ocitool.content import CHUNK, Blob, Catalog, Inventory, Root
@@ -84,7 +84,7 @@ def verify(
     are checked too. Raises MalformedDocument when an index.json cannot be read at all.
     """
     chosen = source.roots() if roots is None else tuple(roots)
-    graph = _follow(source, chosen)
+    graph = _follow(source, _every_entry(source, chosen))
     unreferenced: list[Descriptor] = []
     strays: list[str] = []
     if isinstance(source, Layout) and roots is None:
@@ -104,6 +104,15 @@ def verify(
         unreferenced=tuple(descriptor.digest for descriptor in unreferenced),
         strays=tuple(strays),
     )
+
+
+def _every_entry(source: Catalog, roots: Sequence[Root]) -> Sequence[Root]:
+    """Return a root of a layout once for each of its entries: one of two may lie about the size."""
+    if not isinstance(source, Layout):
+        return roots
+    known = {root.descriptor.digest: root for root in roots}
+    entries = [entry for entry in source.index().entries if entry.digest in known]
+    return [replace(known[entry.digest], descriptor=entry) for entry in entries]
 
 
 def _follow(source: Catalog, roots: Sequence[Root]) -> _Graph:

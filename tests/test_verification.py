@@ -1,5 +1,6 @@
 """Is it whole? Every kind of damage is found and called by its name."""
 
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -293,6 +294,17 @@ def test_a_link_or_folder_in_place_of_a_blob_is_damage(
         (tmp_path / "elsewhere").write_bytes(data)
         path.symlink_to(tmp_path / "elsewhere")
     assert not report_of(layout).sound
+
+
+@pytest.mark.parametrize("liar", [0, 1])
+def test_one_of_two_entries_of_an_image_that_lies_about_its_size_is_damage(
+    tmp_path: Path, liar: int
+) -> None:
+    layout = write_layout(tmp_path, {A: ONE, "docker.io/library/a:2": ONE})
+    document = json.loads((layout / "index.json").read_bytes())
+    document["manifests"][liar]["size"] += 1
+    (layout / "index.json").write_text(json.dumps(document))
+    assert found(layout) == [("size", str(ONE.descriptor.digest))]
 
 
 def test_some_images_may_be_checked_alone(tmp_path: Path) -> None:

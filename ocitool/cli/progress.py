@@ -72,7 +72,7 @@ class Plain(Messages):
         """Print a line for the blob."""
         with self._lock:
             self._last = time.monotonic()
-        console.note(f"{outcome}: {descriptor.digest} {size(descriptor.size)}")
+            console.note(f"{outcome}: {descriptor.digest} {size(descriptor.size)}")
 
 
 class Bar(Messages):

@@ -53,16 +53,12 @@ class Layout:
         except NotFound as error:
             raise NotFound(f"there is no image layout at {path!r}") from error
         try:
-            layout = cls(folder)
+            # The version is written last: whoever finds it finds all the rest.
+            _check_version(folder)
+            return cls(folder)
         except BaseException:
             folder.close()
             raise
-        try:
-            layout._check_version()
-        except BaseException:
-            layout.close()
-            raise
-        return layout
 
     @classmethod
     def create(cls, path: str, *, store: bool = False) -> "Layout":
@@ -79,17 +75,6 @@ class Layout:
         except BaseException:
             folder.close()
             raise
-
-    def _check_version(self) -> None:
-        try:
-            data = self.folder.read_file(LAYOUT_FILE, LAYOUT_BYTES)
-        except NotFound as error:
-            if self.control is not None:
-                raise NotFound(f"the image layout at {self.path!r} is still empty") from error
-            raise IntegrityError(
-                f"{self.path!r} is not an OCI image layout: it has no file {LAYOUT_FILE!r}"
-            ) from error
-        check_layout_version(data, f"{self.folder.path}/{LAYOUT_FILE}")
 
     @property
     def path(self) -> str:
@@ -234,6 +219,19 @@ def _digest_named(algorithm: str, name: str) -> Digest | None:
         return Digest(algorithm, name)
     except IntegrityError:
         return None
+
+
+def _check_version(folder: Directory) -> None:
+    try:
+        data = folder.read_file(LAYOUT_FILE, LAYOUT_BYTES)
+    except NotFound as error:
+        present = folder.names()
+        if not present or CONTROL in present:
+            raise NotFound(f"the image layout at {folder.path!r} is still empty") from error
+        raise IntegrityError(
+            f"{folder.path!r} is not an OCI image layout: it has no file {LAYOUT_FILE!r}"
+        ) from error
+    check_layout_version(data, f"{folder.path}/{LAYOUT_FILE}")
 
 
 def _initialise(folder: Directory, present: list[str], *, store: bool) -> None:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocitool.layout import Layout
-from tests.faults.scenes import SCENES, Scene, Stage, prepare
+from tests.faults.scenes import HUB, SCENES, Scene, Stage, prepare
 from tests.faults.watched import Plan, Site
 from tests.faults.zygote import Zygote
-from tests.support.images import build_image, docker_archive
-from tests.support.layouts import temporaries
+from tests.support.images import build_image, docker_archive, oci_archive
+from tests.support.layouts import bring, store, temporaries
 from tests.support.stores import checked
 
 Outcome = tuple[int | None, int | None, tuple[tuple[str, tuple[str, ...]], ...]]
@@ -19,6 +19,11 @@ MORE: dict[str, Scene] = {
     "tag-two": Scene(arguments=("tag", "both:1", "two:1", "both:2")),
     "tag-gone": Scene(arguments=("tag", "gone:1", "kept:1")),
     "load-gone": Scene(arguments=("load", "IN/gone.tar")),
+    # One layer, hence no threads: this one makes its changes in the same order each time.
+    "load-solo": Scene(arguments=("load", "IN/solo.tar")),
+    "rm-solo": Scene(arguments=("rm", "solo:1")),
+    "first-solo": Scene(arguments=("load", "IN/solo.tar"), fresh=True),
+    "first-tag": Scene(arguments=("tag", "new:1", "more:1"), fresh=True),
     "first-oci": Scene(arguments=("load", "IN/oci.tar"), fresh=True),
     "first-gone": Scene(arguments=("load", "IN/gone.tar"), fresh=True),
 }
@@ -37,6 +42,8 @@ PAIRS = (
     ("first-load", "first-oci"),
     ("first-load", "first-gone"),
     ("first-load", "first-load"),
+    ("first-load", "first-tag"),
+    ("load-solo", "rm-solo"),
     ("save", "rm"),
 )
 
@@ -50,6 +57,10 @@ def prepare_more(folder: Path) -> None:
     prepare(folder)
     gone = build_image([{"shared": b"a layer of several images " * 200}, {"gone": b"3" * 3000}])
     (folder / "in" / "gone.tar").write_bytes(docker_archive({"back:1": gone}))
+    solo = build_image([{"solo": b"5" * 2000}])
+    (folder / "in" / "solo.tar").write_bytes(oci_archive({f"{HUB}back:1": solo}))
+    with store(folder / "store") as layout:
+        bring(layout, solo, f"{HUB}solo:1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,11 +151,42 @@ def structure_places(index: bytes) -> list[int]:
     return places
 
 
-DAMAGES = {"blobs": damage_blobs, "archives": damage_archives}
+def damage_indexes(parent: Zygote, prepared: Path, folder: Path, turns: range) -> Iterator[Damage]:
+    """Damage index.json each time; every command must notice and none may repair it silently.
+
+    Names and annotations are left out: no digest vouches for them, and another name is a name.
+    """
+    stage = Stage(SAVE, prepared, folder / "whole")
+    assert parent.run(stage.command).code == 0
+    whole = stage.file()
+    for turn in figures.current.in_time(turns):
+        chance = random.Random(turn)
+        stage = Stage(SAVE, prepared, folder / str(turn))
+        path = stage.store / "index.json"
+        damage = damaged_file(path, structure_places(path.read_bytes()), chance)
+        damaged = path.read_bytes()
+        ended = parent.run(["--store", str(stage.store), "verify"])
+        assert ended.code in (3, 7), f"{damage}: {ended.code} {ended.out}{ended.err}"
+        if ended.code == 7:
+            words = ["tag", "old:1", "new:1"]
+            ended = parent.run(["--store", str(stage.store), *words])
+            assert ended.code == 7, f"{damage}: {ended.code} {ended.err}"
+        assert path.read_bytes() == damaged
+        ended = parent.run(stage.command)
+        if damage.what.startswith("flip") and ended.code == 0:
+            # One of two entries of an image lied; what was saved is what the other one says.
+            assert stage.file() == whole, damage
+        else:
+            assert ended.code in (4, 7), f"{damage}: {ended.code} {ended.err}"
+            assert list(stage.out.iterdir()) == [], damage
+        stage.remove()
+        yield damage
+
+
+DAMAGES = {"blobs": damage_blobs, "archives": damage_archives, "indexes": damage_indexes}
 
 
 class TestAnyPlace:
-    # Nothing vouches for index.json itself: a flip in a name or an annotation gives another name.
     @pytest.mark.parametrize("what", DAMAGES)
     def test_damage_at_a_random_place_is_found_and_not_passed_on(
         self, what: str, parent: Zygote, prepared: Path, tmp_path: Path

@@ -114,19 +114,21 @@ def _run_beside(first: Running, other: Running) -> None:
 
 def situations(site: Site, parent: Zygote, prepared: Path, folder: Path) -> Iterator[None]:
     """Put a lock to every test that might miss it."""
-    reuse = Pair("load-gone", "rm", parent, prepared, (site,))
+    reuse = Pair("load-solo", "rm-solo", parent, prepared, (site,))
     cleared_before_it_is_locked(reuse, folder / "clear")
     yield
     removed_between_claim_and_look(reuse, folder / "claim")
     yield
-    for first, second in (("tag", "tag-two"), ("first-load", "first-gone"), ("load-gone", "rm")):
+    for first, second in (
+        ("tag", "tag-two"),
+        ("first-solo", "first-gone"),
+        ("load-solo", "rm-solo"),
+    ):
         pair = Pair(first, second, parent, prepared, (site,))
         for _ in explore(pair, folder / f"{first}-{second}", 1):
             yield
 
 
-# Which of two processes comes first is a matter of load, so a busy machine may miss the moment.
-@pytest.mark.soak
 @pytest.mark.parametrize("site", LOCKS, ids=str)
 def test_without_this_lock_two_commands_at_once_lose_something(
     site: Site, parent: Zygote, prepared_more: Path, tmp_path: Path
@@ -140,7 +142,7 @@ def test_without_this_lock_two_commands_at_once_lose_something(
 def test_with_all_locks_the_same_situations_lose_nothing(
     parent: Zygote, prepared_more: Path, tmp_path: Path
 ) -> None:
-    reuse = Pair("load-gone", "rm", parent, prepared_more)
+    reuse = Pair("load-solo", "rm-solo", parent, prepared_more)
     removed_between_claim_and_look(reuse, tmp_path / "claim")
     cleared_before_it_is_locked(reuse, tmp_path / "clear")
 

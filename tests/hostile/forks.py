@@ -7,7 +7,6 @@ long. `Forks` is the client; `python -m tests.hostile.forks` is the server.
 
 import base64
 import gc
-import io
 import json
 import os
 import pty
@@ -215,8 +214,9 @@ def _become(request: Mapping[str, object]) -> None:
         os.environ.update(variables)
         if request["stdin"] is not None:
             os.dup2(os.open(str(request["stdin"]), os.O_RDONLY), 0)
-        sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), encoding="utf-8")
-        sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), encoding="utf-8")
+        # As an interpreter opens them; stderr line by line, for threads share it.
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", 1, encoding="utf-8", closefd=False)  # noqa: SIM115
         arguments = request["arguments"]
         assert isinstance(arguments, list)
         from ocitool.cli.main import run

@@ -19,12 +19,13 @@ SECONDS = 20.0
 # What the command line itself sends to a terminal: these styles, and nothing else.
 OUR_STYLES = re.compile(rb"\x1b\[(?:0|1|2|31|32|33|36)(?:;(?:1|2|31|32|33|36))*m")
 SLOW = ("graphs", "json", "layers", "streams")
-# All inputs with evil text, and every sixth of those that are quick.
+SHOWN = (" in a config", " in annotations and types", " in the platform", " in a name")
+# All inputs with evil text that is taken, and every eighth of those that are quick.
 ALSO_AS_JSON = tuple(
     case
     for case in CASES
-    if case.category == "text"
-    or (case.category not in SLOW and zlib.crc32(case.name.encode()) % 6 == 0)
+    if case.name.endswith(SHOWN)
+    or (case.category not in SLOW and not case.heavy and zlib.crc32(case.name.encode()) % 8 == 0)
 )
 ON_TERMINALS = tuple(
     case
@@ -35,12 +36,9 @@ REAL_PROCESSES = (
     "a link that leads out for index.json",
     "a PAX header of 64 MiB",
     "a digest with ../",
-    "40 levels of indexes, ten times each",
     "escape sequences in a config",
-    "a layer: gzip and junk",
     "a FIFO for index.json",
     "a link to the canary for leases",
-    "noise",
 )
 
 
@@ -141,7 +139,9 @@ def test_a_terminal_gets_no_control_character_but_our_own_styles(
 ) -> None:
     path = built(case, scene)
     load, inspect, verify = words(case, path)
-    commands = [load, inspect, verify, ["history", *inspect[1:]], ["images", "--all"]]
+    commands = [load, inspect]
+    if case.name.endswith(SHOWN):
+        commands += [verify, ["history", *inspect[1:]], ["images", "--all"]]
     for arguments in commands:
         ran = run(forks, scene, *arguments, terminal=True)
         assert ran.code not in (1, 70), ran

@@ -27,7 +27,14 @@ def test_reading_makes_nothing(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "l")) == ["blobs", "index.json", "oci-layout"]
 
 
+def test_an_empty_folder_is_a_layout_that_is_not_there_yet(tmp_path: Path) -> None:
+    # Another process may have begun to make one in it.
+    with pytest.raises(NotFound, match="still empty"):
+        Layout.existing(str(tmp_path))
+
+
 def test_an_ordinary_folder_is_no_layout(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
     with pytest.raises(IntegrityError, match="not an OCI image layout"):
         Layout.existing(str(tmp_path))
 
