@@ -1,6 +1,7 @@
 """From a file, a folder or a pipe to an archive: compressed or not, whole or cut."""
 
 import os
+import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -300,8 +301,9 @@ def test_an_index_without_images_and_without_manifest_json_is_refused(tmp_path: 
 def test_an_unpacked_archive_whose_layers_are_links_is_read_as_the_archive_is(
     tmp_path: Path,
 ) -> None:
-    with tarfile.open(FIXTURES / "docker20-multi.tar") as archive:
-        archive.extractall(tmp_path / "folder", filter="data")
+    (tmp_path / "folder").mkdir()
+    archive = FIXTURES / "docker20-multi.tar"
+    subprocess.run(["tar", "-xf", archive, "-C", tmp_path / "folder"], check=True)
     with (
         open_archive(str(FIXTURES / "docker20-multi.tar")) as packed,
         open_archive(str(tmp_path / "folder")) as folder,
