@@ -53,7 +53,7 @@ class Logged:
 
 
 class Exchange:
-    """A request, and the one answer to it."""
+    """A request, and the one answer to it. `added` are headers that the answer has in any case."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Exchange:
         self.headers = headers
         self.connection = connection
         self.fault = fault
-        self.keep = True
+        self.added: dict[str, str] = {}
         self._reader = reader
         self._stopping = stopping
         chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
@@ -158,6 +158,8 @@ class Exchange:
         A small unread body is read first; a large one costs the connection, as with Go's server.
         """
         if self._receiving_limit() is not None:
+            for _ in self.pieces():
+                pass
             self._commit_receiving_fault()
         if isinstance(self.fault, HangUp):
             self.leave(reset=self.fault.reset)
@@ -189,7 +191,7 @@ class Exchange:
         self, status: int, headers: Mapping[str, str], length: int, *, close: bool
     ) -> None:
         self.record.status = status
-        fields = {"Content-Length": str(length), **headers}
+        fields = {"Content-Length": str(length), **self.added, **headers}
         if status in (204, 304):
             del fields["Content-Length"]
         if close:
@@ -238,7 +240,6 @@ class Exchange:
 
     def leave(self, *, reset: bool = False) -> NoReturn:
         """End the connection, by FIN or by RST, and the exchange."""
-        self.keep = False
         if reset:
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

@@ -1,5 +1,7 @@
 """A server for tests that logs every request and commits the faults it was told to."""
 
+import contextlib
+import os
 import re
 import socket
 import socketserver
@@ -16,6 +18,7 @@ from tests.support.http_exchange import Ended, Exchange, Logged
 from tests.support.registry_faults import Delay, Fault, HangUp, Schedule, Status
 
 _JOIN_SECONDS = 5.0
+_LINGER_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +171,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         if isinstance(self.request, ssl.SSLSocket):
-            self.request.do_handshake()
+            try:
+                self.request.do_handshake()
+            except OSError:
+                _let_read(self.request)
+                raise
         super().setup()
 
     def _serve(self) -> None:
@@ -191,3 +198,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing: the log is for the test."""
+
+
+def _let_read(connection: ssl.SSLSocket) -> None:
+    """Wait until the client has read the alert: closing over unread bytes would destroy it."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as raw, contextlib.suppress(OSError):
+        raw.shutdown(socket.SHUT_WR)
+        raw.settimeout(_LINGER_SECONDS)
+        while raw.recv(1 << 12):
+            pass

@@ -14,7 +14,9 @@ class Access:
 
     `challenges` are the values of WWW-Authenticate, one line each, in which {realm}, {service} and
     {scope} are replaced. `challenge_at` "ping" leaves the header out elsewhere (gcr.io). With
-    `open_ping`, /v2/ answers 200 to anyone. `anonymous_pull` lets everyone read.
+    `open_ping`, /v2/ answers 200 to anyone. `anonymous_pull` lets everyone read who shows no
+    credential. `realm` is the token server, by default the registry's own /token. `denied_status`
+    answers a token that is sound and does not suffice.
     """
 
     scheme: Literal["none", "basic", "bearer"] = "none"
@@ -25,7 +27,6 @@ class Access:
     anonymous_pull: bool = False
     realm: str | None = None
     service: str = "emulated"
-    # The registry insists on fewer grants than it names, or on other ones.
     denied_status: int = 401
 
 
@@ -44,11 +45,11 @@ class Quirks:
     too_many: int = 0  # 429 so many times ...
     too_many_pattern: str = "/v2/."  # ... for these targets ...
     retry_after: Literal["seconds", "date", "message", "none"] = "seconds"  # ... said in this way
-    retry_seconds: int = 1
+    retry_seconds: float = 1.0
     hub_quota: int | None = None  # Docker Hub: so many manifest GETs, then 429; HEAD is free
 
     # Blobs.
-    requires_repository: bool = False  # ECR: NAME_UNKNOWN unless `repositories` has it
+    requires_repository: bool = False  # ECR: NAME_UNKNOWN for one that holds nothing yet
     redirect_to: str | None = None  # ACR, Hub: base URL that blob reads are sent to with 307
     redirect_hops: int = 1  # the storage sends on to itself until so many
     ranges: Literal["ok", "ignored", "wrong_start", "long_416"] = "ok"
