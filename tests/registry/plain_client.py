@@ -18,11 +18,13 @@ class Reply:
     body: bytes
 
 
-def connect(host: str, tls: ssl.SSLContext | None = None) -> http.client.HTTPConnection:
+def connect(
+    host: str, tls: ssl.SSLContext | None = None, timeout: float = TIMEOUT
+) -> http.client.HTTPConnection:
     """Return a connection to "address:port"."""
     if tls is not None:
-        return http.client.HTTPSConnection(host, timeout=TIMEOUT, context=tls)
-    return http.client.HTTPConnection(host, timeout=TIMEOUT)
+        return http.client.HTTPSConnection(host, timeout=timeout, context=tls)
+    return http.client.HTTPConnection(host, timeout=timeout)
 
 
 def send(
@@ -32,9 +34,10 @@ def send(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     tls: ssl.SSLContext | None = None,
+    timeout: float = TIMEOUT,
 ) -> Reply:
     """Send one request on a connection of its own, and read the answer."""
-    connection = connect(host, tls)
+    connection = connect(host, tls, timeout)
     try:
         connection.request(method, target, body, dict(headers or {}))
         response = connection.getresponse()

@@ -79,6 +79,7 @@ class Exchange:
         chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
         self._left: int | None = None if chunked else int(headers.get("Content-Length", "0"))
         self._unread = chunked or bool(self._left)
+        self._reset = False
 
     # The request.
 
@@ -239,8 +240,16 @@ class Exchange:
             raise Ended
 
     def leave(self, *, reset: bool = False) -> NoReturn:
-        """End the connection, by FIN or by RST, and the exchange."""
-        if reset:
+        """End the exchange; the connection follows by FIN or RST, once the server is done.
+
+        The client must not see the end before the registry has drawn its conclusions.
+        """
+        self._reset = reset
+        raise Ended
+
+    def hang_up(self) -> None:
+        """End the connection, in the way that was chosen."""
+        if self._reset:
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             # The connection is open as long as the reader is.
@@ -250,4 +259,3 @@ class Exchange:
             self.connection.shutdown(socket.SHUT_WR)
             if self._unread:
                 self._stopping.wait(_LINGER_SECONDS)
-        raise Ended

@@ -193,6 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.serve(exchange)
         except Ended:
             self.close_connection = True
+            exchange.hang_up()
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_CONNECT = _serve  # noqa: N815
 
