@@ -1,0 +1,41 @@
+"""What proves to a registry who we are."""
+
+from dataclasses import dataclass, field
+
+from ocitool.errors import AccessDenied
+
+IDENTITY_USER = "<token>"
+"""The user name that says: the password is an identity token (docker's helper protocol)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A name and password, or a token in their place. `origin` says where it was found.
+
+    An `identity_token` is exchanged for access tokens at the token server; a `registry_token` is
+    itself what the registry is shown. No secret is in the value's text.
+    """
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    identity_token: str | None = field(default=None, repr=False)
+    registry_token: str | None = field(default=None, repr=False)
+    origin: str = ""
+
+    @classmethod
+    def of_pair(cls, username: str, secret: str, origin: str) -> "Credential":
+        """Return what a name and a secret mean: the name `<token>` makes it an identity token."""
+        if username == IDENTITY_USER:
+            return cls(identity_token=secret, origin=origin)
+        return cls(username=username, password=secret, origin=origin)
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """The name and secret by which helpers know it, and `Basic` sends it."""
+        if self.password is not None:
+            return self.username or "", self.password
+        return self.username or IDENTITY_USER, self.identity_token or ""
+
+
+class CredentialProblem(AccessDenied):
+    """A credential cannot be looked up: reading goes on without it, writing does not."""
