@@ -6,12 +6,14 @@ they are first used.
 The layers, from the top; each imports only what stands below it::
 
     cli                                      the only one that prints
-    copying, saving, inspection,             verbs; shipping is what copying and saving share
-    verification, garbage, lookup, places,
-    summaries, tagging, shipping
+    copying, saving, pulling, pushing,       verbs; shipping is what those that move images share
+    inspection, verification, garbage,
+    lookup, places, summaries, tagging,
+    shipping
     transfer, recompress, subset, overlay    the mechanism: plan, move, convert
+    fetching                                 a large blob in parts
     graph, parallel                          what an image is made of
-    layout | archive | engine                places: never import each other
+    layout | archive | registry | engine     places: never import each other
     content, events, layers                  seams: Blob, Source, Target, Observer
     tarstream, compression, spec, fsops      formats and the disk
     errors

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
 from ocitool.errors import DigestMismatch, LimitExceeded, SizeMismatch
+from ocitool.events import Outcome
 from ocitool.spec import Descriptor, Digest, Index, Manifest
 
 CHUNK = 1 << 18
@@ -141,6 +142,68 @@ class Inventory(Protocol):
         """Tell whether content of that digest and size is there."""
 
 
+class RangeStream(Protocol):
+    """Some bytes of a blob in order, not verified."""
+
+    @property
+    def supports_ranges(self) -> bool:
+        """Whether the place has shown that it sends parts of a blob."""
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes; b"" at the end."""
+
+    def close(self) -> None:
+        """Release the connection; harmless when repeated."""
+
+
+class NoRanges(Exception):
+    """Raised where only a range will do and the place sends blobs as a whole."""
+
+
+OpenRange = Callable[[int, int | None], RangeStream]
+"""Opens a blob from a byte on, up to another or (None) to its end; the latter always works."""
+
+
+@runtime_checkable
+class Ranged(Protocol):
+    """A source from which parts of a blob can be read, so that a broken transfer goes on."""
+
+    def ranges(self, descriptor: Descriptor) -> OpenRange | None:
+        """Return how to read parts of a blob; None where the place has no use for that."""
+
+
+class Ingest(Protocol):
+    """A blob that arrives in parts, in any order, and is kept when it breaks off."""
+
+    def missing(self) -> list[tuple[int, int]]:
+        """Return the ranges (first byte, one after the last) that have not come yet."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Keep some bytes. May be called from several threads."""
+
+    def commit(self) -> None:
+        """Verify the whole and store it; DigestMismatch drops what has come."""
+
+    def close(self) -> None:
+        """Leave what has come for another time; harmless when repeated."""
+
+
+@runtime_checkable
+class Ingesting(Protocol):
+    """A target that keeps what has come of a blob, also for another process."""
+
+    def ingest(self, descriptor: Descriptor) -> Ingest | None:
+        """Begin or go on with a blob; None while another process is at it."""
+
+
+@runtime_checkable
+class Abortable(Protocol):
+    """A place whose transfers wait on something that can be broken off."""
+
+    def abort(self) -> None:
+        """Make all transfers that are under way fail at once."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Root:
     """A manifest or index that a place offers by itself, and what it is called there.
@@ -208,8 +271,11 @@ class Target(Protocol):
     def has(self, descriptor: Descriptor) -> bool:
         """Tell whether the content is already stored."""
 
-    def put(self, descriptor: Descriptor, open_blob: Callable[[], Blob]) -> None:
-        """Store the content. Idempotent; publishes only after the verified end."""
+    def put(self, descriptor: Descriptor, open_blob: Callable[[], Blob]) -> Outcome:
+        """Store the content. Idempotent; publishes only after the verified end.
+
+        Returns how it came to be there.
+        """
 
     def root(self, descriptor: Descriptor, names: Sequence[str]) -> None:
         """Make a stored manifest a root of the place, under these names (or none)."""

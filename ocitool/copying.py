@@ -11,20 +11,20 @@ from ocitool.archive import ArchiveSource
 from ocitool.content import Catalog, Root, Shipment, Source
 from ocitool.errors import UsageError
 from ocitool.events import Observer
-from ocitool.graph import images_of, read_config
 from ocitool.layout import Layout, NameChange, Writing
 from ocitool.layout.writing import refuse_moves
 from ocitool.parallel import DEFAULT_JOBS
-from ocitool.recompress import COMPRESSIONS, KEEP, Conversion, Recompressor
+from ocitool.recompress import COMPRESSIONS, KEEP, Recompressor
 from ocitool.shipping import (
     CopyReport,
+    converted,
     is_attached,
     report_of,
     restricted_to,
     shipments_of,
     without_orphans,
 )
-from ocitool.spec import Digest, Platform
+from ocitool.spec import Platform
 from ocitool.transfer import transfer
 
 
@@ -62,7 +62,7 @@ def load(
         _refuse_known_moves(source, layout, shipments, compression)
     with Writing(layout, clobber=clobber) as writing:
         recompressor = Recompressor(place, writing, jobs=jobs, observer=watcher)
-        shipments, conversions = _converted(source, shipments, recompressor, compression)
+        shipments, conversions = converted(source, shipments, recompressor, compression)
         shipments = without_orphans(planned, shipments, watcher)
         moved_bytes = transfer(
             recompressor.overlay,
@@ -116,36 +116,3 @@ def _labelled(shipment: Shipment, layout: Layout) -> Shipment:
     if layout.own or root.names or root.label is None:
         return shipment
     return replace(shipment, root=replace(root, names=(root.label,)))
-
-
-def _converted(
-    source: Catalog,
-    shipments: list[Shipment],
-    recompressor: Recompressor,
-    compression: str | None,
-) -> tuple[list[Shipment], list[Conversion]]:
-    """Convert what must be: images without a manifest, and all of them when asked."""
-    origins = source.origins if isinstance(source, ArchiveSource) else {}
-    made_up = [s for s in shipments if s.root.descriptor.digest in origins]
-    conversions: list[Conversion] = []
-    converted: dict[Digest, Shipment] = {}
-    if made_up:
-        jobs_for = [
-            (shipment.root, manifest, read_config(source, manifest).diff_ids)
-            for shipment in made_up
-            for _, manifest in images_of(shipment.closure)
-        ]
-        new, done = recompressor.made_up(jobs_for, compression)
-        conversions += done
-        converted |= {
-            old.root.descriptor.digest: moved for old, moved in zip(made_up, new, strict=True)
-        }
-    others = [s for s in shipments if s.root.descriptor.digest not in origins]
-    if compression not in (None, KEEP):
-        new, done = recompressor.images(others, str(compression))
-        conversions += done
-        converted |= {
-            old.root.descriptor.digest: moved for old, moved in zip(others, new, strict=True)
-        }
-    moved = [converted.get(s.root.descriptor.digest, s) for s in shipments]
-    return moved, conversions

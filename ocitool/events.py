@@ -14,6 +14,8 @@ class Outcome(StrEnum):
 
     STORED = "stored"
     EXISTED = "existed"
+    UPLOADED = "uploaded"
+    MOUNTED = "mounted"
     CONVERTED = "converted"
 
 

@@ -1,6 +1,6 @@
 """A source made of others, with documents in memory before them."""
 
-from ocitool.content import Blob, Inventory, Source
+from ocitool.content import Abortable, Blob, Inventory, OpenRange, Ranged, Source
 from ocitool.spec import Descriptor, Digest
 
 
@@ -29,7 +29,23 @@ class Overlay:
         if raw is not None:
             where = f"manifest {descriptor.digest.short}"
             return Blob.of(descriptor, raw, where=where)
+        return self._place_of(descriptor).open(descriptor)
+
+    def ranges(self, descriptor: Descriptor) -> OpenRange | None:
+        """Return how to read parts of a blob from the place that has it, if that gives parts."""
+        if descriptor.digest in self._documents:
+            return None
+        place = self._place_of(descriptor)
+        return place.ranges(descriptor) if isinstance(place, Ranged) else None
+
+    def abort(self) -> None:
+        """Break what is under way in the places that can wait."""
+        for place in self._places:
+            if isinstance(place, Abortable):
+                place.abort()
+
+    def _place_of(self, descriptor: Descriptor) -> Source:
         for place in self._places[:-1]:
             if not isinstance(place, Inventory) or place.has(descriptor):
-                return place.open(descriptor)
-        return self._places[-1].open(descriptor)
+                return place
+        return self._places[-1]

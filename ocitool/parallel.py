@@ -5,7 +5,7 @@ Threads serve here: hashing, compressing, file and socket I/O all run without th
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 DEFAULT_JOBS = 8
 """More than a small machine has cores: with a task per layer the last does not run alone."""
@@ -31,8 +31,17 @@ class Stop:
             raise Stopped
 
 
-def run_all(tasks: Iterable[Callable[[Stop], None]], jobs: int) -> None:
-    """Run the tasks on up to `jobs` threads; re-raise the first failure when all have ended."""
+def run_all(
+    tasks: Iterable[Callable[[Stop], None]],
+    jobs: int,
+    *,
+    abort: Callable[[], None] | None = None,
+) -> None:
+    """Run the tasks on up to `jobs` threads; re-raise the first failure when all have ended.
+
+    `abort` wakes tasks that wait on something else; it is called when one has failed, or the user
+    interrupted, and never after a good end.
+    """
     stop = Stop()
     pending = list(tasks)
     if len(pending) == 1:
@@ -40,12 +49,15 @@ def run_all(tasks: Iterable[Callable[[Stop], None]], jobs: int) -> None:
         return
     with ThreadPoolExecutor(max_workers=max(1, min(jobs, len(pending)))) as pool:
         futures = [pool.submit(task, stop) for task in pending]
+        done: set[Future[None]] = set()
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         finally:
             stop.set()
             for future in futures:
                 future.cancel()
+            if abort is not None and len(done) < len(futures):
+                abort()
     # Those that failed first: nobody had been asked to stop yet.
     for future in done:
         future.result()

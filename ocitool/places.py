@@ -16,10 +16,13 @@ from ocitool.content import Catalog, Root
 from ocitool.errors import NotFound, UsageError
 from ocitool.layout import Layout, Memory
 from ocitool.lookup import find_image, full_name
+from ocitool.spec import Reference
 from ocitool.spec.quoting import quoted
+from ocitool.spec.reference import DEFAULT_DOMAIN
 
 if TYPE_CHECKING:
     from ocitool.engine import Engine
+    from ocitool.registry import Registries, Repository
 
 _ENGINE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{4,64}")
 _AT_DIGEST = re.compile(r"@(sha256|sha512):")
@@ -35,12 +38,18 @@ class PlaceKind(StrEnum):
     FOLDER = "dir"
     DOCKER_ENGINE = "docker-daemon"
     PODMAN_ENGINE = "podman"
+    REGISTRY = "docker"
     PATH = "path"
 
 
 ENGINES = (PlaceKind.DOCKER_ENGINE, PlaceKind.PODMAN_ENGINE)
-_PREFIXES = {f"{kind.value}:": kind for kind in PlaceKind if kind is not PlaceKind.PATH}
-_ELSEWHERE = ("docker://", "registry:", "containers-storage:")
+_PREFIXES = {
+    **{f"{kind.value}:": kind for kind in PlaceKind if kind is not PlaceKind.PATH},
+    "docker:": PlaceKind.REGISTRY,
+    "registry:": PlaceKind.REGISTRY,
+}
+_SHOWN = [*(f"{p}//" if p == "docker:" else p for p in _PREFIXES if p != "registry:")]
+_ELSEWHERE = ("containers-storage:",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +72,7 @@ def parse_place(text: str) -> Place:
         if text.startswith(prefix):
             raise UsageError(
                 f"{quoted(text)}: {prefix.rstrip(':/')} is not a place that ocitool reaches",
-                hint=f"use one of {', '.join(_PREFIXES)} or a path that begins with ./ or /",
+                hint=f"use one of {', '.join(_SHOWN)} or a path that begins with ./ or /",
             )
     if text == "-" or text.startswith(("/", "./", "../")):
         return Place(kind=PlaceKind.PATH, path=text, text=text)
@@ -75,9 +84,31 @@ def parse_place(text: str) -> Place:
     return Place(kind=PlaceKind.STORE, name=text, text=text)
 
 
+def registry_reference(text: str) -> Reference:
+    """Return the name in a registry that a text means, with docker:// or registry: or without."""
+    name = text.removeprefix("registry:").removeprefix("docker:").removeprefix("//")
+    return Reference.parse(name)
+
+
+def registry_host(text: str) -> str:
+    """Return the registry that a text means, such as `localhost:5000`."""
+    name = text.partition("://")[2].rstrip("/") if "://" in text else text.rstrip("/")
+    if name in ("index.docker.io", "registry-1.docker.io"):
+        name = DEFAULT_DOMAIN
+    found = Reference.parse(f"{name}/x") if "/" not in name else None
+    if found is None or found.domain != name:
+        raise UsageError(
+            f"{quoted(text)} is not the host of a registry",
+            hint="such as ghcr.io or localhost:5000",
+        )
+    return found.domain
+
+
 def _prefixed(kind: PlaceKind, rest: str, text: str) -> Place:
     if kind in ENGINES:
         return Place(kind=kind, name=rest or None, text=text)
+    if kind is PlaceKind.REGISTRY:
+        return Place(kind=kind, name=str(registry_reference(text)), text=text)
     if not rest:
         hint = "to bring everything into the store use `ocitool load`"
         raise UsageError(
@@ -118,9 +149,16 @@ class Opened:
 
 @contextlib.contextmanager
 def open_source(
-    place: Place, *, store: str, stdin: int | None = None, scratch: str | None = None
+    place: Place,
+    *,
+    store: str,
+    stdin: int | None = None,
+    scratch: str | None = None,
+    registries: "Registries | None" = None,
 ) -> Iterator[Opened]:
     """Open a place for reading. Without a name all its roots are meant, with one that image.
+
+    `registries` says how registries are reached.
 
     An image of the store that was given by one of its names keeps only that name.
     """
@@ -135,10 +173,69 @@ def open_source(
     elif place.kind in ENGINES:
         with exported([place], scratch=scratch) as archive:
             yield Opened(source=archive, roots=archive.roots(), layout=None, place=place)
+    elif place.kind is PlaceKind.REGISTRY:
+        with _connected(registries) as connected:
+            repository = _repository(connected, place)
+            yield Opened(source=repository, roots=repository.roots(), layout=None, place=place)
     else:
         with open_archive(place.path, stdin=stdin, scratch=scratch) as archive:
             roots = _named(archive, place.name)
             yield Opened(source=archive, roots=roots, layout=None, place=place)
+
+
+def with_attached(opened: Opened) -> Opened:
+    """Return the same source together with what is attached to its images in a registry.
+
+    Other places offer that by themselves, except for images that have cosign's names.
+    """
+    from ocitool.pulling import RemoteImages
+    from ocitool.registry import Repository
+
+    if isinstance(opened.source, Repository):
+        images = RemoteImages(opened.source)
+        tagged = images.add_attached(opened.roots)
+        return replace(opened, source=images, roots=(*opened.roots, *tagged))
+    return replace(opened, roots=(*opened.roots, *_signatures(opened)))
+
+
+def _signatures(opened: Opened) -> list[Root]:
+    """Return the images whose names say that they are signatures of the ones that are meant."""
+    from ocitool.graph import closure_of
+    from ocitool.registry.referrers import COSIGN_ENDINGS, fallback_tag
+
+    wanted = {
+        f"{fallback_tag(descriptor.digest)}{ending}"
+        for root in opened.roots
+        for descriptor, _ in closure_of(opened.source, root.descriptor).documents
+        for ending in COSIGN_ENDINGS
+    }
+    meant = {root.descriptor.digest for root in opened.roots}
+    return [
+        root
+        for root in opened.source.roots()
+        if root.descriptor.digest not in meant
+        and any(name.rpartition(":")[2] in wanted for name in root.names)
+    ]
+
+
+@contextlib.contextmanager
+def _connected(registries: "Registries | None") -> "Iterator[Registries]":
+    from ocitool.registry import Registries
+
+    if registries is not None:
+        yield registries
+        return
+    with Registries() as own:
+        yield own
+
+
+def _repository(registries: "Registries", place: Place) -> "Repository":
+    from ocitool.registry import Repository
+
+    reference = Reference.parse(place.name or "")
+    repository = Repository.of(registries, reference)
+    root = Root(descriptor=repository.fetch(reference), names=(reference.name,))
+    return repository.with_roots([root])
 
 
 def engine_of(place: Place) -> "Engine":

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from ocitool.archive import ArchiveSource
 from ocitool.content import Catalog, Root, Shipment, Source
 from ocitool.errors import IntegrityError, LimitExceeded, NotFound
 from ocitool.events import Observer
 from ocitool.graph import closure_of, images_of, read_config, root_subject, subject_of
 from ocitool.layout import NameChange
 from ocitool.overlay import Overlay
-from ocitool.recompress import Conversion
+from ocitool.recompress import KEEP, Conversion, Recompressor
 from ocitool.spec import DEFAULT_LIMITS, Descriptor, Digest, Platform
 from ocitool.spec.document import structure
 from ocitool.subset import platforms_of, restrict
@@ -127,6 +128,39 @@ def without_orphans(
 
 def _documents(shipments: Sequence[Shipment]) -> set[Digest]:
     return {d.digest for shipment in shipments for d, _ in shipment.closure.documents}
+
+
+def converted(
+    source: Catalog,
+    shipments: list[Shipment],
+    recompressor: Recompressor,
+    compression: str | None,
+) -> tuple[list[Shipment], list[Conversion]]:
+    """Convert what must be: images without a manifest, and all of them when asked."""
+    origins = source.origins if isinstance(source, ArchiveSource) else {}
+    made_up = [s for s in shipments if s.root.descriptor.digest in origins]
+    conversions: list[Conversion] = []
+    results: dict[Digest, Shipment] = {}
+    if made_up:
+        jobs_for = [
+            (shipment.root, manifest, read_config(source, manifest).diff_ids)
+            for shipment in made_up
+            for _, manifest in images_of(shipment.closure)
+        ]
+        new, done = recompressor.made_up(jobs_for, compression)
+        conversions += done
+        results |= {
+            old.root.descriptor.digest: moved for old, moved in zip(made_up, new, strict=True)
+        }
+    others = [s for s in shipments if s.root.descriptor.digest not in origins]
+    if compression not in (None, KEEP):
+        new, done = recompressor.images(others, str(compression))
+        conversions += done
+        results |= {
+            old.root.descriptor.digest: moved for old, moved in zip(others, new, strict=True)
+        }
+    moved = [results.get(s.root.descriptor.digest, s) for s in shipments]
+    return moved, conversions
 
 
 def report_of(

@@ -5,16 +5,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ocitool.content import Closure, Shipment, Source
+from ocitool.errors import NotFound
 from ocitool.graph import (
     attested,
     closure_of,
+    image_children,
     images_of,
     is_attestation,
     platform_of,
     require_platform,
 )
 from ocitool.overlay import Overlay
-from ocitool.spec import Descriptor, Index, Platform
+from ocitool.spec import Descriptor, Index, Platform, mediatype
 from ocitool.spec.document import encode
 
 
@@ -34,9 +36,7 @@ def restrict(overlay: Overlay, shipment: Shipment, platforms: Sequence[Platform]
     else:
         children = [child for child, _ in images_of(shipment.closure) if child.digest in unique]
         children += _attestations(overlay, shipment.closure, {str(digest) for digest in unique})
-        document = json.loads(root.raw)
-        document["manifests"] = [child.to_json() for child in children]
-        new = overlay.add(encode(document), root.media_type)
+        new = _listing(overlay, root, children)
         descriptor = replace(new, annotations=shipment.root.descriptor.annotations)
     moved = replace(shipment.root, descriptor=descriptor)
     return Shipment(root=moved, closure=closure_of(overlay, descriptor))
@@ -57,3 +57,50 @@ def _attestations(overlay: Overlay, closure: Closure, images: set[str]) -> list[
 def platforms_of(source: Source, closure: Closure) -> tuple[Platform, ...]:
     """Return the platforms of the images in a closure, in order."""
     return tuple(platform_of(source, *image) for image in images_of(closure))
+
+
+def restrict_index(
+    overlay: Overlay, index: Index, platforms: Sequence[Platform]
+) -> Descriptor | None:
+    """Return what `restrict` would, judged by an index alone, so that no child has to be read.
+
+    None when the index does not say it all: a child without a platform, or an index in it.
+    NotFound lists what there is.
+    """
+    images = [
+        child
+        for child in image_children(index)
+        if not (mediatype.is_index(child.media_type) or child.platform is None)
+    ]
+    if len(images) != len(image_children(index)):
+        return None
+    unique = {child.digest: child for child in (_best(images, wanted) for wanted in platforms)}
+    if len(unique) == 1:
+        return replace(next(iter(unique.values())), annotations={})
+    texts = {str(digest) for digest in unique}
+    children = [child for child in images if child.digest in unique]
+    children += [c for c in index.manifests if is_attestation(c) and attested(c) in texts]
+    return _listing(overlay, index, children)
+
+
+def _best(images: Sequence[Descriptor], wanted: Platform) -> Descriptor:
+    ranked = [
+        (rank, position, child)
+        for position, child in enumerate(images)
+        if child.platform is not None
+        and (rank := wanted.normalized().rank(child.platform.normalized())) is not None
+    ]
+    if not ranked:
+        available = ", ".join(str(child.platform) for child in images)
+        raise NotFound(
+            f"there is no image for platform {wanted}",
+            hint=f"available: {available}" if available else None,
+        )
+    return min(ranked, key=lambda one: one[:2])[2]
+
+
+def _listing(overlay: Overlay, index: Index, children: Sequence[Descriptor]) -> Descriptor:
+    """Keep an index of only these children, all else as it was, and return its descriptor."""
+    document = json.loads(index.raw)
+    document["manifests"] = [child.to_json() for child in children]
+    return overlay.add(encode(document), index.media_type)

@@ -5,23 +5,58 @@ whoever reads the target at any moment sees the old state or the new one, comple
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from ocitool.content import Blob, Shipment, Source, Target
+from ocitool.content import Abortable, Blob, Ingesting, Ranged, Shipment, Source, Target
 from ocitool.events import Observer, Outcome
+from ocitool.fetching import Connections, fetch
 from ocitool.parallel import DEFAULT_JOBS, Stop, run_all
 from ocitool.spec import Descriptor, Digest
+
+_IN_PARTS = 1 << 20
+"""Smaller blobs are fetched again as a whole when they break off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What became of one blob or document, and how many seconds it took."""
+
+    descriptor: Descriptor
+    outcome: Outcome
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferReport:
-    """How many blobs and bytes were stored, and how many were there already."""
+    """Every blob and document of a transfer, with what became of it."""
 
-    stored_blobs: int = 0
-    stored_bytes: int = 0
-    existing_blobs: int = 0
-    existing_bytes: int = 0
+    blobs: tuple[Moved, ...] = ()
+
+    @property
+    def stored_blobs(self) -> int:
+        """How many were not there before."""
+        return sum(moved.outcome not in _PRESENT for moved in self.blobs)
+
+    @property
+    def stored_bytes(self) -> int:
+        """The bytes of those that were not there before."""
+        return sum(m.descriptor.size for m in self.blobs if m.outcome not in _PRESENT)
+
+    @property
+    def existing_blobs(self) -> int:
+        """How many were there already."""
+        return sum(moved.outcome in _PRESENT for moved in self.blobs)
+
+    @property
+    def existing_bytes(self) -> int:
+        """The bytes of those that were there already."""
+        return sum(m.descriptor.size for m in self.blobs if m.outcome in _PRESENT)
+
+
+_PRESENT = (Outcome.EXISTED, Outcome.MOUNTED)
 
 
 def transfer(
@@ -35,22 +70,25 @@ def transfer(
 ) -> TransferReport:
     """Copy closures and make their roots known under their names.
 
-    Idempotent: what the target has is not read. `settled` are blobs that a conversion has put
-    there already. Cancels everything at the first failure; then no root has changed. Raises what
-    the two places raise.
+    Idempotent: what the target has is not read. `settled` are blobs and documents of which it is
+    known what became of them: a conversion has put them there, or the target has them. Cancels
+    everything at the first failure; then no root has changed. Raises what the two places raise.
     """
     watcher = observer or Observer()
     done = settled or {}
-    move = _Move(source, target, watcher)
+    move = _Move(source, target, watcher, jobs)
     blobs = {d.digest: d for shipment in shipments for d in shipment.closure.blobs}
-    for digest in blobs.keys() & done.keys():
-        move.settle(blobs.pop(digest), done[digest])
+    for descriptor in (d for shipment in shipments for d in shipment.closure.descriptors):
+        if descriptor.digest in done:
+            blobs.pop(descriptor.digest, None)
+            move.settle(descriptor, done[descriptor.digest])
     target.announce([d for shipment in shipments for d in shipment.closure.descriptors])
     watcher.begin("copying", sum(descriptor.size for descriptor in blobs.values()))
     try:
         # The largest first: the last one to run alone is then a small one.
         ordered = sorted(blobs.values(), key=lambda descriptor: -descriptor.size)
-        run_all([move.task(descriptor) for descriptor in ordered], jobs)
+        tasks = [move.task(descriptor) for descriptor in ordered]
+        run_all(tasks, jobs, abort=partial(_abort, source, target))
         for shipment in shipments:
             for descriptor, document in shipment.closure.documents:
                 move.document(descriptor, document.raw)
@@ -61,13 +99,20 @@ def transfer(
     return move.report()
 
 
+def _abort(*places: Source | Target) -> None:
+    for place in places:
+        if isinstance(place, Abortable):
+            place.abort()
+
+
 class _Move:
-    def __init__(self, source: Source, target: Target, observer: Observer) -> None:
+    def __init__(self, source: Source, target: Target, observer: Observer, jobs: int) -> None:
         self._source = source
         self._target = target
         self._observer = observer
+        self._connections = Connections(jobs)
         self._lock = threading.Lock()
-        self._outcomes: dict[Digest, tuple[Outcome, int]] = {}
+        self._outcomes: dict[Digest, Moved] = {}
 
     def task(self, descriptor: Descriptor) -> Callable[[Stop], None]:
         return lambda stop: self._blob(descriptor, stop)
@@ -76,39 +121,79 @@ class _Move:
         stop.check()
         if self._target.has(descriptor):
             self._observer.advance(descriptor.size)
-            self._note(descriptor, Outcome.EXISTED)
+            self._note(descriptor, Outcome.EXISTED, 0.0)
             return
 
+        began = time.monotonic()
+        outcome = Outcome.STORED if self._fetched(descriptor, stop) else self._put(descriptor, stop)
+        self._note(descriptor, outcome, time.monotonic() - began)
+
+    def _put(self, descriptor: Descriptor, stop: Stop) -> Outcome:
+        sent = 0
+
         def watch(count: int) -> None:
+            nonlocal sent
             stop.check()
+            sent += count
             self._observer.advance(count)
 
-        self._target.put(descriptor, lambda: self._source.open(descriptor).watched(watch))
-        self._note(descriptor, Outcome.STORED)
+        def open_blob() -> Blob:
+            nonlocal sent
+            # Opened again after a failure: what was counted before is sent once more.
+            self._observer.advance(-sent)
+            sent = 0
+            return self._source.open(descriptor).watched(watch)
+
+        outcome = self._target.put(descriptor, open_blob)
+        if sent < descriptor.size:
+            self._observer.advance(descriptor.size - sent)
+        return outcome
+
+    def _fetched(self, descriptor: Descriptor, stop: Stop) -> bool:
+        """Bring a large blob in parts where source and target can; return whether they could."""
+        if descriptor.size < _IN_PARTS or not isinstance(self._target, Ingesting):
+            return False
+        if not isinstance(self._source, Ranged):
+            return False
+        open_range = self._source.ranges(descriptor)
+        ingest = self._target.ingest(descriptor) if open_range is not None else None
+        if open_range is None or ingest is None:
+            return False
+        taken = self._connections.take()
+        try:
+            fetch(
+                descriptor,
+                open_range,
+                ingest,
+                connections=self._connections,
+                stop=stop,
+                advance=self._observer.advance,
+            )
+        finally:
+            ingest.close()
+            if taken:
+                self._connections.give_back()
+        return True
 
     def document(self, descriptor: Descriptor, raw: bytes) -> None:
+        if descriptor.digest in self._outcomes:
+            return
         if self._target.has(descriptor):
             self.settle(descriptor, Outcome.EXISTED)
             return
         where = f"manifest {descriptor.digest.short}"
-        self._target.put(descriptor, lambda: Blob.of(descriptor, raw, where=where))
-        self.settle(descriptor, Outcome.STORED)
-
-    def settle(self, descriptor: Descriptor, outcome: Outcome) -> None:
-        with self._lock:
-            self._outcomes[descriptor.digest] = (outcome, descriptor.size)
-
-    def _note(self, descriptor: Descriptor, outcome: Outcome) -> None:
+        outcome = self._target.put(descriptor, lambda: Blob.of(descriptor, raw, where=where))
         self.settle(descriptor, outcome)
+
+    def settle(self, descriptor: Descriptor, outcome: Outcome, seconds: float = 0.0) -> None:
+        with self._lock:
+            self._outcomes[descriptor.digest] = Moved(
+                descriptor=descriptor, outcome=outcome, seconds=seconds
+            )
+
+    def _note(self, descriptor: Descriptor, outcome: Outcome, seconds: float) -> None:
+        self.settle(descriptor, outcome, seconds)
         self._observer.finish(descriptor, outcome)
 
     def report(self) -> TransferReport:
-        outcomes = self._outcomes.values()
-        stored = [size for outcome, size in outcomes if outcome is not Outcome.EXISTED]
-        existed = [size for outcome, size in outcomes if outcome is Outcome.EXISTED]
-        return TransferReport(
-            stored_blobs=len(stored),
-            stored_bytes=sum(stored),
-            existing_blobs=len(existed),
-            existing_bytes=sum(existed),
-        )
+        return TransferReport(blobs=tuple(self._outcomes.values()))

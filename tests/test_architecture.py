@@ -20,14 +20,17 @@ ROWS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"tarstream", "compression", "spec", "fsops"}),
     frozenset({"content", "events", "layers"}),
-    frozenset({"layout", "archive", "engine"}),
+    frozenset({"layout", "archive", "engine", "registry"}),
     frozenset({"graph", "parallel"}),
+    frozenset({"fetching"}),
     frozenset({"transfer", "recompress", "subset", "overlay"}),
     frozenset(
         {
             "copying",
             "saving",
             "shipping",
+            "pulling",
+            "pushing",
             "inspection",
             "verification",
             "garbage",
@@ -41,6 +44,11 @@ ROWS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
 )
 WITHIN_A_ROW = {
+    ("content", "events"),
+    ("pulling", "copying"),
+    ("pulling", "shipping"),
+    ("pushing", "shipping"),
+    ("places", "pulling"),
     ("recompress", "overlay"),
     ("subset", "overlay"),
     ("copying", "shipping"),
@@ -88,8 +96,8 @@ CHANGES = {
     "shutil.copyfile",
     "shutil.move",
 }
-PLACES = {"layout", "archive", "engine"}
-SEAMS = {"content", "tarstream", "compression", "spec", "fsops", "errors"}
+PLACES = {"layout", "archive", "engine", "registry"}
+SEAMS = {"content", "events", "tarstream", "compression", "spec", "fsops", "errors"}
 
 
 @dataclass(frozen=True)
@@ -290,7 +298,7 @@ class TestLibraries:
             ("pydantic", set()),
             ("oras", set()),
             ("requests", set()),
-            ("subprocess", set()),
+            ("subprocess", {"registry"}),
             ("pickle", set()),
             ("tempfile", {"fsops"}),
             ("argparse", set()),

@@ -17,16 +17,28 @@ from ocitool.cli.options import (
     settings,
     usual_platform,
 )
+from ocitool.cli.push import CreateRepository, DigestFile, OnExistingOption
+from ocitool.cli.reach import (
+    ChunkSize,
+    Jobs,
+    Referrers,
+    in_chunks,
+    registries,
+    with_reach,
+)
 from ocitool.errors import UsageError
+from ocitool.parallel import DEFAULT_JOBS
 
 if TYPE_CHECKING:
     from ocitool.content import Root
     from ocitool.events import Observer
     from ocitool.places import Opened, Place
+    from ocitool.registry import RegistryOptions
     from ocitool.saving import Packing
     from ocitool.shipping import CopyReport
 
 
+@with_reach
 def copy(
     context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="SRC", help="NAME, oci:DIR:TAG, ./FILE, …")],
@@ -37,18 +49,27 @@ def copy(
     platform: SomePlatforms = None,
     compression: Compression = None,
     strict: Strict = False,
+    on_existing: OnExistingOption = "overwrite",
+    referrers: Referrers = False,
+    digestfile: DigestFile = None,
+    create_repo: CreateRepository = False,
+    chunk_size: ChunkSize = None,
+    jobs: Jobs = DEFAULT_JOBS,
     quiet: Quiet = False,
     json: Json = False,
+    reach: "RegistryOptions",
 ) -> None:
-    """Copy images between the store, OCI layouts, archives and engines, digests unchanged.
+    """Copy images between registries, the store, layouts, archives and engines, digests unchanged.
 
-    Places: NAME or store:NAME, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME],
-    docker-daemon:NAME, podman:NAME, dir:DIR (read only), and paths that begin with ./ or /.
-    Without a name in SRC everything in it is copied.
+    Places: docker://NAME, NAME or store:NAME, oci:DIR[:TAG], oci-archive:FILE[:TAG],
+    docker-archive:FILE[:NAME], docker-daemon:NAME, podman:NAME, dir:DIR (read only), and paths
+    that begin with ./ or /. Without a name in SRC everything in it is copied.
     """
     from ocitool.cli import texts
     from ocitool.cli.delivery import check_destination
-    from ocitool.places import PlaceKind, open_source, parse_place
+    from ocitool.cli.push import policy, push_to, show
+    from ocitool.places import PlaceKind, open_source, parse_place, with_attached
+    from ocitool.pushing import Pushing
     from ocitool.saving import Packing
 
     options = settings(context)
@@ -71,10 +92,39 @@ def copy(
         compression=compression or "keep",
         scratch=options.temporary,
     )
-    with open_source(
-        parse_place(source), store=options.store, stdin=0, scratch=options.temporary
-    ) as opened:
-        report = _copy(opened, target, options, packing, observer)
+    with (
+        registries(in_chunks(reach, chunk_size), observer) as connected,
+        open_source(
+            parse_place(source),
+            store=options.store,
+            stdin=0,
+            scratch=options.temporary,
+            registries=connected,
+        ) as opened,
+    ):
+        images = with_attached(opened) if referrers else opened
+        if target.kind is PlaceKind.REGISTRY:
+            chosen = Pushing(
+                platforms=packing.platforms,
+                compression=compression,
+                on_existing=policy(on_existing),
+                strict=strict,
+                attached=referrers,
+                jobs=jobs,
+                scratch=options.temporary,
+            )
+            reports = push_to(images, target, connected, chosen, observer, create=create_repo)
+            show(
+                reports,
+                observer,
+                quiet=quiet or options.quiet,
+                json=json,
+                digestfile=digestfile,
+            )
+            return
+        report = _copy(images, target, options, packing, observer, jobs)
+    if digestfile is not None:
+        texts.write_digests(digestfile, [image.digest for image in report.images])
     if json:
         console.out_json({"destination": destination, **texts.report_json(report)})
         return
@@ -86,7 +136,12 @@ def copy(
 
 
 def _copy(
-    opened: "Opened", target: "Place", options: Settings, packing: "Packing", observer: "Observer"
+    opened: "Opened",
+    target: "Place",
+    options: Settings,
+    packing: "Packing",
+    observer: "Observer",
+    jobs: int,
 ) -> "CopyReport":
     from ocitool import copying
     from ocitool.cli import texts
@@ -106,6 +161,7 @@ def _copy(
             platforms=packing.platforms,
             compression=None if packing.compression == "keep" else packing.compression,
             strict=packing.strict,
+            jobs=jobs,
             observer=observer,
         )
 

@@ -17,11 +17,14 @@ from ocitool.cli.options import (
     settings,
     usual_platform,
 )
+from ocitool.cli.reach import registries, with_reach
 
 if TYPE_CHECKING:
     from ocitool.inspection import ImageReport, LayerReport, StepReport
+    from ocitool.registry import RegistryOptions
 
 
+@with_reach
 def history(
     context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, …")],
@@ -30,23 +33,34 @@ def history(
     no_trunc: NoTruncation = False,
     quiet: Quiet = False,
     json: Json = False,
+    reach: "RegistryOptions",
 ) -> None:
     """List the steps that made an image, the first first, with the layer and size of each."""
     from ocitool import inspection
-    from ocitool.places import one_root, open_source, parse_place
+    from ocitool.places import PlaceKind, one_root, open_source, parse_place
 
     options = settings(context)
     wanted = one_platform(platform)
-    with open_source(
-        parse_place(source), store=options.store, stdin=0, scratch=options.temporary
-    ) as opened:
+    observer = options.observer(quiet=quiet or not console.is_terminal(sys.stderr))
+    place = parse_place(source)
+    with (
+        registries(reach, observer) as connected,
+        open_source(
+            place,
+            store=options.store,
+            stdin=0,
+            scratch=options.temporary,
+            registries=connected,
+        ) as opened,
+    ):
         report = inspection.inspect(
             opened.source,
             one_root(opened),
             platform=wanted or usual_platform(),
             required=wanted is not None,
+            measure=place.kind is not PlaceKind.REGISTRY,
             memory=opened.memory("layers"),
-            observer=options.observer(quiet=quiet or not console.is_terminal(sys.stderr)),
+            observer=observer,
         )
     rows = _rows(report)
     if json:

@@ -21,12 +21,14 @@ from ocitool.cli.options import (
     settings,
     usual_platform,
 )
+from ocitool.cli.reach import registries, with_reach
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
     from ocitool.content import Root
     from ocitool.inspection import ImageReport, LayerReport
     from ocitool.places import Opened
+    from ocitool.registry import RegistryOptions
     from ocitool.spec import Platform
 
 _LABEL = 12
@@ -34,6 +36,7 @@ _DIGEST = re.compile(r"sha\d+:[0-9a-f]+")
 _Rows = list[tuple[str, str | None]]
 
 
+@with_reach
 def inspect(
     context: typer.Context,
     sources: Annotated[
@@ -53,6 +56,7 @@ def inspect(
     no_trunc: NoTruncation = False,
     quiet: Quiet = False,
     json: Json = False,
+    reach: "RegistryOptions",
 ) -> None:
     """Show an image: identity, configuration, and its layers with the steps that made them.
 
@@ -60,17 +64,26 @@ def inspect(
     is shown, and the others are listed. With --json one SRC gives an object, several an array.
     """
     from ocitool import inspection
-    from ocitool.places import open_source, parse_place
+    from ocitool.places import PlaceKind, open_source, parse_place
 
     options = settings(context)
     if raw + manifest + config > 1:
         raise UsageError("--raw, --manifest and --config exclude each other")
     wanted = one_platform(platform)
     reports: list[ImageReport] = []
+    observer = options.observer(quiet=quiet or not _on_terminal())
     for text in sources:
-        with open_source(
-            parse_place(text), store=options.store, stdin=0, scratch=options.temporary
-        ) as opened:
+        place = parse_place(text)
+        with (
+            registries(reach, observer) as connected,
+            open_source(
+                place,
+                store=options.store,
+                stdin=0,
+                scratch=options.temporary,
+                registries=connected,
+            ) as opened,
+        ):
             if raw or manifest or config:
                 console.out_bytes(_document(opened, wanted, raw=raw, config=config))
                 continue
@@ -80,8 +93,9 @@ def inspect(
                     _with_all_names(opened),
                     platform=wanted or usual_platform(),
                     required=wanted is not None,
+                    measure=place.kind is not PlaceKind.REGISTRY,
                     memory=opened.memory("layers"),
-                    observer=options.observer(quiet=quiet or not _on_terminal()),
+                    observer=observer,
                 )
             )
     if json and reports:

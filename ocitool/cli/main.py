@@ -18,6 +18,9 @@ from ocitool.cli.images import images
 from ocitool.cli.inspect import inspect
 from ocitool.cli.load import load
 from ocitool.cli.options import Settings, default_store
+from ocitool.cli.pull import pull
+from ocitool.cli.push import push
+from ocitool.cli.registry import registry
 from ocitool.cli.rm import rm
 from ocitool.cli.save import save
 from ocitool.cli.tag import tag, untag
@@ -37,16 +40,31 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 app = typer.Typer(
     name="ocitool",
-    help="OCI and Docker images without a daemon: load, look inside, verify, save, copy.",
+    help="OCI and Docker images without a daemon: load, pull, look inside, verify, save, push.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (load, save, copy, images, tag, untag, rm, inspect, history, verify):
+_COMMANDS = (
+    load,
+    save,
+    pull,
+    push,
+    copy,
+    images,
+    tag,
+    untag,
+    rm,
+    inspect,
+    history,
+    verify,
+)
+for _command in _COMMANDS:
     app.command()(_command)
 app.command("rmi", hidden=True)(rm)
+app.add_typer(registry, name="registry", help="What a registry holds: tags, digests, manifests.")
 
 _image = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 for _name, _command in (
@@ -54,6 +72,8 @@ for _name, _command in (
     ("rm", rm),
     ("load", load),
     ("save", save),
+    ("pull", pull),
+    ("push", push),
     ("tag", tag),
     ("inspect", inspect),
     ("history", history),
@@ -110,7 +130,7 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """OCI and Docker images without a daemon: load, look inside, verify, save, copy."""
+    """OCI and Docker images without a daemon: load, pull, look inside, verify, save, push."""
     if store == "":
         raise errors.UsageError("--store names no folder")
     if progress not in ("auto", "bar", "plain", "none"):

@@ -84,19 +84,20 @@ def _transfer_json(transfer: "TransferReport") -> dict[str, object]:
 
 def change_json(change: "NameChange") -> dict[str, object]:
     """Return a change of a name as JSON."""
-    return {"name": change.name, "from": _text(change.old), "to": _text(change.new)}
+    return {"name": change.name, "from": text_of(change.old), "to": text_of(change.new)}
 
 
 def _conversion_json(conversion: "Conversion") -> dict[str, object]:
     return {
-        "from": _text(conversion.old),
+        "from": text_of(conversion.old),
         "to": str(conversion.new),
         "layers": conversion.layers,
         "compression": conversion.compression,
     }
 
 
-def _text(digest: "Digest | None") -> str | None:
+def text_of(digest: "Digest | None") -> str | None:
+    """Return a digest as JSON has it."""
     return str(digest) if digest is not None else None
 
 
@@ -155,3 +156,15 @@ def table_name(names: Sequence[str]) -> list[tuple[str, str]]:
         reference = Reference.parse(name)
         pairs.append((reference.familiar_repository, reference.tag or "<none>"))
     return pairs
+
+
+def write_digests(path: str, digests: "Sequence[Digest]") -> None:
+    """Write digests to a file, a line each, whole or not at all; each once."""
+    from ocitool.fsops import OutputFile
+
+    output = OutputFile(path)
+    try:
+        output.write("".join(f"{digest}\n" for digest in dict.fromkeys(digests)).encode())
+        output.publish()
+    finally:
+        output.close()

@@ -9,11 +9,13 @@ from typing import Self
 
 from ocitool.content import Blob
 from ocitool.errors import OcitoolError, Refused
-from ocitool.fsops import Directory, TemporaryFile
+from ocitool.events import Outcome
+from ocitool.fsops import Directory, PartFile, TemporaryFile
 from ocitool.layout.exclusive import edit_index, exclusive
 from ocitool.layout.index import IndexFile, NameChange, set_roots
 from ocitool.layout.layout import CONTROL, Layout
 from ocitool.layout.lease import TEMPORARY, Lease
+from ocitool.layout.partial import PartialBlob
 from ocitool.spec import Descriptor, Digest
 
 
@@ -64,6 +66,7 @@ class Writing:
                     self._roll_back()
                     raise
         finally:
+            self._sweep()
             self._temporary.close()
             self._lease.release()
             self.control.close()
@@ -81,10 +84,10 @@ class Writing:
             self._algorithms.add(descriptor.digest.algorithm)
         return True
 
-    def put(self, descriptor: Descriptor, open_blob: Callable[[], Blob]) -> None:
+    def put(self, descriptor: Descriptor, open_blob: Callable[[], Blob]) -> Outcome:
         """Store the content, durably. Idempotent; publishes only after the verified end."""
         if self.has(descriptor):
-            return
+            return Outcome.EXISTED
         temporary = self._temporary_file()
         try:
             with open_blob() as blob:
@@ -93,6 +96,14 @@ class Writing:
             self._publish(temporary, descriptor.digest)
         finally:
             temporary.discard()
+        return Outcome.STORED
+
+    def ingest(self, descriptor: Descriptor) -> PartialBlob | None:
+        """Begin or go on with a blob that comes in parts; None while another process is at it.
+
+        What has come stays in the layout when the work breaks off, for the next try.
+        """
+        return PartialBlob.open(self.control, descriptor, self._publish)
 
     def writer(self) -> "BlobWriter":
         """Return a writer for content whose digest is known only at its end."""
@@ -110,7 +121,7 @@ class Writing:
     def _temporary_file(self) -> TemporaryFile:
         return self._temporary.temporary(f"{self._lease.name}.")
 
-    def _publish(self, temporary: TemporaryFile, digest: Digest) -> None:
+    def _publish(self, temporary: TemporaryFile | PartFile, digest: Digest) -> None:
         folder = self.layout.blob_folder(digest.algorithm, create=True)
         temporary.publish(folder, digest.hex)
         with self._lock:
@@ -136,6 +147,13 @@ class Writing:
             # then changed index.json, and what we stored is left to garbage collection.
             if moment.index == self._index_before:
                 moment.delete(self._stored, but_lease=self._lease.name)
+
+    def _sweep(self) -> None:
+        """Remove what a signal cut off between making a file and taking charge of it."""
+        with contextlib.suppress(OcitoolError):
+            for name in self._temporary.names():
+                if name.startswith(f"{self._lease.name}."):
+                    self._temporary.remove(name)
 
 
 def refuse_moves(changes: Sequence[NameChange], path: str) -> None:

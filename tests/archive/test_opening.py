@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

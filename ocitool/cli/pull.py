@@ -1,0 +1,123 @@
+"""ocitool pull: images from registries into the store."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocitool.cli import console
+from ocitool.cli.options import Json, Quiet, SomePlatforms, platforms, settings
+from ocitool.cli.reach import Jobs, Referrers, registries, with_reach
+from ocitool.errors import OcitoolError, UsageError
+from ocitool.parallel import DEFAULT_JOBS
+
+if TYPE_CHECKING:
+    from ocitool.events import Observer
+    from ocitool.layout import Layout
+    from ocitool.registry import Registries, RegistryOptions
+    from ocitool.shipping import CopyReport
+    from ocitool.spec import Platform, Reference
+
+
+@with_reach
+def pull(
+    context: typer.Context,
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME…", help="NAME[:TAG][@DIGEST] in a registry.")
+    ],
+    *,
+    platform: SomePlatforms = None,
+    all_tags: Annotated[
+        bool, typer.Option("--all-tags", "-a", help="Every tag of the repository.")
+    ] = False,
+    referrers: Referrers = False,
+    jobs: Jobs = DEFAULT_JOBS,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="End at the first image that fails.")
+    ] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+    reach: "RegistryOptions",
+) -> None:
+    """Copy images from registries into the store: all that a name holds, digests unchanged.
+
+    What the store has is not fetched again, and a download that broke off goes on where it
+    stopped. Prints NAME@DIGEST for each.
+    """
+    from ocitool.cli import texts
+    from ocitool.layout import Layout
+    from ocitool.places import registry_reference
+
+    options = settings(context)
+    references = [registry_reference(name) for name in names]
+    if all_tags and any(":" in name.rpartition("/")[2] for name in names):
+        raise UsageError("--all-tags takes every tag of a repository: name it without one")
+    observer = options.observer(quiet=quiet)
+    wanted = platforms(platform)
+    reports: list[CopyReport] = []
+    failures: list[OcitoolError] = []
+    with (
+        Layout.create(options.store, store=True) as layout,
+        registries(reach, observer) as connected,
+    ):
+        for reference in references:
+            try:
+                report = _pull(
+                    connected, layout, reference, all_tags, wanted, referrers, jobs, observer
+                )
+            except OcitoolError as error:
+                if fail_fast or len(references) == 1:
+                    raise
+                observer.warn(f"{reference.familiar}: {error.message}")
+                failures.append(error)
+                connected.resume()
+                continue
+            reports.append(report)
+            if not json:
+                _print(report, reference, quiet=quiet or options.quiet)
+            for line in texts.remarks(report):
+                observer.remark(line)
+    if json:
+        console.out_json(
+            {"store": options.store, "images": [texts.report_json(report) for report in reports]}
+        )
+    if failures:
+        failures[0].message = (
+            f"{len(failures)} of {len(references)} images could not be pulled; the first: "
+            f"{failures[0].message}"
+        )
+        raise failures[0]
+
+
+def _pull(
+    connected: "Registries",
+    layout: "Layout",
+    reference: "Reference",
+    all_tags: bool,
+    wanted: "tuple[Platform, ...]",
+    referrers: bool,
+    jobs: int,
+    observer: "Observer",
+) -> "CopyReport":
+    from ocitool import pulling
+    from ocitool.registry import Repository
+    from ocitool.registry.listing import tags
+
+    repository = Repository.of(connected, reference)
+    references = [reference]
+    if all_tags:
+        references = [reference.with_tag(tag) for tag in tags(repository.session)]
+    return pulling.pull(
+        pulling.RemoteImages(repository, layout),
+        layout,
+        references,
+        platforms=wanted,
+        attached=referrers,
+        jobs=jobs,
+        observer=observer,
+    )
+
+
+def _print(report: "CopyReport", reference: "Reference", *, quiet: bool) -> None:
+    for image in report.images:
+        pinned = f"{reference.repository}@{image.digest}"
+        console.out(str(image.digest) if quiet else pinned)

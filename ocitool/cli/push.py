@@ -1,0 +1,186 @@
+"""ocitool push: images into registries."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocitool.cli import console
+from ocitool.cli.options import (
+    Compression,
+    Json,
+    Quiet,
+    SomePlatforms,
+    Strict,
+    platforms,
+    settings,
+)
+from ocitool.cli.reach import (
+    ChunkSize,
+    Jobs,
+    Referrers,
+    in_chunks,
+    registries,
+    with_reach,
+)
+from ocitool.errors import UsageError
+from ocitool.parallel import DEFAULT_JOBS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocitool.events import Observer
+    from ocitool.places import Opened, Place
+    from ocitool.pushing import OnExisting, Pushing, PushReport
+    from ocitool.registry import Registries, RegistryOptions
+    from ocitool.spec import Reference
+
+OnExistingOption = Annotated[
+    str,
+    typer.Option(
+        "--on-existing",
+        metavar="same|overwrite|skip|error",
+        help="When the tag exists: only the same image, move it, leave it, or fail.",
+    ),
+]
+DigestFile = Annotated[
+    str | None, typer.Option("--digestfile", metavar="F", help="Write the digest to this file.")
+]
+CreateRepository = Annotated[
+    bool,
+    typer.Option("--create-repo", help="Make the repository first (Amazon ECR, by the aws CLI)."),
+]
+
+
+@with_reach
+def push(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="SRC", help="NAME, oci:DIR:TAG, ./FILE, …")],
+    destinations: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DST…]", help="Names in registries; none: the name that SRC has."),
+    ] = None,
+    *,
+    on_existing: OnExistingOption = "overwrite",
+    platform: SomePlatforms = None,
+    compression: Compression = None,
+    strict: Strict = False,
+    referrers: Referrers = False,
+    digestfile: DigestFile = None,
+    create_repo: CreateRepository = False,
+    chunk_size: ChunkSize = None,
+    jobs: Jobs = DEFAULT_JOBS,
+    quiet: Quiet = False,
+    json: Json = False,
+    reach: "RegistryOptions",
+) -> None:
+    """Copy an image into registries, as it is, sending only what they lack.
+
+    Plain layers of an old docker archive are compressed on the way. The last line printed is
+    NAME@DIGEST, to pin what was pushed.
+    """
+    from ocitool import pushing
+    from ocitool.places import open_source, parse_place, registry_reference, with_attached
+
+    options = settings(context)
+    targets = [registry_reference(text) for text in destinations or ()]
+    observer = options.observer(quiet=quiet)
+    how = pushing.Pushing(
+        platforms=platforms(platform),
+        compression=compression,
+        on_existing=policy(on_existing),
+        strict=strict,
+        attached=referrers,
+        jobs=jobs,
+        scratch=options.temporary,
+    )
+    with (
+        registries(in_chunks(reach, chunk_size), observer) as connected,
+        open_source(
+            parse_place(source),
+            store=options.store,
+            stdin=0,
+            scratch=options.temporary,
+            registries=connected,
+        ) as opened,
+    ):
+        images = with_attached(opened) if referrers else opened
+        if create_repo:
+            create_repositories(targets or _own_names(opened.roots), observer)
+        reports = pushing.push(
+            images.source, images.roots, targets, connected, how, observer=observer
+        )
+    show(reports, observer, quiet=quiet or options.quiet, json=json, digestfile=digestfile)
+
+
+def policy(text: str) -> "OnExisting":
+    """Return the policy of --on-existing; UsageError for another word."""
+    from ocitool.pushing import OnExisting
+
+    try:
+        return OnExisting(text)
+    except ValueError:
+        words = ", ".join(OnExisting)
+        raise UsageError(f"--on-existing {text!r} is not one of {words}") from None
+
+
+def push_to(
+    opened: "Opened",
+    target: "Place",
+    connected: "Registries",
+    how: "Pushing",
+    observer: "Observer",
+    *,
+    create: bool,
+) -> "list[PushReport]":
+    """Push what is open to the one name that a place of a registry means."""
+    from ocitool import pushing
+    from ocitool.spec import Reference
+
+    destination = Reference.parse(target.name or "")
+    if create:
+        create_repositories([destination], observer)
+    return pushing.push(
+        opened.source, opened.roots, [destination], connected, how, observer=observer
+    )
+
+
+def create_repositories(targets: "Sequence[Reference]", observer: "Observer") -> None:
+    """Make the repositories that have to exist first."""
+    from ocitool.registry.creating import create_repository
+
+    for repository in dict.fromkeys((target.domain, target.path) for target in targets):
+        if create_repository(*repository):
+            observer.remark(f"made the repository {'/'.join(repository)}")
+
+
+def show(
+    reports: "Sequence[PushReport]",
+    observer: "Observer",
+    *,
+    quiet: bool,
+    json: bool,
+    digestfile: str | None,
+) -> None:
+    """Print what was pushed, and write the digest file."""
+    from ocitool.cli import texts
+    from ocitool.cli.push_text import remarks, report_json
+
+    for report in reports:
+        for line in remarks(report):
+            observer.remark(line)
+    if digestfile is not None:
+        texts.write_digests(digestfile, [report.image.digest for report in reports])
+    if json:
+        console.out_json([report_json(report) for report in reports])
+        return
+    for report in reports:
+        console.out(str(report.image.digest) if quiet else report.pinned)
+
+
+def _own_names(roots: "Sequence[object]") -> "list[Reference]":
+    from ocitool.content import Root
+    from ocitool.spec import Reference
+
+    return [
+        Reference.parse(name) for root in roots if isinstance(root, Root) for name in root.names
+    ]

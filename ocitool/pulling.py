@@ -1,0 +1,131 @@
+"""pull: images from a registry into the store, without fetching what is there."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from ocitool.content import Blob, OpenRange, Root
+from ocitool.copying import load
+from ocitool.errors import NotFound
+from ocitool.events import Observer
+from ocitool.graph import closure_of
+from ocitool.layout import Layout
+from ocitool.overlay import Overlay
+from ocitool.parallel import DEFAULT_JOBS
+from ocitool.registry import Repository
+from ocitool.registry.referrers import cosign_tags, referrers
+from ocitool.shipping import CopyReport
+from ocitool.spec import Descriptor, Digest, Index, Platform, Reference, parse_manifest
+from ocitool.subset import restrict_index
+
+
+class RemoteImages:
+    """The images of a repository, as a source that reads from a layout what is there already."""
+
+    def __init__(self, repository: Repository, layout: Layout | None = None) -> None:
+        self.repository = repository
+        self._overlay = Overlay(*([layout] if layout is not None else []), repository)
+        self._attached: list[Root] = []
+
+    def roots(self) -> tuple[Root, ...]:
+        """Return what is attached to the images, as far as it was asked for."""
+        return tuple(self._attached)
+
+    def resolve(self, name: str) -> Root:
+        """Return the image with a full name, tag or digest; NotFound when there is none."""
+        return self.repository.resolve(name)
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether the content can be had."""
+        return self._overlay.has(descriptor)
+
+    def open(self, descriptor: Descriptor) -> Blob:
+        """Return content as a stream that verifies itself."""
+        return self._overlay.open(descriptor)
+
+    def ranges(self, descriptor: Descriptor) -> OpenRange | None:
+        """Return how to read parts of a blob."""
+        return self._overlay.ranges(descriptor)
+
+    def abort(self) -> None:
+        """Break what is under way."""
+        self._overlay.abort()
+
+    def find(self, reference: Reference) -> Root:
+        """Return the image that a reference names, by one cheap request where that suffices."""
+        found = self.repository.head(reference)
+        if found is None:
+            # The error says what there is instead.
+            found = self.repository.fetch(reference)
+        return Root(descriptor=found, names=(reference.name,))
+
+    def narrowed(self, root: Root, platforms: Sequence[Platform]) -> Root | None:
+        """Return the part of an index for these platforms, judged by the index alone.
+
+        None when it does not tell the platforms of its images: then each has to be looked at.
+        """
+        with self.open(root.descriptor) as blob:
+            raw = blob.read_all(self.repository.session.limits.manifest_bytes)
+        document = parse_manifest(raw, root.descriptor.media_type)
+        if not isinstance(document, Index):
+            return None
+        chosen = restrict_index(self._overlay, document, platforms)
+        if chosen is None:
+            return None
+        annotations = root.descriptor.annotations
+        return replace(root, descriptor=replace(chosen, annotations=annotations))
+
+    def add_attached(self, roots: Sequence[Root]) -> list[Root]:
+        """Find what is attached to the images and to their platforms; return what has a tag."""
+        tagged: list[Root] = []
+        waiting = [digest for root in roots for digest in _documents(self, root)]
+        seen: set[Digest] = set(waiting)
+        while waiting:
+            subject = waiting.pop()
+            for descriptor in referrers(self.repository, subject):
+                if descriptor.digest not in seen:
+                    self._attached.append(Root(descriptor=replace(descriptor, platform=None)))
+                    seen.add(descriptor.digest)
+                    waiting.append(descriptor.digest)
+            for tag, descriptor in cosign_tags(self.repository, subject):
+                name = f"{self.repository.name}:{tag}"
+                tagged.append(Root(descriptor=descriptor, names=(name,)))
+        return tagged
+
+
+def _documents(source: RemoteImages, root: Root) -> Iterator[Digest]:
+    for descriptor, _ in closure_of(source, root.descriptor).documents:
+        yield descriptor.digest
+
+
+def pull(
+    source: RemoteImages,
+    layout: Layout,
+    references: Sequence[Reference],
+    *,
+    platforms: Sequence[Platform] = (),
+    attached: bool = False,
+    jobs: int = DEFAULT_JOBS,
+    observer: Observer | None = None,
+) -> CopyReport:
+    """Bring images of one repository into a layout under the names they have there.
+
+    Of an index everything is brought, or these platforms under a new digest. `attached` brings
+    what is attached, too. NotFound when the registry does not have an image.
+    """
+    roots = [source.find(reference) for reference in references]
+    if not roots:
+        raise NotFound(f"{source.repository.name} has no tags")
+    narrowed = [source.narrowed(root, platforms) for root in roots] if platforms else []
+    if narrowed and all(root is not None for root in narrowed):
+        roots, platforms = [root for root in narrowed if root is not None], ()
+    if attached:
+        roots += source.add_attached(roots)
+    return load(
+        source,
+        layout,
+        roots=roots,
+        platforms=platforms,
+        compression="keep",
+        jobs=jobs,
+        observer=observer,
+    )

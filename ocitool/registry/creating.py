@@ -1,0 +1,42 @@
+"""Repositories that have to exist before anything is pushed: Amazon's, made by its own tool."""
+
+import shutil
+import subprocess
+
+from ocitool.errors import AccessDenied, NotFound, OcitoolError, UsageError
+from ocitool.registry.hosts import Host
+from ocitool.registry.problems import create_command
+
+_SECONDS = 120
+
+
+def create_repository(domain: str, path: str) -> bool:
+    """Make a repository by the aws command; return False when it exists already.
+
+    UsageError for registries that make repositories by themselves; NotFound without the command.
+    """
+    host = Host(domain)
+    if not host.is_ecr:
+        raise UsageError(
+            f"{domain} makes repositories as they are pushed to", hint="leave out --create-repo"
+        )
+    command = create_command(host, path)
+    if shutil.which("aws") is None:
+        raise NotFound(
+            "the command `aws`, which makes the repository, is not there",
+            hint=f"install it, or run elsewhere: {command}",
+        )
+    done = subprocess.run(  # noqa: S603 - the words are ours, and no shell reads them
+        [*command.split(), "--output", "json"],
+        capture_output=True,
+        timeout=_SECONDS,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode == 0:
+        return True
+    said = done.stderr.decode("utf-8", "replace").strip()
+    if "RepositoryAlreadyExists" in said:
+        return False
+    kind = AccessDenied if "AccessDenied" in said or "ExpiredToken" in said else OcitoolError
+    raise kind(f"`{command}` failed: {said[:300]}", hint="look at the rights of the AWS identity")

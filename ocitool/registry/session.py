@@ -1,0 +1,523 @@
+"""One repository's conversation with its registry: sent again where that helps.
+
+Redirects are followed here, so that credentials stay with their host; failures of the network and
+of busy servers are retried here and nowhere else.
+"""
+
+import contextlib
+import http.cookiejar
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from ocitool import __version__
+from ocitool.errors import IntegrityError, OcitoolError, Refused, Unavailable
+from ocitool.registry import locations
+from ocitool.registry.auth import Authorizer, TokenServerBusy
+from ocitool.registry.credentials import Credential, CredentialChain
+from ocitool.registry.hosts import Host
+from ocitool.registry.options import RegistryOptions
+from ocitool.registry.problems import Problem, is_html
+from ocitool.registry.retrying import (
+    RETRIED_STATUS,
+    Patience,
+    is_about_tls,
+    is_retried_error,
+    wanted_wait,
+)
+from ocitool.registry.transport import FAREWELL, Transport
+
+_WRITE_SECONDS = 120.0
+_PROBE_SECONDS = 3.0
+_FAREWELL_SECONDS = 2.0
+_REDIRECTS = frozenset({301, 302, 307, 308})
+_THROTTLED, _SEE_OTHER = 429, 303
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A response whose body was read, up to a limit. `url` is where it came from in the end."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes = field(repr=False)
+    url: str
+
+
+class Registries:
+    """Every registry of one command: its connections and how long each is left alone.
+
+    Use it as a context manager. Thread-safe.
+    """
+
+    def __init__(
+        self,
+        options: RegistryOptions | None = None,
+        *,
+        warn: Callable[[str], None] = lambda _: None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.options = options or RegistryOptions()
+        self.environment = os.environ if environment is None else environment
+        self.credentials = CredentialChain(
+            username=self.options.username,
+            password=self.options.password,
+            authfile=self.options.authfile,
+            environment=self.environment,
+            warn=self.warn,
+        )
+        self._warn = warn
+        self._warned: set[str] = set()
+        self._stopped = threading.Event()
+        self._patience: dict[str, Patience] = {}
+        self._bases: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self.client = self._new_client()
+
+    def _new_client(self) -> httpx.Client:
+        self.transport = Transport(self.options, self.environment)
+        jar = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+        limits = self.options.limits
+        return httpx.Client(
+            transport=self.transport,
+            trust_env=False,
+            follow_redirects=False,
+            cookies=jar,
+            headers={"User-Agent": f"ocitool/{__version__}", "Accept-Encoding": "identity"},
+            timeout=httpx.Timeout(
+                limits.commit_seconds,
+                connect=limits.connect_seconds,
+                write=_WRITE_SECONDS,
+                pool=None,
+            ),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.client.close()
+
+    def abort(self) -> None:
+        """Break all that is under way, from another thread; what waits goes on with an error."""
+        self._stopped.set()
+        self.transport.abort()
+
+    def resume(self) -> None:
+        """Begin anew after `abort`, for work that has nothing to do with what failed."""
+        if self._stopped.is_set():
+            self.client.close()
+            self.client = self._new_client()
+            self._stopped.clear()
+
+    def warn(self, text: str) -> None:
+        """Say something once."""
+        with self._lock:
+            if text in self._warned:
+                return
+            self._warned.add(text)
+        self._warn(text)
+
+    def sleep(self, seconds: float) -> bool:
+        """Wait; return True when the work was stopped meanwhile."""
+        return self._stopped.wait(seconds)
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether the work was stopped."""
+        return self._stopped.is_set()
+
+    def patience(self, address: str) -> Patience:
+        """Return what all sessions share about one host."""
+        with self._lock:
+            if address not in self._patience:
+                self._patience[address] = Patience(self.options, self.sleep)
+            return self._patience[address]
+
+    def base(self, host: Host) -> str:
+        """Return the URL at which a registry answers: https, or http where that is allowed.
+
+        On this machine https is tried first; whoever does not speak it is spoken to plainly.
+        """
+        with self._lock:
+            found = self._bases.get(host.domain)
+            if found is None:
+                plain = self.options.plain_http or (
+                    host.is_loopback and not _speaks_tls(host.address)
+                )
+                found = f"{'http' if plain else 'https'}://{host.address}"
+                self._bases[host.domain] = found
+            return found
+
+
+def _speaks_tls(address: str) -> bool:
+    url = httpx.URL(f"https://{address}")
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((url.host, url.port or 443), _PROBE_SECONDS) as plain,
+            context.wrap_socket(plain),
+        ):
+            return True
+    except ssl.SSLError as error:
+        # One that wants a client's certificate speaks it, too.
+        return "ALERT" in (error.reason or "")
+    except OSError:
+        return False
+
+
+class Session:
+    """Requests about one repository. `writing` sessions never fall back to being nobody.
+
+    Thread-safe.
+    """
+
+    def __init__(
+        self, registries: Registries, domain: str, path: str = "", *, writing: bool = False
+    ) -> None:
+        self.registries = registries
+        self.host = Host(domain)
+        self.path = path
+        self.writing = writing
+        self.options = registries.options
+        self.limits = registries.options.limits
+        self._origin: str | None = None
+        self._authorizer: Authorizer | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def base(self) -> str:
+        """The registry's URL, without a slash at its end."""
+        return self.registries.base(self.host)
+
+    def url(self, suffix: str) -> str:
+        """Return the URL of something of this repository, such as "tags/list"."""
+        return f"{self.base}/v2/{self.path}/{suffix}"
+
+    def scopes(self, actions: str, *others: str) -> tuple[str, ...]:
+        """Return the rights that a request needs: to this repository first, then to others."""
+        return (
+            f"repository:{self.path}:{actions}",
+            *(f"repository:{other}:pull" for other in others),
+        )
+
+    def ping(self) -> Answer:
+        """Ask whether the registry speaks the API and takes our credentials."""
+        answer = self.answer("GET", f"{self.base}/v2/", scopes=())
+        if answer.status != 200:
+            raise self.problem("GET", answer).error(f"log in to {self.host.domain}")
+        self._refuse_page(answer)
+        return answer
+
+    def answer(
+        self,
+        method: str,
+        url: str,
+        *,
+        scopes: tuple[str, ...],
+        headers: Mapping[str, str] | None = None,
+        content: bytes | httpx.SyncByteStream | None = None,
+        limit: int | None = None,
+        retries: int | None = None,
+    ) -> Answer:
+        """Send a request and read the whole answer, whatever its status.
+
+        Of a body longer than `limit` bytes a little more is read than that, and the rest is not:
+        whoever sets a limit looks at the length. Unavailable when nothing came after all retries.
+        """
+        most = self.limits.retries if retries is None else retries
+        for attempt in range(most + 1):
+            response = self.sent(
+                method, url, scopes=scopes, headers=headers, content=content, retries=retries
+            )
+            try:
+                return self._read(response, limit)
+            except httpx.TransportError as error:
+                if attempt >= most or self.registries.stopped:
+                    raise self.unreachable(error) from error
+                self._patience.back_off(attempt, None, throttled=False)
+        raise AssertionError
+
+    @contextlib.contextmanager
+    def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        scopes: tuple[str, ...],
+        headers: Mapping[str, str] | None = None,
+        content: bytes | httpx.SyncByteStream | None = None,
+        retries: int | None = None,
+    ) -> Iterator[httpx.Response]:
+        """Send a request and hand out the response before its body is read."""
+        response = self.sent(
+            method, url, scopes=scopes, headers=headers, content=content, retries=retries
+        )
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def sent(
+        self,
+        method: str,
+        url: str,
+        *,
+        scopes: tuple[str, ...],
+        headers: Mapping[str, str] | None = None,
+        content: bytes | httpx.SyncByteStream | None = None,
+        retries: int | None = None,
+    ) -> httpx.Response:
+        """Send a request, again where that helps; return the response, its body unread.
+
+        A body in a stream is iterated anew for every attempt.
+        """
+        most = self.limits.retries if retries is None else retries
+        attempt = 0
+        while True:
+            request = self._request(method, url, scopes, headers, content)
+            try:
+                response = self._exchange(request)
+            except TokenServerBusy as busy:
+                if attempt >= most or self.registries.stopped:
+                    raise
+                self._back_off(attempt, busy.status, busy.headers, "")
+            except httpx.TransportError as error:
+                if attempt >= most or not is_retried_error(error) or self.registries.stopped:
+                    raise self.unreachable(error) from error
+                self._patience.back_off(attempt, None, throttled=False)
+            else:
+                if attempt >= most or not self._is_worth_another(response):
+                    return response
+                answer = self._read(response, None)
+                text = answer.body.decode("utf-8", "replace")
+                self._back_off(attempt, answer.status, answer.headers, text)
+            attempt += 1
+
+    def farewell(self, method: str, url: str, *, scopes: tuple[str, ...]) -> None:
+        """Send a last request that may fail, with little time: to tidy up at the registry."""
+        with contextlib.suppress(httpx.HTTPError, OcitoolError):
+            request = self._request(method, url, scopes, None, None)
+            request.extensions[FAREWELL] = True
+            request.extensions["timeout"] = dict.fromkeys(
+                ("connect", "read", "write", "pool"), _FAREWELL_SECONDS
+            )
+            self.registries.client.send(request, auth=self._auth(url), stream=True).close()
+
+    def problem(self, method: str, answer: Answer, scopes: tuple[str, ...] = ()) -> Problem:
+        """Return what a refusal means."""
+        return Problem(
+            method=method,
+            host=self.host,
+            repository=self.path,
+            status=answer.status,
+            headers=answer.headers,
+            body=answer.body[: self.limits.error_body_bytes],
+            scopes=scopes,
+            origin=self._origin,
+        )
+
+    def unreachable(self, error: httpx.TransportError) -> OcitoolError:
+        """Return the error for a registry that could not be talked to."""
+        about = f"{self.host.domain} cannot be reached"
+        if isinstance(error, httpx.ProxyError):
+            return Unavailable(
+                f"{about} through the proxy: {error}", hint="look at HTTPS_PROXY and NO_PROXY"
+            )
+        if is_about_tls(error):
+            return Unavailable(f"{about} by TLS: {error}", hint=_tls_hint(str(error)))
+        if isinstance(error, httpx.TimeoutException):
+            return Unavailable(f"{self.host.domain} did not answer in time: {_named(error)}")
+        return Unavailable(f"{about}: {_named(error)}", hint=_network_hint(str(error)))
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        scopes: tuple[str, ...],
+        headers: Mapping[str, str] | None,
+        content: bytes | httpx.SyncByteStream | None,
+    ) -> httpx.Request:
+        return self.registries.client.build_request(
+            method,
+            url,
+            headers=headers,
+            content=content,
+            extensions={"scopes": scopes, "writing": self.writing},
+        )
+
+    def _exchange(self, request: httpx.Request) -> httpx.Response:
+        """Send a request once and follow where it leads, each host by its own rules."""
+        for _ in range(self.limits.redirects + 1):
+            response = self._sent_once(request)
+            location = response.headers.get("location")
+            is_redirect = response.status_code in _REDIRECTS and location is not None
+            if response.status_code == _SEE_OTHER and request.method not in ("GET", "HEAD"):
+                response.close()
+                raise Refused(f"{self.host.domain} wants an upload to become a download (303)")
+            if not is_redirect and response.status_code != _SEE_OTHER:
+                return response
+            if location is None:
+                return response
+            response.close()
+            request = self._redirected(request, location)
+        raise Unavailable(
+            f"{self.host.domain} redirects more than {self.limits.redirects} times",
+            hint="it may be a loop: look at what stands between here and the registry",
+        )
+
+    def _redirected(self, request: httpx.Request, location: str) -> httpx.Request:
+        asked = str(request.url)
+        url = locations.resolved(location, asked)
+        locations.check(url, asked, insecure=self.options.insecure or self.options.plain_http)
+        headers = {
+            key: value
+            for key, value in request.headers.items()
+            if key not in ("host", "authorization", "cookie")
+        }
+        follow = self.registries.client.build_request(
+            request.method,
+            url,
+            headers=headers,
+            content=request.stream,
+            extensions=dict(request.extensions),
+        )
+        if "content-length" in request.headers:
+            follow.headers.pop("transfer-encoding", None)
+            follow.headers["content-length"] = request.headers["content-length"]
+        return follow
+
+    def _sent_once(self, request: httpx.Request) -> httpx.Response:
+        self._patience.enter()
+        try:
+            # The body is read with less patience than an answer is waited for.
+            request.extensions["timeout"] = dict(request.extensions["timeout"])
+            response = self.registries.client.send(
+                request, auth=self._auth(str(request.url)), stream=True
+            )
+        finally:
+            self._patience.leave()
+        self._hear_warnings(response)
+        if response.status_code not in RETRIED_STATUS:
+            self._patience.went_well()
+        return response
+
+    def _auth(self, url: str) -> httpx.Auth:
+        if not locations.is_same_host(url, self.base):
+            return httpx.Auth()
+        with self._lock:
+            if self._authorizer is None:
+                self._authorizer = Authorizer(
+                    httpx.URL(self.base),
+                    find=self._credential,
+                    allowed_realms=self.options.allowed_realms,
+                    anonymous_fallback=not self.writing,
+                    warn=self.registries.warn,
+                )
+            return self._authorizer
+
+    def _credential(self) -> Credential | None:
+        found = self.registries.credentials.find(self.host.domain, self.path, writing=self.writing)
+        self._origin = found.origin if found is not None else None
+        return found
+
+    @property
+    def _patience(self) -> Patience:
+        return self.registries.patience(self.host.address)
+
+    def _is_worth_another(self, response: httpx.Response) -> bool:
+        if response.status_code not in RETRIED_STATUS or self.registries.stopped:
+            return False
+        spent = response.headers.get("ratelimit-remaining", "").startswith("0")
+        return not (response.status_code == _THROTTLED and spent)
+
+    def _back_off(self, attempt: int, status: int, headers: httpx.Headers, body: str) -> None:
+        wanted = wanted_wait(headers, body, time.time())
+        self._patience.back_off(attempt, wanted, throttled=status == _THROTTLED)
+
+    def _read(self, response: httpx.Response, limit: int | None) -> Answer:
+        most = self.limits.error_body_bytes * 16 if limit is None else limit
+        parts: list[bytes] = []
+        size = 0
+        try:
+            for part in response.iter_raw():
+                parts.append(part)
+                size += len(part)
+                if size > most:
+                    break
+        except httpx.TransportError:
+            # A refusal counts even when its text was cut off; content does not.
+            if response.status_code < 300:
+                raise
+        finally:
+            response.close()
+        return Answer(
+            status=response.status_code,
+            headers=response.headers,
+            body=b"".join(parts),
+            url=str(response.request.url),
+        )
+
+    def _refuse_page(self, answer: Answer) -> None:
+        if is_html(answer.headers, answer.body):
+            raise IntegrityError(
+                f"{self.host.domain} answered with a web page: it is no registry, or something "
+                "between here and it answered instead",
+                hint="look at the host's name and at the proxy",
+            )
+
+    def _hear_warnings(self, response: httpx.Response) -> None:
+        for text in response.headers.get_list("warning"):
+            code, _, rest = text.partition(" ")
+            said = rest.partition(" ")[2].strip().strip('"') if code == "299" else ""
+            if said:
+                self.registries.warn(f"{self.host.domain} says: {said[:300]}")
+
+
+def refuse_page(session: Session, answer: Answer) -> None:
+    """Raise IntegrityError when a page for people came in place of the API's answer."""
+    session._refuse_page(answer)  # noqa: SLF001 - the same rule for all of this package
+
+
+def _named(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _tls_hint(text: str) -> str:
+    if "self-signed" in text or "unable to get local issuer" in text:
+        return (
+            "name its authority with --ca-cert FILE or put it into certs.d; "
+            "--insecure verifies nothing"
+        )
+    if "expired" in text:
+        return "its certificate has expired, or the clock here is wrong"
+    if "Hostname mismatch" in text or "doesn't match" in text or "IP address mismatch" in text:
+        return "the certificate is for another host: look at the name"
+    if "WRONG_VERSION_NUMBER" in text or "record layer" in text:
+        return "it does not speak TLS: --plain-http, if that is meant"
+    if "CERTIFICATE_REQUIRED" in text or "alert" in text:
+        return "it wants a client certificate: --client-cert and --client-key"
+    return "look at the certificate, at --ca-cert and at --client-cert"
+
+
+def _network_hint(text: str) -> str | None:
+    if "Name or service not known" in text or "name resolution" in text or "nodename" in text:
+        return "there is no such host name: look at the name and at the network"
+    if "refused" in text:
+        return "nothing listens there: look at the host and the port"
+    return None
