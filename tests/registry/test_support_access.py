@@ -117,6 +117,11 @@ class TestBearer:
             fields = json.loads(send(registry.host, "GET", "/token").body)
         assert set(fields) == {"access_token", "issued_at"}
 
+    def test_the_clock_is_wrong(self) -> None:
+        with opened(Access(scheme="bearer"), TokenQuirks(clock_ahead=86400.0)) as registry:
+            issued = json.loads(send(registry.host, "GET", "/token").body)["issued_at"]
+        assert issued > time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86000))
+
     def test_the_answer_is_no_token(self) -> None:
         with opened(Access(scheme="bearer"), TokenQuirks(body=b"<html>")) as registry:
             assert send(registry.host, "GET", "/token").body == b"<html>"
