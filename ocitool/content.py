@@ -149,8 +149,8 @@ class RangeStream(Protocol):
     def supports_ranges(self) -> bool:
         """Whether the place has shown that it sends parts of a blob."""
 
-    def read(self, size: int) -> bytes:
-        """Return up to `size` bytes; b"" at the end."""
+    def read(self, size: int) -> bytes | memoryview:
+        """Return up to `size` bytes, good until the next call; b"" at the end."""
 
     def close(self) -> None:
         """Release the connection; harmless when repeated."""
@@ -178,7 +178,7 @@ class Ingest(Protocol):
     def missing(self) -> list[tuple[int, int]]:
         """Return the ranges (first byte, one after the last) that have not come yet."""
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes | memoryview) -> None:
         """Keep some bytes. May be called from several threads."""
 
     def commit(self) -> None:

@@ -21,6 +21,8 @@ _TRIAL_SECONDS = 0.5
 _MOST_HELPERS = 15
 _FAST = 80e6
 """Bytes a second of one connection above which more of them would not help."""
+_ENOUGH = 250e6
+"""The same for all together: then it is not the connections that are slow."""
 
 Advance = Callable[[int], None]
 
@@ -30,6 +32,17 @@ class Connections:
 
     def __init__(self, most: int) -> None:
         self._free = threading.Semaphore(most)
+        self._began = time.monotonic()
+        self._bytes = 0
+
+    def count(self, size: int) -> None:
+        """Note that some bytes have come."""
+        self._bytes += size
+
+    @property
+    def speed(self) -> float:
+        """The bytes a second that all connections together have brought."""
+        return self._bytes / max(time.monotonic() - self._began, 1e-3)
 
     def take(self) -> bool:
         """Take one if there is one."""
@@ -123,6 +136,8 @@ class _Fetch:
         passed = time.monotonic() - began
         if passed < _TRIAL_SECONDS or count > _FAST * passed:
             return
+        if self._connections.speed > _ENOUGH:
+            return
         if not stream.supports_ranges:
             return
         with self._lock:
@@ -178,6 +193,7 @@ class _Fetch:
                 )
             self._ingest.write(position, part)
             position += len(part)
+            self._connections.count(len(part))
             self._advance(len(part))
             yield len(part)
 

@@ -325,13 +325,18 @@ class PartFile:
         with translated("read", self._directory.child(self._name)):
             return os.pread(self._descriptor, size, offset)
 
-    def write_at(self, offset: int, data: bytes) -> None:
+    def write_at(self, offset: int, data: bytes | memoryview) -> None:
         """Write all of `data` at a place. May be called from several threads."""
         view = memoryview(data)
         with translated("write", self._directory.child(self._name)):
             while view:
                 written = os.pwrite(self._descriptor, view, offset)
                 view, offset = view[written:], offset + written
+
+    def begin_to_sync(self, start: int, end: int) -> None:
+        """Have the kernel begin to write these bytes to the disk; promises nothing."""
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self._descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
 
     def note(self, line: bytes) -> None:
         """Add a line to the journal."""

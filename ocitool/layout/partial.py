@@ -16,6 +16,8 @@ from ocitool.spec import Descriptor, Digest
 INGEST = "ingest"
 _JOURNAL_BYTES = 16 << 20
 _READ = 1 << 20
+_SYNCED_AT_ONCE = 8 << 20
+"""The sync at the end then finds little to do."""
 
 
 class PartialBlob:
@@ -31,7 +33,7 @@ class PartialBlob:
         self._descriptor = descriptor
         self._publish = publish
         self._ranges = Ranges()
-        self._front = 0
+        self._front = self._synced = 0
         self._hasher = descriptor.digest.hasher()
         self._lock = threading.Lock()
         self._hashing = threading.Lock()
@@ -61,7 +63,7 @@ class PartialBlob:
         with self._lock:
             return self._ranges.gaps(self._descriptor.size)
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes | memoryview) -> None:
         """Keep some bytes, and note that they have come."""
         self._part.write_at(offset, data)
         end = offset + len(data)
@@ -98,7 +100,7 @@ class PartialBlob:
             self._ranges = Ranges()
             self._part.empty()
 
-    def _grow(self, offset: int, data: bytes) -> None:
+    def _grow(self, offset: int, data: bytes | memoryview) -> None:
         # Whoever is hashing already goes on until it comes to a gap.
         if not self._hashing.acquire(blocking=False):
             return
@@ -108,6 +110,9 @@ class PartialBlob:
                 self._front += len(data)
             else:
                 self._hash_up_to_a_gap()
+            if self._front - self._synced >= _SYNCED_AT_ONCE:
+                self._part.begin_to_sync(self._synced, self._front)
+                self._synced = self._front
         finally:
             self._hashing.release()
 

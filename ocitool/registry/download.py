@@ -15,6 +15,7 @@ import httpx
 from ocitool.content import NoRanges
 from ocitool.errors import NotFound, OcitoolError, Unavailable
 from ocitool.registry.session import Session
+from ocitool.registry.transport import body_of
 from ocitool.spec import Descriptor
 from ocitool.spec.limits import KIBIBYTE
 
@@ -50,13 +51,13 @@ class Download:
         self._failures = 0
         self._since_failure = 0
         self._response: httpx.Response | None = None
-        self._parts: Iterator[bytes] = iter(())
+        self._parts: Iterator[bytes | memoryview] = iter(())
         self._rest = memoryview(b"")
         self._window_began, self._window_bytes = 0.0, 0
         self.supports_ranges = False
 
-    def read(self, size: int) -> bytes:
-        """Return up to `size` bytes; b"" when the registry has ended what it sends."""
+    def read(self, size: int) -> bytes | memoryview:
+        """Return up to `size` bytes, good until the next call; b"" when the registry has ended."""
         while not self._rest:
             if self._response is None:
                 self._open()
@@ -66,10 +67,10 @@ class Download:
             if not part:
                 return b""
             self._rest = memoryview(part)
-        part = bytes(self._rest[:size]) if size < len(self._rest) else self._rest.tobytes()
-        self._rest = self._rest[len(part) :]
-        self._position += len(part)
-        return part
+        found = self._rest[:size]
+        self._rest = self._rest[len(found) :]
+        self._position += len(found)
+        return found
 
     def close(self) -> None:
         """Give the connection back; harmless when repeated."""
@@ -78,7 +79,7 @@ class Download:
             with contextlib.suppress(httpx.TransportError):
                 response.close()
 
-    def _next(self) -> bytes | None:
+    def _next(self) -> bytes | memoryview | None:
         """Return what came next, b"" at the end, or None when the connection has to be remade."""
         try:
             part = next(self._parts, b"")
@@ -193,7 +194,7 @@ class _Stalled(Exception):
     """Bytes come, but so slowly that the end will not."""
 
 
-def _without(parts: Iterator[bytes], skip: int) -> Iterator[bytes]:
+def _without(parts: Iterator[bytes | memoryview], skip: int) -> Iterator[bytes | memoryview]:
     for part in parts:
         if skip >= len(part):
             skip -= len(part)
@@ -202,13 +203,13 @@ def _without(parts: Iterator[bytes], skip: int) -> Iterator[bytes]:
         skip = 0
 
 
-def _content(response: httpx.Response, descriptor: Descriptor) -> Iterator[bytes]:
+def _content(response: httpx.Response, descriptor: Descriptor) -> Iterator[bytes | memoryview]:
     """Yield the bytes as they are, or unpacked where the transport has packed them on the way.
 
     Some registries label a gzip layer as gzip-encoded; then the length tells that nothing was
     done to it.
     """
-    raw = response.iter_raw()
+    raw = body_of(response)
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     length = response.headers.get("content-length", "")
     if encoding not in ("gzip", "x-gzip") or length == str(descriptor.size):
@@ -216,10 +217,10 @@ def _content(response: httpx.Response, descriptor: Descriptor) -> Iterator[bytes
     return _unzipped(raw)
 
 
-def _unzipped(parts: Iterator[bytes]) -> Iterator[bytes]:
+def _unzipped(parts: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
     unpacker = zlib.decompressobj(wbits=31)
     for part in parts:
-        data = part
+        data = bytes(part)
         while data:
             try:
                 yield unpacker.decompress(data, 1 << 20)

@@ -101,7 +101,12 @@ class Repository:
             return Blob.of(descriptor, raw, where=f"manifest {descriptor.digest.short}")
         download = Download(self.session, descriptor)
         where = f"blob {descriptor.digest.short} of {self.name}"
-        return Blob(descriptor, download.read, where=where, close=download.close)
+        return Blob(
+            descriptor,
+            lambda size: bytes(download.read(size)),
+            where=where,
+            close=download.close,
+        )
 
     def ranges(self, descriptor: Descriptor) -> OpenRange | None:
         """Return how to read a blob from a byte on, up to another; None for a manifest."""

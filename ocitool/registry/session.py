@@ -165,7 +165,7 @@ class Registries:
 
 def _speaks_tls(address: str) -> bool:
     url = httpx.URL(f"https://{address}")
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:

@@ -9,7 +9,9 @@ import contextlib
 import os
 import socket
 import ssl
+import struct
 import threading
+import time
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from weakref import WeakSet
@@ -24,6 +26,9 @@ from ocitool.registry.tls import trust
 FAREWELL = "farewell"
 """A request with this extension is sent even after `abort`: it tidies up at the registry."""
 _READ = 1 << 20
+_LEAST_READ = 64 << 10
+_QUICK = 0.05
+_LARGE = 16 << 20
 _CONNECTIONS = 64
 _KEPT_SECONDS = 30.0
 _KEEP_ALIVE = (
@@ -148,6 +153,49 @@ class _Body(httpx.SyncByteStream):
                 close()
 
 
+def body_of(response: httpx.Response) -> Iterator[bytes | memoryview]:
+    """Yield a body as it comes. A large one is read past the HTTP library, from the socket.
+
+    That saves four copies of each byte; the connection is not used again then. What is yielded
+    is good until the next part is asked for. Raises httpx.TransportError, also when the body
+    ends early.
+    """
+    parts = response.iter_raw()
+    length = response.headers.get("content-length", "")
+    stream = response.extensions.get("network_stream")
+    if not (
+        length.isdigit()
+        and int(length) >= _LARGE
+        and isinstance(stream, _Stream)
+        and "transfer-encoding" not in response.headers
+    ):
+        yield from parts
+        return
+    # What came with the header is with the HTTP library: it gives all of that at once.
+    first = next(parts, b"")
+    yield first
+    remaining = int(length) - len(first)
+    timeouts = response.request.extensions.get("timeout", {})
+    buffer = memoryview(bytearray(_READ))
+    wanted = _LEAST_READ
+    while remaining:
+        began = time.monotonic()
+        with _translated(response.request):
+            size = stream.receive_into(buffer[: min(remaining, wanted)], timeouts.get("read"))
+        if not size:
+            raise httpx.RemoteProtocolError("the connection was closed", request=response.request)
+        remaining -= size
+        yield buffer[:size]
+        wanted = _next_size(wanted, time.monotonic() - began)
+
+
+def _next_size(size: int, seconds: float) -> int:
+    """Return how much to wait for next time, so that a slow connection still shows progress."""
+    if seconds < _QUICK:
+        return min(2 * size, _READ)
+    return max(size // 2, _LEAST_READ) if seconds > 4 * _QUICK else size
+
+
 @contextlib.contextmanager
 def _translated(request: httpx.Request) -> Iterator[None]:
     try:
@@ -199,26 +247,57 @@ class _Stream(httpcore.NetworkStream):
         self._stream = stream
         self._remember = remember
         self._socket: socket.socket = stream.get_extra_info("socket")
+        self._kernel_timeout: float | None = None
         if isinstance(self._socket, socket.socket):
             remember(self._socket)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        first = self._stream.read(max(max_bytes, _READ), timeout)
-        if not first or not isinstance(self._socket, ssl.SSLSocket):
-            return first
-        return self._more(first)
+        if not isinstance(self._socket, ssl.SSLSocket):
+            return self._stream.read(max(max_bytes, _READ), timeout)
+        buffer = memoryview(bytearray(_READ))
+        return bytes(buffer[: self.receive_into(buffer, timeout)])
 
-    def _more(self, first: bytes) -> bytes:
+    def receive_into(self, buffer: memoryview, timeout: float | None) -> int:
+        """Fill a buffer, or as much of it as there is; 0 at the end.
+
+        The size of the buffer is the limit: past the body another answer may begin. A wait for
+        `timeout` seconds without a byte raises.
+        """
+        try:
+            if isinstance(self._socket, ssl.SSLSocket):
+                self._socket.settimeout(timeout)
+                size = self._socket.recv_into(buffer)
+                return size + self._receive_more(buffer[size:]) if size else 0
+            return self._receive_all_into(buffer, timeout)
+        except TimeoutError as error:
+            raise httpcore.ReadTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ReadError(str(error)) from error
+
+    def _receive_all_into(self, buffer: memoryview, timeout: float | None) -> int:
+        """Have the kernel fill the buffer in one call, and give up by its own clock."""
+        if self._kernel_timeout != timeout:
+            whole = int(timeout or 0)
+            self._socket.setsockopt(
+                socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", whole, 0)
+            )
+            self._kernel_timeout = timeout
+        self._socket.settimeout(None)
+        try:
+            return self._socket.recv_into(buffer, 0, socket.MSG_WAITALL)
+        except BlockingIOError as error:
+            raise TimeoutError("no byte came in time") from error
+
+    def _receive_more(self, buffer: memoryview) -> int:
         """Add the records that have arrived already; a TLS read returns one of them."""
-        parts, size = [first], len(first)
+        size = 0
         self._socket.settimeout(0)
         try:
-            while size < _READ and (part := self._socket.recv(_READ - size)):
-                parts.append(part)
-                size += len(part)
+            while size < len(buffer) and (part := self._socket.recv_into(buffer[size:])):
+                size += part
         except OSError:
             pass  # Nothing more for now; what is wrong with the connection shows at the next read.
-        return b"".join(parts) if len(parts) > 1 else first
+        return size
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._stream.write(buffer, timeout)
