@@ -1,5 +1,7 @@
 """`python -m ocitool` and the console script."""
 
+import contextlib
+import os
 import signal
 import sys
 
@@ -11,7 +13,13 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from ocitool.cli.main import run
 
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            if stream is not None:
+                stream.flush()
+    # Nothing is left to tidy up, and taking the interpreter apart takes longer than some commands.
+    os._exit(code)
 
 
 if __name__ == "__main__":

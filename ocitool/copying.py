@@ -7,7 +7,6 @@ missing is in the report.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ocitool.archive import ArchiveSource
 from ocitool.content import Catalog, Root, Shipment, Source
 from ocitool.errors import UsageError
 from ocitool.events import Observer
@@ -19,6 +18,7 @@ from ocitool.shipping import (
     CopyReport,
     converted,
     is_attached,
+    origins_of,
     report_of,
     restricted_to,
     shipments_of,
@@ -98,7 +98,7 @@ def _refuse_known_moves(
     """Refuse early where the digest is known before anything is converted."""
     if compression not in (None, KEEP):
         return
-    origins = source.origins if isinstance(source, ArchiveSource) else {}
+    origins = origins_of(source)
     present = {name: root.descriptor.digest for root in layout.roots() for name in root.names}
     changes = [
         NameChange(name=name, old=present[name], new=shipment.root.descriptor.digest)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from ocitool.archive import ArchiveSource, open_archive, received_archive
 from ocitool.content import Catalog, Root
 from ocitool.errors import NotFound, UsageError
 from ocitool.layout import Layout, Memory
@@ -21,6 +20,7 @@ from ocitool.spec.quoting import quoted
 from ocitool.spec.reference import DEFAULT_DOMAIN
 
 if TYPE_CHECKING:
+    from ocitool.archive import ArchiveSource
     from ocitool.engine import Engine
     from ocitool.registry import Registries, Repository
 
@@ -178,6 +178,8 @@ def open_source(
             repository = _repository(connected, place)
             yield Opened(source=repository, roots=repository.roots(), layout=None, place=place)
     else:
+        from ocitool.archive import open_archive
+
         with open_archive(place.path, stdin=stdin, scratch=scratch) as archive:
             roots = _named(archive, place.name)
             yield Opened(source=archive, roots=roots, layout=None, place=place)
@@ -246,11 +248,13 @@ def engine_of(place: Place) -> "Engine":
     return Engine(found)
 
 
-def exported(places: Sequence[Place], *, scratch: str | None = None) -> ArchiveSource:
+def exported(places: Sequence[Place], *, scratch: str | None = None) -> "ArchiveSource":
     """Return images of one engine as an open archive.
 
     An image that was given by its ID has the names that the engine has for it.
     """
+    from ocitool.archive import received_archive
+
     wanted = [place.name for place in places if place.name]
     if len(wanted) != len(places):
         raise UsageError(f"{places[0].text} names no image", hint=f"write {places[0].text}NAME")

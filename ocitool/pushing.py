@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from ocitool.archive import ArchiveSource
 from ocitool.content import Catalog, Root, Shipment, Source
 from ocitool.errors import NotFound, Refused, UsageError
 from ocitool.events import Observer, Outcome
@@ -25,6 +24,7 @@ from ocitool.shipping import (
     converted,
     described,
     is_attached,
+    origins_of,
     report_of,
     restricted_to,
     shipments_of,
@@ -161,7 +161,7 @@ def _prepared(
 def _needs_conversion(source: Source, shipments: Sequence[Shipment], how: Pushing) -> bool:
     if how.compression not in (None, KEEP):
         return True
-    origins = source.origins if isinstance(source, ArchiveSource) else {}
+    origins = origins_of(source)
     return any(shipment.root.descriptor.digest in origins for shipment in shipments)
 
 

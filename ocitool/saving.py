@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ocitool.archive import (
-    ArchiveSource,
     PlainImage,
     PlainLayer,
     archive_size,
@@ -28,6 +27,7 @@ from ocitool.shipping import (
     called,
     described,
     is_attached,
+    origins_of,
     report_of,
     restricted_to,
     shipments_of,
@@ -153,7 +153,7 @@ def save_file(
 
 def _made_up(source: Catalog, shipments: Sequence[Shipment]) -> list[Conversion]:
     """Return which images have a manifest only because one was made; their layers stay."""
-    origins = source.origins if isinstance(source, ArchiveSource) else {}
+    origins = origins_of(source)
     digests = [shipment.root.descriptor.digest for shipment in shipments]
     return [
         Conversion(old=None, new=digest, layers=0, compression=KEEP)
@@ -198,10 +198,9 @@ def _watched(pieces: Iterator[bytes], size: int, observer: Observer) -> Iterator
 
 def _check_made_up(source: Catalog, shipments: Sequence[Shipment]) -> None:
     """Verify the diff IDs of compressed layers for which no manifest of the archive vouches."""
-    if not isinstance(source, ArchiveSource):
-        return
+    origins = origins_of(source)
     for shipment in shipments:
-        origin = source.origins.get(shipment.root.descriptor.digest)
+        origin = origins.get(shipment.root.descriptor.digest)
         for layer in origin.layers if origin is not None else ():
             if layer.codec is not Codec.NONE:
                 with source.open(layer.descriptor) as blob:

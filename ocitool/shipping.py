@@ -1,9 +1,9 @@
 """Shipments: which images go, with all that belongs to them, and what became of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from ocitool.archive import ArchiveSource
 from ocitool.content import Catalog, Root, Shipment, Source
 from ocitool.errors import IntegrityError, LimitExceeded, NotFound
 from ocitool.events import Observer
@@ -15,6 +15,9 @@ from ocitool.spec import DEFAULT_LIMITS, Descriptor, Digest, Platform
 from ocitool.spec.document import structure
 from ocitool.subset import platforms_of, restrict
 from ocitool.transfer import TransferReport
+
+if TYPE_CHECKING:
+    from ocitool.archive import DockerOrigin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +133,12 @@ def _documents(shipments: Sequence[Shipment]) -> set[Digest]:
     return {d.digest for shipment in shipments for d, _ in shipment.closure.documents}
 
 
+def origins_of(source: Source) -> "Mapping[Digest, DockerOrigin]":
+    """Return the images of an archive that came without a manifest, by the one made for them."""
+    found: Mapping[Digest, DockerOrigin] = getattr(source, "origins", {})
+    return found
+
+
 def converted(
     source: Catalog,
     shipments: list[Shipment],
@@ -137,7 +146,7 @@ def converted(
     compression: str | None,
 ) -> tuple[list[Shipment], list[Conversion]]:
     """Convert what must be: images without a manifest, and all of them when asked."""
-    origins = source.origins if isinstance(source, ArchiveSource) else {}
+    origins = origins_of(source)
     made_up = [s for s in shipments if s.root.descriptor.digest in origins]
     conversions: list[Conversion] = []
     results: dict[Digest, Shipment] = {}

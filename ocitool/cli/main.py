@@ -1,4 +1,4 @@
-"""The commands put together, and every failure turned into one message and an exit code."""
+"""One command run, and every failure turned into one message and an exit code."""
 
 import contextlib
 import os
@@ -6,25 +6,10 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import Annotated
 
-import typer
-
-from ocitool import __version__, errors
+from ocitool import errors
 from ocitool.cli import console
-from ocitool.cli.copy import copy
-from ocitool.cli.history import history
-from ocitool.cli.images import images
-from ocitool.cli.inspect import inspect
-from ocitool.cli.load import load
-from ocitool.cli.options import Settings, default_store
-from ocitool.cli.pull import pull
-from ocitool.cli.push import push
-from ocitool.cli.registry import registry
-from ocitool.cli.rm import rm
-from ocitool.cli.save import save
-from ocitool.cli.tag import tag, untag
-from ocitool.cli.verify import verify
+from ocitool.cli.commands import application, command_in
 
 _EXIT_CODES: tuple[tuple[type[errors.OcitoolError], int], ...] = (
     (errors.UsageError, 2),
@@ -38,49 +23,6 @@ _EXIT_CODES: tuple[tuple[type[errors.OcitoolError], int], ...] = (
 _FAILED, _STORAGE, _CLOSED_PIPE = 1, 9, 141
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-app = typer.Typer(
-    name="ocitool",
-    help="OCI and Docker images without a daemon: load, pull, look inside, verify, save, push.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-_COMMANDS = (
-    load,
-    save,
-    pull,
-    push,
-    copy,
-    images,
-    tag,
-    untag,
-    rm,
-    inspect,
-    history,
-    verify,
-)
-for _command in _COMMANDS:
-    app.command()(_command)
-app.command("rmi", hidden=True)(rm)
-app.add_typer(registry, name="registry", help="What a registry holds: tags, digests, manifests.")
-
-_image = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
-for _name, _command in (
-    ("ls", images),
-    ("rm", rm),
-    ("load", load),
-    ("save", save),
-    ("pull", pull),
-    ("push", push),
-    ("tag", tag),
-    ("inspect", inspect),
-    ("history", history),
-):
-    _image.command(_name)(_command)
-app.add_typer(_image, name="image", hidden=True, help="The same commands in docker's words.")
-
 
 class Interrupted(BaseException):
     """A signal asked the process to end; carries the exit code."""
@@ -88,60 +30,6 @@ class Interrupted(BaseException):
     def __init__(self, code: int) -> None:
         super().__init__(code)
         self.code = code
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        console.out(f"ocitool {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def main(
-    context: typer.Context,
-    *,
-    store: Annotated[
-        str | None,
-        typer.Option(envvar="OCITOOL_STORE", metavar="DIR", help="The folder of the image store."),
-    ] = None,
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", envvar="OCITOOL_QUIET", help="Print IDs or digests only."),
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option(envvar="OCITOOL_DEBUG", help="Show a traceback when something fails.")
-    ] = False,
-    progress: Annotated[
-        str,
-        typer.Option(envvar="OCITOOL_PROGRESS", metavar="MODE", help="auto, bar, plain or none."),
-    ] = "auto",
-    tmp_dir: Annotated[
-        str | None,
-        typer.Option(
-            envvar=["OCITOOL_TMP_DIR", "TMPDIR"],
-            metavar="DIR",
-            help="Where archives from pipes are unpacked first.",
-        ),
-    ] = None,
-    version: Annotated[  # noqa: ARG001
-        bool,
-        typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
-        ),
-    ] = False,
-) -> None:
-    """OCI and Docker images without a daemon: load, pull, look inside, verify, save, push."""
-    if store == "":
-        raise errors.UsageError("--store names no folder")
-    if progress not in ("auto", "bar", "plain", "none"):
-        raise errors.UsageError(f"--progress {progress!r} is not auto, bar, plain or none")
-    context.obj = Settings(
-        store=store or default_store(),
-        quiet=quiet,
-        debug=debug,
-        progress=progress,
-        temporary=tmp_dir,
-    )
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -186,7 +74,7 @@ def _signals_caught() -> Iterator[None]:
 
 def _invoke(arguments: Sequence[str]) -> int:
     try:
-        app(args=list(arguments), prog_name="ocitool")
+        application(command_in(arguments))(args=list(arguments), prog_name="ocitool")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0

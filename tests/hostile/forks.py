@@ -19,8 +19,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import typer
-
 if TYPE_CHECKING:
     from resource import struct_rusage
 
@@ -141,8 +139,7 @@ def _warm_up() -> None:
     """Import what commands import late, and leave all of it alone, so that forks share it."""
     import ocitool.cli.main as program
 
-    # Putting the command line together takes longer than most commands: once is enough.
-    program.app = typer.main.get_command(program.app)  # type: ignore[assignment]
+    # The command line of each command is put together once, here.
     standard = sys.stderr
     with open(os.devnull, "w", encoding="utf-8") as sys.stderr:
         for command in ("load", "inspect", "verify"):
