@@ -58,15 +58,34 @@ def build_image(path: str, size: int) -> BenchImage:
     )
 
 
-def build_many(path: str, count: int) -> None:
-    """Write a docker archive with `count` small images of two layers each; they share the first."""
+def build_many(path: str, count: int, prefix: str = "bench.example/") -> list[str]:
+    """Write a docker archive with `count` small images of four layers each; they share three.
+
+    Returns their names.
+    """
+    names = [f"{prefix}small-{number}:1" for number in range(count)]
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as outer:
-        base = _small_layer(outer, "base")
-        images = [
-            (f"bench.example/small-{number}:1", [base, _small_layer(outer, f"layer {number}")])
-            for number in range(count)
-        ]
-        _add_documents(outer, images)
+        shared = [_small_layer(outer, text) for text in ("base", "libraries", "program")]
+        _add_documents(outer, [(name, [*shared, _small_layer(outer, name)]) for name in names])
+    return names
+
+
+def build_random(path: str, name: str, *, layers: int, size: int) -> None:
+    """Write a docker archive whose layers are `size` bytes of noise each: no codec helps."""
+    digests = []
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as outer:
+        for number in range(layers):
+            layer = f"{path}.layer"
+            with (
+                tarfile.open(layer, "w", format=tarfile.PAX_FORMAT) as inner,
+                open("/dev/urandom", "rb") as noise,
+            ):
+                _add(inner, f"noise{number}", noise, size)
+            with open(layer, "rb") as content:
+                digests.append(hashlib.file_digest(content, "sha256").hexdigest())
+            outer.add(layer, f"{digests[-1]}/layer.tar")
+            os.unlink(layer)
+        _add_documents(outer, [(name, digests)])
 
 
 def _files(folders: Sequence[str]) -> Iterator[str]:

@@ -71,10 +71,11 @@ def running_registry(
     *,
     delete: bool = True,
     token_quirks: TokenQuirks | None = None,
+    ask_clients: bool = True,
 ) -> Iterator[DockerRegistry]:
     """Run a registry that keeps its files below `folder`; it has answered when the block begins.
 
-    "tls" asks clients for a certificate of its authority. "token" brings its token server along.
+    "tls" asks clients for a certificate of its authority, unless `ask_clients` is False. "token" brings its token server along.
     """
     program = _program()
     root = folder / "registry"
@@ -90,7 +91,7 @@ def running_registry(
         if kind == "htpasswd":
             _ask_for_passwords(folder, settings)
         elif kind == "tls":
-            registry = _use_tls(folder, settings, registry)
+            registry = _use_tls(folder, settings, registry, ask_clients)
         elif kind == "token":
             tokens = stack.enter_context(_token_server(folder, settings, token_quirks))
             registry = replace(registry, tokens=tokens)
@@ -115,14 +116,17 @@ def _ask_for_passwords(folder: Path, settings: _Settings) -> None:
     settings["http"]["relativeurls"] = True
 
 
-def _use_tls(folder: Path, settings: _Settings, registry: DockerRegistry) -> DockerRegistry:
+def _use_tls(
+    folder: Path, settings: _Settings, registry: DockerRegistry, ask_clients: bool
+) -> DockerRegistry:
     authority = Authority(folder / "certificates")
     server, client = authority.server(), authority.client()
     settings["http"]["tls"] = {
         "certificate": str(server.certificate),
         "key": str(server.key),
-        "clientcas": [str(authority.certificate)],
     }
+    if ask_clients:
+        settings["http"]["tls"]["clientcas"] = [str(authority.certificate)]
     return replace(
         registry,
         ca=authority.certificate,
