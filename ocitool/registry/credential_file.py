@@ -160,7 +160,7 @@ def _pair_of(auth: str) -> tuple[str, str] | None:
         data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
-    user, colon, password = data.rstrip(b"\0").partition(b":")
+    user, colon, password = data.partition(b":")
     if not colon:
         return None
     return (

@@ -41,7 +41,7 @@ def is_of_host(key: str, domain: str) -> bool:
 def best_first(keys: Iterable[str], domain: str, path: str = "") -> list[str]:
     """Return the keys that cover a repository: the longest namespace first.
 
-    Among equals docker's own spelling comes first, then a plain name, then a URL.
+    Among equals docker's own spelling comes first, then the plain name of the host.
     """
     host = _canonical(domain)
     found = []
@@ -49,7 +49,7 @@ def best_first(keys: Iterable[str], domain: str, path: str = "") -> list[str]:
         its_host, namespace = _parsed(key)
         if its_host == host and _covers(namespace, path):
             is_other = key != server_key(domain)
-            found.append((-len(namespace), is_other, "://" in key, key.lower() != host, key))
+            found.append((-len(namespace), is_other, key.lower() != host, key))
     # The order of the file is kept among what is alike.
     return [key for *_, key in sorted(found, key=lambda item: item[:-1])]
 

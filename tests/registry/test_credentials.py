@@ -267,6 +267,13 @@ class TestOrder:
         assert found is not None
         assert found.origin == "DOCKER_AUTH_CONFIG"
 
+    def test_a_file_is_read_once(self, home: Home) -> None:
+        path = home.docker(auths(**{HOST: "ann"}))
+        chain = home.chain()
+        chain.find(HOST, "a", writing=False)
+        os.unlink(path)
+        assert chain.find(HOST, "b", writing=False) is not None
+
     def test_the_flags_may_be_an_identity_token(self, home: Home) -> None:
         chain = home.chain(username="<token>", password=SECRET)
         found = chain.find(HOST, "a", writing=True)
