@@ -256,14 +256,18 @@ class TemporaryFile:
             write_all(self._descriptor, data)
         self._writeback.wrote(len(data))
 
-    def publish(self, directory: Directory, name: str, mode: int = 0o666) -> None:
+    def publish(
+        self, directory: Directory, name: str, mode: int = 0o666, *, durable: bool = True
+    ) -> None:
         """Make the file durable and give it its final name, over whatever had the name.
 
         The mode is `mode` less the umask. The name itself is durable after `directory.sync()`.
+        What ends with this process need not be `durable`.
         """
         with translated("write", directory.child(name)):
             os.fchmod(self._descriptor, mode & ~_umask())
-            os.fsync(self._descriptor)
+            if durable:
+                os.fsync(self._descriptor)
             os.rename(
                 self._name,
                 name,
@@ -353,14 +357,18 @@ class PartFile:
             os.ftruncate(self._journal, 0)
             os.ftruncate(self._descriptor, 0)
 
-    def publish(self, directory: Directory, name: str, mode: int = 0o666) -> None:
+    def publish(
+        self, directory: Directory, name: str, mode: int = 0o666, *, durable: bool = True
+    ) -> None:
         """Make the file durable and give it its final name, over whatever had the name.
 
         The mode is `mode` less the umask. The name itself is durable after `directory.sync()`.
+        What ends with this process need not be `durable`.
         """
         with translated("write", directory.child(name)):
             os.fchmod(self._descriptor, mode & ~_umask())
-            os.fsync(self._descriptor)
+            if durable:
+                os.fsync(self._descriptor)
             os.rename(
                 self._name,
                 name,

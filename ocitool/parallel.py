@@ -3,12 +3,18 @@
 Threads serve here: hashing, compressing, file and socket I/O all run without the interpreter lock.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 DEFAULT_JOBS = 8
 """More than a small machine has cores: with a task per layer the last does not run alone."""
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 class Stopped(Exception):
@@ -39,8 +45,7 @@ def run_all(
 ) -> None:
     """Run the tasks on up to `jobs` threads; re-raise the first failure when all have ended.
 
-    `abort` wakes tasks that wait on something else; it is called when one has failed, or the user
-    interrupted, and never after a good end.
+    `abort` wakes tasks that wait on something else; it is called when the user interrupts.
     """
     stop = Stop()
     pending = list(tasks)
@@ -49,15 +54,16 @@ def run_all(
         return
     with ThreadPoolExecutor(max_workers=max(1, min(jobs, len(pending)))) as pool:
         futures = [pool.submit(task, stop) for task in pending]
-        done: set[Future[None]] = set()
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        except BaseException:
+            if abort is not None:
+                abort()
+            raise
         finally:
             stop.set()
             for future in futures:
                 future.cancel()
-            if abort is not None and len(done) < len(futures):
-                abort()
     # Those that failed first: nobody had been asked to stop yet.
     for future in done:
         future.result()

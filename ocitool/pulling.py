@@ -3,19 +3,25 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ocitool.content import Blob, OpenRange, Root
-from ocitool.copying import load
+from ocitool.content import Blob, OpenRange, Root, Source
 from ocitool.errors import NotFound
 from ocitool.events import Observer
 from ocitool.graph import closure_of
-from ocitool.layout import Layout
+from ocitool.layout import Layout, Writing
 from ocitool.overlay import Overlay
 from ocitool.parallel import DEFAULT_JOBS
 from ocitool.registry import Repository
 from ocitool.registry.referrers import cosign_tags, referrers
-from ocitool.shipping import CopyReport
+from ocitool.shipping import (
+    CopyReport,
+    report_of,
+    restricted_to,
+    shipments_of,
+    without_orphans,
+)
 from ocitool.spec import Descriptor, Digest, Index, Platform, Reference, parse_manifest
 from ocitool.subset import restrict_index
+from ocitool.transfer import transfer
 
 
 class RemoteImages:
@@ -23,6 +29,7 @@ class RemoteImages:
 
     def __init__(self, repository: Repository, layout: Layout | None = None) -> None:
         self.repository = repository
+        self._layout = layout
         self._overlay = Overlay(*([layout] if layout is not None else []), repository)
         self._attached: list[Root] = []
 
@@ -51,12 +58,19 @@ class RemoteImages:
         self._overlay.abort()
 
     def find(self, reference: Reference) -> Root:
-        """Return the image that a reference names, by one cheap request where that suffices."""
+        """Return the image that a reference names, by one cheap request where that suffices.
+
+        What the headers say is believed only of what is here already; else the bytes decide.
+        """
         found = self.repository.head(reference)
-        if found is None:
-            # The error says what there is instead.
+        if found is None or not self._is_known(found):
             found = self.repository.fetch(reference)
         return Root(descriptor=found, names=(reference.name,))
+
+    def _is_known(self, descriptor: Descriptor) -> bool:
+        if self._layout is not None and self._layout.has(descriptor):
+            return True
+        return self.repository.raw(descriptor.digest) is not None
 
     def narrowed(self, root: Root, platforms: Sequence[Platform]) -> Root | None:
         """Return the part of an index for these platforms, judged by the index alone.
@@ -104,14 +118,30 @@ def pull(
     *,
     platforms: Sequence[Platform] = (),
     attached: bool = False,
+    writing: Writing | None = None,
     jobs: int = DEFAULT_JOBS,
     observer: Observer | None = None,
 ) -> CopyReport:
     """Bring images of one repository into a layout under the names they have there.
 
     Of an index everything is brought, or these platforms under a new digest. `attached` brings
-    what is attached, too. NotFound when the registry does not have an image.
+    what is attached, too. `writing` is one of the layout that other images share: then names take
+    effect with it. When it fails, whole blobs stay in the layout and so do parts of them, for the
+    next try. NotFound when the registry does not have an image.
     """
+    if writing is None:
+        with Writing(layout, keep=True) as own:
+            report = pull(
+                source,
+                layout,
+                references,
+                platforms=platforms,
+                attached=attached,
+                writing=own,
+                jobs=jobs,
+                observer=observer,
+            )
+        return replace(report, moved=tuple(own.changes))
     roots = [source.find(reference) for reference in references]
     if not roots:
         raise NotFound(f"{source.repository.name} has no tags")
@@ -120,12 +150,11 @@ def pull(
         roots, platforms = [root for root in narrowed if root is not None], ()
     if attached:
         roots += source.add_attached(roots)
-    return load(
-        source,
-        layout,
-        roots=roots,
-        platforms=platforms,
-        compression="keep",
-        jobs=jobs,
-        observer=observer,
-    )
+    watcher = observer or Observer()
+    planned = shipments = shipments_of(source, roots)
+    place: Source = source
+    if platforms:
+        shipments, place = restricted_to(platforms, shipments, source)
+    shipments = without_orphans(planned, shipments, watcher)
+    moved = transfer(place, writing, shipments, jobs=jobs, observer=watcher)
+    return report_of(place, shipments, transfer=moved)

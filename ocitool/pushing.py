@@ -18,6 +18,7 @@ from ocitool.layout import Layout, Writing
 from ocitool.parallel import DEFAULT_JOBS
 from ocitool.recompress import COMPRESSIONS, KEEP, Conversion, Recompressor
 from ocitool.registry import Registries, Repository, RepositoryWriter
+from ocitool.registry.upload import Uploads
 from ocitool.shipping import (
     CopiedImage,
     called,
@@ -122,19 +123,50 @@ def push(
     """
     chosen = how or Pushing()
     watcher = observer or Observer()
-    with _prepared(source, roots, chosen, watcher) as cargo:
+    early = _Early.for_first(destinations, registries, chosen)
+    with _prepared(source, roots, chosen, watcher, early) as cargo:
         reports = []
         pushed: list[Reference] = []
         for shipment, destination in _pairs(cargo.shipments, destinations):
             one = _Push(source, cargo, registries, chosen, watcher, tuple(pushed))
-            reports.append(one.run(shipment, destination))
+            sent = early.outcomes if early is not None and not pushed else {}
+            reports.append(one.run(shipment, destination, sent))
             pushed.append(destination)
         return reports
 
 
+class _Early:
+    """Sends layers to the first destination as soon as they are converted. Thread-safe."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._uploads = Uploads(repository.session)
+        self.outcomes: dict[Digest, Outcome] = {}
+
+    @classmethod
+    def for_first(
+        cls, destinations: Sequence[Reference], registries: Registries, how: Pushing
+    ) -> "_Early | None":
+        """Return what sends early, where no policy could refuse the push afterwards."""
+        if not destinations or how.on_existing is not OnExisting.OVERWRITE:
+            return None
+        return cls(Repository.of(registries, destinations[0], writing=True))
+
+    def send(self, descriptor: Descriptor, source: Source) -> None:
+        """Send a layer unless it is there."""
+        if self._uploads.has(descriptor):
+            self.outcomes[descriptor.digest] = Outcome.EXISTED
+            return
+        self._uploads.put(descriptor, lambda: source.open(descriptor))
+        self.outcomes[descriptor.digest] = Outcome.UPLOADED
+
+
 @contextlib.contextmanager
 def _prepared(
-    source: Catalog, roots: Sequence[Root], how: Pushing, observer: Observer
+    source: Catalog,
+    roots: Sequence[Root],
+    how: Pushing,
+    observer: Observer,
+    early: _Early | None,
 ) -> Iterator[_Cargo]:
     planned = shipments = shipments_of(source, roots, strict=how.strict)
     if not how.attached:
@@ -150,8 +182,14 @@ def _prepared(
         if _needs_conversion(source, shipments, how):
             folder = scratch.enter_context(scratch_folder(how.scratch))
             layout = scratch.enter_context(Layout.create(f"{folder}/layout"))
-            writing = scratch.enter_context(Writing(layout))
-            recompressor = Recompressor(place, writing, jobs=how.jobs, observer=observer)
+            writing = scratch.enter_context(Writing(layout, durable=False))
+            recompressor = Recompressor(
+                place,
+                writing,
+                jobs=how.jobs,
+                observer=observer,
+                after=None if early is None else lambda layer: early.send(layer, writing),
+            )
             shipments, conversions = converted(source, shipments, recompressor, how.compression)
             place = recompressor.overlay
         shipments = without_orphans(planned, shipments, observer)
@@ -206,7 +244,10 @@ class _Push:
         self._observer = observer
         self._pushed = pushed
 
-    def run(self, shipment: Shipment, destination: Reference) -> PushReport:
+    def run(
+        self, shipment: Shipment, destination: Reference, sent: Mapping[Digest, Outcome]
+    ) -> PushReport:
+        """Push it; `sent` is what has been sent there already."""
         digest = shipment.root.descriptor.digest
         _check_pinned(destination, digest)
         repository = Repository.of(self._registries, destination, writing=True)
@@ -219,7 +260,8 @@ class _Push:
         if ending is Ending.PRESENT and len(shipments) == 1:
             settled = {d.digest: Outcome.EXISTED for d in shipment.closure.descriptors}
             return replace(report, transfer=_settled(shipment, settled))
-        return replace(report, transfer=self._sent(repository, shipments, destination, ending))
+        moved = self._sent(repository, shipments, destination, ending, sent)
+        return replace(report, transfer=moved)
 
     def _ending(
         self, destination: Reference, existing: Descriptor | None, digest: Digest
@@ -258,6 +300,7 @@ class _Push:
         shipments: Sequence[Shipment],
         destination: Reference,
         ending: Ending,
+        sent: Mapping[Digest, Outcome],
     ) -> TransferReport:
         main = shipments[0].root.descriptor
         tagged = destination.tag is not None and ending is Ending.PUSHED
@@ -271,7 +314,7 @@ class _Push:
             remote=remote,
             scratch=self._how.scratch,
         )
-        settled = _present(writer, shipments, present=ending is Ending.PRESENT)
+        settled = _present(writer, shipments, present=ending is Ending.PRESENT) | dict(sent)
         return transfer(
             self._cargo.source,
             writer,

@@ -26,7 +26,7 @@ from ocitool.graph import closure_of, images_of, read_config
 from ocitool.layers import unpacked
 from ocitool.layout import Memory, Writing
 from ocitool.overlay import Overlay
-from ocitool.parallel import Stop, run_all
+from ocitool.parallel import Stop, processors, run_all
 from ocitool.spec import Descriptor, Digest, Index, Manifest, mediatype
 from ocitool.spec.document import encode
 
@@ -67,15 +67,25 @@ class Recompressor:
     """Converts layers into a scratch layout, each once, several at a time.
 
     `overlay` is where the result is read from; `settled` tells what became of each new layer.
+    `after` is called with each layer that is ready, while others are still converted: then only
+    as many at a time as there are processors, so that they are not all ready at the end.
     """
 
     def __init__(
-        self, source: Source, scratch: Writing, *, jobs: int, observer: Observer | None = None
+        self,
+        source: Source,
+        scratch: Writing,
+        *,
+        jobs: int,
+        observer: Observer | None = None,
+        after: Callable[[Descriptor], None] | None = None,
     ) -> None:
         self.overlay = Overlay(scratch, source)
         self._source = source
         self._scratch = scratch
         self._jobs = jobs
+        self._after = after
+        self._processors = threading.Semaphore(jobs if after is None else processors())
         self._observer = observer or Observer()
         self._converted = scratch.layout.memory("recompressed")
         self._checked = scratch.layout.memory("diff-ids")
@@ -178,7 +188,10 @@ class Recompressor:
 
     def _task(self, layer: _Layer) -> Callable[[Stop], None]:
         def run(stop: Stop) -> None:
-            result, outcome = self._layer(layer, stop)
+            with self._processors:
+                result, outcome = self._layer(layer, stop)
+            if self._after is not None:
+                self._after(result)
             with self._lock:
                 self._results[layer.descriptor.digest] = result
                 self.settled[result.digest] = outcome

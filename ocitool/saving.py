@@ -168,7 +168,7 @@ def _recompressor(place: Source, packing: Packing, observer: Observer) -> Iterat
     with (
         scratch_folder(packing.scratch) as folder,
         Layout.create(f"{folder}/layout") as layout,
-        Writing(layout) as writing,
+        Writing(layout, durable=False) as writing,
     ):
         yield Recompressor(place, writing, jobs=DEFAULT_JOBS, observer=observer)
 

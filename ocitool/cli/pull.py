@@ -1,5 +1,7 @@
 """ocitool pull: images from registries into the store."""
 
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,10 +14,13 @@ from ocitool.parallel import DEFAULT_JOBS
 
 if TYPE_CHECKING:
     from ocitool.events import Observer
-    from ocitool.layout import Layout
+    from ocitool.layout import Writing
     from ocitool.registry import Registries, RegistryOptions
     from ocitool.shipping import CopyReport
     from ocitool.spec import Platform, Reference
+
+_SAVED_EVERY = 1.0
+"""Seconds after which the names of finished images take effect while others still come."""
 
 
 @with_reach
@@ -44,7 +49,7 @@ def pull(
     stopped. Prints NAME@DIGEST for each.
     """
     from ocitool.cli import texts
-    from ocitool.layout import Layout
+    from ocitool.layout import Layout, Writing
     from ocitool.places import registry_reference
 
     options = settings(context)
@@ -52,33 +57,43 @@ def pull(
     if all_tags and any(":" in name.rpartition("/")[2] for name in names):
         raise UsageError("--all-tags takes every tag of a repository: name it without one")
     observer = options.observer(quiet=quiet)
-    wanted = platforms(platform)
+    chosen = _Chosen(
+        platforms=platforms(platform), all_tags=all_tags, referrers=referrers, jobs=jobs
+    )
     reports: list[CopyReport] = []
     failures: list[OcitoolError] = []
     with (
         Layout.create(options.store, store=True) as layout,
         registries(reach, observer) as connected,
+        Writing(layout, keep=True) as writing,
     ):
+        saved = time.monotonic()
         for reference in references:
             try:
-                report = _pull(
-                    connected, layout, reference, all_tags, wanted, referrers, jobs, observer
-                )
+                report = _pull(connected, writing, reference, chosen, observer)
             except OcitoolError as error:
                 if fail_fast or len(references) == 1:
                     raise
                 observer.warn(f"{reference.familiar}: {error.message}")
                 failures.append(error)
-                connected.resume()
                 continue
             reports.append(report)
+            if time.monotonic() - saved > _SAVED_EVERY:
+                writing.checkpoint()
+                saved = time.monotonic()
             if not json:
                 _print(report, reference, quiet=quiet or options.quiet)
             for line in texts.remarks(report):
                 observer.remark(line)
+    for line in texts.moves(writing.changes):
+        observer.remark(line)
     if json:
         console.out_json(
-            {"store": options.store, "images": [texts.report_json(report) for report in reports]}
+            {
+                "store": options.store,
+                "moved": [texts.change_json(change) for change in writing.changes],
+                "images": [texts.report_json(report) for report in reports],
+            }
         )
     if failures:
         failures[0].message = (
@@ -88,14 +103,21 @@ def pull(
         raise failures[0]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
+    """What to take of each name."""
+
+    platforms: "tuple[Platform, ...]"
+    all_tags: bool
+    referrers: bool
+    jobs: int
+
+
 def _pull(
     connected: "Registries",
-    layout: "Layout",
+    writing: "Writing",
     reference: "Reference",
-    all_tags: bool,
-    wanted: "tuple[Platform, ...]",
-    referrers: bool,
-    jobs: int,
+    chosen: _Chosen,
     observer: "Observer",
 ) -> "CopyReport":
     from ocitool import pulling
@@ -104,15 +126,16 @@ def _pull(
 
     repository = Repository.of(connected, reference)
     references = [reference]
-    if all_tags:
+    if chosen.all_tags:
         references = [reference.with_tag(tag) for tag in tags(repository.session)]
     return pulling.pull(
-        pulling.RemoteImages(repository, layout),
-        layout,
+        pulling.RemoteImages(repository, writing.layout),
+        writing.layout,
         references,
-        platforms=wanted,
-        attached=referrers,
-        jobs=jobs,
+        platforms=chosen.platforms,
+        attached=chosen.referrers,
+        writing=writing,
+        jobs=chosen.jobs,
         observer=observer,
     )
 

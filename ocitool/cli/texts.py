@@ -123,11 +123,17 @@ def remarks(report: "CopyReport", *, into_store: bool = True) -> list[str]:
                 f"it was called {image_report.label!r} there, a tag without a repository; name it "
                 f"with: ocitool tag {image_report.digest.short} NAME"
             )
-    for change in report.moved:
-        if change.old is not None and change.new is not None:
-            name = familiar(change.name) if into_store else change.name
-            lines.append(f"{name} moved from {change.old} to {change.new}")
-    return lines
+    return lines + moves(report.moved, into_store=into_store)
+
+
+def moves(changes: "Sequence[NameChange]", *, into_store: bool = True) -> list[str]:
+    """Return which names moved from one image to another, a line each."""
+    return [
+        f"{familiar(change.name) if into_store else change.name} moved from {change.old} to "
+        f"{change.new}"
+        for change in changes
+        if change.old is not None and change.new is not None
+    ]
 
 
 def _missing(image: "CopiedImage") -> list[str]:

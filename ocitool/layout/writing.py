@@ -26,12 +26,17 @@ class Writing:
     index.json when the block ends without an error; `changes` then lists the names that moved.
     When the block fails, index.json is untouched and blobs that nobody else can be using are
     removed again. Without `clobber` it fails with Refused where a name would move from another
-    image. All methods may be called from several threads.
+    image. With `keep` the blobs of a block that fails stay, for whoever tries again. A layout that
+    ends with this process need not be `durable`. All methods may be called from several threads.
     """
 
-    def __init__(self, layout: Layout, *, clobber: bool = True) -> None:
+    def __init__(
+        self, layout: Layout, *, clobber: bool = True, keep: bool = False, durable: bool = True
+    ) -> None:
         self.layout = layout
         self._clobber = clobber
+        self._keep = keep
+        self._durable = durable
         self.control: Directory = layout.folder.subdirectory(CONTROL, create=True)
         self.changes: list[NameChange] = []
         self._roots: list[tuple[Descriptor, tuple[str, ...]]] = []
@@ -118,12 +123,19 @@ class Writing:
         with self._lock:
             self._roots.append((descriptor, tuple(names)))
 
+    def checkpoint(self) -> None:
+        """Let what `root` was told so far take effect now, and the block go on."""
+        self._commit()
+        with self._lock:
+            self._stored.clear()
+        self._index_before = self.layout.index()
+
     def _temporary_file(self) -> TemporaryFile:
         return self._temporary.temporary(f"{self._lease.name}.")
 
     def _publish(self, temporary: TemporaryFile | PartFile, digest: Digest) -> None:
         folder = self.layout.blob_folder(digest.algorithm, create=True)
-        temporary.publish(folder, digest.hex)
+        temporary.publish(folder, digest.hex, durable=self._durable)
         with self._lock:
             self._stored.append(digest)
             self._algorithms.add(digest.algorithm)
@@ -133,7 +145,8 @@ class Writing:
         for algorithm in sorted(self._algorithms):
             self.layout.blob_folder(algorithm).sync()
         if self._roots:
-            self.changes = edit_index(self.layout, self._set_roots)
+            self.changes += edit_index(self.layout, self._set_roots)
+            self._roots = []
 
     def _set_roots(self, index: IndexFile) -> tuple[IndexFile, list[NameChange]]:
         entries, changes = set_roots(index.entries, self._roots, own=self.layout.own)
@@ -142,6 +155,8 @@ class Writing:
         return index.with_entries(entries), changes
 
     def _roll_back(self) -> None:
+        if self._keep:
+            return
         with contextlib.suppress(OcitoolError), exclusive(self.layout) as moment:
             # Another writer may have begun to rely on a blob of ours and ended since; it has
             # then changed index.json, and what we stored is left to garbage collection.
