@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from ocitool.content import Ingest, NoRanges, OpenRange, RangeStream
-from ocitool.errors import SizeMismatch
+from ocitool.errors import OcitoolError, SizeMismatch
 from ocitool.parallel import Stop
 from ocitool.spec import Descriptor
 
@@ -106,7 +106,7 @@ class _Fetch:
                 self._over.set()
                 raise
         self._raise_what_a_helper_met()
-        # What a helper had to give back when it found that parts are not to be had.
+        # What a helper had to give back, because parts are not to be had or its connection failed.
         self._lead_through()
 
     def _lead_through(self) -> None:
@@ -153,7 +153,8 @@ class _Fetch:
             while (part := self._claim()) is not None:
                 self._bring(*part)
             ended_well = True
-        except NoRanges:
+        except (NoRanges, OcitoolError):
+            # The first connection goes on alone: it meets whatever is wrong with more than this.
             ended_well = True
             with self._lock:
                 self._ranges_work = False

@@ -5,8 +5,8 @@ ones is the business of the `Blob` around it.
 """
 
 import contextlib
+import itertools
 import re
-import time
 import zlib
 from collections.abc import Iterator
 
@@ -15,12 +15,14 @@ import httpx
 from ocitool.content import NoRanges
 from ocitool.errors import NotFound, OcitoolError, Unavailable
 from ocitool.registry.session import Session
+from ocitool.registry.stalls import StallWatch, watched
 from ocitool.registry.transport import body_of
 from ocitool.spec import Descriptor
 from ocitool.spec.limits import KIBIBYTE
 
 _OK, _PARTIAL, _UNSATISFIABLE, _ABSENT = 200, 206, 416, 404
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.ASCII)
+_GZIP = b"\x1f\x8b"
 _PROGRESS = 64 * KIBIBYTE
 """A connection that gave this much since the last failure starts the count of failures anew."""
 
@@ -53,7 +55,9 @@ class Download:
         self._response: httpx.Response | None = None
         self._parts: Iterator[bytes | memoryview] = iter(())
         self._rest = memoryview(b"")
-        self._window_began, self._window_bytes = 0.0, 0
+        self._watch: StallWatch | None = None
+        # Set when parts turn out to be other ones than those asked for.
+        self._distrusts_ranges = False
         self.supports_ranges = False
 
     def read(self, size: int) -> bytes | memoryview:
@@ -76,15 +80,22 @@ class Download:
         """Give the connection back; harmless when repeated."""
         response, self._response = self._response, None
         if response is not None:
-            with contextlib.suppress(httpx.TransportError):
+            with contextlib.suppress(httpx.TransportError, httpx.DecodingError):
+                if self._position == self._end and "content-length" in response.headers:
+                    # A body that was read to its end leaves a connection that can be used again.
+                    next(self._parts, b"")
                 response.close()
 
     def _next(self) -> bytes | memoryview | None:
         """Return what came next, b"" at the end, or None when the connection has to be remade."""
         try:
             part = next(self._parts, b"")
-            self._watch_for_a_stall(len(part))
-        except (httpx.TransportError, httpx.DecodingError, _Stalled) as error:
+            if self._watch is not None and self._response is not None:
+                self._watch.saw(len(part), self._response.request)
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            if self._position == self._end:
+                # All that was promised has come; whether it is right the digest tells.
+                return b""
             self.close()
             self._count_failure(error)
             return None
@@ -97,7 +108,7 @@ class Download:
 
     def _may_go_on(self) -> bool:
         # Ended early without an error: a proxy that closed. A registry whose blob is really too
-        # short answers the next range with 416, which ends it.
+        # short gives nothing more the next time, which ends it.
         return self._since_failure > 0 or self._failures == 0
 
     def _count_failure(self, error: Exception | None) -> None:
@@ -117,55 +128,64 @@ class Download:
             patience.back_off(self._failures - 2, None, throttled=False)
 
     def _open(self) -> None:
-        position = self._position
-        headers = {}
-        if position or self._ranged:
-            last = self._end - 1 if self._ranged else ""
-            headers["Range"] = f"bytes={position}-{last}"
-        response = self._session.sent(
-            "GET", self._url, scopes=self._session.scopes("pull"), headers=headers
-        )
+        response = self._asked_for()
         try:
-            skip = self._skipped(response, position)
+            skip = self._skipped(response)
+            if skip is None:
+                # Another range than was asked for is worth nothing, but the whole may be.
+                self._distrusts_ranges = True
+                response.close()
+                response = self._asked_for()
+                skip = self._skipped(response)
+            if skip is None:
+                raise Unavailable(f"{self._session.host.domain} sends parts that nobody asked for")
         except BaseException:
             response.close()
             raise
         self._response = response
-        timeouts = response.request.extensions.get("timeout")
-        if isinstance(timeouts, dict):
-            timeouts["read"] = float(self._session.limits.stall_seconds)
-        self._window_began, self._window_bytes = time.monotonic(), 0
+        self._watch = watched(response, self._session.limits)
         self._parts = _without(_content(response, self._descriptor), skip)
 
-    def _skipped(self, response: httpx.Response, position: int) -> int:
-        """Return how many bytes at the beginning are not wanted; raise when it is no blob."""
+    def _asked_for(self) -> httpx.Response:
+        headers = {}
+        if (self._position or self._ranged) and not self._distrusts_ranges:
+            last = self._end - 1 if self._ranged else ""
+            headers["Range"] = f"bytes={self._position}-{last}"
+        return self._session.sent(
+            "GET", self._url, scopes=self._session.scopes("pull"), headers=headers
+        )
+
+    def _skipped(self, response: httpx.Response) -> int | None:
+        """Return how many bytes at the beginning are not wanted; None when it is another part.
+
+        Raises NoRanges where only a part will do, and the refusal when it is no blob.
+        """
         status = response.status_code
-        if status == _PARTIAL:
-            found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
-            if found is not None and int(found.group(1)) == position:
-                self.supports_ranges = True
-                return 0
-            # Another range than the one asked for is worth nothing, but the whole may be.
-            if not self._whole:
-                raise NoRanges
-            raise Unavailable(
-                f"{self._session.host.domain} answers with another range of "
-                f"{self._descriptor.digest.short} than it was asked for"
-            )
         if status == _OK:
-            if position and not self._whole:
+            if self._position and not self._whole:
                 raise NoRanges
-            self.supports_ranges = response.headers.get("accept-ranges", "").strip() == "bytes"
-            return position
-        if status == _UNSATISFIABLE:
-            # Its body may be announced wrongly; nobody reads it.
-            if not self._whole:
-                raise NoRanges
-            raise Unavailable(
-                f"{self._session.host.domain} has fewer than {position} bytes of "
-                f"{self._descriptor.digest.short}"
-            )
-        raise self._refusal(response)
+            if not self._distrusts_ranges:
+                accepted = response.headers.get("accept-ranges", "").strip()
+                self.supports_ranges = accepted == "bytes"
+            return self._position
+        if status == _PARTIAL and self._is_the_part(response):
+            self.supports_ranges = True
+            return 0
+        if status not in (_PARTIAL, _UNSATISFIABLE):
+            raise self._refusal(response)
+        # The body of a 416 may be announced wrongly; nobody reads it.
+        self.supports_ranges = False
+        if not self._whole:
+            raise NoRanges
+        return None
+
+    def _is_the_part(self, response: httpx.Response) -> bool:
+        found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
+        if found is None or int(found.group(1)) != self._position:
+            return False
+        # A part of what the transport has packed cannot be unpacked.
+        size = str(self._descriptor.size)
+        return not _is_packed(response) or found.group(3) == size
 
     def _refusal(self, response: httpx.Response) -> OcitoolError:
         answer = self._session._read(response, None)  # noqa: SLF001 - the same conversation
@@ -176,22 +196,6 @@ class Download:
             )
         what = f"fetch {self._descriptor.digest.short} of {session.host.domain}/{session.path}"
         return session.problem("GET", answer, session.scopes("pull")).error(what)
-
-    def _watch_for_a_stall(self, count: int) -> None:
-        """Raise _Stalled when less than a trickle came for a while: it would take for ever."""
-        limits = self._session.limits
-        self._window_bytes += count
-        now = time.monotonic()
-        passed = now - self._window_began
-        if passed < limits.stall_seconds:
-            return
-        if self._window_bytes < limits.stall_bytes * passed:
-            raise _Stalled(f"fewer than {limits.stall_bytes} bytes a second came")
-        self._window_began, self._window_bytes = now, 0
-
-
-class _Stalled(Exception):
-    """Bytes come, but so slowly that the end will not."""
 
 
 def _without(parts: Iterator[bytes | memoryview], skip: int) -> Iterator[bytes | memoryview]:
@@ -206,15 +210,31 @@ def _without(parts: Iterator[bytes | memoryview], skip: int) -> Iterator[bytes |
 def _content(response: httpx.Response, descriptor: Descriptor) -> Iterator[bytes | memoryview]:
     """Yield the bytes as they are, or unpacked where the transport has packed them on the way.
 
-    Some registries label a gzip layer as gzip-encoded; then the length tells that nothing was
-    done to it.
+    Some registries label a gzip layer as gzip-encoded. Then the length tells that nothing was
+    done to it, or, where none is given, that there is only one gzip to undo.
     """
     raw = body_of(response)
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    length = response.headers.get("content-length", "")
-    if encoding not in ("gzip", "x-gzip") or length == str(descriptor.size):
+    if not _is_packed(response) or response.status_code == _PARTIAL:
         return raw
-    return _unzipped(raw)
+    length = response.headers.get("content-length")
+    if length is not None:
+        return raw if length == str(descriptor.size) else _unzipped(raw)
+    first = bytes(next(raw, b""))
+    is_layer_itself = descriptor.media_type.endswith("gzip") and not _is_twice_packed(first)
+    parts = itertools.chain((first,), raw)
+    return parts if is_layer_itself else _unzipped(parts)
+
+
+def _is_packed(response: httpx.Response) -> bool:
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    return encoding in ("gzip", "x-gzip")
+
+
+def _is_twice_packed(first: bytes) -> bool:
+    try:
+        return zlib.decompressobj(wbits=31).decompress(first, len(_GZIP)) == _GZIP
+    except zlib.error:
+        return False
 
 
 def _unzipped(parts: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:

@@ -1,6 +1,9 @@
 """What is known about a registry by its name alone: its address, and what it is known to refuse."""
 
+import contextlib
 import ipaddress
+import re
+import socket
 from dataclasses import dataclass
 
 from ocitool.spec.limits import MEBIBYTE
@@ -13,6 +16,7 @@ _ECR_PUBLIC = "public.ecr.aws"
 _GOOGLE_ENDINGS = ("-docker.pkg.dev", "gcr.io")
 _GITHUB = "ghcr.io"
 _MOST = 128 * MEBIBYTE
+_NUMERIC = re.compile(r"[0-9a-fx.]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ def host_name(netloc: str) -> str:
 
 def is_loopback(name: str) -> bool:
     """Tell whether a host name or address literal is this machine."""
+    name = name.lower().rstrip(".")
     if name == _LOCALHOST or name.endswith(f".{_LOCALHOST}"):
         return True
     found = address_literal(name)
@@ -91,7 +96,14 @@ def is_inner(name: str) -> bool:
 
 
 def address_literal(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the address that a host is written as, or None for a name."""
+    """Return the address that a host is written as, or None for a name.
+
+    127.1, 0x7f000001 and 2130706433 are addresses to a resolver, too.
+    """
+    name = name.rstrip(".")
+    if ":" not in name and _NUMERIC.fullmatch(name):
+        with contextlib.suppress(OSError):
+            name = socket.inet_ntoa(socket.inet_aton(name))
     try:
         found = ipaddress.ip_address(name)
     except ValueError:

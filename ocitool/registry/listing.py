@@ -8,7 +8,7 @@ from ocitool.errors import IntegrityError, LimitExceeded, Refused
 from ocitool.registry import locations
 from ocitool.registry.session import Answer, Session, refuse_page
 
-_NEXT = re.compile(r"<([^>]*)>\s*;[^,]*\brel=\"?next\"?", re.IGNORECASE)
+_NEXT = re.compile(r"<([^>]*)>\s*;[^,]*\brel=\"?next\"?(?![\w-])", re.IGNORECASE)
 _MOST_AT_ONCE = 1000
 _OK = 200
 _NOT_OFFERED = (401, 403, 404, 405)

@@ -5,33 +5,53 @@ A Location is opaque: its bytes are kept, for an upload's state is in them (dist
 wrong about itself.
 """
 
+import re
 from collections.abc import Sequence
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
+
+import httpx
 
 from ocitool.errors import Refused
 from ocitool.registry.hosts import is_inner
 from ocitool.spec.quoting import quoted
 
+_HOST = re.compile(r"[\w.:-]+")
 _PORTS = {"http": 80, "https": 443}
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Return (scheme, host, port) of a URL, the port filled in."""
-    parts = urlsplit(url)
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme, 0)
+    """Return (scheme, host, port) of a URL, the port filled in; Refused when it is none.
+
+    The host is the one to which the request will go: read by the library that sends it.
+    """
+    try:
+        parts = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise _no_url(url) from error
+    is_port = parts.port is None or 0 < parts.port < 1 << 16
+    if not is_port or not _HOST.fullmatch(parts.host):
+        raise _no_url(url)
+    return parts.scheme, parts.host.lower(), parts.port or _PORTS.get(parts.scheme, 0)
 
 
 def resolved(location: str, asked: str) -> str:
     """Return the URL of a Location that came in answer to a request for the URL `asked`.
 
     The same host by plain http where https was used, or without the port that was used, is what
-    a registry says that does not know of the proxy before it: it is put right.
+    a registry says that does not know of the proxy before it: it is put right. Refused for what
+    is no URL.
     """
     if location.startswith("/") and not location.startswith("//"):
         scheme, _, rest = asked.partition("://")
         return f"{scheme}://{rest.partition('/')[0]}{location}"
-    url = location if "://" in location[:12] else urljoin(asked, location)
-    ours, theirs = urlsplit(asked), urlsplit(url)
+    try:
+        url = location if "://" in location[:12] else urljoin(asked, location)
+        return _repaired(url, urlsplit(url), urlsplit(asked))
+    except ValueError as error:
+        raise _no_url(location) from error
+
+
+def _repaired(url: str, theirs: SplitResult, ours: SplitResult) -> str:
     if theirs.hostname != ours.hostname:
         return url
     if ours.scheme == "https" and theirs.scheme == "http":
@@ -39,6 +59,13 @@ def resolved(location: str, asked: str) -> str:
     if theirs.port is None and ours.port is not None:
         url = url.replace(f"://{theirs.netloc}", f"://{ours.netloc}", 1)
     return url
+
+
+def _no_url(text: str) -> Refused:
+    return Refused(
+        f"the registry sent us to {quoted(text[:80])}, which is no address",
+        hint="it, or something between here and it, is broken",
+    )
 
 
 def check(url: str, asked: str, *, insecure: bool) -> None:

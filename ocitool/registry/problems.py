@@ -21,6 +21,7 @@ from ocitool.errors import (
 )
 from ocitool.registry.hosts import Host
 
+PROXY_HINT = "the proxy wants a name and a password: HTTPS_PROXY=http://USER:PASSWORD@PROXY"
 _SHOWN = 200
 _TAGS = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _HUB_WINDOW = re.compile(r"w=(\d+)")
@@ -76,7 +77,7 @@ class Problem:
         if self.status == _BUSY:
             return Unavailable, self._busy_hint()
         if self.status == _PROXY:
-            return AccessDenied, "the proxy wants a name and a password: http://USER:PASSWORD@PROXY"
+            return AccessDenied, PROXY_HINT
         if self.status == _ABSENT:
             return NotFound, self._absent_hint()
         if self.status in (_DENIED, _FORBIDDEN) or "DENIED" in self.codes:

@@ -6,7 +6,7 @@ signatures, attestations and SBOMs are a third dialect.
 
 from collections.abc import Iterator
 
-from ocitool.errors import IntegrityError, NotFound
+from ocitool.errors import AccessDenied, IntegrityError, NotFound
 from ocitool.registry.listing import decoded, pages
 from ocitool.registry.repository import Repository
 from ocitool.registry.session import Answer
@@ -15,6 +15,7 @@ from ocitool.spec.document import encode
 
 COSIGN_ENDINGS = (".sig", ".att", ".sbom")
 _OK, _ABSENT = 200, 404
+_ALGORITHM_LENGTH, _DIGEST_LENGTH = 32, 64
 
 
 def referrers(repository: Repository, subject: Digest) -> tuple[Descriptor, ...]:
@@ -29,8 +30,11 @@ def referrers(repository: Repository, subject: Digest) -> tuple[Descriptor, ...]
 
 
 def fallback_tag(subject: Digest) -> str:
-    """Return the tag under which clients keep the list where the registry does not."""
-    return f"{subject.algorithm}-{subject.hex}"[:128]
+    """Return the tag under which clients keep the list where the registry does not.
+
+    A longer digest than that of sha256 is cut, so that a tag has room for it.
+    """
+    return f"{subject.algorithm[:_ALGORITHM_LENGTH]}-{subject.hex[:_DIGEST_LENGTH]}"
 
 
 def cosign_tags(repository: Repository, subject: Digest) -> Iterator[tuple[str, Descriptor]]:
@@ -91,7 +95,8 @@ def _optional(repository: Repository, tag: str) -> Descriptor | None:
     reference = Reference(repository.host.domain, repository.session.path, tag, None)
     try:
         return repository.fetch(reference)
-    except NotFound:
+    except (NotFound, AccessDenied):
+        # Artifactory and others forbid what they do not have.
         return None
 
 

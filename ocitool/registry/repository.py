@@ -193,6 +193,11 @@ class Repository:
             )
         said = answer.headers.get("docker-content-digest", "")
         if said.startswith(f"{algorithm}:") and said != str(digest):
+            if wanted is not None:
+                raise DigestMismatch(
+                    f"{self.host.domain} calls {said[:80]} what was asked for as {digest}",
+                    hint="the registry, or something between, is broken: try its tag",
+                )
             self.session.registries.warn(
                 f"{self.host.domain} calls {reference.familiar} {said[:80]}; it is {digest}"
             )

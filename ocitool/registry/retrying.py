@@ -1,11 +1,14 @@
 """When to try again, and how long to wait first; one wait is shared by all who use a host."""
 
+import datetime as dt
 import email.utils
 import random
 import re
+import socket
+import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 
@@ -17,25 +20,37 @@ _RETRIED_ERRORS = (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProto
 _GO_DURATION = re.compile(r"retry-after:\s*((?:[0-9.]+(?:ns|us|µs|μs|ms|s|m|h))+)", re.IGNORECASE)
 _PART = re.compile(r"([0-9.]+)(ns|us|µs|μs|ms|s|m|h)")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
+_BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _MOST = 64
 _SHORTEST = 0.05
 
 
 def is_retried_error(error: Exception) -> bool:
-    """Tell whether a failure of the network may pass: no refused certificate, no wrong address."""
-    return isinstance(error, _RETRIED_ERRORS) and not is_about_tls(error)
+    """Tell whether a failure of the network may pass: no refused certificate, no wrong name."""
+    return (
+        isinstance(error, _RETRIED_ERRORS)
+        and not is_about_tls(error)
+        and not any(_is_unknown_name(cause) for cause in _causes(error))
+    )
 
 
 def is_about_tls(error: BaseException) -> bool:
-    """Tell whether a connection failed at its TLS handshake."""
-    import ssl
+    """Tell whether a connection failed for what was said in its TLS, and not for its end."""
+    return any(
+        isinstance(cause, ssl.SSLError) and not isinstance(cause, _BROKEN_OFF)
+        for cause in _causes(error)
+    )
 
+
+def _is_unknown_name(error: BaseException) -> bool:
+    return isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, ssl.SSLError):
-            return True
+        yield seen
         seen = seen.__cause__ or seen.__context__
-    return False
 
 
 def wanted_wait(headers: httpx.Headers, body: str, now: float) -> float | None:
@@ -44,17 +59,24 @@ def wanted_wait(headers: httpx.Headers, body: str, now: float) -> float | None:
     `now` is the time of day in seconds since the epoch (RFC 9110, section 10.2.3).
     """
     text = headers.get("retry-after", "").strip()
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         return float(text)
-    if text:
-        try:
-            moment = email.utils.parsedate_to_datetime(text)
-        except ValueError:
-            pass
-        else:
-            return max(0.0, moment.timestamp() - now)
+    moment = _moment(text)
+    if moment is not None:
+        return max(0.0, moment - now)
     found = _GO_DURATION.search(body)
     return _go_duration(found.group(1)) if found else None
+
+
+def _moment(text: str) -> float | None:
+    """Return the seconds since the epoch of an HTTP date, or None."""
+    try:
+        found = email.utils.parsedate_to_datetime(text)
+        # "-0000" leaves the zone open; HTTP knows only one.
+        found = found if found.tzinfo else found.replace(tzinfo=dt.UTC)
+        return found.timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def _go_duration(text: str) -> float | None:
@@ -123,5 +145,6 @@ class Patience:
         with self._changed:
             self._not_before = max(self._not_before, self._clock() + wait)
             if throttled:
-                self._slots = max(1, min(self._slots, self._busy) // 2)
+                # Whoever met it has left already.
+                self._slots = max(1, min(self._slots, self._busy + 1) // 2)
         return wait

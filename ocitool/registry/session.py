@@ -19,13 +19,13 @@ from typing import Self
 import httpx
 
 from ocitool import __version__
-from ocitool.errors import IntegrityError, OcitoolError, Refused, Unavailable
+from ocitool.errors import AccessDenied, IntegrityError, OcitoolError, Refused, Unavailable
 from ocitool.registry import locations
 from ocitool.registry.auth import Authorizer, TokenServerBusy
 from ocitool.registry.credentials import Credential, CredentialChain
 from ocitool.registry.hosts import Host
 from ocitool.registry.options import RegistryOptions
-from ocitool.registry.problems import Problem, is_html
+from ocitool.registry.problems import PROXY_HINT, Problem, is_html
 from ocitool.registry.retrying import (
     RETRIED_STATUS,
     Patience,
@@ -33,6 +33,7 @@ from ocitool.registry.retrying import (
     is_retried_error,
     wanted_wait,
 )
+from ocitool.registry.stalls import watched
 from ocitool.registry.transport import FAREWELL, Transport
 
 _WRITE_SECONDS = 120.0
@@ -336,6 +337,8 @@ class Session:
         """Return the error for a registry that could not be talked to."""
         about = f"{self.host.domain} cannot be reached"
         if isinstance(error, httpx.ProxyError):
+            if str(error).startswith("407"):
+                return AccessDenied(f"{about}: the proxy answered {error}", hint=PROXY_HINT)
             return Unavailable(
                 f"{about} through the proxy: {error}", hint="look at HTTPS_PROXY and NO_PROXY"
             )
@@ -353,13 +356,16 @@ class Session:
         headers: Mapping[str, str] | None,
         content: bytes | httpx.SyncByteStream | None,
     ) -> httpx.Request:
-        return self.registries.client.build_request(
-            method,
-            url,
-            headers=headers,
-            content=content,
-            extensions={"scopes": scopes, "writing": self.writing},
-        )
+        try:
+            return self.registries.client.build_request(
+                method,
+                url,
+                headers=headers,
+                content=content,
+                extensions={"scopes": scopes, "writing": self.writing},
+            )
+        except httpx.InvalidURL as error:
+            raise Refused(f"{self.host.domain} sent us to what is no address: {error}") from error
 
     def _exchange(self, request: httpx.Request) -> httpx.Response:
         """Send a request once and follow where it leads, each host by its own rules."""
@@ -391,15 +397,11 @@ class Session:
             if key not in ("host", "authorization", "cookie")
         }
         follow = self.registries.client.build_request(
-            request.method,
-            url,
-            headers=headers,
-            content=request.stream,
-            extensions=dict(request.extensions),
+            request.method, url, headers=headers, extensions=dict(request.extensions)
         )
-        if "content-length" in request.headers:
-            follow.headers.pop("transfer-encoding", None)
-            follow.headers["content-length"] = request.headers["content-length"]
+        # The headers that say how long it is came along. Given as content, even a body that is
+        # empty would be announced as chunks, which storage refuses.
+        follow.stream = request.stream
         return follow
 
     def _sent_once(self, request: httpx.Request) -> httpx.Response:
@@ -454,8 +456,10 @@ class Session:
         most = self.limits.error_body_bytes * 16 if limit is None else limit
         parts: list[bytes] = []
         size = 0
+        watch = watched(response, self.limits)
         try:
             for part in response.iter_raw():
+                watch.saw(len(part), response.request)
                 parts.append(part)
                 size += len(part)
                 if size > most:

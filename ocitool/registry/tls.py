@@ -87,10 +87,12 @@ def _load_authority(context: ssl.SSLContext, path: str) -> None:
 
 def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
     try:
-        context.load_cert_chain(certificate, key)
+        # A key with a passphrase must not ask for it on the terminal.
+        context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
         raise UsageError(
-            f"{certificate!r} and {key!r} are not a certificate and its key"
+            f"{certificate!r} and {key!r} are not a certificate and its key",
+            hint="both are in PEM form, and the key has no passphrase",
         ) from error
     except OSError as error:
         raise StorageError(
