@@ -12,11 +12,12 @@ import os
 import stat
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from ocitool.errors import IntegrityError, NotFound, OcitoolError, StorageError, UsageError
 
 CHUNK = 1 << 18
+Kind = Literal["file", "folder", "link", "special"]
 _WRITEBACK = 8 << 20
 
 _STORAGE = {
@@ -234,6 +235,70 @@ class Directory:
             except FileNotFoundError:
                 return 0
         return status.st_size if status.st_nlink == 1 else 0
+
+    def kind(self, name: str) -> Kind | None:
+        """Return what an entry is, links not followed; None when there is none."""
+        try:
+            mode = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise translate(error, "look at", self.child(name)) from error
+        if stat.S_ISDIR(mode):
+            return "folder"
+        if stat.S_ISREG(mode):
+            return "file"
+        return "link" if stat.S_ISLNK(mode) else "special"
+
+    def permissions(self, name: str) -> int:
+        """Return the nine permission bits of an entry, links not followed."""
+        with translated("look at", self.child(name)):
+            return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_mode & 0o777
+
+    def private_folder(self, prefix: str) -> "tuple[str, Directory]":
+        """Make a folder (mode 0700) with a fresh name that begins with `prefix`, and open it."""
+        name = prefix + os.urandom(8).hex()
+        with translated("make a folder in", self.path):
+            os.mkdir(name, 0o700, dir_fd=self.descriptor)
+        return name, self.subdirectory(name)
+
+    def link(self, name: str, target: str) -> None:
+        """Make a symbolic link; what has the name already is a StorageError."""
+        with translated("make the link", self.child(name)):
+            os.symlink(target, name, dir_fd=self.descriptor)
+
+    def second_name(self, name: str, directory: "Directory", other: str) -> None:
+        """Give a file of this folder another name as well, in another of the same file system."""
+        with translated("link", directory.child(other)):
+            os.link(
+                name,
+                other,
+                src_dir_fd=self.descriptor,
+                dst_dir_fd=directory.descriptor,
+                follow_symlinks=False,
+            )
+
+    def move(self, name: str, directory: "Directory") -> None:
+        """Move an entry into another folder of the same file system, atomically.
+
+        A file or link replaces one that has its name there; a folder replaces an empty folder only.
+        """
+        with translated("move to", directory.child(name)):
+            os.rename(name, name, src_dir_fd=self.descriptor, dst_dir_fd=directory.descriptor)
+
+    def remove_tree(self, name: str) -> None:
+        """Remove a folder of ours and all that it holds; follows no link.
+
+        As deep as the folder is, so many of it are open at a time.
+        """
+        with self.subdirectory(name) as folder:
+            for child in folder.names():
+                if folder.kind(child) == "folder":
+                    folder.remove_tree(child)
+                else:
+                    folder.remove(child)
+        with translated("remove the folder", self.child(name)):
+            os.rmdir(name, dir_fd=self.descriptor)
 
     def sync(self) -> None:
         """Make earlier changes of names in this directory durable."""
