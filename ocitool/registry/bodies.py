@@ -1,4 +1,4 @@
-"""Blobs as bodies of requests: sent in one piece or in several, and sent again where that is due."""
+"""Blobs as bodies of requests: in one piece or in several, and sent again where that is due."""
 
 import contextlib
 import os
@@ -82,6 +82,11 @@ class Body(httpx.SyncByteStream):
         self._content = content
         self._start = start
         self.length = length
+
+    @property
+    def source_failed(self) -> bool:
+        """Whether reading the blob went wrong, and not sending it."""
+        return self._content.failed
 
     def __iter__(self) -> Iterator[bytes]:
         return self._content.pieces(self._start, self.length)

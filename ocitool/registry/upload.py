@@ -10,7 +10,7 @@ import contextlib
 from ocitool.errors import OcitoolError, Unavailable
 from ocitool.registry import locations
 from ocitool.registry.bodies import Content, OpenBlob, spooled
-from ocitool.registry.sending import Habits, Sending
+from ocitool.registry.sending import Habits, Sending, next_url
 from ocitool.registry.session import Answer, Session, refuse_page
 from ocitool.spec import Descriptor
 
@@ -94,7 +94,7 @@ class Uploads:
             if answer.status == _CREATED:
                 return True, None
             if answer.status == _ACCEPTED and "location" in answer.headers:
-                return False, locations.sent_on(self._session, answer)
+                return False, next_url(self._session, answer)
         return False, None
 
     def put(self, descriptor: Descriptor, open_blob: OpenBlob, opened: str | None = None) -> None:
@@ -113,11 +113,13 @@ class Uploads:
                 self._wait(attempt)
                 if self.has(descriptor):
                     return
-        sending.cancel()
-        raise problem
+                if attempt == _ATTEMPTS - 1:
+                    sending.cancel()
+                    raise problem
 
     def _sending(self, descriptor: Descriptor, opened: str | None) -> Sending:
-        return Sending(self._session, self._habits, descriptor, opened or self._new_session())
+        url = opened or self._new_session()
+        return Sending(self._session, self._habits, descriptor, url, self.has)
 
     def _attempt(self, sending: Sending, content: Content) -> OcitoolError | None:
         """Send a blob once; return what went wrong if trying again may help, else raise it."""
@@ -148,7 +150,7 @@ class Uploads:
                 hint="it, or something between here and it, is broken",
             )
         self._habits.least_part = _number(answer.headers.get("oci-chunk-min-length", ""))
-        return locations.sent_on(self._session, answer)
+        return next_url(self._session, answer)
 
     def _blob_url(self, descriptor: Descriptor) -> str:
         return self._session.url(f"blobs/{descriptor.digest}")
