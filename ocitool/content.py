@@ -184,6 +184,9 @@ class Ingest(Protocol):
     def commit(self) -> None:
         """Verify the whole and store it; DigestMismatch drops what has come."""
 
+    def discard(self) -> None:
+        """Give up what has come; harmless when repeated."""
+
     def close(self) -> None:
         """Leave what has come for another time; harmless when repeated."""
 

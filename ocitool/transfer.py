@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ocitool.content import Abortable, Blob, Ingesting, Ranged, Shipment, Source, Target
+from ocitool.errors import StorageError
 from ocitool.events import Observer, Outcome
 from ocitool.fetching import Connections, fetch
 from ocitool.parallel import DEFAULT_JOBS, Stop, run_all
@@ -169,6 +170,10 @@ class _Move:
                 stop=stop,
                 advance=self._observer.advance,
             )
+        except StorageError:
+            # A disk that is full gets its space back.
+            ingest.discard()
+            raise
         finally:
             ingest.close()
             if taken:

@@ -424,29 +424,23 @@ class TestStartingUp:
 
     def test_the_version_costs_no_heavy_import(self) -> None:
         loaded = self.loaded_after(
-            "import sys\n"
-            "from ocitool.__main__ import main\n"
-            "sys.argv = ['ocitool', '--version']\n"
-            "try:\n"
-            "    main()\n"
-            "except SystemExit as end:\n"
-            "    assert not end.code\n"
+            "import ocitool.__main__\n"
+            "from ocitool.cli.main import run\n"
+            "assert run(['--version']) == 0\n"
         )
         assert "ocitool.cli.main" in loaded
         heavy = {"httpx", "rich", "oras", "pydantic", "tarfile", "asyncio", "msgspec", "isal"}
         assert not loaded & heavy
         assert not [name for name in loaded if name.startswith("ocitool.layout")]
 
-    @pytest.mark.parametrize("command", ["load", "save", "images", "inspect", "verify", "rm"])
+    @pytest.mark.parametrize(
+        "command", ["load", "save", "images", "inspect", "verify", "rm", "pull", "push"]
+    )
     def test_the_help_of_a_command_costs_no_heavy_import(self, command: str) -> None:
         loaded = self.loaded_after(
-            "import sys\n"
-            "from ocitool.__main__ import main\n"
-            f"sys.argv = ['ocitool', {command!r}, '--help']\n"
-            "try:\n"
-            "    main()\n"
-            "except SystemExit as end:\n"
-            "    assert not end.code\n"
+            "import ocitool.__main__\n"
+            "from ocitool.cli.main import run\n"
+            f"assert run([{command!r}, '--help']) == 0\n"
         )
         assert not loaded & {"httpx", "rich", "pydantic", "tarfile", "asyncio"}
 

@@ -89,19 +89,14 @@ class TestTheGrammar:
         with pytest.raises(UsageError, match="empty"):
             parse_place("")
 
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "docker://a",
-            "registry:a",
-            "containers-storage:a",
-        ],
-    )
-    def test_a_place_that_is_out_of_reach_is_refused_with_those_that_are_not(
-        self, text: str
-    ) -> None:
+    @pytest.mark.parametrize("text", ["docker://a", "registry:a", "docker:a", "registry://a"])
+    def test_a_registry_is_named_in_several_ways(self, text: str) -> None:
+        place = parse_place(text)
+        assert (place.kind, place.name) == (PlaceKind.REGISTRY, "docker.io/library/a:latest")
+
+    def test_a_place_that_is_out_of_reach_is_refused_with_those_that_are_not(self) -> None:
         with pytest.raises(UsageError, match="not a place that ocitool reaches") as caught:
-            parse_place(text)
+            parse_place("containers-storage:a")
         assert "oci-archive:" in (caught.value.hint or "")
 
     def test_only_the_text_decides_and_not_what_is_on_the_disk(

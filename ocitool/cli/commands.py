@@ -29,6 +29,8 @@ COMMANDS = {
     "inspect": "inspect",
     "history": "history",
     "verify": "verify",
+    "login": "login",
+    "logout": "login",
 }
 """Each command, and the module of this package that holds the function of its name."""
 _GROUPS = {"registry": "What a registry holds: tags, digests, manifests."}

@@ -86,6 +86,10 @@ class PartialBlob:
             )
         self._publish(self._part, digest)
 
+    def discard(self) -> None:
+        """Give up what has come; harmless when repeated."""
+        self._part.discard()
+
     def close(self) -> None:
         """Leave what has come for the next try; harmless when repeated."""
         self._part.close()

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from ocitool.content import Blob
-from ocitool.errors import OcitoolError, Refused
+from ocitool.errors import OcitoolError, Refused, StorageError
 from ocitool.events import Outcome
 from ocitool.fsops import Directory, PartFile, TemporaryFile
 from ocitool.layout.exclusive import edit_index, exclusive
@@ -26,8 +26,9 @@ class Writing:
     index.json when the block ends without an error; `changes` then lists the names that moved.
     When the block fails, index.json is untouched and blobs that nobody else can be using are
     removed again. Without `clobber` it fails with Refused where a name would move from another
-    image. With `keep` the blobs of a block that fails stay, for whoever tries again. A layout that
-    ends with this process need not be `durable`. All methods may be called from several threads.
+    image. With `keep` the blobs of a block that fails stay, for whoever tries again, unless the
+    disk is what failed. A layout that ends with this process need not be `durable`. All methods
+    may be called from several threads.
     """
 
     def __init__(
@@ -63,12 +64,12 @@ class Writing:
     ) -> None:
         try:
             if error is not None:
-                self._roll_back()
+                self._roll_back(error)
             else:
                 try:
                     self._commit()
-                except BaseException:
-                    self._roll_back()
+                except BaseException as failure:
+                    self._roll_back(failure)
                     raise
         finally:
             self._sweep()
@@ -154,8 +155,9 @@ class Writing:
             refuse_moves(changes, self.layout.path)
         return index.with_entries(entries), changes
 
-    def _roll_back(self) -> None:
-        if self._keep:
+    def _roll_back(self, error: BaseException) -> None:
+        # A disk that is full gets its space back.
+        if self._keep and not isinstance(error, StorageError):
             return
         with contextlib.suppress(OcitoolError), exclusive(self.layout) as moment:
             # Another writer may have begun to rely on a blob of ours and ended since; it has

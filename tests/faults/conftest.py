@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.faults import figures
-from tests.faults.scenes import SCENES, Expected, Stage, prepare
+from tests.faults.interleaving import prepare_more
+from tests.faults.scenes import SCENES, Expected, Stage, prepare, serve
 from tests.faults.zygote import Zygote, zygote
+from tests.support.registry import EmulatedRegistry
 
 
 @pytest.fixture(scope="session")
@@ -18,10 +20,26 @@ def parent() -> Iterator[Zygote]:
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def registry() -> Iterator[str]:
+    """The host of a registry with the image that scenes pull."""
+    with EmulatedRegistry() as running:
+        serve(running)
+        yield running.host
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, registry: str) -> Path:
     """A folder with the archives and the store that scenes begin with."""
     folder = tmp_path_factory.mktemp("prepared")
-    prepare(folder)
+    prepare(folder, registry)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared_more(tmp_path_factory: pytest.TempPathFactory, registry: str) -> Path:
+    """A folder with the archives and the store that pairs of commands begin with."""
+    folder = tmp_path_factory.mktemp("pairs")
+    prepare_more(folder, registry)
     return folder
 
 

@@ -45,6 +45,8 @@ PAIRS = (
     ("first-load", "first-tag"),
     ("load-solo", "rm-solo"),
     ("save", "rm"),
+    ("pull", "pull"),
+    ("pull", "tag-two"),
 )
 
 
@@ -52,9 +54,9 @@ class Lost(AssertionError):
     """Two commands at once did what no order of the two does."""
 
 
-def prepare_more(folder: Path) -> None:
+def prepare_more(folder: Path, registry: str) -> None:
     """Write what the scenes begin with, and an archive of an image that is there already."""
-    prepare(folder)
+    prepare(folder, registry)
     gone = build_image([{"shared": b"a layer of several images " * 200}, {"gone": b"3" * 3000}])
     (folder / "in" / "gone.tar").write_bytes(docker_archive({"back:1": gone}))
     solo = build_image([{"solo": b"5" * 2000}])

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import random
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from ocitool.layout import Layout
 from tests.faults.power import Tree
 from tests.support.images import build_image, build_index, docker_archive, oci_archive
 from tests.support.layouts import bring, names_of, store, temporaries
+from tests.support.registry import EmulatedRegistry
 from tests.support.stores import checked
 
 Names = Mapping[str, str]
@@ -23,7 +25,7 @@ _SHARED = {"shared": b"a layer of several images " * 200}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A command on a small store. STORE, IN and OUT in `arguments` stand for paths.
+    """A command on a small store. IN and OUT in `arguments` stand for paths, REGISTRY for a host.
 
     `fresh` begins without a store. `again` is the exit code of a second run after a first one.
     """
@@ -47,6 +49,7 @@ SCENES: Mapping[str, Scene] = {
     "rm": Scene(arguments=("rm", "gone:1"), again=4),
     "save": Scene(arguments=("save", "old:1", "both:1", "-o", "OUT/file.tar")),
     "copy": Scene(arguments=("copy", "both:1", "oci:OUT/layout:both")),
+    "pull": Scene(arguments=("pull", "--plain-http", "REGISTRY/team/image:1")),
 }
 
 
@@ -59,11 +62,19 @@ def _images() -> dict[str, object]:
     }
 
 
-def prepare(folder: Path) -> None:
-    """Write the archives and the store that scenes begin with."""
+def serve(registry: EmulatedRegistry) -> None:
+    """Put the image into a registry that the scene "pull" brings: one layer comes in parts."""
+    noise = random.Random(1).randbytes(5 << 19)
+    image = build_image([_SHARED, {"noise": noise}])
+    registry.add_image("team/image", image, "1")
+
+
+def prepare(folder: Path, registry: str) -> None:
+    """Write the archives and the store that scenes begin with, and where the registry is."""
     new = build_image([_SHARED, {"new": b"4" * 5000}])
     arm = build_image([_SHARED], platform="linux/arm64")
     (folder / "in").mkdir(parents=True)
+    (folder / "in" / "registry").write_text(registry)
     # One name is new, the other moves from an image that keeps another name.
     (folder / "in" / "docker.tar").write_bytes(docker_archive({"new:1": new, "both:2": new}))
     index = build_index([new, arm], attested=True)
@@ -102,6 +113,8 @@ class Stage:
             else text.replace(found, str(paths[found]), 1)
             for text in self.scene.arguments
         ]
+        host = (self.inputs / "registry").read_text()
+        words = [text.replace("REGISTRY", host) for text in words]
         return ["--store", str(self.store), "--progress", "none", *words]
 
     def names(self) -> Names:

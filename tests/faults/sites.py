@@ -10,6 +10,8 @@ from tests.faults.watched import Site
 PACKAGE = Path(ocitool.__file__).parent
 SYNCING = {"fsync", "sync", "_sync_path"}
 LOCKING = {"flock", "locked", "_acquire"}
+# A login and a pulled file are no content of a store; their own tests prove what they promise.
+ELSEWHERE = {PACKAGE / "registry" / "credential_store.py", PACKAGE / "artifacts" / "placing.py"}
 
 
 def sites() -> list[Site]:
@@ -18,7 +20,7 @@ def sites() -> list[Site]:
 
 
 def _sites() -> Iterator[Site]:
-    for path in PACKAGE.rglob("*.py"):
+    for path in set(PACKAGE.rglob("*.py")) - ELSEWHERE:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         # What a `with` enters is called from the line of the `with` in some versions of Python.
         begun = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import figures
-from tests.faults.interleaving import PAIRS, Pair, explore, prepare_more
+from tests.faults.interleaving import PAIRS, Pair, explore
 from tests.faults.scenes import HUB, names_in
 from tests.faults.zygote import Zygote
 from tests.support.images import build_image, docker_archive
@@ -21,14 +21,6 @@ from tests.support.stores import checked
 
 PROCESSES = 8
 ANYTHING = "anything"
-
-
-@pytest.fixture(scope="module")
-def prepared_more(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The archives and the store that pairs of commands begin with."""
-    folder = tmp_path_factory.mktemp("pairs")
-    prepare_more(folder)
-    return folder
 
 
 class TestTwoCommands:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import figures
-from tests.faults.interleaving import Lost, Pair, assert_whole_store, explore, prepare_more
+from tests.faults.interleaving import Lost, Pair, assert_whole_store, explore
 from tests.faults.power_checks import Played, Violation, check_all, durable_after_a_kill
 from tests.faults.scenes import SCENES, Expected
 from tests.faults.sites import sites
@@ -16,14 +16,6 @@ from tests.faults.zygote import Running, Zygote
 Expecting = Callable[[str], Expected]
 SYNCS = [site for site in sites() if site.kind == "fsync"]
 LOCKS = [site for site in sites() if site.kind == "flock"]
-
-
-@pytest.fixture(scope="module")
-def prepared_more(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The archives and the store that pairs of commands begin with."""
-    folder = tmp_path_factory.mktemp("pairs")
-    prepare_more(folder)
-    return folder
 
 
 def test_there_are_syncs_and_locks_to_remove() -> None:
@@ -36,7 +28,7 @@ def test_without_this_sync_something_is_lost_when_the_power_fails(
     site: Site, parent: Zygote, prepared: Path, tmp_path: Path, expected: Expecting
 ) -> None:
     def play() -> None:
-        for name in ("first-load", "save", "tag", "copy"):
+        for name in ("first-load", "save", "tag", "copy", "pull"):
             folder = tmp_path / name
             played = Played(name, parent, prepared, folder, skipped=(site,))
             check_all(played, expected(name), sampled=0, step=10**6)
@@ -123,6 +115,7 @@ def situations(site: Site, parent: Zygote, prepared: Path, folder: Path) -> Iter
         ("tag", "tag-two"),
         ("first-solo", "first-gone"),
         ("load-solo", "rm-solo"),
+        ("pull", "pull"),
     ):
         pair = Pair(first, second, parent, prepared, (site,))
         for _ in explore(pair, folder / f"{first}-{second}", 1):
