@@ -12,7 +12,7 @@ from ocitool.spec.reference import DEFAULT_DOMAIN
 _HUB_API = "registry-1.docker.io"
 _LOCALHOST = "localhost"
 _ECR_ENDINGS = (".amazonaws.com", ".amazonaws.com.cn", ".on.aws")
-_ECR_PUBLIC = "public.ecr.aws"
+ECR_PUBLIC = "public.ecr.aws"
 _GOOGLE_ENDINGS = ("-docker.pkg.dev", "gcr.io")
 _GITHUB = "ghcr.io"
 _MOST = 128 * MEBIBYTE
@@ -48,7 +48,7 @@ class Host:
     @property
     def is_ecr(self) -> bool:
         """Tell whether this is Amazon's registry, whose chunk replies are not to be believed."""
-        return self.name == _ECR_PUBLIC or (
+        return self.name == ECR_PUBLIC or (
             self.name.endswith(_ECR_ENDINGS) and (".dkr.ecr" in self.name or "dkr-ecr" in self.name)
         )
 

@@ -18,8 +18,9 @@ from ocitool.errors import (
     Refused,
     StorageError,
     Unavailable,
+    UsageError,
 )
-from ocitool.registry.hosts import Host
+from ocitool.registry.hosts import ECR_PUBLIC, Host
 
 PROXY_HINT = "the proxy wants a name and a password: HTTPS_PROXY=http://USER:PASSWORD@PROXY"
 _SHOWN = 200
@@ -27,8 +28,9 @@ _TAGS = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.DOTA
 _HUB_WINDOW = re.compile(r"w=(\d+)")
 _IMMUTABLE = ("TAG_INVALID", "MANIFEST_TAG_ALREADY_EXISTS", "TAG_ALREADY_EXISTS")
 _NO_REPOSITORY = "NAME_UNKNOWN"
-_DENIED, _FORBIDDEN, _ABSENT, _TOO_LARGE = 401, 403, 404, 413
-_PROXY, _BUSY, _WRONG = 407, 429, 400
+_ECR_REGION = re.compile(r"\.(?:dkr\.|dkr-)ecr(?:-fips)?\.([a-z0-9-]+)\.")
+_WRONG, _DENIED, _FORBIDDEN, _ABSENT, _NOT_ALLOWED = 400, 401, 403, 404, 405
+_PROXY, _TOO_LARGE, _BUSY, _NO_ROOM = 407, 413, 429, 507
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,26 +80,47 @@ class Problem:
             return Unavailable, self._busy_hint()
         if self.status == _PROXY:
             return AccessDenied, PROXY_HINT
+        if self._is_full:
+            return StorageError, "there is no room left for this: delete something there first"
         if self.status == _ABSENT:
             return NotFound, self._absent_hint()
         if self.status in (_DENIED, _FORBIDDEN) or "DENIED" in self.codes:
             return AccessDenied, self._denied_hint()
         if self.status == _TOO_LARGE:
-            return Refused, "something before the registry limits the size: try --chunk-size 50M"
-        if self.status == 507 or "quota" in self.text.lower():
-            return StorageError, "the registry has no room left for this repository"
+            return Refused, self._too_large_hint()
         if self.status >= 500:
             return Unavailable, "the registry is in trouble; try again later"
         return self._wrong()
+
+    @property
+    def _is_full(self) -> bool:
+        """Tell whether a quota is used up; Harbor says so by 403 and 412 too."""
+        text = self.text.lower()
+        said = "quota" in text or "exceed the configured upper limit" in text
+        return self.status == _NO_ROOM or (said and self.status < 500)
 
     def _wrong(self) -> tuple[type[OcitoolError], str | None]:
         if "DIGEST_INVALID" in self.codes or "SIZE_INVALID" in self.codes:
             return IntegrityError, "the registry received other bytes than were sent; push again"
         if self.host.is_ecr and "mediatype" in self.text.lower().replace(" ", ""):
             return Refused, "this registry wants the field mediaType in the manifest"
-        if "docker" in self.text.lower() and "MANIFEST_INVALID" in self.codes:
-            return Refused, "this registry takes no index that mixes OCI and docker manifests"
+        if "NAME_INVALID" in self.codes or "invalid repository name" in self.text:
+            return UsageError, "look at the name: some registries want a namespace, or only one"
+        if self.method == "PATCH" and (self.status == _NOT_ALLOWED or "UNSUPPORTED" in self.codes):
+            return Refused, "this registry takes blobs whole only: leave out --chunk-size"
+        if is_html(self.headers, self.body):
+            return IntegrityError, (
+                "a web page came instead of an answer: it is no registry, or something between "
+                "here and it answered; look at the host's name and at the proxy"
+            )
         return OcitoolError, None
+
+    def _too_large_hint(self) -> str:
+        if not self.host.takes_chunks:
+            return "this registry has a limit on the size, and takes blobs whole only"
+        if self.method == "PATCH":
+            return "something before the registry limits the size: try a smaller --chunk-size"
+        return "something before the registry limits the size: try --chunk-size 10M"
 
     def _busy_hint(self) -> str:
         window = _HUB_WINDOW.search(self.headers.get("ratelimit-limit", ""))
@@ -117,11 +140,13 @@ class Problem:
         return None
 
     def _denied_hint(self) -> str:
-        if self.host.is_github and ("write_package" in self.text or self._writes):
+        if "write_package" in self.text or (self.host.is_github and self._writes and self.origin):
             return (
                 "a workflow needs `permissions: packages: write`, and the package must be linked "
                 "to its repository (Package settings, Manage Actions access)"
             )
+        if self.host.is_ecr and "not authorized to perform" in self.text:
+            return "the AWS identity lacks this right: look at its policies and the repository's"
         if self.host.is_ecr:
             return (
                 "the token lasts 12 hours: aws ecr get-login-password | ocitool login "
@@ -130,8 +155,9 @@ class Problem:
         if self.origin is None:
             return f"no credentials were found for it: `ocitool login {self.host.domain}`"
         return (
-            f"the credentials come from {self.origin}; they may lack rights for "
-            f"{self.repository or 'this'}, or have expired: `ocitool login {self.host.domain}`"
+            f"the credentials come from {self.origin}; they may lack the right to "
+            f"{'push to' if self._writes else 'read'} {self.repository or 'this'}, or have "
+            f"expired: `ocitool login {self.host.domain}`"
         )
 
     @property
@@ -141,11 +167,13 @@ class Problem:
 
 def create_command(host: Host, repository: str) -> str:
     """Return the command that makes a repository at Amazon's registry."""
-    parts = host.name.split(".")
-    region = next((parts[n + 1] for n, part in enumerate(parts) if part.startswith("ecr")), "")
-    chosen = f" --region {region}" if region and host.name != "public.ecr.aws" else ""
-    service = "ecr-public" if host.name == "public.ecr.aws" else "ecr"
-    return f"aws {service} create-repository --repository-name {repository}{chosen}"
+    if host.name == ECR_PUBLIC:
+        # The first part of a public name is its owner's, and there is one region.
+        name = repository.partition("/")[2] or repository
+        return f"aws ecr-public create-repository --repository-name {name} --region us-east-1"
+    found = _ECR_REGION.search(host.name)
+    chosen = f" --region {found.group(1)}" if found else ""
+    return f"aws ecr create-repository --repository-name {repository}{chosen}"
 
 
 def is_html(headers: Mapping[str, str], body: bytes) -> bool:

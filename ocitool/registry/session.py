@@ -38,7 +38,7 @@ from ocitool.registry.transport import FAREWELL, Transport
 
 _WRITE_SECONDS = 120.0
 _PROBE_SECONDS = 3.0
-_FAREWELL_SECONDS = 2.0
+_FAREWELL_SECONDS = 1.0
 _REDIRECTS = frozenset({301, 302, 307, 308})
 _THROTTLED, _SEE_OTHER = 429, 303
 
