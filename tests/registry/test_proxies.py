@@ -108,13 +108,10 @@ def registry() -> Iterator[EmulatedRegistry]:
         yield registry
 
 
-def asked(variables: Mapping[str, str], *, user: bool = True) -> list[str]:
-    """List the tags of registry.example/a/b by plain http."""
+def asked(variables: Mapping[str, str], *, plain: bool = True) -> list[str]:
+    """List the tags of registry.example/a/b."""
     options = RegistryOptions(
-        plain_http=True,
-        username="user" if user else None,
-        password="pass" if user else None,
-        retry_max_wait=0.02,
+        plain_http=plain, username="user", password="pass", retry_max_wait=0.02
     )
     with Registries(options, environment=variables) as registries:
         return tags(Session(registries, "registry.example", "a/b"))
@@ -148,25 +145,19 @@ class TestOnTheWay:
 
     def test_a_proxy_never_sees_what_is_meant_for_the_registry_over_tls(self) -> None:
         with Trap(status=407) as proxy, pytest.raises(OcitoolError):
-            options = RegistryOptions(username="user", password="canary", retry_max_wait=0.02)
-            with Registries(options, environment={"HTTPS_PROXY": proxy.url}) as registries:
-                tags(Session(registries, "registry.example", "a/b"))
+            asked({"HTTPS_PROXY": proxy.url}, plain=False)
         assert [logged.method for logged in proxy.log] == ["CONNECT"]
         assert proxy.credentials == []
 
     def test_a_407_to_connect_says_what_the_proxy_wants(self) -> None:
         with Trap(status=407) as proxy, pytest.raises(AccessDenied, match="407") as caught:
-            options = RegistryOptions(retry_max_wait=0.02)
-            with Registries(options, environment={"HTTPS_PROXY": proxy.url}) as registries:
-                tags(Session(registries, "registry.example", "a/b"))
+            asked({"HTTPS_PROXY": proxy.url}, plain=False)
         assert caught.value.hint is not None
         assert "HTTPS_PROXY" in caught.value.hint
 
     def test_a_proxy_that_finds_no_way_is_told_from_the_registry(self) -> None:
         with Trap(status=403) as proxy, pytest.raises(Unavailable, match="through the proxy"):
-            options = RegistryOptions(retry_max_wait=0.02)
-            with Registries(options, environment={"HTTPS_PROXY": proxy.url}) as registries:
-                tags(Session(registries, "registry.example", "a/b"))
+            asked({"HTTPS_PROXY": proxy.url}, plain=False)
 
     @pytest.mark.parametrize(
         "proxy", ["socks5://proxy.example:1080", "http://[bad", "http://a:b:c"]

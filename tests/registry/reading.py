@@ -1,0 +1,71 @@
+"""Short ways to read from a test server with our own client."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ocitool.registry import Registries, RegistryOptions, Repository, Session
+from ocitool.spec import DEFAULT_LIMITS, Descriptor, Digest, Reference
+
+NAME = "a/b"
+TYPE = "application/vnd.oci.image.layer.v1.tar"
+LIMITS = replace(DEFAULT_LIMITS, stall_seconds=1, connect_seconds=2, commit_seconds=1)
+HOME = {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
+
+
+def quick(**options: Any) -> RegistryOptions:
+    """Return options with which nothing takes long."""
+    return RegistryOptions(**{"retry_max_wait": 0.02, "limits": LIMITS, **options})
+
+
+@dataclass
+class Reader:
+    """One repository of a server, and what was said about it."""
+
+    registries: Registries
+    host: str
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def session(self) -> Session:
+        return Session(self.registries, self.host, NAME)
+
+    @property
+    def repository(self) -> Repository:
+        return Repository(self.session)
+
+    def reference(self, tag: str | None = None, digest: Digest | None = None) -> Reference:
+        return Reference(self.host, NAME, tag, digest)
+
+    def fetched(self, tag: str | None = None, digest: Digest | None = None) -> Descriptor:
+        return self.repository.fetch(self.reference(tag, digest))
+
+    def blob(self, descriptor: Descriptor) -> bytes:
+        with self.repository.open(descriptor) as blob:
+            return everything(blob.read)
+
+
+@contextlib.contextmanager
+def reading(
+    host: str, environment: dict[str, str] | None = None, **options: Any
+) -> Iterator[Reader]:
+    """Talk to a server for the block."""
+    warnings: list[str] = []
+    variables = HOME if environment is None else environment
+    with Registries(quick(**options), warn=warnings.append, environment=variables) as registries:
+        yield Reader(registries, host, warnings)
+
+
+def everything(read: Callable[[int], bytes | memoryview], size: int = 1 << 16) -> bytes:
+    """Read to the end."""
+    parts = []
+    while part := bytes(read(size)):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def described(data: bytes, media_type: str = TYPE, algorithm: str = "sha256") -> Descriptor:
+    """Return the descriptor of a blob."""
+    digest = Digest.of(data, algorithm)
+    return Descriptor(media_type=media_type, digest=digest, size=len(data))
