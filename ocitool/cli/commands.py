@@ -33,7 +33,10 @@ COMMANDS = {
     "logout": "login",
 }
 """Each command, and the module of this package that holds the function of its name."""
-_GROUPS = {"registry": "What a registry holds: tags, digests, manifests."}
+_GROUPS = {
+    "registry": "What a registry holds: tags, digests, manifests.",
+    "artifact": "Files and folders in registries, and what is attached to images.",
+}
 _HIDDEN = {"rmi": "rm"}
 _IMAGE = {
     "ls": "images",

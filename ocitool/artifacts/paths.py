@@ -1,0 +1,58 @@
+"""Paths of an artifact's files: which are safe to make below a folder, and which links are."""
+
+import itertools
+
+from ocitool.errors import IntegrityError
+from ocitool.spec.limits import Limits
+from ocitool.spec.quoting import quoted
+
+Parts = tuple[str, ...]
+DEEPEST = 100
+"""How many folders deep a path may be: walking it keeps so many files open."""
+
+
+def parts_of(path: str, limits: Limits) -> Parts:
+    """Return the components of a relative path; "." and a slash at the end mean nothing.
+
+    IntegrityError for what is absolute, leads up, or is too long or too deep for a file system.
+    """
+    parts = tuple(part for part in path.split("/") if part not in ("", "."))
+    if path.startswith("/") or ".." in parts or "\0" in path:
+        raise IntegrityError(
+            f"{quoted(path)} is not the path of a file below a folder",
+            hint="whoever made this artifact may mean harm; nothing was written",
+        )
+    long = max((len(_raw(part)) for part in parts), default=0)
+    if long > limits.component_bytes or len(_raw(path)) > limits.path_bytes:
+        raise IntegrityError(f"{quoted(path)} is too long for a file system")
+    if len(parts) > DEEPEST:
+        raise IntegrityError(f"{quoted(path)} is more than {DEEPEST} folders deep")
+    return parts
+
+
+def _raw(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def stays_inside(link: Parts, target: str) -> bool:
+    """Tell whether a symbolic link at `link` leads to a place below the root, or to the root.
+
+    It may go up, but only at its beginning and no further than the root. After another name ".."
+    could lead anywhere: where that name is a link itself, up means up from where it leads.
+    """
+    if not target or target.startswith("/") or "\0" in target:
+        return False
+    steps = [step for step in target.split("/") if step not in ("", ".")]
+    up = 0
+    while up < len(steps) and steps[up] == "..":
+        up += 1
+    return ".." not in steps[up:] and up <= len(link) - 1
+
+
+def collision(paths: list[Parts]) -> tuple[Parts, Parts] | None:
+    """Return two paths that cannot both be files, equal or one below the other; None if all can."""
+    ordered = sorted(paths)
+    for first, second in itertools.pairwise(ordered):
+        if second[: len(first)] == first:
+            return first, second
+    return None

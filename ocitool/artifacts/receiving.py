@@ -1,0 +1,187 @@
+"""artifact pull: the files and folders of an artifact, below one folder.
+
+Of `oras` only the conventions are kept here: its own pull unpacks with `tarfile.extractall`, takes
+a layer's media type for the promise of a folder, and writes over what is there.
+"""
+
+from dataclasses import dataclass
+
+from ocitool.artifacts import conventions
+from ocitool.artifacts.paths import Parts, collision, parts_of
+from ocitool.artifacts.placing import exists_below, gathering, place
+from ocitool.artifacts.unpacking import NotThatFolder, Unpacking, open_folder
+from ocitool.content import CHUNK, Blob
+from ocitool.errors import IntegrityError, MalformedArchive, Refused, UsageError
+from ocitool.events import Observer, Outcome
+from ocitool.fsops import Directory
+from ocitool.graph import read_document
+from ocitool.registry import Repository
+from ocitool.spec import Descriptor, Digest, Index, Manifest, Reference, mediatype
+from ocitool.spec.quoting import quoted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulledFile:
+    """A file, or a folder that was unpacked, of an artifact. `title` is its path."""
+
+    title: str
+    is_folder: bool
+    descriptor: Descriptor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullReport:
+    """What came of one artifact, in the order of its manifest."""
+
+    descriptor: Descriptor
+    artifact_type: str
+    files: tuple[PulledFile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """A layer and where it goes. `is_folder` None: by its media type it may be one."""
+
+    layer: Descriptor
+    path: Parts
+    is_folder: bool | None
+
+
+def pull(
+    repository: Repository,
+    reference: Reference,
+    destination: str,
+    *,
+    overwrite: bool = False,
+    observer: Observer | None = None,
+) -> PullReport:
+    """Write an artifact's files below a folder, which is made when it is missing.
+
+    All appear when all have come and are verified, each whole. IntegrityError for titles that
+    could leave the folder or meet each other; Refused for files that exist, unless `overwrite`,
+    and for what is no artifact of files.
+    """
+    watcher = observer or Observer()
+    descriptor = repository.fetch(reference)
+    manifest = _manifest(repository, reference, descriptor)
+    wanted = _wanted(repository, manifest, reference)
+    watcher.begin("pulling", sum(one.layer.size for one in wanted))
+    try:
+        with Directory.create(destination) as folder, gathering(folder) as gathered:
+            if not overwrite:
+                _check_early(folder, wanted, reference)
+            receiver = _Receiver(repository, gathered, watcher)
+            files = tuple(receiver.receive(one) for one in wanted)
+            place(gathered, folder, overwrite=overwrite)
+    finally:
+        watcher.end()
+    return PullReport(
+        descriptor=descriptor, artifact_type=manifest.effective_artifact_type, files=files
+    )
+
+
+def _manifest(repository: Repository, reference: Reference, descriptor: Descriptor) -> Manifest:
+    document = read_document(repository, descriptor, repository.session.limits)
+    if isinstance(document, Index):
+        raise UsageError(
+            f"{reference.familiar} is an index of {len(document.manifests)} manifests",
+            hint="name one of them by its digest; `ocitool pull` is for images",
+        )
+    if document.is_image and not any(conventions.TITLE in x.annotations for x in document.layers):
+        raise Refused(f"{reference.familiar} is an image, not files", hint="use `ocitool pull`")
+    return document
+
+
+def _wanted(
+    repository: Repository, manifest: Manifest, reference: Reference
+) -> tuple[_Wanted, ...]:
+    found = [
+        _Wanted(layer=layer, path=path, is_folder=_is_folder(layer, path))
+        for layer in manifest.layers
+        if conventions.TITLE in layer.annotations or layer.media_type != mediatype.OCI_EMPTY
+        for path in [_path(repository, layer)]
+    ]
+    both = collision([one.path for one in found])
+    if both is not None:
+        first, second = ("/".join(path) or "." for path in both)
+        raise IntegrityError(
+            f"{reference.familiar} has {quoted(first)} and {quoted(second)}, which cannot both be"
+        )
+    return tuple(found)
+
+
+def _path(repository: Repository, layer: Descriptor) -> Parts:
+    """Return the path of a layer's title; what has none is called by its digest, as oras does."""
+    title = layer.annotations.get(conventions.TITLE)
+    path = parts_of(title or str(layer.digest), repository.session.limits)
+    if not path and layer.annotations.get(conventions.UNPACK) != "true":
+        raise IntegrityError(f"{quoted(title)} names no file")
+    return path
+
+
+def _is_folder(layer: Descriptor, path: Parts) -> bool | None:
+    said = layer.annotations.get(conventions.UNPACK)
+    if said is not None:
+        return said == "true"
+    titled = bool(path) and conventions.TITLE in layer.annotations
+    return None if titled and layer.media_type == conventions.FOLDER_TYPE else False
+
+
+def _check_early(folder: Directory, wanted: tuple[_Wanted, ...], reference: Reference) -> None:
+    """Refuse before anything is fetched what `place` would refuse at the end."""
+    for one in wanted:
+        if one.is_folder is False and exists_below(folder, one.path):
+            raise Refused(
+                f"{quoted(folder.child('/'.join(one.path)))} exists already; nothing of "
+                f"{reference.familiar} was fetched",
+                hint="--overwrite replaces it; -o DIR pulls into another folder",
+            )
+
+
+class _Receiver:
+    """Brings layers into the folder where all is gathered."""
+
+    def __init__(self, repository: Repository, gathered: Directory, observer: Observer) -> None:
+        self._repository = repository
+        self._gathered = gathered
+        self._observer = observer
+        self._unpacking = Unpacking(repository.session.limits)
+
+    def receive(self, wanted: _Wanted) -> PulledFile:
+        """Fetch a layer and make what it holds."""
+        is_folder = wanted.is_folder is not False and self._unpacked(wanted)
+        if not is_folder:
+            self._saved(wanted)
+        self._observer.finish(wanted.layer, Outcome.STORED)
+        title = "/".join(wanted.path) or "."
+        return PulledFile(title=title, is_folder=is_folder, descriptor=wanted.layer)
+
+    def _unpacked(self, wanted: _Wanted) -> bool:
+        """Unpack a folder; return False, with nothing made, when it only might have been one."""
+        said = wanted.layer.annotations.get(conventions.CONTENT_DIGEST)
+        promised = Digest.parse(said) if said is not None else None
+        try:
+            with self._opened(wanted.layer) as blob:
+                self._unpacking.unpack(blob, wanted.path, self._gathered, promised)
+        except NotThatFolder as error:
+            if wanted.is_folder is None:
+                return False
+            title = "/".join(wanted.path) or "."
+            raise MalformedArchive(f"{quoted(title)} is no tar of that folder") from error
+        return True
+
+    def _saved(self, wanted: _Wanted) -> None:
+        with (
+            open_folder(self._gathered, wanted.path[:-1]) as parent,
+            self._opened(wanted.layer) as blob,
+        ):
+            temporary = parent.temporary(".ocitool-")
+            try:
+                while part := blob.read(CHUNK):
+                    temporary.write(part)
+                temporary.publish(parent, wanted.path[-1])
+            finally:
+                temporary.discard()
+
+    def _opened(self, layer: Descriptor) -> Blob:
+        return self._repository.open(layer).watched(self._observer.advance)

@@ -1,0 +1,247 @@
+"""artifact push and attach: files and folders packed by `oras`, carried by our session."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+from ocitool.artifacts import conventions, folders
+from ocitool.artifacts.items import Item, check_media_type, item_of, items_of
+from ocitool.content import Blob, Root, Shipment
+from ocitool.errors import UsageError
+from ocitool.events import Observer
+from ocitool.fsops import Directory, scratch_folder, translated
+from ocitool.graph import closure_of
+from ocitool.parallel import DEFAULT_JOBS
+from ocitool.registry import Registries, Repository, RepositoryWriter
+from ocitool.spec import Descriptor, Digest, Manifest, Reference, mediatype, parse_manifest
+from ocitool.spec.document import encode
+from ocitool.transfer import TransferReport, transfer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Making:
+    """How files become an artifact. `files` are FILE, FILE:MEDIA-TYPE or folders.
+
+    `config` is FILE or FILE:MEDIA-TYPE. Without an `artifact_type` the config's type is the
+    artifact's; without both it is the one for what nobody named. Folders are packed below
+    `scratch`.
+    """
+
+    files: Sequence[str]
+    artifact_type: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    config: str | None = None
+    scratch: str | None = None
+    jobs: int = DEFAULT_JOBS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentReport:
+    """An artifact that is in its registry now. `subject` is what it is attached to."""
+
+    destination: Reference
+    descriptor: Descriptor
+    manifest: Manifest
+    subject: Descriptor | None
+    transfer: TransferReport
+
+    @property
+    def pinned(self) -> str:
+        """The artifact by its digest, such as `ghcr.io/a/b@sha256:…`."""
+        return f"{self.destination.repository}@{self.descriptor.digest}"
+
+
+def push(
+    registries: Registries,
+    destination: Reference,
+    making: Making,
+    *,
+    observer: Observer | None = None,
+) -> SentReport:
+    """Push files and folders as one artifact under a tag.
+
+    Idempotent: the same content gives the same digest, and what the registry has is not sent.
+    NotFound and UsageError for files that cannot be pushed; then nothing was sent.
+    """
+    if destination.digest is not None:
+        raise UsageError(
+            f"{destination.familiar} has a digest, which the artifact alone can give itself",
+            hint="name it NAME:TAG",
+        )
+    repository = Repository.of(registries, destination, writing=True)
+    with _made(making, None) as artifact:
+        return _sent(repository, destination, artifact, making.jobs, observer)
+
+
+def attach(
+    registries: Registries,
+    subject: Reference,
+    making: Making,
+    *,
+    observer: Observer | None = None,
+) -> SentReport:
+    """Push files and folders as an artifact without a tag, attached to what a name stands for.
+
+    NotFound when that does not exist. The registry lists it among the subject's referrers, or the
+    tag does that registries without that API have (distribution-spec, "Referrers Tag Schema").
+    """
+    repository = Repository.of(registries, subject, writing=True)
+    target = repository.fetch(subject)
+    with _made(making, target) as artifact:
+        return _sent(repository, replace(subject, tag=None), artifact, making.jobs, observer)
+
+
+class _Artifact:
+    """A source of one artifact's blobs, which are files, and of its manifest."""
+
+    def __init__(
+        self, manifest: Manifest, files: Mapping[Digest, str], subject: Descriptor | None
+    ) -> None:
+        self.manifest = manifest
+        self.subject = subject
+        self.descriptor = Descriptor(
+            media_type=manifest.media_type,
+            digest=Digest.of(manifest.raw),
+            size=len(manifest.raw),
+        )
+        self._files = files
+
+    def open(self, descriptor: Descriptor) -> Blob:
+        """Return the content; a file that has changed meanwhile does not verify."""
+        if descriptor.digest == self.descriptor.digest:
+            return Blob.of(descriptor, self.manifest.raw, where="the manifest")
+        path = self._files[descriptor.digest]
+        with translated("read", path):
+            file = open(path, "rb")  # noqa: SIM115
+        return Blob(descriptor, file.read, where=f"{path!r}", close=file.close)
+
+
+def _sent(
+    repository: Repository,
+    destination: Reference,
+    artifact: _Artifact,
+    jobs: int,
+    observer: Observer | None,
+) -> SentReport:
+    root = artifact.descriptor
+    tags = {root.digest: (destination.tag,)} if destination.tag is not None else {}
+    documents = {root.digest: artifact.manifest.raw}
+    writer = RepositoryWriter(repository, artifact, tags=tags, documents=documents)
+    shipment = Shipment(root=Root(descriptor=root), closure=closure_of(artifact, root))
+    report = transfer(artifact, writer, [shipment], jobs=jobs, observer=observer)
+    return SentReport(
+        destination=destination,
+        descriptor=root,
+        manifest=artifact.manifest,
+        subject=artifact.subject,
+        transfer=report,
+    )
+
+
+@contextlib.contextmanager
+def _made(making: Making, subject: Descriptor | None) -> Iterator[_Artifact]:
+    """Pack the files; what had to be written for that is there as long as the block."""
+    if making.artifact_type is not None:
+        check_media_type(making.artifact_type, "the artifact type")
+    items = items_of(making.files)
+    config = _config_item(making.config)
+    with scratch_folder(making.scratch) as path, Directory.open(path) as scratch:
+        named: list[str] = []
+        annotations: dict[str, Mapping[str, str]] = {}
+        for number, item in enumerate(items):
+            source = os.path.abspath(item.path)
+            if item.is_folder:
+                source, digest = _packed_folder(scratch, str(number), item)
+                annotations[source] = {
+                    conventions.CONTENT_DIGEST: str(digest),
+                    conventions.UNPACK: "true",
+                }
+            named.append(_typed(source, item))
+        _write(scratch, "annotations.json", encode(annotations))
+        _write(scratch, "config.json", b"{}")
+        empty = f"{scratch.child('config.json')}:{mediatype.OCI_EMPTY}"
+        yield _described(
+            making,
+            named,
+            empty if config is None else _typed(os.path.abspath(config.path), config),
+            scratch.child("annotations.json"),
+            subject,
+        )
+
+
+def _described(
+    making: Making,
+    named: Sequence[str],
+    config: str,
+    annotation_file: str,
+    subject: Descriptor | None,
+) -> _Artifact:
+    from ocitool.artifacts.packer import packed
+
+    with translated("read", ", ".join(making.files)):
+        found = packed(
+            named,
+            config=config,
+            annotations=making.annotations,
+            annotation_file=annotation_file,
+            subject=subject,
+        )
+    artifact_type = making.artifact_type
+    if artifact_type is None and making.config is None:
+        artifact_type = conventions.UNKNOWN_ARTIFACT
+    raw = _serialised(found.manifest, artifact_type)
+    manifest = cast("Manifest", parse_manifest(raw, mediatype.OCI_MANIFEST))
+    files = {Digest.parse(digest): path for digest, path in found.files.items()}
+    return _Artifact(manifest, files, subject)
+
+
+def _serialised(manifest: Mapping[str, object], artifact_type: str | None) -> bytes:
+    """Return a manifest in the order of the specification: equal content, equal bytes."""
+    fields = {**manifest, "artifactType": artifact_type}
+    order = (
+        "schemaVersion",
+        "mediaType",
+        "artifactType",
+        "config",
+        "layers",
+        "subject",
+        "annotations",
+    )
+    return encode({key: fields[key] for key in order if fields.get(key)})
+
+
+def _config_item(text: str | None) -> Item | None:
+    if text is None:
+        return None
+    item = item_of(text)
+    if item.is_folder:
+        raise UsageError(f"the config {item.path!r} is a folder", hint="name a file")
+    if item.media_type == conventions.FILE_TYPE:
+        return replace(item, media_type=conventions.UNKNOWN_CONFIG)
+    return item
+
+
+def _typed(path: str, item: Item) -> str:
+    """Return a file with its type as oras reads it: a file of that very name comes first there."""
+    text = f"{path}:{item.media_type}"
+    if os.path.exists(text):
+        raise UsageError(f"{text!r} exists, and oras would take it for {item.path!r}")
+    return text
+
+
+def _packed_folder(scratch: Directory, name: str, item: Item) -> tuple[str, Digest]:
+    """Pack a folder into a file that has its title, since that is where oras takes it from."""
+    with scratch.subdirectory(name, create=True, lasting=False) as folder:
+        temporary = folder.temporary("folder-")
+        try:
+            digest = folders.pack(item.path, item.title, temporary.write)
+            temporary.publish(folder, item.title)
+        finally:
+            temporary.discard()
+        return folder.child(item.title), digest
+
+
+def _write(scratch: Directory, name: str, data: bytes) -> None:
+    scratch.replace(name, data, staging=scratch)
