@@ -417,9 +417,9 @@ class TestExistence:
         with (
             _Storage(404) as storage,
             EmulatedRegistry(Quirks(redirect_to=storage.url)) as registry,
+            pushing(registry.host) as pusher,
         ):
-            with pushing(registry.host) as pusher:
-                assert not pusher.uploads.has(registry.add_blob(NAME, DATA))
+            assert not pusher.uploads.has(registry.add_blob(NAME, DATA))
 
 
 class _Storage(RecordingServer):
