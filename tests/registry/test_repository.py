@@ -205,7 +205,7 @@ class TestHead:
 
     @pytest.mark.parametrize("quirk", ["plain_head", "head_405"])
     def test_a_head_that_says_too_little_is_followed_by_get(self, quirk: str) -> None:
-        with filled(**{quirk: True}) as registry, reading(registry.host) as reader:
+        with filled(IMAGE, **{quirk: True}) as registry, reading(registry.host) as reader:
             assert plain(headed(reader)) == plain(ROOT)
             assert len(registry.requests("GET", MANIFESTS)) == 1
 

@@ -38,13 +38,13 @@ def registry(pair: Pair) -> Iterator[EmulatedRegistry]:
 
 
 def listed(
-    registry: EmulatedRegistry, environment: dict[str, str] | None = None, **options: object
+    registry: EmulatedRegistry, environment: dict[str, str] | None = None, **options: Any
 ) -> list[str]:
     with reading(registry.host, environment, **options) as reader:
         return tags(reader.session)
 
 
-def refusal(registry: EmulatedRegistry, **options: object) -> OcitoolError:
+def refusal(registry: EmulatedRegistry, **options: Any) -> OcitoolError:
     """Return why the registry could not be talked to; it must not have had a request."""
     with pytest.raises(Unavailable) as caught:
         listed(registry, **options)
