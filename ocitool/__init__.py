@@ -47,12 +47,19 @@ _HOMES = {
     "NotFound": "ocitool.errors",
     "Observer": "ocitool.events",
     "OcitoolError": "ocitool.errors",
+    "OnExisting": "ocitool.pushing",
     "Packing": "ocitool.saving",
     "Platform": "ocitool.spec",
     "Problem": "ocitool.verification",
+    "PushReport": "ocitool.pushing",
+    "Pushing": "ocitool.pushing",
     "Reference": "ocitool.spec",
     "Refused": "ocitool.errors",
+    "Registries": "ocitool.registry",
+    "RegistryOptions": "ocitool.registry",
+    "RemoteImages": "ocitool.pulling",
     "Removal": "ocitool.garbage",
+    "Repository": "ocitool.registry",
     "Root": "ocitool.content",
     "StorageError": "ocitool.errors",
     "Unavailable": "ocitool.errors",
@@ -65,6 +72,8 @@ _HOMES = {
     "open_archive": "ocitool.archive",
     "open_source": "ocitool.places",
     "parse_place": "ocitool.places",
+    "pull": "ocitool.pulling",
+    "push": "ocitool.pushing",
     "remove": "ocitool.garbage",
     "save": "ocitool.saving",
     "save_file": "ocitool.saving",
@@ -96,7 +105,10 @@ if TYPE_CHECKING:
     from ocitool.layout import Layout, untag
     from ocitool.lookup import find_image
     from ocitool.places import open_source, parse_place
+    from ocitool.pulling import RemoteImages, pull
+    from ocitool.pushing import OnExisting, Pushing, PushReport, push
     from ocitool.recompress import Conversion
+    from ocitool.registry import Registries, RegistryOptions, Repository
     from ocitool.saving import Packing, save, save_file
     from ocitool.shipping import CopiedImage, CopyReport
     from ocitool.spec import (

@@ -46,7 +46,6 @@ ROWS: tuple[frozenset[str], ...] = (
 )
 WITHIN_A_ROW = {
     ("content", "events"),
-    ("pulling", "copying"),
     ("pulling", "shipping"),
     ("pushing", "shipping"),
     ("places", "pulling"),

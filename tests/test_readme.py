@@ -3,11 +3,13 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.command import environment
+from tests.support.registry import EmulatedRegistry
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -18,11 +20,13 @@ def _blocks(marker: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder in which the examples find the fixtures."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return a folder in which the examples find the fixtures, while a registry runs."""
     path = tmp_path_factory.mktemp("readme")
     (path / "fixtures").symlink_to(ROOT / "fixtures")
-    return path
+    with EmulatedRegistry() as registry:
+        (path / "registry").write_text(f"{registry.host}/team")
+        yield path
 
 
 def _shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -33,6 +37,7 @@ def _shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ocitool "$@"\n')
     command.chmod(0o755)
     variables["PATH"] = f"{bin_folder}:{variables['PATH']}"
+    variables["REGISTRY"] = (folder / "registry").read_text()
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=folder,
