@@ -14,6 +14,8 @@ from ocitool.errors import Refused
 from ocitool.spec import Descriptor
 
 _CREATED = 201
+_NAME = "registry.invalid/artifact:latest"
+"""The package parses a name and uses it for requests alone; the real one is not its business."""
 _Json = dict[str, object]
 
 
@@ -52,10 +54,6 @@ class Packer(oras.provider.Registry):  # type: ignore[misc]
         self.manifest: _Json = {}
         self.paths: dict[str, str] = {}
 
-    def get_container(self, name: str) -> str:
-        """Return the name as it is: whether it is one has been checked, more strictly."""
-        return name
-
     def upload_blob(
         self,
         blob: str,
@@ -93,7 +91,7 @@ def packed(
     """
     packer = Packer()
     packer.push(
-        "registry.invalid/artifact:latest",
+        _NAME,
         files=list(files),
         manifest_config=config,
         manifest_annotations=dict(annotations),

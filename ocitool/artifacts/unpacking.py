@@ -49,8 +49,8 @@ class Unpacking:
         except NotATar as error:
             raise NotThatFolder from error
         reader.finish()
-        # A tar may have no member at all.
-        open_folder(root, title).close()
+        if first:
+            raise NotThatFolder
 
     def _count(self, entry: Entry) -> None:
         self._entries += 1
@@ -100,11 +100,11 @@ class _Member:
         """Make what the member is, at `path` below the folder; () is the folder itself."""
         kind = self._entry.type
         if kind is EntryType.DIRECTORY:
-            open_folder(root, (*self._title, *path)).close()
+            self._folder(root, path).close()
             return
         if not path:
             raise self._refused("is no folder, though it has the folder's name")
-        with open_folder(root, (*self._title, *path[:-1])) as parent:
+        with self._folder(root, path[:-1]) as parent:
             if parent.kind(path[-1]) is not None:
                 raise self._refused("is in it twice")
             if kind is EntryType.FILE and not self._entry.sparse:
@@ -115,6 +115,12 @@ class _Member:
                 self._second_name(root, parent, path)
             else:
                 raise self._refused(f"is a {'sparse file' if self._entry.sparse else kind}")
+
+    def _folder(self, root: Directory, path: Parts) -> Directory:
+        try:
+            return open_folder(root, (*self._title, *path))
+        except IntegrityError as error:
+            raise self._refused("goes through a link or a file") from error
 
     def _file(self, parent: Directory, name: str) -> None:
         temporary = parent.temporary(".ocitool-")
@@ -135,7 +141,7 @@ class _Member:
         target = _below(parts_of(self._entry.link_name, self._limits), self._title)
         if not target:
             raise self._refused("is a hard link that leads out of it")
-        with open_folder(root, (*self._title, *target[:-1])) as other:
+        with self._folder(root, target[:-1]) as other:
             if other.kind(target[-1]) != "file":
                 raise self._refused("is a hard link to no file before it")
             other.second_name(target[-1], parent, path[-1])
