@@ -26,6 +26,7 @@ ROWS: tuple[frozenset[str], ...] = (
     frozenset({"transfer", "recompress", "subset", "overlay"}),
     frozenset(
         {
+            "containers",
             "copying",
             "saving",
             "shipping",
@@ -53,6 +54,7 @@ WITHIN_A_ROW = {
     ("subset", "overlay"),
     ("copying", "shipping"),
     ("saving", "shipping"),
+    ("containers", "summaries"),
     ("lookup", "summaries"),
     ("garbage", "lookup"),
     ("places", "lookup"),

@@ -1,0 +1,165 @@
+"""Who uses which image: what containers anywhere say of their images, matched with a layout."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ocitool.content import Root
+from ocitool.errors import UsageError
+from ocitool.graph import closure_of
+from ocitool.layout import Layout
+from ocitool.spec import Digest, Reference
+from ocitool.summaries import image_summaries
+
+SHORTEST_ID = 12
+"""A shorter prefix of a digest is not taken for one: it could be a name as well."""
+_CLAIM = re.compile(r"(?:(sha256|sha512):)?([0-9a-f]{12,128})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerUse:
+    """One container, running or stopped, and what it says of its image.
+
+    `provider` is where it was found: "store", "docker", "podman", "docker:FILE" and so on.
+    `digests` are of a config, manifest or index, or the first 12 or more hex digits of one.
+    `names` are image names as that side writes them, `repository@digest` included.
+    """
+
+    provider: str
+    id: str
+    name: str
+    state: str
+    digests: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+class ContainerProvider(Protocol):
+    """Somebody who knows containers: our store, an engine, a file that a command printed."""
+
+    @property
+    def name(self) -> str:
+        """What `ContainerUse.provider` is called."""
+
+    def uses(self) -> list[ContainerUse]:
+        """Return every container, stopped ones too; Refused when it cannot answer.
+
+        Silence must never be taken for "no containers".
+        """
+
+
+def held_by(
+    layout: Layout, uses: Iterable[ContainerUse]
+) -> Mapping[Digest, tuple[ContainerUse, ...]]:
+    """Return, for the digest of each root that containers use, which containers those are.
+
+    A container is matched by the digest of a config, manifest or index and by `repository@digest`.
+    By name it is matched only when the layout has nothing of its digests, for the name may have
+    moved since it was made. Raises what reading the layout raises.
+    """
+    containers = list(uses)
+    if not containers:
+        return {}
+    known = _Known(layout)
+    found: dict[Digest, dict[ContainerUse, None]] = {}
+    for use in containers:
+        for digest in known.roots_of(use):
+            found.setdefault(digest, {})[use] = None
+    return {digest: tuple(holders) for digest, holders in found.items()}
+
+
+class _Known:
+    """The roots of a layout, to be found by whatever a container may say of them."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._roots = layout.roots()
+        self._digests = _Prefixes()
+        self._names: dict[str, set[Digest]] = {}
+        self._summaries = image_summaries(layout, self._roots)
+        for root in self._roots:
+            digest = root.descriptor.digest
+            self._digests.add(str(digest), digest)
+            for child in self._summaries[digest].children:
+                self._digests.add(child, digest)
+            for name in root.names:
+                self._names.setdefault(name, set()).add(digest)
+        self._blobs: _Prefixes | None = None
+        self._inner: dict[Digest, set[Digest]] | None = None
+
+    def roots_of(self, use: ContainerUse) -> set[Digest]:
+        """Return the roots that the container may be using."""
+        references = [found for name in use.names if (found := _reference(name)) is not None]
+        claims = [*use.digests, *use.names, *(str(r.digest) for r in references if r.digest)]
+        by_digest = set().union(*(self._claimed(claim) for claim in claims))
+        if by_digest:
+            return by_digest
+        return set().union(*(self._names.get(r.name, set()) for r in references))
+
+    def _claimed(self, claim: str) -> set[Digest]:
+        match = _CLAIM.fullmatch(claim)
+        if match is None:
+            return set()
+        return self._digests.find(*match.groups()) or self._deeper(*match.groups())
+
+    def _deeper(self, algorithm: str | None, hex_digits: str) -> set[Digest]:
+        """Look for an index inside an index: rare, so only for what is a blob of the layout."""
+        if self._blobs is None:
+            self._blobs = _Prefixes()
+            for digest in self._layout.blob_digests():
+                self._blobs.add(str(digest), digest)
+        found: set[Digest] = set()
+        for digest in self._blobs.find(algorithm, hex_digits):
+            found |= self._inner_documents().get(digest, set())
+        return found
+
+    def _inner_documents(self) -> dict[Digest, set[Digest]]:
+        if self._inner is None:
+            self._inner = {}
+            for root in self._roots:
+                if self._summaries[root.descriptor.digest].kind == "index":
+                    self._add_documents(root, self._inner)
+        return self._inner
+
+    def _add_documents(self, root: Root, inner: dict[Digest, set[Digest]]) -> None:
+        for descriptor, _ in closure_of(self._layout, root.descriptor).documents:
+            inner.setdefault(descriptor.digest, set()).add(root.descriptor.digest)
+
+
+class _Prefixes:
+    """Digests that are found by the beginning of their hex digits."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[str, str, Digest]] = []
+        self._sorted = True
+
+    def add(self, digest: str, root: Digest) -> None:
+        algorithm, _, hex_digits = digest.partition(":")
+        self._entries.append((hex_digits, algorithm, root))
+        self._sorted = False
+
+    def find(self, algorithm: str | None, prefix: str) -> set[Digest]:
+        if not self._sorted:
+            self._entries.sort()
+            self._sorted = True
+        found = set()
+        position = bisect_left(self._entries, (prefix,))
+        while position < len(self._entries) and self._entries[position][0].startswith(prefix):
+            _, own, root = self._entries[position]
+            if algorithm in (None, own):
+                found.add(root)
+            position += 1
+        return found
+
+
+def _reference(name: str) -> Reference | None:
+    try:
+        return Reference.parse(name)
+    except UsageError:
+        return None
+
+
+def described(uses: Sequence[ContainerUse]) -> str:
+    """Return the containers in words for a message, such as `container web (docker, exited)`."""
+    return ", ".join(f"container {use.name} ({use.provider}, {use.state})" for use in uses)
