@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from ocitool.content import Catalog, Root, Shipment, Source
-from ocitool.errors import NotFound, Refused, UsageError
+from ocitool.errors import NotFound, OcitoolError, Refused, UsageError
 from ocitool.events import Observer, Outcome
 from ocitool.fsops import scratch_folder
 from ocitool.graph import closure_of, content_of, subject_of
@@ -413,7 +413,8 @@ def _neighbours(
         looked += 1
         if looked > _NEIGHBOURS:
             return
-        with contextlib.suppress(NotFound):
+        # What is wrong with another image is no reason not to push this one.
+        with contextlib.suppress(OcitoolError):
             for blob in closure_of(layout, root.descriptor).blobs:
                 if blob.digest in blobs:
                     yield paths[0], blob.digest

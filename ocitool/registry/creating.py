@@ -3,17 +3,19 @@
 import shutil
 import subprocess
 
-from ocitool.errors import AccessDenied, NotFound, OcitoolError, UsageError
+from ocitool.errors import AccessDenied, NotFound, OcitoolError, Unavailable, UsageError
 from ocitool.registry.hosts import Host
 from ocitool.registry.problems import create_command
 
-_SECONDS = 120
+_SECONDS = 120.0
+_DENIED = ("AccessDenied", "ExpiredToken", "Unable to locate credentials")
 
 
-def create_repository(domain: str, path: str) -> bool:
+def create_repository(domain: str, path: str, *, seconds: float = _SECONDS) -> bool:
     """Make a repository by the aws command; return False when it exists already.
 
-    UsageError for registries that make repositories by themselves; NotFound without the command.
+    UsageError for registries that make repositories by themselves; NotFound without the command;
+    Unavailable when it has not ended in so many `seconds`.
     """
     host = Host(domain)
     if not host.is_ecr:
@@ -26,17 +28,22 @@ def create_repository(domain: str, path: str) -> bool:
             "the command `aws`, which makes the repository, is not there",
             hint=f"install it, or run elsewhere: {command}",
         )
-    done = subprocess.run(  # noqa: S603 - the words are ours, and no shell reads them
-        [*command.split(), "--output", "json"],
-        capture_output=True,
-        timeout=_SECONDS,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 - the words are ours, and no shell reads them
+            [*command.split(), "--output", "json"],
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(
+            f"`{command}` has not ended in {seconds:g} seconds", hint="run it by hand to see why"
+        ) from error
     if done.returncode == 0:
         return True
     said = done.stderr.decode("utf-8", "replace").strip()
     if "RepositoryAlreadyExists" in said:
         return False
-    kind = AccessDenied if "AccessDenied" in said or "ExpiredToken" in said else OcitoolError
+    kind = AccessDenied if any(word in said for word in _DENIED) else OcitoolError
     raise kind(f"`{command}` failed: {said[:300]}", hint="look at the rights of the AWS identity")

@@ -117,11 +117,15 @@ class Repository:
         )
 
     def head(self, reference: Reference) -> Descriptor | None:
-        """Return what a tag or digest stands for, by the cheapest request; None when absent."""
+        """Return what a tag or digest stands for, by the cheapest request; None when absent.
+
+        Some registries forbid what they do not have; whoever writes takes that for absent, too,
+        and hears from the registry soon enough what is really forbidden.
+        """
         answer = self.session.answer(
             "HEAD", self._url(reference), scopes=self._pull, headers=_ACCEPT
         )
-        if answer.status == _ABSENT:
+        if answer.status == _ABSENT or (answer.status == _FORBIDDEN and self.session.writing):
             return None
         if answer.status == _OK:
             found = _described(answer, reference)

@@ -10,12 +10,21 @@ from ocitool.events import Outcome
 from ocitool.registry.problems import Problem
 from ocitool.registry.referrers import add_to_fallback
 from ocitool.registry.repository import Repository, is_document
-from ocitool.registry.session import Answer
+from ocitool.registry.session import Answer, refuse_page
 from ocitool.registry.upload import Uploads
-from ocitool.spec import Descriptor, Digest, Reference, parse_manifest
+from ocitool.spec import (
+    Descriptor,
+    Digest,
+    Index,
+    Manifest,
+    Reference,
+    parse_manifest,
+)
 
-_STORED = (200, 201, 202)
-_UNKNOWN_BLOB = ("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN")
+_CREATED = 201
+_STORED = (200, _CREATED, 202)
+_UNKNOWN_BLOB = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
+_DOCKER = "application/vnd.docker."
 _PATIENCE = (1.0, 3.0, 9.0)
 """Seconds to wait when a registry does not know blobs yet that it has just taken."""
 
@@ -97,12 +106,7 @@ class RepositoryWriter:
             self._put_manifest(descriptor, self._raw[descriptor.digest], tag)
 
     def _put_manifest(self, descriptor: Descriptor, raw: bytes, name: str) -> None:
-        limit = self._session.limits.manifest_bytes
-        if len(raw) > limit:
-            raise LimitExceeded(
-                f"manifest {descriptor.digest.short} is {len(raw)} bytes; registries take {limit}",
-                hint="an index of fewer images, or fewer annotations, would be smaller",
-            )
+        self._check_size(descriptor, raw)
         for patience in (*_PATIENCE, None):
             answer = self._session.answer(
                 "PUT",
@@ -112,15 +116,36 @@ class RepositoryWriter:
                 content=raw,
             )
             if answer.status in _STORED:
+                self._confirm(answer, descriptor, name)
                 self._note_subject(descriptor, raw, answer)
                 return
             problem = self._session.problem("PUT", answer, self._session.scopes("pull,push"))
-            if patience is None or not set(problem.codes) & set(_UNKNOWN_BLOB):
+            if patience is None or not _is_about_blobs(problem):
                 break
             self._send_again(patience, descriptor, raw)
         if problem.is_immutable_tag and self._is_there(name, descriptor):
             return
         raise self._refusal(problem, descriptor, name)
+
+    def _check_size(self, descriptor: Descriptor, raw: bytes) -> None:
+        limit = self._session.limits.manifest_bytes
+        if len(raw) > limit:
+            raise LimitExceeded(
+                f"manifest {descriptor.digest.short} is {len(raw)} bytes; registries take {limit}",
+                hint="an index of fewer images, or fewer annotations, would be smaller",
+            )
+
+    def _confirm(self, answer: Answer, descriptor: Descriptor, name: str) -> None:
+        """Look for a manifest whose storing was not put in the usual words."""
+        if answer.status == _CREATED:
+            return
+        refuse_page(self._session, answer)
+        if not self._is_there(name, descriptor):
+            raise Unavailable(
+                f"{self.repository.name} took {name} by status {answer.status}, and does not have "
+                "it",
+                hint="look at what stands between here and the registry, and push again",
+            )
 
     def _send_again(self, patience: float, descriptor: Descriptor, raw: bytes) -> None:
         """Look for every blob again, and send those that the registry has lost sight of."""
@@ -134,13 +159,13 @@ class RepositoryWriter:
                 self._uploads.put(blob, lambda blob=blob: self._source.open(blob))  # type: ignore[misc]
 
     def _is_there(self, name: str, descriptor: Descriptor) -> bool:
-        found = self.repository.head(self._reference(tag=name))
+        found = self.repository.head(self._called(name))
         return found is not None and found.digest == descriptor.digest
 
     def _refusal(self, problem: Problem, descriptor: Descriptor, name: str) -> OcitoolError:
         where = f"{self.repository.name}:{name}" if ":" not in name else self.repository.name
         if problem.is_immutable_tag:
-            found = self.repository.head(self._reference(tag=name))
+            found = self.repository.head(self._called(name))
             holds = found.digest if found is not None else "another image"
             return Refused(
                 f"{where} cannot be moved: it is immutable and names {holds}, not "
@@ -148,12 +173,10 @@ class RepositoryWriter:
                 hint="push under another tag; --on-existing skip leaves it as it is",
             )
         error = problem.error(f"push the manifest to {where}")
-        raw = self._raw.get(descriptor.digest, b"{}")
-        if self._session.host.is_ecr and "mediaType" not in json.loads(raw):
-            error.hint = (
-                "this registry wants the field mediaType in the manifest, which this image lacks; "
-                "--compression gzip writes a new manifest with it"
-            )
+        raw = self._raw.get(descriptor.digest)
+        if raw is not None:
+            document = parse_manifest(raw, descriptor.media_type)
+            error.hint = _about(document, problem) or error.hint
         return error
 
     def _note_subject(self, descriptor: Descriptor, raw: bytes, answer: Answer) -> None:
@@ -161,8 +184,37 @@ class RepositoryWriter:
         document = parse_manifest(raw, descriptor.media_type)
         if document.subject is None or answer.headers.get("oci-subject"):
             return
+        self._session.registries.warn(
+            f"{self.repository.host.domain} keeps no list of what is attached to an image: a tag "
+            "has to do, and two who push to it at once may lose an entry"
+        )
         with self._lock:
             add_to_fallback(self.repository, document.subject.digest, descriptor, document)
 
+    def _called(self, name: str) -> Reference:
+        """Return the reference of a tag or digest in this repository."""
+        if ":" in name:
+            return self._reference(digest=Digest.parse(name))
+        return self._reference(tag=name)
+
     def _reference(self, *, tag: str | None = None, digest: Digest | None = None) -> Reference:
         return Reference(self.repository.host.domain, self._session.path, tag, digest)
+
+
+def _is_about_blobs(problem: Problem) -> bool:
+    """Tell whether the registry does not see blobs that it may have taken a moment ago."""
+    return bool(set(problem.codes) & _UNKNOWN_BLOB) or "unknown blob" in problem.text.lower()
+
+
+def _about(document: Manifest | Index, problem: Problem) -> str | None:
+    """Return what is known to make registries refuse such a manifest."""
+    if problem.host.is_ecr and "mediaType" not in json.loads(document.raw):
+        return (
+            "this registry wants the field mediaType in the manifest, which this image lacks; "
+            "--compression gzip writes a new manifest with it"
+        )
+    if "MANIFEST_INVALID" in problem.codes and isinstance(document, Index):
+        types = [document.media_type, *(child.media_type for child in document.manifests)]
+        if len({media_type.startswith(_DOCKER) for media_type in types}) > 1:
+            return "this registry takes no index that mixes OCI and docker manifests"
+    return None

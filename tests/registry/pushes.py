@@ -2,16 +2,22 @@
 
 import contextlib
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ocitool.content import Blob
 from ocitool.errors import OcitoolError
+from ocitool.layout import Layout
+from ocitool.pushing import Pushing, PushReport, push
 from ocitool.registry import Registries, RegistryOptions, Session
 from ocitool.registry.upload import Uploads
 from ocitool.spec import DEFAULT_LIMITS, Descriptor, Digest, Reference
 from tests.support.http_exchange import Logged
+from tests.support.images import Built
+from tests.support.layouts import bring
 from tests.support.registry import EmulatedRegistry
 
 NAME = "team/app"
@@ -113,3 +119,52 @@ def later(seconds: float, run: Callable[[], None]) -> threading.Timer:
     timer = threading.Timer(seconds, run)
     timer.start()
     return timer
+
+
+@dataclass
+class Shelf:
+    """A layout with images, and registries to push them to."""
+
+    layout: Layout
+    registries: Registries
+    warnings: list[str]
+
+    def add(self, built: Built, *names: str) -> None:
+        """Store an image."""
+        bring(self.layout, built, *names)
+
+    def push(self, built: Built, *destinations: Reference | str, **how: Any) -> list[PushReport]:
+        """Push one image; `how` are the fields of Pushing."""
+        digest = built.descriptor.digest
+        if not any(root.descriptor.digest == digest for root in self.layout.roots()):
+            self.add(built)
+        roots = [root for root in self.layout.roots() if root.descriptor.digest == digest]
+        targets = [Reference.parse(t) if isinstance(t, str) else t for t in destinations]
+        return push(self.layout, roots, targets, self.registries, Pushing(**how))
+
+
+@contextlib.contextmanager
+def shelf(
+    folder: Path, *, environment: Mapping[str, str] | None = None, **more: Any
+) -> Iterator[Shelf]:
+    """Open a new layout in a folder, and registries; `more` are their options."""
+    warnings: list[str] = []
+    with (
+        Layout.create(str(folder / "shelf"), store=True) as layout,
+        Registries(
+            options(**more), warn=warnings.append, environment=environment or {}
+        ) as registries,
+    ):
+        yield Shelf(layout, registries, warnings)
+
+
+def outcomes(report: PushReport) -> dict[str, int]:
+    """Return how many blobs and documents came to which end."""
+    return dict(Counter(str(moved.outcome) for moved in report.transfer.blobs))
+
+
+def whole(registry: EmulatedRegistry, built: Built, name: str = NAME) -> bool:
+    """Tell whether the registry holds exactly the bytes of an image and of all below it."""
+    found: dict[Digest, bytes] = dict(registry.blobs.get(name, {}))
+    found |= {digest: one.raw for digest, one in registry.manifests.get(name, {}).items()}
+    return all(found.get(digest) == data for digest, data in built.blobs.items())
