@@ -9,7 +9,6 @@ from ocitool.graph import closure_of, images_of
 from ocitool.layout import Layout
 from ocitool.spec import Descriptor, Reference
 from ocitool.spec.quoting import quoted
-from ocitool.summaries import image_summaries
 
 _ID = re.compile(r"(?:sha256:|sha512:)?[0-9a-f]{4,128}")
 
@@ -80,6 +79,8 @@ def _in_repository(root: Root, reference: Reference) -> bool:
 
 def _by_id(layout: Layout, roots: tuple[Root, ...], text: str) -> Found | None:
     algorithm, _, prefix = text.rpartition(":")
+    from ocitool.summaries import image_summaries
+
     known = image_summaries(layout, roots)
     matches: dict[str, Found] = {}
     for root in roots:

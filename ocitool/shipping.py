@@ -10,7 +10,6 @@ from ocitool.events import Observer
 from ocitool.graph import closure_of, images_of, read_config, root_subject, subject_of
 from ocitool.layout import NameChange
 from ocitool.overlay import Overlay
-from ocitool.recompress import KEEP, Conversion, Recompressor
 from ocitool.spec import DEFAULT_LIMITS, Descriptor, Digest, Platform
 from ocitool.spec.document import structure
 from ocitool.subset import platforms_of, restrict
@@ -18,6 +17,7 @@ from ocitool.transfer import TransferReport
 
 if TYPE_CHECKING:
     from ocitool.archive import DockerOrigin
+    from ocitool.recompress import Conversion, Recompressor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class CopyReport:
 
     images: tuple[CopiedImage, ...]
     attached: int = 0
-    conversions: tuple[Conversion, ...] = ()
+    conversions: "tuple[Conversion, ...]" = ()
     moved: tuple[NameChange, ...] = ()
     transfer: TransferReport = field(default_factory=TransferReport)
 
@@ -142,9 +142,9 @@ def origins_of(source: Source) -> "Mapping[Digest, DockerOrigin]":
 def converted(
     source: Catalog,
     shipments: list[Shipment],
-    recompressor: Recompressor,
+    recompressor: "Recompressor",
     compression: str | None,
-) -> tuple[list[Shipment], list[Conversion]]:
+) -> "tuple[list[Shipment], list[Conversion]]":
     """Convert what must be: images without a manifest, and all of them when asked."""
     origins = origins_of(source)
     made_up = [s for s in shipments if s.root.descriptor.digest in origins]
@@ -162,7 +162,7 @@ def converted(
             old.root.descriptor.digest: moved for old, moved in zip(made_up, new, strict=True)
         }
     others = [s for s in shipments if s.root.descriptor.digest not in origins]
-    if compression not in (None, KEEP):
+    if compression not in (None, "keep"):
         new, done = recompressor.images(others, str(compression))
         conversions += done
         results |= {
@@ -176,7 +176,7 @@ def report_of(
     source: Source,
     shipments: Sequence[Shipment],
     *,
-    conversions: Sequence[Conversion] = (),
+    conversions: "Sequence[Conversion]" = (),
     moved: Sequence[NameChange] = (),
     transfer: TransferReport | None = None,
 ) -> CopyReport:
