@@ -162,12 +162,13 @@ class TestTokens:
         data = bytes(500_000)
         with EmulatedRegistry(Quirks(access=Access(scheme="bearer"))) as registry:
             blob = registry.add_blob(NAME, data)
-            registry.fail("GET", "/blobs/", Drop(after=200_000))
-            with reading(registry.host, **USER) as reader, reader.repository.open(blob) as stream:
-                first = stream.read(100_000)
+            with reading(registry.host, **USER) as reader:
+                repository = reader.repository
+                tags(repository.session)
+                registry.fail("GET", "/blobs/", Drop(after=200_000))
                 registry.fail("GET", "/blobs/", Status(status=401))
-                rest = b"".join(iter(lambda: stream.read(1 << 16), b""))
-            assert first + rest == data
+                with repository.open(blob) as stream:
+                    assert stream.read_all(len(data)) == data
             answers = registry.requests("GET", "/blobs/")
             assert sum(one.sent_bytes for one in answers if one.status != 401) == len(data)
             assert len(registry.requests(None, "/token")) == 2
