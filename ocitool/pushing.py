@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from ocitool.content import Catalog, Root, Shipment, Source
 from ocitool.errors import NotFound, OcitoolError, Refused, UsageError
@@ -16,7 +17,6 @@ from ocitool.fsops import scratch_folder
 from ocitool.graph import closure_of, content_of, subject_of
 from ocitool.layout import Layout, Writing
 from ocitool.parallel import DEFAULT_JOBS
-from ocitool.recompress import COMPRESSIONS, KEEP, Conversion, Recompressor
 from ocitool.registry import Registries, Repository, RepositoryWriter
 from ocitool.registry.upload import Uploads
 from ocitool.shipping import (
@@ -31,8 +31,11 @@ from ocitool.shipping import (
     shipments_of,
     without_orphans,
 )
-from ocitool.spec import Descriptor, Digest, Manifest, Platform, Reference
+from ocitool.spec import Descriptor, Digest, Manifest, Platform, Reference, mediatype
 from ocitool.transfer import Moved, TransferReport, transfer
+
+if TYPE_CHECKING:
+    from ocitool.recompress import Conversion
 
 _NEIGHBOURS = 50
 """How many other images of the store are looked at for layers that a registry may mount."""
@@ -74,9 +77,9 @@ class Pushing:
     scratch: str | None = None
 
     def __post_init__(self) -> None:
-        if self.compression is not None and self.compression not in COMPRESSIONS:
+        if self.compression is not None and self.compression not in mediatype.COMPRESSIONS:
             raise UsageError(
-                f"there is no compression {self.compression!r}: {', '.join(COMPRESSIONS)}"
+                f"there is no compression {self.compression!r}: {', '.join(mediatype.COMPRESSIONS)}"
             )
 
 
@@ -88,7 +91,7 @@ class PushReport:
     ending: Ending
     image: CopiedImage
     moved_from: Digest | None = None
-    conversions: tuple[Conversion, ...] = ()
+    conversions: "tuple[Conversion, ...]" = ()
     attached: int = 0
     transfer: TransferReport = field(default_factory=TransferReport)
 
@@ -104,7 +107,7 @@ class _Cargo:
 
     source: Source
     shipments: tuple[Shipment, ...]
-    conversions: tuple[Conversion, ...]
+    conversions: "tuple[Conversion, ...]"
 
 
 def push(
@@ -180,6 +183,8 @@ def _prepared(
     with contextlib.ExitStack() as scratch:
         conversions: list[Conversion] = []
         if _needs_conversion(source, shipments, how):
+            from ocitool.recompress import Recompressor
+
             folder = scratch.enter_context(scratch_folder(how.scratch))
             layout = scratch.enter_context(Layout.create(f"{folder}/layout"))
             writing = scratch.enter_context(Writing(layout, durable=False))
@@ -197,7 +202,7 @@ def _prepared(
 
 
 def _needs_conversion(source: Source, shipments: Sequence[Shipment], how: Pushing) -> bool:
-    if how.compression not in (None, KEEP):
+    if how.compression not in (None, mediatype.KEEP):
         return True
     origins = origins_of(source)
     return any(shipment.root.descriptor.digest in origins for shipment in shipments)

@@ -30,8 +30,8 @@ from ocitool.parallel import Stop, processors, run_all
 from ocitool.spec import Descriptor, Digest, Index, Manifest, mediatype
 from ocitool.spec.document import encode
 
-KEEP = "keep"
-COMPRESSIONS = (KEEP, "gzip", "zstd", "none")
+KEEP = mediatype.KEEP
+COMPRESSIONS = mediatype.COMPRESSIONS
 _CODECS = {"gzip": Codec.GZIP, "zstd": Codec.ZSTD, "none": Codec.NONE}
 _LEVELS = {Codec.GZIP: GZIP_LEVEL, Codec.ZSTD: ZSTD_LEVEL}
 _SUFFIXES: Mapping[Codec, mediatype.Compression] = {

@@ -176,8 +176,19 @@ class Connection(httpcore.NetworkStream):
         return size
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send all of a buffer."""
-        self._stream.write(buffer, timeout)
+        """Send all of a buffer, without a copy of what is left after each part of it."""
+        if self.nested:
+            self._stream.write(buffer, timeout)
+            return
+        rest = memoryview(buffer)
+        try:
+            self._socket.settimeout(timeout)
+            while rest:
+                rest = rest[self._socket.send(rest) :]
+        except TimeoutError as error:
+            raise httpcore.WriteTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.WriteError(str(error)) from error
 
     def close(self) -> None:
         """Close the connection; harmless when repeated."""

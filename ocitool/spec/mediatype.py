@@ -4,6 +4,10 @@ from typing import Literal
 
 Compression = Literal["none", "gzip", "zstd"]
 
+KEEP = "keep"
+COMPRESSIONS = (KEEP, "gzip", "zstd", "none")
+"""What layers may be asked to become."""
+
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
