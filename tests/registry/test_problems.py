@@ -68,8 +68,8 @@ class TestMeaning:
                     "DENIED: requested access to the resource is denied"
                 ),
                 (
-                    f"the credentials come from {FILE}; they may lack the right to push to team/app, "
-                    "or have expired: `ocitool login registry.example`"
+                    f"the credentials come from {FILE}; they may lack the right to push to "
+                    "team/app, or have expired: `ocitool login registry.example`"
                 ),
             ),
             (
@@ -86,8 +86,8 @@ class TestMeaning:
                 AccessDenied,
                 "cannot push: PUT ghcr.io answered 403: DENIED: permission_denied: write_package",
                 (
-                    "a workflow needs `permissions: packages: write`, and the package must be linked "
-                    "to its repository (Package settings, Manage Actions access)"
+                    "a workflow needs `permissions: packages: write`, and the package must be "
+                    "linked to its repository (Package settings, Manage Actions access)"
                 ),
             ),
             (
@@ -123,8 +123,8 @@ class TestMeaning:
                 NotFound,
                 f"cannot push: PUT {ECR} answered 404: NAME_UNKNOWN: The repository does not exist",
                 (
-                    "the repository has to exist first: aws ecr create-repository --repository-name "
-                    "team/app --region eu-central-1, or push --create-repo"
+                    "the repository has to exist first: aws ecr create-repository "
+                    "--repository-name team/app --region eu-central-1, or push --create-repo"
                 ),
             ),
             (
