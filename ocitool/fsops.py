@@ -10,7 +10,9 @@ import contextlib
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Self
 
@@ -19,6 +21,8 @@ from ocitool.errors import IntegrityError, NotFound, OcitoolError, StorageError,
 CHUNK = 1 << 18
 Kind = Literal["file", "folder", "link", "special"]
 _WRITEBACK = 8 << 20
+_SETTLED = 50_000_000
+"""Nanoseconds: more than the grain of any file system's clock that is likely here."""
 
 _STORAGE = {
     errno.ENOSPC: ("no space left", "free some space, or choose another disk"),
@@ -55,6 +59,22 @@ def translate(error: OSError, action: str, path: str) -> OcitoolError:
         return IntegrityError(f"{what}: {os.strerror(error.errno or 0).lower()}")
     reason, hint = _STORAGE.get(error.errno or 0, (error.strerror or str(error), None))
     return StorageError(f"{what}: {reason}", hint=hint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """What tells one state of a file from another. Times are nanoseconds since the epoch.
+
+    Not `settled` is a file that changed a moment ago: the clock of the file system may be too
+    coarse to tell the next change from that one.
+    """
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+    settled: bool = field(compare=False)
 
 
 class Directory:
@@ -158,6 +178,38 @@ class Directory:
         except OSError:
             return None
         return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def stamp(self, name: str) -> Stamp | None:
+        """Return what tells a regular file's state from its others; None when there is none."""
+        try:
+            status = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+        except OSError:
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return Stamp(
+            device=status.st_dev,
+            inode=status.st_ino,
+            size=status.st_size,
+            modified=status.st_mtime_ns,
+            changed=status.st_ctime_ns,
+            settled=time.time_ns() - status.st_ctime_ns > _SETTLED,
+        )
+
+    def read_exactly(self, name: str, size: int) -> bytes | None:
+        """Return the bytes of a file that has just that size; None for anything else."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(name, flags, dir_fd=self.descriptor)
+        except OSError:
+            return None
+        try:
+            data = os.read(descriptor, size + 1)
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
+        return data if len(data) == size else None
 
     def link_target(self, name: str) -> str | None:
         """Return where a symbolic link points, as it is written there; None for anything else."""

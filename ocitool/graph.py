@@ -75,6 +75,9 @@ def closure_of(source: Source, root: Descriptor, limits: Limits = DEFAULT_LIMITS
 class _Planner:
     def __init__(self, source: Source, limits: Limits) -> None:
         self._source = source
+        # Asking what a source can do costs more than asking whether it has a blob.
+        self._has = source.has if isinstance(source, Inventory) else None
+        self._known: dict[Descriptor, bool] = {}
         self._limits = limits
         self._sizes: dict[Digest, int] = {}
         self._documents: dict[Digest, tuple[Descriptor, Document]] = {}
@@ -143,7 +146,12 @@ class _Planner:
                 )
 
     def _is_present(self, descriptor: Descriptor) -> bool:
-        return not isinstance(self._source, Inventory) or self._source.has(descriptor)
+        if self._has is None:
+            return True
+        present = self._known.get(descriptor)
+        if present is None:
+            present = self._known[descriptor] = self._has(descriptor)
+        return present
 
     def _add_blobs(self, blobs: Sequence[Descriptor]) -> None:
         for blob in blobs:
