@@ -140,18 +140,24 @@ class _Fetch:
             return
         if not stream.supports_ranges:
             return
-        with self._lock:
-            useful = self._ranges_work and len(self._helpers) < min(
-                len(self._waiting), _MOST_HELPERS
-            )
-        if useful and self._pool is not None and self._connections.take():
-            self._helpers.append(self._pool.submit(self._help))
+        while self._may_have_another() and self._connections.take():
+            part = self._claim()
+            if part is None or self._pool is None:
+                self._connections.give_back()
+                return
+            self._helpers.append(self._pool.submit(self._help, part))
 
-    def _help(self) -> None:
+    def _may_have_another(self) -> bool:
+        working = sum(not helper.done() for helper in self._helpers)
+        with self._lock:
+            return self._ranges_work and bool(self._waiting) and working < _MOST_HELPERS
+
+    def _help(self, part: tuple[int, int] | None) -> None:
         ended_well = False
         try:
-            while (part := self._claim()) is not None:
+            while part is not None:
                 self._bring(*part)
+                part = self._claim()
             ended_well = True
         except (NoRanges, OcitoolError):
             # The first connection goes on alone: it meets whatever is wrong with more than this.
