@@ -67,12 +67,17 @@ class TestAttaching:
         with pytest.raises(NotFound):
             site.attach(data, subject=site.reference("missing"), artifact_type="a/b")
 
-    def test_a_circle_of_attachments_ends(self, registry: EmulatedRegistry, site: Site) -> None:
-        root = registry.add_image(REPOSITORY, build_image([{"a": b"a"}]), "1")
-        listed = index(root)
-        registry.add_manifest(REPOSITORY, listed, OCI_INDEX, f"sha256-{root.digest.hex}")
-        registry.quirks = Quirks(referrers="404")
-        assert attached_to(site.repository, site.reference())[1] == ()
+    def test_a_circle_of_attachments_ends(self, tmp_path: Path) -> None:
+        with EmulatedRegistry(Quirks(referrers="404")) as registry:
+            one = registry.add_image(REPOSITORY, build_image([{"a": b"a"}]), "1")
+            two = registry.add_image(REPOSITORY, build_image([{"b": b"b"}]))
+            for subject, other in ((one, two), (two, one)):
+                tag = f"sha256-{subject.digest.hex}"
+                registry.add_manifest(REPOSITORY, index(other), OCI_INDEX, tag)
+            site = Site(registry.host, tmp_path)
+            with site.registries:
+                (found,) = attached_to(site.repository, site.reference())[1]
+        assert (found.descriptor.digest, found.attached) == (two.digest, ())
 
 
 def index(*descriptors: Descriptor) -> bytes:

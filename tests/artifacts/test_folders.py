@@ -164,6 +164,14 @@ class TestPullingFolders:
         site.pull()
         assert site.written() == {"x": "/", "x/data": "/", "x/data/a": "a"}
 
+    def test_a_folder_of_such_a_title_may_have_the_end_of_it_in_its_members(
+        self, registry: EmulatedRegistry, site: Site
+    ) -> None:
+        blob = targz(folder("data"), member("data/a", b"a"))
+        add(registry, ("x/data", blob, UNPACK), media_type=conventions.FOLDER_TYPE)
+        site.pull()
+        assert site.written() == {"x": "/", "x/data": "/", "x/data/a": "a"}
+
     def test_the_folder_dot_goes_into_the_destination_itself(
         self, registry: EmulatedRegistry, site: Site
     ) -> None:

@@ -37,7 +37,7 @@ class TestPullingFiles:
             "a\0b",
             "x" * 256,
             "d/" * 101 + "x",
-            "y/" * 2100 + "y",
+            ("y" * 200 + "/") * 21 + "y",
         ],
     )
     def test_a_title_that_is_no_path_below_is_refused_with_nothing_written(
@@ -126,6 +126,13 @@ class TestPullingFiles:
         add(registry, (None, b"nameless", {}))
         site.pull()
         assert site.written() == {str(Digest.of(b"nameless")): "nameless"}
+
+    def test_a_title_that_is_the_folder_itself_is_no_file(
+        self, registry: EmulatedRegistry, site: Site
+    ) -> None:
+        add(registry, ("./", b"x", {}))
+        with pytest.raises(IntegrityError, match="names no file"):
+            site.pull()
 
     def test_the_empty_layer_is_no_file(self, registry: EmulatedRegistry, site: Site) -> None:
         add(registry, (None, b"{}", {}), media_type=OCI_EMPTY)

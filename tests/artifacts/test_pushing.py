@@ -1,8 +1,10 @@
 """What goes up: titles, types, digests that repeat, and what is refused."""
 
 import gzip
+import io
 import json
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -118,6 +120,19 @@ class TestPushing:
         (other / "run.sh").chmod(0o750)
         (other / "deep" / "link").symlink_to("er/x.txt")
         assert site.push(other).descriptor.digest == first
+
+    def test_members_are_sorted_and_have_neither_time_nor_owner(
+        self, registry: EmulatedRegistry, site: Site, data: Path
+    ) -> None:
+        for number in range(20):
+            (data / f"{number * 7 % 20:02}").touch()
+        (layer,) = site.push(data).manifest.layers
+        tar = gzip.decompress(registry.blobs[REPOSITORY][layer.digest])
+        with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+            members = archive.getmembers()
+        names = [member.name.split("/") for member in members]
+        assert names == sorted(names)
+        assert {(m.mtime, m.uid, m.gid, m.uname, m.gname) for m in members} == {(0, 0, 0, "", "")}
 
     def test_what_the_registry_has_is_not_sent_again(
         self, registry: EmulatedRegistry, site: Site, data: Path
