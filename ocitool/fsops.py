@@ -196,6 +196,13 @@ class Directory:
             settled=time.time_ns() - status.st_ctime_ns > _SETTLED,
         )
 
+    def modified(self, name: str) -> float | None:
+        """Return when an entry was last modified, in seconds since the epoch; None if absent."""
+        try:
+            return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_mtime
+        except OSError:
+            return None
+
     def read_exactly(self, name: str, size: int) -> bytes | None:
         """Return the bytes of a file that has just that size; None for anything else."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -356,6 +363,159 @@ class Directory:
         """Make earlier changes of names in this directory durable."""
         with translated("sync the folder", self.path):
             os.fsync(self.descriptor)
+
+    def settle(self) -> None:
+        """Make all that was written to this folder's file system durable: for whole trees."""
+        import ctypes
+
+        with translated("sync", self.path):
+            if ctypes.CDLL(None, use_errno=True).syncfs(self.descriptor) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
+
+    def free_space(self) -> tuple[int, int]:
+        """Return how many bytes of this file system are free for us, and how many it has."""
+        with translated("look at", self.path):
+            status = os.fstatvfs(self.descriptor)
+        return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+
+    def status(self, name: str) -> os.stat_result | None:
+        """Return what the system knows of an entry, links not followed; None without one."""
+        with translated("look at", self.child(name)):
+            try:
+                return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+
+    def make_folder(self, name: str, mode: int = 0o700) -> None:
+        """Make a folder with exactly `mode`; what has the name already is a StorageError."""
+        with translated("make the folder", self.child(name)):
+            os.mkdir(name, mode & 0o700, dir_fd=self.descriptor)
+            if mode & 0o077:
+                with self.subdirectory(name) as made:
+                    os.fchmod(made.descriptor, mode)
+
+    def new_file(self, name: str) -> "NewFile":
+        """Make a file (mode 0600) that nothing had the name of, to be filled and described."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        path = self.child(name)
+        with translated("make the file", path):
+            return NewFile(os.open(name, flags, 0o600, dir_fd=self.descriptor), path)
+
+    def make_node(self, name: str, mode: int, device: int = 0) -> None:
+        """Make a FIFO or device; `mode` has its kind in it (mknod(2)). StorageError if forbidden."""
+        with translated("make the special file", self.child(name)):
+            os.mknod(name, mode, device, dir_fd=self.descriptor)
+
+    def describe(self, *, mode: int | None = None, owner: tuple[int, int] | None = None) -> None:
+        """Give this folder itself an owner (user, group) and a mode, in this order."""
+        with translated("change the owner or mode of", self.path):
+            if owner is not None:
+                os.fchown(self.descriptor, *owner)
+            if mode is not None:
+                os.fchmod(self.descriptor, mode)
+
+    def set_times(self, name: str, seconds: float) -> None:
+        """Set when an entry was changed, links not followed; "." is the folder itself."""
+        with translated("set the time of", self.child(name)):
+            at = nanoseconds(seconds)
+            os.utime(name, ns=(at, at), dir_fd=self.descriptor, follow_symlinks=False)
+
+    def set_owner(self, name: str, user: int, group: int) -> None:
+        """Set who owns an entry, links not followed."""
+        with translated("change the owner of", self.child(name)):
+            os.chown(name, user, group, dir_fd=self.descriptor, follow_symlinks=False)
+
+    def set_attribute(self, attribute: str, value: bytes) -> bool:
+        """Give this folder an extended attribute; False where that is not possible."""
+        return _set_attribute(self.descriptor, attribute, value)
+
+    def remove_folder(self, name: str) -> bool:
+        """Remove a folder if it is empty; tell whether it is gone."""
+        with translated("remove the folder", self.child(name)):
+            try:
+                os.rmdir(name, dir_fd=self.descriptor)
+            except FileNotFoundError:
+                return True
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                    return False
+                raise
+        return True
+
+    def unlock_folder(self, name: str) -> None:
+        """Let the owner read and change a folder of a tree that is about to be removed."""
+        with translated("change the mode of", self.child(name)):
+            os.chmod(name, 0o700, dir_fd=self.descriptor)
+
+    def move_as(self, name: str, directory: "Directory", other: str) -> None:
+        """Move an entry into another folder of the same file system under another name.
+
+        A file or link replaces one that has that name; a folder replaces an empty folder only.
+        """
+        with translated("move to", directory.child(other)):
+            os.rename(name, other, src_dir_fd=self.descriptor, dst_dir_fd=directory.descriptor)
+
+
+class NewFile:
+    """A file that is being unpacked. Use it as a context manager; it is closed at the end."""
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self._descriptor = descriptor
+        self._path = path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def write(self, data: bytes) -> None:
+        """Write all of `data` at the end."""
+        with translated("write", self._path):
+            write_all(self._descriptor, data)
+
+    def set_attribute(self, attribute: str, value: bytes) -> bool:
+        """Give the file an extended attribute; False where that is not possible."""
+        return _set_attribute(self._descriptor, attribute, value)
+
+    def describe(self, *, mode: int, owner: tuple[int, int] | None, seconds: float) -> None:
+        """Set the owner (user, group), the mode and the time, in this order.
+
+        A change of the owner clears the set-user-ID bit, so the mode comes after it.
+        """
+        with translated("change the owner or mode of", self._path):
+            if owner is not None:
+                os.fchown(self._descriptor, *owner)
+            os.fchmod(self._descriptor, mode)
+            at = nanoseconds(seconds)
+            os.utime(self._descriptor, ns=(at, at))
+
+
+def nanoseconds(seconds: float) -> int:
+    """Return a time for the disk, in the range that every file system can hold (to year 2446)."""
+    return int(min(max(seconds, -(1 << 31)), (1 << 34) - (1 << 31) - 1) * 1_000_000_000)
+
+
+_NO_SUCH_ATTRIBUTE = {
+    errno.EPERM,
+    errno.EACCES,
+    errno.ENOTSUP,
+    errno.EINVAL,
+    errno.ERANGE,
+    errno.E2BIG,
+    errno.ENOSPC,
+}
+
+
+def _set_attribute(descriptor: int, attribute: str, value: bytes) -> bool:
+    try:
+        os.setxattr(descriptor, attribute, value)
+    except OSError as error:
+        if error.errno in _NO_SUCH_ATTRIBUTE:
+            return False
+        raise translate(error, "set the attribute", attribute) from error
+    return True
 
 
 class TemporaryFile:

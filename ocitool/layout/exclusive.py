@@ -11,6 +11,7 @@ from ocitool.layout.layout import CONTROL, INDEX_FILE, Layout
 from ocitool.layout.lease import TEMPORARY, clear_dead, leased
 from ocitool.layout.lock import locked
 from ocitool.layout.reflog import record
+from ocitool.layout.trash import KeptForUndo
 from ocitool.spec import Digest
 
 EditIndex = Callable[[IndexFile], tuple[IndexFile, list[NameChange]]]
@@ -21,8 +22,8 @@ class Exclusive:
 
     def __init__(self, layout: Layout, control: Directory) -> None:
         self.index = layout.index()
+        self.control = control
         self._layout = layout
-        self._control = control
 
     def replace_index(self, after: IndexFile, changes: Sequence[NameChange]) -> None:
         """Rewrite index.json atomically and durably, and note the changes before."""
@@ -37,8 +38,8 @@ class Exclusive:
                 f"the {INDEX_FILE} of {self._layout.path!r} is full",
                 hint="remove images that nobody needs: `ocitool rm`",
             )
-        record(self._control, changes, dt.datetime.now(dt.UTC))
-        with self._control.subdirectory(TEMPORARY, create=True, lasting=False) as staging:
+        record(self.control, changes, dt.datetime.now(dt.UTC))
+        with self.control.subdirectory(TEMPORARY, create=True, lasting=False) as staging:
             self._layout.folder.replace(INDEX_FILE, data, staging=staging)
         self.index = after
 
@@ -47,13 +48,18 @@ class Exclusive:
     ) -> tuple[list[Digest], int]:
         """Delete blobs that no running command claims; return them and the bytes freed.
 
-        Claims of the lease `but_lease` do not count.
+        Claims of the lease `but_lease` do not count. What the last garbage collection would miss
+        when it is undone goes to where it keeps the rest.
         """
-        claimed = leased(self._control, but=but_lease)
+        claimed = leased(self.control, but=but_lease)
         deleted, freed = [], 0
-        for digest in sorted(set(digests) - claimed):
-            if self._layout.blob_size(digest) is not None:
-                freed += self._layout.blob_folder(digest.algorithm).remove(digest.hex)
+        with KeptForUndo(self.control) as kept:
+            for digest in sorted(set(digests) - claimed):
+                if self._layout.blob_size(digest) is None:
+                    continue
+                folder = self._layout.blob_folder(digest.algorithm)
+                if not kept.take(folder, digest):
+                    freed += folder.remove(digest.hex)
                 deleted.append(digest)
         return deleted, freed
 

@@ -1,8 +1,10 @@
 """An OCI image layout directory, opened for reading (image-spec image-layout.md)."""
 
 import os
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +15,7 @@ from ocitool.layout.index import IndexFile, entry_names, index_limit
 from ocitool.layout.lease import TEMPORARY
 from ocitool.layout.lock import locked
 from ocitool.layout.memory import Memory
+from ocitool.layout.pins import Pin, read_pins
 from ocitool.layout.reflog import FormerName, former_names
 from ocitool.spec import Descriptor, Digest
 from ocitool.spec.annotations import full_name, label
@@ -23,6 +26,15 @@ CONTROL = ".ocitool"
 INDEX_FILE = "index.json"
 LAYOUT_FILE = "oci-layout"
 STORE_FILE = "store.json"
+_HEX = re.compile("[0-9a-f]+").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The names under blobs/: `blobs` as digest texts, and the paths of what is named by none."""
+
+    blobs: Set[str]
+    odd: tuple[tuple[str, ...], ...]
 
 
 class Layout:
@@ -147,6 +159,10 @@ class Layout:
         """Return the last name that each digest lost, keyed by the digest's text."""
         return former_names(self.control) if self.control is not None else {}
 
+    def pins(self) -> tuple[Pin, ...]:
+        """Return the pins, expired ones too."""
+        return read_pins(self.control) if self.control is not None else ()
+
     def memory(self, kind: str) -> Memory:
         """Return what is remembered of one kind of fact about this layout's content."""
         return Memory(self.control, kind)
@@ -205,6 +221,27 @@ class Layout:
                 continue
             for name in self.blob_folder(algorithm).names():
                 yield f"{BLOBS}/{algorithm}/{name}", _digest_named(algorithm, name)
+
+    def listing(self) -> "Listing":
+        """Return what lies under blobs/ by its names alone, in one pass and no particular order."""
+        found: set[str] = set()
+        odd: list[tuple[str, ...]] = []
+        try:
+            with self.folder.subdirectory(BLOBS) as blobs:
+                algorithms = [(name, blobs.kind(name) == "folder") for name in blobs.names()]
+        except NotFound:
+            return Listing(frozenset(), ())
+        for algorithm, is_folder in algorithms:
+            if not is_folder:
+                odd.append((BLOBS, algorithm))
+                continue
+            length = {"sha256": 64, "sha512": 128}.get(algorithm)
+            for name in self.blob_folder(algorithm).names():
+                if len(name) == length and _HEX(name):
+                    found.add(f"{algorithm}:{name}")
+                else:
+                    odd.append((BLOBS, algorithm, name))
+        return Listing(found, tuple(odd))
 
     def blob_folder(self, algorithm: str, *, create: bool = False) -> Directory:
         """Return the open folder blobs/ALGORITHM; it stays open with the layout."""

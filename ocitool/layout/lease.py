@@ -89,6 +89,23 @@ def leased(control: Directory, *, but: str | None = None) -> set[Digest]:
     return claimed
 
 
+def living(control: Directory) -> set[str]:
+    """Return the names of the leases whose owners live. It may be asked without the lock."""
+    alive = set()
+    with contextlib.suppress(NotFound), control.subdirectory(LEASES) as folder:
+        for name in folder.names():
+            try:
+                descriptor, _ = folder.open_file(name)
+            except (NotFound, IntegrityError):
+                continue
+            try:
+                if not _is_dead(descriptor):
+                    alive.add(name)
+            finally:
+                os.close(descriptor)
+    return alive
+
+
 def _claims_if_alive(folder: Directory, name: str) -> set[Digest]:
     try:
         descriptor, _ = folder.open_file(name)
@@ -113,20 +130,11 @@ def _is_dead(descriptor: int) -> bool:
 
 def clear_dead(control: Directory) -> None:
     """Remove the leases and temporary files of dead commands. Call under the lock."""
-    alive = set()
+    alive = living(control)
     with control.subdirectory(LEASES, create=True, lasting=False) as folder:
         for name in folder.names():
-            try:
-                descriptor, _ = folder.open_file(name)
-            except (NotFound, IntegrityError):
-                continue
-            try:
-                if _is_dead(descriptor):
-                    folder.remove(name)
-                else:
-                    alive.add(name)
-            finally:
-                os.close(descriptor)
+            if name not in alive and folder.size_of(name) is not None:
+                folder.remove(name)
     with control.subdirectory(TEMPORARY, create=True, lasting=False) as temporary:
         for name in temporary.names():
             # What is no file, none of ours put there.

@@ -9,7 +9,7 @@ import datetime as dt
 import io
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ocitool.errors import NotFound
@@ -29,9 +29,27 @@ class FormerName:
     lost: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameEvent:
+    """A line of the reflog: at `time` a name moved from one digest to another, or from or to none.
+
+    `time` is empty where the moment is not known.
+    """
+
+    name: str
+    time: str
+    old: str | None
+    new: str | None
+
+
+def time_text(moment: dt.datetime) -> str:
+    """Return a moment as RFC 3339 UTC to the second; such texts sort as their moments do."""
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def record(control: Directory, changes: Iterable[NameChange], now: dt.datetime) -> None:
     """Append the changes, durably."""
-    time = now.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    time = time_text(now)
     lines = [
         json.dumps(
             {
@@ -51,15 +69,54 @@ def record(control: Directory, changes: Iterable[NameChange], now: dt.datetime) 
 def former_names(control: Directory) -> dict[str, FormerName]:
     """Return, for every digest that lost a name in the later past, the last name it lost."""
     former: dict[str, FormerName] = {}
+    for event in events(control):
+        if event.old is not None and event.old != event.new:
+            former[event.old] = FormerName(name=event.name, lost=event.time)
+    return former
+
+
+def events(control: Directory) -> Iterator[NameEvent]:
+    """Yield the changes of the later past as they were written, the oldest first."""
     for line in io.BytesIO(_end_of(control)):
         try:
             entry = json.loads(line)
             old, new, name, time = (entry[key] for key in ("old", "new", "name", "time"))
         except (ValueError, KeyError, TypeError, RecursionError):
             continue
-        if isinstance(old, str) and isinstance(name, str) and isinstance(time, str) and old != new:
-            former[old] = FormerName(name=name, lost=time)
-    return former
+        if isinstance(name, str) and isinstance(time, str) and _is_end(old) and _is_end(new):
+            yield NameEvent(name=name, time=time, old=old, new=new)
+
+
+def _is_end(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def meanings(
+    written: Iterable[NameEvent], current: Mapping[str, str]
+) -> dict[str, tuple[NameEvent, ...]]:
+    """Return what happened to each name, the newest first, so that `NAME@{n}` is the nth `new`.
+
+    `current` says what the names mean now. A line that no change followed is left out; a change
+    that no line tells of has an empty time.
+    """
+    by_name: dict[str, list[NameEvent]] = {name: [] for name in current}
+    for event in written:
+        happened = by_name.setdefault(event.name, [])
+        _drop_what_did_not_happen(happened, event.old)
+        happened.append(event)
+    for name, happened in by_name.items():
+        now = current.get(name)
+        _drop_what_did_not_happen(happened, now)
+        last = happened[-1].new if happened else None
+        if last != now:
+            happened.append(NameEvent(name=name, time="", old=last, new=now))
+    return {name: tuple(reversed(happened)) for name, happened in by_name.items() if happened}
+
+
+def _drop_what_did_not_happen(happened: list[NameEvent], meaning: str | None) -> None:
+    # The line is written first; whoever died then left the name where it was.
+    if happened and happened[-1].new != meaning and happened[-1].old == meaning:
+        happened.pop()
 
 
 def _end_of(control: Directory) -> bytes:

@@ -1,0 +1,85 @@
+"""Images that stay whatever happens to their names: `.ocitool/pins.json`.
+
+A pin holds an image by its digest, so a name that moves on leaves the pin with the image. A pin
+that has expired holds nothing.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ocitool.errors import NotFound
+from ocitool.fsops import Directory
+from ocitool.layout.lease import TEMPORARY
+from ocitool.layout.reflog import time_text
+from ocitool.spec import Digest
+from ocitool.spec.document import (
+    array,
+    as_object,
+    decode_object,
+    encode,
+    optional_string,
+    string,
+)
+
+PINS = "pins.json"
+_PINS_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """An image that is held, and why. Times are RFC 3339 UTC; `until` None is for ever.
+
+    `name` is what the image was called when it was pinned, or its digest.
+    """
+
+    digest: Digest
+    name: str
+    since: str
+    until: str | None = None
+    reason: str | None = None
+
+    def holds(self, now: dt.datetime) -> bool:
+        """Tell whether the pin has not expired."""
+        return self.until is None or self.until > time_text(now)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON object that `pin_of` reads."""
+        return {
+            "digest": str(self.digest),
+            "name": self.name,
+            "since": self.since,
+            "until": self.until,
+            "reason": self.reason,
+        }
+
+
+def pin_of(value: object, path: str) -> Pin:
+    """Read a pin found at `path`; MalformedDocument for what is none."""
+    obj = as_object(value, path)
+    return Pin(
+        digest=Digest.parse(string(obj, "digest", path)),
+        name=string(obj, "name", path),
+        since=string(obj, "since", path),
+        until=optional_string(obj, "until", path),
+        reason=optional_string(obj, "reason", path),
+    )
+
+
+def read_pins(control: Directory | None) -> tuple[Pin, ...]:
+    """Return all pins, expired ones too. A damaged file raises: it is not "no pins"."""
+    if control is None:
+        return ()
+    try:
+        data = control.read_file(PINS, _PINS_BYTES)
+    except NotFound:
+        return ()
+    values = array(decode_object(data, what=PINS, limit=_PINS_BYTES), "pins", PINS)
+    return tuple(pin_of(value, f"{PINS}.pins[{n}]") for n, value in enumerate(values))
+
+
+def write_pins(control: Directory, pins: Iterable[Pin]) -> None:
+    """Replace all pins, atomically and durably. Call under the layout's lock."""
+    data = encode({"version": 1, "pins": [pin.to_json() for pin in pins]})
+    with control.subdirectory(TEMPORARY, create=True, lasting=False) as staging:
+        control.replace(PINS, data, staging=staging)
