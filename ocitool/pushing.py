@@ -5,7 +5,7 @@ image says that all of it is there, a manifest that it knows says the same of it
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -37,6 +37,7 @@ from ocitool.transfer import Moved, TransferReport, transfer
 if TYPE_CHECKING:
     from ocitool.recompress import Conversion
 
+OnFailure = Callable[[Reference, OcitoolError], None]
 _NEIGHBOURS = 50
 """How many other images of the store are looked at for layers that a registry may mount."""
 
@@ -118,39 +119,50 @@ def push(
     how: Pushing | None = None,
     *,
     observer: Observer | None = None,
+    on_failure: OnFailure | None = None,
 ) -> list[PushReport]:
     """Push images, to the destinations or, without any, to the names that they have.
 
     Idempotent: what a registry has is not sent. Refused where `how.on_existing` does not let a
-    tag be moved; then nothing was sent to that destination.
+    tag be moved; then nothing was sent to that destination. The first destination that fails ends
+    everything, unless `on_failure` is there to hear of it: then the others go on.
     """
     chosen = how or Pushing()
     watcher = observer or Observer()
-    early = _Early.for_first(destinations, registries, chosen)
+    early = _Early.for_one(destinations, registries, chosen)
     with _prepared(source, roots, chosen, watcher, early) as cargo:
         reports = []
         pushed: list[Reference] = []
         for shipment, destination in _pairs(cargo.shipments, destinations):
             one = _Push(source, cargo, registries, chosen, watcher, tuple(pushed))
-            sent = early.outcomes if early is not None and not pushed else {}
-            reports.append(one.run(shipment, destination, sent))
+            sent = early.outcomes if early is not None else {}
+            try:
+                reports.append(one.run(shipment, destination, sent))
+            except OcitoolError as error:
+                if on_failure is None or registries.stopped:
+                    raise
+                on_failure(destination, error)
+                continue
             pushed.append(destination)
         return reports
 
 
 class _Early:
-    """Sends layers to the first destination as soon as they are converted. Thread-safe."""
+    """Sends layers to the destination as soon as they are converted. Thread-safe."""
 
     def __init__(self, repository: Repository) -> None:
         self._uploads = Uploads(repository.session)
         self.outcomes: dict[Digest, Outcome] = {}
 
     @classmethod
-    def for_first(
+    def for_one(
         cls, destinations: Sequence[Reference], registries: Registries, how: Pushing
     ) -> "_Early | None":
-        """Return what sends early, where no policy could refuse the push afterwards."""
-        if not destinations or how.on_existing is not OnExisting.OVERWRITE:
+        """Return what sends early, where no policy could refuse the push afterwards.
+
+        Of several destinations, one that fails must not keep the layers from the others.
+        """
+        if len(destinations) != 1 or how.on_existing is not OnExisting.OVERWRITE:
             return None
         return cls(Repository.of(registries, destinations[0], writing=True))
 

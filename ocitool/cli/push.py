@@ -22,12 +22,13 @@ from ocitool.cli.reach import (
     registries,
     with_reach,
 )
-from ocitool.errors import UsageError
+from ocitool.errors import OcitoolError, UsageError
 from ocitool.parallel import DEFAULT_JOBS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ocitool.content import Root
     from ocitool.events import Observer
     from ocitool.places import Opened, Place
     from ocitool.pushing import OnExisting, Pushing, PushReport
@@ -49,6 +50,9 @@ CreateRepository = Annotated[
     bool,
     typer.Option("--create-repo", help="Make the repository first (Amazon ECR, by the aws CLI)."),
 ]
+FailFast = Annotated[
+    bool, typer.Option("--fail-fast", help="End at the first destination that fails.")
+]
 
 
 @with_reach
@@ -69,6 +73,7 @@ def push(
     create_repo: CreateRepository = False,
     chunk_size: ChunkSize = None,
     jobs: Jobs = DEFAULT_JOBS,
+    fail_fast: FailFast = False,
     quiet: Quiet = False,
     json: Json = False,
     reach: "RegistryOptions",
@@ -76,7 +81,7 @@ def push(
     """Copy an image into registries, as it is, sending only what they lack.
 
     Plain layers of an old docker archive are compressed on the way. The last line printed is
-    NAME@DIGEST, to pin what was pushed.
+    NAME@DIGEST, to pin what was pushed. A destination that fails does not keep the others.
     """
     from ocitool import pushing
     from ocitool.places import open_source, parse_place, registry_reference, with_attached
@@ -106,10 +111,24 @@ def push(
         images = with_attached(opened) if referrers else opened
         if create_repo:
             create_repositories(targets or _own_names(opened.roots), observer)
+        failures = Failures(observer)
         reports = pushing.push(
-            images.source, images.roots, targets, connected, how, observer=observer
+            images.source,
+            images.roots,
+            targets,
+            connected,
+            how,
+            observer=observer,
+            on_failure=None if fail_fast or _is_single(images.roots, targets) else failures.add,
         )
-    show(reports, observer, quiet=quiet or options.quiet, json=json, digestfile=digestfile)
+    show(
+        reports,
+        observer,
+        quiet=quiet or options.quiet,
+        json=json,
+        digestfile=digestfile,
+        failures=failures,
+    )
 
 
 def policy(text: str) -> "OnExisting":
@@ -153,6 +172,29 @@ def create_repositories(targets: "Sequence[Reference]", observer: "Observer") ->
             observer.remark(f"made the repository {'/'.join(repository)}")
 
 
+class Failures:
+    """The destinations that could not be pushed to, each told at once."""
+
+    def __init__(self, observer: "Observer") -> None:
+        self.found: list[tuple[Reference, OcitoolError]] = []
+        self._observer = observer
+
+    def add(self, destination: "Reference", error: OcitoolError) -> None:
+        """Note a failure, and tell it."""
+        self.found.append((destination, error))
+        self._observer.warn(f"{destination.familiar}: {error.message}")
+
+    def raise_first(self, pushed: int) -> None:
+        """Raise the first failure, if there is one, in the name of all."""
+        if self.found:
+            error = self.found[0][1]
+            error.message = (
+                f"{len(self.found)} of {len(self.found) + pushed} pushes failed; the first: "
+                f"{error.message}"
+            )
+            raise error
+
+
 def show(
     reports: "Sequence[PushReport]",
     observer: "Observer",
@@ -160,27 +202,37 @@ def show(
     quiet: bool,
     json: bool,
     digestfile: str | None,
+    failures: Failures | None = None,
 ) -> None:
-    """Print what was pushed, and write the digest file."""
+    """Print what was pushed, and write the digest file; then raise the first failure."""
     from ocitool.cli import texts
-    from ocitool.cli.push_text import remarks, report_json
+    from ocitool.cli.push_text import failure_json, remarks, report_json
 
+    failed = failures.found if failures is not None else []
     for report in reports:
         for line in remarks(report):
             observer.remark(line)
     if digestfile is not None:
         texts.write_digests(digestfile, [report.image.digest for report in reports])
     if json:
-        console.out_json([report_json(report) for report in reports])
-        return
-    for report in reports:
+        console.out_json(
+            [
+                *(report_json(report) for report in reports),
+                *(failure_json(destination, error) for destination, error in failed),
+            ]
+        )
+    for report in () if json else reports:
         console.out(str(report.image.digest) if quiet else report.pinned)
+    if failures is not None:
+        failures.raise_first(len(reports))
 
 
-def _own_names(roots: "Sequence[object]") -> "list[Reference]":
-    from ocitool.content import Root
+def _is_single(roots: "Sequence[Root]", targets: "Sequence[Reference]") -> bool:
+    """Tell whether there is one image for one name, whose failure is that of all."""
+    return len(targets or _own_names(roots)) <= 1
+
+
+def _own_names(roots: "Sequence[Root]") -> "list[Reference]":
     from ocitool.spec import Reference
 
-    return [
-        Reference.parse(name) for root in roots if isinstance(root, Root) for name in root.names
-    ]
+    return [Reference.parse(name) for root in roots for name in root.names]

@@ -7,7 +7,9 @@ from ocitool.cli.texts import image_json, text_of
 from ocitool.events import Outcome
 
 if TYPE_CHECKING:
+    from ocitool.errors import OcitoolError
     from ocitool.pushing import PushReport
+    from ocitool.spec import Reference
     from ocitool.transfer import TransferReport
 
 
@@ -21,6 +23,16 @@ def report_json(report: "PushReport") -> dict[str, object]:
         "attached": report.attached,
         "image": image_json(report.image),
         "blobs": blobs_json(report.transfer),
+    }
+
+
+def failure_json(destination: "Reference", error: "OcitoolError") -> dict[str, object]:
+    """Return what there is to say of a destination that could not be pushed to."""
+    return {
+        "destination": str(destination),
+        "status": "failed",
+        "error": error.message,
+        "hint": error.hint,
     }
 
 
