@@ -5,6 +5,7 @@ When it turns out to be slow, others take the parts ahead of it. A place that se
 read by the first connection alone.
 """
 
+import bisect
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -185,7 +186,8 @@ class _Fetch:
         finally:
             if position < end:
                 with self._lock:
-                    self._waiting.insert(0, (position, end))
+                    # In order: what comes next on the first connection needs no other one.
+                    bisect.insort(self._waiting, (position, end))
 
     def _copied(self, stream: RangeStream, position: int, end: int) -> Iterator[int]:
         """Copy a part; yield the size of each piece of it once that is kept."""

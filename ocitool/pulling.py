@@ -19,9 +19,20 @@ from ocitool.shipping import (
     shipments_of,
     without_orphans,
 )
-from ocitool.spec import Descriptor, Digest, Index, Platform, Reference, parse_manifest
+from ocitool.spec import (
+    Descriptor,
+    Digest,
+    Index,
+    Platform,
+    Reference,
+    mediatype,
+    parse_manifest,
+)
+from ocitool.spec.limits import KIBIBYTE
 from ocitool.subset import restrict_index
 from ocitool.transfer import transfer
+
+_SMALL = 256 * KIBIBYTE
 
 
 class RemoteImages:
@@ -32,6 +43,7 @@ class RemoteImages:
         self._layout = layout
         self._overlay = Overlay(*([layout] if layout is not None else []), repository)
         self._attached: list[Root] = []
+        self._small: dict[Digest, bytes] = {}
 
     def roots(self) -> tuple[Root, ...]:
         """Return what is attached to the images, as far as it was asked for."""
@@ -46,8 +58,17 @@ class RemoteImages:
         return self._overlay.has(descriptor)
 
     def open(self, descriptor: Descriptor) -> Blob:
-        """Return content as a stream that verifies itself."""
-        return self._overlay.open(descriptor)
+        """Return content as a stream that verifies itself.
+
+        A config is looked at before it is stored: it is kept, and so is fetched once.
+        """
+        if not mediatype.is_image_config(descriptor.media_type) or descriptor.size > _SMALL:
+            return self._overlay.open(descriptor)
+        raw = self._small.get(descriptor.digest)
+        if raw is None:
+            with self._overlay.open(descriptor) as blob:
+                raw = self._small[descriptor.digest] = blob.read_all(_SMALL)
+        return Blob.of(descriptor, raw, where=f"config {descriptor.digest.short}")
 
     def ranges(self, descriptor: Descriptor) -> OpenRange | None:
         """Return how to read parts of a blob."""
