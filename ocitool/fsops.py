@@ -402,10 +402,14 @@ class Directory:
         with translated("make the file", path):
             return NewFile(os.open(name, flags, 0o600, dir_fd=self.descriptor), path)
 
-    def make_node(self, name: str, mode: int, device: int = 0) -> None:
-        """Make a FIFO or device; `mode` has its kind in it (mknod(2)). StorageError if forbidden."""
+    def make_node(self, name: str, mode: int, device: int = 0) -> bool:
+        """Make a FIFO or device, `mode` as in mknod(2); tell whether this user may."""
         with translated("make the special file", self.child(name)):
-            os.mknod(name, mode, device, dir_fd=self.descriptor)
+            try:
+                os.mknod(name, mode, device, dir_fd=self.descriptor)
+            except PermissionError:
+                return False
+        return True
 
     def describe(self, *, mode: int | None = None, owner: tuple[int, int] | None = None) -> None:
         """Give this folder itself an owner (user, group) and a mode, in this order."""
@@ -443,10 +447,10 @@ class Directory:
                 raise
         return True
 
-    def unlock_folder(self, name: str) -> None:
-        """Let the owner read and change a folder of a tree that is about to be removed."""
+    def set_mode(self, name: str, mode: int) -> None:
+        """Set the mode of an entry that is known to be no link: one would be followed."""
         with translated("change the mode of", self.child(name)):
-            os.chmod(name, 0o700, dir_fd=self.descriptor)
+            os.chmod(name, mode, dir_fd=self.descriptor)
 
     def move_as(self, name: str, directory: "Directory", other: str) -> None:
         """Move an entry into another folder of the same file system under another name.
