@@ -1,0 +1,363 @@
+"""ocitool push, and copy into registries: what is printed, exit codes, interruptions."""
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.registry.known_hosts import named
+from tests.registry.pushes import NAME, UPLOADS, methods, whole
+from tests.support.command import Command
+from tests.support.commands import started
+from tests.support.docker_registry import running_registry
+from tests.support.images import (
+    build_artifact,
+    build_image,
+    build_index,
+    docker_archive,
+    oci_archive,
+    write_layout,
+)
+from tests.support.registry import Access, EmulatedRegistry, Quirks
+from tests.support.registry_faults import Delay, Status
+
+ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
+IMAGE = build_image([{"a": b"1"}, {"b": b"2" * 5000}])
+OTHER = build_image([{"c": b"3"}], platform="linux/arm64")
+INDEX = build_index([IMAGE, OTHER])
+PATTERN = f"{UPLOADS}."
+DIGEST = str(IMAGE.descriptor.digest)
+QUICKLY = ("--retry-max-wait", "0.02s")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> str:
+    """Return the text that names IMAGE in a layout."""
+    return f"oci:{write_layout(tmp_path / 'layout', {'1': IMAGE})}:1"
+
+
+class TestOutput:
+    def test_the_last_line_pins_what_was_pushed(self, ocitool: Command, place: str) -> None:
+        with EmulatedRegistry() as registry:
+            done = ocitool("push", place, f"{registry.host}/{NAME}:1")
+            assert (done.code, done.out) == (0, f"{registry.host}/{NAME}@{DIGEST}\n")
+            assert "4 sent" in done.err
+            assert whole(registry, IMAGE)
+
+    def test_a_second_push_says_that_it_is_there(self, ocitool: Command, place: str) -> None:
+        with EmulatedRegistry() as registry:
+            ocitool("push", place, f"{registry.host}/{NAME}:1")
+            done = ocitool("push", place, f"{registry.host}/{NAME}:1")
+            assert done.out == f"{registry.host}/{NAME}@{DIGEST}\n"
+            assert "is there already" in done.err
+
+    def test_quiet_prints_the_digest_alone(self, ocitool: Command, place: str) -> None:
+        with EmulatedRegistry() as registry:
+            done = ocitool("push", "-q", place, f"{registry.host}/{NAME}:1")
+            assert (done.out, done.err) == (f"{DIGEST}\n", "")
+
+    def test_json_tells_what_became_of_every_blob(self, ocitool: Command, place: str) -> None:
+        with EmulatedRegistry() as registry:
+            names = [f"{registry.host}/{NAME}:1", f"{registry.host}/second/app:1"]
+            found: Any = ocitool("push", "--json", place, *names).json
+            assert [one["destination"] for one in found] == names
+            assert [one["status"] for one in found] == ["pushed", "pushed"]
+            assert found[0]["pinned"] == f"{registry.host}/{NAME}@{DIGEST}"
+            assert [sorted(blob["outcome"] for blob in one["blobs"]) for one in found] == [
+                ["uploaded"] * 4,
+                ["mounted"] * 3 + ["uploaded"],
+            ]
+            assert {blob["digest"] for blob in found[0]["blobs"]} == set(map(str, IMAGE.blobs))
+
+    def test_a_digest_file_holds_the_digest(
+        self, ocitool: Command, place: str, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "digest"
+        with EmulatedRegistry() as registry:
+            ocitool("push", "--digestfile", file, place, f"{registry.host}/{NAME}:1")
+        assert file.read_text() == f"{DIGEST}\n"
+
+    def test_a_tag_that_moves_is_told(self, ocitool: Command, place: str) -> None:
+        with EmulatedRegistry() as registry:
+            registry.add_image(NAME, OTHER, "1")
+            done = ocitool("push", place, f"{registry.host}/{NAME}:1")
+            assert f"moved from {OTHER.descriptor.digest}" in done.err
+
+    def test_a_warning_of_the_registry_is_told_once(self, ocitool: Command, place: str) -> None:
+        with EmulatedRegistry(Quirks(warning="closing soon")) as registry:
+            done = ocitool("push", place, f"{registry.host}/{NAME}:1")
+            assert done.code == 0
+            assert done.err.count("closing soon") == 1
+
+
+class TestSources:
+    def test_an_image_of_the_store_goes_to_its_own_name(
+        self, ocitool: Command, tmp_path: Path
+    ) -> None:
+        with EmulatedRegistry() as registry:
+            file = tmp_path / "image.tar"
+            file.write_bytes(oci_archive({f"{registry.host}/{NAME}:1": IMAGE}))
+            assert ocitool("load", file).code == 0
+            done = ocitool("push", f"{registry.host}/{NAME}:1")
+            assert done.out.endswith(f"@{DIGEST}\n")
+            assert whole(registry, IMAGE)
+
+    def test_an_archive_with_its_platforms_goes_whole(
+        self, ocitool: Command, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "image.tar"
+        file.write_bytes(oci_archive({"1": INDEX}))
+        with EmulatedRegistry() as registry:
+            assert ocitool("push", file, f"{registry.host}/{NAME}:1").code == 0
+            assert whole(registry, INDEX)
+
+    def test_an_old_docker_archive_is_compressed_and_says_so(
+        self, ocitool: Command, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "image.tar"
+        file.write_bytes(docker_archive({"app:1": IMAGE}))
+        with EmulatedRegistry() as registry:
+            done = ocitool("push", file, f"{registry.host}/{NAME}:1")
+            assert done.code == 0
+            assert "2 layers in gzip" in done.err
+            digest = registry.tags[NAME]["1"]
+            assert done.out == f"{registry.host}/{NAME}@{digest}\n"
+
+    def test_an_archive_on_standard_input(self, ocitool: Command) -> None:
+        with EmulatedRegistry() as registry:
+            done = ocitool(
+                "push", "-", f"{registry.host}/{NAME}:1", stdin=oci_archive({"1": IMAGE})
+            )
+            assert done.code == 0, done.err
+            assert whole(registry, IMAGE)
+
+    def test_copy_goes_from_registry_to_registry(self, ocitool: Command) -> None:
+        with EmulatedRegistry() as source, EmulatedRegistry() as target:
+            source.add_image(NAME, INDEX, "1")
+            names = (f"docker://{host}/{NAME}:1" for host in (source.host, target.host))
+            done = ocitool("copy", *names)
+            assert done.out == f"{target.host}/{NAME}@{INDEX.descriptor.digest}\n", done.err
+            assert whole(target, INDEX)
+
+    def test_copy_within_a_registry_mounts(self, ocitool: Command) -> None:
+        with EmulatedRegistry() as registry:
+            registry.add_image("from/here", IMAGE, "1")
+            source, target = f"{registry.host}/from/here:1", f"{registry.host}/{NAME}:1"
+            done = ocitool("copy", "--json", f"docker://{source}", f"docker://{target}")
+            found: Any = done.json
+            assert sorted(blob["outcome"] for blob in found[0]["blobs"]) == [
+                *["mounted"] * 3,
+                "uploaded",
+            ]
+
+    def test_attached_artifacts_go_along_when_asked(self, ocitool: Command, tmp_path: Path) -> None:
+        signature = build_artifact(IMAGE.descriptor)
+        layout = write_layout(tmp_path / "layout", {"1": IMAGE}, [signature])
+        with EmulatedRegistry() as registry:
+            done = ocitool("push", "--referrers", f"oci:{layout}:1", f"{registry.host}/{NAME}:1")
+            assert done.code == 0, done.err
+            assert whole(registry, signature)
+
+
+class TestExitCodes:
+    def test_a_tag_that_may_not_move_is_6(self, ocitool: Command, place: str) -> None:
+        with EmulatedRegistry(Quirks(immutable_tags=True)) as registry:
+            registry.add_image(NAME, OTHER, "1")
+            done = ocitool("push", place, f"{registry.host}/{NAME}:1")
+            assert done.code == 6
+            assert done.out == ""
+            assert DIGEST in done.err
+            assert str(OTHER.descriptor.digest) in done.err
+
+    @pytest.mark.parametrize(
+        ("policy", "code", "names"),
+        [("same", 6, OTHER), ("error", 6, OTHER), ("skip", 0, OTHER), ("overwrite", 0, IMAGE)],
+    )
+    def test_what_a_policy_makes_of_another_image(
+        self, ocitool: Command, place: str, policy: str, code: int, names: Any
+    ) -> None:
+        with EmulatedRegistry() as registry:
+            registry.add_image(NAME, OTHER, "1")
+            done = ocitool("push", "--on-existing", policy, place, f"{registry.host}/{NAME}:1")
+            assert done.code == code, done.err
+            assert registry.tags[NAME]["1"] == names.descriptor.digest
+
+    def test_a_policy_that_is_none_is_2(self, ocitool: Command, place: str) -> None:
+        done = ocitool("push", "--on-existing", "maybe", place, "127.0.0.1:1/a:1")
+        assert done.code == 2
+
+    def test_a_refused_password_is_5_and_never_printed(
+        self, ocitool: Command, place: str, tmp_path: Path
+    ) -> None:
+        with EmulatedRegistry(Quirks(access=Access(scheme="basic"))) as registry:
+            file = tmp_path / "auth.json"
+            file.write_text(
+                json.dumps({"auths": {registry.host: {"auth": "dXNlcjpjYW5hcnktczNjcmV0"}}})
+            )
+            done = ocitool(
+                "--debug", "push", "--authfile", file, place, f"{registry.host}/{NAME}:1"
+            )
+            assert done.code == 5
+            assert str(file) in done.err
+            assert "canary" not in done.err + done.out
+            assert "dXNlcjpj" not in done.err + done.out
+
+    def test_no_credentials_is_5_with_the_way_to_log_in(self, ocitool: Command, place: str) -> None:
+        with EmulatedRegistry(Quirks(access=Access(scheme="bearer"))) as registry:
+            done = ocitool("push", place, f"{registry.host}/{NAME}:1")
+            assert done.code == 5
+            assert f"ocitool login {registry.host}" in done.err
+
+    def test_an_image_that_is_not_there_is_4(self, ocitool: Command) -> None:
+        assert ocitool("push", "no/such:image", "127.0.0.1:1/a:1").code == 4
+
+    def test_a_registry_that_is_not_there_is_8(self, ocitool: Command, place: str) -> None:
+        done = ocitool("push", *QUICKLY, place, "127.0.0.1:1/a:1")
+        assert done.code == 8
+        assert "look at the host and the port" in done.err
+
+    def test_a_quota_is_9(self, ocitool: Command, place: str) -> None:
+        with EmulatedRegistry() as registry:
+            registry.fail("PUT", PATTERN, Status(status=403, body=b"quota exceeded"), times=9)
+            assert ocitool("push", place, f"{registry.host}/{NAME}:1").code == 9
+
+    def test_a_damaged_blob_is_7(self, ocitool: Command, tmp_path: Path) -> None:
+        layout = write_layout(tmp_path / "layout", {"1": IMAGE})
+        layer = IMAGE.layers[0].digest
+        (layout / "blobs" / "sha256" / layer.hex).write_bytes(b"x" * IMAGE.layers[0].size)
+        with EmulatedRegistry() as registry:
+            done = ocitool("push", f"oci:{layout}:1", f"{registry.host}/{NAME}:1")
+            assert done.code == 7, done.err
+            assert not registry.tags
+
+    def test_a_repository_that_must_exist_first_is_4_with_the_command(
+        self, ocitool: Command, place: str, tmp_path: Path
+    ) -> None:
+        with named(ECR, tmp_path, Quirks(requires_repository=True)) as ecr:
+            done = ocitool("push", place, f"{ECR}/{NAME}:1", variables=ecr.variables)
+            assert done.code == 4
+            assert "aws ecr create-repository --repository-name team/app" in done.err
+
+    def test_create_repo_runs_the_aws_command_first(
+        self, ocitool: Command, place: str, tmp_path: Path
+    ) -> None:
+        programs = tmp_path / "bin"
+        programs.mkdir()
+        (programs / "aws").write_text("#!/bin/sh\necho '{}'\n")
+        (programs / "aws").chmod(0o755)
+        with named(ECR, tmp_path) as ecr:
+            variables = {**ecr.variables, "PATH": f"{programs}:/usr/bin:/bin"}
+            done = ocitool("push", "--create-repo", place, f"{ECR}/{NAME}:1", variables=variables)
+            assert done.code == 0, done.err
+            assert f"made the repository {ECR}/{NAME}" in done.err
+            assert whole(ecr.registry, IMAGE)
+
+    def test_create_repo_elsewhere_is_2(self, ocitool: Command, place: str) -> None:
+        done = ocitool("push", "--create-repo", place, "ghcr.io/team/app:1")
+        assert done.code == 2
+        assert "leave out --create-repo" in done.err
+
+
+class TestSeveral:
+    def test_one_that_fails_does_not_keep_the_others(self, ocitool: Command, place: str) -> None:
+        with EmulatedRegistry() as registry:
+            registry.fail("POST", f"/{NAME}/", Status(status=403), times=9)
+            names = [f"{registry.host}/{NAME}:1", f"{registry.host}/second/app:1"]
+            done = ocitool("push", place, *names)
+            assert done.code == 5
+            assert done.out == f"{registry.host}/second/app@{DIGEST}\n"
+            assert "1 of 2 pushes failed" in done.err
+
+    def test_json_tells_of_the_failure_beside_the_success(
+        self, ocitool: Command, place: str
+    ) -> None:
+        with EmulatedRegistry() as registry:
+            registry.fail("POST", f"/{NAME}/", Status(status=403), times=9)
+            names = [f"{registry.host}/{NAME}:1", f"{registry.host}/second/app:1"]
+            done = ocitool("push", "--json", place, *names)
+            found: Any = done.json
+            assert {one["destination"]: one["status"] for one in found} == {
+                names[0]: "failed",
+                names[1]: "pushed",
+            }
+            assert "answered 403" in found[1]["error"]
+
+    def test_fail_fast_ends_at_the_first(self, ocitool: Command, place: str) -> None:
+        with EmulatedRegistry() as registry:
+            registry.fail("POST", f"/{NAME}/", Status(status=403), times=9)
+            names = [f"{registry.host}/{NAME}:1", f"{registry.host}/second/app:1"]
+            done = ocitool("push", "--fail-fast", place, *names)
+            assert done.code == 5
+            assert not registry.tags
+
+
+class TestInterruption:
+    @pytest.mark.parametrize("layers", [0, 4], ids=["one-blob", "several"])
+    def test_ctrl_c_in_a_stalled_upload_ends_within_two_seconds(
+        self, tmp_path: Path, layers: int
+    ) -> None:
+        image = build_image([{"f": bytes([n]) * 100_000} for n in range(layers)])
+        layout = write_layout(tmp_path / "layout", {"1": image})
+        with EmulatedRegistry() as registry:
+            registry.fail("PUT", PATTERN, Delay(60), times=99)
+            name = f"{registry.host}/{NAME}:1"
+            process = started(tmp_path / "store", "push", f"oci:{layout}:1", name)
+            expected = layers + 1
+            _await(lambda: len(registry.requests("PUT")) == expected)
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=30)
+            assert time.monotonic() - began < 2
+            assert process.returncode == 130
+            assert (output, "Traceback" in errors) == ("", False)
+            assert methods(registry).count("DELETE") == expected
+            assert registry.state.sessions == {}
+
+    def test_ctrl_c_in_a_copy_from_a_stalled_registry_cancels_the_upload(
+        self, tmp_path: Path
+    ) -> None:
+        with EmulatedRegistry() as source, EmulatedRegistry() as target:
+            source.add_image(NAME, IMAGE, "1")
+            for layer in IMAGE.layers:
+                source.fail("GET", str(layer.digest), Delay(60), times=9)
+            names = [f"docker://{host}/{NAME}:1" for host in (source.host, target.host)]
+            process = started(tmp_path / "store", "copy", *names)
+            _await(lambda: len(source.requests("GET", "/blobs/")) >= 3)
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+            assert time.monotonic() - began < 2
+            assert process.returncode == 130
+            assert target.state.sessions == {}
+
+
+def _await(condition: Any, seconds: float = 15.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come so far"
+        time.sleep(0.02)
+
+
+class TestDockerRegistry:
+    def test_the_registry_tells_the_digest_of_what_was_pushed(
+        self, ocitool: Command, tmp_path: Path, place: str
+    ) -> None:
+        with running_registry(tmp_path) as registry:
+            name = f"{registry.host}/{NAME}:1"
+            assert ocitool("push", place, name).code == 0
+            done = ocitool("registry", "digest", name)
+            assert DIGEST in done.out
+
+    def test_a_password_protected_registry_takes_a_push(
+        self, ocitool: Command, tmp_path: Path, place: str
+    ) -> None:
+        file = tmp_path / "auth.json"
+        with running_registry(tmp_path, "htpasswd") as registry:
+            file.write_text(json.dumps({"auths": {registry.host: {"auth": "dXNlcjpwYXNz"}}}))
+            name = f"{registry.host}/{NAME}:1"
+            done = ocitool("push", "--chunk-size", "50", "--authfile", file, place, name)
+            assert done.code == 0, done.err
+            assert "4 sent" in done.err
