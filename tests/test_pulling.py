@@ -421,7 +421,7 @@ class TestTheRealCommand:
                 "--debug",
                 "pull",
                 "--retry-max-wait",
-                "1s",
+                "20ms",
                 f"{registry.host}/{NAME}:1",
                 variables={"DOCKER_CONFIG": str(config)},
             )
