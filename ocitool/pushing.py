@@ -268,7 +268,11 @@ class _Push:
         digest = shipment.root.descriptor.digest
         _check_pinned(destination, digest)
         repository = Repository.of(self._registries, destination, writing=True)
-        existing = repository.head(destination) if destination.tag is not None else None
+        existing = (
+            repository.head(destination, forbidden_is_absent=True)
+            if destination.tag is not None
+            else None
+        )
         ending = self._ending(destination, existing, digest)
         shipments = [shipment, *self._attached_to(shipment)]
         report = self._report(shipment, destination, ending, existing, len(shipments) - 1)

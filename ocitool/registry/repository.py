@@ -116,16 +116,16 @@ class Repository:
             self.session, descriptor, start=start, end=end, whole=end is None
         )
 
-    def head(self, reference: Reference) -> Descriptor | None:
+    def head(self, reference: Reference, *, forbidden_is_absent: bool = False) -> Descriptor | None:
         """Return what a tag or digest stands for, by the cheapest request; None when absent.
 
-        Some registries forbid what they do not have; whoever writes takes that for absent, too,
-        and hears from the registry soon enough what is really forbidden.
+        Some registries forbid what they do not have: `forbidden_is_absent` is for those who will
+        hear soon enough what is really forbidden.
         """
         answer = self.session.answer(
             "HEAD", self._url(reference), scopes=self._pull, headers=_ACCEPT
         )
-        if answer.status == _ABSENT or (answer.status == _FORBIDDEN and self.session.writing):
+        if answer.status == _ABSENT or (answer.status == _FORBIDDEN and forbidden_is_absent):
             return None
         if answer.status == _OK:
             found = _described(answer, reference)

@@ -1,0 +1,76 @@
+"""ocitool registry rm: tags, images by digest, and what registries do not delete."""
+
+from pathlib import Path
+
+from tests.registry.pushes import NAME
+from tests.support.command import Command
+from tests.support.docker_registry import running_registry
+from tests.support.images import build_image, write_layout
+from tests.support.registry import EmulatedRegistry, Quirks
+from tests.support.registry_faults import Status
+
+IMAGE = build_image([{"a": b"1"}])
+DIGEST = str(IMAGE.descriptor.digest)
+
+
+def filled(quirks: Quirks | None = None) -> EmulatedRegistry:
+    registry = EmulatedRegistry(quirks)
+    registry.add_image(NAME, IMAGE, "1")
+    registry.add_image(NAME, IMAGE, "2")
+    return registry
+
+
+def test_a_tag_goes_and_the_image_stays_under_another(ocitool: Command) -> None:
+    with filled() as registry:
+        done = ocitool("registry", "rm", f"{registry.host}/{NAME}:1")
+        assert (done.code, done.out) == (0, f"Deleted: {registry.host}/{NAME}:1\n")
+        assert set(registry.tags[NAME]) == {"2"}
+
+
+def test_an_image_goes_with_all_its_tags_when_that_is_said(ocitool: Command) -> None:
+    with filled() as registry:
+        done = ocitool("registry", "rm", "--by-digest", f"{registry.host}/{NAME}:1")
+        assert (done.code, done.out) == (0, f"Deleted: {registry.host}/{NAME}@{DIGEST}\n")
+        assert registry.tags[NAME] == {}
+
+
+def test_a_digest_is_not_deleted_unless_that_is_said(ocitool: Command) -> None:
+    with filled() as registry:
+        done = ocitool("registry", "rm", f"{registry.host}/{NAME}@{DIGEST}")
+        assert done.code == 2
+        assert "--by-digest" in done.err
+        assert not registry.log
+
+
+def test_what_is_not_there_is_4_or_ignored(ocitool: Command) -> None:
+    with filled() as registry:
+        name = f"{registry.host}/{NAME}:9"
+        assert ocitool("registry", "rm", name).code == 4
+        done = ocitool("registry", "rm", "--ignore-missing", name)
+        assert (done.code, done.out) == (0, "")
+        assert ocitool("registry", "rm", "--by-digest", "--ignore-missing", name).code == 0
+
+
+def test_a_registry_that_does_not_delete_is_6(ocitool: Command) -> None:
+    with filled(Quirks(delete_405=True)) as registry:
+        done = ocitool("registry", "rm", f"{registry.host}/{NAME}:1")
+        assert done.code == 6
+        assert "switched off" in done.err
+
+
+def test_what_is_forbidden_is_5_and_not_taken_for_absent(ocitool: Command) -> None:
+    with filled() as registry:
+        registry.fail("*", "/manifests/", Status(status=403), times=9)
+        assert ocitool("registry", "rm", "--by-digest", f"{registry.host}/{NAME}:1").code == 5
+
+
+def test_debians_registry_says_how_its_tags_go(ocitool: Command, tmp_path: Path) -> None:
+    layout = write_layout(tmp_path / "layout", {"1": IMAGE})
+    with running_registry(tmp_path) as registry:
+        name = f"{registry.host}/{NAME}:1"
+        assert ocitool("push", f"oci:{layout}:1", name).code == 0
+        done = ocitool("registry", "rm", name)
+        assert done.code == 6
+        assert "--by-digest" in done.err
+        assert ocitool("registry", "rm", "--by-digest", name).code == 0
+        assert ocitool("registry", "digest", name).code == 4
