@@ -182,20 +182,30 @@ class Extraction:
             return
         spot = self._made(path)
         kind = spot.folder.kind(spot.name)
-        if kind is not None and (kind, entry.type) != ("folder", EntryType.DIRECTORY):
+        exists = (kind, entry.type) == ("folder", EntryType.DIRECTORY)
+        if entry.type is not EntryType.HARD_LINK and (kind is None or exists):
+            self._put(reader, spot, entry, upper, exists=exists)
+            return
+        # What goes, and what a hard link is looked for by, may lie on the path itself.
+        with spot.folder.subdirectory(".") as folder:
+            spot = Spot(folder, spot.path, spot.name)
             self._tree.remove(spot, self._gone)
-            spot, kind = self._made(path), None
+            self._put(reader, spot, entry, upper, exists=False)
+
+    def _put(
+        self, reader: TarReader, spot: Spot, entry: Entry, upper: Upper, *, exists: bool
+    ) -> None:
         upper.add(spot.full)
         self._left_out.discard(spot.full)
         match entry.type:
             case EntryType.DIRECTORY:
-                self._folder(spot, entry, exists=kind is not None)
+                self._folder(spot, entry, exists=exists)
             case EntryType.FILE:
                 self._file(reader, spot, entry)
             case EntryType.SYMLINK:
                 self._link(spot, entry)
             case EntryType.HARD_LINK:
-                self._second_name(path, spot.full, entry)
+                self._second_name(spot, entry)
             case _:
                 self._node(spot, entry)
 
@@ -232,20 +242,17 @@ class Extraction:
         spot.folder.link(spot.name, target)
         self._describe(spot, entry)
 
-    def _second_name(self, path: str, full: str, entry: Entry) -> None:
+    def _second_name(self, spot: Spot, entry: Entry) -> None:
         found = self._lookup(layer_path(entry.link_name))
         if found is not None and found.full in self._left_out:
-            self._leave_out(full)
+            self._leave_out(spot.full)
             return
         if found is None or found.folder.kind(found.name) in (None, "folder"):
             raise MalformedArchive(
                 f"{quoted(entry.name)} is a hard link to {quoted(entry.link_name)}, which is no "
                 "file of the image"
             )
-        # Looking for the one closes the folder of the other.
-        with found.folder.subdirectory(".") as other:
-            spot = self._made(path)
-            other.second_name(found.name, spot.folder, spot.name)
+        found.folder.second_name(found.name, spot.folder, spot.name)
 
     def _is_itself(self, entry: Entry, path: str) -> bool:
         """Tell whether a hard link has its own name for a target, as tar writes a file twice."""
