@@ -47,6 +47,7 @@ from tests.support.images import (
 from tests.support.registry import Access, EmulatedRegistry, Quirks
 from tests.support.registry_faults import Drop, HangUp, Stall, Status
 from tests.support.registry_state import error_body
+from tests.support.stores import Listener
 
 BASE = {"base": random.Random(5).randbytes(200_000)}
 IMAGE = build_image([BASE, {"a": b"1"}])
@@ -423,6 +424,36 @@ class TestFromRegistry:
             source.add_image(NAME, IMAGE, "1")
             with pytest.raises(Unavailable):
                 _copy(source, Reference.parse("127.0.0.1:1/team/app:1"), tmp_path)
+
+
+class TestProgress:
+    @pytest.mark.parametrize("chunk_size", [None, 50_000])
+    def test_what_is_counted_is_what_there_is_however_often_it_was_sent(
+        self, tmp_path: Path, chunk_size: int | None
+    ) -> None:
+        listener = Listener()
+        with EmulatedRegistry() as registry, shelf(tmp_path, chunk_size=chunk_size) as shop:
+            shop.add(IMAGE)
+            registry.fail("*", PATTERN, Drop(after=30_000, of="received"), times=3)
+            push(
+                shop.layout,
+                shop.layout.roots(),
+                [reference(registry)],
+                shop.registries,
+                observer=listener,
+            )
+            assert whole(registry, IMAGE)
+        assert listener.advanced == blob_bytes(IMAGE) == listener.begun[0][1]
+
+    def test_mounted_blobs_count_as_done(self, tmp_path: Path) -> None:
+        listener = Listener()
+        with EmulatedRegistry() as registry, shelf(tmp_path) as shop:
+            registry.add_image("base/image", IMAGE, "1")
+            shop.add(IMAGE, f"{registry.host}/base/image:1")
+            shop.add(SIBLING)
+            roots = [r for r in shop.layout.roots() if not r.names]
+            push(shop.layout, roots, [reference(registry)], shop.registries, observer=listener)
+        assert listener.advanced == blob_bytes(SIBLING)
 
 
 class TestNobodyElse:
