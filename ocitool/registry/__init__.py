@@ -1,6 +1,7 @@
 """Place 3: repositories in registries, over HTTP (OCI distribution-spec 1.1).
 
-`session` is the conversation with one registry, over `transport`, with credentials by `auth`;
+`registries` is what all of a command shares, `session` the conversation about one repository, over
+`transport` and `connections`, with credentials by `auth`;
 `repository` reads images, `writing` stores them, `listing` and `referrers` find out what there is.
 """
 
@@ -8,14 +9,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ocitool.registry.options import RegistryOptions
+    from ocitool.registry.registries import Registries
     from ocitool.registry.repository import Repository
-    from ocitool.registry.session import Registries, Session
+    from ocitool.registry.session import Session
     from ocitool.registry.writing import RepositoryWriter
 
 _HOMES = {
     "RegistryOptions": "options",
     "Repository": "repository",
-    "Registries": "session",
+    "Registries": "registries",
     "Session": "session",
     "RepositoryWriter": "writing",
 }

@@ -14,7 +14,8 @@ from ocitool.errors import (
 from ocitool.registry.download import Download
 from ocitool.registry.hosts import Host
 from ocitool.registry.problems import is_html
-from ocitool.registry.session import Answer, Registries, Session, refuse_page
+from ocitool.registry.registries import Registries
+from ocitool.registry.session import Answer, Session, refuse_page
 from ocitool.spec import Descriptor, Digest, Reference, mediatype, parse_manifest
 from ocitool.spec.quoting import quoted
 

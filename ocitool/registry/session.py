@@ -5,39 +5,30 @@ of busy servers are retried here and nowhere else.
 """
 
 import contextlib
-import http.cookiejar
-import os
-import socket
-import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 import httpx
 
-from ocitool import __version__
-from ocitool.errors import AccessDenied, IntegrityError, OcitoolError, Refused, Unavailable
+from ocitool.errors import IntegrityError, OcitoolError, Refused, Unavailable
 from ocitool.registry import locations
 from ocitool.registry.auth import Authorizer, TokenServerBusy
-from ocitool.registry.credentials import Credential, CredentialChain
+from ocitool.registry.credentials import Credential
 from ocitool.registry.hosts import Host
-from ocitool.registry.options import RegistryOptions
-from ocitool.registry.problems import PROXY_HINT, Problem, is_html
+from ocitool.registry.problems import Problem, is_html
+from ocitool.registry.registries import Registries
 from ocitool.registry.retrying import (
     RETRIED_STATUS,
     Patience,
-    is_about_tls,
     is_retried_error,
     wanted_wait,
 )
 from ocitool.registry.stalls import watched
-from ocitool.registry.transport import FAREWELL, Transport
+from ocitool.registry.transport import FAREWELL
+from ocitool.registry.unreachable import unreachable
 
-_WRITE_SECONDS = 120.0
-_PROBE_SECONDS = 3.0
 _FAREWELL_SECONDS = 1.0
 _REDIRECTS = frozenset({301, 302, 307, 308})
 _THROTTLED, _SEE_OTHER = 429, 303
@@ -51,135 +42,6 @@ class Answer:
     headers: httpx.Headers
     body: bytes = field(repr=False)
     url: str
-
-
-class Registries:
-    """Every registry of one command: its connections and how long each is left alone.
-
-    Use it as a context manager. Thread-safe.
-    """
-
-    def __init__(
-        self,
-        options: RegistryOptions | None = None,
-        *,
-        warn: Callable[[str], None] = lambda _: None,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        self.options = options or RegistryOptions()
-        self.environment = os.environ if environment is None else environment
-        self.credentials = CredentialChain(
-            username=self.options.username,
-            password=self.options.password,
-            authfile=self.options.authfile,
-            environment=self.environment,
-            warn=self.warn,
-        )
-        self._warn = warn
-        self._warned: set[str] = set()
-        self._stopped = threading.Event()
-        self._patience: dict[str, Patience] = {}
-        self._bases: dict[str, str] = {}
-        self._lock = threading.Lock()
-        self.client = self._new_client()
-
-    def _new_client(self) -> httpx.Client:
-        self.transport = Transport(self.options, self.environment)
-        jar = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-        limits = self.options.limits
-        return httpx.Client(
-            transport=self.transport,
-            trust_env=False,
-            follow_redirects=False,
-            cookies=jar,
-            headers={"User-Agent": f"ocitool/{__version__}", "Accept-Encoding": "identity"},
-            timeout=httpx.Timeout(
-                limits.commit_seconds,
-                connect=limits.connect_seconds,
-                write=_WRITE_SECONDS,
-                pool=None,
-            ),
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.client.close()
-
-    def abort(self) -> None:
-        """Break all that is under way, from another thread; what waits goes on with an error."""
-        self._stopped.set()
-        self.transport.abort()
-
-    def resume(self) -> None:
-        """Begin anew after `abort`, for work that has nothing to do with what failed."""
-        if self._stopped.is_set():
-            self.client.close()
-            self.client = self._new_client()
-            self._stopped.clear()
-
-    def warn(self, text: str) -> None:
-        """Say something once."""
-        with self._lock:
-            if text in self._warned:
-                return
-            self._warned.add(text)
-        self._warn(text)
-
-    def sleep(self, seconds: float) -> bool:
-        """Wait; return True when the work was stopped meanwhile."""
-        return self._stopped.wait(seconds)
-
-    @property
-    def stopped(self) -> bool:
-        """Tell whether the work was stopped."""
-        return self._stopped.is_set()
-
-    def patience(self, address: str) -> Patience:
-        """Return what all sessions share about one host."""
-        with self._lock:
-            if address not in self._patience:
-                self._patience[address] = Patience(self.options, self.sleep)
-            return self._patience[address]
-
-    def base(self, host: Host) -> str:
-        """Return the URL at which a registry answers: https, or http where that is allowed.
-
-        On this machine https is tried first; whoever does not speak it is spoken to plainly.
-        """
-        with self._lock:
-            found = self._bases.get(host.domain)
-            if found is None:
-                plain = self.options.plain_http or (
-                    host.is_loopback and not _speaks_tls(host.address)
-                )
-                found = f"{'http' if plain else 'https'}://{host.address}"
-                self._bases[host.domain] = found
-            return found
-
-
-def _speaks_tls(address: str) -> bool:
-    url = httpx.URL(f"https://{address}")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    try:
-        with (
-            socket.create_connection((url.host, url.port or 443), _PROBE_SECONDS) as plain,
-            context.wrap_socket(plain),
-        ):
-            return True
-    except ssl.SSLError as error:
-        # One that wants a client's certificate speaks it, too.
-        return "ALERT" in (error.reason or "")
-    except OSError:
-        return False
 
 
 class Session:
@@ -335,18 +197,7 @@ class Session:
 
     def unreachable(self, error: httpx.TransportError) -> OcitoolError:
         """Return the error for a registry that could not be talked to."""
-        about = f"{self.host.domain} cannot be reached"
-        if isinstance(error, httpx.ProxyError):
-            if str(error).startswith("407"):
-                return AccessDenied(f"{about}: the proxy answered {error}", hint=PROXY_HINT)
-            return Unavailable(
-                f"{about} through the proxy: {error}", hint="look at HTTPS_PROXY and NO_PROXY"
-            )
-        if is_about_tls(error):
-            return Unavailable(f"{about} by TLS: {error}", hint=_tls_hint(str(error)))
-        if isinstance(error, httpx.TimeoutException):
-            return Unavailable(f"{self.host.domain} did not answer in time: {_named(error)}")
-        return Unavailable(f"{about}: {_named(error)}", hint=_network_hint(str(error)))
+        return unreachable(self.host.domain, error)
 
     def _request(
         self,
@@ -496,32 +347,3 @@ class Session:
 def refuse_page(session: Session, answer: Answer) -> None:
     """Raise IntegrityError when a page for people came in place of the API's answer."""
     session._refuse_page(answer)  # noqa: SLF001 - the same rule for all of this package
-
-
-def _named(error: Exception) -> str:
-    return str(error) or type(error).__name__
-
-
-def _tls_hint(text: str) -> str:
-    if "self-signed" in text or "unable to get local issuer" in text:
-        return (
-            "name its authority with --ca-cert FILE or put it into certs.d; "
-            "--insecure verifies nothing"
-        )
-    if "expired" in text:
-        return "its certificate has expired, or the clock here is wrong"
-    if "Hostname mismatch" in text or "doesn't match" in text or "IP address mismatch" in text:
-        return "the certificate is for another host: look at the name"
-    if "WRONG_VERSION_NUMBER" in text or "record layer" in text:
-        return "it does not speak TLS: --plain-http, if that is meant"
-    if "CERTIFICATE_REQUIRED" in text or "alert" in text:
-        return "it wants a client certificate: --client-cert and --client-key"
-    return "look at the certificate, at --ca-cert and at --client-cert"
-
-
-def _network_hint(text: str) -> str | None:
-    if "Name or service not known" in text or "name resolution" in text or "nodename" in text:
-        return "there is no such host name: look at the name and at the network"
-    if "refused" in text:
-        return "nothing listens there: look at the host and the port"
-    return None

@@ -1,15 +1,18 @@
 """Which proxy a request takes, and what happens on the way through one."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ocitool.errors import AccessDenied, OcitoolError, Unavailable, UsageError
-from ocitool.registry import Registries, RegistryOptions, Session
+from ocitool.registry import Registries, RegistryOptions, Repository, Session
 from ocitool.registry.listing import tags
 from ocitool.registry.proxies import is_exempt, proxy_for
+from tests.registry.reading import NAME, quick
+from tests.support.certificates import Authority
 from tests.support.fault_proxy import ConnectProxy
 from tests.support.images import build_image
 from tests.support.registry import EmulatedRegistry, Quirks
@@ -165,3 +168,21 @@ class TestOnTheWay:
     def test_a_proxy_that_cannot_be_used_is_a_mistake_of_use(self, proxy: str) -> None:
         with pytest.raises(UsageError):
             asked({"HTTP_PROXY": proxy})
+
+
+def test_a_proxy_that_is_spoken_to_by_tls_hides_nothing_of_the_registry(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.server("both", ["registry.example", "127.0.0.1"])
+    data = bytes(range(256)) * (17 << 12)
+    with EmulatedRegistry(tls=pair.serve()) as registry:
+        blob = registry.add_blob(NAME, data)
+        proxy = ConnectProxy(routes={"registry.example:443": registry.host})
+        proxy._context = pair.serve().context()
+        with proxy:
+            environment = {"HTTPS_PROXY": f"https://{proxy.host}"}
+            options = quick(ca_cert=str(authority.certificate))
+            with Registries(options, environment=environment) as registries:
+                session = Session(registries, "registry.example", NAME)
+                with Repository(session).open(blob) as stream:
+                    assert stream.read_all(len(data)) == data
+            assert [one.method for one in proxy.log] == ["CONNECT"]
