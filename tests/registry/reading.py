@@ -10,7 +10,10 @@ from ocitool.spec import DEFAULT_LIMITS, Descriptor, Digest, Reference
 
 NAME = "a/b"
 TYPE = "application/vnd.oci.image.layer.v1.tar"
-LIMITS = replace(DEFAULT_LIMITS, stall_seconds=1, connect_seconds=2, commit_seconds=1)
+LIMITS = replace(DEFAULT_LIMITS, stall_seconds=10, connect_seconds=5, commit_seconds=10)
+_MOMENTS: dict[str, Any] = {"stall_seconds": 0.4, "connect_seconds": 1, "commit_seconds": 0.6}
+HASTY = replace(LIMITS, **_MOMENTS)
+"""For servers that are to keep us waiting: too hasty to count requests by, on a busy machine."""
 HOME = {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
 
 

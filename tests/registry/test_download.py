@@ -22,7 +22,7 @@ from ocitool.errors import (
     Unavailable,
 )
 from ocitool.registry.download import Download
-from tests.registry.reading import LIMITS, NAME, TYPE, Reader, described, everything, reading
+from tests.registry.reading import HASTY, LIMITS, NAME, TYPE, Reader, described, everything, reading
 from tests.support.http_exchange import Exchange
 from tests.support.http_server import RecordingServer
 from tests.support.registry import EmulatedRegistry, Quirks
@@ -74,7 +74,8 @@ def fetched(
         blob = registry.add_blob(NAME, data)
         if fault is not None:
             registry.fail("GET", BLOBS, fault, times=times)
-        with reading(registry.host) as reader:
+        limits = HASTY if isinstance(fault, Delay | Stall) else LIMITS
+        with reading(registry.host, limits=limits) as reader:
             return reader.blob(blob)
 
 
@@ -236,7 +237,7 @@ class TestBrokenConnections:
         with EmulatedRegistry() as registry:
             registry.add_blob(NAME, DATA)
             registry.fail("GET", BLOBS, Drip(0.3), times=99)
-            limits = replace(LIMITS, retries=1)
+            limits = replace(HASTY, retries=1)
             with (
                 reading(registry.host, limits=limits) as reader,
                 pytest.raises(Unavailable, match="bytes a second"),

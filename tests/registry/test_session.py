@@ -12,7 +12,7 @@ import pytest
 from ocitool.errors import AccessDenied, IntegrityError, OcitoolError, Refused, Unavailable
 from ocitool.registry import Registries, Session
 from ocitool.registry.listing import tags
-from tests.registry.reading import HOME, LIMITS, NAME, Reader, quick, reading
+from tests.registry.reading import HASTY, HOME, LIMITS, NAME, Reader, quick, reading
 from tests.support.images import build_image
 from tests.support.registry import EmulatedRegistry, Quirks, TokenQuirks
 from tests.support.registry_faults import (
@@ -64,7 +64,8 @@ class TestRetries:
     def test_what_may_pass_is_tried_again(self, registry: EmulatedRegistry, fault: Fault) -> None:
         times = 1 if isinstance(fault, Delay | Stall) else 2
         registry.fail("GET", LIST, fault, times=times)
-        with reading(registry.host, limits=LIMITS.with_limit("retries", 2)) as reader:
+        limits = HASTY if isinstance(fault, Delay | Stall) else LIMITS
+        with reading(registry.host, limits=limits.with_limit("retries", 2)) as reader:
             assert tags(reader.session) == ["1"]
 
     @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ class TestRetries:
         registry.fail("GET", LIST, fault, times=999)
         began = time.monotonic()
         with (
-            reading(registry.host, limits=LIMITS.with_limit("retries", 1)) as reader,
+            reading(registry.host, limits=HASTY.with_limit("retries", 1)) as reader,
             pytest.raises(Unavailable),
         ):
             tags(reader.session)
