@@ -21,6 +21,7 @@ _CONNECT_SECONDS = 15.0
 # An engine is silent while it unpacks what it was sent.
 _SILENCE_SECONDS = 1800.0
 _ANSWER_BYTES = 4 << 20
+_LIST_BYTES = 256 << 20
 _STARTS = {
     "docker": "start it with `systemctl start docker`",
     "podman": "start it with `podman system service --time 0`",
@@ -59,6 +60,22 @@ class Engine:
         answer = self._request("GET", f"/images/{name}/json", name)
         tags = answer.get("RepoTags") if isinstance(answer, dict) else None
         return tuple(str(tag) for tag in tags or () if tag != "<none>:<none>")
+
+    def containers(self) -> object:
+        """Return what the engine says of every container, stopped ones too, as JSON values.
+
+        Podman tells of those that other tools keep in its storage as well, such as Buildah.
+        """
+        if self.endpoint.kind != "podman":
+            return self._request("GET", "/containers/json?all=1", "containers", _LIST_BYTES)
+        question = "libpod/containers/json?all=true&external=true"
+        try:
+            return self._request("GET", f"/v4.0.0/{question}", "containers", _LIST_BYTES)
+        except Unavailable:
+            raise
+        except OcitoolError:
+            # Podman 3 does not know that version of its interface.
+            return self._request("GET", f"/v3.0.0/{question}", "containers", _LIST_BYTES)
 
     def export(self, names: Sequence[str], write: Callable[[bytes], object]) -> None:
         """Write images as the archive that `docker save` gives; NotFound when one is absent."""
@@ -107,13 +124,13 @@ class Engine:
             if text:
                 yield text
 
-    def _request(self, method: str, path: str, called: str) -> object:
+    def _request(self, method: str, path: str, called: str, limit: int = _ANSWER_BYTES) -> object:
         with self._translated(called), self._client.stream(method, path) as response:
             if response.status_code != httpx.codes.OK:
                 raise self._failure(response, called)
             try:
-                return json.loads(_body(response))
-            except ValueError as error:
+                return json.loads(_body(response, limit))
+            except (ValueError, RecursionError) as error:
                 raise Unavailable(f"{self.what} gave an answer that is not JSON") from error
 
     def _failure(self, response: httpx.Response, called: str) -> OcitoolError:
@@ -176,13 +193,13 @@ class _Translation:
         ) from error
 
 
-def _body(response: httpx.Response) -> bytes:
+def _body(response: httpx.Response, limit: int = _ANSWER_BYTES) -> bytes:
     parts: list[bytes] = []
     size = 0
     for part in response.iter_raw():
         parts.append(part)
         size += len(part)
-        if size > _ANSWER_BYTES:
+        if size > limit:
             break
     return b"".join(parts)
 

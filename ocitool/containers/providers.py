@@ -1,0 +1,133 @@
+"""Who is asked for containers: our store, engines over their sockets, and files."""
+
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ocitool.containers.listings import engine_uses, read_listing
+from ocitool.containers.records import containers
+from ocitool.containers.running import running
+from ocitool.containers.uses import ContainerProvider, ContainerUse
+from ocitool.errors import OcitoolError, Refused, UsageError
+from ocitool.layout import Layout
+from ocitool.spec.quoting import quoted
+
+if TYPE_CHECKING:
+    from ocitool.engine import Endpoint
+
+_LISTING_BYTES = 256 << 20
+_FILES = ("docker", "podman", "cri", "kube")
+_WORDS = "store, docker, podman, docker:FILE, podman:FILE, cri:FILE, kube:FILE or none"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreProvider:
+    """The containers that `container create` made in a store."""
+
+    layout: Layout
+    name: str = "store"
+
+    def uses(self) -> list[ContainerUse]:
+        """Return every container of the store; Refused when a record cannot be read."""
+        found = containers(self.layout)
+        active = running(container.bundle for container in found)
+        return [
+            ContainerUse(
+                provider=self.name,
+                id=container.id,
+                name=container.name,
+                state="running" if container.bundle in active else "created",
+                digests=(container.digest, container.manifest, container.config),
+            )
+            for container in found
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineProvider:
+    """The containers of a Docker or Podman engine, those of other tools in its storage too."""
+
+    name: str
+    find: "Callable[[], Endpoint]"
+
+    def uses(self) -> list[ContainerUse]:
+        """Return every container of the engine; Refused when it does not answer."""
+        from ocitool.engine import Engine
+
+        try:
+            with Engine(self.find()) as engine:
+                return engine_uses(engine.containers(), self.name)
+        except Refused:
+            raise
+        except OcitoolError as error:
+            raise Refused(
+                f"{self.name} cannot say which images its containers use: {error.message}",
+                hint=f"{error.hint or 'start it'}; or choose who is asked with --containers",
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class FileProvider:
+    """The containers in a file that a command of another tool printed. `name` is KIND:FILE."""
+
+    name: str
+
+    def uses(self) -> list[ContainerUse]:
+        """Return every container of the file; Refused when it cannot be read or understood."""
+        kind, _, path = self.name.partition(":")
+        try:
+            with open(path, "rb") as file:
+                data = file.read(_LISTING_BYTES + 1)
+        except OSError as error:
+            raise Refused(
+                f"{quoted(self.name)} cannot be read: {error.strerror}",
+                hint="correct the path, or leave it out",
+            ) from error
+        if len(data) > _LISTING_BYTES:
+            raise Refused(f"{quoted(self.name)} is larger than {_LISTING_BYTES} bytes")
+        return read_listing(kind, data, self.name)
+
+
+def providers(words: Sequence[str], *, layout: Layout) -> list[ContainerProvider]:
+    """Return who is to be asked, by the words of `--containers`.
+
+    Without words: the store itself, and every engine whose socket exists. `none` is nobody.
+    UsageError for an unknown word, and for `none` beside others.
+    """
+    if not words:
+        engines = [word for word in ("docker", "podman") if _is_there(word)]
+        words = ["store", *engines]
+    if "none" in words:
+        if len(set(words)) > 1:
+            raise UsageError("--containers none is the opposite of naming others")
+        return []
+    return [_provider(word, layout) for word in dict.fromkeys(words)]
+
+
+def _provider(word: str, layout: Layout) -> ContainerProvider:
+    from ocitool.engine import docker_endpoint, podman_endpoint
+
+    if word == "store":
+        return StoreProvider(layout)
+    if word in ("docker", "podman"):
+        return EngineProvider(word, docker_endpoint if word == "docker" else podman_endpoint)
+    kind, _, path = word.partition(":")
+    if kind in _FILES and path:
+        return FileProvider(word)
+    raise UsageError(f"--containers {quoted(word)} is none of {_WORDS}")
+
+
+def _is_there(word: str) -> bool:
+    """Tell whether an engine may be there: its socket exists, or nobody can tell."""
+    from ocitool.engine import docker_endpoint, podman_endpoint
+
+    try:
+        endpoint = docker_endpoint() if word == "docker" else podman_endpoint()
+        return endpoint.socket is None or stat.S_ISSOCK(os.stat(endpoint.socket).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, OcitoolError):
+        # It will be asked, and its failure told.
+        return True

@@ -1,0 +1,102 @@
+"""The containers of a store: a small file of JSON for each, in `.ocitool/containers/`.
+
+A record freezes what its container was made from: whatever happens to names, its image stays.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+import msgspec
+
+from ocitool.errors import IntegrityError, NotFound, Refused
+from ocitool.fsops import Directory
+from ocitool.layout import Layout
+from ocitool.spec.quoting import quoted
+
+RECORDS = "containers"
+_SUFFIX = ".json"
+_RECORD_BYTES = 1 << 20
+_SHORTEST_PREFIX = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A container of the store. Digests are text, as they are kept in JSON.
+
+    `digest` is what the name `image` meant, `manifest` the image in it that was taken. `bundle` is
+    an absolute path; `own_bundle` tells that it lies in the store. `tree` names the unpacked tree
+    that is shared, None when the container has one of its own. `created` is RFC 3339 UTC.
+    """
+
+    id: str
+    name: str
+    image: str
+    digest: str
+    manifest: str
+    config: str
+    created: str
+    bundle: str
+    own_bundle: bool
+    tree: str | None = None
+
+
+def containers(layout: Layout) -> list[Container]:
+    """Return the containers of a store, the oldest first; Refused when one cannot be read."""
+    if layout.control is None:
+        return []
+    try:
+        folder = layout.control.subdirectory(RECORDS)
+    except NotFound:
+        return []
+    with folder:
+        names = [name for name in folder.names() if name.endswith(_SUFFIX)]
+        found = [_read(folder, name) for name in names]
+    return sorted((c for c in found if c is not None), key=lambda c: (c.created, c.name))
+
+
+def _read(folder: Directory, name: str) -> Container | None:
+    try:
+        data = folder.read_file(name, _RECORD_BYTES)
+        return msgspec.json.decode(data, type=Container)
+    except NotFound:
+        # It was removed since the folder was listed.
+        return None
+    except (IntegrityError, msgspec.MsgspecError) as error:
+        raise Refused(
+            f"the record of a container cannot be read: {folder.child(name)!r}",
+            hint="its image is unknown, so nothing is removed; if the container is not needed any "
+            "more, remove that file",
+        ) from error
+
+
+def keep(control: Directory, container: Container, *, staging: Directory) -> None:
+    """Write a record, durably. Call under the lock."""
+    with control.subdirectory(RECORDS, create=True) as folder:
+        data = json.dumps(asdict(container)).encode("ascii")
+        folder.replace(f"{container.id}{_SUFFIX}", data, staging=staging)
+
+
+def forget(control: Directory, container: Container) -> None:
+    """Remove a record. Call under the lock."""
+    with control.subdirectory(RECORDS) as folder:
+        folder.remove(f"{container.id}{_SUFFIX}")
+
+
+def find_container(layout: Layout, text: str) -> Container:
+    """Return the container with this name, or whose ID begins so; NotFound without one."""
+    known = containers(layout)
+    exact = [c for c in known if text in (c.name, c.id)]
+    prefixed = [c for c in known if len(text) >= _SHORTEST_PREFIX and c.id.startswith(text)]
+    found = exact or prefixed
+    if len(found) > 1:
+        raise Refused(
+            f"{quoted(text)} could be one of {len(found)} containers: "
+            f"{', '.join(c.name for c in found)}",
+            hint="give more digits, or the name",
+        )
+    if not found:
+        raise NotFound(
+            f"there is no container {quoted(text)} in {layout.path!r}",
+            hint="`ocitool container ls` lists what is there",
+        )
+    return found[0]

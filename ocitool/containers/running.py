@@ -1,0 +1,73 @@
+"""Which bundles have a running process, read from what the kernel says of mounts."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+
+_ROOT = "/"
+
+
+def running(bundles: Iterable[str]) -> set[str]:
+    """Return those of the bundles (absolute paths) whose root is the root of some process.
+
+    Processes that this user may not look at are not seen.
+    """
+    wanted = {bundle: _Roots(bundle) for bundle in bundles}
+    if not wanted:
+        return set()
+    found = set()
+    for device, root, options in _roots_of_processes():
+        for bundle, roots in wanted.items():
+            if roots.match(device, root, options):
+                found.add(bundle)
+    return found
+
+
+class _Roots:
+    """How the root file system of a bundle shows among the mounts of a process."""
+
+    def __init__(self, bundle: str) -> None:
+        real = os.path.realpath(bundle)
+        self._tree = os.path.join(real, "rootfs")
+        self._upper = f"upperdir={os.path.join(real, 'upper')}"
+        self._device: tuple[int, int] | None = None
+        with contextlib.suppress(OSError):
+            number = os.stat(self._tree).st_dev
+            self._device = (os.major(number), os.minor(number))
+
+    def match(self, device: tuple[int, int], root: str, options: list[str]) -> bool:
+        if self._upper in options:
+            return True
+        # The path is told from the top of its file system, which may be mounted anywhere.
+        return device == self._device and root != _ROOT and self._tree.endswith(root)
+
+
+def _roots_of_processes() -> Iterator[tuple[tuple[int, int], str, list[str]]]:
+    """Yield device, path and options of what is mounted at the root of each mount namespace."""
+    seen: set[str] = set()
+    for process in os.listdir("/proc"):
+        if not process.isdigit():
+            continue
+        try:
+            namespace = os.readlink(f"/proc/{process}/ns/mnt")
+            if namespace in seen:
+                continue
+            seen.add(namespace)
+            with open(f"/proc/{process}/mountinfo", encoding="utf-8", errors="replace") as lines:
+                yield from _roots(lines)
+        except OSError:
+            continue
+
+
+def _roots(lines: Iterable[str]) -> Iterator[tuple[tuple[int, int], str, list[str]]]:
+    for line in lines:
+        fields = line.split()
+        if len(fields) > 9 and fields[4] == _ROOT:
+            major, _, minor = fields[2].partition(":")
+            yield (int(major), int(minor)), _plain(fields[3]), _plain(fields[-1]).split(",")
+
+
+def _plain(text: str) -> str:
+    for escaped, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(escaped, character)
+    return text
