@@ -305,6 +305,15 @@ class TestSources:
             assert shop.push(IMAGE, reference(registry), attached=True)[0].attached == 1
             assert whole(registry, signature)
 
+    def test_an_image_that_is_there_is_not_tagged_again_for_what_is_attached(
+        self, tmp_path: Path
+    ) -> None:
+        with EmulatedRegistry() as registry, shelf(tmp_path) as shop:
+            shop.push(IMAGE, reference(registry))
+            shop.add(build_artifact(IMAGE.descriptor))
+            shop.push(IMAGE, reference(registry), attached=True)
+            assert len(registry.requests("PUT", "/manifests/1$")) == 1
+
     def test_a_damaged_blob_of_the_store_never_becomes_an_image(self, tmp_path: Path) -> None:
         with EmulatedRegistry() as registry, shelf(tmp_path) as shop:
             shop.add(IMAGE)
