@@ -57,6 +57,8 @@ WITHIN_A_ROW = {
     ("containers", "summaries"),
     ("lookup", "summaries"),
     ("garbage", "lookup"),
+    ("garbage", "containers"),
+    ("garbage", "summaries"),
     ("places", "lookup"),
 }
 CHANGES = {

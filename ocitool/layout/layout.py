@@ -3,7 +3,8 @@
 import os
 import re
 import threading
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -33,7 +34,7 @@ _HEX = re.compile("[0-9a-f]+").fullmatch
 class Listing:
     """The names under blobs/: `blobs` as digest texts, and the paths of what is named by none."""
 
-    blobs: Set[str]
+    blobs: AbstractSet[str]
     odd: tuple[tuple[str, ...], ...]
 
 
@@ -235,12 +236,11 @@ class Layout:
             if not is_folder:
                 odd.append((BLOBS, algorithm))
                 continue
-            length = {"sha256": 64, "sha512": 128}.get(algorithm)
-            for name in self.blob_folder(algorithm).names():
-                if len(name) == length and _HEX(name):
-                    found.add(f"{algorithm}:{name}")
-                else:
-                    odd.append((BLOBS, algorithm, name))
+            names = self.blob_folder(algorithm).names()
+            good = _of_digests(names, {"sha256": 64, "sha512": 128}.get(algorithm))
+            found.update([f"{algorithm}:{name}" for name in good])
+            if len(good) < len(names):
+                odd += [(BLOBS, algorithm, name) for name in sorted(set(names) - set(good))]
         return Listing(found, tuple(odd))
 
     def blob_folder(self, algorithm: str, *, create: bool = False) -> Directory:
@@ -257,6 +257,14 @@ class Layout:
                 if create:
                     self._lasting.add(algorithm)
             return folder
+
+
+def _of_digests(names: list[str], length: int | None) -> list[str]:
+    """Return the names that are so many hex digits; there may be very many of them."""
+    good = [name for name in names if len(name) == length]
+    if _HEX("".join(good)):
+        return good
+    return [name for name in good if _HEX(name)]
 
 
 def _digest_named(algorithm: str, name: str) -> Digest | None:

@@ -139,7 +139,8 @@ def _digest_of_part(name: str) -> Digest | None:
 
 
 def _foreign(layout: Layout, odd: Sequence[tuple[str, ...]], now: float) -> Iterator[Leftover]:
-    paths = [(name,) for name in layout.folder.names() if _IN_THE_FOLDER.fullmatch(name)]
+    names = [name for name in layout.folder.names() if _IN_THE_FOLDER.fullmatch(name)]
+    paths: list[tuple[str, ...]] = [(name,) for name in names]
     with contextlib.suppress(NotFound), layout.folder.subdirectory(INGEST) as folder:
         paths += [(INGEST, name) for name in folder.names()]
     for path in (*paths, *(path for path in odd if is_of_known_form(path))):

@@ -174,21 +174,25 @@ def _contents(trash: Directory, name: str) -> Iterator[tuple[str, Directory, str
                     yield algorithm, folder, hex_digits
 
 
+def forget_run(control: Directory, name: str) -> None:
+    """Make a run one that cannot be undone. Call it under the layout's lock."""
+    with (
+        contextlib.suppress(NotFound),
+        control.subdirectory(TRASH) as trash,
+        trash.subdirectory(name) as folder,
+    ):
+        folder.remove(_RUN_FILE)
+
+
 def remove_run(control: Directory, name: str) -> tuple[int, int]:
-    """Delete a run for good; return how many blobs went and the bytes that gave free."""
+    """Delete a forgotten run; return how many blobs went and the bytes that gave free."""
     freed = blobs = 0
-    try:
-        with control.subdirectory(TRASH) as trash:
-            # Without its file a run is not undone, so what is cut off here is only deleted later.
-            with trash.subdirectory(name) as folder:
-                folder.remove(_RUN_FILE)
-            for _, folder, hex_digits in _contents(trash, name):
-                freed += folder.remove(hex_digits)
-                blobs += 1
-            trash.remove_tree(name)
-    except NotFound:
-        # Another process is deleting it, too.
-        pass
+    # Another process may be deleting it, too.
+    with contextlib.suppress(NotFound), control.subdirectory(TRASH) as trash:
+        for _, folder, hex_digits in _contents(trash, name):
+            freed += folder.remove(hex_digits)
+            blobs += 1
+        trash.remove_tree(name)
     return blobs, freed
 
 

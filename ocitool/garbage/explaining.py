@@ -1,0 +1,109 @@
+"""Why a blob stays, as the path from a root to it, or why it goes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ocitool.errors import NotFound, Refused, UsageError
+from ocitool.garbage.marking import path_to
+from ocitool.garbage.planned import Plan
+from ocitool.garbage.roots import root_entries
+from ocitool.layout import Layout
+from ocitool.layout.trash import blobs_of, last_run, run_names
+from ocitool.spec import Digest
+from ocitool.spec.quoting import quoted
+
+_SHORTEST = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What becomes of a blob. `state` is "kept", "garbage" or "trash".
+
+    `path` leads from a root to the blob, both included, when it is kept; `names` are those of the
+    root.
+    """
+
+    digest: Digest
+    state: str
+    reason: str
+    path: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+def explain(layout: Layout, plan: Plan, text: str) -> Explanation:
+    """Explain the blob whose digest is, or begins with, `text`; the plan was made with paths.
+
+    NotFound when there is none, Refused when there are several, UsageError for what is no digest.
+    """
+    digest = _find(layout, text)
+    if digest is None:
+        return _in_trash(layout, text)
+    blob = next((blob for blob in plan.blobs if blob.digest == digest), None)
+    if blob is None:
+        return _kept(plan, digest)
+    image = next((i for i in plan.images if i.digest == blob.image), None)
+    reason = blob.reason
+    if image is not None:
+        called = ", ".join(image.names) or image.former or "<none>"
+        reason = f"only images that go need it, such as {image.digest.short} ({called}): "
+        reason += image.reason
+    return Explanation(digest=digest, state="garbage", reason=reason)
+
+
+def _kept(plan: Plan, digest: Digest) -> Explanation:
+    marks = plan.facts.marks
+    if str(digest) not in marks.reached:
+        return Explanation(digest=digest, state="kept", reason="a running command uses it")
+    path = tuple(path_to(str(digest), marks.found_by))
+    root = root_entries(plan.facts.index.entries).get(path[0])
+    kept = next((k for k in plan.kept if str(k.digest) == path[0]), None)
+    names = root.names if root is not None else ()
+    if kept is not None:
+        reason = kept.reason
+    elif names:
+        reason = "an image with a name needs it"
+    elif root is not None:
+        reason = "an entry of index.json leads to it"
+    else:
+        reason = "it is not old enough, or a container or a running command names it"
+    return Explanation(digest=digest, state="kept", reason=reason, path=path, names=names)
+
+
+def _find(layout: Layout, text: str) -> Digest | None:
+    algorithm, _, prefix = text.rpartition(":")
+    hexadecimal = all(character in "0123456789abcdef" for character in prefix)
+    if algorithm not in ("", "sha256", "sha512") or len(prefix) < _SHORTEST or not hexadecimal:
+        raise UsageError(
+            f"{quoted(text)} is no digest", hint=f"give {_SHORTEST} or more of its hex digits"
+        )
+    return _one(text, sorted(layout.listing().blobs), algorithm, prefix)
+
+
+def _one(text: str, digests: Sequence[str], algorithm: str, prefix: str) -> Digest | None:
+    found = []
+    for digest in digests:
+        own, _, hex_digits = digest.partition(":")
+        if hex_digits.startswith(prefix) and algorithm in ("", own):
+            found.append(digest)
+    if len(found) > 1:
+        raise Refused(
+            f"{quoted(text)} is the beginning of {len(found)} digests", hint="give more digits"
+        )
+    return Digest.parse(found[0]) if found else None
+
+
+def _in_trash(layout: Layout, text: str) -> Explanation:
+    algorithm, _, prefix = text.rpartition(":")
+    if layout.control is not None:
+        run = last_run(layout.control)
+        for name in run_names(layout.control):
+            waiting = [str(digest) for digest, _ in blobs_of(layout.control, name)]
+            digest = _one(text, waiting, algorithm, prefix)
+            if digest is not None:
+                since = run.time if run is not None and run.name == name else "an earlier run"
+                reason = f"it waits in the trash since {since}; `ocitool gc --undo` brings it back"
+                return Explanation(digest=digest, state="trash", reason=reason)
+    raise NotFound(
+        f"there is no blob {quoted(text)} in {layout.path!r}",
+        hint="give the digest of a manifest, config or layer, or its beginning",
+    )

@@ -1,0 +1,100 @@
+"""What a garbage collection would remove, why, and what stays although it has no name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ocitool.containers import ContainerUse
+from ocitool.garbage.choice import Choice
+from ocitool.garbage.marking import Marks
+from ocitool.layout.index import IndexFile
+from ocitool.layout.leftovers import Leftover
+from ocitool.layout.pins import Pin
+from ocitool.layout.trash import Waiting
+from ocitool.spec import Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GarbageImage:
+    """A root that goes. `former` is a name that it lost at `lost` (RFC 3339 UTC).
+
+    `kind` is "image" or "attached"; `size` are the bytes of the blobs that go with it, of which
+    other images that go may need some too.
+    """
+
+    digest: Digest
+    kind: str
+    names: tuple[str, ...]
+    former: str | None
+    lost: str | None
+    size: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GarbageBlob:
+    """A blob that goes, its size in bytes, and the first image that has it, or None."""
+
+    digest: Digest
+    size: int
+    image: Digest | None
+
+    @property
+    def reason(self) -> str:
+        """Why it is garbage."""
+        if self.image is None:
+            return "no image needs it"
+        return f"only images that go need it, such as {self.image.short}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptImage:
+    """An image that would go if `reason` did not hold it: a pin, containers, a command, a rule."""
+
+    digest: Digest
+    names: tuple[str, ...]
+    former: str | None
+    reason: str
+    holders: tuple[ContainerUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a plan was made from, so that applying it can tell what has changed since."""
+
+    index: IndexFile
+    marks: Marks
+    pins: tuple[Pin, ...]
+    uses: tuple[ContainerUse, ...]
+    subjects: Mapping[str, str]
+    contents: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What goes and what stays. `strays` are paths that nobody knows; they stay.
+
+    `young` blobs are not old enough to go, `absent` ones children of sparse indexes. `waiting` is
+    what is in the trash already.
+    """
+
+    path: str
+    choice: Choice
+    images: tuple[GarbageImage, ...]
+    blobs: tuple[GarbageBlob, ...]
+    leftovers: tuple[Leftover, ...]
+    kept: tuple[KeptImage, ...]
+    strays: tuple[str, ...]
+    young: int
+    absent: int
+    waiting: Waiting
+    facts: Facts = field(repr=False, compare=False)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the blobs that go."""
+        return sum(blob.size for blob in self.blobs)
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there is no garbage."""
+        return not (self.images or self.blobs or self.leftovers)

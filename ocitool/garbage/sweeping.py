@@ -1,0 +1,213 @@
+"""Doing what a plan says, as far as it still holds: names first, durably, then blobs."""
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ocitool.containers import ContainerUse, held_by
+from ocitool.errors import StorageError
+from ocitool.fsops import Directory
+from ocitool.garbage.edges import Edge
+from ocitool.garbage.marking import Marker, Marks
+from ocitool.garbage.planned import GarbageBlob, GarbageImage, Plan
+from ocitool.garbage.roots import RootEntry, is_in, root_entries
+from ocitool.layout import Layout, NameChange, exclusive
+from ocitool.layout.exclusive import Exclusive
+from ocitool.layout.index import entry_names, is_named
+from ocitool.layout.lease import leased
+from ocitool.layout.leftovers import clear
+from ocitool.layout.pins import Pin, read_pins, write_pins
+from ocitool.layout.trash import TrashRun, begin, forget_run, last_run, remove_run, run_names
+from ocitool.spec import Digest
+
+AskAgain = Callable[[], Iterable[ContainerUse]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What went. `waiting` bytes can still come back, `freed` ones were given to the disk.
+
+    `spared` is how much of the plan was no garbage any more; `emptied` are blobs of an earlier run
+    that went for good.
+    """
+
+    images: tuple[GarbageImage, ...]
+    blobs: tuple[Digest, ...]
+    dropped: tuple[NameChange, ...]
+    leftovers: int
+    waiting: int
+    freed: int
+    emptied: int
+    spared: int
+
+
+@dataclass(slots=True)
+class _Still:
+    """What is garbage now, of what was planned."""
+
+    images: list[GarbageImage] = field(default_factory=list)
+    blobs: list[GarbageBlob] = field(default_factory=list)
+    pins: tuple[Pin, ...] = ()
+
+
+def sweep(layout: Layout, plan: Plan, *, now: float, ask_again: AskAgain | None = None) -> Swept:
+    """Remove what was planned and is still garbage; it waits in the trash to be undone.
+
+    Under the layout's lock index.json, leases and pins are looked at again, and the containers
+    when there is somebody to `ask_again`. Errors are those of `plan`; then nothing was removed.
+    """
+    moment_of_run = dt.datetime.fromtimestamp(now, dt.UTC)
+    with exclusive(layout) as moment:
+        still = _look_again(layout, plan, moment, now, ask_again)
+        earlier = run_names(moment.control)
+        dropped: list[NameChange] = []
+        if still.images or still.blobs:
+            dropped = _remove(layout, plan, moment, still, moment_of_run)
+        else:
+            earlier = _those_over(moment.control, earlier, moment_of_run)
+        for name in earlier:
+            forget_run(moment.control, name)
+        leftovers, freed = clear(layout, plan.leftovers, now)
+        emptied = [remove_run(moment.control, name) for name in earlier]
+    return Swept(
+        images=tuple(still.images),
+        blobs=tuple(blob.digest for blob in still.blobs),
+        dropped=tuple(dropped),
+        leftovers=leftovers,
+        waiting=sum(blob.size for blob in still.blobs),
+        freed=freed + sum(size for _, size in emptied),
+        emptied=sum(count for count, _ in emptied),
+        spared=len(plan.images) + len(plan.blobs) - len(still.images) - len(still.blobs),
+    )
+
+
+def _those_over(control: Directory, names: Sequence[str], now: dt.datetime) -> list[str]:
+    last = last_run(control)
+    return [name for name in names if last is None or name != last.name or last.is_over(now)]
+
+
+def _look_again(
+    layout: Layout, plan: Plan, moment: Exclusive, now: float, ask_again: AskAgain | None
+) -> _Still:
+    pins = read_pins(moment.control)
+    claimed = {str(digest) for digest in leased(moment.control)}
+    held = _held_now(layout, plan, pins, now, ask_again)
+    roots = root_entries(moment.index.entries)
+    before = root_entries(plan.facts.index.entries)
+    going = {
+        str(image.digest): image
+        for image in plan.images
+        if _is_as_planned(str(image.digest), before, roots)
+        and str(image.digest) not in claimed
+        and image.digest not in held
+    }
+    marks = plan.facts.marks
+    if len(going) < len(plan.images) or moment.index != plan.facts.index:
+        _mark_again(layout, roots, going, marks)
+    _spare_attached(layout, plan, roots, going, marks)
+    grace = plan.choice.grace_in(own=layout.own)
+    blobs = [
+        blob
+        for blob in plan.blobs
+        if str(blob.digest) not in marks.reached
+        and str(blob.digest) not in claimed
+        and not (grace > 0 and _is_young(layout, blob.digest, now - grace))
+    ]
+    return _Still(list(going.values()), blobs, pins)
+
+
+def _is_as_planned(digest: str, before: dict[str, RootEntry], after: dict[str, RootEntry]) -> bool:
+    return digest in after and set(after[digest].names) <= set(before[digest].names)
+
+
+def _held_now(
+    layout: Layout, plan: Plan, pins: Iterable[Pin], now: float, ask_again: AskAgain | None
+) -> set[Digest]:
+    """Return the images that a pin holds now, or a container that was not there before."""
+    at = dt.datetime.fromtimestamp(now, dt.UTC)
+    held = {pin.digest for pin in pins if pin.holds(at)}
+    if ask_again is not None:
+        fresh = set(ask_again()) - set(plan.facts.uses)
+        held |= held_by(layout, fresh).keys() if fresh else set()
+    return held
+
+
+def _mark_again(
+    layout: Layout, roots: dict[str, RootEntry], going: dict[str, GarbageImage], marks: Marks
+) -> None:
+    staying = [
+        Edge.to(entry, optional=False)
+        for digest, root in roots.items()
+        if digest not in going
+        for entry in root.entries
+    ]
+    Marker(layout, layout.listing().blobs).mark(staying, marks)
+
+
+def _spare_attached(
+    layout: Layout,
+    plan: Plan,
+    roots: dict[str, RootEntry],
+    going: dict[str, GarbageImage],
+    marks: Marks,
+) -> None:
+    """Let what is attached to an image that stays after all stay with it."""
+    subjects = plan.facts.subjects
+    while spared := [
+        digest for digest in going if digest in subjects and is_in(subjects[digest], marks.reached)
+    ]:
+        for digest in spared:
+            del going[digest]
+        _mark_again(layout, roots, going, marks)
+
+
+def _is_young(layout: Layout, digest: Digest, limit: float) -> bool:
+    modified = layout.blob_folder(digest.algorithm).modified(digest.hex)
+    return modified is None or modified > limit
+
+
+def _remove(
+    layout: Layout, plan: Plan, moment: Exclusive, still: _Still, now: dt.datetime
+) -> list[NameChange]:
+    """Note the run, take the entries out of index.json, and move the blobs, in this order."""
+    going = {image.digest for image in still.images}
+    entries = [entry for entry in moment.index.entries if entry.digest in going]
+    needs = set().union(*(plan.facts.contents[str(digest)] for digest in going))
+    pins = [pin for pin in still.pins if pin.digest in going]
+    run = TrashRun.begun(now, entries, pins, sorted(needs))
+    with _begun(moment.control, run) as folder:
+        changes = [
+            NameChange(name=entry_names(entry)[0], old=entry.digest, new=None)
+            for entry in entries
+            if is_named(entry)
+        ]
+        rest = [entry for entry in moment.index.entries if entry.digest not in going]
+        if entries:
+            moment.replace_index(moment.index.with_entries(rest), changes)
+        if pins:
+            write_pins(moment.control, [pin for pin in still.pins if pin.digest not in going])
+        _move(layout, folder, [blob.digest for blob in still.blobs])
+    return changes
+
+
+def _begun(control: Directory, run: TrashRun) -> Directory:
+    try:
+        return begin(control, run)
+    except StorageError:
+        # What an earlier run kept may be all the space that there is.
+        earlier = run_names(control)
+        if not earlier:
+            raise
+        for name in earlier:
+            forget_run(control, name)
+            remove_run(control, name)
+        return begin(control, run)
+
+
+def _move(layout: Layout, folder: Directory, digests: Sequence[Digest]) -> None:
+    for algorithm in sorted({digest.algorithm for digest in digests}):
+        source = layout.blob_folder(algorithm)
+        with folder.subdirectory(algorithm, create=True, lasting=False) as target:
+            for digest in digests:
+                if digest.algorithm == algorithm:
+                    source.move(digest.hex, target)

@@ -1,0 +1,152 @@
+"""Taking the last sweep back, or making it final."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ocitool.errors import IntegrityError, NotFound
+from ocitool.garbage.edges import Edge
+from ocitool.garbage.marking import Marker, Marks
+from ocitool.layout import Layout, NameChange, exclusive
+from ocitool.layout.exclusive import Exclusive
+from ocitool.layout.index import IndexFile, entry_names, is_named
+from ocitool.layout.pins import read_pins, write_pins
+from ocitool.layout.trash import (
+    TrashRun,
+    blobs_of,
+    forget_run,
+    last_run,
+    remove_run,
+    run_names,
+)
+from ocitool.spec import Descriptor, Digest
+from ocitool.spec.annotations import without_names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undone:
+    """What came back of the run at `time` (RFC 3339 UTC).
+
+    `kept` are names that mean something else now: their images came back without them. `lost` are
+    images of which a part is gone for good.
+    """
+
+    time: str
+    images: tuple[Digest, ...]
+    blobs: int
+    names: tuple[str, ...]
+    kept: tuple[NameChange, ...]
+    lost: tuple[Digest, ...]
+
+
+def undo(layout: Layout) -> Undone:
+    """Bring back what the last sweep took: blobs, entries, names that are free, pins.
+
+    Atomic for names; it can be repeated after a crash. NotFound when nothing waits in the trash.
+    """
+    with exclusive(layout) as moment:
+        run = last_run(moment.control)
+        if run is None:
+            raise NotFound(
+                f"there is nothing to undo in {layout.path!r}",
+                hint="the trash is empty: the next run that removed something, a day or --purge "
+                "emptied it",
+            )
+        blobs = _bring_back(layout, moment, run)
+        whole, lost = _whole(layout, run.entries)
+        entries, names, kept = _merged(moment.index, whole)
+        changes = [NameChange(name=n, old=None, new=d) for n, d in names]
+        moment.replace_index(moment.index.with_entries(entries), changes)
+        _restore_pins(moment, run, {entry.digest for entry in whole})
+        forget_run(moment.control, run.name)
+        remove_run(moment.control, run.name)
+    return Undone(
+        time=run.time,
+        images=tuple(dict.fromkeys(entry.digest for entry in whole)),
+        blobs=blobs,
+        names=tuple(name for name, _ in names),
+        kept=tuple(kept),
+        lost=tuple(lost),
+    )
+
+
+def purge(layout: Layout) -> tuple[int, int]:
+    """Empty the trash; return how many blobs went for good and the bytes that gave free."""
+    with exclusive(layout) as moment:
+        names = run_names(moment.control)
+        for name in names:
+            forget_run(moment.control, name)
+        removed = [remove_run(moment.control, name) for name in names]
+    return sum(count for count, _ in removed), sum(size for _, size in removed)
+
+
+def _bring_back(layout: Layout, moment: Exclusive, run: TrashRun) -> int:
+    moved = 0
+    algorithms = set()
+    for digest, folder in blobs_of(moment.control, run.name):
+        target = layout.blob_folder(digest.algorithm, create=True)
+        # Somebody may have stored it again meanwhile, and that one is in use.
+        if target.size_of(digest.hex) is None:
+            folder.move(digest.hex, target)
+            moved += 1
+        algorithms.add(digest.algorithm)
+    for algorithm in sorted(algorithms):
+        layout.blob_folder(algorithm).sync()
+    return moved
+
+
+def _whole(layout: Layout, entries: Iterable[Descriptor]) -> tuple[list[Descriptor], list[Digest]]:
+    """Return the entries whose images are all there, and the images that are not."""
+    marker = Marker(layout, layout.listing().blobs)
+    whole: list[Descriptor] = []
+    lost: dict[Digest, None] = {}
+    for entry in entries:
+        try:
+            marker.mark([Edge.to(entry, optional=False)], Marks())
+        except IntegrityError:
+            lost[entry.digest] = None
+        else:
+            whole.append(entry)
+    return whole, list(lost)
+
+
+def _merged(
+    index: IndexFile, entries: Iterable[Descriptor]
+) -> tuple[list[Descriptor], list[tuple[str, Digest]], list[NameChange]]:
+    """Return index.json with the entries, the names that came back, and those that had moved."""
+    merged = list(index.entries)
+    meaning = {name: entry.digest for entry in merged for name in entry_names(entry)}
+    names: list[tuple[str, Digest]] = []
+    kept: list[NameChange] = []
+    nameless: list[Descriptor] = []
+    for entry in entries:
+        if not is_named(entry):
+            nameless.append(entry)
+            continue
+        name = entry_names(entry)[0]
+        now = meaning.get(name)
+        if now is None:
+            merged.append(entry)
+            names.append((name, entry.digest))
+        elif now != entry.digest:
+            kept.append(NameChange(name=name, old=entry.digest, new=now))
+            nameless.append(_without_name(entry))
+    present = {entry.digest for entry in merged}
+    for entry in nameless:
+        if entry.digest not in present:
+            merged.append(entry)
+            present.add(entry.digest)
+    return merged, names, kept
+
+
+def _without_name(entry: Descriptor) -> Descriptor:
+    import dataclasses
+
+    return dataclasses.replace(entry, annotations=without_names(entry.annotations))
+
+
+def _restore_pins(moment: Exclusive, run: TrashRun, digests: set[Digest]) -> None:
+    known = read_pins(moment.control)
+    pinned = {pin.digest for pin in known}
+    back = [pin for pin in run.pins if pin.digest in digests and pin.digest not in pinned]
+    if back:
+        write_pins(moment.control, [*known, *back])
