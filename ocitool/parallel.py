@@ -6,7 +6,7 @@ Threads serve here: hashing, compressing, file and socket I/O all run without th
 import os
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 DEFAULT_JOBS = 8
 """More than a small machine has cores: with a task per layer the last does not run alone."""
@@ -53,9 +53,13 @@ def run_all(
         pending[0](stop)
         return
     with ThreadPoolExecutor(max_workers=max(1, min(jobs, len(pending)))) as pool:
-        futures = [pool.submit(task, stop) for task in pending]
+        futures: list[Future[None]] = []
         try:
+            futures.extend(pool.submit(task, stop) for task in pending)
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            stop.set()
+            # Waited for here, and not by the pool, so that an interrupt still breaks them.
+            wait([future for future in futures if not future.cancel()])
         except BaseException:
             if abort is not None:
                 abort()

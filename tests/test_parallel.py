@@ -1,9 +1,10 @@
 """Several tasks at once: the first failure ends them all and is the one that is told."""
 
+import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -134,18 +135,62 @@ def test_an_interrupt_stops_the_tasks() -> None:
             stopped.set()
             raise
 
+    with interrupted_after(0.2):
+        run_all([endless, endless], 2)
+    assert stopped.is_set()
+
+
+@contextlib.contextmanager
+def interrupted_after(seconds: float) -> Iterator[None]:
+    """Interrupt the block as Ctrl-C does, and expect that it ends by that."""
+
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         with pytest.raises(KeyboardInterrupt):
-            run_all([endless, endless], 2)
+            yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert stopped.is_set()
+
+
+def test_an_interrupt_breaks_what_still_waits_after_a_failure() -> None:
+    broken = threading.Event()
+    started = threading.Event()
+
+    def deaf(stop: Stop) -> None:
+        started.set()
+        broken.wait(20)
+
+    def fails_later(stop: Stop) -> None:
+        started.wait(10)
+        raise Failed
+
+    began = time.monotonic()
+    with interrupted_after(0.3):
+        run_all([deaf, fails_later], 2, abort=broken.set)
+    assert broken.is_set()
+    assert time.monotonic() - began < 5
+
+
+def test_an_interrupt_while_tasks_are_handed_out_breaks_those_that_run() -> None:
+    broken = threading.Event()
+    interrupted = threading.Event()
+
+    def deaf(stop: Stop) -> None:
+        # Of so many tasks the main thread is still handing out some.
+        if not interrupted.is_set():
+            interrupted.set()
+            signal.raise_signal(signal.SIGALRM)
+        broken.wait(20)
+
+    began = time.monotonic()
+    with interrupted_after(10):
+        run_all([deaf] * 500, 500, abort=broken.set)
+    assert time.monotonic() - began < 5
 
 
 def test_a_single_task_runs_where_it_is_called() -> None:

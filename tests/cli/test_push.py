@@ -325,7 +325,8 @@ class TestInterruption:
                 source.fail("GET", str(layer.digest), Delay(60), times=9)
             names = [f"docker://{host}/{NAME}:1" for host in (source.host, target.host)]
             process = started(tmp_path / "store", "copy", *names)
-            _await(lambda: len(source.requests("GET", "/blobs/")) >= 3)
+            stalled = [str(layer.digest) for layer in IMAGE.layers]
+            _await(lambda: all(source.requests("GET", digest) for digest in stalled))
             began = time.monotonic()
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=30)
