@@ -497,7 +497,7 @@ print(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text()).grou
 """
 
 
-@pytest.mark.parametrize("kind", ["plain", "tls"])
+@pytest.mark.parametrize("kind", [pytest.param("plain", marks=pytest.mark.soak), "tls"])
 def test_a_push_of_300_megabytes_needs_little_memory(tmp_path: Path, kind: str) -> None:
     layers = [random.Random(n).randbytes(1 << 20) * 50 for n in range(6)]
     image = build_image(layers, compression="none")
