@@ -1,10 +1,14 @@
 """What it means that a registry could not be talked to, and what a person can do about it."""
 
+import re
+
 import httpx
 
 from ocitool.errors import AccessDenied, OcitoolError, Unavailable
 from ocitool.registry.problems import PROXY_HINT
 from ocitool.registry.retrying import is_about_tls
+
+_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 
 
 def unreachable(domain: str, error: httpx.TransportError) -> OcitoolError:
@@ -24,7 +28,7 @@ def unreachable(domain: str, error: httpx.TransportError) -> OcitoolError:
 
 
 def _named(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return _NUMBER.sub("", str(error)) or type(error).__name__
 
 
 def _tls_hint(text: str) -> str:
