@@ -225,7 +225,10 @@ def _pairs(
 ) -> Iterator[tuple[Shipment, Reference]]:
     images = [shipment for shipment in shipments if not is_attached(shipment)]
     if not images:
-        raise NotFound("there is no image to push")
+        raise NotFound(
+            "there is no image to push",
+            hint="artifacts alone are not pushed: name an image, with --referrers if they go along",
+        )
     if destinations:
         if len(images) != 1:
             raise UsageError(

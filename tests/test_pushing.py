@@ -36,6 +36,7 @@ from tests.registry.pushes import (
     whole,
 )
 from tests.support.docker_registry import running_registry
+from tests.support.http_exchange import Exchange
 from tests.support.images import (
     BuiltImage,
     build_artifact,
@@ -401,6 +402,18 @@ class TestFromRegistry:
             _copy(source, reference(target), tmp_path)
             assert whole(target, IMAGE)
 
+    def test_a_target_that_hangs_up_on_a_slow_source_gets_the_blob_from_the_disk(
+        self, tmp_path: Path
+    ) -> None:
+        layer = str(IMAGE.layers[0].digest)
+        with EmulatedRegistry() as source, _Impatient() as target:
+            source.add_image(NAME, IMAGE, "1")
+            source.fail("GET", layer, Stall(seconds=0.7, after=50_000), times=9)
+            _copy(source, reference(target), tmp_path)
+            assert whole(target, IMAGE)
+            puts = target.requests("PUT", layer.replace(":", "%3A"))
+            assert [logged.status for logged in puts] == [0, 0, 201]
+
     def test_a_source_that_ends_early_is_asked_for_the_rest(self, tmp_path: Path) -> None:
         layer = str(IMAGE.layers[0].digest)
         with EmulatedRegistry() as source, EmulatedRegistry() as target:
@@ -433,6 +446,14 @@ class TestFromRegistry:
             source.add_image(NAME, IMAGE, "1")
             with pytest.raises(Unavailable):
                 _copy(source, Reference.parse("127.0.0.1:1/team/app:1"), tmp_path)
+
+
+class _Impatient(EmulatedRegistry):
+    """Hangs up when nothing comes of an upload for a while."""
+
+    def respond(self, exchange: Exchange) -> None:
+        exchange.connection.settimeout(0.35 if exchange.method == "PUT" else None)
+        super().respond(exchange)
 
 
 class TestProgress:

@@ -30,7 +30,7 @@ _IMMUTABLE = ("TAG_INVALID", "MANIFEST_TAG_ALREADY_EXISTS", "TAG_ALREADY_EXISTS"
 _NO_REPOSITORY = "NAME_UNKNOWN"
 _ECR_REGION = re.compile(r"\.(?:dkr\.|dkr-)ecr(?:-fips)?\.([a-z0-9-]+)\.")
 _WRONG, _DENIED, _FORBIDDEN, _ABSENT, _NOT_ALLOWED = 400, 401, 403, 404, 405
-_PROXY, _TOO_LARGE, _BUSY, _NO_ROOM = 407, 413, 429, 507
+_PROXY, _TOO_LARGE, _NOT_NEXT, _BUSY, _NO_ROOM = 407, 413, 416, 429, 507
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +108,8 @@ class Problem:
             return UsageError, "look at the name: some registries want a namespace, or only one"
         if self.method == "PATCH" and (self.status == _NOT_ALLOWED or "UNSUPPORTED" in self.codes):
             return Refused, "this registry takes blobs whole only: leave out --chunk-size"
+        if self.method == "PATCH" and self.status == _NOT_NEXT:
+            return Refused, "the registry takes no such part: try a smaller --chunk-size, or none"
         if is_html(self.headers, self.body):
             return IntegrityError, (
                 "a web page came instead of an answer: it is no registry, or something between "

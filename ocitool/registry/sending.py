@@ -125,7 +125,10 @@ class Sending:
             return self._refused("PATCH", answer)
         if not self._agrees(answer, end):
             self.cancel()
-            return Unavailable(f"{self._where} counts other bytes than were sent")
+            return Unavailable(
+                f"{self._where} counts other bytes than were sent",
+                hint="leave out --chunk-size: then blobs go whole",
+            )
         self._go_on(answer)
         return end
 
@@ -193,7 +196,11 @@ class Sending:
         if 200 <= answer.status < 300 and not is_html(answer.headers, answer.body):
             if self._is_there(self._descriptor):
                 return None
-            return Unavailable(f"{self._where} took a blob, and does not have it")
+            return Unavailable(
+                f"{self._where} took blob {self._descriptor.digest.short} by status "
+                f"{answer.status}, and does not have it",
+                hint="look at what stands between here and the registry, and push again",
+            )
         return self._refused("PUT", answer)
 
     def _refused(self, method: str, answer: Answer) -> OcitoolError:

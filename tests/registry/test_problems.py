@@ -185,6 +185,15 @@ class TestMeaning:
                 "this registry takes blobs whole only: leave out --chunk-size",
             ),
             (
+                said(416, body("RANGE_INVALID", "exceeds maximum of 4.00MiB"), method="PATCH"),
+                Refused,
+                (
+                    "cannot push: PATCH registry.example answered 416: "
+                    "RANGE_INVALID: exceeds maximum of 4.00MiB"
+                ),
+                "the registry takes no such part: try a smaller --chunk-size, or none",
+            ),
+            (
                 said(429, body("TOOMANYREQUESTS", "Rate exceeded"), host=ECR),
                 Unavailable,
                 f"cannot push: PUT {ECR} answered 429: TOOMANYREQUESTS: Rate exceeded",

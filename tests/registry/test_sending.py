@@ -186,8 +186,21 @@ class TestAnswers:
             EmulatedRegistry(Quirks(content_range_limit=500_000)) as registry,
             pushing(registry.host, chunk_size=SIZE) as pusher,
         ):
-            assert not isinstance(pusher.refusal(DATA), Unavailable)
+            error = pusher.refusal(DATA)
+            assert isinstance(error, Refused)
+            assert "smaller --chunk-size" in (error.hint or "")
             assert sessions(registry) == 4
+
+    def test_a_registry_that_always_counts_otherwise_is_told_of_with_advice(self) -> None:
+        wrong = Status(status=202, headers={"Range": "0-5"})
+        with EmulatedRegistry() as registry, pushing(registry.host, chunk_size=SIZE) as pusher:
+            registry.fail("PATCH", PATTERN, wrong, times=99)
+            error = pusher.refusal(DATA)
+            assert isinstance(error, Unavailable)
+            assert (error.message, error.hint) == (
+                f"{registry.host}/team/app counts other bytes than were sent",
+                "leave out --chunk-size: then blobs go whole",
+            )
 
 
 class TestToken:

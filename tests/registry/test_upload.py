@@ -177,6 +177,17 @@ class TestAnswers:
             assert held(registry, pusher.put(DATA))
             assert methods(registry)[:3] == ["POST", "PUT", "HEAD"]
 
+    def test_a_success_that_is_none_is_told_with_its_status(self) -> None:
+        blob = Bytes(DATA)
+        with EmulatedRegistry() as registry, pushing(registry.host) as pusher:
+            registry.fail("PUT", PATTERN, Status(status=202), times=9)
+            error = pusher.refusal(blob)
+            assert error.message == (
+                f"{registry.host}/{NAME} took blob {blob.descriptor.digest.short} by status 202, "
+                "and does not have it"
+            )
+            assert error.hint is not None
+
     def test_a_web_page_is_no_success(self) -> None:
         page = Status(status=200, headers={"Content-Type": "text/html"}, body=b"<html>Hi</html>")
         with EmulatedRegistry() as registry, pushing(registry.host) as pusher:
