@@ -337,6 +337,21 @@ class TestTheRealCommand:
         assert roots_of(store) == {}
         nothing_left(store)
 
+    def test_a_signal_ends_a_pull_over_several_connections(self, tmp_path: Path) -> None:
+        store = tmp_path / "s"
+        image = image_of(40 * MEGABYTE)
+        with EmulatedRegistry(Quirks(bytes_per_second=2.0 * MEGABYTE)) as registry:
+            registry.add_image(NAME, image, "1")
+            with started(store, "pull", f"{registry.host}/{NAME}:1") as process:
+                wait_until(lambda: len(registry.requests("GET", str(image.layers[0].digest))) > 3)
+                began = time.monotonic()
+                process.send_signal(signal.SIGINT)
+                _, errors = process.communicate(timeout=20)
+                assert time.monotonic() - began < 2
+            assert process.returncode == 130, errors.decode()
+        assert roots_of(store) == {}
+        nothing_left(store)
+
     def test_two_processes_that_pull_the_same_are_both_right(self, tmp_path: Path) -> None:
         store = tmp_path / "s"
         image = image_of(6 * MEGABYTE)

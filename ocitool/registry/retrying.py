@@ -2,6 +2,7 @@
 
 import datetime as dt
 import email.utils
+import errno
 import random
 import re
 import socket
@@ -21,6 +22,7 @@ _GO_DURATION = re.compile(r"retry-after:\s*((?:[0-9.]+(?:ns|us|µs|μs|ms|s|m|h)
 _PART = re.compile(r"([0-9.]+)(ns|us|µs|μs|ms|s|m|h)")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 _BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+_NOBODY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
 _MOST = 64
 _SHORTEST = 0.05
 
@@ -40,6 +42,11 @@ def is_about_tls(error: BaseException) -> bool:
         isinstance(cause, ssl.SSLError) and not isinstance(cause, _BROKEN_OFF)
         for cause in _causes(error)
     )
+
+
+def is_nobody_there(error: BaseException) -> bool:
+    """Tell whether the network said at once that nothing listens at an address."""
+    return any(isinstance(cause, OSError) and cause.errno in _NOBODY for cause in _causes(error))
 
 
 def _is_unknown_name(error: BaseException) -> bool:
@@ -91,7 +98,8 @@ class Patience:
 
     After a failure everybody waits, not only who met it: ten threads that each wait for
     themselves come back as ten requests at once. A 429 also halves how many are sent at a time.
-    `sleep` returns True when the work was stopped meanwhile.
+    `sleep` returns True when the work was stopped meanwhile. `has_answered` tells whether anything
+    ever came from the host.
     """
 
     def __init__(
@@ -107,6 +115,7 @@ class Patience:
         self._slots = _MOST
         self._busy = 0
         self._changed = threading.Condition()
+        self.has_answered = False
 
     def enter(self) -> None:
         """Wait until a request may be sent."""

@@ -22,6 +22,7 @@ from ocitool.registry.registries import Registries
 from ocitool.registry.retrying import (
     RETRIED_STATUS,
     Patience,
+    is_nobody_there,
     is_retried_error,
     wanted_wait,
 )
@@ -161,7 +162,7 @@ class Session:
                     raise
                 self._back_off(attempt, busy.status, busy.headers, "")
             except httpx.TransportError as error:
-                if attempt >= most or not is_retried_error(error) or self.registries.stopped:
+                if attempt >= most or not self._may_pass(error):
                     raise self.unreachable(error) from error
                 self._patience.back_off(attempt, None, throttled=False)
             else:
@@ -265,6 +266,7 @@ class Session:
             )
         finally:
             self._patience.leave()
+        self._patience.has_answered = True
         self._hear_warnings(response)
         if response.status_code not in RETRIED_STATUS:
             self._patience.went_well()
@@ -292,6 +294,11 @@ class Session:
     @property
     def _patience(self) -> Patience:
         return self.registries.patience(self.host.address)
+
+    def _may_pass(self, error: httpx.TransportError) -> bool:
+        # Who has answered before is being restarted; who never did is not there.
+        is_gone = is_nobody_there(error) and not self._patience.has_answered
+        return is_retried_error(error) and not is_gone and not self.registries.stopped
 
     def _is_worth_another(self, response: httpx.Response) -> bool:
         if response.status_code not in RETRIED_STATUS or self.registries.stopped:

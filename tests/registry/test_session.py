@@ -306,6 +306,22 @@ class TestTheEnd:
         assert time.monotonic() - began < 3
         assert caught.value.hint is not None
 
+    def test_who_listens_nowhere_is_not_waited_for(self) -> None:
+        began = time.monotonic()
+        with reading("127.0.0.1:1", retry_max_wait=9) as reader, pytest.raises(Unavailable):
+            tags(reader.session)
+        assert time.monotonic() - began < 0.7
+
+    def test_who_has_answered_before_is_waited_for(self) -> None:
+        with filled() as first, reading(first.host, retry_max_wait=0.4) as reader:
+            tags(reader.session)
+            address = ("127.0.0.1", first.server_port)
+            first.__exit__(None, None, None)
+            again = threading.Timer(0.5, _answer_once, [address])
+            again.start()
+            assert tags(reader.session) == ["later"]
+            again.join()
+
     @pytest.mark.parametrize("host", ["a..example", f"{'a' * 64}.example"])
     def test_what_can_be_no_host_is_an_error_like_any_other(self, host: str) -> None:
         with reading(host) as reader, pytest.raises(OcitoolError):
@@ -322,6 +338,16 @@ def crowded() -> Iterator[str]:
             waiting.setblocking(False)
             waiting.connect_ex(server.getsockname())
         yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def _answer_once(address: tuple[str, int]) -> None:
+    """Listen where a server was before, and give one list of tags."""
+    body = b'{"tags": ["later"]}'
+    with socket.create_server(address) as server:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
 
 def seconds_to_end(reader: Reader, work: Callable[[], object]) -> float:
