@@ -323,6 +323,7 @@ class TestLibraries:
         words = {
             "ocitool.__main__",
             "ocitool.cli.copy",
+            "ocitool.cli.gc",
             "ocitool.cli.inspect",
             "ocitool.compression",
             "ocitool.spec.platform",

@@ -26,6 +26,7 @@ COMMANDS = {
     "tag": "tag",
     "untag": "tag",
     "rm": "rm",
+    "gc": "gc",
     "inspect": "inspect",
     "history": "history",
     "verify": "verify",
@@ -37,9 +38,10 @@ _GROUPS = {
     "registry": "What a registry holds: tags, digests, manifests.",
     "artifact": "Files and folders in registries, and what is attached to images.",
 }
-_HIDDEN = {"rmi": "rm"}
+_HIDDEN = {"rmi": "rm", "prune": "gc"}
 _IMAGE = {
     "ls": "images",
+    "prune": "gc",
     **{name: name for name in ("rm", "load", "save", "pull", "push", "tag", "inspect", "history")},
 }
 _WITH_A_VALUE = ("--store", "--progress", "--tmp-dir")

@@ -1,0 +1,281 @@
+"""ocitool gc: what nothing needs goes, after it was shown, and can come back."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocitool.cli import console
+from ocitool.cli.options import Json, Quiet, settings
+from ocitool.cli.quantities import parse_seconds
+from ocitool.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from ocitool.containers import ContainerUse
+    from ocitool.garbage import Choice, Plan, Swept
+    from ocitool.layout import Layout
+
+_GARBAGE_FOUND = 3
+_NOTHING_DONE = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Manner:
+    """How the command was asked to speak and to act."""
+
+    force: bool
+    json: bool
+    quiet: bool
+
+    @property
+    def reports(self) -> bool:
+        """Whether text is wanted."""
+        return not (self.json or self.quiet)
+
+
+def gc(
+    context: typer.Context,
+    place: Annotated[
+        str | None, typer.Argument(metavar="[oci:DIR]", help="A layout; default: the store.")
+    ] = None,
+    *,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", "-a", help="Also images with names that nothing holds."),
+    ] = False,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            metavar="KEY=VALUE",
+            help="unused-for=TIME, label=KEY[=VALUE], label!=KEY[=VALUE], reference=PATTERN",
+        ),
+    ] = None,
+    keep_last: Annotated[
+        int,
+        typer.Option("--keep-last", min=0, metavar="N", help="Of each repository keep so many."),
+    ] = 0,
+    grace: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Keep what is younger; default 0, in a layout 1h."),
+    ] = None,
+    containers: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHO",
+            help="Whose containers count: store, docker, podman, docker:FILE, podman:FILE, "
+            "cri:FILE, kube:FILE, none; default: the store and each engine whose socket exists.",
+        ),
+    ] = None,
+    untagged: Annotated[
+        bool, typer.Option("--untagged", help="In a layout: also what has no name.")
+    ] = False,
+    orphan_referrers: Annotated[
+        bool,
+        typer.Option("--orphan-referrers", help="Also what is attached to something not here."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, do nothing.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="As --dry-run; exit code 3 when there is garbage.")
+    ] = False,
+    explain: Annotated[
+        str | None, typer.Option(metavar="DIGEST", help="Say why a blob stays or goes.")
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Bring back what went last.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Empty the trash for good.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Do not ask.")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Remove images without a name, and blobs that nothing needs; keep what containers use.
+
+    What went waits in the trash for a day, or until the next run that removes something.
+    """
+    from ocitool.garbage.choice import choice_of
+
+    _refuse_two_modes(dry_run or check, explain is not None, undo, purge)
+    options = settings(context)
+    manner = _Manner(force=force, json=json, quiet=quiet or options.quiet)
+    choice = choice_of(
+        filters or (),
+        parse_seconds,
+        everything=everything,
+        keep_last=keep_last,
+        grace=parse_seconds(grace) if grace is not None else None,
+        untagged=untagged,
+        orphans=orphan_referrers,
+    )
+    layout = _opened(place, options.store)
+    if layout is None:
+        _say_that_nothing_is_there(manner)
+        return
+    with layout:
+        if undo:
+            _undo(layout, manner)
+        elif purge:
+            _purge(layout, manner)
+        elif explain is not None:
+            _explain(layout, choice, containers or (), explain, manner)
+        else:
+            _collect(layout, choice, containers or (), manner, dry_run=dry_run, check=check)
+
+
+def _refuse_two_modes(*chosen: bool) -> None:
+    if sum(chosen) > 1:
+        raise UsageError("--dry-run or --check, --explain, --undo and --purge exclude each other")
+
+
+def _opened(place: str | None, store: str) -> "Layout | None":
+    """Return the layout that is meant; None for a store that was never made."""
+    from ocitool.layout import Layout
+    from ocitool.places import PlaceKind, parse_place
+
+    if place is None:
+        try:
+            return Layout.existing(store)
+        except NotFound:
+            return None
+    found = parse_place(place)
+    if found.kind not in (PlaceKind.LAYOUT, PlaceKind.PATH) or found.name or place == "-":
+        raise UsageError(
+            f"{place!r} is no layout", hint="garbage is collected in oci:DIR, or in the store"
+        )
+    return Layout.existing(found.path)
+
+
+def _say_that_nothing_is_there(manner: _Manner) -> None:
+    if manner.json:
+        console.out_json({"images": [], "blobs": [], "leftovers": [], "size": 0, "done": None})
+    elif manner.reports:
+        console.out("no garbage: there is no store yet")
+
+
+def _uses(layout: "Layout", words: Iterable[str]) -> "list[ContainerUse]":
+    from ocitool.containers import providers
+
+    found = providers(list(words), layout=layout)
+    return [use for provider in found for use in provider.uses()]
+
+
+def _ask_store_again(
+    layout: "Layout", words: Iterable[str]
+) -> "Callable[[], Iterable[ContainerUse]]":
+    """Return who tells what a container of the store may have begun to use since the plan."""
+    chosen = list(words)
+    if chosen and "store" not in chosen:
+        return lambda: ()
+    return lambda: _uses(layout, ["store"])
+
+
+def _collect(
+    layout: "Layout",
+    choice: "Choice",
+    words: Iterable[str],
+    manner: _Manner,
+    *,
+    dry_run: bool,
+    check: bool,
+) -> None:
+    from ocitool.garbage import plan, sweep
+
+    now = time.time()
+    planned = plan(layout, choice, uses=_uses(layout, words), now=now)
+    if dry_run or check:
+        _show(planned, None, manner)
+        if check and not planned.is_empty:
+            raise typer.Exit(_GARBAGE_FOUND)
+        return
+    if not planned.is_empty and not manner.force:
+        _ask(planned)
+    swept = sweep(layout, planned, now=now, ask_again=_ask_store_again(layout, words))
+    _show(planned, swept, manner)
+
+
+def _write_plan(planned: "Plan", write: Callable[[str], None]) -> None:
+    from ocitool.cli import gc_text
+
+    gc_text.show(gc_text.plan_lines(planned), write)
+
+
+def _show(planned: "Plan", swept: "Swept | None", manner: _Manner) -> None:
+    from ocitool.cli import gc_text
+
+    if manner.json:
+        console.out_json(gc_text.plan_json(planned, swept))
+    elif manner.quiet:
+        for image in planned.images if swept is None else swept.images:
+            console.out(str(image.digest))
+    elif swept is None:
+        _write_plan(planned, console.out)
+    else:
+        if manner.force or planned.is_empty:
+            _write_plan(planned, console.out)
+        if not planned.is_empty or swept.freed or swept.emptied:
+            gc_text.show(gc_text.swept_lines(swept), console.out)
+
+
+def _ask(planned: "Plan") -> None:
+    """Ask on the terminal; without one, or with any answer but yes, end the command."""
+    _write_plan(planned, console.note)
+    if not (console.is_terminal(sys.stdin) and console.is_terminal(sys.stderr)):
+        console.note("ocitool: nothing was removed, for there is no terminal to ask on")
+        console.note("  use -f to remove this, or --dry-run to see it only")
+        raise typer.Exit(_NOTHING_DONE)
+    _confirm("remove this?")
+
+
+def _confirm(question: str) -> None:
+    console.note(f"{question} [y/N]")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        console.note("nothing was removed")
+        raise typer.Exit(_NOTHING_DONE)
+
+
+def _undo(layout: "Layout", manner: _Manner) -> None:
+    from ocitool.cli import gc_text
+    from ocitool.garbage import undo
+
+    undone = undo(layout)
+    if manner.json:
+        console.out_json(gc_text.undone_json(undone))
+    elif manner.quiet:
+        for digest in undone.images:
+            console.out(str(digest))
+    else:
+        gc_text.show(gc_text.undone_lines(undone), console.out)
+
+
+def _purge(layout: "Layout", manner: _Manner) -> None:
+    from ocitool.cli.layout_text import counted, size
+    from ocitool.garbage import purge
+    from ocitool.layout.trash import waiting
+
+    found = waiting(layout.control)
+    if found.runs and not manner.force:
+        if not (console.is_terminal(sys.stdin) and console.is_terminal(sys.stderr)):
+            console.note(f"ocitool: {size(found.size)} wait in the trash; nothing was purged")
+            console.note("  use -f where there is no terminal to ask on")
+            raise typer.Exit(_NOTHING_DONE)
+        _confirm(f"free {size(found.size)} for good?")
+    blobs, freed = purge(layout) if found.runs else (0, 0)
+    if manner.json:
+        console.out_json({"blobs": blobs, "freed": freed})
+    elif manner.reports:
+        console.out(f"freed {size(freed)} of {counted(blobs, 'blob')}")
+
+
+def _explain(
+    layout: "Layout", choice: "Choice", words: Iterable[str], text: str, manner: _Manner
+) -> None:
+    from ocitool.cli import gc_text
+    from ocitool.garbage import explain, plan
+
+    planned = plan(layout, choice, uses=_uses(layout, words), now=time.time(), paths=True)
+    found = explain(layout, planned, text)
+    if manner.json:
+        console.out_json(gc_text.explanation_json(found))
+    else:
+        gc_text.show(gc_text.explanation_lines(found), console.out)
