@@ -54,6 +54,7 @@ WITHIN_A_ROW = {
     ("subset", "overlay"),
     ("copying", "shipping"),
     ("saving", "shipping"),
+    ("containers", "lookup"),
     ("containers", "summaries"),
     ("lookup", "summaries"),
     ("garbage", "lookup"),

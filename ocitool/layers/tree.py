@@ -67,6 +67,22 @@ class Tree:
         _, folder, real = self._last
         return Spot(folder, real, name)
 
+    def read(self, path: str, limit: int) -> bytes | None:
+        """Return a file's bytes, links to it followed; None when there is no such file.
+
+        LimitExceeded when it has more than `limit` bytes.
+        """
+        for _ in range(MOST_LINKS):
+            spot = self.spot(path)
+            kind = spot.folder.kind(spot.name) if spot is not None else None
+            if spot is None or kind not in ("file", "link"):
+                return None
+            if kind == "file":
+                return spot.folder.read_file(spot.name, limit)
+            target = spot.folder.link_target(spot.name) or ""
+            path = target if target.startswith("/") else below(spot.path, target)
+        return None
+
     def remove(self, spot: Spot, gone: Callable[[str], object]) -> None:
         """Remove whatever has the name, a folder with all that is in it; follows no link.
 

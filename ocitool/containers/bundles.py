@@ -1,0 +1,55 @@
+"""The folder that a runtime is given: config.json and a root file system (runtime-spec bundle.md).
+
+Where the tree is shared, `rootfs` is empty until the runtime lays the overlay over it; `upper`
+holds what the container writes.
+"""
+
+from ocitool.containers.choosing import Chosen
+from ocitool.containers.runtime_config import ID_ANNOTATION, Layers, Purpose, runtime_config
+from ocitool.containers.users import RuntimeUser, user_of
+from ocitool.errors import IntegrityError, MalformedDocument, NotFound
+from ocitool.fsops import Directory
+from ocitool.layers import Tree
+from ocitool.spec.document import decode_object, encode
+
+CONFIG_FILE = "config.json"
+ROOT_FOLDER, UPPER_FOLDER, WORK_FOLDER = "rootfs", "upper", "work"
+_CONFIG_BYTES = 8 << 20
+
+
+def bundle_user(root: Directory, chosen: Chosen, *, rootless: bool) -> RuntimeUser:
+    """Return whom the process runs as; a rootless container knows its root alone."""
+    tree = Tree(root)
+    try:
+        user = user_of(tree, chosen.config.config.user)
+    finally:
+        tree.close()
+    return RuntimeUser() if rootless else user
+
+
+def write_config(bundle: Directory, chosen: Chosen, purpose: Purpose) -> None:
+    """Write config.json, durably."""
+    document = encode(runtime_config(chosen.config, purpose))
+    bundle.replace(CONFIG_FILE, document, staging=bundle)
+
+
+def add_layers(bundle: Directory, place: str, tree: Directory, tree_path: str) -> Layers:
+    """Make the folders of an overlay over a shared tree; `place` is where the bundle will be."""
+    status = tree.status(".")
+    for name in (UPPER_FOLDER, WORK_FOLDER):
+        bundle.make_folder(name)
+    if status is not None:
+        # The root of what is seen has the owner and mode of the uppermost folder.
+        with bundle.subdirectory(UPPER_FOLDER) as upper:
+            upper.describe(mode=status.st_mode & 0o7777, owner=(status.st_uid, status.st_gid))
+    return Layers(lower=tree_path, upper=f"{place}/{UPPER_FOLDER}", work=f"{place}/{WORK_FOLDER}")
+
+
+def is_bundle_of(bundle: Directory, container_id: str) -> bool:
+    """Tell whether a folder is the bundle of this container."""
+    try:
+        data = bundle.read_file(CONFIG_FILE, _CONFIG_BYTES)
+        annotations = decode_object(data, what=CONFIG_FILE, limit=_CONFIG_BYTES).get("annotations")
+    except (NotFound, IntegrityError, MalformedDocument):
+        return False
+    return isinstance(annotations, dict) and annotations.get(ID_ANNOTATION) == container_id

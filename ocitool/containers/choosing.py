@@ -1,0 +1,52 @@
+"""Which image a container is made from: one for one platform, whatever was named."""
+
+from dataclasses import dataclass
+
+from ocitool.content import Closure, Root
+from ocitool.errors import UsageError
+from ocitool.graph import closure_of, images_of, read_config, require_platform
+from ocitool.layout import Layout
+from ocitool.lookup import Found
+from ocitool.spec import Descriptor, ImageConfig, Limits, Manifest, Platform
+from ocitool.spec.quoting import quoted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """An image for one platform, and the entry of the store that it belongs to.
+
+    `name` is what it is called: as it was named, else any name of it, else its digest.
+    """
+
+    name: str
+    root: Root
+    closure: Closure
+    descriptor: Descriptor
+    manifest: Manifest
+    config: ImageConfig
+
+
+def choose(layout: Layout, found: Found, platform: Platform | None, limits: Limits) -> Chosen:
+    """Return the image that is meant; of an index the one for `platform`, or its only one."""
+    root = found.whole or found.root
+    closure = closure_of(layout, root.descriptor, limits)
+    name = next((n for n in (found.name, *root.names) if n), str(root.descriptor.digest))
+    inner = closure_of(layout, found.root.descriptor, limits) if found.whole else closure
+    images = images_of(inner)
+    if not images:
+        raise UsageError(f"{quoted(name)} is no image that could run")
+    if len(images) == 1:
+        descriptor, manifest = images[0]
+    elif platform is None:
+        hint = "say which with --platform"
+        raise UsageError(f"{quoted(name)} holds {len(images)} images", hint=hint)
+    else:
+        descriptor, manifest = require_platform(layout, inner, platform)
+    return Chosen(
+        name=name,
+        root=root,
+        closure=closure,
+        descriptor=descriptor,
+        manifest=manifest,
+        config=read_config(layout, manifest, limits),
+    )

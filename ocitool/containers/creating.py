@@ -1,0 +1,279 @@
+"""A container made from an image: a bundle that an OCI runtime starts, and a record of it.
+
+The root file system is unpacked into a private folder, every layer verified against its diff ID,
+and takes its place, complete and on the disk, in the moment in which the record is written. Who is
+killed before leaves nothing but that folder, which the next command removes.
+"""
+
+import datetime as dt
+import os
+import re
+from dataclasses import dataclass
+
+from ocitool.containers.bundles import ROOT_FOLDER, add_layers, bundle_user, write_config
+from ocitool.containers.choosing import Chosen, choose
+from ocitool.containers.records import Container, containers, keep
+from ocitool.containers.runtime_config import Layers, Purpose
+from ocitool.containers.sharing import can_share
+from ocitool.containers.staging import BUNDLES, TREES, Staging, clear_leftovers, private_place
+from ocitool.containers.unpacking import is_root, tree_name, unpack_image
+from ocitool.containers.users import RuntimeUser
+from ocitool.errors import Refused, UsageError
+from ocitool.fsops import Directory
+from ocitool.layers import Extracted
+from ocitool.layout import Layout, exclusive
+from ocitool.layout.exclusive import Exclusive
+from ocitool.layout.index import set_root
+from ocitool.layout.layout import CONTROL
+from ocitool.layout.lease import TEMPORARY
+from ocitool.lookup import Found
+from ocitool.spec import DEFAULT_LIMITS, Limits, Platform, Reference
+from ocitool.spec.quoting import quoted
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
+_NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_.-]")
+_SUFFIX_LENGTH = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a container shall be like.
+
+    Without `name` it gets one. `bundle` is a folder that is absent or empty; without it the bundle
+    lies in the store. `command` replaces the image's own. `platform` says what is taken of an
+    index. `alone` unpacks a tree for this container alone, as runtimes need that cannot lay an
+    overlay at "/".
+    """
+
+    name: str | None = None
+    bundle: str | None = None
+    command: tuple[str, ...] = ()
+    platform: Platform | None = None
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """A new container, and what was unpacked for it: None when another's tree is shared."""
+
+    container: Container
+    extracted: Extracted | None
+    rootless: bool
+
+
+def create_container(
+    layout: Layout, found: Found, wish: Wish, *, limits: Limits = DEFAULT_LIMITS
+) -> Created:
+    """Make a container from an image of the store; it appears whole or not at all.
+
+    Refused when the name is taken or the bundle's folder is not empty, IntegrityError for a layer
+    that is damaged or leads outside, UsageError when there is nothing to run.
+    """
+    if not layout.own:
+        raise UsageError(f"{layout.path!r} is no store of ocitool, and cannot keep containers")
+    clear_leftovers(layout)
+    chosen = choose(layout, found, wish.platform, limits)
+    with layout.folder.subdirectory(CONTROL) as control, Staging(layout, control) as staging:
+        return _Making(layout, control, staging, chosen, wish, limits).run()
+
+
+class _Making:
+    """One container on its way."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        control: Directory,
+        staging: Staging,
+        chosen: Chosen,
+        wish: Wish,
+        limits: Limits,
+    ) -> None:
+        self._layout = layout
+        self._control = control
+        self._staging = staging
+        self._chosen = chosen
+        self._limits = limits
+        self._rootless = not is_root()
+        self._command = wish.command
+        self._id = os.urandom(32).hex()
+        self._name = _checked_name(wish.name, chosen, self._id)
+        self._outside = os.path.abspath(wish.bundle) if wish.bundle is not None else None
+        self._extracted: Extracted | None = None
+        self._alone = wish.alone
+        self._tree: str | None = None
+
+    def run(self) -> Created:
+        self._refuse_what_is_taken()
+        digests = [descriptor.digest for descriptor in self._chosen.closure.descriptors]
+        self._staging.lease.add(digests)
+        parent, name = self._begin()
+        with parent:
+            self._tree = self._shared_tree(parent.path)
+            with parent.subdirectory(name) as bundle:
+                self._build(bundle)
+            while not self._publish(parent, name):
+                # Whoever removed the tree meanwhile did not know that it was wanted.
+                self._unpack_shared()
+        return Created(
+            container=self._container(), extracted=self._extracted, rootless=self._rootless
+        )
+
+    @property
+    def _place(self) -> str:
+        """Where the bundle will be."""
+        inside = os.path.abspath(f"{self._layout.path}/{CONTROL}/{BUNDLES}/{self._id}")
+        return self._outside or inside
+
+    @property
+    def _tree_path(self) -> str:
+        return os.path.abspath(f"{self._layout.path}/{CONTROL}/{TREES}/{self._tree}")
+
+    def _shared_tree(self, near: str) -> str | None:
+        """Return the name of the tree to share, None where this kernel or path forbids that."""
+        folders = (os.path.abspath(self._layout.path), os.path.abspath(near))
+        if self._alone or not can_share(*folders, rootless=self._rootless):
+            return None
+        return tree_name(self._chosen.config, rootless=self._rootless)
+
+    def _refuse_what_is_taken(self) -> None:
+        self._refuse_name()
+        if self._outside is None or not os.path.lexists(self._outside):
+            return
+        if os.path.islink(self._outside) or not os.path.isdir(self._outside):
+            raise Refused(f"{self._outside!r} is no folder", hint="name a new folder")
+        if os.listdir(self._outside):
+            raise Refused(f"{self._outside!r} is not empty", hint="name a new folder")
+
+    def _refuse_name(self) -> None:
+        if any(known.name == self._name for known in containers(self._layout)):
+            raise Refused(
+                f"there is a container {quoted(self._name)} already",
+                hint=f"choose another name, or remove it: `ocitool container rm {self._name}`",
+            )
+
+    def _begin(self) -> tuple[Directory, str]:
+        """Make the folder in which the bundle grows; return the one it lies in, and its name."""
+        if self._outside is None:
+            self._staging.folder.make_folder(self._id)
+            return self._staging.folder.subdirectory("."), self._id
+        name = self._staging.beside(self._outside, self._id)
+        return Directory.open(os.path.dirname(self._outside)), name
+
+    def _build(self, bundle: Directory) -> None:
+        bundle.make_folder(ROOT_FOLDER, 0o755)
+        layers = None
+        if self._tree is None:
+            with bundle.subdirectory(ROOT_FOLDER) as root:
+                self._extracted = self._unpack(root)
+                user = bundle_user(root, self._chosen, rootless=self._rootless)
+        else:
+            self._unpack_shared()
+            with self._open_tree() as root:
+                user = bundle_user(root, self._chosen, rootless=self._rootless)
+                layers = add_layers(bundle, self._place, root, self._tree_path)
+        write_config(bundle, self._chosen, self._purpose(user=user, layers=layers))
+        bundle.settle()
+
+    def _unpack(self, folder: Directory) -> Extracted:
+        return unpack_image(
+            self._layout, self._chosen, folder, rootless=self._rootless, limits=self._limits
+        )
+
+    def _unpack_shared(self) -> None:
+        """Unpack the tree that is to be shared, unless somebody has."""
+        if self._tree is None or self._has_tree() or self._is_staged():
+            return
+        self._staging.folder.make_folder(self._tree)
+        with self._staging.folder.subdirectory(self._tree) as root:
+            self._extracted = self._unpack(root)
+            root.settle()
+
+    def _is_staged(self) -> bool:
+        return self._tree is not None and self._staging.folder.kind(self._tree) is not None
+
+    def _has_tree(self) -> bool:
+        with private_place(self._control, TREES) as trees:
+            return self._tree is not None and trees.kind(self._tree) is not None
+
+    def _open_tree(self) -> Directory:
+        if self._is_staged():
+            return self._staging.folder.subdirectory(self._tree or "")
+        with private_place(self._control, TREES) as trees:
+            return trees.subdirectory(self._tree or "")
+
+    def _purpose(self, *, user: RuntimeUser, layers: Layers | None) -> Purpose:
+        return Purpose(
+            container_id=self._id,
+            hostname=self._name,
+            image=self._chosen.name,
+            user=user,
+            command=self._command,
+            layers=layers,
+            rootless=(os.geteuid(), os.getegid()) if self._rootless else None,
+        )
+
+    def _publish(self, parent: Directory, name: str) -> bool:
+        """Move everything to its place and write the record; False when the tree has vanished."""
+        with exclusive(self._layout) as moment:
+            self._refuse_name()
+            if self._tree is not None and not self._place_tree():
+                return False
+            self._keep_image(moment)
+            if self._outside is not None:
+                parent.move_as(name, parent, os.path.basename(self._outside))
+            else:
+                with private_place(self._control, BUNDLES) as bundles:
+                    parent.move(name, bundles)
+            with self._control.subdirectory(TEMPORARY, create=True, lasting=False) as temporary:
+                keep(self._control, self._container(), staging=temporary)
+            self._control.settle()
+        return True
+
+    def _place_tree(self) -> bool:
+        """Make the tree that was unpacked the shared one; tell whether there is one."""
+        if self._has_tree():
+            return True
+        if not self._is_staged():
+            return False
+        with private_place(self._control, TREES) as trees:
+            self._staging.folder.move(self._tree or "", trees)
+        return True
+
+    def _keep_image(self, moment: Exclusive) -> None:
+        """Give the image an entry again if it was removed while it was unpacked."""
+        root = self._chosen.root.descriptor
+        if all(entry.digest != root.digest for entry in moment.index.entries):
+            entries, changes = set_root(moment.index.entries, root, (), own=True)
+            moment.replace_index(moment.index.with_entries(entries), changes)
+
+    def _container(self) -> Container:
+        return Container(
+            id=self._id,
+            name=self._name,
+            image=self._chosen.name,
+            digest=str(self._chosen.root.descriptor.digest),
+            manifest=str(self._chosen.descriptor.digest),
+            config=str(self._chosen.manifest.config.digest),
+            created=dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            bundle=self._place,
+            own_bundle=self._outside is None,
+            tree=self._tree,
+        )
+
+
+def _checked_name(name: str | None, chosen: Chosen, container_id: str) -> str:
+    if name is None:
+        return f"{_base_name(chosen)}-{container_id[:_SUFFIX_LENGTH]}"
+    if not _NAME.fullmatch(name):
+        hint = "use letters, digits, '_', '.' and '-', and begin with a letter or digit"
+        raise UsageError(f"{quoted(name)} is no name for a container", hint=hint)
+    return name
+
+
+def _base_name(chosen: Chosen) -> str:
+    try:
+        path = Reference.parse(chosen.name).path
+    except UsageError:
+        return "container"
+    return _NOT_IN_A_NAME.sub("-", path.rpartition("/")[2])[:100]

@@ -1,0 +1,211 @@
+"""The config.json of a bundle: what an image's config means to a runtime.
+
+OCI image-spec conversion.md gives the rules, and what they leave open is as `runc spec` writes it
+(runtime-spec config.md and config-linux.md). Root has Docker's capabilities, for the entry points
+of many images need them; a user other than root has none.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ocitool.containers.users import RuntimeUser
+from ocitool.errors import UsageError
+from ocitool.spec import ImageConfig
+
+RUNTIME_VERSION = "1.0.2"
+ID_ANNOTATION = "io.ocitool.container.id"
+IMAGE_ANNOTATION = "io.ocitool.container.image"
+_PREFIX = "org.opencontainers.image."
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CAPABILITIES = [
+    "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_MKNOD",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_RAW",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+]
+_MASKED = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/sys/firmware",
+    "/proc/scsi",
+]
+_READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+_HOSTNAME_LENGTH = 63
+
+Json = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """An overlay for the root file system: paths of what is below, of what is written, of work."""
+
+    lower: str
+    upper: str
+    work: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """What a bundle is made for. `rootless` are the user and group that shall be its root."""
+
+    container_id: str
+    hostname: str
+    image: str
+    user: RuntimeUser
+    command: Sequence[str] = ()
+    layers: Layers | None = None
+    rootless: tuple[int, int] | None = None
+
+
+def runtime_config(config: ImageConfig, purpose: Purpose) -> Json:
+    """Return the document; UsageError when neither the image nor `command` says what to run."""
+    return {
+        "ociVersion": RUNTIME_VERSION,
+        "process": _process(config, purpose),
+        "root": {"path": "rootfs", "readonly": False},
+        "hostname": purpose.hostname[:_HOSTNAME_LENGTH],
+        "mounts": [*_root(purpose), *_mounts(purpose), *_volumes(config)],
+        "annotations": _annotations(config, purpose),
+        "linux": _linux(purpose),
+    }
+
+
+def _process(config: ImageConfig, purpose: Purpose) -> Json:
+    run, user = config.config, purpose.user
+    # A command replaces the image's Cmd and leaves its Entrypoint, as with docker.
+    arguments = [*run.entrypoint, *(purpose.command or run.cmd)]
+    if not arguments:
+        raise UsageError(
+            f"the image {purpose.image} does not say what to run",
+            hint="write the command after the name",
+        )
+    held = _CAPABILITIES if user.uid == 0 else []
+    return {
+        "terminal": False,
+        "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
+        "args": arguments,
+        "env": [*([] if _sets_path(run.env) else [_PATH]), *run.env],
+        "cwd": _absolute(run.working_dir),
+        "capabilities": {"bounding": _CAPABILITIES, "effective": held, "permitted": held},
+        "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
+        "noNewPrivileges": True,
+    }
+
+
+def _sets_path(env: Sequence[str]) -> bool:
+    return any(line.startswith("PATH=") for line in env)
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("/") else f"/{path}"
+
+
+def _root(purpose: Purpose) -> list[Json]:
+    """Return the mount that makes the root of a shared tree and what this container writes."""
+    layers = purpose.layers
+    if layers is None:
+        return []
+    options = [
+        f"lowerdir={layers.lower}",
+        f"upperdir={layers.upper}",
+        f"workdir={layers.work}",
+        # Without the rights of root the overlay keeps its notes in attributes of users.
+        *(["userxattr"] if purpose.rootless is not None else []),
+    ]
+    return [_mount("/", "overlay", "overlay", *options)]
+
+
+def _mounts(purpose: Purpose) -> list[Json]:
+    rootless = purpose.rootless is not None
+    private = ("nosuid", "noexec", "nodev")
+    terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
+    if rootless:
+        system = _mount("/sys", "none", "/sys", "rbind", *private, "ro")
+    else:
+        system = _mount("/sys", "sysfs", "sysfs", *private, "ro")
+        # Group 5 is that of terminals; a user alone in its namespace has no such group.
+        terminals.append("gid=5")
+    memory = ("nosuid", "strictatime", "mode=755", "size=65536k")
+    return [
+        _mount("/proc", "proc", "proc"),
+        _mount("/dev", "tmpfs", "tmpfs", *memory),
+        _mount("/dev/pts", "devpts", "devpts", *terminals),
+        _mount("/dev/shm", "tmpfs", "shm", *private, "mode=1777", "size=65536k"),  # noqa: S108
+        _mount("/dev/mqueue", "mqueue", "mqueue", *private),
+        system,
+        _mount("/sys/fs/cgroup", "cgroup", "cgroup", *private, "relatime", "ro"),
+    ]
+
+
+def _volumes(config: ImageConfig) -> list[Json]:
+    """Return a mount for each volume: what the image has there, in memory while it runs."""
+    paths = dict.fromkeys(_absolute(path) for path in config.config.volumes)
+    return [
+        _mount(path, "tmpfs", "tmpfs", "nosuid", "nodev", "tmpcopyup")
+        for path in sorted(paths)
+        if path.strip("/")
+    ]
+
+
+def _mount(destination: str, kind: str, source: str, *options: str) -> Json:
+    found: Json = {"destination": destination, "type": kind, "source": source}
+    return {**found, "options": list(options)} if options else found
+
+
+def _annotations(config: ImageConfig, purpose: Purpose) -> dict[str, str]:
+    """Return what conversion.md calls implicit annotations; the image's labels take precedence."""
+    run, platform = config.config, config.platform
+    implicit = {
+        "os": platform.os,
+        "os.version": platform.os_version,
+        "os.features": ",".join(platform.os_features),
+        "architecture": platform.architecture,
+        "variant": platform.variant,
+        "author": config.author,
+        "created": config.created,
+        "stopSignal": run.stop_signal,
+        "exposedPorts": ",".join(run.exposed_ports),
+    }
+    return {
+        **{f"{_PREFIX}{key}": value for key, value in implicit.items() if value},
+        **run.labels,
+        ID_ANNOTATION: purpose.container_id,
+        IMAGE_ANNOTATION: purpose.image,
+    }
+
+
+def _linux(purpose: Purpose) -> Json:
+    kinds = ["pid", "ipc", "uts", "mount"]
+    own: Mapping[str, object]
+    if purpose.rootless is None:
+        kinds.insert(1, "network")
+        own = {"resources": {"devices": [{"allow": False, "access": "rwm"}]}}
+    else:
+        kinds.append("user")
+        user, group = purpose.rootless
+        own = {
+            "uidMappings": [{"containerID": 0, "hostID": user, "size": 1}],
+            "gidMappings": [{"containerID": 0, "hostID": group, "size": 1}],
+        }
+    return {
+        **own,
+        "namespaces": [{"type": kind} for kind in kinds],
+        "maskedPaths": _MASKED,
+        "readonlyPaths": _READ_ONLY,
+    }

@@ -1,0 +1,55 @@
+"""Whether containers may share one unpacked tree: whether an overlay can be laid over it.
+
+The bundle says how the overlay is mounted and the runtime does it, in the container's own mount
+namespace. So nothing is mounted on this machine, nothing is lost when it starts anew, and a user
+without the rights of root can do it too (Linux 5.11).
+"""
+
+import os
+import re
+
+_KINDS_BELOW = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "f2fs"})
+_ROOTLESS_SINCE = (5, 11)
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_./@+=-]+")
+_RELEASE = re.compile(r"(\d+)\.(\d+)")
+
+
+def can_share(*folders: str, rootless: bool) -> bool:
+    """Tell whether the kernel lays an overlay over these folders, the written ones last."""
+    if rootless and _kernel() < _ROOTLESS_SINCE:
+        return False
+    if not all(_PLAIN_PATH.fullmatch(folder) for folder in folders):
+        # Commas and colons mean something else in the options of a mount.
+        return False
+    return _knows_overlays() and all(_kind_of(folder) in _KINDS_BELOW for folder in folders)
+
+
+def _knows_overlays() -> bool:
+    return any(line.split()[-1:] == ["overlay"] for line in _lines("/proc/filesystems"))
+
+
+def _kind_of(folder: str) -> str | None:
+    """Return the kind of file system that a folder lies on, by the number of its device."""
+    try:
+        device = os.stat(folder).st_dev
+    except OSError:
+        return None
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in _lines("/proc/self/mountinfo"):
+        fields = line.split()
+        if len(fields) > 2 and fields[2] == number and "-" in fields:
+            return fields[fields.index("-") + 1]
+    return None
+
+
+def _kernel() -> tuple[int, int]:
+    match = _RELEASE.match(os.uname().release)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.readlines()
+    except OSError:
+        return []

@@ -1,0 +1,159 @@
+"""Where containers are put together, and what becomes of the work of a command that was killed.
+
+`.ocitool/unpacking/LEASE.xxx/` is the private folder of a running command, `.ocitool/trees/` holds
+unpacked images that containers share, `.ocitool/bundles/` bundles that have no place of their own.
+Who holds the layout's lock may remove what no record names and no running command works on.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from typing import Self
+
+from ocitool.containers.bundles import is_bundle_of
+from ocitool.containers.records import containers
+from ocitool.errors import NotFound, OcitoolError
+from ocitool.fsops import Directory
+from ocitool.layers import Spot, prune
+from ocitool.layout import Layout, exclusive
+from ocitool.layout.lease import Lease, living
+
+STAGING = "unpacking"
+TREES = "trees"
+BUNDLES = "bundles"
+BESIDE = ".ocitool-bundle-"
+"""How the folder begins in which a bundle grows beside its place outside of the store."""
+_NOTE = "place"
+_NOTE_BYTES = 1 << 14
+
+
+class Staging:
+    """The private folder of one command, and its claim on blobs. A context manager."""
+
+    def __init__(self, layout: Layout, control: Directory) -> None:
+        self._layout = layout
+        self._control = control
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as undo:
+            self.lease = Lease.take(self._control)
+            undo.callback(self.lease.release)
+            with private_place(self._control, STAGING) as folder:
+                self._name, self.folder = folder.private_folder(f"{self.lease.name}.")
+            undo.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.folder.close()
+        try:
+            _remove_work(self._layout, self._control, [self._name])
+        finally:
+            self.lease.release()
+
+    def beside(self, place: str, container_id: str) -> str:
+        """Return the name of a new private folder beside a place outside of the store.
+
+        It is noted first, so that it is found when this command is killed.
+        """
+        name = f"{BESIDE}{self.lease.name}"
+        note = json.dumps({"beside": name, "place": place, "id": container_id})
+        self.folder.replace(_NOTE, note.encode("ascii"), staging=self.folder)
+        with Directory.create(os.path.dirname(place)) as parent:
+            parent.make_folder(name)
+        return name
+
+
+def private_place(control: Directory, name: str) -> Directory:
+    """Open one of the folders of containers, made when absent; nobody else may enter it."""
+    if control.kind(name) is None:
+        with contextlib.suppress(OcitoolError):
+            control.make_folder(name)
+    return control.subdirectory(name)
+
+
+def clear_leftovers(layout: Layout) -> int:
+    """Remove what killed commands left of containers; return how many things went.
+
+    Takes the layout's lock for a moment. What a running command works on stays.
+    """
+    control = layout.control
+    if control is None or not any(control.kind(n) for n in (STAGING, TREES, BUNDLES)):
+        return 0
+    with exclusive(layout) as moment:
+        doomed = list(_set_aside(layout, moment.control))
+    _remove_work(layout, control, doomed)
+    return len(doomed)
+
+
+def _set_aside(layout: Layout, control: Directory) -> Iterator[str]:
+    """Yield the names, below STAGING, of what nobody needs; it has been moved there."""
+    known = containers(layout)
+    alive = living(control)
+    needed: dict[str, set[str | None]] = {
+        BUNDLES: {container.id for container in known},
+        TREES: {container.tree for container in known},
+    }
+    with private_place(control, STAGING) as staging:
+        for name in staging.names():
+            if name.partition(".")[0] not in alive:
+                yield name
+        for place, names in needed.items():
+            with contextlib.suppress(NotFound), control.subdirectory(place) as folder:
+                for name in folder.names():
+                    if name not in names:
+                        yield discard(folder, name, staging)
+
+
+def discard(folder: Directory, name: str, staging: Directory) -> str:
+    """Move a folder to where leftovers are removed; return its name there. Call under the lock.
+
+    What takes long happens after the lock; who is killed before leaves it to the next command.
+    """
+    made, opened = staging.private_folder("done.")
+    with opened:
+        folder.move(name, opened)
+    return made
+
+
+def remove_discarded(layout: Layout, names: list[str]) -> None:
+    """Remove what `discard` moved, outside of the lock."""
+    if layout.control is not None and names:
+        _remove_work(layout, layout.control, names)
+
+
+def _remove_work(layout: Layout, control: Directory, names: list[str]) -> None:
+    with control.subdirectory(STAGING) as staging:
+        for name in names:
+            # Another process may be removing it too.
+            with contextlib.suppress(NotFound):
+                with staging.subdirectory(name) as work:
+                    _remove_noted(layout, work)
+                prune(Spot(staging, "", name))
+
+
+def _remove_noted(layout: Layout, work: Directory) -> None:
+    """Remove the bundle that a command was about to place outside of the store."""
+    try:
+        note = json.loads(work.read_file(_NOTE, _NOTE_BYTES))
+        parent, name = os.path.split(note["place"])
+        folder = Directory.open(parent)
+    except (NotFound, ValueError, TypeError, KeyError):
+        return
+    with folder:
+        beside = str(note["beside"])
+        if beside.startswith(BESIDE) and folder.kind(beside) == "folder":
+            prune(Spot(folder, "", beside))
+        elif all(container.id != note["id"] for container in containers(layout)):
+            remove_bundle(folder, name, str(note["id"]))
+
+
+def remove_bundle(folder: Directory, name: str, container_id: str) -> bool:
+    """Remove a bundle outside of the store; tell whether it was still this container's."""
+    if folder.kind(name) != "folder":
+        return False
+    with folder.subdirectory(name) as bundle:
+        if not is_bundle_of(bundle, container_id):
+            return False
+    prune(Spot(folder, "", name))
+    return True
