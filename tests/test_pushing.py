@@ -36,6 +36,7 @@ from tests.registry.pushes import (
     whole,
 )
 from tests.support.docker_registry import running_registry
+from tests.support.fault_proxy import FaultProxy, TcpFault
 from tests.support.http_exchange import Exchange
 from tests.support.images import (
     BuiltImage,
@@ -118,6 +119,40 @@ class TestQuestions:
             shop.push(INDEX, reference(registry))
             assert whole(registry, INDEX)
             assert received(registry) == sum(len(b) for b in registry.blobs[NAME].values())
+
+
+class TestCuts:
+    @pytest.mark.parametrize("seed", range(20))
+    def test_a_push_survives_cuts_at_any_byte(self, tmp_path: Path, seed: int) -> None:
+        self._push(tmp_path, seed)
+
+    @pytest.mark.soak
+    @pytest.mark.parametrize("seed", range(20, 200))
+    def test_a_push_survives_many_cuts_at_any_byte(self, tmp_path: Path, seed: int) -> None:
+        self._push(tmp_path, seed)
+
+    def _push(self, folder: Path, seed: int) -> None:
+        choice = random.Random(seed)
+        faults = [
+            TcpFault(
+                action=choice.choice(("close", "reset")),
+                direction=choice.choice(("up", "down")),
+                after=int(10 ** choice.uniform(0, 5.5)),
+            )
+            for _ in range(4)
+        ]
+        with (
+            EmulatedRegistry() as registry,
+            FaultProxy(registry.host, *faults) as proxy,
+            shelf(folder) as shop,
+        ):
+            report = shop.push(INDEX, f"{proxy.host}/{NAME}:1", jobs=3)[0]
+            assert report.ending is Ending.PUSHED
+            assert whole(registry, INDEX)
+            assert registry.tags[NAME] == {"1": INDEX.descriptor.digest}
+            for digest, data in registry.blobs[NAME].items():
+                arrived = registry.requests("PUT", str(digest).replace(":", "%3A"))
+                assert sum(one.received_bytes == len(data) for one in arrived) == 1
 
 
 class TestOnExisting:
