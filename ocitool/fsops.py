@@ -546,15 +546,8 @@ class TemporaryFile:
         What ends with this process need not be `durable`.
         """
         with translated("write", directory.child(name)):
-            os.fchmod(self._descriptor, mode & ~_umask())
-            if durable:
-                os.fsync(self._descriptor)
-            os.rename(
-                self._name,
-                name,
-                src_dir_fd=self._directory.descriptor,
-                dst_dir_fd=directory.descriptor,
-            )
+            _settle(self._descriptor, mode, durable=durable)
+            _rename(self._directory, self._name, directory, name)
         self._close()
 
     def discard(self) -> None:
@@ -647,15 +640,8 @@ class PartFile:
         What ends with this process need not be `durable`.
         """
         with translated("write", directory.child(name)):
-            os.fchmod(self._descriptor, mode & ~_umask())
-            if durable:
-                os.fsync(self._descriptor)
-            os.rename(
-                self._name,
-                name,
-                src_dir_fd=self._directory.descriptor,
-                dst_dir_fd=directory.descriptor,
-            )
+            _settle(self._descriptor, mode, durable=durable)
+            _rename(self._directory, self._name, directory, name)
         self._forget_journal()
         self.close()
 
@@ -692,6 +678,17 @@ def _is_ours_alone(descriptor: int, directory: Directory, name: str) -> bool:
     opened = os.fstat(descriptor)
     same = (status.st_dev, status.st_ino) == (opened.st_dev, opened.st_ino)
     return same and stat.S_ISREG(opened.st_mode)
+
+
+def _settle(descriptor: int, mode: int, *, durable: bool) -> None:
+    """Give a file that is complete its mode, less the umask, and bring it to the disk."""
+    os.fchmod(descriptor, mode & ~_umask())
+    if durable:
+        os.fsync(descriptor)
+
+
+def _rename(source: Directory, old: str, target: Directory, new: str) -> None:
+    os.rename(old, new, src_dir_fd=source.descriptor, dst_dir_fd=target.descriptor)
 
 
 def _journal_name(name: str) -> str:

@@ -22,8 +22,9 @@ from ocitool.cli.reach import (
     ChunkSize,
     Jobs,
     Referrers,
+    connected_to,
     in_chunks,
-    registries,
+    source_at,
     with_reach,
 )
 from ocitool.errors import UsageError
@@ -68,12 +69,12 @@ def copy(
     from ocitool.cli import texts
     from ocitool.cli.delivery import check_destination
     from ocitool.cli.push import policy, push_to, show
-    from ocitool.places import PlaceKind, open_source, parse_place, with_attached
+    from ocitool.places import PlaceKind, parse_place, with_attached
     from ocitool.pushing import Pushing
     from ocitool.saving import Packing
 
     options = settings(context)
-    target = parse_place(destination)
+    origin, target = parse_place(source), parse_place(destination)
     if target.kind is PlaceKind.FOLDER:
         raise UsageError("the dir: form is read only", hint="write oci:DIR:TAG instead")
     if target.text == target.name and (
@@ -93,17 +94,11 @@ def copy(
         scratch=options.temporary,
     )
     with (
-        registries(in_chunks(reach, chunk_size), observer) as connected,
-        open_source(
-            parse_place(source),
-            store=options.store,
-            stdin=0,
-            scratch=options.temporary,
-            registries=connected,
-        ) as opened,
+        connected_to(in_chunks(reach, chunk_size), observer, origin, target) as connected,
+        source_at(origin, options, connected) as opened,
     ):
         images = with_attached(opened) if referrers else opened
-        if target.kind is PlaceKind.REGISTRY:
+        if connected is not None and target.kind is PlaceKind.REGISTRY:
             chosen = Pushing(
                 platforms=packing.platforms,
                 compression=compression,

@@ -17,7 +17,7 @@ from ocitool.cli.options import (
     settings,
     usual_platform,
 )
-from ocitool.cli.reach import registries, with_reach
+from ocitool.cli.reach import connected_to, source_at, with_reach
 
 if TYPE_CHECKING:
     from ocitool.inspection import ImageReport, LayerReport, StepReport
@@ -37,21 +37,15 @@ def history(
 ) -> None:
     """List the steps that made an image, the first first, with the layer and size of each."""
     from ocitool import inspection
-    from ocitool.places import PlaceKind, one_root, open_source, parse_place
+    from ocitool.places import PlaceKind, one_root, parse_place
 
     options = settings(context)
     wanted = one_platform(platform)
     observer = options.observer(quiet=quiet or not console.is_terminal(sys.stderr))
     place = parse_place(source)
     with (
-        registries(reach, observer) as connected,
-        open_source(
-            place,
-            store=options.store,
-            stdin=0,
-            scratch=options.temporary,
-            registries=connected,
-        ) as opened,
+        connected_to(reach, observer, place) as connected,
+        source_at(place, options, connected) as opened,
     ):
         report = inspection.inspect(
             opened.source,

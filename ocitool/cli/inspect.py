@@ -21,7 +21,7 @@ from ocitool.cli.options import (
     settings,
     usual_platform,
 )
-from ocitool.cli.reach import registries, with_reach
+from ocitool.cli.reach import connected_to, source_at, with_reach
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def inspect(
     is shown, and the others are listed. With --json one SRC gives an object, several an array.
     """
     from ocitool import inspection
-    from ocitool.places import PlaceKind, open_source, parse_place
+    from ocitool.places import PlaceKind, parse_place
 
     options = settings(context)
     if raw + manifest + config > 1:
@@ -75,14 +75,8 @@ def inspect(
     for text in sources:
         place = parse_place(text)
         with (
-            registries(reach, observer) as connected,
-            open_source(
-                place,
-                store=options.store,
-                stdin=0,
-                scratch=options.temporary,
-                registries=connected,
-            ) as opened,
+            connected_to(reach, observer, place) as connected,
+            source_at(place, options, connected) as opened,
         ):
             if raw or manifest or config:
                 console.out_bytes(_document(opened, wanted, raw=raw, config=config))

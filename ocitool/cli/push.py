@@ -20,6 +20,7 @@ from ocitool.cli.reach import (
     Referrers,
     in_chunks,
     registries,
+    source_at,
     with_reach,
 )
 from ocitool.errors import OcitoolError, UsageError
@@ -84,7 +85,7 @@ def push(
     NAME@DIGEST, to pin what was pushed. A destination that fails does not keep the others.
     """
     from ocitool import pushing
-    from ocitool.places import open_source, parse_place, registry_reference, with_attached
+    from ocitool.places import parse_place, registry_reference, with_attached
 
     options = settings(context)
     targets = [registry_reference(text) for text in destinations or ()]
@@ -100,13 +101,7 @@ def push(
     )
     with (
         registries(in_chunks(reach, chunk_size), observer) as connected,
-        open_source(
-            parse_place(source),
-            store=options.store,
-            stdin=0,
-            scratch=options.temporary,
-            registries=connected,
-        ) as opened,
+        source_at(parse_place(source), options, connected) as opened,
     ):
         images = with_attached(opened) if referrers else opened
         if create_repo:

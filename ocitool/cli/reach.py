@@ -1,7 +1,8 @@
 """The options that say how registries are reached, the same for every command that reaches one."""
 
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,11 @@ import typer
 from ocitool.cli.quantities import parse_seconds, parse_size
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from ocitool.cli.options import Settings
     from ocitool.events import Observer
+    from ocitool.places import Opened, Place
     from ocitool.registry import Registries, RegistryOptions
 
 
@@ -106,6 +111,35 @@ def _options(
 def in_chunks(reach: "RegistryOptions", chunk_size: str | None) -> "RegistryOptions":
     """Return the options with the size of --chunk-size, if one was given."""
     return reach if chunk_size is None else replace(reach, chunk_size=parse_size(chunk_size))
+
+
+@contextlib.contextmanager
+def connected_to(
+    reach: "RegistryOptions", observer: "Observer", *places: "Place"
+) -> "Iterator[Registries | None]":
+    """Yield what talks to registries, if one of the places is in one; else None."""
+    from ocitool.places import PlaceKind
+
+    if not any(place.kind is PlaceKind.REGISTRY for place in places):
+        yield None
+        return
+    with registries(reach, observer) as connected:
+        yield connected
+
+
+def source_at(
+    place: "Place", options: "Settings", connected: "Registries | None"
+) -> "AbstractContextManager[Opened]":
+    """Return a place for reading, ready to be entered."""
+    from ocitool.places import open_source
+
+    return open_source(
+        place,
+        store=options.store,
+        stdin=0,
+        scratch=options.temporary,
+        registries=connected,
+    )
 
 
 def registries(reach: "RegistryOptions", observer: "Observer") -> "Registries":
