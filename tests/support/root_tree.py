@@ -84,10 +84,13 @@ class RootTree:
         hidden = parts[-1].removeprefix(".wh.")
         if hidden in ("", ".", ".."):
             raise Nonsense
+        opaque = parts[-1] == ".wh..wh..opq"
+        if hidden.startswith(".wh.") and not opaque:
+            return  # What aufs kept for itself.
         folder = self._walk(parts[:-1], make=False)
         if folder is None:
             return
-        if parts[-1] == ".wh..wh..opq":
+        if opaque:
             for name in list(folder.names):
                 _drop_lower(layer, folder, name)
         elif hidden in folder.names:
