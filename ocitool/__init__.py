@@ -9,6 +9,7 @@ The layers, from the top; each imports only what stands below it::
     copying, saving, pulling, pushing,       verbs; shipping is what those that move images share
     inspection, verification, garbage,
     lookup, places, summaries, tagging,
+    pinning, restoring,
     artifacts, containers, shipping
     transfer, recompress, subset, overlay    the mechanism: plan, move, convert
     fetching                                 a large blob in parts

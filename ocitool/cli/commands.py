@@ -26,6 +26,10 @@ COMMANDS = {
     "tag": "tag",
     "untag": "tag",
     "rm": "rm",
+    "reflog": "reflog",
+    "restore": "restore",
+    "pin": "pin",
+    "unpin": "pin",
     "gc": "gc",
     "inspect": "inspect",
     "history": "history",
@@ -37,6 +41,7 @@ COMMANDS = {
 _GROUPS = {
     "registry": "What a registry holds: tags, digests, manifests.",
     "artifact": "Files and folders in registries, and what is attached to images.",
+    "container": "Containers of the store's images, as bundles that an OCI runtime starts.",
 }
 _HIDDEN = {"rmi": "rm", "prune": "gc"}
 _IMAGE = {
