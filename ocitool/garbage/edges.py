@@ -59,6 +59,7 @@ class _Plain(msgspec.Struct):
     media_type: str | None = msgspec.field(default=None, name="mediaType")
 
 
+_KEYS = (b'"config"', b'"layers"', b'"manifests"')
 _DECODER = msgspec.json.Decoder(_Plain)
 
 
@@ -117,9 +118,11 @@ def _at_once(raw: bytes, media_type: str) -> Document | None:
         return None
     if plain.version != 2 or plain.media_type not in (None, media_type):
         return None
-    if index and (b'"config"' in raw or b'"layers"' in raw):
-        return None
-    if not index and b'"manifests"' in raw:
+    keys = (0, 0, 1) if index else (1, 1, 0)
+    if (
+        any(raw.count(k) > n for k, n in zip(_KEYS, keys, strict=True))
+        or raw.count(b'"subject"') > 1
+    ):
         return None
     is_image = index or (
         plain.config is not None and mediatype.is_image_config(plain.config.media_type)

@@ -105,9 +105,8 @@ class Marker:
         except IntegrityError as error:
             if tolerant:
                 return None
-            error.message = f"{error.message}; nothing was deleted"
-            error.hint = error.hint or _REPAIR
-            raise
+            message = f"{error.message}; nothing was deleted"
+            raise type(error)(message, hint=error.hint or _REPAIR) from error
         except OcitoolError:
             if tolerant:
                 return None
