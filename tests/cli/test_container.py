@@ -1,0 +1,109 @@
+"""container create, ls and rm as a user sees them."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Command
+from tests.support.images import build_image, build_index, oci_archive
+from tests.support.root_files import Node, layer_of, program
+
+
+@pytest.fixture
+def filled(ocitool: Command, tmp_path: Path) -> Command:
+    """Return the command with an image app:1 and an index both:1."""
+    layer = layer_of(program("bin/app", b"x"), Node(path="null", type=b"3", device=(0, 0)))
+    app = build_image([layer], config={"config": {"Entrypoint": ["/bin/app"]}})
+    foreign = ("linux/s390x", "linux/ppc64le")
+    both = build_index([build_image([{"p": p.encode()}], platform=p) for p in foreign])
+    archive = tmp_path / "x.tar"
+    archive.write_bytes(oci_archive({"app:1": app, "both:1": both}))
+    assert ocitool("load", archive).code == 0
+    return ocitool
+
+
+def test_create_prints_the_bundle_last_and_tells_what_was_unpacked(filled: Command) -> None:
+    done = filled("container", "create", "app:1", "--name", "web")
+    assert done.code == 0
+    bundle = Path(done.out.strip())
+    assert json.loads((bundle / "config.json").read_bytes())["process"]["args"] == ["/bin/app"]
+    assert "container web of app:1: 2 members, 1 B unpacked" in done.err
+    assert "left out: 1 special file" in done.err
+    again = filled("container", "create", "app:1")
+    assert "shares what was unpacked before" in again.err
+
+
+def test_a_bundle_goes_where_it_is_wanted_and_runs_what_is_wanted(
+    filled: Command, tmp_path: Path
+) -> None:
+    done = filled(
+        "container", "create", "app:1", "--bundle", tmp_path / "b", "--copy", "--", "a", "-b"
+    )
+    assert done.out == f"{tmp_path}/b\n"
+    process = json.loads((tmp_path / "b/config.json").read_bytes())["process"]
+    assert process["args"] == ["/bin/app", "a", "-b"]
+    assert (tmp_path / "b/rootfs/bin/app").exists()
+
+
+def test_create_in_json_says_everything(filled: Command) -> None:
+    value = filled("container", "create", "app:1", "--name", "web", "--json").json
+    assert isinstance(value, dict)
+    assert value["name"] == "web"
+    assert value["image"] == "docker.io/library/app:1"
+    assert value["unpacked"] == {
+        "entries": 2,
+        "bytes": 1,
+        "special_left_out": 1,
+        "attributes_left_out": 0,
+    }
+    assert os.path.isdir(value["bundle"])
+
+
+def test_ls_lists_containers_and_the_images_that_they_keep(filled: Command) -> None:
+    empty = filled("container", "ls")
+    assert empty.out.split("  ")[0] == "CONTAINER ID"
+    assert empty.out.count("\n") == 1
+    identity = filled("container", "create", "app:1", "--name", "web", "-q").out.strip()
+    filled("untag", "app:1")
+    line = filled("container", "ls").out.splitlines()[1]
+    assert line.split()[:3] == [identity[:12], "web", "app:1"]
+    assert filled("container", "ls", "-q").out == f"{identity}\n"
+    (row,) = json.loads(filled("container", "ls", "--json").out)
+    assert (row["id"], row["state"]) == (identity, "created")
+
+
+def test_rm_takes_names_and_ids(filled: Command) -> None:
+    first = filled("container", "create", "app:1", "-q").out.strip()
+    filled("container", "create", "app:1", "--name", "second")
+    done = filled("container", "rm", first[:12], "second")
+    assert done.code == 0
+    assert done.out.splitlines()[1] == "Removed: second"
+    assert filled("container", "ls", "-q").out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("create", "nothing:1"), 4),
+        (("create", "both:1"), 4),
+        (("create", "app:1", "--name", "taken"), 6),
+        (("create", "app:1", "--name", "a/b"), 2),
+        (("create", "app:1", "--bundle", "/"), 6),
+        (("rm", "nobody"), 4),
+    ],
+)
+def test_what_cannot_be_done_has_its_exit_code(
+    filled: Command, arguments: tuple[str, ...], code: int
+) -> None:
+    filled("container", "create", "app:1", "--name", "taken")
+    done = filled("container", *arguments)
+    assert done.code == code, done.err
+    assert done.out == ""
+    assert done.err.startswith("ocitool: ")
+
+
+def test_create_in_no_store_is_not_found(ocitool: Command) -> None:
+    assert ocitool("container", "create", "x").code == 4
+    assert ocitool("container", "ls").code == 4
