@@ -207,7 +207,8 @@ def _begun(control: Directory, run: TrashRun) -> Directory:
 def _move(layout: Layout, folder: Directory, digests: Sequence[Digest]) -> None:
     for algorithm in sorted({digest.algorithm for digest in digests}):
         source = layout.blob_folder(algorithm)
-        with folder.subdirectory(algorithm, create=True, lasting=False) as target:
+        with folder.subdirectory(algorithm, create=True) as target:
             for digest in digests:
                 if digest.algorithm == algorithm:
                     source.move(digest.hex, target)
+            target.sync()

@@ -1,9 +1,11 @@
 """Taking the last sweep back, or making it final."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ocitool.errors import IntegrityError, NotFound
+from ocitool.errors import IntegrityError, NotFound, OcitoolError
+from ocitool.fsops import Directory
 from ocitool.garbage.edges import Edge
 from ocitool.garbage.marking import Marker, Marks
 from ocitool.layout import Layout, NameChange, exclusive
@@ -15,6 +17,7 @@ from ocitool.layout.trash import (
     blobs_of,
     forget_run,
     last_run,
+    open_run,
     remove_run,
     run_names,
 )
@@ -51,11 +54,11 @@ def undo(layout: Layout) -> Undone:
                 hint="the trash is empty: the next run that removed something, a day or --purge "
                 "emptied it",
             )
-        blobs = _bring_back(layout, moment, run)
-        whole, lost = _whole(layout, run.entries)
-        entries, names, kept = _merged(moment.index, whole)
-        changes = [NameChange(name=n, old=None, new=d) for n, d in names]
-        moment.replace_index(moment.index.with_entries(entries), changes)
+        with _brought_back(layout, moment, run) as blobs:
+            whole, lost = _whole(layout, run.entries)
+            entries, names, kept = _merged(moment.index, whole)
+            changes = [NameChange(name=n, old=None, new=d) for n, d in names]
+            moment.replace_index(moment.index.with_entries(entries), changes)
         _restore_pins(moment, run, {entry.digest for entry in whole})
         forget_run(moment.control, run.name)
         remove_run(moment.control, run.name)
@@ -79,19 +82,36 @@ def purge(layout: Layout) -> tuple[int, int]:
     return sum(count for count, _ in removed), sum(size for _, size in removed)
 
 
-def _bring_back(layout: Layout, moment: Exclusive, run: TrashRun) -> int:
-    moved = 0
-    algorithms = set()
-    for digest, folder in blobs_of(moment.control, run.name):
-        target = layout.blob_folder(digest.algorithm, create=True)
-        # Somebody may have stored it again meanwhile, and that one is in use.
-        if target.size_of(digest.hex) is None:
-            folder.move(digest.hex, target)
-            moved += 1
-        algorithms.add(digest.algorithm)
-    for algorithm in sorted(algorithms):
-        layout.blob_folder(algorithm).sync()
-    return moved
+@contextlib.contextmanager
+def _brought_back(layout: Layout, moment: Exclusive, run: TrashRun) -> Iterator[int]:
+    """Move the blobs of a run back, durably, for the block; when that fails they return to it."""
+    moved: list[Digest] = []
+    before = moment.index
+    try:
+        for digest, folder in blobs_of(moment.control, run.name):
+            target = layout.blob_folder(digest.algorithm, create=True)
+            # Somebody may have stored it again meanwhile, and that one is in use.
+            if target.size_of(digest.hex) is None:
+                moved.append(digest)
+                folder.move(digest.hex, target)
+        for algorithm in sorted({digest.algorithm for digest in moved}):
+            layout.blob_folder(algorithm).sync()
+        yield len(moved)
+    except BaseException:
+        with contextlib.suppress(OcitoolError), open_run(moment.control, run.name) as trash:
+            # It may have been put in place and only then have failed to be made durable.
+            if layout.index() == before:
+                _return(layout, trash, moved)
+        raise
+
+
+def _return(layout: Layout, trash: Directory, digests: Iterable[Digest]) -> None:
+    for digest in digests:
+        with (
+            contextlib.suppress(NotFound),
+            trash.subdirectory(digest.algorithm, create=True, lasting=False) as folder,
+        ):
+            layout.blob_folder(digest.algorithm).move(digest.hex, folder)
 
 
 def _whole(layout: Layout, entries: Iterable[Descriptor]) -> tuple[list[Descriptor], list[Digest]]:

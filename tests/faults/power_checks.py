@@ -6,7 +6,14 @@ from pathlib import Path
 
 from tests.faults import figures
 from tests.faults.power import Disk, Tree, moments, replayed
-from tests.faults.scenes import SCENES, Expected, Stage, names_in_tree, reflog_in_tree
+from tests.faults.scenes import (
+    SCENES,
+    Expected,
+    Stage,
+    names_in_tree,
+    reflog_in_tree,
+    undoable_in_tree,
+)
 from tests.faults.watched import Change, Plan, Site
 from tests.faults.zygote import Zygote
 
@@ -75,11 +82,19 @@ def check(tree: Tree, played: Played, expected: Expected, *, done: bool) -> None
     if (now or {}) not in ([expected.after] if done else [expected.before, expected.after]):
         raise Violation(f"the names are {now}")
     _check_reflog(tree, played, expected, dict(now or {}))
+    if done:
+        _check_undo(tree, played, expected)
     file = tree.get("out/file.tar")
     if file != expected.file and (done or file is not None):
         raise Violation("the file is not whole")
     if done and played.scene.fresh and "store/.ocitool/store.json" not in tree:
         raise Violation("the store does not know that it is one")
+
+
+def _check_undo(tree: Tree, played: Played, expected: Expected) -> None:
+    for name in played.scene.undoable:
+        if not undoable_in_tree(tree, layout_of(played), expected.before[name]):
+            raise Violation(f"what {name} meant cannot come back")
 
 
 def _check_reflog(tree: Tree, played: Played, expected: Expected, now: dict[str, str]) -> None:
@@ -88,7 +103,9 @@ def _check_reflog(tree: Tree, played: Played, expected: Expected, now: dict[str,
     moved = {
         (name, expected.before.get(name), now.get(name))
         for name in {*expected.before, *now}
-        if name != "both" and expected.before.get(name) != now.get(name)
+        if name != "both"
+        and not name.startswith("pin ")
+        and expected.before.get(name) != now.get(name)
     }
     if not moved <= reflog_in_tree(tree, layout_of(played)):
         raise Violation("the reflog does not know of a change that was made")

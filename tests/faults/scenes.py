@@ -5,10 +5,12 @@ import hashlib
 import json
 import random
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ocitool.garbage import Choice, plan, sweep
 from ocitool.layout import Layout
 from tests.faults.power import Tree
 from tests.support.images import build_image, build_index, docker_archive, oci_archive
@@ -20,6 +22,7 @@ Names = Mapping[str, str]
 """What every name of a store means: a digest."""
 
 HUB = "docker.io/library/"
+GC = ("gc", "-f", "--containers", "none")
 _SHARED = {"shared": b"a layer of several images " * 200}
 
 
@@ -27,12 +30,16 @@ _SHARED = {"shared": b"a layer of several images " * 200}
 class Scene:
     """A command on a small store. IN and OUT in `arguments` stand for paths, REGISTRY for a host.
 
-    `fresh` begins without a store. `again` is the exit code of a second run after a first one.
+    `fresh` begins without a store, `swept` with one whose garbage waits in its trash. `again` is
+    the exit code of a second run after a first one. `undoable` are names that it takes away and
+    that can come back.
     """
 
     arguments: tuple[str, ...]
     fresh: bool = False
+    swept: bool = False
     again: int = 0
+    undoable: tuple[str, ...] = ()
 
     @property
     def writes_a_file(self) -> bool:
@@ -49,6 +56,9 @@ SCENES: Mapping[str, Scene] = {
     "rm": Scene(arguments=("rm", "gone:1"), again=4),
     "save": Scene(arguments=("save", "old:1", "both:1", "-o", "OUT/file.tar")),
     "copy": Scene(arguments=("copy", "both:1", "oci:OUT/layout:both")),
+    "gc": Scene(arguments=(*GC, "-a", "--filter", "reference=gone"), undoable=(f"{HUB}gone:1",)),
+    "undo": Scene(arguments=("gc", "--undo"), swept=True, again=4),
+    "pin": Scene(arguments=("pin", "both:1", "--reason", "a release")),
     "pull": Scene(arguments=("pull", "--plain-http", "REGISTRY/team/image:1")),
 }
 
@@ -83,6 +93,10 @@ def prepare(folder: Path, registry: str) -> None:
         for name, image in _images().items():
             bring(layout, image, f"{HUB}{name}:1")  # type: ignore[arg-type]
         bring(layout, _images()["both"], f"{HUB}both:1", f"{HUB}both:2")  # type: ignore[arg-type]
+    shutil.copytree(folder / "store", folder / "swept")
+    with Layout.existing(str(folder / "swept")) as layout:
+        found = plan(layout, Choice(everything=True, references=("gone",)), now=time.time())
+        assert len(sweep(layout, found, now=time.time()).images) == 1
 
 
 class Stage:
@@ -96,7 +110,7 @@ class Stage:
         self.out.mkdir(parents=True)
         self.inputs = prepared / "in"
         if not scene.fresh:
-            shutil.copytree(prepared / "store", self.store)
+            shutil.copytree(prepared / ("swept" if scene.swept else "store"), self.store)
 
     @property
     def changed(self) -> Path:
@@ -138,7 +152,8 @@ def names_in(path: Path) -> Names:
     with Layout.existing(str(path)) as layout:
         names = names_of(layout)
         labels = {r.label: str(r.descriptor.digest) for r in layout.roots() if r.label}
-        return {**names, **labels}
+        pins = {f"pin {pin.digest}": pin.reason or "" for pin in layout.pins()}
+        return {**names, **labels, **pins}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +210,28 @@ def names_in_tree(tree: Tree, store: str) -> dict[str, str] | None:
         name = annotations.get("io.containerd.image.name", name)
         if name is not None:
             names[name] = entry["digest"]
-    return names
+    pins = json.loads(tree.get(f"{store}/.ocitool/pins.json") or b'{"pins":[]}')["pins"]
+    return {**names, **{f"pin {pin['digest']}": pin["reason"] for pin in pins}}
+
+
+def undoable_in_tree(tree: Tree, store: str, digest: str) -> bool:
+    """Tell whether what was under a removed digest is all there, in the trash or still a blob."""
+    runs = [path for path in tree if path.startswith(f"{store}/.ocitool/trash/")]
+    records = [tree[path] or b"" for path in runs if path.endswith("/run.json")]
+    found: dict[str, bytes | None] = {
+        path.partition("/trash/")[2].partition("/")[2].replace("/", ":"): tree[path]
+        for path in runs
+    }
+    found |= {
+        path.partition("/blobs/")[2].replace("/", ":"): data
+        for path, data in tree.items()
+        if path.startswith(f"{store}/blobs/")
+    }
+    return any(
+        digest in {entry["digest"] for entry in json.loads(record)["entries"]}
+        and all(_sha256(found.get(need) or b"") == need for need in json.loads(record)["needs"])
+        for record in records
+    )
 
 
 def _follow(tree: Tree, store: str, descriptor: dict[str, object]) -> None:
