@@ -1,15 +1,19 @@
 """Removing images: the name first, then what nothing else needs, and never more."""
 
+import datetime as dt
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from ocitool.containers import ContainerUse
 from ocitool.content import Blob
 from ocitool.errors import IntegrityError, NotFound, OcitoolError, Refused
-from ocitool.garbage import Removal, remove
+from ocitool.garbage import Removal, plan, remove, sweep, undo
 from ocitool.layout import Layout, Writing, untag
 from ocitool.lookup import Found, find_image
+from ocitool.pinning import pin
 from ocitool.spec import Descriptor
 from ocitool.verification import verify
 from tests.support.disk import traced
@@ -377,3 +381,49 @@ def test_nothing_asked_is_nothing_done(tmp_path: Path) -> None:
         assert remove(layout, nothing).images == ()
         assert contents(tmp_path) == before
     assert len(entries(tmp_path)) == 1
+
+
+class TestWhatHoldsAnImage:
+    def test_a_pinned_image_keeps_its_last_name_unless_forced(self, tmp_path: Path) -> None:
+        with store(tmp_path, a=IMAGE) as layout:
+            root = find_image(layout, "a:1").root
+            pin(layout, [root], now=dt.datetime.now(dt.UTC), reason="release")
+            before = contents(tmp_path)
+            with pytest.raises(Refused, match="pinned: release") as caught:
+                rm(layout, "a:1")
+            assert "unpin" in (caught.value.hint or "")
+            assert contents(tmp_path) == before
+            rm(layout, "a:1", force=True)
+            assert layout.roots() == ()
+            assert layout.pins() == ()
+
+    def test_one_of_several_names_of_a_pinned_image_may_go(self, tmp_path: Path) -> None:
+        with store(tmp_path) as layout:
+            bring(layout, IMAGE, A, B)
+            pin(layout, [find_image(layout, "a:1").root], now=dt.datetime.now(dt.UTC))
+            rm(layout, "a:1")
+            assert list(names_of(layout)) == [B]
+
+    def test_an_image_that_a_container_uses_keeps_its_last_name_unless_forced(
+        self, tmp_path: Path
+    ) -> None:
+        digests = (str(IMAGE.config.digest),)
+        use = ContainerUse(provider="store", id="1", name="web", state="created", digests=digests)
+        with store(tmp_path, a=IMAGE) as layout:
+            found = [find_image(layout, "a:1")]
+            with pytest.raises(Refused, match="container web"):
+                remove(layout, found, uses=[use])
+            remove(layout, found, uses=[use], force=True)
+            assert layout.roots() == ()
+
+    def test_what_the_last_collection_needs_to_be_undone_goes_to_its_trash(
+        self, tmp_path: Path
+    ) -> None:
+        with store(tmp_path, a=LEFT, b=RIGHT) as layout:
+            untag(layout, [A])
+            sweep(layout, plan(layout, now=time.time()), now=time.time())
+            rm(layout, "b:1")
+            assert blobs_in(tmp_path) == set()
+            assert undo(layout).lost == ()
+            assert [r.descriptor.digest for r in layout.roots()] == [LEFT.descriptor.digest]
+        assert_whole(tmp_path)

@@ -14,13 +14,15 @@ def rm(
     names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names or image IDs.")],
     *,
     force: Annotated[
-        bool, typer.Option("--force", "-f", help="By ID, also an image with several names.")
+        bool,
+        typer.Option("--force", "-f", help="Also what has several names, is pinned or in use."),
     ] = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Remove names and, with its last name, an image and the blobs that nothing else needs."""
     from ocitool.cli import texts
+    from ocitool.containers import providers
     from ocitool.garbage import remove
     from ocitool.lookup import find_image
     from ocitool.places import open_store
@@ -28,7 +30,8 @@ def rm(
     options = settings(context)
     with open_store(options.store) as layout:
         found = [find_image(layout, name.removeprefix("store:")) for name in dict.fromkeys(names)]
-        removal = remove(layout, found, force=force)
+        uses = [use for who in providers(["store"], layout=layout) for use in who.uses()]
+        removal = remove(layout, found, force=force, uses=uses)
     if json:
         console.out_json(
             {

@@ -3,14 +3,17 @@
 A blob is deleted only when no entry of index.json reaches it and no running command claims it.
 """
 
-from collections.abc import Iterable
+import datetime as dt
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ocitool.containers import ContainerUse, described, held_by
 from ocitool.content import Root
 from ocitool.errors import NotFound, OcitoolError, Refused
 from ocitool.graph import Reached, reach, root_subject
 from ocitool.layout import Layout, NameChange, exclusive
 from ocitool.layout.index import IndexFile, drop_name, entry_names, is_named
+from ocitool.layout.pins import Pin, read_pins, write_pins
 from ocitool.lookup import Found
 from ocitool.spec import Descriptor, Digest
 
@@ -25,11 +28,18 @@ class Removal:
     freed: int
 
 
-def remove(layout: Layout, found: Iterable[Found], *, force: bool = False) -> Removal:
+def remove(
+    layout: Layout,
+    found: Iterable[Found],
+    *,
+    force: bool = False,
+    uses: Iterable[ContainerUse] = (),
+) -> Removal:
     """Drop names, and with its last name an image and what only it holds.
 
     An image that was given by its ID goes with all its names; with more than one that needs
-    `force`, else Refused. Artifacts attached to a removed image go with it. When anything that
+    `force`, else Refused. So does an image that is pinned, or that one of the containers `uses`,
+    when its last name goes. Artifacts attached to a removed image go with it. When anything that
     stays cannot be read, nothing is deleted.
     """
     targets = list(found)
@@ -37,14 +47,20 @@ def remove(layout: Layout, found: Iterable[Found], *, force: bool = False) -> Re
         _refuse_several_names(target, force=force)
     # What stays is marked before the lock is taken; under it only what is new is marked.
     kept = Reached()
+    holders = held_by(layout, uses)
     after, _, doomed = _without(layout.index(), targets, layout)
     _mark_kept(layout, after, doomed, kept)
     with exclusive(layout) as moment:
         after, dropped, doomed = _without(moment.index, targets, layout)
         going = _mark_kept(layout, after, doomed, kept)
+        pins = read_pins(moment.control)
+        if not force:
+            _refuse_held(going, pins, holders)
         entries = [entry for entry in after.entries if entry.digest not in going]
         contents = _contents(layout, moment.index, going) - kept.digests
         moment.replace_index(after.with_entries(entries), dropped)
+        if any(pin.digest in going for pin in pins):
+            write_pins(moment.control, [pin for pin in pins if pin.digest not in going])
         blobs, freed = moment.delete(contents)
     return Removal(dropped=tuple(dropped), images=tuple(going), blobs=tuple(blobs), freed=freed)
 
@@ -62,6 +78,27 @@ def _refuse_several_names(target: Found, *, force: bool) -> None:
             f"{', '.join(target.root.names)}",
             hint="remove one name, or use --force to remove them all",
         )
+
+
+def _refuse_held(
+    going: Iterable[Digest],
+    pins: Iterable[Pin],
+    holders: Mapping[Digest, tuple[ContainerUse, ...]],
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    pinned = {pin.digest: pin for pin in pins if pin.holds(now)}
+    for digest in going:
+        if digest in holders:
+            raise Refused(
+                f"image {digest.short} is in use by {described(holders[digest])}",
+                hint="remove the container first, or use --force",
+            )
+        if digest in pinned:
+            reason = pinned[digest].reason
+            raise Refused(
+                f"image {digest.short} is pinned" + (f": {reason}" if reason else ""),
+                hint="drop the pin with `ocitool unpin`, or use --force",
+            )
 
 
 def _without(
