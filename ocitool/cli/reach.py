@@ -50,6 +50,10 @@ _OPTIONS: dict[str, tuple[Any, object]] = {
         ],
         None,
     ),
+    "no_anonymous_fallback": (
+        _flag("--no-anonymous-fallback", "Fail when the credentials that are found are refused."),
+        False,
+    ),
     "retry_max_wait": (
         _text("--retry-max-wait", "T", "Wait no longer than this between two tries (60s)."),
         None,
@@ -90,6 +94,7 @@ def _options(
     client_key: str | None,
     authfile: str | None,
     allow_realm: list[str] | None,
+    no_anonymous_fallback: bool,
     retry_max_wait: str | None,
 ) -> "RegistryOptions":
     from ocitool.registry.options import RegistryOptions
@@ -102,6 +107,7 @@ def _options(
         client_key=client_key,
         authfile=authfile,
         allowed_realms=tuple(allow_realm or ()),
+        anonymous_fallback=not no_anonymous_fallback,
     )
     if retry_max_wait is None:
         return found

@@ -13,7 +13,8 @@ class RegistryOptions:
     `plain_http` speaks http to hosts that are not this machine too; `insecure` verifies no
     certificate. `chunk_size` uploads in parts of that size. `username` and `password` come before
     every file and helper. A list of `allowed_realms` names hosts that may see credentials beside
-    the registry's own.
+    the registry's own. With `anonymous_fallback` reading goes on as nobody, and says so, when the
+    credential that was found is refused.
     """
 
     plain_http: bool = False
@@ -27,7 +28,7 @@ class RegistryOptions:
     allowed_realms: tuple[str, ...] = ()
     retry_max_wait: float = float(DEFAULT_LIMITS.retry_after_seconds)
     chunk_size: int | None = None
-    foreign_layers: bool = False
+    anonymous_fallback: bool = True
     limits: Limits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:

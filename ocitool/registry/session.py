@@ -281,7 +281,7 @@ class Session:
                     httpx.URL(self.base),
                     find=self._credential,
                     allowed_realms=self.options.allowed_realms,
-                    anonymous_fallback=not self.writing,
+                    anonymous_fallback=self.options.anonymous_fallback and not self.writing,
                     warn=self.registries.warn,
                 )
             return self._authorizer

@@ -308,7 +308,8 @@ def main() -> int:
         print("| --- | --- | --- | --- | --- | --- |")
         missed = 0
         try:
-            secure = stack.enter_context(running_registry(folder / "secure", "tls", ask_clients=False))
+            serving = running_registry(folder / "secure", "tls", ask_clients=False)
+            secure = stack.enter_context(serving)
             for row in (*bench.pull_by_tls(secure), *bench.rows()):
                 met = "yes" if row.met else "**no**"
                 cells = (row.work, row.peers, row.ours, row.result, row.target, met)

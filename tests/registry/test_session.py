@@ -185,6 +185,16 @@ class TestTokens:
             assert "canary" not in f"{caught.value.message}{caught.value.hint}"
             assert len(registry.requests("GET", LIST)) <= 2
 
+    @pytest.mark.parametrize("fallback", [True, False])
+    def test_reading_goes_on_as_nobody_unless_that_is_not_wanted(self, fallback: bool) -> None:
+        tokens = TokenQuirks(anonymous=frozenset({"pull"}))
+        with EmulatedRegistry(Quirks(access=Access(scheme="bearer")), tokens=tokens) as registry:
+            registry.add_image(NAME, build_image(), "1")
+            stale: dict[str, Any] = {"username": "user", "password": "expired"}
+            refused = contextlib.nullcontext() if fallback else pytest.raises(AccessDenied)
+            with reading(registry.host, anonymous_fallback=fallback, **stale) as reader, refused:
+                assert tags(reader.session) == ["1"]
+
 
 class TestManners:
     def test_a_warning_is_heard_once(self) -> None:

@@ -75,7 +75,8 @@ def running_registry(
 ) -> Iterator[DockerRegistry]:
     """Run a registry that keeps its files below `folder`; it has answered when the block begins.
 
-    "tls" asks clients for a certificate of its authority, unless `ask_clients` is False. "token" brings its token server along.
+    "tls" asks clients for a certificate of its authority, unless `ask_clients` is False. "token"
+    brings its token server along.
     """
     program = _program()
     root = folder / "registry"
