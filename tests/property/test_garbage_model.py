@@ -260,6 +260,17 @@ class GarbageModel(RuleBasedStateMachine):
             if digest not in self.named.values():
                 self.nameless.add(digest)
 
+    @rule(data=st.data(), everything=st.booleans(), number=numbers, name=names)
+    def collect_and_undo_with_something_between(
+        self, data: st.DataObject, everything: bool, number: int, name: str
+    ) -> None:
+        self.collect(everything)
+        if self.named and data.draw(st.booleans()):
+            self.remove_by_name(data)
+        if data.draw(st.booleans()):
+            self.load(number, [name])
+        self.undo()
+
     @rule()
     def purge(self) -> None:
         purge(self.layout)
