@@ -10,7 +10,8 @@ The layers, from the top; each imports only what stands below it::
     inspection, verification, garbage,
     lookup, places, summaries, tagging,
     pinning, restoring,
-    artifacts, containers, shipping
+    artifacts, containers, repair,
+    engine_garbage, destination, shipping
     transfer, recompress, subset, overlay    the mechanism: plan, move, convert
     fetching                                 a large blob in parts
     graph, parallel                          what an image is made of
@@ -48,11 +49,11 @@ _HOMES = {
     "NotFound": "ocitool.errors",
     "Observer": "ocitool.events",
     "OcitoolError": "ocitool.errors",
-    "OnExisting": "ocitool.pushing",
+    "OnExisting": "ocitool.destination",
     "Packing": "ocitool.saving",
     "Platform": "ocitool.spec",
     "Problem": "ocitool.verification",
-    "PushReport": "ocitool.pushing",
+    "PushReport": "ocitool.destination",
     "Pushing": "ocitool.pushing",
     "Reference": "ocitool.spec",
     "Refused": "ocitool.errors",
@@ -107,7 +108,8 @@ if TYPE_CHECKING:
     from ocitool.lookup import find_image
     from ocitool.places import open_source, parse_place
     from ocitool.pulling import RemoteImages, pull
-    from ocitool.pushing import OnExisting, Pushing, PushReport, push
+    from ocitool.destination import OnExisting, PushReport
+    from ocitool.pushing import Pushing, push
     from ocitool.recompress import Conversion
     from ocitool.registry import Registries, RegistryOptions, Repository
     from ocitool.saving import Packing, save, save_file

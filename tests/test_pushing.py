@@ -10,6 +10,7 @@ import pytest
 
 import ocitool
 from ocitool.archive import open_archive
+from ocitool.destination import Ending, OnExisting, PushReport
 from ocitool.errors import (
     AccessDenied,
     DigestMismatch,
@@ -20,7 +21,7 @@ from ocitool.errors import (
     UsageError,
 )
 from ocitool.events import Outcome
-from ocitool.pushing import Ending, OnExisting, Pushing, PushReport, push
+from ocitool.pushing import Pushing, push
 from ocitool.registry import Registries
 from ocitool.spec import Digest, Platform, Reference
 from tests.registry.pushes import (

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ocitool.content import Root
+    from ocitool.destination import OnExisting, PushReport
     from ocitool.events import Observer
     from ocitool.places import Opened, Place
-    from ocitool.pushing import OnExisting, Pushing, PushReport
+    from ocitool.pushing import Pushing
     from ocitool.registry import Registries, RegistryOptions
     from ocitool.spec import Reference
 
@@ -128,7 +129,7 @@ def push(
 
 def policy(text: str) -> "OnExisting":
     """Return the policy of --on-existing; UsageError for another word."""
-    from ocitool.pushing import OnExisting
+    from ocitool.destination import OnExisting
 
     try:
         return OnExisting(text)

@@ -7,8 +7,8 @@ from ocitool.cli.texts import image_json, text_of
 from ocitool.events import Outcome
 
 if TYPE_CHECKING:
+    from ocitool.destination import PushReport
     from ocitool.errors import OcitoolError
-    from ocitool.pushing import PushReport
     from ocitool.spec import Reference
     from ocitool.transfer import TransferReport
 

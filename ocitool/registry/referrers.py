@@ -4,6 +4,7 @@ distribution-spec, "Listing Referrers" and "Referrers Tag Schema". The tags that
 signatures, attestations and SBOMs are a third dialect.
 """
 
+import re
 from collections.abc import Iterator
 
 from ocitool.errors import AccessDenied, IntegrityError, NotFound
@@ -14,6 +15,7 @@ from ocitool.spec import Descriptor, Digest, Index, Manifest, Reference, mediaty
 from ocitool.spec.document import encode
 
 COSIGN_ENDINGS = (".sig", ".att", ".sbom")
+_COSIGN_TAG = re.compile(r"sha256-([0-9a-f]{64})\.(?:sig|att|sbom)")
 _OK, _ABSENT = 200, 404
 _ALGORITHM_LENGTH, _DIGEST_LENGTH = 32, 64
 
@@ -35,6 +37,12 @@ def fallback_tag(subject: Digest) -> str:
     A longer digest than that of sha256 is cut, so that a tag has room for it.
     """
     return f"{subject.algorithm[:_ALGORITHM_LENGTH]}-{subject.hex[:_DIGEST_LENGTH]}"
+
+
+def cosign_subject(tag: str) -> Digest | None:
+    """Return the digest that a tag of cosign's is about, None for another tag."""
+    found = _COSIGN_TAG.fullmatch(tag)
+    return Digest("sha256", found.group(1)) if found is not None else None
 
 
 def cosign_tags(repository: Repository, subject: Digest) -> Iterator[tuple[str, Descriptor]]:

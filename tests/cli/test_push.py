@@ -153,6 +153,26 @@ class TestSources:
                 "uploaded",
             ]
 
+    def test_signatures_by_the_tags_of_cosign_go_along_when_asked(
+        self, ocitool: Command, tmp_path: Path
+    ) -> None:
+        # Cosign finds a signature by a tag that is made of the digest it is about.
+        signature = build_image([{"signature": b"signed"}])
+        tag = f"sha256-{IMAGE.descriptor.digest.hex}.sig"
+        with EmulatedRegistry() as one, EmulatedRegistry() as two:
+            for name, image in (("1", IMAGE), (tag, signature)):
+                one.add_image(NAME, image, name)
+            source = f"{one.host}/{NAME}:1"
+            assert ocitool("pull", "--referrers", source).code == 0
+            target = f"{two.host}/{NAME}:2"
+            assert ocitool("push", source, target).code == 0
+            assert set(two.tags[NAME]) == {"2"}
+            assert ocitool("push", "--referrers", source, target).code == 0
+            copied = f"docker://{two.host}/copied:3"
+            assert ocitool("copy", "--referrers", f"docker://{source}", copied).code == 0
+            assert two.tags[NAME][tag] == signature.descriptor.digest
+            assert set(two.tags["copied"]) == {"3", tag}
+
     def test_attached_artifacts_go_along_when_asked(self, ocitool: Command, tmp_path: Path) -> None:
         signature = build_artifact(IMAGE.descriptor)
         layout = write_layout(tmp_path / "layout", {"1": IMAGE}, [signature])

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from ocitool.destination import Ending
 from ocitool.errors import AccessDenied, NotFound, OcitoolError, Refused, UsageError
-from ocitool.pushing import Ending
 from ocitool.spec.limits import MEBIBYTE
 from tests.registry.known_hosts import named
 from tests.registry.pushes import NAME, UPLOADS, held, methods, outcomes, pushing, shelf, whole

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ocitool.destination import Ending
 from ocitool.errors import (
     AccessDenied,
     IntegrityError,
@@ -13,7 +14,6 @@ from ocitool.errors import (
     Refused,
     Unavailable,
 )
-from ocitool.pushing import Ending
 from ocitool.registry.referrers import fallback_tag
 from ocitool.spec import Digest
 from tests.registry.pushes import (
