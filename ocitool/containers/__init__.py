@@ -6,7 +6,7 @@
 """
 
 from ocitool.containers.creating import Created, Wish, create_container
-from ocitool.containers.providers import providers
+from ocitool.containers.providers import EngineProvider, FileProvider, StoreProvider, providers
 from ocitool.containers.records import Container, containers, find_container
 from ocitool.containers.removing import Removed, remove_container
 from ocitool.containers.running import running
@@ -18,7 +18,10 @@ __all__ = [
     "ContainerProvider",
     "ContainerUse",
     "Created",
+    "EngineProvider",
+    "FileProvider",
     "Removed",
+    "StoreProvider",
     "Wish",
     "clear_leftovers",
     "containers",

@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ocitool.containers.listings import engine_uses, read_listing
 from ocitool.containers.records import containers
@@ -51,6 +51,13 @@ class EngineProvider:
 
     name: str
     find: "Callable[[], Endpoint]"
+
+    @classmethod
+    def of(cls, kind: str) -> Self:
+        """Return the provider of the docker or podman engine that this machine uses."""
+        from ocitool.engine import docker_endpoint, podman_endpoint
+
+        return cls(kind, docker_endpoint if kind == "docker" else podman_endpoint)
 
     def uses(self) -> list[ContainerUse]:
         """Return every container of the engine; Refused when it does not answer."""
@@ -107,12 +114,10 @@ def providers(words: Sequence[str], *, layout: Layout) -> list[ContainerProvider
 
 
 def _provider(word: str, layout: Layout) -> ContainerProvider:
-    from ocitool.engine import docker_endpoint, podman_endpoint
-
     if word == "store":
         return StoreProvider(layout)
     if word in ("docker", "podman"):
-        return EngineProvider(word, docker_endpoint if word == "docker" else podman_endpoint)
+        return EngineProvider.of(word)
     kind, _, path = word.partition(":")
     if kind in _FILES and path:
         return FileProvider(word)

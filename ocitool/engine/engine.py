@@ -77,6 +77,19 @@ class Engine:
             # Podman 3 does not know that version of its interface.
             return self._request("GET", f"/v3.0.0/{question}", "containers", _LIST_BYTES)
 
+    def images(self, *, dangling: bool) -> object:
+        """Return what the engine says of its images, or of those that are dangling, as JSON."""
+        filters = json.dumps({"dangling": ["true" if dangling else "false"]})
+        question = httpx.QueryParams({"filters": filters})
+        return self._request("GET", f"/images/json?{question}", "images", _LIST_BYTES)
+
+    def remove_image(self, name: str) -> object:
+        """Remove a name or, by its ID, an image; return what the engine says of it, as JSON.
+
+        Never by force: Refused when a container uses it, NotFound when it is not there.
+        """
+        return self._request("DELETE", f"/images/{name}", name)
+
     def export(self, names: Sequence[str], write: Callable[[bytes], object]) -> None:
         """Write images as the archive that `docker save` gives; NotFound when one is absent."""
         query = httpx.QueryParams([("names", name) for name in names])
