@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ocitool.content import Blob
+from ocitool.destination import PushReport
 from ocitool.errors import OcitoolError
 from ocitool.layout import Layout
-from ocitool.pushing import Pushing, PushReport, push
+from ocitool.pushing import Pushing, push
 from ocitool.registry import Registries, RegistryOptions, Session
 from ocitool.registry.upload import Uploads
 from ocitool.spec import DEFAULT_LIMITS, Descriptor, Digest, Reference
