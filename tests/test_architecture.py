@@ -63,6 +63,8 @@ WITHIN_A_ROW = {
     ("saving", "shipping"),
     ("containers", "lookup"),
     ("engine_garbage", "containers"),
+    ("repair", "containers"),
+    ("repair", "verification"),
     ("containers", "summaries"),
     ("lookup", "summaries"),
     ("restoring", "tagging"),

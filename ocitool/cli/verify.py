@@ -1,19 +1,26 @@
 """ocitool verify: is it whole?"""
 
+import contextlib
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ocitool.cli import console
 from ocitool.cli.layout_text import counted, size
-from ocitool.cli.options import Json, Quiet, settings
+from ocitool.cli.options import Json, Quiet, Settings, settings
+from ocitool.cli.reach import connected_to, source_at, with_reach
+from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
+    from ocitool.layout import Layout
+    from ocitool.registry import RegistryOptions
+    from ocitool.repair import RepairReport
     from ocitool.verification import VerifyReport
 
 _DAMAGED = 3
 
 
+@with_reach
 def verify(
     context: typer.Context,
     source: Annotated[
@@ -23,24 +30,41 @@ def verify(
     fast: Annotated[
         bool, typer.Option("--fast", help="Names, sizes and documents only; no layer is read.")
     ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Set damaged blobs aside; remove what is left behind.")
+    ] = False,
+    repair_from: Annotated[
+        list[str] | None,
+        typer.Option("--repair-from", metavar="SRC", help="And fetch again what is missing there."),
+    ] = None,
     quiet: Quiet = False,
     json: Json = False,
+    reach: "RegistryOptions",
 ) -> None:
     """Check every blob, size, diff ID and reference of the store, an archive or a layout.
 
     Exit code 0 when all is sound, 3 when something is damaged, 7 when it cannot be read at all.
+    A repair deletes no blob and no name: what is damaged is moved to .ocitool/quarantine.
     """
     from ocitool import verification
-    from ocitool.places import open_source, open_store, parse_place
+    from ocitool.places import open_store, parse_place
 
     options = settings(context)
+    if repair or repair_from:
+        if fast:
+            raise UsageError("--fast does not look at what would have to be repaired")
+        _repair(source, repair_from or [], options, reach, quiet=quiet, json=json)
+        return
     observer = options.observer(quiet=quiet)
     if source is None:
         with open_store(options.store) as layout:
             report = verification.verify(layout, fast=fast, observer=observer)
     else:
         place = parse_place(source)
-        with open_source(place, store=options.store, stdin=0, scratch=options.temporary) as opened:
+        with (
+            connected_to(reach, observer, place) as connected,
+            source_at(place, options, connected) as opened,
+        ):
             roots = opened.roots if place.name else None
             report = verification.verify(opened.source, roots, fast=fast, observer=observer)
     if json:
@@ -49,6 +73,77 @@ def verify(
         _show(report, source or options.store)
     if not report.sound:
         raise typer.Exit(_DAMAGED)
+
+
+def _repair(
+    source: str | None,
+    repair_from: list[str],
+    options: Settings,
+    reach: "RegistryOptions",
+    *,
+    quiet: bool,
+    json: bool,
+) -> None:
+    from ocitool import repair
+    from ocitool.places import parse_place
+
+    observer = options.observer(quiet=quiet)
+    with contextlib.ExitStack() as stack:
+        layout = stack.enter_context(_repairable(source, options.store))
+        places = [parse_place(text) for text in repair_from]
+        connected = stack.enter_context(connected_to(reach, observer, *places))
+        opened = [stack.enter_context(source_at(place, options, connected)) for place in places]
+        report = repair.repair(layout, [one.source for one in opened], observer=observer)
+    if json:
+        console.out_json(_repair_json(report))
+    elif not (quiet or options.quiet):
+        _show_repair(report, source or options.store)
+    if not report.sound:
+        raise typer.Exit(_DAMAGED)
+
+
+def _repairable(source: str | None, store: str) -> "Layout":
+    """Return the store or the layout that is meant, open; UsageError for any other place."""
+    from ocitool.layout import Layout
+    from ocitool.places import PlaceKind, open_store, parse_place
+
+    if source is None:
+        return open_store(store)
+    place = parse_place(source)
+    if place.kind not in (PlaceKind.LAYOUT, PlaceKind.PATH) or place.name or source == "-":
+        raise UsageError(
+            f"{source!r} cannot be repaired", hint="the store can, and a layout as oci:DIR"
+        )
+    return Layout.existing(place.path)
+
+
+def _repair_json(report: "RepairReport") -> dict[str, object]:
+    return {
+        **_as_json(report.after),
+        "sound": report.sound,
+        "found": [
+            {"kind": problem.kind, "subject": problem.subject, "message": problem.message}
+            for problem in report.before
+        ],
+        "set_aside": [{"digest": str(one.digest), "place": one.place} for one in report.aside],
+        "fetched": [str(digest) for digest in report.fetched],
+        "lost": [str(digest) for digest in report.lost],
+        "leftovers": report.leftovers,
+    }
+
+
+def _show_repair(report: "RepairReport", what: str) -> None:
+    for problem in report.before:
+        console.out(f"found: {problem.kind}: {console.safe(problem.message)}")
+    for one in report.aside:
+        console.out(f"set aside: {one.digest}: {one.place}")
+    for digest in report.fetched:
+        console.out(f"fetched: {digest}")
+    if report.leftovers:
+        console.note(f"{counted(report.leftovers, 'leftover')} of killed commands removed")
+    for digest in report.lost:
+        console.note(f"lost: {digest}; --repair-from SRC fetches it from where it is whole")
+    _show(report.after, what)
 
 
 def _as_json(report: "VerifyReport") -> dict[str, object]:
