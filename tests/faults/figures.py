@@ -9,6 +9,7 @@ GUARANTEES = {
     "G2": "`kill -9` at any point leaves every name at its old or its new image",
     "G3": "Exit 0 means durable",
     "G4": "No lost update among processes",
+    "G5": "gc never removes what is named, in flight or in use",
     "G6": "Full disk, I/O error, quota, read-only, too many files: one error, old state intact",
     "G7": "Read-only stores work",
     "G9": "Verified on read: damage is an error and leaves no file",

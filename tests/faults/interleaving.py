@@ -18,6 +18,7 @@ Outcome = tuple[int | None, int | None, tuple[tuple[str, tuple[str, ...]], ...]]
 MORE: dict[str, Scene] = {
     "tag-two": Scene(arguments=("tag", "both:1", "two:1", "both:2")),
     "tag-gone": Scene(arguments=("tag", "gone:1", "kept:1")),
+    "save-gone": Scene(arguments=("save", "gone:1", "-o", "OUT/file.tar")),
     "load-gone": Scene(arguments=("load", "IN/gone.tar")),
     # One layer, hence no threads: this one makes its changes in the same order each time.
     "load-solo": Scene(arguments=("load", "IN/solo.tar")),
