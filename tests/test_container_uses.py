@@ -1,12 +1,9 @@
 """Who uses which image: what containers elsewhere say, and how it is matched with a store."""
 
-import http.server
 import json
 import os
-import socketserver
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from ocitool.containers import ContainerUse, FileProvider, described, held_by, p
 from ocitool.errors import Refused, UsageError
 from ocitool.layout import Layout, untag
 from ocitool.spec import Digest
+from tests.support.engine import engine
 from tests.support.images import build_image, build_index
 from tests.support.layouts import bring, image, store
 
@@ -256,41 +254,6 @@ class TestListings:
         assert one.name == "web"
 
 
-class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    daemon_threads = True
-
-
-@contextmanager
-def engine(path: Path, status: int, body: bytes) -> Iterator[list[str]]:
-    """Serve one answer to every question on a socket; yields the paths that were asked for."""
-    asked: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-        def address_string(self) -> str:
-            return "unix"
-
-    with _UnixServer(str(path), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield asked
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 class TestWhoIsAsked:
     @pytest.fixture(autouse=True)
     def _nobody_is_there(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -301,7 +264,7 @@ class TestWhoIsAsked:
         self, layout: Layout, tmp_path: Path
     ) -> None:
         assert [one.name for one in providers([], layout=layout)] == ["store"]
-        with engine(tmp_path / "p", 200, b"[]"):
+        with engine(tmp_path / "p", lambda *_: (200, b"[]")):
             assert [one.name for one in providers([], layout=layout)] == ["store", "podman"]
 
     def test_none_is_nobody_and_stands_alone(self, layout: Layout) -> None:
@@ -319,13 +282,13 @@ class TestWhoIsAsked:
         self, layout: Layout, tmp_path: Path, kind: str
     ) -> None:
         body = json.dumps([_OF_PODMAN]).encode()
-        with engine(tmp_path / kind[0], 200, body) as asked:
+        with engine(tmp_path / kind[0], lambda *_: (200, body)) as asked:
             (provider,) = providers([kind], layout=layout)
             found = provider.uses()
         assert set(held_by(layout, found)) == {APP.descriptor.digest}
         question = {
-            "docker": "/containers/json?all=1",
-            "podman": "/v4.0.0/libpod/containers/json?all=true&external=true",
+            "docker": "GET /containers/json?all=1",
+            "podman": "GET /v4.0.0/libpod/containers/json?all=true&external=true",
         }
         assert asked == [question[kind]]
 
@@ -347,7 +310,7 @@ class TestWhoIsAsked:
     def test_an_engine_that_does_not_answer_the_question_is_refused(
         self, layout: Layout, tmp_path: Path, kind: str, status: int, body: bytes
     ) -> None:
-        with engine(tmp_path / kind[0], status, body):
+        with engine(tmp_path / kind[0], lambda *_: (status, body)):
             (provider,) = providers([kind], layout=layout)
             with pytest.raises(Refused) as caught:
                 provider.uses()

@@ -70,6 +70,10 @@ def gc(
             "cri:FILE, kube:FILE, none; default: the store and each engine whose socket exists.",
         ),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="docker|podman", help="Of an engine: its own images, by its API."),
+    ] = None,
     untagged: Annotated[
         bool, typer.Option("--untagged", help="In a layout: also what has no name.")
     ] = False,
@@ -99,6 +103,10 @@ def gc(
     _refuse_two_modes(dry_run or check, explain is not None, undo, purge)
     options = settings(context)
     manner = _Manner(force=force, json=json, quiet=quiet or options.quiet)
+    if engine is not None:
+        only = (place, filters, keep_last, grace, untagged, orphan_referrers, explain, undo, purge)
+        _of_engine(engine, any(only), containers or (), manner, everything, dry_run, check)
+        return
     choice = choice_of(
         filters or (),
         parse_seconds,
@@ -126,6 +134,32 @@ def gc(
 def _refuse_two_modes(*chosen: bool) -> None:
     if sum(chosen) > 1:
         raise UsageError("--dry-run or --check, --explain, --undo and --purge exclude each other")
+
+
+def _of_engine(
+    engine: str,
+    with_others: bool,
+    containers: Iterable[str],
+    manner: _Manner,
+    everything: bool,
+    dry_run: bool,
+    check: bool,
+) -> None:
+    from ocitool.cli.gc_engine import collect_engine
+
+    if with_others:
+        hint = "--all, --containers with files, --dry-run, --check, --force and --json do"
+        raise UsageError("this option does not go together with --engine", hint=hint)
+    collect_engine(
+        engine,
+        everything=everything,
+        containers=list(containers),
+        dry_run=dry_run,
+        check=check,
+        force=manner.force,
+        quiet=manner.quiet,
+        json=manner.json,
+    )
 
 
 def _opened(place: str | None, store: str) -> "Layout | None":

@@ -4,6 +4,7 @@ import json
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
+from urllib.parse import quote
 
 import httpx
 
@@ -16,6 +17,7 @@ from ocitool.errors import (
     Refused,
     Unavailable,
 )
+from ocitool.spec.quoting import quoted
 
 _CONNECT_SECONDS = 15.0
 # An engine is silent while it unpacks what it was sent.
@@ -88,7 +90,9 @@ class Engine:
 
         Never by force: Refused when a container uses it, NotFound when it is not there.
         """
-        return self._request("DELETE", f"/images/{name}", name)
+        if ".." in name.split("/"):
+            raise Refused(f"{quoted(name)} is no name of an image")
+        return self._request("DELETE", f"/images/{quote(name, safe='/:@')}", name)
 
     def export(self, names: Sequence[str], write: Callable[[bytes], object]) -> None:
         """Write images as the archive that `docker save` gives; NotFound when one is absent."""
