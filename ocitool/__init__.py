@@ -9,7 +9,7 @@ The layers, from the top; each imports only what stands below it::
     copying, saving, pulling, pushing,       verbs; shipping is what those that move images share
     inspection, verification, garbage,
     lookup, places, summaries, tagging,
-    pinning, restoring,
+    pinning, restoring, usage,
     artifacts, containers, repair,
     engine_garbage, destination, shipping
     transfer, recompress, subset, overlay    the mechanism: plan, move, convert

@@ -22,7 +22,8 @@ MEMORY_KIND = "summaries"
 class ImageSummary:
     """A root in a line. `size` is bytes as stored, every blob once; times are as written.
 
-    `children` are the manifest and config digests of its images.
+    `children` are the manifest and config digests of its images. `layer_sizes` are those of
+    `layers`; `parts` are the sizes of all that is under the root besides, children included.
     `kind` is "image", "index" or "artifact"; `problem` says why it could not be read. Digests
     are text here, for a summary is what is kept in JSON.
     """
@@ -34,6 +35,8 @@ class ImageSummary:
     created: str | None = None
     size: int = 0
     layers: tuple[str, ...] = ()
+    layer_sizes: tuple[int, ...] = ()
+    parts: Mapping[str, int] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     subject: str | None = None
     artifact_type: str | None = None
@@ -63,9 +66,12 @@ def _recall(memory: Memory, digest: Digest) -> ImageSummary | None:
     if value is None:
         return None
     try:
-        return msgspec.convert(value, ImageSummary)
+        summary = msgspec.convert(value, ImageSummary)
     except msgspec.ValidationError:
         return None
+    # Earlier versions noted no sizes.
+    complete = len(summary.layers) == len(summary.layer_sizes) and summary.parts
+    return summary if complete else None
 
 
 def summarize(source: Source, root: Root) -> ImageSummary:
@@ -77,6 +83,7 @@ def summarize(source: Source, root: Root) -> ImageSummary:
     except OcitoolError as error:
         return ImageSummary(kind="image", size=root.descriptor.size, problem=error.message)
     document = closure.document(root.descriptor.digest)
+    layers = {str(layer.digest): layer.size for _, m in images for layer in m.layers}
     subject = subject_of(root, document)
     kind = "artifact"
     if images and subject is None:
@@ -96,7 +103,14 @@ def summarize(source: Source, root: Root) -> ImageSummary:
         ),
         created=configs[0].created if configs else None,
         size=closure.size,
-        layers=_unique(str(layer.digest) for _, manifest in images for layer in manifest.layers),
+        layers=tuple(layers),
+        layer_sizes=tuple(layers.values()),
+        parts={
+            text: descriptor.size
+            for descriptor in closure.descriptors
+            if (text := str(descriptor.digest)) not in layers
+            and descriptor.digest != root.descriptor.digest
+        },
         labels=dict(configs[0].config.labels) if configs else {},
         subject=str(subject) if subject else None,
         artifact_type=getattr(document, "effective_artifact_type", None) if not images else None,

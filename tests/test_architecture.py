@@ -44,6 +44,7 @@ ROWS: tuple[frozenset[str], ...] = (
             "restoring",
             "summaries",
             "tagging",
+            "usage",
             "artifacts",
         }
     ),
@@ -68,6 +69,9 @@ WITHIN_A_ROW = {
     ("containers", "summaries"),
     ("lookup", "summaries"),
     ("restoring", "tagging"),
+    ("usage", "containers"),
+    ("usage", "garbage"),
+    ("usage", "summaries"),
     ("garbage", "lookup"),
     ("garbage", "containers"),
     ("garbage", "summaries"),

@@ -48,6 +48,8 @@ def test_an_image_in_a_line(tmp_path: Path) -> None:
             created=CREATED,
             size=size_of(IMAGE),
             layers=tuple(str(layer.digest) for layer in IMAGE.layers),
+            layer_sizes=tuple(layer.size for layer in IMAGE.layers),
+            parts={str(IMAGE.config.digest): IMAGE.config.size},
             labels={"note": "a label"},
         )
 

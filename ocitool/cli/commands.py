@@ -30,6 +30,7 @@ COMMANDS = {
     "restore": "restore",
     "pin": "pin",
     "unpin": "pin",
+    "df": "df",
     "gc": "gc",
     "inspect": "inspect",
     "history": "history",

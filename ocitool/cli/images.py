@@ -11,12 +11,16 @@ import typer
 from ocitool.cli import console
 from ocitool.cli.layout_text import age, size, table
 from ocitool.cli.options import Json, NoTruncation, Quiet, settings
-from ocitool.errors import NotFound, UsageError
+from ocitool.errors import NotFound, Refused, UsageError
 
 if TYPE_CHECKING:
+    from ocitool.containers import ContainerUse
     from ocitool.content import Root
+    from ocitool.events import Observer
     from ocitool.layout import Layout
+    from ocitool.layout.pins import Pin
     from ocitool.layout.reflog import FormerName
+    from ocitool.spec import Digest
     from ocitool.summaries import ImageSummary
 
 _NONE = "<none>"
@@ -24,12 +28,18 @@ _NONE = "<none>"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """An image of the store: its entry, its summary, and what it was called before."""
+    """An image of the store: its entry, its summary, its past and who holds it.
+
+    `alone` are the bytes that no other image has.
+    """
 
     root: "Root"
     summary: "ImageSummary"
     former: "FormerName | None"
     unpacked: int | None
+    alone: int
+    holders: "tuple[ContainerUse, ...]" = ()
+    pin: "Pin | None" = None
 
     @property
     def identifier(self) -> str:
@@ -63,6 +73,10 @@ def images(
             help="dangling=true, label=KEY[=VALUE], reference=PATTERN, before=NAME, since=NAME",
         ),
     ] = None,
+    containers: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WHO", help="Whose containers to look for, as in gc."),
+    ] = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -76,7 +90,8 @@ def images(
         rows = []
     else:
         with store as layout:
-            rows = _filtered(layout, _rows(layout), name, filters or [])
+            rows = _rows(layout, containers or (), options.observer())
+            rows = _filtered(layout, rows, name, filters or [])
     if not show_all:
         rows = [row for row in rows if row.summary.kind != "artifact"]
     if json:
@@ -89,23 +104,48 @@ def images(
         _show(rows, digests=digests, no_trunc=no_trunc)
 
 
-def _rows(layout: "Layout") -> list[_Row]:
+def _rows(layout: "Layout", words: Sequence[str], observer: "Observer") -> list[_Row]:
     from ocitool.summaries import image_summaries
+    from ocitool.usage import unique_sizes
 
     roots = layout.roots()
     known = image_summaries(layout, roots)
     former = layout.former_names()
     unpacked = _unpacked_sizes(layout)
+    alone = unique_sizes(roots, known)
+    nameless = any(not root.names and root.label is None for root in roots)
+    holders = _holders(layout, words, observer) if nameless or words else {}
+    pins = {pin.digest: pin for pin in layout.pins()}
     rows = [
         _Row(
             root=root,
             summary=known[root.descriptor.digest],
             former=None if root.names else former.get(str(root.descriptor.digest)),
             unpacked=unpacked(known[root.descriptor.digest]),
+            alone=alone[root.descriptor.digest],
+            holders=holders.get(root.descriptor.digest, ()),
+            pin=pins.get(root.descriptor.digest),
         )
         for root in roots
     ]
     return sorted(rows, key=lambda row: _moment(row.summary.created), reverse=True)
+
+
+def _holders(
+    layout: "Layout", words: Sequence[str], observer: "Observer"
+) -> "Mapping[Digest, tuple[ContainerUse, ...]]":
+    """Return who uses which image; who is not asked for by name and cannot answer is only told."""
+    from ocitool.containers import held_by, providers
+
+    uses = []
+    for provider in providers(words, layout=layout):
+        try:
+            uses += provider.uses()
+        except Refused as error:
+            if words:
+                raise
+            observer.remark(error.message)
+    return held_by(layout, uses)
 
 
 def _moment(created: str | None) -> float:
@@ -195,12 +235,28 @@ def _show(rows: Sequence[_Row], *, digests: bool, no_trunc: bool) -> None:
     header = ["REPOSITORY", "TAG", "IMAGE ID", "PLATFORM", "CREATED", "SIZE", "UNPACKED"]
     if digests:
         header = ["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"]
+    more = any(row.dangling or row.holders or row.pin for row in rows)
+    if more:
+        header += ["ALONE", "HELD BY"]
     now = dt.datetime.now(dt.UTC)
-    lines = [cells for row in rows for cells in _cells(row, now, digests=digests, trunc=no_trunc)]
-    right = (5,) if digests else (5, 6)
+    lines = [
+        [*cells, *([size(row.alone), _held_by(row)] if more else [])]
+        for row in rows
+        for cells in _cells(row, now, digests=digests, trunc=no_trunc)
+    ]
+    right = (5, 6) if digests else (5, 6, 7)
     width = None if no_trunc or digests else console.width()
     for line in table(header, lines, right=right, drop=(6, 3), shrink=(0, 1), width=width):
         console.out(line)
+
+
+def _held_by(row: _Row) -> str:
+    from ocitool.containers import described
+
+    parts = [console.safe(described(row.holders))] if row.holders else []
+    if row.pin is not None:
+        parts.append("a pin")
+    return ", ".join(parts)
 
 
 def _cells(row: _Row, now: dt.datetime, *, digests: bool, trunc: bool) -> list[list[str]]:
@@ -210,10 +266,10 @@ def _cells(row: _Row, now: dt.datetime, *, digests: bool, trunc: bool) -> list[l
         rest = [str(row.root.descriptor.digest), identifier, created, stored]
     else:
         rest = [identifier, _platforms(row.summary), created, stored, size(row.unpacked)]
-    return [[*pair, *rest] for pair in _names(row)]
+    return [[*pair, *rest] for pair in _names(row, now)]
 
 
-def _names(row: _Row) -> list[list[str]]:
+def _names(row: _Row, now: dt.datetime) -> list[list[str]]:
     from ocitool.cli import texts
 
     if row.root.names:
@@ -223,7 +279,8 @@ def _names(row: _Row) -> list[list[str]]:
     if row.summary.kind == "artifact":
         return [[console.safe(row.summary.artifact_type or "artifact"), _NONE]]
     if row.former is not None:
-        return [[f"{_NONE} was {texts.familiar(row.former.name)}", _NONE]]
+        lost = f", {age(row.former.lost, now)}" if row.former.lost else ""
+        return [[f"{_NONE} was {texts.familiar(row.former.name)}{lost}", _NONE]]
     return [[_NONE, _NONE]]
 
 
@@ -240,6 +297,8 @@ def _short(digest: str) -> str:
 
 
 def _as_json(row: _Row) -> dict[str, object]:
+    from ocitool.cli.gc_text import container_json
+
     summary = row.summary
     return {
         "names": list(row.root.names),
@@ -257,5 +316,8 @@ def _as_json(row: _Row) -> dict[str, object]:
         "missing": summary.missing,
         "former_name": row.former.name if row.former else None,
         "former_name_lost": row.former.lost if row.former else None,
+        "unique": row.alone,
+        "containers": [container_json(use) for use in row.holders],
+        "pin": row.pin.to_json() if row.pin is not None else None,
         "problem": summary.problem,
     }

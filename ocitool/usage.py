@@ -1,0 +1,98 @@
+"""Where the bytes of a store are: what images share, what each alone occupies, who holds them."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ocitool.containers import ContainerUse, held_by
+from ocitool.content import Root
+from ocitool.garbage import Choice, plan
+from ocitool.layout import Layout
+from ocitool.layout.pins import Pin
+from ocitool.spec import Digest
+from ocitool.summaries import ImageSummary, image_summaries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageUsage:
+    """What one image takes. `unique` bytes no other image has; `size` is that and the `shared`."""
+
+    root: Root
+    size: int
+    unique: int
+    holders: tuple[ContainerUse, ...] = ()
+    pin: Pin | None = None
+
+    @property
+    def shared(self) -> int:
+        """The bytes that other images have too."""
+        return self.size - self.unique
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """A store in bytes: `stored` in blobs, `shared` by images, and what can go.
+
+    `garbage` is what `gc` takes now, `unheld` what `gc -a` does; `waiting` is in the trash, in
+    `leftovers` what killed processes left. Images are sorted by what they alone occupy.
+    """
+
+    images: tuple[ImageUsage, ...]
+    stored: int
+    shared: int
+    garbage: int
+    unheld: int
+    waiting: int
+    leftovers: int
+
+
+def unique_sizes(
+    roots: Sequence[Root], summaries: Mapping[Digest, ImageSummary]
+) -> dict[Digest, int]:
+    """Return how many bytes each image alone occupies."""
+    contents = {root.descriptor.digest: _contents(root, summaries) for root in roots}
+    counts = Counter(text for parts in contents.values() for text in parts)
+    return {
+        digest: sum(size for text, size in parts.items() if counts[text] == 1)
+        for digest, parts in contents.items()
+    }
+
+
+def _contents(root: Root, summaries: Mapping[Digest, ImageSummary]) -> dict[str, int]:
+    summary = summaries[root.descriptor.digest]
+    layers = dict(zip(summary.layers, summary.layer_sizes, strict=True))
+    return {str(root.descriptor.digest): root.descriptor.size, **summary.parts, **layers}
+
+
+def usage(layout: Layout, uses: Iterable[ContainerUse], now: float) -> Usage:
+    """Return where the bytes of a store are; `now` is in seconds since the epoch.
+
+    Raises what `plan` raises when something that stays cannot be read.
+    """
+    asked = tuple(uses)
+    roots = layout.roots()
+    known = image_summaries(layout, roots)
+    unique = unique_sizes(roots, known)
+    holders = held_by(layout, asked)
+    pins = {pin.digest: pin for pin in layout.pins()}
+    found = plan(layout, Choice(), uses=asked, now=now)
+    images = [
+        ImageUsage(
+            root=root,
+            size=sum(_contents(root, known).values()),
+            unique=unique[root.descriptor.digest],
+            holders=holders.get(root.descriptor.digest, ()),
+            pin=pins.get(root.descriptor.digest),
+        )
+        for root in roots
+    ]
+    everything = {text: size for r in roots for text, size in _contents(r, known).items()}
+    return Usage(
+        images=tuple(sorted(images, key=lambda image: -image.unique)),
+        stored=sum(layout.blob_size(digest) or 0 for digest in layout.blob_digests()),
+        shared=sum(everything.values()) - sum(unique.values()),
+        garbage=found.size,
+        unheld=plan(layout, Choice(everything=True), uses=asked, now=now).size,
+        waiting=found.waiting.size,
+        leftovers=sum(leftover.size for leftover in found.leftovers),
+    )

@@ -1,0 +1,92 @@
+"""df, and the columns of images that say who holds what and what it takes."""
+
+import json
+from pathlib import Path
+
+from tests.support.command import Command
+
+NOBODY = ("--containers", "none")
+
+
+def listing(ocitool: Command, config: str) -> Path:
+    """Write what `docker inspect` says of one stopped container."""
+    path = ocitool.cwd / "containers.json"
+    container = {
+        "Id": "4f0c" * 16,
+        "Name": "/web",
+        "Image": config,
+        "Config": {"Image": "fmt/app:1.0"},
+        "State": {"Status": "exited"},
+    }
+    path.write_text(json.dumps([container]))
+    return path
+
+
+def image_id(ocitool: Command) -> str:
+    rows = json.loads(ocitool("images", "fmt/app", "--json").out)
+    return str(rows[0]["image_ids"][0])
+
+
+def test_what_an_image_alone_occupies_is_what_its_removal_frees(loaded: Command) -> None:
+    rows = json.loads(loaded("images", "fmt/app", "--json").out)
+    removed = json.loads(loaded("rm", "fmt/app:1.0", "--json").out)
+    assert rows[0]["unique"] == removed["freed"] > 0
+
+
+def test_df_counts_every_stored_byte_once(loaded: Command) -> None:
+    report = json.loads(loaded("df", "--json", *NOBODY).out)
+    blobs = [path.stat().st_size for path in (loaded.store / "blobs").rglob("*") if path.is_file()]
+    assert report["stored"] == sum(blobs)
+    assert report["shared"] + sum(image["unique"] for image in report["images"]) == sum(blobs)
+    assert report["garbage"] == 0
+    assert report["unheld"] == sum(blobs)
+
+
+def test_df_says_what_gc_frees_and_what_waits(loaded: Command) -> None:
+    loaded("untag", "fmt/app:1.0")
+    before = json.loads(loaded("df", "--json", *NOBODY).out)
+    done = json.loads(loaded("gc", "-f", "--json", *NOBODY).out)
+    assert before["garbage"] == done["done"]["waiting"] > 0
+    after = json.loads(loaded("df", "--json", *NOBODY).out)
+    assert (after["garbage"], after["waiting"]) == (0, before["garbage"])
+    assert "in trash" in loaded("df", *NOBODY).out
+
+
+def test_df_names_who_holds_an_image(loaded: Command) -> None:
+    config = image_id(loaded)
+    loaded("pin", "fmt/app:1.0", "--reason", "release")
+    loaded("untag", "fmt/app:1.0")
+    text = loaded("df", "--containers", f"docker:{listing(loaded, config)}").out
+    line = next(line for line in text.splitlines() if line.startswith("<none>"))
+    assert "container web" in line
+    assert "a pin (release)" in line
+
+
+def test_images_say_when_a_name_was_lost_and_which_containers_use_the_image(
+    loaded: Command,
+) -> None:
+    config = image_id(loaded)
+    loaded("untag", "fmt/app:1.0")
+    where = f"docker:{listing(loaded, config)}"
+    done = loaded("images", "--no-trunc", "--containers", where)
+    line = next(line for line in done.out.splitlines() if line.startswith("<none> was fmt/app"))
+    assert "ago" in line or "just now" in line
+    assert "container web" in line
+    rows = json.loads(loaded("images", "--json", "--containers", where).out)
+    (row,) = [row for row in rows if not row["names"]]
+    assert row["containers"][0]["name"] == "web"
+    assert row["former_name"] == "docker.io/fmt/app:1.0"
+    assert row["pin"] is None
+
+
+def test_images_show_pins(loaded: Command) -> None:
+    loaded("pin", "fmt/app:1.0")
+    assert "a pin" in loaded("images").out
+    rows = json.loads(loaded("images", "fmt/app", "--json").out)
+    assert rows[0]["pin"]["name"] == "docker.io/fmt/app:1.0"
+
+
+def test_images_of_a_source_of_containers_that_cannot_answer_fail_when_it_was_asked_for(
+    loaded: Command,
+) -> None:
+    assert loaded("images", "--containers", f"docker:{loaded.cwd}/absent").code == 6
