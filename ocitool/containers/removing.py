@@ -10,8 +10,8 @@ from ocitool.containers.staging import (
     STAGING,
     TREES,
     discard,
+    discard_outside,
     private_place,
-    remove_bundle,
     remove_discarded,
 )
 from ocitool.errors import NotFound, Refused
@@ -40,16 +40,18 @@ def remove_container(layout: Layout, text: str) -> Removed:
         )
     with exclusive(layout) as moment:
         control = moment.control
-        forget(control, container)
-        shared = {other.tree for other in containers(layout)}
         discarded = []
         with private_place(control, STAGING) as staging:
+            if not container.own_bundle:
+                discarded += [discard_outside(staging, container.bundle, container.id)]
+            forget(control, container)
+            shared = {other.tree for other in containers(layout)}
             if container.own_bundle:
                 discarded += _discarded(control, BUNDLES, container.id, staging)
             if container.tree is not None and container.tree not in shared:
                 discarded += _discarded(control, TREES, container.tree, staging)
-    left = None if container.own_bundle else _remove_outside(container)
     remove_discarded(layout, discarded)
+    left = container.bundle if os.path.lexists(container.bundle) else None
     return Removed(container=container, left=left)
 
 
@@ -59,16 +61,3 @@ def _discarded(control: Directory, place: str, name: str, staging: Directory) ->
             return [discard(folder, name, staging)] if folder.kind(name) is not None else []
     except NotFound:
         return []
-
-
-def _remove_outside(container: Container) -> str | None:
-    """Remove a bundle from where the user wanted it; return its place if it is another's now."""
-    parent, name = os.path.split(container.bundle)
-    try:
-        folder = Directory.open(parent)
-    except NotFound:
-        return None
-    with folder:
-        if folder.kind(name) is None or remove_bundle(folder, name, container.id):
-            return None
-    return container.bundle

@@ -13,7 +13,7 @@ from typing import Self
 
 from ocitool.containers.bundles import is_bundle_of
 from ocitool.containers.records import containers
-from ocitool.errors import NotFound, OcitoolError
+from ocitool.errors import NotFound, StorageError
 from ocitool.fsops import Directory
 from ocitool.layers import Spot, prune
 from ocitool.layout import Layout, exclusive
@@ -57,8 +57,7 @@ class Staging:
         It is noted first, so that it is found when this command is killed.
         """
         name = f"{BESIDE}{self.lease.name}"
-        note = json.dumps({"beside": name, "place": place, "id": container_id})
-        self.folder.replace(_NOTE, note.encode("ascii"), staging=self.folder)
+        _note(self.folder, name, place, container_id)
         with Directory.create(os.path.dirname(place)) as parent:
             parent.make_folder(name)
         return name
@@ -67,8 +66,12 @@ class Staging:
 def private_place(control: Directory, name: str) -> Directory:
     """Open one of the folders of containers, made when absent; nobody else may enter it."""
     if control.kind(name) is None:
-        with contextlib.suppress(OcitoolError):
+        try:
             control.make_folder(name)
+        except StorageError:
+            # Another process may have been faster.
+            if control.kind(name) != "folder":
+                raise
     return control.subdirectory(name)
 
 
@@ -116,6 +119,22 @@ def discard(folder: Directory, name: str, staging: Directory) -> str:
     return made
 
 
+def discard_outside(staging: Directory, place: str, container_id: str) -> str:
+    """Note that a bundle outside of the store goes with the record of its container.
+
+    Return the name of the note. Call under the lock, before the record is removed.
+    """
+    made, opened = staging.private_folder("done.")
+    with opened:
+        _note(opened, f"{BESIDE}{container_id}", place, container_id)
+    return made
+
+
+def _note(work: Directory, beside: str, place: str, container_id: str) -> None:
+    note = json.dumps({"beside": beside, "place": place, "id": container_id})
+    work.replace(_NOTE, note.encode("ascii"), staging=work)
+
+
 def remove_discarded(layout: Layout, names: list[str]) -> None:
     """Remove what `discard` moved, outside of the lock."""
     if layout.control is not None and names:
@@ -141,19 +160,20 @@ def _remove_noted(layout: Layout, work: Directory) -> None:
     except (NotFound, ValueError, TypeError, KeyError):
         return
     with folder:
-        beside = str(note["beside"])
-        if beside.startswith(BESIDE) and folder.kind(beside) == "folder":
+        beside, container_id = str(note["beside"]), str(note["id"])
+        if not beside.startswith(BESIDE):
+            return
+        if all(container.id != container_id for container in containers(layout)):
+            _move_bundle(folder, name, beside, container_id)
+        if folder.kind(beside) == "folder":
             prune(Spot(folder, "", beside))
-        elif all(container.id != note["id"] for container in containers(layout)):
-            remove_bundle(folder, name, str(note["id"]))
 
 
-def remove_bundle(folder: Directory, name: str, container_id: str) -> bool:
-    """Remove a bundle outside of the store; tell whether it was still this container's."""
-    if folder.kind(name) != "folder":
-        return False
+def _move_bundle(folder: Directory, name: str, beside: str, container_id: str) -> None:
+    """Give a bundle outside of the store a name that says that it goes, if it is still the one."""
+    if folder.kind(name) != "folder" or folder.kind(beside) is not None:
+        return
     with folder.subdirectory(name) as bundle:
         if not is_bundle_of(bundle, container_id):
-            return False
-    prune(Spot(folder, "", name))
-    return True
+            return
+    folder.move_as(name, folder, beside)

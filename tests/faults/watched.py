@@ -226,7 +226,8 @@ class Watch:
         return Change(kind="rmdir", path=_below(path, dir_fd))
 
     def _on_utime(self, path: Any, *_: Any, dir_fd: int | None = None, **__: Any) -> Change:
-        return Change(kind="utime", path=_below(path, dir_fd))
+        place = _path_of(path) if isinstance(path, int) else _below(path, dir_fd)
+        return Change(kind="utime", path=place)
 
 
 def _path_of(descriptor: int) -> str:
