@@ -148,11 +148,12 @@ class TestOurContainers:
         load("one", Volumes={"/w": {}, "/fresh": {}}, WorkingDir="/fresh")
         assert "cwd=/fresh" in runc.start(create(ocitool, "app:latest"), "v")
 
+    @pytest.mark.parametrize("options", [(), ("--copy",)])
     def test_a_container_goes_on_with_the_old_content_when_its_name_has_moved(
-        self, ocitool: Ocitool, load: Load, runc: Runc
+        self, ocitool: Ocitool, load: Load, runc: Runc, options: tuple[str, ...]
     ) -> None:
         load("old")
-        bundle = create(ocitool, "app:latest", "--name", "web", "--", "wait")
+        bundle = create(ocitool, "app:latest", "--name", "web", *options, "--", "wait")
         with runc.waiting(bundle, "web") as said:
             assert "marker=old" in said
             load("new")
