@@ -77,7 +77,7 @@ class _Planner:
         self._source = source
         # Asking what a source can do costs more than asking whether it has a blob.
         self._has = source.has if isinstance(source, Inventory) else None
-        self._known: dict[Descriptor, bool] = {}
+        self._known: dict[tuple[str, int], bool] = {}
         self._limits = limits
         self._sizes: dict[Digest, int] = {}
         self._documents: dict[Digest, tuple[Descriptor, Document]] = {}
@@ -148,9 +148,11 @@ class _Planner:
     def _is_present(self, descriptor: Descriptor) -> bool:
         if self._has is None:
             return True
-        present = self._known.get(descriptor)
+        # Two algorithms give names of different lengths, so the digits alone tell digests apart.
+        key = (descriptor.digest.hex, descriptor.size)
+        present = self._known.get(key)
         if present is None:
-            present = self._known[descriptor] = self._has(descriptor)
+            present = self._known[key] = self._has(descriptor)
         return present
 
     def _add_blobs(self, blobs: Sequence[Descriptor]) -> None:

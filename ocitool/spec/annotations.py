@@ -6,6 +6,7 @@ tag. Reading prefers the second.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from ocitool.errors import UsageError
 from ocitool.spec.reference import Reference
@@ -42,6 +43,8 @@ def without_names(annotations: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in annotations.items() if key not in (REF_NAME, IMAGE_NAME)}
 
 
+# One command asks for the same names of a large store several times.
+@lru_cache(maxsize=1 << 15)
 def _normalized(text: str) -> str | None:
     try:
         return Reference.parse(text).name

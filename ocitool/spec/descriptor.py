@@ -10,6 +10,8 @@ from ocitool.spec import document
 from ocitool.spec.digest import Digest
 from ocitool.spec.platform import Platform
 
+_REQUIRED = 3
+"""The fields that every descriptor has: mediaType, digest and size."""
 _KNOWN_KEYS = frozenset(
     {
         "mediaType",
@@ -53,9 +55,13 @@ class Descriptor:
         document.refuse_case_twins(obj, _KNOWN_KEYS, path)
         digest = digest_field(document.string(obj, "digest", path), f"{path}.digest")
         size = document.integer(obj, "size", path)
+        media_type = document.string(obj, "mediaType", path)
+        if len(obj) == _REQUIRED:
+            # Most have nothing else, and a large store holds a hundred thousand of them.
+            return cls(media_type=media_type, digest=digest, size=size)
         platform = obj.get("platform")
         return cls(
-            media_type=document.string(obj, "mediaType", path),
+            media_type=media_type,
             digest=digest,
             size=size,
             annotations=document.mapping_of_strings(obj, "annotations", path),
