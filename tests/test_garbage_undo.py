@@ -1,0 +1,129 @@
+"""Undoing a collection: what comes back, what is left alone, and what the trash promises."""
+
+import datetime as dt
+import time
+from pathlib import Path
+
+import pytest
+
+from ocitool.errors import NotFound
+from ocitool.garbage import Choice, plan, purge, sweep, undo
+from ocitool.layout import Layout, untag
+from ocitool.layout.trash import waiting
+from ocitool.lookup import find_image
+from ocitool.restoring import name_history
+from ocitool.spec import Descriptor
+from tests.support.images import blob_path
+from tests.support.layouts import A, B, blobs_in, bring, image, names_of, store
+from tests.support.stores import assert_whole, contents
+
+IMAGE, OTHER = image("a"), image("b")
+DAY = 86400.0
+
+
+def collect(layout: Layout, *, everything: bool = False, now: float | None = None) -> int:
+    """Collect at a moment and return how many images went."""
+    moment = time.time() if now is None else now
+    found = plan(layout, Choice(everything=everything), now=moment)
+    return len(sweep(layout, found, now=moment).images)
+
+
+def test_names_images_and_their_history_come_back(tmp_path: Path) -> None:
+    with store(tmp_path) as layout:
+        bring(layout, IMAGE, A, B)
+        before = contents(tmp_path)
+        assert collect(layout, everything=True) == 1
+        assert (layout.roots(), blobs_in(tmp_path)) == ((), set())
+        undone = undo(layout)
+        assert set(undone.names) == {A, B}
+        assert contents(tmp_path) == before
+        digests = [one.digest for one in name_history(layout, A)]
+        assert digests == [str(IMAGE.descriptor.digest), None, str(IMAGE.descriptor.digest)]
+    assert_whole(tmp_path)
+
+
+def test_a_name_that_has_moved_since_is_never_overwritten(tmp_path: Path) -> None:
+    with store(tmp_path, a=IMAGE) as layout:
+        collect(layout, everything=True)
+        bring(layout, OTHER, A)
+        undone = undo(layout)
+        assert [(change.name, change.new) for change in undone.kept] == [
+            (A, OTHER.descriptor.digest)
+        ]
+        assert names_of(layout) == {A: str(OTHER.descriptor.digest)}
+        assert find_image(layout, str(IMAGE.descriptor.digest)).root.names == ()
+    assert_whole(tmp_path)
+
+
+def test_a_blob_that_was_stored_again_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
+    with store(tmp_path, a=IMAGE) as layout:
+        untag(layout, [A])
+        collect(layout)
+        bring(layout, IMAGE, B)
+        inode = (tmp_path / blob_path(IMAGE.descriptor)).stat().st_ino
+        assert undo(layout).blobs == 0
+        assert (tmp_path / blob_path(IMAGE.descriptor)).stat().st_ino == inode
+        assert names_of(layout) == {B: str(IMAGE.descriptor.digest)}
+    assert_whole(tmp_path)
+
+
+def test_an_image_of_which_a_part_is_gone_for_good_stays_away(tmp_path: Path) -> None:
+    with store(tmp_path, a=IMAGE, b=OTHER) as layout:
+        untag(layout, [A, B])
+        collect(layout)
+        (next((tmp_path / ".ocitool" / "trash").rglob(IMAGE.config.digest.hex))).unlink()
+        undone = undo(layout)
+        assert undone.lost == (IMAGE.descriptor.digest,)
+        assert [r.descriptor.digest for r in layout.roots()] == [OTHER.descriptor.digest]
+
+
+def test_the_next_run_that_removes_something_empties_the_trash(tmp_path: Path) -> None:
+    with store(tmp_path, a=IMAGE, b=OTHER) as layout:
+        untag(layout, [A])
+        collect(layout)
+        collect(layout)
+        assert waiting(layout.control).blobs == len(IMAGE.blobs)
+        untag(layout, [B])
+        collect(layout)
+        assert waiting(layout.control).blobs == len(OTHER.blobs)
+        assert undo(layout).images == (OTHER.descriptor.digest,)
+        with pytest.raises(NotFound):
+            undo(layout)
+
+
+@pytest.mark.parametrize(("later", "waits"), [(DAY - 60, True), (DAY + 60, False)])
+def test_the_trash_is_emptied_after_a_day_by_a_run_that_removes_nothing(
+    tmp_path: Path, later: float, waits: bool
+) -> None:
+    with store(tmp_path, a=IMAGE) as layout:
+        untag(layout, [A])
+        collect(layout)
+        collect(layout, now=time.time() + later)
+        assert bool(waiting(layout.control).blobs) is waits
+
+
+def test_a_blob_in_the_trash_is_not_one_that_the_store_has(tmp_path: Path) -> None:
+    with store(tmp_path, a=IMAGE) as layout:
+        untag(layout, [A])
+        collect(layout)
+        for digest, data in IMAGE.blobs.items():
+            descriptor = Descriptor(media_type="x/y", digest=digest, size=len(data))
+            assert not layout.has(descriptor)
+
+
+def test_what_waits_is_told_as_waiting_and_not_as_freed(tmp_path: Path) -> None:
+    with store(tmp_path, a=IMAGE) as layout:
+        untag(layout, [A])
+        now = time.time()
+        swept = sweep(layout, plan(layout, now=now), now=now)
+        size = sum(len(data) for data in IMAGE.blobs.values())
+        assert (swept.waiting, swept.freed) == (size, 0)
+        assert purge(layout) == (len(IMAGE.blobs), size)
+        assert waiting(layout.control).runs == ()
+
+
+def test_a_run_is_dated_by_the_clock_that_it_was_given(tmp_path: Path) -> None:
+    with store(tmp_path, a=IMAGE) as layout:
+        untag(layout, [A])
+        collect(layout, now=dt.datetime(2030, 1, 2, tzinfo=dt.UTC).timestamp())
+        assert waiting(layout.control).since == "2030-01-02T00:00:00Z"
