@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from ocitool.archive import ArchiveSource, FolderSource, open_archive
     from ocitool.content import Blob, Closure, Root
     from ocitool.copying import load
+    from ocitool.destination import OnExisting, PushReport
     from ocitool.errors import (
         AccessDenied,
         IntegrityError,
@@ -108,7 +109,6 @@ if TYPE_CHECKING:
     from ocitool.lookup import find_image
     from ocitool.places import open_source, parse_place
     from ocitool.pulling import RemoteImages, pull
-    from ocitool.destination import OnExisting, PushReport
     from ocitool.pushing import Pushing, push
     from ocitool.recompress import Conversion
     from ocitool.registry import Registries, RegistryOptions, Repository
