@@ -265,7 +265,7 @@ class GarbageModel(RuleBasedStateMachine):
         self, data: st.DataObject, everything: bool, number: int, name: str
     ) -> None:
         self.collect(everything)
-        if self.named and data.draw(st.booleans()):
+        if len(self.named) > 0 and data.draw(st.booleans()):
             self.remove_by_name(data)
         if data.draw(st.booleans()):
             self.load(number, [name])
