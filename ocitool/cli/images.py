@@ -11,7 +11,7 @@ import typer
 from ocitool.cli import console
 from ocitool.cli.layout_text import age, size, table
 from ocitool.cli.options import Json, NoTruncation, Quiet, settings
-from ocitool.errors import NotFound, Refused, UsageError
+from ocitool.errors import IntegrityError, NotFound, Refused, UsageError
 
 if TYPE_CHECKING:
     from ocitool.containers import ContainerUse
@@ -115,7 +115,7 @@ def _rows(layout: "Layout", words: Sequence[str], observer: "Observer") -> list[
     alone = unique_sizes(roots, known)
     nameless = any(not root.names and root.label is None for root in roots)
     holders = _holders(layout, words, observer) if nameless or words else {}
-    pins = {pin.digest: pin for pin in layout.pins()}
+    pins = _pins(layout, observer)
     rows = [
         _Row(
             root=root,
@@ -129,6 +129,15 @@ def _rows(layout: "Layout", words: Sequence[str], observer: "Observer") -> list[
         for root in roots
     ]
     return sorted(rows, key=lambda row: _moment(row.summary.created), reverse=True)
+
+
+def _pins(layout: "Layout", observer: "Observer") -> "Mapping[Digest, Pin]":
+    """Return the pins by image; a damaged list of them is only told: nothing is deleted here."""
+    try:
+        return {pin.digest: pin for pin in layout.pins()}
+    except IntegrityError as error:
+        observer.remark(error.message)
+        return {}
 
 
 def _holders(

@@ -8,7 +8,7 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ocitool.errors import NotFound
+from ocitool.errors import MalformedDocument, NotFound
 from ocitool.fsops import Directory
 from ocitool.layout.lease import TEMPORARY
 from ocitool.layout.reflog import time_text
@@ -74,8 +74,14 @@ def read_pins(control: Directory | None) -> tuple[Pin, ...]:
         data = control.read_file(PINS, _PINS_BYTES)
     except NotFound:
         return ()
-    values = array(decode_object(data, what=PINS, limit=_PINS_BYTES), "pins", PINS)
-    return tuple(pin_of(value, f"{PINS}.pins[{n}]") for n, value in enumerate(values))
+    try:
+        values = array(decode_object(data, what=PINS, limit=_PINS_BYTES), "pins", PINS)
+        return tuple(pin_of(value, f"{PINS}.pins[{n}]") for n, value in enumerate(values))
+    except MalformedDocument as error:
+        raise MalformedDocument(
+            f"the list of pins is damaged: {error.message}",
+            hint=f"mend .ocitool/{PINS} in the store, or remove it: then nothing is pinned",
+        ) from error
 
 
 def write_pins(control: Directory, pins: Iterable[Pin]) -> None:
