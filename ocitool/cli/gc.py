@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -182,16 +182,19 @@ def _opened(place: str | None, store: str) -> "Layout | None":
 
 def _say_that_nothing_is_there(manner: _Manner) -> None:
     if manner.json:
-        console.out_json({"images": [], "blobs": [], "leftovers": [], "size": 0, "done": None})
+        nothing: dict[str, object] = {"images": [], "blobs": [], "leftovers": [], "kept": []}
+        console.out_json({**nothing, "asked": [], "size": 0, "done": None})
     elif manner.reports:
         console.out("no garbage: there is no store yet")
 
 
-def _uses(layout: "Layout", words: Iterable[str]) -> "list[ContainerUse]":
+def _uses(layout: "Layout", words: Iterable[str]) -> "tuple[tuple[str, ...], list[ContainerUse]]":
+    """Return who was asked for containers, and what they use."""
     from ocitool.containers import providers
 
     found = providers(list(words), layout=layout)
-    return [use for provider in found for use in provider.uses()]
+    uses = [use for provider in found for use in provider.uses()]
+    return tuple(provider.name for provider in found), uses
 
 
 def _ask_store_again(
@@ -201,7 +204,7 @@ def _ask_store_again(
     chosen = list(words)
     if chosen and "store" not in chosen:
         return lambda: ()
-    return lambda: _uses(layout, ["store"])
+    return lambda: _uses(layout, ["store"])[1]
 
 
 def _collect(
@@ -216,44 +219,45 @@ def _collect(
     from ocitool.garbage import plan, sweep
 
     now = time.time()
-    planned = plan(layout, choice, uses=_uses(layout, words), now=now)
+    asked, uses = _uses(layout, words)
+    planned = plan(layout, choice, uses=uses, now=now)
     if dry_run or check:
-        _show(planned, None, manner)
+        _show(planned, None, asked, manner)
         if check and not planned.is_empty:
             raise typer.Exit(_GARBAGE_FOUND)
         return
     if not planned.is_empty and not manner.force:
-        _ask(planned)
+        _ask(planned, asked)
     swept = sweep(layout, planned, now=now, ask_again=_ask_store_again(layout, words))
-    _show(planned, swept, manner)
+    _show(planned, swept, asked, manner)
 
 
-def _write_plan(planned: "Plan", write: Callable[[str], None]) -> None:
+def _write_plan(planned: "Plan", asked: Sequence[str], write: Callable[[str], None]) -> None:
     from ocitool.cli import gc_text
 
-    gc_text.show(gc_text.plan_lines(planned), write)
+    gc_text.show(gc_text.plan_lines(planned, asked), write)
 
 
-def _show(planned: "Plan", swept: "Swept | None", manner: _Manner) -> None:
+def _show(planned: "Plan", swept: "Swept | None", asked: Sequence[str], manner: _Manner) -> None:
     from ocitool.cli import gc_text
 
     if manner.json:
-        console.out_json(gc_text.plan_json(planned, swept))
+        console.out_json(gc_text.plan_json(planned, swept, asked))
     elif manner.quiet:
         for image in planned.images if swept is None else swept.images:
             console.out(str(image.digest))
     elif swept is None:
-        _write_plan(planned, console.out)
+        _write_plan(planned, asked, console.out)
     else:
         if manner.force or planned.is_empty:
-            _write_plan(planned, console.out)
+            _write_plan(planned, asked, console.out)
         if not planned.is_empty or swept.freed or swept.emptied:
             gc_text.show(gc_text.swept_lines(swept), console.out)
 
 
-def _ask(planned: "Plan") -> None:
+def _ask(planned: "Plan", asked: Sequence[str]) -> None:
     """Ask on the terminal; without one, or with any answer but yes, end the command."""
-    _write_plan(planned, console.note)
+    _write_plan(planned, asked, console.note)
     if not (console.is_terminal(sys.stdin) and console.is_terminal(sys.stderr)):
         console.note("ocitool: nothing was removed, for there is no terminal to ask on")
         console.note("  use -f to remove this, or --dry-run to see it only")
@@ -307,7 +311,7 @@ def _explain(
     from ocitool.cli import gc_text
     from ocitool.garbage import explain, plan
 
-    planned = plan(layout, choice, uses=_uses(layout, words), now=time.time(), paths=True)
+    planned = plan(layout, choice, uses=_uses(layout, words)[1], now=time.time(), paths=True)
     found = explain(layout, planned, text)
     if manner.json:
         console.out_json(gc_text.explanation_json(found))

@@ -1,7 +1,7 @@
 """How a garbage collection is put into words and into JSON."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ocitool.cli import console, texts
@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 _NONE = "<none>"
 
 
-def plan_lines(plan: "Plan") -> list[str]:
-    """Return the plan as text: what goes and why, what stays and who holds it."""
+def plan_lines(plan: "Plan", asked: Sequence[str]) -> list[str]:
+    """Return the plan as text: what goes and why, what stays and who holds it.
+
+    `asked` are the names of those who were asked for containers: others may hold images too.
+    """
     now = dt.datetime.now(dt.UTC)
     lines: list[str] = []
     if plan.images:
@@ -31,6 +34,9 @@ def plan_lines(plan: "Plan") -> list[str]:
         what = f"{console.safe(leftover.path)}, {size(leftover.size)}"
         lines.append(f"left behind: {what}: {leftover.reason}")
     lines += [_kept_line(kept) for kept in plan.kept]
+    if not plan.is_empty:
+        who = ", ".join(console.safe(name) for name in asked) or "nobody"
+        lines.append(f"asked for containers: {who}")
     return lines + _remarks(plan) + [_total(plan)]
 
 
@@ -123,7 +129,7 @@ def explanation_lines(found: "Explanation") -> list[str]:
     return lines
 
 
-def plan_json(plan: "Plan", swept: "Swept | None") -> dict[str, object]:
+def plan_json(plan: "Plan", swept: "Swept | None", asked: Sequence[str]) -> dict[str, object]:
     """Return a plan, and what was done of it, as JSON."""
     return {
         "path": plan.path,
@@ -142,6 +148,7 @@ def plan_json(plan: "Plan", swept: "Swept | None") -> dict[str, object]:
             for leftover in plan.leftovers
         ],
         "kept": [_kept_json(kept) for kept in plan.kept],
+        "asked": list(asked),
         "strays": list(plan.strays),
         "young": plan.young,
         "absent": plan.absent,
