@@ -119,6 +119,8 @@ class TestSignals:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            # The tests themselves may run under nohup.
+            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
         )
         time.sleep(1)
         process.send_signal(number)
