@@ -379,9 +379,8 @@ class TestTheWorldOutside:
                 assert again or module.name == "ocitool.cli.main", f"{module}: line {node.lineno}"
 
     @each_module
-    def test_the_disk_is_changed_in_one_module(self, module: Module) -> None:
+    def test_the_disk_is_changed_in_one_package(self, module: Module) -> None:
         allowed = {
-            "ocitool.fsops": CHANGES,
             # A lock and a lease are files that stay open; they are no content.
             "ocitool.layout.lock": {"os.open", "os.pwrite"},
             "ocitool.layout.lease": {"os.open", "os.unlink"},
@@ -392,18 +391,18 @@ class TestTheWorldOutside:
             # Standard output becomes /dev/null when its reader is gone.
             "ocitool.cli.main": {"os.open"},
         }
-        assert set(calls(module)) & CHANGES <= allowed.get(module.name, set())
+        if module.unit != "fsops":
+            assert set(calls(module)) & CHANGES <= allowed.get(module.name, set())
 
     @each_module
     def test_files_are_opened_for_writing_in_few_modules(self, module: Module) -> None:
         writing = {"os.O_WRONLY", "os.O_RDWR", "os.O_CREAT", "os.O_APPEND", "os.O_TRUNC"}
         writers = {
-            "ocitool.fsops",
             "ocitool.layout.lock",
             "ocitool.layout.lease",
             "ocitool.cli.main",
         }
-        if module.name not in writers:
+        if module.unit != "fsops" and module.name not in writers:
             assert not set(names_used(module)) & writing
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("open", "io.open"):

@@ -8,7 +8,7 @@ import ocitool
 from tests.faults.watched import Site
 
 PACKAGE = Path(ocitool.__file__).parent
-SYNCING = {"fsync", "sync", "_sync_path"}
+SYNCING = {"fsync", "sync", "sync_path"}
 LOCKING = {"flock", "locked", "_acquire"}
 # A login and a pulled file are no content of a store, and what gc finds lying about is none yet;
 # their own tests prove what they promise, and fail without the lock.

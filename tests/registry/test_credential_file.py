@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture(params=[0o000, 0o022, 0o077])
 def umask(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr("ocitool.fsops._cached_umask", None)
+    monkeypatch.setattr("ocitool.fsops.descriptors._cached_umask", None)
     before = os.umask(request.param)
     yield request.param
     os.umask(before)

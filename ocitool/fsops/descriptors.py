@@ -1,0 +1,117 @@
+"""What is done to an open file or folder, whoever has it."""
+
+import contextlib
+import errno
+import os
+
+from ocitool.fsops.failures import translate
+
+CHUNK = 1 << 18
+_WRITEBACK = 8 << 20
+_NO_SUCH_ATTRIBUTE = {
+    errno.EPERM,
+    errno.EACCES,
+    errno.ENOTSUP,
+    errno.EINVAL,
+    errno.ERANGE,
+    errno.E2BIG,
+    errno.ENOSPC,
+}
+
+
+class Writeback:
+    """Has the kernel begin to write to the disk while more is on its way.
+
+    The fsync at the end then finds little to do. It changes no promise, only when the work is done.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._begun = 0
+        self._written = 0
+
+    def wrote(self, count: int) -> None:
+        """Hear that `count` bytes more were written at the end."""
+        self._written += count
+        size = self._written - self._begun
+        if size >= _WRITEBACK:
+            # On Linux this starts the writing of dirty pages, and keeps them until it is done.
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(self._descriptor, self._begun, size, os.POSIX_FADV_DONTNEED)
+            self._begun = self._written
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write every byte: a single `write` may be short, for example on a full tmpfs."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def read_up_to(descriptor: int, limit: int) -> bytes:
+    """Read until the end or `limit` bytes."""
+    parts: list[bytes] = []
+    while limit > 0 and (part := os.read(descriptor, min(limit, CHUNK))):
+        parts.append(part)
+        limit -= len(part)
+    return b"".join(parts)
+
+
+def is_empty(descriptor: int) -> bool:
+    """Tell whether a folder has no entry."""
+    with os.scandir(descriptor) as entries:
+        return next(entries, None) is None
+
+
+def sync_path(path: str) -> None:
+    """Make changes of names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def settle(descriptor: int, mode: int, *, durable: bool) -> None:
+    """Give a file that is complete its mode, less the umask, and bring it to the disk."""
+    os.fchmod(descriptor, mode & ~umask())
+    if durable:
+        os.fsync(descriptor)
+
+
+def _read_umask() -> int:
+    with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii") as status:
+        for line in status:
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+_cached_umask: int | None = None
+
+
+def umask() -> int:
+    """Return the umask of this process, read once."""
+    # Reading the umask by setting it is a race between threads; /proc has no such race.
+    global _cached_umask  # noqa: PLW0603
+    if _cached_umask is None:
+        _cached_umask = _read_umask()
+    return _cached_umask
+
+
+def nanoseconds(seconds: float) -> int:
+    """Return a time for the disk, in the range that every file system can hold (to year 2446)."""
+    return int(min(max(seconds, -(1 << 31)), (1 << 34) - (1 << 31) - 1) * 1_000_000_000)
+
+
+def set_attribute(descriptor: int, attribute: str, value: bytes) -> bool:
+    """Set an extended attribute; False where the file system or this user cannot."""
+    try:
+        os.setxattr(descriptor, attribute, value)
+    except OSError as error:
+        if error.errno in _NO_SUCH_ATTRIBUTE:
+            return False
+        raise translate(error, "set the attribute", attribute) from error
+    return True

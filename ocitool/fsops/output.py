@@ -1,0 +1,94 @@
+"""A file that the user asked for."""
+
+import contextlib
+import os
+import stat
+
+from ocitool.errors import UsageError
+from ocitool.fsops.descriptors import Writeback, write_all
+from ocitool.fsops.directory import Directory
+from ocitool.fsops.failures import translated
+from ocitool.fsops.scratch import fresh_name
+
+
+class OutputFile:
+    """A file for the user that appears whole or not at all.
+
+    A file that it replaces leaves it its mode. Until `publish` it has no name where the file
+    system allows that, so that even a killed process leaves nothing. A pipe, terminal or device
+    is written as it is.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        real = os.path.realpath(path)
+        self._name = os.path.basename(real)
+        self._folder = Directory.open(os.path.dirname(real))
+        self._temporary: str | None = None
+        self._direct = False
+        self._mode: int | None = None
+        try:
+            with translated("write", path):
+                self._descriptor = self._open()
+                self._writeback = Writeback(self._descriptor)
+        except BaseException:
+            self._folder.close()
+            raise
+
+    def _open(self) -> int:
+        # By the path as given: what /dev/stdout leads to may be a pipe, which has no other path.
+        try:
+            mode = os.stat(self.path).st_mode
+        except FileNotFoundError:
+            mode = stat.S_IFREG
+        if stat.S_ISDIR(mode) or self.path.endswith("/"):
+            raise UsageError(f"{self.path!r} is a folder; name a file in it")
+        self._mode = stat.S_IMODE(mode) or None
+        if not stat.S_ISREG(mode):
+            self._direct = True
+            return os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
+        flags = os.O_RDWR | os.O_CLOEXEC
+        # A nameless file gets its name through /proc, which a chroot may lack.
+        if os.path.isdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):
+                return os.open(".", flags | os.O_TMPFILE, 0o666, dir_fd=self._folder.descriptor)
+        self._temporary = fresh_name()
+        flags |= os.O_CREAT | os.O_EXCL
+        return os.open(self._temporary, flags, 0o666, dir_fd=self._folder.descriptor)
+
+    def write(self, data: bytes) -> None:
+        """Write all of `data`."""
+        with translated("write", self.path):
+            write_all(self._descriptor, data)
+        self._writeback.wrote(len(data))
+
+    def publish(self) -> None:
+        """Make the file durable and give it its name, over whatever had it."""
+        if self._direct:
+            return
+        with translated("write", self.path):
+            if self._mode is not None:
+                os.fchmod(self._descriptor, self._mode)
+            os.fsync(self._descriptor)
+            if self._temporary is None:
+                self._temporary = fresh_name()
+                os.link(
+                    f"/proc/self/fd/{self._descriptor}",
+                    self._temporary,
+                    dst_dir_fd=self._folder.descriptor,
+                    follow_symlinks=True,
+                )
+            folder = self._folder.descriptor
+            os.rename(self._temporary, self._name, src_dir_fd=folder, dst_dir_fd=folder)
+            self._temporary = None
+            os.fsync(folder)
+
+    def close(self) -> None:
+        """Drop what was not published; harmless when repeated."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+            if self._temporary is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._temporary, dir_fd=self._folder.descriptor)
+            self._folder.close()

@@ -1,0 +1,48 @@
+"""Space for a while, gone with whoever asked for it."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+
+from ocitool.fsops.failures import translated
+
+
+def fresh_name() -> str:
+    """Return a name that nothing has."""
+    return f".ocitool-{os.urandom(8).hex()}"
+
+
+@contextlib.contextmanager
+def scratch_folder(path: str | None) -> Iterator[str]:
+    """Make a private folder, in `path` or a usual one, that is removed with the block."""
+    import tempfile
+
+    place = path or _usual_scratch()
+    with translated("make a temporary folder in", place):
+        folder = tempfile.TemporaryDirectory(prefix="ocitool-", dir=place)
+    with folder as name:
+        yield name
+
+
+def _usual_scratch() -> str:
+    # /tmp is often kept in memory, and images are large.
+    return next((p for p in ("/var/tmp", "/tmp") if os.path.isdir(p)), ".")  # noqa: S108
+
+
+def scratch_file(path: str | None) -> int:
+    """Return a descriptor of an empty file without a name, in `path` or a usual folder.
+
+    The kernel frees its space when the descriptor is closed, however the process ends.
+    """
+    folder = path or _usual_scratch()
+    with translated("create a temporary file in", folder):
+        try:
+            return os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
+                raise
+        name = os.path.join(folder, fresh_name())
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.unlink(name)
+        return descriptor
