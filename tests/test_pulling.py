@@ -1,5 +1,7 @@
 """pull: whole images into a store, whatever happens on the way."""
 
+import base64
+import json
 import random
 import re
 import signal
@@ -7,18 +9,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ocitool.errors import NotFound
+from ocitool.errors import NotFound, OcitoolError
 from ocitool.layout import Layout
 from ocitool.pulling import RemoteImages, pull
 from ocitool.registry import Repository
 from ocitool.shipping import CopyReport
-from ocitool.spec import Platform, Reference
+from ocitool.spec import Digest, Platform, Reference
 from tests.registry.reading import NAME, reading
+from tests.support.certificates import Authority
 from tests.support.command import ROOT, Command, environment
 from tests.support.fault_proxy import FaultProxy, TcpFault
 from tests.support.images import BuiltImage, build_artifact, build_image, build_index
@@ -43,6 +47,8 @@ def image_of(*sizes: int, platform: str = "linux/amd64") -> BuiltImage:
 
 
 SMALL = image_of(2000, 3000)
+WITH_WINDOWS = image_of(2000, 5000)
+WINDOWS = WITH_WINDOWS.tars[1]
 MEDIUM = image_of(3 * MEGABYTE, 2 * MEGABYTE, 50_000)
 
 
@@ -219,6 +225,126 @@ class TestForeignLayers:
             registry.add_image(NAME, image, "1")
             pulled(registry.host, tmp_path / "s", "1")
             assert trap.log == []
+        assert len(roots_of(tmp_path / "s")) == 1
+
+    @pytest.fixture
+    def elsewhere(self, tmp_path: Path) -> Iterator[tuple[Trap, Path]]:
+        """Return a server of foreign layers by TLS, and the authority that vouches for it."""
+        authority = Authority(tmp_path / "ca")
+        with Trap(200, WINDOWS, tls=authority.server().serve()) as trap:
+            yield trap, authority.certificate
+
+    @staticmethod
+    def with_foreign(*urls: str, size: int = len(WINDOWS)) -> BuiltImage:
+        layer = {
+            "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar",
+            "digest": str(Digest.of(WINDOWS)),
+            "size": size,
+            "urls": list(urls),
+        }
+        own = WITH_WINDOWS.layers[0].to_json()
+        layers = [{f"f{n}": noise(size, n)} for n, size in enumerate((2000, 5000))]
+        image = build_image(layers, compression="none", manifest={"layers": [own, layer]})
+        rest = {digest: data for digest, data in image.blobs.items() if data != WINDOWS}
+        return replace(image, blobs=rest)
+
+    def test_its_own_url_is_visited_when_that_is_allowed_and_nobody_logs_in_there(
+        self, tmp_path: Path, elsewhere: tuple[Trap, Path]
+    ) -> None:
+        trap, authority = elsewhere
+        url = f"{trap.url.replace('127.0.0.1', 'localhost')}/layer"
+        image = self.with_foreign("http://127.0.0.1:1/plain", url)
+        auths = {
+            host: {"auth": base64.b64encode(b"user:secret").decode()}
+            for host in ("127.0.0.1", "localhost", trap.host)
+        }
+        (tmp_path / "auth.json").write_text(json.dumps({"auths": auths}))
+        with EmulatedRegistry(Quirks(access=Access(scheme="basic"))) as registry:
+            registry.add_image(NAME, image, "1")
+            auths[registry.host] = {"auth": base64.b64encode(b"user:pass").decode()}
+            (tmp_path / "auth.json").write_text(json.dumps({"auths": auths}))
+            pulled(
+                registry.host,
+                tmp_path / "s",
+                "1",
+                allow_foreign_layers=True,
+                ca_cert=str(authority),
+                authfile=str(tmp_path / "auth.json"),
+            )
+        assert [one.target for one in trap.log] == ["/layer"]
+        assert trap.credentials == []
+        digest = Digest.of(WINDOWS)
+        assert (tmp_path / "s" / "blobs" / "sha256" / digest.hex).read_bytes() == WINDOWS
+        assert_whole(tmp_path / "s")
+
+    def test_who_wants_a_name_there_gets_none(
+        self, registry: EmulatedRegistry, tmp_path: Path
+    ) -> None:
+        authority = Authority(tmp_path / "ca")
+        challenge = {"WWW-Authenticate": 'Basic realm="x"'}
+        with Trap(401, b"{}", challenge, authority.server().serve()) as trap:
+            auth = {"auth": base64.b64encode(b"user:secret").decode()}
+            (tmp_path / "auth.json").write_text(json.dumps({"auths": {trap.host: auth}}))
+            registry.add_image(NAME, self.with_foreign(f"{trap.url}/layer"), "1")
+            with pytest.raises(OcitoolError, match="401"):
+                pulled(
+                    registry.host,
+                    tmp_path / "s",
+                    "1",
+                    allow_foreign_layers=True,
+                    ca_cert=str(authority.certificate),
+                    authfile=str(tmp_path / "auth.json"),
+                )
+            assert len(trap.log) > 0
+            assert trap.credentials == []
+
+    def test_what_the_registry_holds_comes_from_there(
+        self, registry: EmulatedRegistry, tmp_path: Path, elsewhere: tuple[Trap, Path]
+    ) -> None:
+        trap, authority = elsewhere
+        registry.add_image(NAME, self.with_foreign(f"{trap.url}/layer"), "1")
+        registry.add_blob(NAME, WINDOWS)
+        pulled(
+            registry.host, tmp_path / "s", "1", allow_foreign_layers=True, ca_cert=str(authority)
+        )
+        assert trap.log == []
+        assert_whole(tmp_path / "s")
+
+    @pytest.mark.parametrize("size", [len(WINDOWS) - 1, len(WINDOWS) + 1])
+    def test_other_bytes_are_refused(
+        self,
+        registry: EmulatedRegistry,
+        tmp_path: Path,
+        elsewhere: tuple[Trap, Path],
+        size: int,
+    ) -> None:
+        trap, authority = elsewhere
+        registry.add_image(NAME, self.with_foreign(f"{trap.url}/layer", size=size), "1")
+        with pytest.raises(OcitoolError):
+            pulled(
+                registry.host,
+                tmp_path / "s",
+                "1",
+                allow_foreign_layers=True,
+                ca_cert=str(authority),
+            )
+        assert roots_of(tmp_path / "s") == {}
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://127.0.0.1:1/layer",
+            "https://user:secret@127.0.0.1:1/layer",
+            "ftp://127.0.0.1/x",
+            "https://[",
+            "/layer",
+        ],
+    )
+    def test_an_address_that_will_not_do_is_as_none(
+        self, registry: EmulatedRegistry, tmp_path: Path, url: str
+    ) -> None:
+        registry.add_image(NAME, self.with_foreign(url), "1")
+        pulled(registry.host, tmp_path / "s", "1", allow_foreign_layers=True)
         assert len(roots_of(tmp_path / "s")) == 1
 
 

@@ -20,11 +20,13 @@ from ocitool.cli.options import (
 from ocitool.cli.push import CreateRepository, DigestFile, OnExistingOption
 from ocitool.cli.reach import (
     ChunkSize,
+    ForeignLayers,
     Jobs,
     Referrers,
     connected_to,
     in_chunks,
     source_at,
+    with_foreign,
     with_reach,
 )
 from ocitool.errors import UsageError
@@ -52,6 +54,7 @@ def copy(
     strict: Strict = False,
     on_existing: OnExistingOption = "overwrite",
     referrers: Referrers = False,
+    allow_foreign_layers: ForeignLayers = False,
     digestfile: DigestFile = None,
     create_repo: CreateRepository = False,
     chunk_size: ChunkSize = None,
@@ -93,8 +96,9 @@ def copy(
         compression=compression or "keep",
         scratch=options.temporary,
     )
+    reach = with_foreign(in_chunks(reach, chunk_size), allowed=allow_foreign_layers)
     with (
-        connected_to(in_chunks(reach, chunk_size), observer, origin, target) as connected,
+        connected_to(reach, observer, origin, target) as connected,
         source_at(origin, options, connected) as opened,
     ):
         images = with_attached(opened) if referrers else opened

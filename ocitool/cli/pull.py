@@ -8,7 +8,14 @@ import typer
 
 from ocitool.cli import console
 from ocitool.cli.options import Json, Quiet, SomePlatforms, platforms, settings
-from ocitool.cli.reach import Jobs, Referrers, registries, with_reach
+from ocitool.cli.reach import (
+    ForeignLayers,
+    Jobs,
+    Referrers,
+    registries,
+    with_foreign,
+    with_reach,
+)
 from ocitool.errors import OcitoolError, UsageError
 from ocitool.parallel import DEFAULT_JOBS
 
@@ -35,6 +42,7 @@ def pull(
         bool, typer.Option("--all-tags", "-a", help="Every tag of the repository.")
     ] = False,
     referrers: Referrers = False,
+    allow_foreign_layers: ForeignLayers = False,
     jobs: Jobs = DEFAULT_JOBS,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="End at the first image that fails.")
@@ -64,7 +72,7 @@ def pull(
     failures: list[OcitoolError] = []
     with (
         Layout.create(options.store, store=True) as layout,
-        registries(reach, observer) as connected,
+        registries(with_foreign(reach, allowed=allow_foreign_layers), observer) as connected,
         Writing(layout, keep=True) as writing,
     ):
         saved = time.monotonic()

@@ -119,6 +119,11 @@ def in_chunks(reach: "RegistryOptions", chunk_size: str | None) -> "RegistryOpti
     return reach if chunk_size is None else replace(reach, chunk_size=parse_size(chunk_size))
 
 
+def with_foreign(reach: "RegistryOptions", *, allowed: bool) -> "RegistryOptions":
+    """Return the options with what --allow-foreign-layers says."""
+    return replace(reach, allow_foreign_layers=True) if allowed else reach
+
+
 @contextlib.contextmanager
 def connected_to(
     reach: "RegistryOptions", observer: "Observer", *places: "Place"
@@ -161,6 +166,13 @@ ChunkSize = Annotated[
 ]
 Jobs = Annotated[
     int, typer.Option("--jobs", "-j", min=1, max=64, metavar="N", help="Blobs at a time.")
+]
+ForeignLayers = Annotated[
+    bool,
+    typer.Option(
+        "--allow-foreign-layers",
+        help="Fetch layers that the registry lacks from the https URLs in the manifest.",
+    ),
 ]
 Referrers = Annotated[
     bool,

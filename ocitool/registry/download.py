@@ -31,7 +31,8 @@ class Download:
     """The bytes of one blob, or of one range of it, in order. Not thread-safe.
 
     `start` is the first byte, `end` the one after the last. With `whole` False an answer that is
-    not the range raises NoRanges instead of being read up to it.
+    not the range raises NoRanges instead of being read up to it. `url` is where the blob is when
+    it is not among the session's own.
     """
 
     def __init__(
@@ -42,10 +43,11 @@ class Download:
         start: int = 0,
         end: int | None = None,
         whole: bool = True,
+        url: str | None = None,
     ) -> None:
         self._session = session
         self._descriptor = descriptor
-        self._url = session.url(f"blobs/{descriptor.digest}")
+        self._url = url or session.url(f"blobs/{descriptor.digest}")
         self._position = start
         self._end = descriptor.size if end is None else end
         self._ranged = end is not None

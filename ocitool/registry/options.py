@@ -14,7 +14,8 @@ class RegistryOptions:
     certificate. `chunk_size` uploads in parts of that size. `username` and `password` come before
     every file and helper. A list of `allowed_realms` names hosts that may see credentials beside
     the registry's own. With `anonymous_fallback` reading goes on as nobody, and says so, when the
-    credential that was found is refused.
+    credential that was found is refused. With `allow_foreign_layers` a foreign layer that a
+    registry lacks is fetched from the first https URL that its descriptor gives, as nobody.
     """
 
     plain_http: bool = False
@@ -29,6 +30,7 @@ class RegistryOptions:
     retry_max_wait: float = float(DEFAULT_LIMITS.retry_after_seconds)
     chunk_size: int | None = None
     anonymous_fallback: bool = True
+    allow_foreign_layers: bool = False
     limits: Limits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from ocitool.content import Blob, OpenRange, Root
 from ocitool.errors import (
@@ -11,6 +12,7 @@ from ocitool.errors import (
     NotFound,
     OcitoolError,
 )
+from ocitool.registry import locations
 from ocitool.registry.download import Download
 from ocitool.registry.hosts import Host
 from ocitool.registry.problems import is_html
@@ -41,6 +43,7 @@ class Repository:
         self.session = session
         self._wanted = tuple(wanted)
         self._documents: dict[Digest, tuple[str, bytes]] = {}
+        self._elsewhere: dict[Digest, str] = {}
         self._lock = threading.Lock()
 
     @classmethod
@@ -69,6 +72,7 @@ class Repository:
         """Return the same repository, offering these images."""
         found = Repository(self.session, roots)
         found._documents = self._documents
+        found._elsewhere = self._elsewhere
         found._lock = self._lock
         return found
 
@@ -84,7 +88,8 @@ class Repository:
     def has(self, descriptor: Descriptor) -> bool:
         """Tell whether the registry can be expected to hold content of a manifest of its own.
 
-        It has promised to, except for foreign layers, of which it is asked.
+        It has promised to, except for foreign layers, of which it is asked. Where their own URLs
+        may be visited, it is as if they were here.
         """
         if not mediatype.is_foreign_layer(descriptor.media_type):
             return True
@@ -93,14 +98,20 @@ class Repository:
             self.session.url(f"blobs/{descriptor.digest}"),
             scopes=self.session.scopes("pull"),
         )
-        return answer.status == _OK
+        if answer.status == _OK:
+            return True
+        url = foreign_url(descriptor) if self.session.options.allow_foreign_layers else None
+        if url is not None:
+            with self._lock:
+                self._elsewhere[descriptor.digest] = url
+        return url is not None
 
     def open(self, descriptor: Descriptor) -> Blob:
         """Return content as a stream that verifies itself; NotFound when it is absent."""
         if is_document(descriptor):
             raw = self._document(descriptor)
             return Blob.of(descriptor, raw, where=f"manifest {descriptor.digest.short}")
-        download = Download(self.session, descriptor)
+        download = self._download(descriptor)
         where = f"blob {descriptor.digest.short} of {self.name}"
         return Blob(
             descriptor,
@@ -113,9 +124,17 @@ class Repository:
         """Return how to read a blob from a byte on, up to another; None for a manifest."""
         if is_document(descriptor):
             return None
-        return lambda start, end: Download(
-            self.session, descriptor, start=start, end=end, whole=end is None
-        )
+        return lambda start, end: self._download(descriptor, start, end)
+
+    def _download(self, descriptor: Descriptor, start: int = 0, end: int | None = None) -> Download:
+        with self._lock:
+            url = self._elsewhere.get(descriptor.digest)
+        session = self.session
+        if url is not None:
+            host = urlsplit(url).netloc
+            locations.check(url, self.session.base, insecure=False)
+            session = Session(session.registries, host, nameless=True)
+        return Download(session, descriptor, start=start, end=end, whole=end is None, url=url)
 
     def head(self, reference: Reference, *, forbidden_is_absent: bool = False) -> Descriptor | None:
         """Return what a tag or digest stands for, by the cheapest request; None when absent.
@@ -229,6 +248,21 @@ class Repository:
             )
         doing = "look at" if method == "HEAD" else "read"
         return problem.error(f"{doing} {reference.familiar}")
+
+
+def foreign_url(descriptor: Descriptor) -> str | None:
+    """Return where a foreign layer says it can be had: its first https URL, or None.
+
+    One with a user's name in it is none: nobody is to log in there.
+    """
+    for url in descriptor.urls:
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            continue
+        if parts.scheme.lower() == "https" and parts.hostname and "@" not in parts.netloc:
+            return url
+    return None
 
 
 def is_document(descriptor: Descriptor) -> bool:

@@ -48,16 +48,23 @@ class Answer:
 class Session:
     """Requests about one repository. `writing` sessions never fall back to being nobody.
 
-    Thread-safe.
+    A `nameless` one shows no credential to anybody. Thread-safe.
     """
 
     def __init__(
-        self, registries: Registries, domain: str, path: str = "", *, writing: bool = False
+        self,
+        registries: Registries,
+        domain: str,
+        path: str = "",
+        *,
+        writing: bool = False,
+        nameless: bool = False,
     ) -> None:
         self.registries = registries
         self.host = Host(domain)
         self.path = path
         self.writing = writing
+        self.nameless = nameless
         self.options = registries.options
         self.limits = registries.options.limits
         self._origin: str | None = None
@@ -273,7 +280,7 @@ class Session:
         return response
 
     def _auth(self, url: str) -> httpx.Auth:
-        if not locations.is_same_host(url, self.base):
+        if self.nameless or not locations.is_same_host(url, self.base):
             return httpx.Auth()
         with self._lock:
             if self._authorizer is None:
