@@ -214,7 +214,8 @@ class TestToken:
             pusher.put(blob)
             assert held(registry, blob)
             statuses = [logged.status for logged in registry.requests("PATCH")]
-            assert statuses == [202, 202, 401, 202]
+            # The second part was read when they became worthless, and perhaps on its way.
+            assert statuses in ([202, 202, 401, 202], [202, 401, 202, 202])
             assert sessions(registry) == 2  # one of them before the first challenge
 
 
