@@ -5,8 +5,10 @@ layer moves. Every walk is iterative and visits a digest once, so an index that 
 ten times the next one, costs no more than its blobs.
 """
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from ocitool.content import Closure, Inventory, Root, Source
 from ocitool.errors import IntegrityError, LimitExceeded, NotFound, OcitoolError
@@ -72,11 +74,16 @@ def closure_of(source: Source, root: Descriptor, limits: Limits = DEFAULT_LIMITS
     return _Planner(source, limits).plan(root)
 
 
+@functools.cache
+def _is_inventory(kind: type[Source]) -> bool:
+    # Asking what a source can do costs more than asking whether it has a blob.
+    return issubclass(kind, Inventory)
+
+
 class _Planner:
     def __init__(self, source: Source, limits: Limits) -> None:
         self._source = source
-        # Asking what a source can do costs more than asking whether it has a blob.
-        self._has = source.has if isinstance(source, Inventory) else None
+        self._has = cast("Inventory", source).has if _is_inventory(type(source)) else None
         self._known: dict[tuple[str, int], bool] = {}
         self._limits = limits
         self._sizes: dict[Digest, int] = {}

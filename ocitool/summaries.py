@@ -5,7 +5,7 @@ missing children may arrive later, is summed up anew every time.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -55,7 +55,7 @@ def image_summaries(layout: Layout, roots: Sequence[Root]) -> dict[Digest, Image
         if summary is None:
             summary = summarize(layout, root)
             if not summary.missing and not summary.problem:
-                fresh[str(digest)] = asdict(summary)
+                fresh[str(digest)] = msgspec.to_builtins(summary)
         found[digest] = summary
     memory.remember(fresh)
     return found

@@ -204,8 +204,12 @@ class Directory:
 
     def names(self) -> list[str]:
         """Return the names of the entries, sorted."""
+        return sorted(self.unordered_names())
+
+    def unordered_names(self) -> list[str]:
+        """Return the names of the entries as they come, where there may be very many."""
         with translated("list", self.path):
-            return sorted(os.listdir(self.descriptor))
+            return os.listdir(self.descriptor)
 
     def temporary(self, prefix: str) -> "TemporaryFile":
         """Make a private file (mode 0600) with a fresh name that begins with `prefix`."""

@@ -236,7 +236,7 @@ class Layout:
             if not is_folder:
                 odd.append((BLOBS, algorithm))
                 continue
-            names = self.blob_folder(algorithm).names()
+            names = self.blob_folder(algorithm).unordered_names()
             good = _of_digests(names, {"sha256": 64, "sha512": 128}.get(algorithm))
             found.update([f"{algorithm}:{name}" for name in good])
             if len(good) < len(names):

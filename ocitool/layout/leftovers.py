@@ -65,6 +65,8 @@ def clear(layout: Layout, found: Sequence[Leftover], now: float) -> tuple[int, i
 
     Call it under the layout's lock: whoever took that removed temporary files of dead commands.
     """
+    if not found:
+        return 0, 0
     still = {leftover.path for leftover in leftovers(layout, layout.listing().odd, now)}
     removed = freed = 0
     for leftover in found:

@@ -10,7 +10,7 @@ from ocitool.spec import document
 from ocitool.spec.digest import Digest
 from ocitool.spec.platform import Platform
 
-_REQUIRED = 3
+_REQUIRED_KEYS = {"mediaType", "digest", "size"}
 """The fields that every descriptor has: mediaType, digest and size."""
 _KNOWN_KEYS = frozenset(
     {
@@ -52,13 +52,15 @@ class Descriptor:
         not what the descriptor says.
         """
         obj = document.as_object(value, path)
+        # Most have nothing else, and a large store holds a hundred thousand of them.
+        if obj.keys() == _REQUIRED_KEYS:
+            bare = cls._bare(obj["mediaType"], obj["digest"], obj["size"])
+            if bare is not None:
+                return bare
         document.refuse_case_twins(obj, _KNOWN_KEYS, path)
         digest = digest_field(document.string(obj, "digest", path), f"{path}.digest")
         size = document.integer(obj, "size", path)
         media_type = document.string(obj, "mediaType", path)
-        if len(obj) == _REQUIRED:
-            # Most have nothing else, and a large store holds a hundred thousand of them.
-            return cls(media_type=media_type, digest=digest, size=size)
         platform = obj.get("platform")
         return cls(
             media_type=media_type,
@@ -71,6 +73,18 @@ class Descriptor:
             data=_embedded(document.optional_string(obj, "data", path), digest, size, path),
             extra={key: item for key, item in obj.items() if key not in _KNOWN_KEYS},
         )
+
+    @classmethod
+    def _bare(cls, media_type: object, digest: object, size: object) -> Self | None:
+        """Return a descriptor without anything optional; None when something is wrong with it."""
+        if type(media_type) is not str or type(digest) is not str or type(size) is not int:
+            return None
+        if not media_type or not 0 <= size <= document.LARGEST_INTEGER:
+            return None
+        try:
+            return cls(media_type=media_type, digest=Digest.parse(digest), size=size)
+        except MalformedDocument:
+            return None
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON object, keys in the order of the specification, annotations sorted."""
