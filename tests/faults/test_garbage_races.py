@@ -10,7 +10,7 @@ import pytest
 from ocitool.layout import Layout
 from tests.faults import figures
 from tests.faults.interleaving import Pair
-from tests.faults.scenes import GC, HUB, SCENES, Stage
+from tests.faults.scenes import GC, HUB, SCENES, Stage, names_in
 from tests.faults.watched import Plan
 from tests.faults.zygote import Zygote
 from tests.support.images import build_image, docker_archive
@@ -120,6 +120,55 @@ class TestKilled:
             stage.remove()
             killed += 1
         assert killed > 3
+
+
+KILLED = ("gc", "tag", "rm", "load", "pull")
+
+
+def kills(parent: Zygote, prepared: Path, folder: Path, count: int, seed: int) -> int:
+    """Kill commands at random moments, every other time two at once; return how many runs died."""
+    chance = random.Random(seed)
+    spans = {}
+    for name in KILLED:
+        stage = Stage(SCENES[name], prepared, folder / name)
+        begun = time.monotonic()
+        assert parent.run(stage.command).code == 0
+        spans[name] = time.monotonic() - begun
+    done = 0
+    for turn in figures.current.in_time(range(count * 3)):
+        names = (chance.choice(KILLED), chance.choice(KILLED))
+        stages = Pair(*names, parent, prepared).stages(folder / str(turn))
+        together = stages[: 1 + turn % 2]
+        store = stages[0].store
+        before = names_in(store)
+        running = [parent.start(stage.command) for stage in together]
+        time.sleep(chance.uniform(0, max(spans[name] for name in names[: len(together)])))
+        for process in running:
+            process.kill()
+        died = [process.end().code is None for process in running]
+        assert checked(store).problems == ()
+        assert set(before) - set(names_in(store)) <= {f"{HUB}gone:1"}, "a name was lost"
+        collected(parent, store)
+        stages[0].remove()
+        if any(died):
+            done += 1
+            figures.current.count("G1 G2 G5", "random kills of gc, tag, rm, load, pull, or of two")
+        if done == count:
+            break
+    return done
+
+
+def test_a_kill_at_a_random_moment_is_mended_by_the_next_collection(
+    parent: Zygote, prepared_more: Path, tmp_path: Path
+) -> None:
+    assert kills(parent, prepared_more, tmp_path, 50, 5) == 50
+
+
+@pytest.mark.soak
+def test_500_kills_at_random_moments_are_mended_by_the_next_collection(
+    parent: Zygote, prepared_more: Path, tmp_path: Path
+) -> None:
+    assert kills(parent, prepared_more, tmp_path, 500, 6) == 500
 
 
 class Writer(threading.Thread):
