@@ -79,6 +79,11 @@ def width() -> int:
     return max(40, shutil.get_terminal_size((100, 24)).columns)
 
 
+def terminal_width() -> int | None:
+    """Return the columns of the terminal that shows the results; None where there is none."""
+    return width() if is_terminal(sys.stdout) else None
+
+
 def is_terminal(stream: TextIO | None) -> bool:
     """Tell whether a stream is a terminal; a closed one is not."""
     try:

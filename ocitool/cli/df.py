@@ -35,7 +35,8 @@ def df(
         console.out_json(_as_json(found))
         return
     rows = [_row(image) for image in found.images]
-    for line in table(["IMAGE", "DIGEST", "ALONE", "SHARED", "HELD BY"], rows, right=(2, 3)):
+    header = ["IMAGE", "DIGEST", "ALONE", "SHARED", "HELD BY"]
+    for line in table(header, rows, right=(2, 3), shrink=(0, 4), width=console.terminal_width()):
         console.out(line)
     for name, count in _totals(found).items():
         console.out(f"{name + ':':<12} {size(count):>9}")

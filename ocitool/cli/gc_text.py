@@ -24,7 +24,7 @@ def plan_lines(plan: "Plan", asked: Sequence[str]) -> list[str]:
     if plan.images:
         header = ["IMAGE", "DIGEST", "LOST ITS NAME", "FREES", "WHY IT GOES"]
         rows = [_image_row(image, now) for image in plan.images]
-        lines += table(header, rows, right=(3,))
+        lines += table(header, rows, right=(3,), shrink=(0, 4), width=console.terminal_width())
     loose = [blob for blob in plan.blobs if blob.image is None]
     if loose:
         total = sum(blob.size for blob in loose)
@@ -47,7 +47,7 @@ def _image_row(image: "GarbageImage", now: dt.datetime) -> list[str]:
         image.digest.short,
         lost,
         size(image.size),
-        console.safe(image.reason),
+        "it lost its name" if image.lost else console.safe(image.reason),
     ]
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import fnmatch
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocitool.cli import console
-from ocitool.cli.layout_text import age, size, table
+from ocitool.cli.layout_text import age, fits, size, table
 from ocitool.cli.options import Json, NoTruncation, Quiet, settings
 from ocitool.errors import IntegrityError, NotFound, Refused, UsageError
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from ocitool.summaries import ImageSummary
 
 _NONE = "<none>"
+_DROPPED = (6, 3)
+"""The columns that go where there is little room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,8 +258,37 @@ def _show(rows: Sequence[_Row], *, digests: bool, no_trunc: bool) -> None:
     ]
     right = (5, 6) if digests else (5, 6, 7)
     width = None if no_trunc or digests else console.width()
-    for line in table(header, lines, right=right, drop=(6, 3), shrink=(0, 1), width=width):
+    if more and width is not None and not fits(header, lines, width, drop=_DROPPED):
+        _show_below(rows, header[:-2], now, width)
+        return
+    for line in table(header, lines, right=right, drop=_DROPPED, shrink=(0, 1), width=width):
         console.out(line)
+
+
+def _show_below(rows: Sequence[_Row], header: list[str], now: dt.datetime, width: int) -> None:
+    """Show what an image was called, and who holds it, below it, for there is no room beside it."""
+    cells = [_cells(row, now, digests=False, trunc=False) for row in rows]
+    for row, lines in zip(rows, cells, strict=True):
+        if row.dangling:
+            lines[0][0] = _NONE
+    every = [line for lines in cells for line in lines]
+    shown = iter(table(header, every, right=(5, 6), drop=_DROPPED, shrink=(0, 1), width=width))
+    console.out(next(shown))
+    for row, lines in zip(rows, cells, strict=True):
+        for line in itertools.islice(shown, len(lines)):
+            console.out(line)
+        if row.dangling and row.former is not None:
+            console.out(f"  {_called_before(row.former, now)}; {size(row.alone)} alone")
+        held = _held_by(row)
+        if held:
+            console.out(f"  held by {held}")
+
+
+def _called_before(former: "FormerName", now: dt.datetime) -> str:
+    from ocitool.cli import texts
+
+    lost = f", {age(former.lost, now)}" if former.lost else ""
+    return f"was {texts.familiar(former.name)}{lost}"
 
 
 def _held_by(row: _Row) -> str:
@@ -288,8 +320,7 @@ def _names(row: _Row, now: dt.datetime) -> list[list[str]]:
     if row.summary.kind == "artifact":
         return [[console.safe(row.summary.artifact_type or "artifact"), _NONE]]
     if row.former is not None:
-        lost = f", {age(row.former.lost, now)}" if row.former.lost else ""
-        return [[f"{_NONE} was {texts.familiar(row.former.name)}{lost}", _NONE]]
+        return [[f"{_NONE} {_called_before(row.former, now)}", _NONE]]
     return [[_NONE, _NONE]]
 
 

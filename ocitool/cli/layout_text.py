@@ -8,6 +8,7 @@ from ocitool.cli import console
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_LEAST = 8
 _PARTS = " ▏▎▍▌▋▊▉█"
 
 
@@ -130,9 +131,9 @@ def table(
     """Return the lines of a table. Columns in `right` are flush right.
 
     When a `width` is given and the table is wider, the columns in `drop` go first, one by one;
-    then those in `shrink` give way.
+    then those in `shrink` give way, the widest first.
     """
-    widths = {i: max(cells(row[i]) for row in (header, *rows)) for i in range(len(header))}
+    widths = _widths(header, rows)
     if width is not None:
         _fit(widths, width, header, drop, shrink)
     lines = []
@@ -141,6 +142,19 @@ def table(
         line = "  ".join(parts).rstrip()
         lines.append(styled(line, "bold") if number == 0 else line)
     return lines
+
+
+def fits(
+    header: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, drop: Sequence[int] = ()
+) -> bool:
+    """Tell whether a table is no wider than that once the columns in `drop` are gone."""
+    widths = _widths(header, rows)
+    kept = {column: wide for column, wide in widths.items() if column not in drop}
+    return _excess(kept, width) <= 0
+
+
+def _widths(header: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[int, int]:
+    return {i: max(cells(row[i]) for row in (header, *rows)) for i in range(len(header))}
 
 
 def _fit(
@@ -153,11 +167,13 @@ def _fit(
     for column in drop:
         if _excess(widths, width) > 0:
             del widths[column]
-    # The widest gives way first, so that one long text does not cost the other columns theirs.
-    for column in sorted(shrink, key=lambda column: -widths.get(column, 0)):
-        excess = _excess(widths, width)
-        if excess > 0:
-            widths[column] = max(cells(header[column]), 8, widths[column] - excess)
+    # One long text does not cost the other columns theirs.
+    least = {column: max(cells(header[column]), _LEAST) for column in shrink}
+    while shrink and _excess(widths, width) > 0:
+        column = max(shrink, key=lambda column: widths[column] - least[column])
+        if widths[column] <= least[column]:
+            return
+        widths[column] -= 1
 
 
 def _excess(widths: dict[int, int], width: int) -> int:
