@@ -1,7 +1,7 @@
 """Garbage of an engine: its dangling images, which containers hold which, and the rest removed.
 
 The engine itself removes, through its API and never by force, so it refuses what a container began
-to use since the plan was made.
+to use since the plan was made. A name that means another image since then is left alone.
 """
 
 from collections.abc import Iterable, Sequence
@@ -103,7 +103,11 @@ def sweep_engine(plan: EnginePlan) -> EngineSwept:
     with _connected(plan.engine) as connection:
         for image in plan.going:
             try:
-                for target in image.targets:
+                targets = [t for t in image.targets if _still_means(connection, t, image)]
+                if image.targets and not targets:
+                    refused.append((image, "its names mean other images since"))
+                    continue
+                for target in targets:
                     _note(_removed(connection, target), untagged, deleted)
                 gone.append(image)
             except Unavailable:
@@ -174,6 +178,17 @@ def _full(name: str) -> str:
         return Reference.parse(name).name
     except UsageError:
         return name
+
+
+def _still_means(connection: Engine, target: str, image: EngineImage) -> bool:
+    """Tell whether a name means the image that was planned; one that is gone does no harm."""
+    if target == image.id or "@" in target:
+        return True
+    try:
+        now = connection.image_id(target)
+    except NotFound:
+        return True
+    return now.rpartition(":")[2] == image.id.rpartition(":")[2]
 
 
 def _removed(connection: Engine, target: str) -> object:

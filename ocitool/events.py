@@ -4,6 +4,7 @@ Methods may be called from several threads at once and must return quickly. The 
 nothing; the command line overrides these methods.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 
 from ocitool.spec import Descriptor
@@ -39,3 +40,9 @@ class Observer:
 
     def warn(self, text: str) -> None:
         """Something may not be what the user expects; `text` may hold text from an image."""
+
+
+class Waits:
+    """Who is told, once for each wait, that this process waits for another one: nobody at first."""
+
+    tell: Callable[[str], None] | None = None

@@ -8,7 +8,7 @@ from ocitool.errors import NotFound, Refused
 from ocitool.layout import Layout, NameChange
 from ocitool.layout.index import entry_names
 from ocitool.layout.reflog import NameEvent, events, meanings
-from ocitool.layout.trash import last_run
+from ocitool.layout.trash import last_sound_run
 from ocitool.tagging import tag
 
 
@@ -92,7 +92,7 @@ def _states(layout: Layout) -> tuple[set[str], set[str], set[str]]:
     nameless: set[str] = set()
     for entry in layout.index().entries:
         (named if entry_names(entry) else nameless).add(str(entry.digest))
-    run = last_run(layout.control) if layout.control is not None else None
+    run = last_sound_run(layout.control) if layout.control is not None else None
     trash = {str(entry.digest) for entry in run.entries} if run is not None else set()
     return named, nameless, trash
 

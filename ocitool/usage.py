@@ -1,5 +1,6 @@
 """Where the bytes of a store are: what images share, what each alone occupies, who holds them."""
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,19 +10,24 @@ from ocitool.content import Root
 from ocitool.garbage import Choice, plan
 from ocitool.layout import Layout
 from ocitool.layout.pins import Pin
+from ocitool.layout.reflog import FormerName
 from ocitool.spec import Digest
 from ocitool.summaries import ImageSummary, image_summaries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageUsage:
-    """What one image takes. `unique` bytes no other image has; `size` is that and the `shared`."""
+    """What one image takes. `unique` bytes no other image has; `size` is that and the `shared`.
+
+    `former` is the name that an image without one had.
+    """
 
     root: Root
     size: int
     unique: int
     holders: tuple[ContainerUse, ...] = ()
     pin: Pin | None = None
+    former: str | None = None
 
     @property
     def shared(self) -> int:
@@ -64,6 +70,11 @@ def _contents(root: Root, summaries: Mapping[Digest, ImageSummary]) -> dict[str,
     return {str(root.descriptor.digest): root.descriptor.size, **summary.parts, **layers}
 
 
+def _name_of(former: Mapping[str, FormerName], root: Root) -> str | None:
+    found = former.get(str(root.descriptor.digest))
+    return found.name if found is not None else None
+
+
 def usage(layout: Layout, uses: Iterable[ContainerUse], now: float) -> Usage:
     """Return where the bytes of a store are; `now` is in seconds since the epoch.
 
@@ -74,7 +85,9 @@ def usage(layout: Layout, uses: Iterable[ContainerUse], now: float) -> Usage:
     known = image_summaries(layout, roots)
     unique = unique_sizes(roots, known)
     holders = held_by(layout, asked)
-    pins = {pin.digest: pin for pin in layout.pins()}
+    moment = dt.datetime.fromtimestamp(now, dt.UTC)
+    pins = {pin.digest: pin for pin in layout.pins() if pin.holds(moment)}
+    former = layout.former_names()
     found = plan(layout, Choice(), uses=asked, now=now)
     images = [
         ImageUsage(
@@ -83,6 +96,7 @@ def usage(layout: Layout, uses: Iterable[ContainerUse], now: float) -> Usage:
             unique=unique[root.descriptor.digest],
             holders=holders.get(root.descriptor.digest, ()),
             pin=pins.get(root.descriptor.digest),
+            former=None if root.names else _name_of(former, root),
         )
         for root in roots
     ]

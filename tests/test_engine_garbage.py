@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -31,6 +32,7 @@ class FakeEngine:
         self.named = [image(NAMED, "app:1", "app:2")]
         self.containers = [container(ImageID=HELD)]
         self.in_use: set[str] = set()
+        self.moved: dict[str, str] = {}
         self.asked: list[str] = []
 
     @contextmanager
@@ -50,8 +52,17 @@ class FakeEngine:
             return 200, json.dumps([{"Untagged": name}, {"Deleted": name}]).encode()
         if "containers" in path:
             return 200, json.dumps(self.containers).encode()
+        if path.endswith("/json") and path != "/images/json":
+            return self._inspected(unquote(path.removeprefix("/images/").removesuffix("/json")))
         found = self.dangling if "true" in path else self.named
         return 200, json.dumps(found).encode()
+
+    def _inspected(self, name: str) -> tuple[int, bytes]:
+        meant = {n: i["Id"] for i in (*self.dangling, *self.named) for n in i["RepoTags"]}
+        found = {**meant, **self.moved}.get(name)
+        if not found:
+            return 404, b'{"message":"no such image"}'
+        return 200, json.dumps({"Id": found}).encode()
 
 
 @pytest.fixture
@@ -96,6 +107,30 @@ def test_all_takes_named_images_too_by_each_of_their_names(
     fake.containers = [container(ImageID=HELD, Image="other:1")]
     assert gc(ocitool, fake, "--all", "-f").code == 0
     assert fake.removed == [DANGLING, "app:1", "app:2"]
+
+
+def test_a_name_that_moved_since_it_was_shown_is_left_alone(
+    ocitool: Command, fake: FakeEngine
+) -> None:
+    fake.moved = {"app:1": "sha256:" + "9" * 64}
+    fake.dangling, fake.containers = [], []
+    assert gc(ocitool, fake, "--all", "-f").code == 0
+    assert fake.removed == ["app:2"]
+
+
+def test_an_image_whose_names_have_all_moved_is_told_of(ocitool: Command, fake: FakeEngine) -> None:
+    fake.moved = dict.fromkeys(("app:1", "app:2"), "sha256:" + "9" * 64)
+    fake.dangling, fake.containers = [], []
+    done = gc(ocitool, fake, "--all", "-f")
+    assert (done.code, fake.removed) == (6, [])
+    assert "its names mean other images since" in done.err
+
+
+def test_a_name_that_is_gone_meanwhile_is_no_obstacle(ocitool: Command, fake: FakeEngine) -> None:
+    fake.moved = {"app:1": ""}
+    fake.dangling, fake.containers = [], []
+    assert gc(ocitool, fake, "--all", "-f").code == 0
+    assert fake.removed == ["app:1", "app:2"]
 
 
 def test_a_name_that_a_container_gave_holds_its_image(ocitool: Command, fake: FakeEngine) -> None:

@@ -58,8 +58,9 @@ def _row(image: "ImageUsage") -> list[str]:
 
     root = image.root
     names = ", ".join(texts.familiar(name) for name in root.names)
+    former = f"<none> was {texts.familiar(image.former)}" if image.former else "<none>"
     return [
-        names or console.safe(root.label or "<none>"),
+        names or console.safe(root.label or former),
         root.descriptor.digest.short,
         size(image.unique),
         size(image.shared),

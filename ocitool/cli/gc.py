@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _GARBAGE_FOUND = 3
 _NOTHING_DONE = 2
+_NOT_WHOLE = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +103,22 @@ def gc(
 
     _refuse_two_modes(dry_run or check, explain is not None, undo, purge)
     options = settings(context)
+    own = {
+        "--filter": filters,
+        "--keep-last": keep_last,
+        "--grace": grace,
+        "--untagged": untagged,
+        "--orphan-referrers": orphan_referrers,
+    }
     manner = _Manner(force=force, json=json, quiet=quiet or options.quiet)
     if engine is not None:
-        only = (place, filters, keep_last, grace, untagged, orphan_referrers, explain, undo, purge)
-        _of_engine(engine, any(only), containers or (), manner, everything, dry_run, check)
+        chosen = {"a layout": place, **own, "--explain": explain, "--undo": undo, "--purge": purge}
+        _of_engine(engine, chosen, containers or (), manner, everything, dry_run, check)
         return
+    if undo or purge:
+        _refuse_what_does_not_choose(
+            {"--all": everything, **own, "--containers": containers}, undo=undo
+        )
     choice = choice_of(
         filters or (),
         parse_seconds,
@@ -117,6 +129,8 @@ def gc(
         orphans=orphan_referrers,
     )
     layout = _opened(place, options.store)
+    if layout is None and undo:
+        raise NotFound("there is nothing to undo: there is no store yet")
     if layout is None:
         _say_that_nothing_is_there(manner)
         return
@@ -136,9 +150,16 @@ def _refuse_two_modes(*chosen: bool) -> None:
         raise UsageError("--dry-run or --check, --explain, --undo and --purge exclude each other")
 
 
+def _refuse_what_does_not_choose(others: Mapping[str, object], *, undo: bool) -> None:
+    wrong = [name for name, value in others.items() if value]
+    if wrong:
+        mode, whole = ("--undo", "the last run") if undo else ("--purge", "the trash")
+        raise UsageError(f"{wrong[0]} chooses nothing with {mode}, which takes {whole} whole")
+
+
 def _of_engine(
     engine: str,
-    with_others: bool,
+    others: Mapping[str, object],
     containers: Iterable[str],
     manner: _Manner,
     everything: bool,
@@ -147,9 +168,10 @@ def _of_engine(
 ) -> None:
     from ocitool.cli.gc_engine import collect_engine
 
-    if with_others:
+    wrong = [name for name, value in others.items() if value]
+    if wrong:
         hint = "--all, --containers with files, --dry-run, --check, --force and --json do"
-        raise UsageError("this option does not go together with --engine", hint=hint)
+        raise UsageError(f"{wrong[0]} does not go together with --engine", hint=hint)
     collect_engine(
         engine,
         everything=everything,
@@ -284,6 +306,8 @@ def _undo(layout: "Layout", manner: _Manner) -> None:
             console.out(str(digest))
     else:
         gc_text.show(gc_text.undone_lines(undone), console.out)
+    if undone.lost:
+        raise typer.Exit(_NOT_WHOLE)
 
 
 def _purge(layout: "Layout", manner: _Manner) -> None:

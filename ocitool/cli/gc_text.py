@@ -82,7 +82,11 @@ def _total(plan: "Plan") -> str:
         text = f"garbage: {counted(len(plan.images), 'image')}, {counted(len(plan.blobs), 'blob')}"
         text += f", {size(plan.size)}"
     if plan.waiting.runs:
-        text += f"; {size(plan.waiting.size)} wait in the trash already"
+        waiting = size(plan.waiting.size)
+        if plan.images or plan.blobs:
+            text += f"; {waiting} that wait in the trash already go for good"
+        else:
+            text += f"; {waiting} wait in the trash already"
     return text
 
 
@@ -115,7 +119,8 @@ def undone_lines(undone: "Undone") -> list[str]:
         for change in undone.kept
     ]
     return lines + [
-        f"image {digest} is not whole any more and stays away" for digest in undone.lost
+        f"image {digest} lacks a part and stays in the trash: load or pull it, then undo again"
+        for digest in undone.lost
     ]
 
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli import console
 from ocitool.errors import UsageError
+from ocitool.events import Waits
 
 if TYPE_CHECKING:
     from ocitool.cli.progress import Messages
@@ -32,8 +34,9 @@ class Settings:
 
 def settings(context: typer.Context) -> Settings:
     """Return the global options."""
-    found = context.find_object(Settings)
-    return found if found is not None else Settings(store=default_store())
+    found = context.find_object(Settings) or Settings(store=default_store())
+    Waits.tell = None if found.quiet else console.note
+    return found
 
 
 def default_store() -> str:

@@ -1,6 +1,7 @@
 """ocitool reflog: what each name pointed to, and when."""
 
 import datetime as dt
+import re
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ from ocitool.cli import console
 from ocitool.cli.layout_text import age, table, when
 from ocitool.cli.options import Json, NoTruncation, settings
 
+_NUMBER = re.compile(r"@\{[0-9]+\}\Z")
 _STATES = {
     "named": "",
     "nameless": "here, as <none>",
@@ -32,6 +34,8 @@ def reflog(
 
     options = settings(context)
     with open_store(options.store) as layout:
+        # As its own lines spell it.
+        name = _NUMBER.sub("", name) if name is not None else None
         found = name_history(layout, texts.full(name) if name is not None else None)
     if json:
         console.out_json(

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ocitool.containers.uses import ContainerUse
-from ocitool.errors import Refused
+from ocitool.errors import Refused, UsageError
+from ocitool.spec import Reference
 from ocitool.spec.quoting import quoted
 
 _HEX = re.compile(r"[0-9a-f]{12,128}")
@@ -55,6 +56,9 @@ def _items(data: bytes, key: str | None, provider: str) -> Iterator[Item]:
         (value,) = values if len(values) == 1 else (None,)
         document = _mapping(value, provider)
         inner = [document] if document.get("kind") == "Pod" else document.get(key)
+        metadata = document.get("metadata")
+        if isinstance(metadata, Mapping) and metadata.get("continue"):
+            raise _not_understood(provider, "it is one page of several; ask for all at once")
         if inner is None:
             raise _not_understood(provider, f"it has no {quoted(key)}")
         values = [inner]
@@ -82,6 +86,8 @@ def _engine_container(item: Item, provider: str) -> Iterator[ContainerUse]:
     named = config.get("Image") if isinstance(config, Mapping) else None
     manifest = item.get("ImageManifestDescriptor")
     by_manifest = manifest.get("digest") if isinstance(manifest, Mapping) else None
+    # Podman tells of what Buildah builds from nothing, too.
+    from_scratch = item.get("Image") == "" and item.get("ImageID") == ""
     yield _use(
         provider,
         identity=_first(item, "Id", "ID"),
@@ -95,6 +101,7 @@ def _engine_container(item: Item, provider: str) -> Iterator[ContainerUse]:
             named,
             by_manifest,
         ),
+        may_be_none=from_scratch,
     )
 
 
@@ -155,11 +162,21 @@ def _pod(item: Item, provider: str) -> Iterator[ContainerUse]:
 
 
 def _use(
-    provider: str, *, identity: str, name: str, state: str, images: Iterable[object]
+    provider: str,
+    *,
+    identity: str,
+    name: str,
+    state: str,
+    images: Iterable[object],
+    may_be_none: bool = False,
 ) -> ContainerUse:
     texts = [_PULLABLE.sub("", image) for image in images if isinstance(image, str) and image]
     digests = [text for text in texts if _HEX.fullmatch(text.removeprefix("sha256:"))]
     names = [text for text in texts if not text.startswith("sha256:")]
+    if not (digests or any(_is_name(text) for text in names) or may_be_none):
+        raise _not_understood(
+            provider, f"the container {quoted(name)} does not say which image it uses"
+        )
     return ContainerUse(
         provider=provider,
         id=identity,
@@ -169,6 +186,14 @@ def _use(
         # A name may consist of hex digits alone.
         names=tuple(dict.fromkeys(names)),
     )
+
+
+def _is_name(text: str) -> bool:
+    try:
+        Reference.parse(text)
+    except UsageError:
+        return False
+    return True
 
 
 def _objects(value: object, provider: str) -> list[Item]:

@@ -11,6 +11,7 @@ import msgspec
 from ocitool.errors import IntegrityError, NotFound, Refused
 from ocitool.fsops import Directory
 from ocitool.layout import Layout
+from ocitool.spec import Digest
 from ocitool.spec.quoting import quoted
 
 RECORDS = "containers"
@@ -57,7 +58,9 @@ def containers(layout: Layout) -> list[Container]:
 def _read(folder: Directory, name: str) -> Container | None:
     try:
         data = folder.read_file(name, _RECORD_BYTES)
-        return msgspec.json.decode(data, type=Container)
+        found = msgspec.json.decode(data, type=Container)
+        for digest in (found.digest, found.manifest, found.config):
+            Digest.parse(digest)
     except NotFound:
         # It was removed since the folder was listed.
         return None
@@ -67,6 +70,7 @@ def _read(folder: Directory, name: str) -> Container | None:
             hint="its image is unknown, so nothing is removed; if the container is not needed any "
             "more, remove that file",
         ) from error
+    return found
 
 
 def keep(control: Directory, container: Container, *, staging: Directory) -> None:

@@ -10,6 +10,7 @@ from ocitool.content import Root
 from ocitool.errors import UsageError
 from ocitool.graph import closure_of
 from ocitool.layout import Layout
+from ocitool.layout.reflog import events
 from ocitool.spec import Digest, Reference
 from ocitool.summaries import image_summaries
 
@@ -56,7 +57,8 @@ def held_by(
 
     A container is matched by the digest of a config, manifest or index and by `repository@digest`.
     By name it is matched only when the layout has nothing of its digests, for the name may have
-    moved since it was made. Raises what reading the layout raises.
+    moved since it was made: one that gives no digest at all holds every image here that had its
+    name. Raises what reading the layout raises.
     """
     containers = list(uses)
     if not containers:
@@ -85,6 +87,7 @@ class _Known:
                 self._digests.add(child, digest)
             for name in root.names:
                 self._names.setdefault(name, set()).add(digest)
+        self._former: dict[str, set[Digest]] | None = None
         self._blobs: _Prefixes | None = None
         self._inner: dict[Digest, set[Digest]] | None = None
 
@@ -95,7 +98,21 @@ class _Known:
         by_digest = set().union(*(self._claimed(claim) for claim in claims))
         if by_digest:
             return by_digest
-        return set().union(*(self._names.get(r.name, set()) for r in references))
+        held = set().union(*(self._names.get(r.name, set()) for r in references))
+        if not use.digests:
+            held |= set().union(*(self._had_name(r.name) for r in references))
+        return held
+
+    def _had_name(self, name: str) -> set[Digest]:
+        if self._former is None:
+            control = self._layout.control
+            here = {str(root.descriptor.digest): root.descriptor.digest for root in self._roots}
+            self._former = {}
+            for event in events(control) if control is not None else ():
+                for digest in (event.old, event.new):
+                    if digest is not None and digest in here:
+                        self._former.setdefault(event.name, set()).add(here[digest])
+        return self._former.get(name, set())
 
     def _claimed(self, claim: str) -> set[Digest]:
         match = _CLAIM.fullmatch(claim)

@@ -1,7 +1,9 @@
 """Talking to an engine: its images out as an archive, an archive in (Docker Engine API)."""
 
 import json
+import math
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 from urllib.parse import quote
@@ -22,6 +24,7 @@ from ocitool.spec.quoting import quoted
 _CONNECT_SECONDS = 15.0
 # An engine is silent while it unpacks what it was sent.
 _SILENCE_SECONDS = 1800.0
+_QUESTION_SECONDS = 60.0
 _ANSWER_BYTES = 4 << 20
 _LIST_BYTES = 256 << 20
 _STARTS = {
@@ -85,14 +88,17 @@ class Engine:
         question = httpx.QueryParams({"filters": filters})
         return self._request("GET", f"/images/json?{question}", "images", _LIST_BYTES)
 
+    def image_id(self, name: str) -> str:
+        """Return what the engine calls the image that a name means now; NotFound if none."""
+        answer = self._request("GET", f"{_image_path(name)}/json", name)
+        return str(answer.get("Id")) if isinstance(answer, dict) else ""
+
     def remove_image(self, name: str) -> object:
         """Remove a name or, by its ID, an image; return what the engine says of it, as JSON.
 
         Never by force: Refused when a container uses it, NotFound when it is not there.
         """
-        if ".." in name.split("/"):
-            raise Refused(f"{quoted(name)} is no name of an image")
-        return self._request("DELETE", f"/images/{quote(name, safe='/:@')}", name)
+        return self._request("DELETE", _image_path(name), name)
 
     def export(self, names: Sequence[str], write: Callable[[bytes], object]) -> None:
         """Write images as the archive that `docker save` gives; NotFound when one is absent."""
@@ -142,11 +148,16 @@ class Engine:
                 yield text
 
     def _request(self, method: str, path: str, called: str, limit: int = _ANSWER_BYTES) -> object:
-        with self._translated(called), self._client.stream(method, path) as response:
+        timeout = httpx.Timeout(_QUESTION_SECONDS, connect=_CONNECT_SECONDS)
+        deadline = time.monotonic() + _QUESTION_SECONDS
+        with (
+            self._translated(called),
+            self._client.stream(method, path, timeout=timeout) as response,
+        ):
             if response.status_code != httpx.codes.OK:
                 raise self._failure(response, called)
             try:
-                return json.loads(_body(response, limit))
+                return json.loads(_body(response, limit, deadline))
             except (ValueError, RecursionError) as error:
                 raise Unavailable(f"{self.what} gave an answer that is not JSON") from error
 
@@ -210,10 +221,20 @@ class _Translation:
         ) from error
 
 
-def _body(response: httpx.Response, limit: int = _ANSWER_BYTES) -> bytes:
+def _image_path(name: str) -> str:
+    if ".." in name.split("/"):
+        raise Refused(f"{quoted(name)} is no name of an image")
+    return f"/images/{quote(name, safe='/:@')}"
+
+
+def _body(
+    response: httpx.Response, limit: int = _ANSWER_BYTES, deadline: float = math.inf
+) -> bytes:
     parts: list[bytes] = []
     size = 0
     for part in response.iter_raw():
+        if time.monotonic() > deadline:
+            raise httpx.ReadTimeout("it trickles", request=response.request)
         parts.append(part)
         size += len(part)
         if size > limit:

@@ -8,7 +8,7 @@ from ocitool.garbage.marking import path_to
 from ocitool.garbage.planned import Plan
 from ocitool.garbage.roots import root_entries
 from ocitool.layout import Layout
-from ocitool.layout.trash import blobs_of, last_run, run_names
+from ocitool.layout.trash import blobs_of, last_sound_run, run_names
 from ocitool.spec import Digest
 from ocitool.spec.quoting import quoted
 
@@ -95,13 +95,16 @@ def _one(text: str, digests: Sequence[str], algorithm: str, prefix: str) -> Dige
 def _in_trash(layout: Layout, text: str) -> Explanation:
     algorithm, _, prefix = text.rpartition(":")
     if layout.control is not None:
-        run = last_run(layout.control)
+        run = last_sound_run(layout.control)
         for name in run_names(layout.control):
             waiting = [str(digest) for digest, _ in blobs_of(layout.control, name)]
             digest = _one(text, waiting, algorithm, prefix)
             if digest is not None:
-                since = run.time if run is not None and run.name == name else "an earlier run"
-                reason = f"it waits in the trash since {since}; `ocitool gc --undo` brings it back"
+                if run is not None and run.name == name:
+                    back = "`ocitool gc --undo` brings it back"
+                    reason = f"it waits in the trash since {run.time}; {back}"
+                else:
+                    reason = "it is left of an earlier run, and the next one deletes it"
                 return Explanation(digest=digest, state="trash", reason=reason)
     raise NotFound(
         f"there is no blob {quoted(text)} in {layout.path!r}",

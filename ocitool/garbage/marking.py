@@ -12,6 +12,7 @@ from ocitool.garbage.edges import Document, Edge, is_document_type, read_edges
 from ocitool.layout import Layout
 from ocitool.spec import mediatype
 
+_STOPPED = "garbage cannot be told from it"
 _REPAIR = "`ocitool verify` lists the damage; load or pull that image again, or `ocitool rm` it"
 _LEAVES = frozenset(
     {
@@ -86,7 +87,7 @@ class Marker:
             return True
         if not (edge.optional or tolerant):
             raise IntegrityError(
-                f"blob {edge.digest} is missing, and an image needs it; nothing was deleted",
+                f"blob {edge.digest} is missing, and an image needs it; {_STOPPED}",
                 hint=_REPAIR,
             )
         marks.absent.add(edge.digest)
@@ -101,11 +102,11 @@ class Marker:
             # It was listed a moment ago.
             if tolerant or edge.optional:
                 return None
-            raise IntegrityError(f"{error.message}; nothing was deleted", hint=_REPAIR) from error
+            raise IntegrityError(f"{error.message}; {_STOPPED}", hint=_REPAIR) from error
         except IntegrityError as error:
             if tolerant:
                 return None
-            message = f"{error.message}; nothing was deleted"
+            message = f"{error.message}; {_STOPPED}"
             raise type(error)(message, hint=error.hint or _REPAIR) from error
         except OcitoolError:
             if tolerant:

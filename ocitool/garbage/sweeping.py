@@ -1,11 +1,12 @@
 """Doing what a plan says, as far as it still holds: names first, durably, then blobs."""
 
 import datetime as dt
+import errno
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ocitool.containers import ContainerUse, held_by
-from ocitool.errors import StorageError
+from ocitool.errors import IntegrityError, StorageError
 from ocitool.fsops import Directory
 from ocitool.garbage.edges import Edge
 from ocitool.garbage.marking import Marker, Marks
@@ -82,7 +83,11 @@ def sweep(layout: Layout, plan: Plan, *, now: float, ask_again: AskAgain | None 
 
 
 def _those_over(control: Directory, names: Sequence[str], now: dt.datetime) -> list[str]:
-    last = last_run(control)
+    try:
+        last = last_run(control)
+    except IntegrityError:
+        # Somebody may still mend it.
+        return []
     return [name for name in names if last is None or name != last.name or last.is_over(now)]
 
 
@@ -193,10 +198,12 @@ def _remove(
 def _begun(control: Directory, run: TrashRun) -> Directory:
     try:
         return begin(control, run)
-    except StorageError:
-        # What an earlier run kept may be all the space that there is.
+    except StorageError as error:
+        cause = error.__cause__
+        full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
         earlier = run_names(control)
-        if not earlier:
+        # What an earlier run kept may be all the space that there is.
+        if not (full and earlier):
             raise
         for name in earlier:
             forget_run(control, name)

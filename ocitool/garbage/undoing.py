@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ocitool.errors import IntegrityError, NotFound, OcitoolError
 from ocitool.fsops import Directory
@@ -30,7 +30,7 @@ class Undone:
     """What came back of the run at `time` (RFC 3339 UTC).
 
     `kept` are names that mean something else now: their images came back without them. `lost` are
-    images of which a part is gone for good.
+    images of which a part is gone: they stay in the trash, and can be undone once it is back.
     """
 
     time: str
@@ -54,18 +54,21 @@ def undo(layout: Layout) -> Undone:
                 hint="the trash is empty: the next run that removed something, a day or --purge "
                 "emptied it",
             )
-        with _brought_back(layout, moment, run) as blobs:
-            whole, lost = _whole(layout, run.entries)
+        with _brought_back(layout, moment, run) as moved:
+            whole, lost, reached = _whole(layout, run.entries)
             entries, names, kept = _merged(moment.index, whole)
             changes = [NameChange(name=n, old=None, new=d) for n, d in names]
             moment.replace_index(moment.index.with_entries(entries), changes)
         _restore_pins(moment, run, {entry.digest for entry in whole})
-        forget_run(moment.control, run.name)
-        remove_run(moment.control, run.name)
+        if lost:
+            moved -= _kept_back(layout, moment, run, lost, moved - reached)
+        else:
+            forget_run(moment.control, run.name)
+            remove_run(moment.control, run.name)
     return Undone(
         time=run.time,
         images=tuple(dict.fromkeys(entry.digest for entry in whole)),
-        blobs=blobs,
+        blobs=len(moved),
         names=tuple(name for name, _ in names),
         kept=tuple(kept),
         lost=tuple(lost),
@@ -83,7 +86,7 @@ def purge(layout: Layout) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _brought_back(layout: Layout, moment: Exclusive, run: TrashRun) -> Iterator[int]:
+def _brought_back(layout: Layout, moment: Exclusive, run: TrashRun) -> Iterator[set[Digest]]:
     """Move the blobs of a run back, durably, for the block; when that fails they return to it."""
     moved: list[Digest] = []
     before = moment.index
@@ -96,7 +99,7 @@ def _brought_back(layout: Layout, moment: Exclusive, run: TrashRun) -> Iterator[
                 folder.move(digest.hex, target)
         for algorithm in sorted({digest.algorithm for digest in moved}):
             layout.blob_folder(algorithm).sync()
-        yield len(moved)
+        yield set(moved)
     except BaseException:
         with contextlib.suppress(OcitoolError), open_run(moment.control, run.name) as trash:
             # It may have been put in place and only then have failed to be made durable.
@@ -114,19 +117,42 @@ def _return(layout: Layout, trash: Directory, digests: Iterable[Digest]) -> None
             layout.blob_folder(digest.algorithm).move(digest.hex, folder)
 
 
-def _whole(layout: Layout, entries: Iterable[Descriptor]) -> tuple[list[Descriptor], list[Digest]]:
-    """Return the entries whose images are all there, and the images that are not."""
+def _whole(
+    layout: Layout, entries: Iterable[Descriptor]
+) -> tuple[list[Descriptor], list[Digest], set[Digest]]:
+    """Return the entries whose images are all there, the images that are not, and what the former
+    lead to.
+    """
     marker = Marker(layout, layout.listing().blobs)
     whole: list[Descriptor] = []
     lost: dict[Digest, None] = {}
+    reached: set[str] = set()
     for entry in entries:
+        marks = Marks()
         try:
-            marker.mark([Edge.to(entry, optional=False)], Marks())
+            marker.mark([Edge.to(entry, optional=False)], marks)
         except IntegrityError:
             lost[entry.digest] = None
         else:
             whole.append(entry)
-    return whole, list(lost)
+            reached |= marks.reached
+    return whole, list(lost), {Digest.parse(digest) for digest in reached}
+
+
+def _kept_back(
+    layout: Layout, moment: Exclusive, run: TrashRun, lost: Iterable[Digest], blobs: set[Digest]
+) -> set[Digest]:
+    """Leave the images that are not whole in the trash, with those blobs; return the blobs."""
+    images = set(lost)
+    rest = replace(
+        run,
+        entries=tuple(entry for entry in run.entries if entry.digest in images),
+        pins=tuple(pin for pin in run.pins if pin.digest in images),
+    )
+    with open_run(moment.control, run.name) as folder:
+        rest.write(folder)
+        _return(layout, folder, blobs)
+    return blobs
 
 
 def _merged(
@@ -159,9 +185,7 @@ def _merged(
 
 
 def _without_name(entry: Descriptor) -> Descriptor:
-    import dataclasses
-
-    return dataclasses.replace(entry, annotations=without_names(entry.annotations))
+    return replace(entry, annotations=without_names(entry.annotations))
 
 
 def _restore_pins(moment: Exclusive, run: TrashRun, digests: set[Digest]) -> None:

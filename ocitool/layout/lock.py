@@ -8,10 +8,12 @@ import time
 from collections.abc import Iterator
 
 from ocitool.errors import Refused
+from ocitool.events import Waits
 from ocitool.fsops import Directory, translate, translated
 
 LOCK_FILE = "lock"
 LOCK_TIMEOUT = 60.0
+_TOLD_AFTER = 1.0
 
 
 @contextlib.contextmanager
@@ -34,18 +36,23 @@ def locked(control: Directory, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
 
 
 def _acquire(descriptor: int, path: str, timeout: float) -> None:
-    deadline = time.monotonic() + timeout
+    begun = time.monotonic()
+    told = False
     pause = 0.001
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > deadline:
-                holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+            waited = time.monotonic() - begun
+            if waited > timeout:
                 raise Refused(
-                    f"{path!r} has been locked for {timeout:.0f} s, by process {holder or '?'}",
+                    f"{path!r} has been locked for {timeout:.0f} s, by process "
+                    f"{_holder(descriptor)}",
                     hint="wait for that process to end, or end it, then try again",
                 ) from None
+            if waited > _TOLD_AFTER and not told and Waits.tell is not None:
+                Waits.tell(f"waiting for process {_holder(descriptor)}, which has locked {path!r}")
+                told = True
             # Random pauses keep twenty waiting processes from knocking in step.
             time.sleep(pause * (0.5 + random.random()))  # noqa: S311
             pause = min(pause * 1.5, 0.05)
@@ -53,3 +60,7 @@ def _acquire(descriptor: int, path: str, timeout: float) -> None:
             raise translate(error, "lock", path) from error
         else:
             return
+
+
+def _holder(descriptor: int) -> str:
+    return os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "?"

@@ -5,6 +5,7 @@ that has expired holds nothing.
 """
 
 import datetime as dt
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from ocitool.spec.document import (
 
 PINS = "pins.json"
 _PINS_BYTES = 16 << 20
+_TIME = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]Z").fullmatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +59,14 @@ class Pin:
 def pin_of(value: object, path: str) -> Pin:
     """Read a pin found at `path`; MalformedDocument for what is none."""
     obj = as_object(value, path)
+    until = optional_string(obj, "until", path)
+    if until is not None and not _TIME(until):
+        raise MalformedDocument(f"{path}.until is no time in UTC, such as 2030-01-31T00:00:00Z")
     return Pin(
         digest=Digest.parse(string(obj, "digest", path)),
         name=string(obj, "name", path),
         since=string(obj, "since", path),
-        until=optional_string(obj, "until", path),
+        until=until,
         reason=optional_string(obj, "reason", path),
     )
 

@@ -74,6 +74,10 @@ class TrashRun:
             }
         )
 
+    def write(self, folder: Directory) -> None:
+        """Write the run's file into its folder, atomically and durably."""
+        folder.replace(_RUN_FILE, self.encode(), staging=folder)
+
 
 def _parsed(name: str, data: bytes) -> TrashRun:
     what = f"{TRASH}/{name}/{_RUN_FILE}"
@@ -112,7 +116,7 @@ def waiting(control: Directory | None) -> Waiting:
             for _, folder, hex_digits in _contents(trash, name):
                 blobs += 1
                 size += folder.size_of(hex_digits) or 0
-    last = last_run(control)
+    last = last_sound_run(control)
     return Waiting(
         runs=tuple(names), blobs=blobs, size=size, since=last.time if last is not None else None
     )
@@ -127,13 +131,27 @@ def run_names(control: Directory) -> list[str]:
         return []
 
 
+def last_sound_run(control: Directory) -> TrashRun | None:
+    """Return the run that can be undone; None when there is none, or its file is damaged."""
+    try:
+        return last_run(control)
+    except IntegrityError:
+        return None
+
+
 def last_run(control: Directory) -> TrashRun | None:
-    """Return the run that can be undone, or None."""
+    """Return the run that is to be undone, or None; IntegrityError when its file is damaged."""
     for name in reversed(run_names(control)):
         with contextlib.suppress(NotFound):
             with control.subdirectory(TRASH) as trash, trash.subdirectory(name) as folder:
                 data = folder.read_file(_RUN_FILE, _RUN_BYTES)
-            return _parsed(name, data)
+            try:
+                return _parsed(name, data)
+            except IntegrityError as error:
+                raise IntegrityError(
+                    f"what the last run removed cannot be brought back: {error.message}",
+                    hint="`ocitool gc --purge` empties the trash",
+                ) from error
     return None
 
 
@@ -142,7 +160,7 @@ def begin(control: Directory, run: TrashRun) -> Directory:
     with control.subdirectory(TRASH, create=True) as trash:
         folder = trash.subdirectory(run.name, create=True)
     try:
-        folder.replace(_RUN_FILE, run.encode(), staging=folder)
+        run.write(folder)
     except BaseException:
         folder.close()
         remove_run(control, run.name)
@@ -201,7 +219,7 @@ class KeptForUndo:
 
     def __init__(self, control: Directory) -> None:
         self._control = control
-        run = last_run(control)
+        run = last_sound_run(control)
         self._run = None if run is None or run.is_over(dt.datetime.now(dt.UTC)) else run
         self._needs = frozenset(self._run.needs) if self._run is not None else frozenset[str]()
         self._folder: Directory | None = None
