@@ -1,7 +1,9 @@
 """Who uses which image: what containers elsewhere say, and how it is matched with a store."""
 
+import contextlib
 import json
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +39,14 @@ def held(layout: Layout, one: ContainerUse) -> set[Digest]:
 
 
 class TestMatching:
+    def test_who_gives_a_name_alone_holds_every_image_that_had_it(self, layout: Layout) -> None:
+        bring(layout, OTHER, NAME)
+        both = {APP.descriptor.digest, OTHER.descriptor.digest}
+        assert held(layout, use(names=("app:1",))) == both
+        untag(layout, [NAME])
+        assert held(layout, use(names=("app:1",))) == both
+        assert held(layout, use(names=("app:1",), digests=("sha256:" + "9" * 64,))) == set()
+
     @pytest.mark.parametrize(
         "said",
         [
@@ -226,6 +236,12 @@ class TestListings:
             ("cri", '{"containers":null}'),
             ("kube", '{"items":[{"metadata":{"name":"x"},"spec":{}}]}'),
             ("kube", '{"items":[{}]}'),
+            ("kube", '{"items":[{"metadata":{"name":"x"},"spec":{"containers":[{"name":"c"}]}}]}'),
+            ("kube", '{"metadata":{"continue":"abc"},"items":[]}'),
+            ("docker", '[{"Id":"x","Image":""}]'),
+            ("docker", '[{"Id":"x","Image":"sha256:zz"}]'),
+            ("docker", '[{"Id":"x","Image":"???"}]'),
+            ("docker", '[{"Id":"x","Image":"SHA256:ABCD"}]'),
             ("kube", '{"items":{}}'),
             ("kube", "[" * 100_000),
         ],
@@ -242,6 +258,10 @@ class TestListings:
             FileProvider(f"docker:{tmp_path}/none").uses()
         with pytest.raises(Refused):
             FileProvider(f"docker:{tmp_path}").uses()
+
+    def test_a_container_made_from_nothing_uses_no_image(self, tmp_path: Path) -> None:
+        (one,) = read(tmp_path, "podman", '[{"Id":"x","Image":"","ImageID":""}]')
+        assert (one.digests, one.names) == ((), ())
 
     def test_a_pipe_is_read_as_well(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
@@ -315,6 +335,36 @@ class TestWhoIsAsked:
             with pytest.raises(Refused) as caught:
                 provider.uses()
         assert caught.value.hint
+
+    @pytest.mark.parametrize("drips", [False, True])
+    def test_an_engine_that_says_nothing_or_trickles_is_not_waited_for_long(
+        self, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drips: bool
+    ) -> None:
+        monkeypatch.setattr("ocitool.engine.engine._QUESTION_SECONDS", 0.6)
+        ended = threading.Event()
+
+        def serve(listener: socket.socket) -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(1 << 16)
+                if drips:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                while not ended.wait(0.1):
+                    if drips:
+                        connection.sendall(b" ")
+
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(tmp_path / "d"))
+            listener.listen()
+            thread = threading.Thread(target=serve, args=(listener,))
+            thread.start()
+            try:
+                (provider,) = providers(["docker"], layout=layout)
+                with pytest.raises(Refused, match="did not answer in time"):
+                    provider.uses()
+            finally:
+                ended.set()
+                thread.join()
 
     # httpcore does not close a unix socket that could not be connected.
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

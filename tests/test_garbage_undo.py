@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.errors import NotFound
+from ocitool.errors import IntegrityError, NotFound
 from ocitool.garbage import Choice, plan, purge, sweep, undo
 from ocitool.layout import Layout, untag
 from ocitool.layout.trash import waiting
@@ -67,14 +67,56 @@ def test_a_blob_that_was_stored_again_meanwhile_is_left_as_it_is(tmp_path: Path)
     assert_whole(tmp_path)
 
 
-def test_an_image_of_which_a_part_is_gone_for_good_stays_away(tmp_path: Path) -> None:
+def test_an_image_of_which_a_part_is_gone_stays_in_the_trash_until_it_is_back(
+    tmp_path: Path,
+) -> None:
     with store(tmp_path, a=IMAGE, b=OTHER) as layout:
         untag(layout, [A, B])
         collect(layout)
-        (next((tmp_path / ".ocitool" / "trash").rglob(IMAGE.config.digest.hex))).unlink()
+        missing = next((tmp_path / ".ocitool" / "trash").rglob(IMAGE.config.digest.hex))
+        data = missing.read_bytes()
+        missing.unlink()
         undone = undo(layout)
         assert undone.lost == (IMAGE.descriptor.digest,)
+        assert undone.blobs == len(OTHER.blobs)
         assert [r.descriptor.digest for r in layout.roots()] == [OTHER.descriptor.digest]
+        assert_whole(tmp_path)
+        assert undo(layout).lost == (IMAGE.descriptor.digest,)
+        (tmp_path / "blobs" / "sha256" / IMAGE.config.digest.hex).write_bytes(data)
+        again = undo(layout)
+        assert (again.lost, again.images) == ((), (IMAGE.descriptor.digest,))
+        assert waiting(layout.control).runs == ()
+    assert_whole(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [b"{garbage", b"", b"[]", b'{"time": 1}'])
+def test_a_damaged_run_cannot_be_undone_and_is_no_obstacle_to_anything_else(
+    tmp_path: Path, damage: bytes
+) -> None:
+    with store(tmp_path, a=IMAGE, b=OTHER) as layout:
+        untag(layout, [A])
+        collect(layout)
+        next((tmp_path / ".ocitool" / "trash").rglob("run.json")).write_bytes(damage)
+        with pytest.raises(IntegrityError, match="cannot be brought back") as caught:
+            undo(layout)
+        assert "--purge" in (caught.value.hint or "")
+        assert collect(layout) == 0
+        assert len(waiting(layout.control).runs) == 1
+        assert name_history(layout, A)
+        untag(layout, [B])
+        assert collect(layout) == 1
+        assert len(waiting(layout.control).runs) == 1
+        assert undo(layout).images == (OTHER.descriptor.digest,)
+    assert_whole(tmp_path)
+
+
+def test_a_damaged_run_can_be_purged(tmp_path: Path) -> None:
+    with store(tmp_path, a=IMAGE, b=OTHER) as layout:
+        untag(layout, [A])
+        collect(layout)
+        next((tmp_path / ".ocitool" / "trash").rglob("run.json")).write_bytes(b"{")
+        assert purge(layout)[0] == len(IMAGE.blobs)
+        assert waiting(layout.control).runs == ()
 
 
 def test_the_next_run_that_removes_something_empties_the_trash(tmp_path: Path) -> None:

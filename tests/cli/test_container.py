@@ -109,3 +109,17 @@ def test_what_cannot_be_done_has_its_exit_code(
 def test_create_in_no_store_is_not_found(ocitool: Command) -> None:
     assert ocitool("container", "create", "x").code == 4
     assert ocitool("container", "ls").code == 4
+
+
+@pytest.mark.parametrize("what", ["digest", "manifest", "config"])
+def test_a_record_whose_image_is_no_digest_is_not_taken_for_no_image(
+    filled: Command, what: str
+) -> None:
+    filled("container", "create", "app:1", "--name", "web", "--", "sh")
+    (path,) = (filled.store / ".ocitool" / "containers").glob("*.json")
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, what: record[what].replace("sha256:", "sha25x:")}))
+    filled("untag", "app:1")
+    done = filled("gc", "-f", "--containers", "store")
+    assert done.code == 6
+    assert "cannot be read" in done.err

@@ -1,10 +1,12 @@
 """gc as a user sees it: shown, refused, done, undone."""
 
+import fcntl
 import json
 import os
 import pty
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -248,3 +250,46 @@ def test_on_a_terminal_it_shows_the_plan_and_asks(
     assert ended == code
     assert "<none> was fmt/app:1.0" in shown
     assert (loaded("images", "-q", "--filter", "dangling=true").out == "") is gone
+
+
+def test_undo_exits_with_7_when_an_image_lacks_a_part(loaded: Command) -> None:
+    dangling(loaded)
+    loaded("gc", "-f", *NOBODY)
+    next((loaded.store / ".ocitool" / "trash").glob("*/sha256/*")).unlink()
+    done = loaded("gc", "--undo")
+    assert done.code == 7
+    assert "lacks a part and stays in the trash" in done.out
+
+
+@pytest.mark.parametrize("mode", ["--undo", "--purge"])
+@pytest.mark.parametrize("choice", [("-a",), ("--filter", "reference=x"), ("--keep-last", "1")])
+def test_what_takes_a_run_whole_chooses_nothing(
+    loaded: Command, mode: str, choice: tuple[str, ...]
+) -> None:
+    done = loaded("gc", mode, *choice)
+    assert done.code == 2
+    assert mode in done.err
+
+
+def test_without_a_store_there_is_nothing_to_undo(ocitool: Command) -> None:
+    assert ocitool("gc", "--undo").code == 4
+
+
+def test_what_goes_for_good_is_said_before(loaded: Command) -> None:
+    dangling(loaded)
+    loaded("gc", "-f", *NOBODY)
+    loaded("untag", "fmt/base:1")
+    done = loaded("gc", "--dry-run", *NOBODY)
+    assert "that wait in the trash already go for good" in done.out
+
+
+def test_who_waits_for_another_process_is_told_for_whom(loaded: Command) -> None:
+    lock = loaded.store / ".ocitool" / "lock"
+    with lock.open("r+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        held.write(b"4711".ljust(20) + b"\n")
+        held.flush()
+        threading.Timer(2.5, lambda: fcntl.flock(held, fcntl.LOCK_UN)).start()
+        done = loaded("tag", "fmt/app:1.0", "more:1")
+    assert done.code == 0
+    assert done.err.count("waiting for process 4711") == 1

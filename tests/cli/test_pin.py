@@ -83,3 +83,15 @@ def test_pins_that_cannot_be_read_are_not_taken_for_none(loaded: Command) -> Non
     loaded("untag", "fmt/app:1.0")
     assert loaded("gc", "-f", *NOBODY).code == 7
     assert "<none> was fmt/app:1.0" in loaded("images").out
+
+
+@pytest.mark.parametrize("until", ["", "zzz", "2030", "2030-01-01"])
+def test_an_end_that_is_no_time_is_damage_and_not_the_past(loaded: Command, until: str) -> None:
+    loaded("pin", "fmt/app:1.0")
+    path = loaded.store / ".ocitool" / "pins.json"
+    path.write_text(path.read_text().replace('"until":null', f'"until":"{until}"'))
+    assert f'"{until}"' in path.read_text()
+    loaded("untag", "fmt/app:1.0")
+    done = loaded("gc", "-f", *NOBODY)
+    assert done.code == 7
+    assert "list of pins is damaged" in done.err

@@ -109,3 +109,8 @@ def test_restore_of_an_image_in_the_trash_says_how_to_get_it_back(loaded: Comman
     loaded("gc", "--undo")
     assert loaded("restore", "fmt/app:1.0@{1}").code == 0
     assert loaded("verify").code == 0
+
+
+def test_reflog_takes_a_name_as_its_own_lines_spell_it(loaded: Command) -> None:
+    loaded("untag", "fmt/app:1.0")
+    assert loaded("reflog", "fmt/app:1.0@{1}").out == loaded("reflog", "fmt/app:1.0").out != ""
