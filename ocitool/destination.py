@@ -47,20 +47,29 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushReport:
-    """What became of one image at one destination. `moved_from` is what the tag named before."""
+    """What became of one image at one destination. `moved_from` is what the tag named before.
+
+    `kept` is the other image that the tag still names, where the push was skipped for it.
+    """
 
     destination: Reference
     ending: Ending
     image: CopiedImage
     moved_from: Digest | None = None
+    kept: Digest | None = None
     conversions: "tuple[Conversion, ...]" = ()
     attached: int = 0
     transfer: TransferReport = field(default_factory=TransferReport)
 
     @property
+    def digest(self) -> Digest:
+        """What the destination names now."""
+        return self.kept or self.image.digest
+
+    @property
     def pinned(self) -> str:
         """The image at its destination by its digest, such as `ghcr.io/a/b@sha256:…`."""
-        return f"{self.destination.repository}@{self.image.digest}"
+        return f"{self.destination.repository}@{self.digest}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +241,7 @@ class Delivery:
             ending=ending,
             image=report_of(self._cargo.source, [shipment]).images[0],
             moved_from=existing.digest if moved and existing is not None else None,
+            kept=existing.digest if existing is not None and ending is Ending.SKIPPED else None,
             conversions=self._cargo.conversions,
             attached=attached,
         )

@@ -28,6 +28,10 @@ _ENOUGH = 250e6
 Advance = Callable[[int], None]
 
 
+class _Over(Exception):
+    """Another connection met what ends the whole blob, and says so."""
+
+
 class Connections:
     """How many connections may be open at once, for all blobs together. Thread-safe."""
 
@@ -103,6 +107,9 @@ class _Fetch:
             self._pool = pool
             try:
                 self._lead_through()
+            except _Over:
+                # A helper has met something; it says what below.
+                pass
             except BaseException:
                 self._over.set()
                 raise
@@ -160,6 +167,8 @@ class _Fetch:
                 self._bring(*part)
                 part = self._claim()
             ended_well = True
+        except _Over:
+            ended_well = True
         except (NoRanges, OcitoolError):
             # The first connection goes on alone: it meets whatever is wrong with more than this.
             ended_well = True
@@ -194,7 +203,7 @@ class _Fetch:
         while position < end:
             self._stop.check()
             if self._over.is_set():
-                self._raise_what_a_helper_met()
+                raise _Over
             part = stream.read(min(_READ, end - position))
             if not part:
                 raise SizeMismatch(

@@ -87,6 +87,13 @@ def parse_place(text: str) -> Place:
 def registry_reference(text: str) -> Reference:
     """Return the name in a registry that a text means, with docker:// or registry: or without."""
     name = text.removeprefix("registry:").removeprefix("docker:").removeprefix("//")
+    other = next((p for p in _PREFIXES if name.startswith(p)), None)
+    if other is not None:
+        # It would be a repository of Docker Hub and its tag.
+        raise UsageError(
+            f"{quoted(text)} is no name in a registry",
+            hint=f"`ocitool copy` goes to and from {other}…",
+        )
     return Reference.parse(name)
 
 

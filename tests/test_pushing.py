@@ -204,7 +204,10 @@ class TestOnExisting:
     def test_skip_leaves_another_image_alone(self, tmp_path: Path) -> None:
         with EmulatedRegistry() as registry, shelf(tmp_path) as shop:
             self.pushed(shop, registry, "overwrite", IMAGE)
-            assert self.pushed(shop, registry, "skip", SIBLING).ending is Ending.SKIPPED
+            report = self.pushed(shop, registry, "skip", SIBLING)
+            assert report.ending is Ending.SKIPPED
+            assert report.digest == IMAGE.descriptor.digest
+            assert report.pinned.endswith(f"@{IMAGE.descriptor.digest}")
             assert registry.tags[NAME] == {"1": IMAGE.descriptor.digest}
 
     def test_what_may_not_be_looked_at_is_an_error_and_not_absent(self, tmp_path: Path) -> None:

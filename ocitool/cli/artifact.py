@@ -137,6 +137,8 @@ def pull(
     from ocitool.places import registry_reference
     from ocitool.registry import Repository
 
+    if os.path.exists(output) and not os.path.isdir(output):
+        raise UsageError(f"{output!r} is no folder", hint="-o names the folder for the files")
     observer = settings(context).observer(quiet=quiet)
     reference = registry_reference(name)
     with registries(reach, observer) as connected:

@@ -88,6 +88,7 @@ def copy(
             hint=f"for a file write ./{destination}, for the name store:{destination}",
         )
     check_destination(target, json=json)
+    texts.check_digest_file(digestfile)
     observer = options.observer(quiet=quiet)
     packing = Packing(
         platforms=platforms(platform),

@@ -86,10 +86,12 @@ def push(
     NAME@DIGEST, to pin what was pushed. A destination that fails does not keep the others.
     """
     from ocitool import pushing
+    from ocitool.cli import texts
     from ocitool.places import parse_place, registry_reference, with_attached
 
     options = settings(context)
     targets = [registry_reference(text) for text in destinations or ()]
+    texts.check_digest_file(digestfile)
     observer = options.observer(quiet=quiet)
     how = pushing.Pushing(
         platforms=platforms(platform),
@@ -209,7 +211,7 @@ def show(
         for line in remarks(report):
             observer.remark(line)
     if digestfile is not None:
-        texts.write_digests(digestfile, [report.image.digest for report in reports])
+        texts.write_digests(digestfile, [report.digest for report in reports])
     if json:
         console.out_json(
             [
@@ -218,7 +220,7 @@ def show(
             ]
         )
     for report in () if json else reports:
-        console.out(str(report.image.digest) if quiet else report.pinned)
+        console.out(str(report.digest) if quiet else report.pinned)
     if failures is not None:
         failures.raise_first(len(reports))
 

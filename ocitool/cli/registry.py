@@ -8,7 +8,8 @@ from ocitool.cli import console
 from ocitool.cli.console import safe
 from ocitool.cli.options import Json, Quiet, settings
 from ocitool.cli.reach import registries, with_reach
-from ocitool.errors import NotFound, UsageError
+from ocitool.errors import NotFound, OcitoolError, UsageError
+from ocitool.spec.quoting import quoted
 
 if TYPE_CHECKING:
     from ocitool.registry import RegistryOptions
@@ -88,11 +89,19 @@ def digest(
 
     options = settings(context)
     rows: list[dict[str, object]] = []
-    with registries(reach, options.observer(quiet=quiet)) as connected:
-        for name in names:
-            reference = registry_reference(name)
+    failures: list[OcitoolError] = []
+    observer = options.observer(quiet=quiet)
+    with registries(reach, observer) as connected:
+        for reference in [registry_reference(name) for name in names]:
             repository = Repository.of(connected, reference)
-            found = repository.head(reference) or repository.fetch(reference)
+            try:
+                found = repository.head(reference) or repository.fetch(reference)
+            except OcitoolError as error:
+                if len(names) == 1:
+                    raise
+                observer.warn(f"{reference.familiar}: {error.message}")
+                failures.append(error)
+                continue
             pinned = f"{reference.repository}@{found.digest}"
             rows.append(
                 {
@@ -106,6 +115,8 @@ def digest(
                 console.out(str(found.digest) if quiet or options.quiet else pinned)
     if json:
         console.out_json(rows if len(names) > 1 else rows[0])
+    if failures:
+        raise failures[0]
 
 
 @registry.command("manifest")
@@ -147,6 +158,11 @@ def rm(
     with registries(reach, settings(context).observer()) as connected:
         for name in names:
             reference = registry_reference(name)
+            if "@" not in name and ":" not in name.rpartition("/")[2]:
+                raise UsageError(
+                    f"{quoted(name)} names no tag, and `latest` is not meant by chance here",
+                    hint=f"write {name}:TAG",
+                )
             if reference.digest is not None and not by_digest:
                 raise UsageError(
                     f"{reference.familiar} is an image by its digest: all its tags would go",

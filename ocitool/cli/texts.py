@@ -1,5 +1,6 @@
 """How images, names and changes are put into words and into JSON."""
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -162,6 +163,17 @@ def table_name(names: Sequence[str]) -> list[tuple[str, str]]:
         reference = Reference.parse(name)
         pairs.append((reference.familiar_repository, reference.tag or "<none>"))
     return pairs
+
+
+def check_digest_file(path: str | None) -> None:
+    """Fail before the work when the file of --digestfile could not be written after it."""
+    from ocitool.fsops import OutputFile
+
+    if path is None:
+        return
+    # A pipe must not be opened twice.
+    if os.path.isfile(path) or os.path.isdir(path) or not os.path.exists(path):
+        OutputFile(path).close()
 
 
 def write_digests(path: str, digests: "Sequence[Digest]") -> None:

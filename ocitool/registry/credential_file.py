@@ -19,7 +19,7 @@ from ocitool.spec.limits import MEBIBYTE
 
 _LONGEST = 4 * MEBIBYTE
 _URL_SAFE = str.maketrans("-_", "+/")
-_MEND = "mend the file or move it away; `ocitool login` writes a new one"
+_MEND = "mend it, or move it away: then `ocitool login` writes a new one"
 
 
 @dataclass(frozen=True, slots=True)

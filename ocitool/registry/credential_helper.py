@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ocitool.registry.credential import CredentialProblem
@@ -54,7 +54,8 @@ class CredentialHelper:
 
     def store(self, server: str, user: str, secret: str) -> None:
         """Keep a secret, over what the server had."""
-        self._run("store", json.dumps({"ServerURL": server, "Username": user, "Secret": secret}))
+        given = json.dumps({"ServerURL": server, "Username": user, "Secret": secret})
+        self._run("store", given, hidden=(json.dumps(secret)[1:-1], secret))
 
     def erase(self, server: str) -> bool:
         """Forget a server's secret; False when there was none."""
@@ -64,8 +65,11 @@ class CredentialHelper:
         """Return the servers that the helper has a secret for."""
         return tuple(self._decoded(self._run("list", "") or "{}"))
 
-    def _run(self, action: str, given: str) -> str | None:
-        """Return what the helper printed; None when it says that there is no such credential."""
+    def _run(self, action: str, given: str, hidden: Sequence[str] = ()) -> str | None:
+        """Return what the helper printed; None when it says that there is no such credential.
+
+        What is `hidden` shows in no error.
+        """
         path = shutil.which(self.program, path=self.environment.get("PATH", os.defpath))
         if path is None:
             raise HelperMissing(f"{self.program} is not on PATH")
@@ -89,9 +93,8 @@ class CredentialHelper:
             return output
         if _NOT_FOUND in output.lower():
             return None
-        raise CredentialProblem(
-            f"{self.program} {action} failed: {_reason(output, done.stderr, done.returncode)}"
-        )
+        reason = _reason(output, done.stderr, done.returncode, hidden)
+        raise CredentialProblem(f"{self.program} {action} failed: {reason}")
 
     def _decoded(self, answer: str) -> Mapping[str, object]:
         # What a helper prints may be secret, even where it is no JSON.
@@ -104,8 +107,10 @@ class CredentialHelper:
         return value
 
 
-def _reason(output: str, errors: bytes, code: int) -> str:
+def _reason(output: str, errors: bytes, code: int, hidden: Sequence[str]) -> str:
     """Return what a failed helper said, or its exit code; a JSON answer may hold a secret."""
-    said = "" if output.startswith("{") else output
+    said = "" if output.startswith("{") or '"Secret"' in output else output
     text = said or errors.decode("utf-8", "replace").strip()
+    for secret in hidden:
+        text = text.replace(secret, "***") if secret else text
     return quoted(text[:_SHOWN]) if text else f"exit code {code}"

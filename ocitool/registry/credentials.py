@@ -130,7 +130,7 @@ class CredentialChain:
 
 def explained(problem: CredentialProblem, setting: HelperSetting, origin: str) -> CredentialProblem:
     """Return the problem with the file that named the helper, and what can be done."""
-    way_out = f"remove `{setting.key}` there, or give -u and --password-stdin"
+    way_out = f"mend the helper, or remove `{setting.key}` there"
     if isinstance(problem, HelperMissing):
         text = f"{origin} names the credential helper docker-credential-{setting.name}"
         return CredentialProblem(f"{text}, which is not on PATH", hint=way_out)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ocitool.errors import IntegrityError, LimitExceeded, Refused
 from ocitool.registry import locations
@@ -11,7 +11,10 @@ from ocitool.registry.session import Answer, Session, refuse_page
 _NEXT = re.compile(r"<([^>]*)>\s*;[^,]*\brel=\"?next\"?(?![\w-])", re.IGNORECASE)
 _MOST_AT_ONCE = 1000
 _OK = 200
-_NOT_OFFERED = (401, 403, 404, 405)
+_DENIED = 401
+_NOT_OFFERED = (403, 404, 405)
+_BARREN = 100
+"""Pages without anything new that are read before a list counts as one that never ends."""
 
 
 def tags(session: Session, most: int | None = None) -> list[str]:
@@ -19,19 +22,15 @@ def tags(session: Session, most: int | None = None) -> list[str]:
 
     NotFound when there is no such repository.
     """
-    url = session.url("tags/list")
-    if most is not None:
-        url = locations.with_query(url, [("n", str(min(most, _MOST_AT_ONCE)))])
-    found: set[str] = set()
-    for answer in pages(session, url, session.scopes("pull")):
+
+    def check(answer: Answer) -> None:
         if answer.status != _OK:
             raise session.problem("GET", answer).error(
                 f"list the tags of {session.host.domain}/{session.path}"
             )
-        found |= set(_texts(session, answer, "tags"))
-        if most is not None and len(found) >= most:
-            break
-    return sorted(found)[:most]
+
+    url = session.url("tags/list")
+    return _collected(session, url, session.scopes("pull"), "tags", most, check)
 
 
 def catalog(session: Session, most: int | None = None) -> list[str]:
@@ -39,19 +38,40 @@ def catalog(session: Session, most: int | None = None) -> list[str]:
 
     Refused, with that explanation, where this is not offered.
     """
-    url = f"{session.base}/v2/_catalog"
-    if most is not None:
-        url = locations.with_query(url, [("n", str(min(most, _MOST_AT_ONCE)))])
-    found: set[str] = set()
-    for answer in pages(session, url, ("registry:catalog:*",)):
-        if answer.status in _NOT_OFFERED:
+
+    def check(answer: Answer) -> None:
+        denied = answer.status == _DENIED and not session.has_credential
+        if answer.status in _NOT_OFFERED or denied:
             raise Refused(
                 f"{session.host.domain} does not list its repositories ({answer.status})",
                 hint="Docker Hub, GHCR, ECR and others keep that to their web pages and own tools",
             )
         if answer.status != _OK:
             raise session.problem("GET", answer).error(f"list {session.host.domain}")
-        found |= set(_texts(session, answer, "repositories"))
+
+    url = f"{session.base}/v2/_catalog"
+    return _collected(session, url, ("registry:catalog:*",), "repositories", most, check)
+
+
+def _collected(
+    session: Session,
+    url: str,
+    scopes: tuple[str, ...],
+    key: str,
+    most: int | None,
+    check: Callable[[Answer], None],
+) -> list[str]:
+    if most is not None:
+        url = locations.with_query(url, [("n", str(min(most, _MOST_AT_ONCE)))])
+    found: set[str] = set()
+    barren = 0
+    for answer in pages(session, url, scopes):
+        check(answer)
+        fresh = set(_texts(session, answer, key)) - found
+        barren = 0 if fresh else barren + 1
+        if barren > _BARREN:
+            raise LimitExceeded(f"{session.host.domain} gives page after page with nothing new")
+        found |= fresh
         if most is not None and len(found) >= most:
             break
     return sorted(found)[:most]

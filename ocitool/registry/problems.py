@@ -35,7 +35,10 @@ _PROXY, _TOO_LARGE, _NOT_NEXT, _BUSY, _NO_ROOM = 407, 413, 416, 429, 507
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """A refusal: what was asked of whom, and what came back. `body` is what was read of it."""
+    """A refusal: what was asked of whom, and what came back. `body` is what was read of it.
+
+    `elsewhere` is the host to which the registry sent us and that refused, if it was another one.
+    """
 
     method: str
     host: Host
@@ -45,6 +48,7 @@ class Problem:
     body: bytes
     scopes: tuple[str, ...] = ()
     origin: str | None = None
+    elsewhere: str | None = None
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -70,7 +74,9 @@ class Problem:
         """Return the error to raise; `doing` is the work, such as "push to ghcr.io/a/b"."""
         kind, hint = self._meaning()
         said = f": {self.text}" if self.text else ""
-        where = f"{self.method} {self.host.domain}"
+        where = f"{self.method} {self.elsewhere or self.host.domain}"
+        if self.elsewhere is not None:
+            where = f"{self.host.domain} sent us on, and {where}"
         return kind(f"cannot {doing}: {where} answered {self.status}{said}", hint=hint)
 
     def _meaning(self) -> tuple[type[OcitoolError], str | None]:
@@ -142,6 +148,8 @@ class Problem:
         return None
 
     def _denied_hint(self) -> str:
+        if self.elsewhere is not None:
+            return "the registry has to let us in there; its links may have expired: try again"
         if "write_package" in self.text or (self.host.is_github and self._writes and self.origin):
             return (
                 "a workflow needs `permissions: packages: write`, and the package must be linked "

@@ -244,7 +244,8 @@ class Repository:
         if answer.status == _ABSENT and "NAME_UNKNOWN" not in problem.codes:
             return NotFound(
                 f"there is no {quoted(str(reference.digest or reference.tag))} in {self.name}",
-                hint=f"`ocitool registry tags {reference.familiar_repository}` lists what there is",
+                hint="look at the name of the repository; `ocitool registry tags "
+                f"{reference.familiar_repository}` lists what it has",
             )
         doing = "look at" if method == "HEAD" else "read"
         return problem.error(f"{doing} {reference.familiar}")

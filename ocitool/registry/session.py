@@ -72,6 +72,11 @@ class Session:
         self._lock = threading.Lock()
 
     @property
+    def has_credential(self) -> bool:
+        """Tell whether a credential was found for what was asked so far."""
+        return self._origin is not None
+
+    @property
     def base(self) -> str:
         """The registry's URL, without a slash at its end."""
         return self.registries.base(self.host)
@@ -169,6 +174,10 @@ class Session:
                     raise
                 self._back_off(attempt, busy.status, busy.headers, "")
             except httpx.TransportError as error:
+                if _is_bad_location(error):
+                    raise Refused(
+                        f"{self.host.domain} sent us to what is no address: {error}"
+                    ) from error
                 if attempt >= most or not self._may_pass(error):
                     raise self.unreachable(error) from error
                 self._patience.back_off(attempt, None, throttled=False)
@@ -201,7 +210,12 @@ class Session:
             body=answer.body[: self.limits.error_body_bytes],
             scopes=scopes,
             origin=self._origin,
+            elsewhere=self._elsewhere(answer.url),
         )
+
+    def _elsewhere(self, url: str) -> str | None:
+        same = locations.is_same_host(url, self.base)
+        return None if same else httpx.URL(url).netloc.decode("ascii", "replace")
 
     def unreachable(self, error: httpx.TransportError) -> OcitoolError:
         """Return the error for a registry that could not be talked to."""
@@ -356,6 +370,11 @@ class Session:
             said = rest.partition(" ")[2].strip().strip('"') if code == "299" else ""
             if said:
                 self.registries.warn(f"{self.host.domain} says: {said[:300]}")
+
+
+def _is_bad_location(error: httpx.TransportError) -> bool:
+    # The library reads a Location even when it is told not to follow it.
+    return isinstance(error, httpx.RemoteProtocolError) and "location header" in str(error)
 
 
 def refuse_page(session: Session, answer: Answer) -> None:

@@ -70,7 +70,7 @@ class Transport(httpx.BaseTransport):
             raise httpx.ReadError("the work was stopped", request=request)
         url = request.url
         pool = self._pool(url.scheme, url.host, url.port)
-        with _translated(request):
+        with _translated(request), self._named_proxy(request):
             response = pool.handle_request(
                 httpcore.Request(
                     method=request.method,
@@ -112,6 +112,17 @@ class Transport(httpx.BaseTransport):
             if pool is None:
                 pool = self._pools[key] = self._new_pool(*key)
             return pool
+
+    @contextlib.contextmanager
+    def _named_proxy(self, request: httpx.Request) -> Iterator[None]:
+        """Say that it is the proxy that could not be connected to, where there is one."""
+        try:
+            yield
+        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            url = request.url
+            if proxy_for(url.scheme, url.host, url.port, self._environment) is None:
+                raise
+            raise httpx.ProxyError(str(error), request=request) from error
 
     def _new_pool(
         self, scheme: str, host: str, port: int | None, late: bool

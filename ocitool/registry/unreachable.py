@@ -5,6 +5,7 @@ import re
 import httpx
 
 from ocitool.errors import AccessDenied, OcitoolError, Unavailable
+from ocitool.registry.hosts import Host
 from ocitool.registry.problems import PROXY_HINT
 from ocitool.registry.retrying import is_about_tls
 
@@ -13,7 +14,10 @@ _NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 
 def unreachable(domain: str, error: httpx.TransportError) -> OcitoolError:
     """Return the error for a registry whose connection failed."""
+    other = _other_host(domain, error)
     about = f"{domain} cannot be reached"
+    if other is not None:
+        about = f"{domain} sends us to {other}, which cannot be reached"
     if isinstance(error, httpx.ProxyError):
         if str(error).startswith("407"):
             return AccessDenied(f"{about}: the proxy answered {error}", hint=PROXY_HINT)
@@ -25,6 +29,18 @@ def unreachable(domain: str, error: httpx.TransportError) -> OcitoolError:
     if isinstance(error, httpx.TimeoutException):
         return Unavailable(f"{domain} did not answer in time: {_named(error)}")
     return Unavailable(f"{about}: {_named(error)}", hint=_network_hint(str(error)))
+
+
+def _other_host(domain: str, error: httpx.TransportError) -> str | None:
+    """Return the host that was asked, when it is another one than the registry's own."""
+    try:
+        asked = error.request.url
+    except RuntimeError:
+        return None
+    netloc = asked.netloc.decode("ascii", "replace")
+    usual = 443 if asked.scheme == "https" else 80
+    spellings = {netloc.lower(), f"{netloc.lower()}:{asked.port or usual}"}
+    return None if spellings & {domain.lower(), Host(domain).address.lower()} else netloc
 
 
 def _named(error: Exception) -> str:

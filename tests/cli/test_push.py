@@ -39,6 +39,30 @@ def place(tmp_path: Path) -> str:
     return f"oci:{write_layout(tmp_path / 'layout', {'1': IMAGE})}:1"
 
 
+class TestBeforeAnything:
+    @pytest.mark.parametrize(
+        "target", ["oci:foo", "dir:x", "podman:y", "store:z", "docker-daemon:a"]
+    )
+    @pytest.mark.parametrize("verb", ["push", "pull"])
+    def test_a_place_is_no_name_in_a_registry(
+        self, ocitool: Command, place: str, target: str, verb: str
+    ) -> None:
+        done = ocitool(*((verb, place, target) if verb == "push" else (verb, target)))
+        assert done.code == 2
+        assert "ocitool copy" in done.err
+
+    @pytest.mark.parametrize("verb", ["push", "copy"])
+    def test_a_digest_file_that_cannot_be_written_ends_it(
+        self, ocitool: Command, place: str, tmp_path: Path, verb: str
+    ) -> None:
+        with EmulatedRegistry() as registry:
+            target = f"{'docker://' if verb == 'copy' else ''}{registry.host}/{NAME}:1"
+            for path in (tmp_path / "none" / "f", tmp_path):
+                done = ocitool(verb, place, target, "--digestfile", path)
+                assert done.code in (2, 4)
+            assert registry.log == []
+
+
 class TestOutput:
     def test_the_last_line_pins_what_was_pushed(self, ocitool: Command, place: str) -> None:
         with EmulatedRegistry() as registry:

@@ -113,4 +113,6 @@ def test_restore_of_an_image_in_the_trash_says_how_to_get_it_back(loaded: Comman
 
 def test_reflog_takes_a_name_as_its_own_lines_spell_it(loaded: Command) -> None:
     loaded("untag", "fmt/app:1.0")
-    assert loaded("reflog", "fmt/app:1.0@{1}").out == loaded("reflog", "fmt/app:1.0").out != ""
+    spelt = loaded("reflog", "fmt/app:1.0@{1}", "--json")
+    assert spelt.code == 0
+    assert spelt.out == loaded("reflog", "fmt/app:1.0", "--json").out

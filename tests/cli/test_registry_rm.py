@@ -74,3 +74,19 @@ def test_debians_registry_says_how_its_tags_go(ocitool: Command, tmp_path: Path)
         assert "--by-digest" in done.err
         assert ocitool("registry", "rm", "--by-digest", name).code == 0
         assert ocitool("registry", "digest", name).code == 4
+
+
+def test_a_name_without_a_tag_does_not_mean_latest(ocitool: Command) -> None:
+    with filled() as registry:
+        registry.add_image(NAME, IMAGE, "latest")
+        done = ocitool("registry", "rm", f"{registry.host}/{NAME}")
+        assert done.code == 2
+        assert set(registry.tags[NAME]) == {"1", "2", "latest"}
+
+
+def test_digest_shows_what_there_is_before_it_fails(ocitool: Command) -> None:
+    with filled() as registry:
+        names = [f"{registry.host}/{NAME}:{tag}" for tag in ("9", "1")]
+        done = ocitool("registry", "digest", *names)
+        assert (done.code, done.out) == (4, f"{registry.host}/{NAME}@{DIGEST}\n")
+        assert DIGEST in ocitool("registry", "digest", "--json", *names).out

@@ -120,6 +120,29 @@ class TestFailures:
             os.kill(int((helpers.folder / "docker-credential-x.pid").read_text()), signal.SIGKILL)
 
 
+class TestSecrets:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            'echo "boom $(cat)"; exit 1',
+            'echo "boom $(cat)" >&2; exit 1',
+            "sed 's/.*Secret\": \"//' ; exit 1",
+            "sed 's/.*Secret\": \"//' >&2; exit 1",
+        ],
+    )
+    @pytest.mark.parametrize("secret", ["s3cretPW", 'with "quotes" \\ and more'])
+    def test_what_was_to_be_kept_shows_in_no_error(
+        self, helpers: Helpers, text: str, secret: str
+    ) -> None:
+        helpers.script("x", text)
+        with pytest.raises(CredentialProblem) as caught:
+            helper(helpers, "x").store("host", "user", secret)
+        shown = str(caught.value)
+        assert secret not in shown
+        assert json.dumps(secret)[1:-1] not in shown
+        assert "s3cret" not in shown
+
+
 class TestOtherActions:
     def test_a_secret_is_stored_through_stdin_alone(self, helpers: Helpers) -> None:
         helpers.keeper("pass")

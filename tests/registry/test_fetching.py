@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ocitool.content import NoRanges, OpenRange, RangeStream
-from ocitool.errors import DigestMismatch, SizeMismatch, Unavailable
+from ocitool.errors import DigestMismatch, NotFound, SizeMismatch, Unavailable
 from ocitool.fetching import Connections, fetch
 from ocitool.layout import Layout, Writing
 from ocitool.parallel import Stop, Stopped
@@ -92,6 +92,57 @@ def content(writing: Writing, blob: Descriptor) -> bytes:
 
 def sent(registry: EmulatedRegistry) -> int:
     return sum(one.sent_bytes for one in registry.requests("GET", BLOBS))
+
+
+class Trickle:
+    """A stream that is slow; one from the front breaks after a while."""
+
+    supports_ranges = True
+
+    def __init__(self, data: bytes, start: int, end: int | None) -> None:
+        self._data, self._position = data, start
+        self._end = len(data) if end is None else end
+        self._breaks = time.monotonic() + 1.5 if end is None else None
+
+    def read(self, size: int) -> bytes:
+        time.sleep(0.02)
+        if self._breaks is not None and time.monotonic() > self._breaks:
+            raise NotFound("the blob is gone")
+        part = self._data[self._position : min(self._end, self._position + min(size, 50_000))]
+        self._position += len(part)
+        return part
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("error", [None, MemoryError("no more")])
+def test_whichever_connection_meets_the_end_of_it_all_the_others_end_too(
+    writing: Writing, monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    blob = described(SMALLER)
+    found: list[BaseException] = []
+    if error is not None:
+        # A helper meets what nobody expects, before the first connection breaks.
+        def strike(self: Trickle, size: int) -> bytes:
+            if self._breaks is None:
+                raise error
+            return read(self, size)
+
+        read = Trickle.read
+        monkeypatch.setattr(Trickle, "read", strike)
+
+    def work() -> None:
+        try:
+            brought(lambda start, end: Trickle(SMALLER, start, end), writing, blob)
+        except (NotFound, MemoryError) as met:
+            found.append(met)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive(), "connections wait for each other"
+    assert [type(one) for one in found] == [NotFound if error is None else MemoryError]
 
 
 class TestSpeed:

@@ -189,6 +189,14 @@ class TestCatalog:
                 catalog(reader.session)
             assert caught.value.hint is not None
 
+    def test_credentials_that_are_refused_are_told_from_a_registry_that_does_not_tell(self) -> None:
+        with (
+            EmulatedRegistry(Quirks(access=Access(scheme="basic"))) as registry,
+            reading(registry.host, username="user", password="wrong") as reader,
+            pytest.raises(AccessDenied),
+        ):
+            catalog(reader.session)
+
     def test_debians_registry_lists_its_repositories(self, tmp_path: Path) -> None:
         with running_registry(tmp_path) as registry, reading(registry.host) as reader:
             push(reader, "1")

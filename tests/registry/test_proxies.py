@@ -162,6 +162,12 @@ class TestOnTheWay:
         with Trap(status=403) as proxy, pytest.raises(Unavailable, match="through the proxy"):
             asked({"HTTPS_PROXY": proxy.url}, plain=False)
 
+    @pytest.mark.parametrize("plain", [True, False])
+    def test_a_proxy_that_is_not_there_is_told_from_the_registry(self, plain: bool) -> None:
+        with pytest.raises(Unavailable, match="through the proxy") as caught:
+            asked(dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:1"), plain=plain)
+        assert "HTTPS_PROXY" in (caught.value.hint or "")
+
     @pytest.mark.parametrize(
         "proxy", ["socks5://proxy.example:1080", "http://[bad", "http://a:b:c"]
     )

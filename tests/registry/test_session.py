@@ -240,6 +240,34 @@ class TestManners:
             with pytest.raises(Refused, match="303"):
                 session.answer("POST", session.url("blobs/uploads/"), scopes=())
 
+    @pytest.mark.parametrize("location", ["http://[::1", "http://a:b:c/", "http://x:99999999/"])
+    def test_a_location_that_is_no_address_is_refused_at_once(self, location: str) -> None:
+        with Trap(307, headers={"Location": location}) as trap, reading(trap.host) as reader:
+            session = reader.session
+            with pytest.raises(Refused, match="no address"):
+                session.answer("GET", session.url("x"), scopes=())
+            assert len(trap.log) == 1
+
+    def test_who_refuses_after_a_redirect_is_named(self) -> None:
+        with (
+            Trap(403) as trap,
+            Trap(307, headers={"Location": f"{trap.url}/x"}) as leading,
+            reading(leading.host) as reader,
+            pytest.raises(AccessDenied) as caught,
+        ):
+            tags(reader.session)
+        assert f"{leading.host} sent us on, and GET {trap.host} answered 403" in str(caught.value)
+        assert "login" not in (caught.value.hint or "")
+
+    def test_a_host_that_we_were_sent_to_and_that_is_not_there_is_named(self) -> None:
+        with (
+            Trap(307, headers={"Location": "http://127.0.0.1:1/x"}) as leading,
+            reading(leading.host) as reader,
+            pytest.raises(Unavailable) as caught,
+        ):
+            tags(reader.session)
+        assert "127.0.0.1:1" in str(caught.value)
+
     def test_a_redirected_upload_keeps_its_method_and_body(self) -> None:
         with Trap(201) as trap, Trap(307, headers={"Location": f"{trap.url}/x"}) as leading:
             with reading(leading.host) as reader:
