@@ -12,8 +12,8 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Until the command has begun, Ctrl-C ends this process without a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # A command makes many objects and few cycles of them: looking for these a tenth as often costs
-    # no memory, and of a large store a tenth of the time.
+    # A command makes many objects and few cycles of them: looking for these less often costs no
+    # memory, and saves a tenth of the time on a large store.
     gc.set_threshold(20_000, 20, 100)
     from ocitool.cli.main import run
 

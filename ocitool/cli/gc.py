@@ -150,11 +150,15 @@ def _refuse_two_modes(*chosen: bool) -> None:
         raise UsageError("--dry-run or --check, --explain, --undo and --purge exclude each other")
 
 
+def _first_given(options: Mapping[str, object]) -> str | None:
+    return next((name for name, value in options.items() if value), None)
+
+
 def _refuse_what_does_not_choose(others: Mapping[str, object], *, undo: bool) -> None:
-    wrong = [name for name, value in others.items() if value]
-    if wrong:
+    wrong = _first_given(others)
+    if wrong is not None:
         mode, whole = ("--undo", "the last run") if undo else ("--purge", "the trash")
-        raise UsageError(f"{wrong[0]} chooses nothing with {mode}, which takes {whole} whole")
+        raise UsageError(f"{wrong} chooses nothing with {mode}, which takes {whole} whole")
 
 
 def _of_engine(
@@ -168,10 +172,10 @@ def _of_engine(
 ) -> None:
     from ocitool.cli.gc_engine import collect_engine
 
-    wrong = [name for name, value in others.items() if value]
-    if wrong:
+    wrong = _first_given(others)
+    if wrong is not None:
         hint = "--all, --containers with files, --dry-run, --check, --force and --json do"
-        raise UsageError(f"{wrong[0]} does not go together with --engine", hint=hint)
+        raise UsageError(f"{wrong} does not go together with --engine", hint=hint)
     collect_engine(
         engine,
         everything=everything,

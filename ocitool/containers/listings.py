@@ -9,9 +9,8 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ocitool.containers.uses import ContainerUse
-from ocitool.errors import Refused, UsageError
-from ocitool.spec import Reference
+from ocitool.containers.uses import ContainerUse, as_reference
+from ocitool.errors import Refused
 from ocitool.spec.quoting import quoted
 
 _HEX = re.compile(r"[0-9a-f]{12,128}")
@@ -173,7 +172,7 @@ def _use(
     texts = [_PULLABLE.sub("", image) for image in images if isinstance(image, str) and image]
     digests = [text for text in texts if _HEX.fullmatch(text.removeprefix("sha256:"))]
     names = [text for text in texts if not text.startswith("sha256:")]
-    if not (digests or any(_is_name(text) for text in names) or may_be_none):
+    if not (digests or any(as_reference(text) is not None for text in names) or may_be_none):
         raise _not_understood(
             provider, f"the container {quoted(name)} does not say which image it uses"
         )
@@ -186,14 +185,6 @@ def _use(
         # A name may consist of hex digits alone.
         names=tuple(dict.fromkeys(names)),
     )
-
-
-def _is_name(text: str) -> bool:
-    try:
-        Reference.parse(text)
-    except UsageError:
-        return False
-    return True
 
 
 def _objects(value: object, provider: str) -> list[Item]:

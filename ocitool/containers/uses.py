@@ -93,7 +93,7 @@ class _Known:
 
     def roots_of(self, use: ContainerUse) -> set[Digest]:
         """Return the roots that the container may be using."""
-        references = [found for name in use.names if (found := _reference(name)) is not None]
+        references = [found for name in use.names if (found := as_reference(name)) is not None]
         claims = [*use.digests, *use.names, *(str(r.digest) for r in references if r.digest)]
         by_digest = set().union(*(self._claimed(claim) for claim in claims))
         if by_digest:
@@ -170,7 +170,8 @@ class _Prefixes:
         return found
 
 
-def _reference(name: str) -> Reference | None:
+def as_reference(name: str) -> Reference | None:
+    """Return an image name as a reference; None for a text that is none."""
     try:
         return Reference.parse(name)
     except UsageError:

@@ -71,12 +71,7 @@ class TemporaryFile:
         """
         with translated("write", directory.child(name)):
             settle(self._descriptor, mode, durable=durable)
-            os.rename(
-                self._name,
-                name,
-                src_dir_fd=self._directory.descriptor,
-                dst_dir_fd=directory.descriptor,
-            )
+        self._directory.move_as(self._name, directory, name)
         self._close()
 
     def discard(self) -> None:
