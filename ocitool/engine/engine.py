@@ -22,7 +22,7 @@ from ocitool.errors import (
 from ocitool.spec.quoting import quoted
 
 _CONNECT_SECONDS = 15.0
-# An engine is silent while it unpacks what it was sent.
+# An engine is silent while it unpacks what it was sent, or removes.
 _SILENCE_SECONDS = 1800.0
 _QUESTION_SECONDS = 60.0
 _ANSWER_BYTES = 4 << 20
@@ -148,8 +148,10 @@ class Engine:
                 yield text
 
     def _request(self, method: str, path: str, called: str, limit: int = _ANSWER_BYTES) -> object:
-        timeout = httpx.Timeout(_QUESTION_SECONDS, connect=_CONNECT_SECONDS)
-        deadline = time.monotonic() + _QUESTION_SECONDS
+        # Removing takes an engine as long as its disk does; a question is answered soon.
+        patience = _SILENCE_SECONDS if method == "DELETE" else _QUESTION_SECONDS
+        timeout = httpx.Timeout(patience, connect=_CONNECT_SECONDS)
+        deadline = time.monotonic() + patience
         with (
             self._translated(called),
             self._client.stream(method, path, timeout=timeout) as response,
