@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from ocitool.containers import ContainerUse, held_by
 from ocitool.content import Root
+from ocitool.errors import IntegrityError, Refused
 from ocitool.garbage import Choice, plan
 from ocitool.layout import Layout
+from ocitool.layout.leftovers import leftovers
 from ocitool.layout.pins import Pin
 from ocitool.layout.reflog import FormerName
+from ocitool.layout.trash import waiting
 from ocitool.spec import Digest
 from ocitool.summaries import ImageSummary, image_summaries
 
@@ -39,17 +42,19 @@ class ImageUsage:
 class Usage:
     """A store in bytes: `stored` in blobs, `shared` by images, and what can go.
 
-    `garbage` is what `gc` takes now, `unheld` what `gc -a` does; `waiting` is in the trash, in
-    `leftovers` what killed processes left. Images are sorted by what they alone occupy.
+    `garbage` is what `gc` takes now, `unheld` what `gc -a` does: None when it would stop, for the
+    `problem`. `waiting` is in the trash, in `leftovers` what killed processes left. Images are
+    sorted by what they alone occupy.
     """
 
     images: tuple[ImageUsage, ...]
     stored: int
     shared: int
-    garbage: int
-    unheld: int
+    garbage: int | None
+    unheld: int | None
     waiting: int
     leftovers: int
+    problem: str | None = None
 
 
 def unique_sizes(
@@ -76,19 +81,16 @@ def _name_of(former: Mapping[str, FormerName], root: Root) -> str | None:
 
 
 def usage(layout: Layout, uses: Iterable[ContainerUse], now: float) -> Usage:
-    """Return where the bytes of a store are; `now` is in seconds since the epoch.
-
-    Raises what `plan` raises when something that stays cannot be read.
-    """
+    """Return where the bytes of a store are; `now` is in seconds since the epoch."""
     asked = tuple(uses)
     roots = layout.roots()
     known = image_summaries(layout, roots)
     unique = unique_sizes(roots, known)
     holders = held_by(layout, asked)
     moment = dt.datetime.fromtimestamp(now, dt.UTC)
-    pins = {pin.digest: pin for pin in layout.pins() if pin.holds(moment)}
+    pins = {pin.digest: pin for pin in _pins(layout) if pin.holds(moment)}
     former = layout.former_names()
-    found = plan(layout, Choice(), uses=asked, now=now)
+    garbage, unheld, problem = _what_can_go(layout, asked, now)
     images = [
         ImageUsage(
             root=root,
@@ -105,8 +107,29 @@ def usage(layout: Layout, uses: Iterable[ContainerUse], now: float) -> Usage:
         images=tuple(sorted(images, key=lambda image: -image.unique)),
         stored=sum(layout.blob_size(digest) or 0 for digest in layout.blob_digests()),
         shared=sum(everything.values()) - sum(unique.values()),
-        garbage=found.size,
-        unheld=plan(layout, Choice(everything=True), uses=asked, now=now).size,
-        waiting=found.waiting.size,
-        leftovers=sum(leftover.size for leftover in found.leftovers),
+        garbage=garbage,
+        unheld=unheld,
+        waiting=waiting(layout.control).size,
+        leftovers=sum(one.size for one in leftovers(layout, layout.listing().odd, now)),
+        problem=problem,
     )
+
+
+def _pins(layout: Layout) -> tuple[Pin, ...]:
+    try:
+        return layout.pins()
+    except IntegrityError:
+        # A plan stops at a damaged list of pins, and says so.
+        return ()
+
+
+def _what_can_go(
+    layout: Layout, uses: Sequence[ContainerUse], now: float
+) -> tuple[int | None, int | None, str | None]:
+    """Return the bytes that `gc` and `gc -a` take, or None for both and what stops them."""
+    try:
+        garbage = plan(layout, Choice(), uses=uses, now=now).size
+        unheld = plan(layout, Choice(everything=True), uses=uses, now=now).size
+    except (IntegrityError, Refused) as error:
+        return None, None, error.message
+    return garbage, unheld, None

@@ -2,10 +2,11 @@
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ocitool.compression import DecompressingReader
+from ocitool.containers import containers
 from ocitool.content import CHUNK, Blob, Catalog, Inventory, Root
 from ocitool.errors import (
     DigestMismatch,
@@ -14,19 +15,24 @@ from ocitool.errors import (
     MalformedArchive,
     NotFound,
     OcitoolError,
+    Refused,
     SizeMismatch,
     StorageError,
 )
 from ocitool.events import Observer
 from ocitool.graph import content_of, is_document, read_config, read_document
 from ocitool.layout import Layout
+from ocitool.layout.trash import last_run
 from ocitool.parallel import DEFAULT_JOBS, Stop, run_all
 from ocitool.spec import Descriptor, Digest, Index, Manifest, mediatype
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One piece of damage. `kind` is missing, size, digest, diff-id, document or file."""
+    """One piece of damage. `kind` is missing, size, digest, diff-id, document, file or record.
+
+    A record is what a layout itself keeps: pins, containers, what `gc` can undo.
+    """
 
     kind: str
     subject: str
@@ -92,6 +98,7 @@ def verify(
         # What is no regular file was missed as a blob already; once is enough.
         told = {problem.subject for problem in odd}
         graph.problems = [p for p in graph.problems if _path_of(p) not in told] + odd
+        graph.problems += _records(source)
     checks = [*graph.blobs.values(), *unreferenced]
     if not fast:
         graph.problems += _check_all(source, checks, graph, jobs, observer or Observer())
@@ -260,6 +267,21 @@ def _unreferenced(
             continue
         found.append(Descriptor(media_type="application/octet-stream", digest=digest, size=size))
     return found, strays, problems
+
+
+def _records(layout: Layout) -> Iterator[Problem]:
+    """Yield which of the records of a layout cannot be read: each of them keeps images."""
+    readers: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("pins", layout.pins),
+        ("containers", lambda: containers(layout)),
+        ("trash", lambda: layout.control is not None and last_run(layout.control)),
+    )
+    for subject, read in readers:
+        try:
+            read()
+        except (IntegrityError, Refused) as error:
+            message = f"{error.message}; {error.hint}" if error.hint else error.message
+            yield Problem(kind="record", subject=subject, message=message)
 
 
 def _check_all(

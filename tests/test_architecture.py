@@ -67,6 +67,7 @@ WITHIN_A_ROW = {
     ("repair", "containers"),
     ("repair", "verification"),
     ("containers", "summaries"),
+    ("verification", "containers"),
     ("lookup", "summaries"),
     ("restoring", "tagging"),
     ("usage", "containers"),

@@ -354,3 +354,24 @@ def test_a_blob_of_an_archive_with_another_size_has_the_wrong_size(tmp_path: Pat
     with open_archive(str(written(tmp_path / "x.tar", tar_of(files)))) as source:
         (problem,) = verify(source).problems
     assert (problem.kind, problem.subject) == ("size", str(layer.digest))
+
+
+RECORDS = {
+    "pins": "pins.json",
+    "containers": "containers/0123.json",
+    "trash": "trash/20260102T030405.000006-01234567/run.json",
+}
+
+
+@pytest.mark.parametrize("record", RECORDS)
+@pytest.mark.parametrize("fast", [False, True], ids=["whole", "fast"])
+def test_a_record_of_the_store_that_cannot_be_read_is_damage(
+    layout: Path, record: str, *, fast: bool
+) -> None:
+    assert report_of(layout, fast=fast).sound
+    path = layout / ".ocitool" / RECORDS[record]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{")
+    (problem,) = report_of(layout, fast=fast).problems
+    assert (problem.kind, problem.subject) == ("record", record)
+    assert path.name in problem.message

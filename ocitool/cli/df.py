@@ -39,10 +39,12 @@ def df(
     for line in table(header, rows, right=(2, 3), shrink=(0, 4), width=console.terminal_width()):
         console.out(line)
     for name, count in _totals(found).items():
-        console.out(f"{name + ':':<12} {size(count):>9}")
+        console.out(f"{name + ':':<12} {'unknown' if count is None else size(count):>9}")
+    if found.problem is not None:
+        console.note(f"gc would stop: {found.problem}")
 
 
-def _totals(found: "Usage") -> dict[str, int]:
+def _totals(found: "Usage") -> dict[str, int | None]:
     return {
         "stored": found.stored,
         "shared": found.shared,
@@ -101,4 +103,5 @@ def _as_json(found: "Usage") -> dict[str, object]:
         "unheld": found.unheld,
         "waiting": found.waiting,
         "leftovers": found.leftovers,
+        "problem": found.problem,
     }

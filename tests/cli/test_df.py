@@ -90,3 +90,24 @@ def test_images_of_a_source_of_containers_that_cannot_answer_fail_when_it_was_as
     loaded: Command,
 ) -> None:
     assert loaded("images", "--containers", f"docker:{loaded.cwd}/absent").code == 6
+
+
+def test_df_of_a_damaged_store_shows_the_rest_and_why_gc_would_stop(loaded: Command) -> None:
+    config = image_id(loaded)
+    (loaded.store / "blobs" / config.replace(":", "/")).unlink()
+    done = loaded("df", *NOBODY)
+    assert done.code == 0
+    assert "fmt/app:1.0" in done.out
+    assert done.out.count("unknown") == 2
+    assert f"gc would stop: blob {config} is missing" in done.err
+    report = json.loads(loaded("df", "--json", *NOBODY).out)
+    assert (report["garbage"], report["unheld"]) == (None, None)
+    assert "is missing" in report["problem"]
+    assert report["stored"] > 0
+
+
+def test_df_of_a_store_with_damaged_pins_shows_the_rest(loaded: Command) -> None:
+    (loaded.store / ".ocitool" / "pins.json").write_text("{")
+    done = loaded("df", *NOBODY)
+    assert (done.code, "fmt/app:1.0" in done.out) == (0, True)
+    assert "gc would stop: the list of pins is damaged" in done.err
