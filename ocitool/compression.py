@@ -11,11 +11,11 @@ import re
 import struct
 import sys
 import zlib
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
 from isal import igzip_lib, isal_zlib
+from msgspec import Struct
 
 from ocitool.errors import LimitExceeded, MalformedArchive, UsageError
 
@@ -77,8 +77,7 @@ def sniff(head: bytes) -> Codec:
     return Codec.NONE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompressionLimits:
+class CompressionLimits(Struct, frozen=True, kw_only=True):
     """What decompression may cost.
 
     Output may be `ratio` times the input once it is above `ratio_grace` bytes: gzip cannot reach

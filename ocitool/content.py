@@ -1,9 +1,10 @@
 """The seams of the toolkit: verified streams, and the places they come from and go to."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
+
+from msgspec import Struct
 
 from ocitool.errors import DigestMismatch, LimitExceeded, SizeMismatch
 from ocitool.events import Outcome
@@ -207,8 +208,7 @@ class Abortable(Protocol):
         """Make all transfers that are under way fail at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Root:
+class Root(Struct, frozen=True, kw_only=True):
     """A manifest or index that a place offers by itself, and what it is called there.
 
     `names` are full references. `label` is a name that is no full reference, such as the bare tag
@@ -220,8 +220,7 @@ class Root:
     label: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closure:
+class Closure(Struct, frozen=True, kw_only=True):
     """Everything one root needs: exact bytes, exact blobs, in a safe order.
 
     `documents` are the manifests and indexes, children before parents, the root last; `blobs` are
@@ -253,8 +252,7 @@ class Closure:
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shipment:
+class Shipment(Struct, frozen=True, kw_only=True):
     """A root on its way, with all it needs.
 
     `featured` is the image that readers see who know one platform only, such as `docker load`.

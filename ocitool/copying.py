@@ -5,7 +5,8 @@ missing is in the report.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ocitool.content import Catalog, Root, Shipment, Source
 from ocitool.errors import UsageError

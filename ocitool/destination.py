@@ -6,9 +6,11 @@ same of its blobs.
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ocitool.content import Catalog, Shipment, Source
 from ocitool.errors import OcitoolError, Refused
@@ -45,8 +47,7 @@ class Ending(StrEnum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PushReport:
+class PushReport(Struct, frozen=True, kw_only=True):
     """What became of one image at one destination. `moved_from` is what the tag named before.
 
     `kept` is the other image that the tag still names, where the push was skipped for it.
@@ -72,8 +73,7 @@ class PushReport:
         return f"{self.destination.repository}@{self.digest}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cargo:
+class Cargo(Struct, frozen=True, kw_only=True):
     """What is ready to go: shipments, where they are read, and what was converted for it.
 
     `origin` is the place from which it came before any conversion.

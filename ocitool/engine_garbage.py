@@ -5,7 +5,8 @@ to use since the plan was made. A name that means another image since then is le
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.containers import ContainerUse, EngineProvider
 from ocitool.engine import Engine, docker_endpoint, podman_endpoint
@@ -18,8 +19,7 @@ _SHORTEST_ID = 12
 _NOT_A_NAME = ("<none>:<none>", "<none>@<none>")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineImage:
+class EngineImage(Struct, frozen=True, kw_only=True):
     """An image of an engine. `id` is what the engine calls it, `size` is in bytes, as it says."""
 
     id: str
@@ -36,16 +36,14 @@ class EngineImage:
         return self.digests if len(self.digests) > 1 else (self.id,)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldImage:
+class HeldImage(Struct, frozen=True, kw_only=True):
     """An image that stays, and the containers that use it."""
 
     image: EngineImage
     holders: tuple[ContainerUse, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnginePlan:
+class EnginePlan(Struct, frozen=True, kw_only=True):
     """What a collection would remove from an engine, and what stays although it is dangling."""
 
     engine: str
@@ -58,8 +56,7 @@ class EnginePlan:
         return sum(image.size for image in self.going)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSwept:
+class EngineSwept(Struct, frozen=True, kw_only=True):
     """What went, in the engine's words, and what it refused, with its reason."""
 
     images: tuple[EngineImage, ...]

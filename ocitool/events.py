@@ -6,8 +6,10 @@ nothing; the command line overrides these methods.
 
 from collections.abc import Callable
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from ocitool.spec import Descriptor
+if TYPE_CHECKING:
+    from ocitool.spec import Descriptor
 
 
 class Outcome(StrEnum):
@@ -29,7 +31,7 @@ class Observer:
     def advance(self, count: int) -> None:
         """`count` bytes more are done."""
 
-    def finish(self, descriptor: Descriptor, outcome: Outcome) -> None:
+    def finish(self, descriptor: "Descriptor", outcome: Outcome) -> None:
         """A blob is done."""
 
     def end(self) -> None:

@@ -7,8 +7,9 @@ ten times the next one, costs no more than its blobs.
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import cast
+
+from msgspec import Struct, field
 
 from ocitool.content import Closure, Inventory, Root, Source
 from ocitool.errors import IntegrityError, LimitExceeded, NotFound, OcitoolError
@@ -270,8 +271,7 @@ def root_subject(source: Source, root: Root) -> Digest | None:
     return subject_of(root, document)
 
 
-@dataclass(slots=True)
-class Reached:
+class Reached(Struct):
     """What walks came to: all digests, and those of the documents whose children were followed.
 
     The two differ: one image may hold as a layer what another image has for its manifest.

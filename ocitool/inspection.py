@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 
 from ocitool.content import Root, Source
 from ocitool.errors import NotFound, OcitoolError
@@ -38,8 +38,7 @@ _SHELL = re.compile(r"^(?:\|\d+ .*?)?/bin/sh -c\s+", re.DOTALL)
 _BUILDKIT = re.compile(r"\s# buildkit$")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerReport:
+class LayerReport(Struct, frozen=True, kw_only=True):
     """One layer, the lowest first. Sizes are bytes: as stored, as a tar, and of its files.
 
     `tar_size`, `file_bytes` and `entries` are None where the layer was not or could not be looked
@@ -61,8 +60,7 @@ class LayerReport:
     problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepReport:
+class StepReport(Struct, frozen=True, kw_only=True):
     """One step of the history, the first first. `layer` is the number of the layer it made."""
 
     instruction: str
@@ -72,8 +70,7 @@ class StepReport:
     layer: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlatformReport:
+class PlatformReport(Struct, frozen=True, kw_only=True):
     """One image of an index, and its size in bytes as stored; None when it is absent."""
 
     platform: Platform | None
@@ -81,8 +78,7 @@ class PlatformReport:
     size: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageReport:
+class ImageReport(Struct, frozen=True, kw_only=True):
     """All that `inspect` shows of one image.
 
     `digest` is the manifest's, `index_digest` that of the index it was chosen from, `image_id`
@@ -263,7 +259,7 @@ def _measures(
         if memory is not None:
             memory.remember(
                 {
-                    str(digest): asdict(measure)
+                    str(digest): msgspec.to_builtins(measure)
                     for digest, measure in found.items()
                     if isinstance(measure, LayerMeasure)
                 }

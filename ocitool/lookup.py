@@ -1,7 +1,8 @@
 """Find an image of the store by what a user types: a name, a digest or the start of an ID."""
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.content import Root
 from ocitool.errors import NotFound, Refused, UsageError
@@ -13,8 +14,7 @@ from ocitool.spec.quoting import quoted
 _ID = re.compile(r"(?:sha256:|sha512:)?[0-9a-f]{4,128}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """An image and how it was named: `name` is None when it was found by an ID.
 
     `whole` is the index of which the image is one platform, when the ID was that platform's.

@@ -7,9 +7,11 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ocitool.content import Catalog, Root
 from ocitool.errors import NotFound, UsageError
@@ -52,8 +54,7 @@ _SHOWN = [*(f"{p}//" if p == "docker:" else p for p in _PREFIXES if p != "regist
 _ELSEWHERE = ("containers-storage:",)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """A place and the image in it that is meant. `name` is a name, tag or digest, or None.
 
     `path` is the file or folder; it is empty for the store and for engines. "-" is standard input
@@ -135,8 +136,7 @@ def _prefixed(kind: PlaceKind, rest: str, text: str) -> Place:
     return Place(kind=kind, path=path, name=name or None, text=text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class Opened(Struct, frozen=True, kw_only=True):
     """A source that is open, and the roots in it that were meant.
 
     `layout` is the source when that is a layout directory.

@@ -1,7 +1,8 @@
 """pull: images from a registry into the store, without fetching what is there."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ocitool.content import Blob, OpenRange, Root, Source
 from ocitool.errors import NotFound

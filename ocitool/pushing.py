@@ -5,8 +5,9 @@ Everything is planned, and converted where it must be; then each destination get
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from ocitool.content import Catalog, Root, Shipment, Source
 from ocitool.destination import Cargo, Delivery, OnExisting, PushReport, is_companion
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
 OnFailure = Callable[[Reference, OcitoolError], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pushing:
+class Pushing(Struct, frozen=True, kw_only=True):
     """How images go to a registry.
 
     `platforms` takes these of an index only. `compression` None keeps what has a manifest and

@@ -8,9 +8,10 @@ manifests stay in memory, everything else is read from where it was. What was do
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ocitool.compression import (
     GZIP_LEVEL,
@@ -41,8 +42,7 @@ _SUFFIXES: Mapping[Codec, mediatype.Compression] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conversion:
+class Conversion(Struct, frozen=True, kw_only=True):
     """A manifest that became another one. `layers` counts those whose bytes changed.
 
     `old` is None where the archive had no manifest and one was made.
@@ -54,8 +54,7 @@ class Conversion:
     compression: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Layer:
+class _Layer(Struct, frozen=True, kw_only=True):
     """A layer to convert: what it is, what it must unpack to, and the codec it shall have."""
 
     descriptor: Descriptor
@@ -315,7 +314,8 @@ def _moved(shipment: Shipment, renamed: Mapping[Digest, Descriptor], source: Sou
         shipment.root.descriptor, digest=new.digest, size=new.size, media_type=new.media_type
     )
     return Shipment(
-        root=replace(shipment.root, descriptor=descriptor), closure=closure_of(source, descriptor)
+        root=replace(shipment.root, descriptor=descriptor),
+        closure=closure_of(source, descriptor),
     )
 
 

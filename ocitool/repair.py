@@ -6,7 +6,8 @@ fetched again from other places, verified, so that nothing but the very bytes ca
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.containers import clear_leftovers
 from ocitool.content import Blob, Source
@@ -20,8 +21,7 @@ from ocitool.spec import Descriptor, Digest, Index, mediatype
 from ocitool.verification import Problem, VerifyReport, verify
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepairReport:
+class RepairReport(Struct, frozen=True, kw_only=True):
     """What was wrong, what was done, and what is left.
 
     `fetched` came from other places. `lost` are blobs that were set aside, are needed and have not

@@ -1,7 +1,8 @@
 """Names over time: what each one meant, and putting an earlier meaning back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.content import Root
 from ocitool.errors import NotFound, Refused
@@ -12,8 +13,7 @@ from ocitool.layout.trash import last_sound_run
 from ocitool.tagging import tag
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meaning:
+class Meaning(Struct, frozen=True, kw_only=True):
     """What `NAME@{number}` is: the name's meaning from `time` on (RFC 3339 UTC, "" if unknown).
 
     `digest` None is no image. `state` is "named", "nameless", "trash", "gone" or "none".

@@ -3,7 +3,9 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ocitool.archive import (
     PlainImage,
@@ -39,8 +41,7 @@ UNIVERSAL, DOCKER, OCI = "universal", "docker", "oci"
 FORMS = (UNIVERSAL, DOCKER, OCI)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Packing:
+class Packing(Struct, frozen=True, kw_only=True):
     """How images go into an archive.
 
     `platforms` takes these of an index only. `featured` is the platform that readers see who know
@@ -68,8 +69,7 @@ class Packing:
             raise UsageError("the docker type holds plain layers; it cannot be compressed")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Packed:
+class Packed(Struct, frozen=True, kw_only=True):
     """An archive that is planned: its pieces, made as they are read, and what is in it."""
 
     pieces: Iterator[bytes]

@@ -1,8 +1,10 @@
 """Shipments: which images go, with all that belongs to them, and what became of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ocitool.content import Catalog, Root, Shipment, Source
 from ocitool.errors import IntegrityError, LimitExceeded, NotFound
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
     from ocitool.recompress import Conversion, Recompressor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopiedImage:
+class CopiedImage(Struct, frozen=True, kw_only=True):
     """One image that arrived: how it is called, what it is, and what is missing of it.
 
     `image_id` is the digest of the config, docker's image ID, when the image is for one platform.
@@ -37,8 +38,7 @@ class CopiedImage:
     missing: tuple[Descriptor, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopyReport:
+class CopyReport(Struct, frozen=True, kw_only=True):
     """What a load, save or copy did. `attached` counts artifacts that came along.
 
     `transfer` counts nothing where an archive was written: it has no blobs of before.

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ocitool.content import Closure, Shipment, Source
 from ocitool.errors import NotFound

@@ -5,9 +5,9 @@ missing children may arrive later, is summed up anew every time.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 
 from ocitool.content import Root, Source
 from ocitool.errors import OcitoolError
@@ -18,8 +18,7 @@ from ocitool.spec import Digest
 MEMORY_KIND = "summaries"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageSummary:
+class ImageSummary(Struct, frozen=True, kw_only=True):
     """A root in a line. `size` is bytes as stored, every blob once; times are as written.
 
     `children` are the manifest and config digests of its images. `layer_sizes` are those of

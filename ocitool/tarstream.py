@@ -12,11 +12,11 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ocitool.errors import LimitExceeded, MalformedArchive
 
@@ -56,8 +56,7 @@ class NotATar(MalformedArchive):
     """The very first block is no tar header: the bytes are something else."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TarLimits:
+class TarLimits(Struct, frozen=True, kw_only=True):
     """What a tar may cost its reader.
 
     `extension_bytes` bounds all extension headers of one member together, in bytes with their
@@ -189,7 +188,7 @@ _WITH_DATA: Final = frozenset({EntryType.FILE, EntryType.OTHER})
 _NO_XATTRS: Final[Mapping[str, bytes]] = {}
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class Entry(Struct, frozen=True, gc=False):
     """One member of a tar, its extension headers already applied.
 
     Names are the archive's own, neither normalised nor trusted (a directory may end in "/"), with
@@ -227,8 +226,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         return self.size if self.sparse_size is None else self.sparse_size
 
 
-@dataclass(slots=True)
-class _Extensions:
+class _Extensions(Struct):
     """What the extension headers before a member said; `spent` is their size in bytes."""
 
     spent: int = 0
@@ -490,7 +488,7 @@ class TarReader:
         """Add to a member what few headers have, and what the extension headers before it say."""
         flag = block[156]
         entry_type = _TYPES.get(flag, EntryType.OTHER)
-        entry = msgspec.structs.replace(
+        entry = replace(
             entry,
             type=entry_type,
             name=self._prefixed(block, entry.name) if block[345] else entry.name,
@@ -501,7 +499,7 @@ class TarReader:
         if self._overridden:
             entry = self._extended(entry)
         if entry.size and entry_type not in _WITH_DATA:
-            entry = msgspec.structs.replace(entry, size=0)
+            entry = replace(entry, size=0)
         if entry_type is EntryType.FILE and entry.name[-1:] == "/":
             entry = self._directory_by_name(entry)
         return entry
@@ -510,7 +508,7 @@ class TarReader:
         """V7 wrote directories as files whose name ends in "/"."""
         if entry.size:
             raise self._malformed("a file whose name ends in '/' has data")
-        return msgspec.structs.replace(entry, type=EntryType.DIRECTORY)
+        return replace(entry, type=EntryType.DIRECTORY)
 
     def _prefixed(self, block: bytes, name: str) -> str:
         """Put the ustar prefix before the name, where the field is a prefix at all."""
@@ -583,7 +581,7 @@ class TarReader:
             more = continuation[504]
             data_offset += BLOCK_SIZE
         self._extensions.spent = 0
-        return msgspec.structs.replace(entry, data_offset=data_offset, sparse_size=size)
+        return replace(entry, data_offset=data_offset, sparse_size=size)
 
     # Extension headers.
 
@@ -697,7 +695,7 @@ class TarReader:
         if xattrs:
             changes["xattrs"] = xattrs
         self._apply_sparse(changes, records, entry)
-        return msgspec.structs.replace(entry, **changes) if changes else entry
+        return replace(entry, **changes) if changes else entry
 
     def _apply_texts(
         self, changes: dict[str, object], records: Mapping[str, bytes], extensions: _Extensions

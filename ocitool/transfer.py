@@ -7,8 +7,9 @@ whoever reads the target at any moment sees the old state or the new one, comple
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from ocitool.content import Abortable, Blob, Ingesting, Ranged, Shipment, Source, Target
 from ocitool.errors import StorageError
@@ -21,8 +22,7 @@ _IN_PARTS = 1 << 20
 """Smaller blobs are fetched again as a whole when they break off."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
+class Moved(Struct, frozen=True, kw_only=True):
     """What became of one blob or document, and how many seconds it took."""
 
     descriptor: Descriptor
@@ -30,8 +30,7 @@ class Moved:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferReport:
+class TransferReport(Struct, frozen=True, kw_only=True):
     """Every blob and document of a transfer, with what became of it."""
 
     blobs: tuple[Moved, ...] = ()

@@ -3,7 +3,8 @@
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.containers import ContainerUse, held_by
 from ocitool.content import Root
@@ -18,8 +19,7 @@ from ocitool.spec import Digest
 from ocitool.summaries import ImageSummary, image_summaries
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageUsage:
+class ImageUsage(Struct, frozen=True, kw_only=True):
     """What one image takes. `unique` bytes no other image has; `size` is that and the `shared`.
 
     `former` is the name that an image without one had.
@@ -38,8 +38,7 @@ class ImageUsage:
         return self.size - self.unique
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(Struct, frozen=True, kw_only=True):
     """A store in bytes: `stored` in blobs, `shared` by images, and what can go.
 
     `garbage` is what `gc` takes now, `unheld` what `gc -a` does: None when it would stop, for the

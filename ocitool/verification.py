@@ -3,7 +3,9 @@
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ocitool.compression import DecompressingReader
 from ocitool.containers import containers
@@ -27,8 +29,7 @@ from ocitool.parallel import DEFAULT_JOBS, Stop, run_all
 from ocitool.spec import Descriptor, Digest, Index, Manifest, mediatype
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Problem(Struct, frozen=True, kw_only=True):
     """One piece of damage. `kind` is missing, size, digest, diff-id, document, file or record.
 
     A record is what a layout itself keeps: pins, containers, what `gc` can undo.
@@ -39,8 +40,7 @@ class Problem:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyReport:
+class VerifyReport(Struct, frozen=True, kw_only=True):
     """What was looked at and what is wrong.
 
     `absent` are children of indexes that are not here: a sparse index is no damage. `unreferenced`
@@ -65,8 +65,7 @@ class VerifyReport:
 _FOUND_BY_HASHING = (NotFound, DigestMismatch, SizeMismatch)
 
 
-@dataclass(slots=True)
-class _Graph:
+class _Graph(Struct):
     """What the roots reach: blobs, what each layer must unpack to, and the damage on the way."""
 
     blobs: dict[Digest, Descriptor] = field(default_factory=dict)

@@ -1,9 +1,10 @@
 """What an image is made of, read from the root down."""
 
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from ocitool.content import Root
 from ocitool.errors import DigestMismatch, IntegrityError, LimitExceeded, NotFound
@@ -151,7 +152,7 @@ def chain(length: int, width: int = 1) -> BuiltIndex:
     index = build_index([AMD64])
     for _ in range(length):
         children = [index.descriptor.to_json()] * width
-        index = replace(
+        index = dataclasses.replace(
             build_index([], others=[index], fields={"manifests": children}), images=(AMD64,)
         )
     return index

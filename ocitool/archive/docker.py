@@ -5,7 +5,8 @@ them in lower case; so does this one.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.errors import LimitExceeded, MalformedDocument, UsageError
 from ocitool.spec import Reference
@@ -19,8 +20,7 @@ MANIFEST_FILE = "manifest.json"
 _NO_TAG = "i-was-a-digest"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DockerImage:
+class DockerImage(Struct, frozen=True, kw_only=True):
     """One entry of manifest.json: paths of its files and full names, in its order."""
 
     position: int

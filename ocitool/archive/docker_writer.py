@@ -8,7 +8,8 @@ read these archives too.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.archive import framing
 from ocitool.spec import Digest, ImageConfig, chain_ids
@@ -16,8 +17,7 @@ from ocitool.spec.document import encode
 from ocitool.spec.reference import Reference
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlainLayer:
+class PlainLayer(Struct, frozen=True, kw_only=True):
     """A layer as a tar of `size` bytes; `read` yields it, and raises unless it is `diff_id`."""
 
     diff_id: Digest
@@ -25,8 +25,7 @@ class PlainLayer:
     read: Callable[[], Iterator[bytes]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlainImage:
+class PlainImage(Struct, frozen=True, kw_only=True):
     """An image with its layers unpacked, and the full names it shall have."""
 
     names: tuple[str, ...]

@@ -1,7 +1,9 @@
 """manifest.json and index.json of one archive, brought together by the configs they share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ocitool.archive.docker import DockerImage
 from ocitool.content import Root
@@ -11,8 +13,7 @@ Holders = dict[Digest, list[tuple[int, int]]]
 """By config: the positions of roots that have an image of it, and how many layers that has."""
 
 
-@dataclass(slots=True)
-class _Joint:
+class _Joint(Struct):
     """Where an image of manifest.json belongs: a root, and the names of all roots like it."""
 
     position: int

@@ -7,7 +7,8 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.errors import LimitExceeded, MalformedArchive, NotFound, OcitoolError
 from ocitool.fsops import Directory, translated
@@ -23,8 +24,7 @@ _FIRST = 1000
 _BLOB_PATH = re.compile(r"blobs/[a-z0-9+._-]+/[0-9a-f]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class Member(Struct, frozen=True, kw_only=True):
     """A regular file of an archive: its path as written there, and where its bytes are."""
 
     path: str

@@ -7,8 +7,10 @@ plain layer's digest is its diff ID), so everything read through it is still ver
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ocitool.archive.docker import MANIFEST_FILE, DockerImage, parse_docker_manifest
 from ocitool.archive.joining import Holders, Joining
@@ -54,8 +56,7 @@ _LAYER_TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerOrigin:
+class LayerOrigin(Struct, frozen=True, kw_only=True):
     """A layer of an image that came without a manifest: stored bytes and the promise of them."""
 
     descriptor: Descriptor
@@ -64,16 +65,14 @@ class LayerOrigin:
     where: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DockerOrigin:
+class DockerOrigin(Struct, frozen=True, kw_only=True):
     """An image whose manifest is made up: the archive's manifest.json alone describes it."""
 
     config: Descriptor
     layers: tuple[LayerOrigin, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Content:
+class _Content(Struct, frozen=True, kw_only=True):
     """Where the bytes of a digest are, when not under blobs/ALGORITHM/HEX."""
 
     member: Member | None
@@ -213,7 +212,11 @@ class ArchiveSource:
                     raise error
             if not joining.join(image, config):
                 names = tuple(dict.fromkeys((*joining.take_over(image, config), *image.names)))
-                joining.append(self._made_up(replace(image, names=names), config), image, config)
+                joining.append(
+                    self._made_up(replace(image, names=names), config),
+                    image,
+                    config,
+                )
         return joining.roots()
 
     def _holders(self, roots: Sequence[Root]) -> tuple[Holders, dict[int, IntegrityError]]:

@@ -1,6 +1,6 @@
 """artifact ls: what is attached to something, and what to that (distribution-spec, referrers)."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from ocitool.artifacts import conventions
 from ocitool.errors import LimitExceeded
@@ -12,8 +12,7 @@ _MOST = 1_000
 """Each costs a question."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attached:
+class Attached(Struct, frozen=True, kw_only=True):
     """An artifact and what is attached to it in turn. `created` is what it says of itself."""
 
     descriptor: Descriptor

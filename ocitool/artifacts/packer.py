@@ -5,10 +5,10 @@ packed. What the package would send is recorded, and travels by our own session 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import oras.oci  # type: ignore[import-untyped]
 import oras.provider  # type: ignore[import-untyped]
+from msgspec import Struct, field
 
 from ocitool.errors import Refused
 from ocitool.spec import Descriptor
@@ -19,8 +19,7 @@ _NAME = "registry.invalid/artifact:latest"
 _Json = dict[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
+class _Done(Struct, frozen=True):
     """What the package looks at in an answer."""
 
     status_code: int = _CREATED
@@ -33,8 +32,7 @@ class _NoCredentials:
         """Look nowhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(Struct, frozen=True):
     """A manifest as the package made it, and in which file each of its blobs is, by digest."""
 
     manifest: _Json

@@ -4,7 +4,7 @@ Of `oras` only the conventions are kept here: its own pull unpacks with `tarfile
 a layer's media type for the promise of a folder, and writes over what is there.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from ocitool.artifacts import conventions
 from ocitool.artifacts.paths import Parts, collision, parts_of
@@ -20,8 +20,7 @@ from ocitool.spec import Descriptor, Digest, Index, Manifest, Reference, mediaty
 from ocitool.spec.quoting import quoted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PulledFile:
+class PulledFile(Struct, frozen=True, kw_only=True):
     """A file, or a folder that was unpacked, of an artifact. `title` is its path."""
 
     title: str
@@ -29,8 +28,7 @@ class PulledFile:
     descriptor: Descriptor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PullReport:
+class PullReport(Struct, frozen=True, kw_only=True):
     """What came of one artifact, in the order of its manifest."""
 
     descriptor: Descriptor
@@ -38,8 +36,7 @@ class PullReport:
     files: tuple[PulledFile, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
+class _Wanted(Struct, frozen=True, kw_only=True):
     """A layer and where it goes. `is_folder` None: by its media type it may be one."""
 
     layer: Descriptor

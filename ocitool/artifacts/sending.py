@@ -3,8 +3,10 @@
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import cast
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ocitool.artifacts import conventions, folders
 from ocitool.artifacts.items import Item, check_media_type, item_of, items_of
@@ -20,8 +22,7 @@ from ocitool.spec.document import encode
 from ocitool.transfer import TransferReport, transfer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Making:
+class Making(Struct, frozen=True, kw_only=True):
     """How files become an artifact. `files` are FILE, FILE:MEDIA-TYPE or folders.
 
     `config` is FILE or FILE:MEDIA-TYPE. Without an `artifact_type` the config's type is the
@@ -37,8 +38,7 @@ class Making:
     jobs: int = DEFAULT_JOBS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SentReport:
+class SentReport(Struct, frozen=True, kw_only=True):
     """An artifact that is in its registry now. `subject` is what it is attached to."""
 
     destination: Reference

@@ -168,7 +168,7 @@ def _copy(
 
 def _named(opened: "Opened", target: "Place") -> "list[Root]":
     """Return the roots under the name that the destination gives, if it gives one."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from ocitool.cli import texts
     from ocitool.places import PlaceKind, one_root

@@ -3,10 +3,10 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
 
 from ocitool.cli import console
 from ocitool.cli.options import Json, Quiet, settings
@@ -23,8 +23,7 @@ _NOTHING_DONE = 2
 _NOT_WHOLE = 7
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Manner:
+class _Manner(Struct, frozen=True, kw_only=True):
     """How the command was asked to speak and to act."""
 
     force: bool

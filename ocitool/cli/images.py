@@ -4,10 +4,10 @@ import datetime as dt
 import fnmatch
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
 
 from ocitool.cli import console
 from ocitool.cli.layout_text import age, fits, size, table
@@ -29,8 +29,7 @@ _DROPPED = (6, 3)
 """The columns that go where there is little room."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
+class _Row(Struct, frozen=True, kw_only=True):
     """An image of the store: its entry, its summary, its past and who holds it.
 
     `alone` are the bytes that no other image has.

@@ -101,7 +101,7 @@ def inspect(
 
 def _with_all_names(opened: "Opened") -> "Root":
     """Return the one root, with every name that its layout has for it."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from ocitool.places import one_root
 

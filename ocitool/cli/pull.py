@@ -1,10 +1,10 @@
 """ocitool pull: images from registries into the store."""
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
 
 from ocitool.cli import console
 from ocitool.cli.options import Json, Quiet, SomePlatforms, platforms, settings
@@ -111,8 +111,7 @@ def pull(
         raise failures[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Chosen:
+class _Chosen(Struct, frozen=True, kw_only=True):
     """What to take of each name."""
 
     platforms: "tuple[Platform, ...]"

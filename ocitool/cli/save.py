@@ -138,7 +138,7 @@ def _opened(
 
 def _chosen(layout: "Layout", names: list[str]) -> "list[Root]":
     """Return the roots with the names that were asked for; by ID all names of the image."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from ocitool.lookup import find_image
 
@@ -147,7 +147,7 @@ def _chosen(layout: "Layout", names: list[str]) -> "list[Root]":
 
 
 def _all_tags(layout: "Layout", names: list[str]) -> "list[Root]":
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from ocitool.spec import Reference
 

@@ -1,6 +1,6 @@
 """Which image a container is made from: one for one platform, whatever was named."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from ocitool.content import Closure, Root
 from ocitool.errors import UsageError
@@ -11,8 +11,7 @@ from ocitool.spec import Descriptor, ImageConfig, Limits, Manifest, Platform
 from ocitool.spec.quoting import quoted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class Chosen(Struct, frozen=True, kw_only=True):
     """An image for one platform, and the entry of the store that it belongs to.
 
     `name` is what it is called: as it was named, else any name of it, else its digest.

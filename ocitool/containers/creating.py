@@ -8,7 +8,8 @@ killed before leaves nothing but that folder, which the next command removes.
 import datetime as dt
 import os
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.containers.bundles import ROOT_FOLDER, add_layers, bundle_user, write_config
 from ocitool.containers.choosing import Chosen, choose
@@ -35,8 +36,7 @@ _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_.-]")
 _SUFFIX_LENGTH = 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(Struct, frozen=True, kw_only=True):
     """What a container shall be like.
 
     Without `name` it gets one. `bundle` is a folder that is absent or empty; without it the bundle
@@ -52,8 +52,7 @@ class Wish:
     alone: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Created:
+class Created(Struct, frozen=True, kw_only=True):
     """A new container, and what was unpacked for it: None when another's tree is shared."""
 
     container: Container

@@ -3,8 +3,9 @@
 import os
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+
+from msgspec import Struct
 
 from ocitool.containers.listings import engine_uses, read_listing
 from ocitool.containers.records import containers
@@ -22,8 +23,7 @@ _FILES = ("docker", "podman", "cri", "kube")
 _WORDS = "store, docker, podman, docker:FILE, podman:FILE, cri:FILE, kube:FILE or none"
 
 
-@dataclass(frozen=True, slots=True)
-class StoreProvider:
+class StoreProvider(Struct, frozen=True):
     """The containers that `container create` made in a store."""
 
     layout: Layout
@@ -45,8 +45,7 @@ class StoreProvider:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class EngineProvider:
+class EngineProvider(Struct, frozen=True):
     """The containers of a Docker or Podman engine, those of other tools in its storage too."""
 
     name: str
@@ -75,8 +74,7 @@ class EngineProvider:
             ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class FileProvider:
+class FileProvider(Struct, frozen=True):
     """The containers in a file that a command of another tool printed. `name` is KIND:FILE."""
 
     name: str

@@ -4,9 +4,9 @@ A record freezes what its container was made from: whatever happens to names, it
 """
 
 import json
-from dataclasses import asdict, dataclass
 
 import msgspec
+from msgspec import Struct
 
 from ocitool.errors import IntegrityError, NotFound, Refused
 from ocitool.fsops import Directory
@@ -20,8 +20,7 @@ _RECORD_BYTES = 1 << 20
 _SHORTEST_PREFIX = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Container:
+class Container(Struct, frozen=True, kw_only=True):
     """A container of the store. Digests are text, as they are kept in JSON.
 
     `digest` is what the name `image` meant, `manifest` the image in it that was taken. `bundle` is
@@ -76,7 +75,7 @@ def _read(folder: Directory, name: str) -> Container | None:
 def keep(control: Directory, container: Container, *, staging: Directory) -> None:
     """Write a record, durably. Call under the lock."""
     with control.subdirectory(RECORDS, create=True) as folder:
-        data = json.dumps(asdict(container)).encode("ascii")
+        data = json.dumps(msgspec.to_builtins(container)).encode("ascii")
         folder.replace(f"{container.id}{_SUFFIX}", data, staging=staging)
 
 

@@ -1,7 +1,8 @@
 """Removing a container: its record first, then its bundle and what only it shared."""
 
 import os
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.containers.records import Container, containers, find_container, forget
 from ocitool.containers.running import running
@@ -19,8 +20,7 @@ from ocitool.fsops import Directory
 from ocitool.layout import Layout, exclusive
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Removed:
+class Removed(Struct, frozen=True, kw_only=True):
     """A container that is gone. `left` is its bundle's place when something else was there."""
 
     container: Container

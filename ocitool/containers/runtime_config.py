@@ -6,7 +6,8 @@ of many images need them; a user other than root has none.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.containers.users import RuntimeUser
 from ocitool.errors import UsageError
@@ -51,8 +52,7 @@ _HOSTNAME_LENGTH = 63
 Json = dict[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layers:
+class Layers(Struct, frozen=True, kw_only=True):
     """An overlay for the root file system: paths of what is below, of what is written, of work."""
 
     lower: str
@@ -60,8 +60,7 @@ class Layers:
     work: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Purpose:
+class Purpose(Struct, frozen=True, kw_only=True):
     """What a bundle is made for. `rootless` are the user and group that shall be its root."""
 
     container_id: str

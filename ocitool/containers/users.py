@@ -4,7 +4,8 @@ OCI image-spec config.md ("User") and conversion.md: a name or number, with a gr
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.errors import MalformedDocument, NotFound
 from ocitool.layers import Tree
@@ -14,8 +15,7 @@ _FILE_BYTES = 4 << 20
 _LARGEST_ID = (1 << 32) - 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeUser:
+class RuntimeUser(Struct, frozen=True, kw_only=True):
     """The numbers of a user, its group, and the groups it is in besides."""
 
     uid: int = 0

@@ -3,8 +3,9 @@
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from ocitool.content import Root
 from ocitool.errors import UsageError
@@ -19,8 +20,7 @@ SHORTEST_ID = 12
 _CLAIM = re.compile(r"(?:(sha256|sha512):)?([0-9a-f]{12,128})")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerUse:
+class ContainerUse(Struct, frozen=True, kw_only=True):
     """One container, running or stopped, and what it says of its image.
 
     `provider` is where it was found: "store", "docker", "podman", "docker:FILE" and so on.

@@ -4,8 +4,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from ocitool.errors import NotFound, UsageError
 
@@ -14,8 +15,7 @@ _PODMAN_SOCKET = "/run/podman/podman.sock"
 _DEFAULT_CONTEXT = "default"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True, kw_only=True):
     """An engine's address. `url` is unix://PATH, http://HOST:PORT or https://HOST:PORT.
 
     `certificates` is a folder with ca.pem, cert.pem and key.pem, for https. `origin` says where

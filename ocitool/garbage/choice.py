@@ -2,7 +2,8 @@
 
 import fnmatch
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.content import Root
 from ocitool.errors import UsageError
@@ -12,8 +13,7 @@ from ocitool.spec import Reference, parse_time
 FOREIGN_GRACE = 3600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(Struct, frozen=True, kw_only=True):
     """What is asked for. Times are seconds.
 
     `everything` also takes images that have names. `unused_for`, `labels` and `references` let
@@ -39,8 +39,7 @@ class Choice:
         return 0.0 if own else FOREIGN_GRACE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelTest:
+class LabelTest(Struct, frozen=True, kw_only=True):
     """A label that an image shall have, or shall not have when it is not `wanted`."""
 
     key: str
@@ -83,8 +82,7 @@ def choice_of(filters: Iterable[str], seconds: Callable[[str], float], **rest: o
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(Struct, frozen=True, kw_only=True):
     """An image that nothing holds. `used` is when it was last stored, reused, tagged or untagged.
 
     Seconds since the epoch; `position` is that in index.json.

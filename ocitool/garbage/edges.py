@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
+from msgspec import Struct, field
 
 from ocitool.errors import IntegrityError, MalformedDocument, NotFound
 from ocitool.graph import read_document
@@ -44,19 +45,19 @@ class Document(NamedTuple):
     is_image: bool = True
 
 
-class _Link(msgspec.Struct):
+class _Link(Struct):
     digest: str
     size: int
-    media_type: str = msgspec.field(name="mediaType")
+    media_type: str = field(name="mediaType")
 
 
-class _Plain(msgspec.Struct):
+class _Plain(Struct):
     config: _Link | None = None
     layers: tuple[_Link, ...] = ()
     manifests: tuple[_Link, ...] = ()
     subject: _Link | None = None
-    version: int = msgspec.field(default=2, name="schemaVersion")
-    media_type: str | None = msgspec.field(default=None, name="mediaType")
+    version: int = field(default=2, name="schemaVersion")
+    media_type: str | None = field(default=None, name="mediaType")
 
 
 _KEYS = (b'"config"', b'"layers"', b'"manifests"')

@@ -1,7 +1,8 @@
 """Why a blob stays, as the path from a root to it, or why it goes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.errors import NotFound, Refused, UsageError
 from ocitool.garbage.marking import path_to
@@ -15,8 +16,7 @@ from ocitool.spec.quoting import quoted
 _SHORTEST = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class Explanation(Struct, frozen=True, kw_only=True):
     """What becomes of a blob. `state` is "kept", "garbage" or "trash".
 
     `path` leads from a root to the blob, both included, when it is kept; `names` are those of the

@@ -3,7 +3,8 @@
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.containers import ContainerUse, held_by
 from ocitool.garbage.choice import Candidate, Choice, last_used, newest
@@ -14,8 +15,7 @@ from ocitool.layout.pins import Pin
 from ocitool.summaries import image_summaries
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """Why an image stays, and the containers that use it, if that is why."""
 
     reason: str

@@ -5,7 +5,8 @@ Digests are texts here: there may be a hundred thousand of them.
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from ocitool.errors import IntegrityError, NotFound, OcitoolError
 from ocitool.garbage.edges import Document, Edge, is_document_type, read_edges
@@ -24,8 +25,7 @@ _LEAVES = frozenset(
 )
 
 
-@dataclass(slots=True)
-class Marks:
+class Marks(Struct):
     """What walks came to: all digests, the documents that were entered, and what was absent.
 
     `found_by` says from where each was reached first; it stays empty unless that is wanted.

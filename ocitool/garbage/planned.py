@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from ocitool.containers import ContainerUse
 from ocitool.garbage.choice import Choice
 from ocitool.garbage.marking import Marks
@@ -13,8 +15,7 @@ from ocitool.layout.trash import Waiting
 from ocitool.spec import Digest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GarbageImage:
+class GarbageImage(Struct, frozen=True, kw_only=True):
     """A root that goes. `former` is a name that it lost at `lost` (RFC 3339 UTC).
 
     `kind` is "image" or "attached"; `size` are the bytes of the blobs that go with it, of which
@@ -30,8 +31,7 @@ class GarbageImage:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GarbageBlob:
+class GarbageBlob(Struct, frozen=True, kw_only=True):
     """A blob that goes, its size in bytes, and the first image that has it, or None."""
 
     digest: Digest
@@ -46,8 +46,7 @@ class GarbageBlob:
         return f"only images that go need it, such as {self.image.short}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptImage:
+class KeptImage(Struct, frozen=True, kw_only=True):
     """An image that would go if `reason` did not hold it: a pin, containers, a command, a rule."""
 
     digest: Digest
@@ -57,8 +56,7 @@ class KeptImage:
     holders: tuple[ContainerUse, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(Struct, frozen=True, kw_only=True):
     """What a plan was made from, so that applying it can tell what has changed since."""
 
     index: IndexFile

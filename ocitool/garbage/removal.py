@@ -5,7 +5,8 @@ A blob is deleted only when no entry of index.json reaches it and no running com
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.containers import ContainerUse, described, held_by
 from ocitool.content import Root
@@ -18,8 +19,7 @@ from ocitool.lookup import Found
 from ocitool.spec import Descriptor, Digest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Removal:
+class Removal(Struct, frozen=True, kw_only=True):
     """What went: names, images (their root digests), blobs, and the bytes that gave free."""
 
     dropped: tuple[NameChange, ...]

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.content import Root
 from ocitool.errors import OcitoolError
@@ -17,8 +18,7 @@ from ocitool.spec.annotations import SUBJECT, full_name, label
 _ATTACHED_TAG = re.compile(r"(sha256|sha512)-([0-9a-f]{64}|[0-9a-f]{128})(?:\.(?:sig|att|sbom))?")
 
 
-@dataclass(frozen=True, slots=True)
-class RootEntry:
+class RootEntry(Struct, frozen=True):
     """All entries of index.json for one digest. `position` is that of the first."""
 
     digest: str

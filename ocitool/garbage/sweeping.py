@@ -3,7 +3,8 @@
 import datetime as dt
 import errno
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from ocitool.containers import ContainerUse, held_by
 from ocitool.errors import IntegrityError, StorageError
@@ -24,8 +25,7 @@ from ocitool.spec import Digest
 AskAgain = Callable[[], Iterable[ContainerUse]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
+class Swept(Struct, frozen=True, kw_only=True):
     """What went. `waiting` bytes can still come back, `freed` ones were given to the disk.
 
     `spared` is how much of the plan was no garbage any more; `emptied` are blobs of an earlier run
@@ -42,8 +42,7 @@ class Swept:
     spared: int
 
 
-@dataclass(slots=True)
-class _Still:
+class _Still(Struct):
     """What is garbage now, of what was planned."""
 
     images: list[GarbageImage] = field(default_factory=list)

@@ -2,7 +2,9 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ocitool.errors import IntegrityError, NotFound, OcitoolError
 from ocitool.fsops import Directory
@@ -25,8 +27,7 @@ from ocitool.spec import Descriptor, Digest
 from ocitool.spec.annotations import without_names
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Undone:
+class Undone(Struct, frozen=True, kw_only=True):
     """What came back of the run at `time` (RFC 3339 UTC).
 
     `kept` are names that mean something else now: their images came back without them. `lost` are

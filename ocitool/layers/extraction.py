@@ -8,8 +8,9 @@ a private folder of the caller's, which throws it away when this raises.
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 from ocitool.compression import CHUNK_SIZE, Readable
 from ocitool.errors import LimitExceeded, MalformedArchive
@@ -27,8 +28,7 @@ _AUFS = ".wh..wh."
 _LARGEST_ID = (1 << 32) - 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keep:
+class Keep(Struct, frozen=True, kw_only=True):
     """What of the attributes of members is kept, as far as this user may; by default little.
 
     `owners` needs root. `set_id` are the set-user-ID and set-group-ID bits, `attributes` the
@@ -41,8 +41,7 @@ class Keep:
     special: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extracted:
+class Extracted(Struct, frozen=True, kw_only=True):
     """What was unpacked: members, the bytes of files, and how much had to be left out.
 
     `special` counts devices and FIFOs that were not made, `attributes` extended attributes that

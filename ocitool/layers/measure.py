@@ -1,8 +1,9 @@
 """What a layer holds, in numbers, from one pass over its stored bytes."""
 
 import hashlib
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ocitool.compression import (
     DEFAULT_COMPRESSION_LIMITS,
@@ -25,8 +26,7 @@ REMEMBERED_FILES: Final = 500_000
 """How many files of one layer are watched for a later member of the same path."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerMeasure:
+class LayerMeasure(Struct, frozen=True, kw_only=True):
     """A layer in numbers; sizes in bytes.
 
     `tar_size` is the uncompressed tar, `diff_id` its digest. `file_bytes` is the logical size of

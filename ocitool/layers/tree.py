@@ -6,7 +6,8 @@ time, however deep the tree is.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.errors import LimitExceeded, MalformedArchive
 from ocitool.fsops import Directory
@@ -17,8 +18,7 @@ MOST_LINKS = 40
 """How many links one path may go through, as in Linux."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(Struct, frozen=True):
     """A name in an open folder. `path` is where the folder really is, "" for the root."""
 
     folder: Directory

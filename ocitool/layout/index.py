@@ -5,10 +5,11 @@ without a name is an image that lost its name, or an artifact that lives with it
 (image-spec image-layout.md, "index.json File").
 """
 
-import dataclasses
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ocitool.spec import Descriptor, Digest, mediatype
 from ocitool.spec.annotations import IMAGE_NAME, REF_NAME, full_name, label, without_names
@@ -18,8 +19,7 @@ from ocitool.spec.limits import DEFAULT_LIMITS
 OWN_INDEX_BYTES = 16 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NameChange:
+class NameChange(Struct, frozen=True, kw_only=True):
     """A name moved: from `old` (None: it is new) to `new` (None: it was dropped)."""
 
     name: str
@@ -27,12 +27,11 @@ class NameChange:
     new: Digest | None
 
 
-@dataclass(frozen=True, slots=True)
-class IndexFile:
+class IndexFile(Struct, frozen=True):
     """The entries of an index.json, and the fields beside them, which survive a rewrite."""
 
     entries: tuple[Descriptor, ...] = ()
-    fields: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    fields: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, data: bytes, *, what: str, limit: int) -> "IndexFile":
@@ -56,7 +55,7 @@ class IndexFile:
 
     def with_entries(self, entries: Iterable[Descriptor]) -> "IndexFile":
         """Return the same file with other entries."""
-        return dataclasses.replace(self, entries=tuple(entries))
+        return replace(self, entries=tuple(entries))
 
 
 def index_limit(*, own: bool) -> int:
@@ -89,7 +88,7 @@ def named(descriptor: Descriptor, name: str, *, own: bool) -> Descriptor:
     if own or "/" in name or ":" in name:
         annotations[IMAGE_NAME] = name
     annotations[REF_NAME] = name
-    return dataclasses.replace(descriptor, annotations=annotations)
+    return replace(descriptor, annotations=annotations)
 
 
 def set_root(
@@ -194,4 +193,4 @@ class _Entries:
 
 
 def _nameless(entry: Descriptor) -> Descriptor:
-    return dataclasses.replace(entry, annotations=without_names(entry.annotations))
+    return replace(entry, annotations=without_names(entry.annotations))

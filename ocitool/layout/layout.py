@@ -5,9 +5,10 @@ import re
 import threading
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+from msgspec import Struct
 
 from ocitool.content import Blob, Root
 from ocitool.errors import IntegrityError, NotFound, Refused, SizeMismatch
@@ -30,8 +31,7 @@ STORE_FILE = "store.json"
 _HEX = re.compile("[0-9a-f]+").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """The names under blobs/: `blobs` as digest texts, and the paths of what is named by none."""
 
     blobs: AbstractSet[str]

@@ -9,7 +9,8 @@ import fcntl
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.errors import NotFound, OcitoolError
 from ocitool.fsops import Directory
@@ -29,8 +30,7 @@ _AMONG_BLOBS = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leftover:
+class Leftover(Struct, frozen=True, kw_only=True):
     """A file or folder that nobody will go on with; `folder` and `name` are below the layout."""
 
     folder: tuple[str, ...]

@@ -7,7 +7,8 @@ that has expired holds nothing.
 import datetime as dt
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.errors import MalformedDocument, NotFound
 from ocitool.fsops import Directory
@@ -28,8 +29,7 @@ _PINS_BYTES = 16 << 20
 _TIME = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]Z").fullmatch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pin:
+class Pin(Struct, frozen=True, kw_only=True):
     """An image that is held, and why. Times are RFC 3339 UTC; `until` None is for ever.
 
     `name` is what the image was called when it was pinned, or its digest.

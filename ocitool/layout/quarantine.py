@@ -5,7 +5,8 @@ What is left of a damaged blob may be all that is left of it anywhere, so only a
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.errors import IntegrityError, NotFound
 from ocitool.layout.exclusive import exclusive
@@ -16,8 +17,7 @@ QUARANTINE = "quarantine"
 _CHUNK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetAside:
+class SetAside(Struct, frozen=True, kw_only=True):
     """A blob that is not what its name says, and where it is now, below the layout."""
 
     digest: Digest

@@ -10,7 +10,8 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.errors import NotFound
 from ocitool.fsops import Directory, read_up_to, translated
@@ -21,16 +22,14 @@ _READ_BYTES = 16 << 20
 """How much of the end of a reflog is read: some 60,000 changes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FormerName:
+class FormerName(Struct, frozen=True, kw_only=True):
     """A name that an image had, and when it lost it (RFC 3339 UTC)."""
 
     name: str
     lost: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NameEvent:
+class NameEvent(Struct, frozen=True, kw_only=True):
     """A line of the reflog: at `time` a name moved from one digest to another, or from or to none.
 
     `time` is empty where the moment is not known.

@@ -9,9 +9,10 @@ import contextlib
 import datetime as dt
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+from msgspec import Struct
 
 from ocitool.errors import IntegrityError, NotFound
 from ocitool.fsops import Directory
@@ -26,8 +27,7 @@ _RUN_FILE = "run.json"
 _RUN_BYTES = 256 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrashRun:
+class TrashRun(Struct, frozen=True, kw_only=True):
     """What one garbage collection removed. `time` is RFC 3339 UTC.
 
     `entries` are those of index.json, with their names; `needs` all that was under them, also
@@ -92,8 +92,7 @@ def _parsed(name: str, data: bytes) -> TrashRun:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class Waiting(Struct, frozen=True, kw_only=True):
     """What is in the trash: runs, the newest last, blobs and the bytes that they take.
 
     `since` is when the last run was, RFC 3339 UTC, or None.

@@ -6,7 +6,8 @@ challenges and the parameters of one (RFC 7235, sections 2.1 and 4.1).
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 BASIC, BEARER = "basic", "bearer"
 
@@ -21,8 +22,7 @@ _GARBAGE = re.compile(r'[^\s,"]+')
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(Struct, frozen=True):
     """One way to authenticate. `scheme` and the keys of `parameters` are in lower case."""
 
     scheme: str

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from msgspec import Struct
+
 from ocitool.registry.credential import Credential, CredentialProblem
 from ocitool.registry.credential_keys import best_first
 from ocitool.spec.limits import MEBIBYTE
@@ -22,8 +24,7 @@ _URL_SAFE = str.maketrans("-_", "+/")
 _MEND = "mend it, or move it away: then `ocitool login` writes a new one"
 
 
-@dataclass(frozen=True, slots=True)
-class HelperSetting:
+class HelperSetting(Struct, frozen=True):
     """A credential helper that a file names: `docker-credential-NAME`, under which `key`."""
 
     name: str

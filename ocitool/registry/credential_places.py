@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.registry.credential import CredentialProblem
 from ocitool.registry.credential_file import CredentialFile
@@ -11,8 +12,7 @@ _AUTHFILE = "REGISTRY_AUTH_FILE"
 _INLINE = "DOCKER_AUTH_CONFIG"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """A path, or a variable with the content itself. One that is `required` has to exist."""
 
     path: str

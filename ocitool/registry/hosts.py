@@ -4,7 +4,8 @@ import contextlib
 import ipaddress
 import re
 import socket
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.spec.limits import MEBIBYTE
 from ocitool.spec.reference import DEFAULT_DOMAIN
@@ -19,8 +20,7 @@ _MOST = 128 * MEBIBYTE
 _NUMERIC = re.compile(r"[0-9a-fx.]+", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(Struct, frozen=True):
     """A registry's host, as the first part of an image name spells it, such as `host:5000`."""
 
     domain: str

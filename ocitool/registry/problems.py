@@ -8,7 +8,8 @@ Codes").
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ocitool.errors import (
     AccessDenied,
@@ -33,8 +34,7 @@ _WRONG, _DENIED, _FORBIDDEN, _ABSENT, _NOT_ALLOWED = 400, 401, 403, 404, 405
 _PROXY, _TOO_LARGE, _NOT_NEXT, _BUSY, _NO_ROOM = 407, 413, 416, 429, 507
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Problem(Struct, frozen=True, kw_only=True):
     """A refusal: what was asked of whom, and what came back. `body` is what was read of it.
 
     `elsewhere` is the host to which the registry sent us and that refused, if it was another one.

@@ -8,9 +8,9 @@ import contextlib
 import fnmatch
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import httpx
+from msgspec import Struct
 
 from ocitool.errors import AccessDenied
 from ocitool.registry.hosts import is_inner
@@ -31,8 +31,7 @@ _KNOWN_PAIRS: tuple[tuple[str, str], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RealmPolicy:
+class RealmPolicy(Struct, frozen=True):
     """What one registry's token servers may be. `allowed` are hosts, or hosts with a port."""
 
     base: httpx.URL

@@ -6,9 +6,9 @@ Never is a part sent twice into a session: registries append it twice.
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import httpx
+from msgspec import Struct
 
 from ocitool.errors import OcitoolError, Unavailable
 from ocitool.registry import locations
@@ -30,8 +30,7 @@ _AGAIN = (404, 408, 416, _BUSY, 499)
 _AGAIN_CODES = frozenset({"BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"})
 
 
-@dataclass(slots=True)
-class Habits:
+class Habits(Struct):
     """What was learned about a registry while blobs went there, for those that follow.
 
     `whole_refused` says that large blobs have to go in parts, `closes_full` that an upload cannot

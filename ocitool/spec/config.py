@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
+
+from msgspec import Struct, field
 
 from ocitool.errors import LimitExceeded, MalformedDocument
 from ocitool.spec import document
@@ -36,8 +37,7 @@ _TIME = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
+class HistoryEntry(Struct, frozen=True, kw_only=True):
     """One build step. `created` is the text as written; `parse_time` reads it."""
 
     created: str | None = None
@@ -60,20 +60,22 @@ class HistoryEntry:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageConfig:
+class ImageConfig(Struct, frozen=True, kw_only=True):
     """What an image is made of and how it wants to run, with the bytes it was read from.
 
     `created` is the text as written. The digest of `raw` is the image ID.
     """
 
-    raw: bytes = field(repr=False)
+    raw: bytes
     platform: Platform
     created: str | None = None
     author: str = ""
     diff_ids: tuple[Digest, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
     config: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
 
     @classmethod
     def parse(cls, raw: bytes, *, limits: Limits = DEFAULT_LIMITS, what: str = "config") -> Self:

@@ -2,8 +2,9 @@
 
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Self
+
+from msgspec import Struct, field
 
 from ocitool.errors import DigestMismatch, MalformedDocument, SizeMismatch
 from ocitool.spec import document
@@ -26,8 +27,7 @@ _KNOWN_KEYS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Descriptor:
+class Descriptor(Struct, frozen=True, kw_only=True):
     """What OCI promises about a blob before anyone has read it.
 
     `size` is in bytes. `data`, where it is there, is the content itself and agrees with size and
@@ -37,12 +37,12 @@ class Descriptor:
     media_type: str
     digest: Digest
     size: int
-    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     platform: Platform | None = None
     urls: tuple[str, ...] = ()
     artifact_type: str | None = None
-    data: bytes | None = field(default=None, hash=False, repr=False)
-    extra: Mapping[str, object] = field(default_factory=dict, hash=False, repr=False)
+    data: bytes | None = None
+    extra: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, value: object, path: str) -> Self:
@@ -85,6 +85,9 @@ class Descriptor:
             return cls(media_type=media_type, digest=Digest.parse(digest), size=size)
         except MalformedDocument:
             return None
+
+    def __hash__(self) -> int:
+        return hash((self.digest, self.size, self.media_type))
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON object, keys in the order of the specification, annotations sorted."""

@@ -3,8 +3,9 @@
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol, Self
+
+from msgspec import Struct
 
 from ocitool.errors import MalformedDocument
 from ocitool.spec.quoting import quoted
@@ -27,8 +28,7 @@ class Hasher(Protocol):
 _HASHERS: dict[str, Callable[[], Hasher]] = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Digest:
+class Digest(Struct, frozen=True, order=True, cache_hash=True):
     """A sha256 or sha512 digest in canonical form, and therefore safe as part of a path.
 
     However it is built, anything but exact lower-case hex raises `MalformedDocument`.

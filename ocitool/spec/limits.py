@@ -1,7 +1,9 @@
 """The limits that keep hostile input from exhausting memory, disk or time."""
 
-from dataclasses import dataclass, fields, replace
 from typing import Self
+
+from msgspec import Struct
+from msgspec.structs import fields, replace
 
 from ocitool.errors import UsageError
 from ocitool.spec.quoting import quoted
@@ -11,8 +13,7 @@ MEBIBYTE = 1024 * KIBIBYTE
 GIBIBYTE = 1024 * MEBIBYTE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """How much is accepted. Sizes are in bytes, times in seconds, the rest are counts."""
 
     manifest_bytes: int = 4 * MEBIBYTE

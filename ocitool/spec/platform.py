@@ -6,8 +6,10 @@ containerd, which every engine and `docker pull` follow.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Self
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ocitool.errors import UsageError
 from ocitool.spec.document import as_object, optional_string, refuse_case_twins, strings
@@ -58,8 +60,7 @@ _ARM64_VERSION = re.compile(r"v([89])(?:\.([0-9]{1,2}))?")
 _AMD64_LEVEL = re.compile(r"v([0-9]{1,2})")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Platform:
+class Platform(Struct, frozen=True, kw_only=True):
     """Where an image runs. Fields are as written; `normalized` makes them comparable.
 
     `extra` holds fields that are not known here, so that they survive.
@@ -70,7 +71,7 @@ class Platform:
     variant: str = ""
     os_version: str = ""
     os_features: tuple[str, ...] = ()
-    extra: Mapping[str, object] = field(default_factory=dict, hash=False, repr=False)
+    extra: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -108,6 +109,9 @@ class Platform:
             os_features=strings(obj, "os.features", path),
             extra={key: item for key, item in obj.items() if key not in PLATFORM_KEYS},
         )
+
+    def __hash__(self) -> int:
+        return hash((self.os, self.architecture, self.variant, self.os_version))
 
     def to_json(self) -> dict[str, object]:
         """Return the `platform` object of a descriptor; empty optional fields are left out."""

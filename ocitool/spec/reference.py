@@ -1,8 +1,10 @@
 """Image names: the distribution reference grammar with docker's rules for short names."""
 
 import re
-from dataclasses import dataclass, replace
 from typing import Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ocitool.errors import MalformedDocument, UsageError
 from ocitool.spec.digest import Digest
@@ -24,8 +26,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """A full image name: a repository and what to take from it.
 
     Build it with `parse`, which is what vouches for its parts. Where both a tag and a digest are

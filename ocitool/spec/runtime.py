@@ -1,8 +1,9 @@
 """The part of an image config that tells how to run it. OCI image-spec, config.md, "config"."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Self
+
+from msgspec import Struct, field
 
 from ocitool.spec import document
 
@@ -28,8 +29,7 @@ _HEALTHCHECK_KEYS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Healthcheck:
+class Healthcheck(Struct, frozen=True, kw_only=True):
     """Docker's probe of a running container. Times are in nanoseconds, 0 for the default."""
 
     test: tuple[str, ...] = ()
@@ -54,8 +54,7 @@ class Healthcheck:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeConfig:
+class RuntimeConfig(Struct, frozen=True, kw_only=True):
     """How a container of the image starts. `stop_timeout` is in seconds.
 
     `env` keeps the `NAME=value` lines, `exposed_ports` entries such as `80/tcp`. Healthcheck,
@@ -69,7 +68,7 @@ class RuntimeConfig:
     working_dir: str = ""
     exposed_ports: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    labels: Mapping[str, str] = field(default_factory=dict)
     stop_signal: str = ""
     stop_timeout: int | None = None
     healthcheck: Healthcheck | None = None

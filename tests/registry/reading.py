@@ -2,8 +2,10 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from ocitool.registry import Registries, RegistryOptions, Repository, Session
 from ocitool.spec import DEFAULT_LIMITS, Descriptor, Digest, Reference

@@ -4,11 +4,11 @@ import gzip
 import random
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ocitool.content import NoRanges
 from ocitool.errors import (

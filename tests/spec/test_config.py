@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from ocitool.errors import LimitExceeded, MalformedDocument
 from ocitool.spec.config import HistoryEntry, ImageConfig, chain_ids, parse_time

@@ -1,9 +1,9 @@
 """Manifests and indexes: recognised, strict, never ambiguous."""
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from ocitool.errors import LimitExceeded, MalformedDocument
 from ocitool.spec import mediatype
