@@ -97,6 +97,7 @@ CHANGES = {
             "symlink",
             "truncate",
             "ftruncate",
+            "posix_fallocate",
             "write",
             "pwrite",
             "writev",

@@ -58,6 +58,7 @@ def remove(
             _refuse_held(going, pins, holders)
         entries = [entry for entry in after.entries if entry.digest not in going]
         contents = _contents(layout, moment.index, going) - kept.digests
+        moment.make_room()
         moment.replace_index(after.with_entries(entries), dropped)
         if any(pin.digest in going for pin in pins):
             write_pins(moment.control, [pin for pin in pins if pin.digest not in going])

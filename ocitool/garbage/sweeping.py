@@ -62,6 +62,7 @@ def sweep(layout: Layout, plan: Plan, *, now: float, ask_again: AskAgain | None 
         earlier = run_names(moment.control)
         dropped: list[NameChange] = []
         if still.images or still.blobs:
+            moment.make_room()
             dropped = _remove(layout, plan, moment, still, moment_of_run)
         else:
             earlier = _those_over(moment.control, earlier, moment_of_run)

@@ -11,6 +11,7 @@ from ocitool.layout.layout import CONTROL, INDEX_FILE, Layout
 from ocitool.layout.lease import TEMPORARY, clear_dead, leased
 from ocitool.layout.lock import locked
 from ocitool.layout.reflog import record
+from ocitool.layout.reserve import make_room, set_aside
 from ocitool.layout.trash import KeptForUndo
 from ocitool.spec import Digest
 
@@ -24,6 +25,10 @@ class Exclusive:
         self.index = layout.index()
         self.control = control
         self._layout = layout
+
+    def make_room(self) -> None:
+        """Let images be removed on a full disk, too: call it before anything is written."""
+        make_room(self.control, self._layout.folder.size_of(INDEX_FILE) or 0)
 
     def replace_index(self, after: IndexFile, changes: Sequence[NameChange]) -> None:
         """Rewrite index.json atomically and durably, and note the changes before."""
@@ -70,6 +75,8 @@ def exclusive(layout: Layout) -> Iterator[Exclusive]:
     with layout.folder.subdirectory(CONTROL, create=True) as control, locked(control):
         # Who removes an image to make room gets back what a killed command took, too.
         clear_dead(control)
+        if layout.own:
+            set_aside(control)
         yield Exclusive(layout, control)
 
 

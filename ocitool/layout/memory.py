@@ -70,3 +70,9 @@ class Memory:
                 return folder.read_file(self._file, _MEMORY_BYTES)
         except (NotFound, OcitoolError):
             return b""
+
+
+def forget(control: Directory) -> None:
+    """Delete all that is remembered, of every kind."""
+    with contextlib.suppress(NotFound):
+        control.remove_tree(CACHE)

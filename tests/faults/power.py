@@ -81,7 +81,7 @@ class Disk:
                 self._opened[change.file] = node
                 if change.kind == "create":
                     self._set(change.path, node)
-            case "write":
+            case "write" | "fallocate":
                 file = self._opened[change.file]
                 start = len(file.data) if change.offset is None else change.offset
                 end = start + len(change.data)

@@ -19,7 +19,7 @@ from tests.support.command import ROOT
 CALLS = (
     *("write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2"),
     *("link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir"),
-    *("ftruncate", "fchmod", "fchmodat", "utimensat"),
+    *("ftruncate", "fallocate", "fchmod", "fchmodat", "utimensat"),
 )
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EMFILE)
 _LINE = re.compile(r"^(\d+) +(\w+)\(")
@@ -108,7 +108,7 @@ def calls_below(stage: Stage) -> Counter[str]:
     return counts
 
 
-_BY_DESCRIPTOR = {"write", "pwrite64", "fsync", "fdatasync", "ftruncate", "fchmod"}
+_BY_DESCRIPTOR = {"write", "pwrite64", "fsync", "fdatasync", "ftruncate", "fallocate", "fchmod"}
 _SAME = {
     "pwrite64": "write",
     "renameat": "rename",

@@ -144,6 +144,74 @@ class TestFullDisk:
             assert list(temporary.iterdir()) == []
 
 
+def filled(disk: Path) -> None:
+    """Write to a disk until not a page of it is left."""
+    with (disk / "filler").open("wb") as file:
+        file.write(bytes(free_bytes(disk)))
+    assert free_bytes(disk) == 0
+
+
+class TestMakingRoom:
+    @pytest.mark.parametrize("spare", [True, False], ids=["reserve", "nothing to give up"])
+    @pytest.mark.parametrize("name", ["rm", "gc"])
+    def test_images_are_removed_from_a_full_disk_with_what_was_set_aside(
+        self, name: str, parent: Zygote, prepared: Path, tmp_path: Path, *, spare: bool
+    ) -> None:
+        with small_disk(tmp_path / "disk", "32m") as disk:
+            stage = Stage(SCENES[name], prepared, disk / "stage")
+            reserve = stage.store / ".ocitool" / "reserve"
+            reserve.unlink(missing_ok=True)
+            shutil.rmtree(stage.store / ".ocitool" / "cache", ignore_errors=True)
+            if spare:
+                assert parent.run(["--store", str(stage.store), "untag", "old:1"]).code == 0
+                assert reserve.stat().st_blocks * 512 >= 100 * KIB
+            filled(disk)
+            before = stage.names()
+            ended = parent.run(stage.command)
+            assert not reserve.exists()
+            if not spare:
+                assert ended.code == 9
+                assert "no space left" in ended.err
+                assert stage.names() == before
+                return
+            assert ended.code == 0, ended.err
+            assert set(before) - set(stage.names()) == {"docker.io/library/gone:1"}
+            purged = parent.run(["--store", str(stage.store), "gc", "--purge", "-f"])
+            assert purged.code == 0, purged.err
+            assert free_bytes(disk) > 0
+
+    def test_the_caches_are_given_up_when_the_reserve_is_too_small(
+        self, parent: Zygote, prepared: Path, tmp_path: Path
+    ) -> None:
+        with small_disk(tmp_path / "disk", "32m") as disk:
+            stage = Stage(SCENES["rm"], prepared, disk / "stage")
+            (stage.store / ".ocitool" / "reserve").unlink(missing_ok=True)
+            cache = stage.store / ".ocitool" / "cache"
+            cache.mkdir(exist_ok=True)
+            (cache / "layers.jsonl").write_bytes(b"\n" * 64 * KIB)
+            filled(disk)
+            ended = parent.run(stage.command)
+            assert ended.code == 0, ended.err
+            assert not cache.exists()
+
+    def test_what_was_given_up_is_set_aside_again_when_there_is_room(
+        self, parent: Zygote, prepared: Path, tmp_path: Path
+    ) -> None:
+        stage = Stage(SCENES["tag"], prepared, tmp_path / "stage")
+        reserve = stage.store / ".ocitool" / "reserve"
+        reserve.unlink(missing_ok=True)
+        assert parent.run(stage.command).code == 0
+        assert reserve.stat().st_size > 0
+
+    def test_a_small_disk_is_not_made_smaller(
+        self, parent: Zygote, prepared: Path, tmp_path: Path
+    ) -> None:
+        with small_disk(tmp_path / "disk", "4m") as disk:
+            stage = Stage(SCENES["first-load"], prepared, disk / "stage")
+            assert parent.run(stage.command).code == 0
+            assert not (stage.store / ".ocitool" / "reserve").exists()
+
+
 class TestReadOnly:
     @pytest.mark.parametrize("name", READERS)
     def test_reading_works_and_changes_nothing(
@@ -234,6 +302,7 @@ def test_an_image_is_still_there_after_all_that_failed(
     stage = Stage(SCENES["load"], prepared, tmp_path / "stage")
     before = names_in(stage.store)
     with small_disk(tmp_path / "disk", "64k") as disk:
+        (stage.store / ".ocitool" / "reserve").unlink()
         shutil.copytree(stage.store, disk / "store", dirs_exist_ok=True)
         for _ in range(3):
             words = ["--store", str(disk / "store"), *stage.command[2:]]

@@ -87,6 +87,7 @@ class Watch:
             setattr(os, name, self._spy(name, getattr(os, name)))
         for name in ("rename", "replace", "link", "unlink", "remove", "mkdir", "rmdir", "utime"):
             setattr(os, name, self._spy(name, getattr(os, name)))
+        os.posix_fallocate = self._spy("fallocate", os.posix_fallocate)
         fcntl.flock = self._spy("flock", fcntl.flock)
 
     def _spy(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -192,6 +193,10 @@ class Watch:
 
     def _on_ftruncate(self, descriptor: int, size: int) -> Change:
         return Change(kind="ftruncate", path=_path_of(descriptor))
+
+    def _on_fallocate(self, descriptor: int, offset: int, size: int) -> Change:
+        serial, path, _ = self._files[descriptor]
+        return Change(kind="fallocate", path=path, file=serial, offset=offset, data=bytes(size))
 
     def _on_fchmod(self, descriptor: int, mode: int) -> Change:
         return Change(kind="fchmod", path=_path_of(descriptor))
