@@ -199,6 +199,9 @@ class Ingesting(Protocol):
     def ingest(self, descriptor: Descriptor) -> Ingest | None:
         """Begin or go on with a blob; None while another process is at it."""
 
+    def arrived(self, descriptor: Descriptor) -> int:
+        """Return a number that grows as long as another process gets on with a blob."""
+
 
 @runtime_checkable
 class Abortable(Protocol):

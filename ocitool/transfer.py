@@ -11,7 +11,7 @@ from functools import partial
 
 from msgspec import Struct
 
-from ocitool.content import Abortable, Blob, Ingesting, Ranged, Shipment, Source, Target
+from ocitool.content import Abortable, Blob, Ingest, Ingesting, Ranged, Shipment, Source, Target
 from ocitool.errors import StorageError
 from ocitool.events import Observer, Outcome
 from ocitool.fetching import Connections, fetch
@@ -20,6 +20,9 @@ from ocitool.spec import Descriptor, Digest
 
 _IN_PARTS = 1 << 20
 """Smaller blobs are fetched again as a whole when they break off."""
+_TURN_SECONDS = 0.1
+_PATIENCE = 20.0
+"""Seconds without a byte after which another process is waited for no longer."""
 
 
 class Moved(Struct, frozen=True, kw_only=True):
@@ -125,7 +128,7 @@ class _Move:
             return
 
         began = time.monotonic()
-        outcome = Outcome.STORED if self._fetched(descriptor, stop) else self._put(descriptor, stop)
+        outcome = self._fetched(descriptor, stop) or self._put(descriptor, stop)
         self._note(descriptor, outcome, time.monotonic() - began)
 
     def _put(self, descriptor: Descriptor, stop: Stop) -> Outcome:
@@ -149,16 +152,18 @@ class _Move:
             self._observer.advance(descriptor.size - sent)
         return outcome
 
-    def _fetched(self, descriptor: Descriptor, stop: Stop) -> bool:
-        """Bring a large blob in parts where source and target can; return whether they could."""
+    def _fetched(self, descriptor: Descriptor, stop: Stop) -> Outcome | None:
+        """Bring a large blob in parts; None where source or target cannot."""
         if descriptor.size < _IN_PARTS or not isinstance(self._target, Ingesting):
-            return False
+            return None
         if not isinstance(self._source, Ranged):
-            return False
+            return None
         open_range = self._source.ranges(descriptor)
-        ingest = self._target.ingest(descriptor) if open_range is not None else None
-        if open_range is None or ingest is None:
-            return False
+        if open_range is None:
+            return None
+        ingest = self._turn(self._target, descriptor, stop)
+        if isinstance(ingest, Outcome | None):
+            return ingest
         taken = self._connections.take()
         try:
             fetch(
@@ -177,7 +182,34 @@ class _Move:
             ingest.close()
             if taken:
                 self._connections.give_back()
-        return True
+        return Outcome.STORED
+
+    def _turn(
+        self, target: Ingesting, descriptor: Descriptor, stop: Stop
+    ) -> Ingest | Outcome | None:
+        """Begin or go on with a blob, or wait while another process gets on with it.
+
+        That one may store it: EXISTED then. None when it holds the blob and gets nowhere.
+        """
+        arrived, since = -1, 0.0
+        while (ingest := target.ingest(descriptor)) is None:
+            if arrived < 0:
+                self._observer.remark(
+                    f"another process is fetching {descriptor.digest.short}; waiting for it"
+                )
+            now = target.arrived(descriptor)
+            if now != arrived:
+                arrived, since = now, time.monotonic()
+            elif time.monotonic() - since > _PATIENCE:
+                return None
+            stop.check()
+            time.sleep(_TURN_SECONDS)
+        # It may have been stored between the last look and this one.
+        if self._target.has(descriptor):
+            ingest.discard()
+            self._observer.advance(descriptor.size)
+            return Outcome.EXISTED
+        return ingest
 
     def document(self, descriptor: Descriptor, raw: bytes) -> None:
         if descriptor.digest in self._outcomes:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from ocitool.errors import NotFound, OcitoolError
-from ocitool.layout import Layout
+from ocitool.layout import Layout, Writing
 from ocitool.pulling import RemoteImages, pull
 from ocitool.registry import Repository
 from ocitool.shipping import CopyReport
@@ -478,15 +478,41 @@ class TestTheRealCommand:
         assert roots_of(store) == {}
         nothing_left(store)
 
-    def test_two_processes_that_pull_the_same_are_both_right(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("killed", [False, True], ids=["both live", "one is killed"])
+    def test_two_processes_that_pull_the_same_fetch_it_once(
+        self, tmp_path: Path, *, killed: bool
+    ) -> None:
         store = tmp_path / "s"
-        image = image_of(6 * MEGABYTE)
+        layer = 20 * MEGABYTE
+        image = image_of(layer)
         with EmulatedRegistry(Quirks(bytes_per_second=6.0 * MEGABYTE)) as registry:
             registry.add_image(NAME, image, "1")
-            both = [started(store, "pull", f"{registry.host}/{NAME}:1") for _ in range(2)]
-            for process in both:
-                _, errors = process.communicate(timeout=60)
-                assert process.returncode == 0, errors.decode()
+            name = f"{registry.host}/{NAME}:1"
+            first = started(store, "pull", name)
+            wait_until(lambda: sent(registry) > 0.1 * layer)
+            second = started(store, "pull", name)
+            if killed:
+                wait_until(lambda: sent(registry) > 0.6 * layer)
+                first.kill()
+            told = second.communicate(timeout=60)[1].decode()
+            first.communicate(timeout=60)
+            assert (first.returncode, second.returncode) == (-9 if killed else 0, 0), told
+            assert f"another process is fetching {image.layers[0].digest.short}" in told
+            # Who is killed has read what the other cannot know of.
+            assert sent(registry) <= (1.4 if killed else 1.1) * layer
+        assert_whole(store)
+
+    def test_who_gets_nowhere_is_not_waited_for(
+        self, registry: EmulatedRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("ocitool.transfer._PATIENCE", 0.5)
+        registry.add_image(NAME, MEDIUM, "1")
+        store = tmp_path / "s"
+        with Layout.create(str(store), store=True) as layout, Writing(layout) as writing:
+            other = writing.ingest(MEDIUM.layers[0])
+            assert other is not None
+            pulled(registry.host, store, "1")
+            other.close()
         assert_whole(store)
 
     def test_memory_stays_flat(self, tmp_path: Path) -> None:

@@ -41,6 +41,11 @@ class PartFile:
             undo.pop_all()
         return cls(directory, name, descriptor, journal)
 
+    @staticmethod
+    def noted(directory: Directory, name: str) -> int:
+        """Return how many bytes are in the journal of a part file, whoever has it open."""
+        return directory.size_of(_journal_name(name)) or 0
+
     def size(self) -> int:
         """Return the length in bytes, gaps included."""
         return os.fstat(self._descriptor).st_size

@@ -5,11 +5,12 @@ come. The journal is believed only as far as the digest of the whole agrees in t
 that has come without a gap is hashed as it grows, so a blob that comes in order is read once.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Self
 
-from ocitool.errors import DigestMismatch
+from ocitool.errors import DigestMismatch, NotFound
 from ocitool.fsops import Directory, PartFile
 from ocitool.spec import Descriptor, Digest
 
@@ -47,9 +48,8 @@ class PartialBlob:
         publish: Callable[[PartFile, Digest], None],
     ) -> Self | None:
         """Begin or go on with a blob; None while another process has it."""
-        digest = descriptor.digest
         folder = control.subdirectory(INGEST, create=True, lasting=False)
-        part = PartFile.open(folder, f"{digest.algorithm}-{digest.hex}")
+        part = PartFile.open(folder, _name(descriptor.digest))
         if part is None:
             return None
         try:
@@ -57,6 +57,13 @@ class PartialBlob:
         except BaseException:
             part.close()
             raise
+
+    @staticmethod
+    def arrived(control: Directory, descriptor: Descriptor) -> int:
+        """Return a number that grows as long as some process gets on with a blob."""
+        with contextlib.suppress(NotFound), control.subdirectory(INGEST) as folder:
+            return PartFile.noted(folder, _name(descriptor.digest))
+        return 0
 
     def missing(self) -> list[tuple[int, int]]:
         """Return the ranges that have not come yet."""
@@ -132,6 +139,10 @@ class PartialBlob:
                     return
                 self._hasher.update(part)
                 self._front += len(part)
+
+
+def _name(digest: Digest) -> str:
+    return f"{digest.algorithm}-{digest.hex}"
 
 
 class Ranges:
