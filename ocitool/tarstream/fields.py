@@ -1,0 +1,46 @@
+"""The fields of a tar header: texts that a NUL ends, octal digits, base-256 numbers."""
+
+from typing import Final
+
+LARGEST: Final = (1 << 63) - 1
+
+
+class BadHeader(Exception):
+    """What is wrong with a header; only the reader knows at which byte."""
+
+
+def number(field: bytes) -> int:
+    """Decode a numeric field: octal digits, or base-256 if the first bit is set."""
+    if field[0] & 0x80:
+        found = _base_256(field)
+        if not -LARGEST <= found <= LARGEST:
+            raise BadHeader("a number too large for any file")
+        return found
+    digits = octal(field)
+    if digits is None:
+        raise BadHeader("a numeric field that is not octal")
+    return digits
+
+
+def text(block: bytes, start: int, end: int) -> str:
+    """Decode a field up to its first NUL."""
+    nul = block.find(0, start, end)
+    return block[start : end if nul < 0 else nul].decode("utf-8", "surrogateescape")
+
+
+def octal(field: bytes) -> int | None:
+    """Decode octal digits among spaces and NULs, none of them meaning zero; None if malformed."""
+    digits = field.strip(b" \0")
+    if not digits:
+        return 0
+    # int() alone would also take "_", "+" and "0o".
+    if not digits.isdigit() or b"8" in digits or b"9" in digits:
+        return None
+    return int(digits, 8)
+
+
+def _base_256(field: bytes) -> int:
+    """Decode a two's complement number whose first bit marks it as such."""
+    number = int.from_bytes(bytes([field[0] & 0x7F]) + field[1:])
+    bits = 8 * len(field) - 1
+    return number - (1 << bits) if field[0] & 0x40 else number

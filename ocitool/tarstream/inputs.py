@@ -1,0 +1,89 @@
+"""Where the bytes of a tar come from: a file, or anything that can only be read."""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+STREAM_CHUNK: Final = 1 << 20
+SEEKABLE_CHUNK: Final = 1 << 14
+
+
+class TarInput(Protocol):
+    """Where the bytes of a tar come from. Not thread-safe."""
+
+    @property
+    def chunk_size(self) -> int:
+        """How many bytes to ask for at a time when looking for headers."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, at most `size`; `b""` only at the end."""
+
+    def skip(self, size: int, /) -> int:
+        """Pass over `size` bytes; return how many there were, fewer only at the end."""
+
+
+class SeekableFile(Protocol):
+    """The part of a binary file that `SeekableInput` needs."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, at most `size`; `b""` only at the end."""
+
+    def seek(self, offset: int, whence: int, /) -> int:
+        """Move to `offset` and return the new position."""
+
+
+class SeekableInput:
+    """A tar in a file: data is passed over by seeking, so that indexing reads headers alone.
+
+    Reads from the file's beginning. The file's own position is set before every read, so the caller
+    may move it in between. The size is taken once, at construction.
+    """
+
+    __slots__ = ("_file", "_offset", "_size")
+
+    chunk_size = SEEKABLE_CHUNK
+
+    def __init__(self, file: SeekableFile) -> None:
+        self._file = file
+        self._offset = 0
+        self._size = file.seek(0, 2)
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes of the file, at most `size`."""
+        self._file.seek(self._offset, 0)
+        data = self._file.read(size)
+        self._offset += len(data)
+        return data
+
+    def skip(self, size: int, /) -> int:
+        """Move on by `size` bytes, never past the end; return by how many."""
+        skipped = min(size, max(0, self._size - self._offset))
+        self._offset += skipped
+        return skipped
+
+
+class StreamInput:
+    """A tar that can only be read: data is passed over by reading it.
+
+    `read(n)` must return at most `n` bytes, and `b""` only at the end.
+    """
+
+    __slots__ = ("_read",)
+
+    chunk_size = STREAM_CHUNK
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes of the stream, at most `size`."""
+        return self._read(size)
+
+    def skip(self, size: int, /) -> int:
+        """Read and drop `size` bytes; return how many there were."""
+        left = size
+        while left > 0:
+            data = self._read(min(left, STREAM_CHUNK))
+            if not data:
+                break
+            left -= len(data)
+        return size - left
