@@ -61,8 +61,10 @@ def restore(layout: Layout, name: str, number: int) -> list[NameChange]:
         )
     meaning = history[number]
     if meaning.digest is None:
+        named = history[0].digest is not None
         raise Refused(
-            f"{name}@{{{number}}} was no image", hint=f"`ocitool untag {name}` takes the name away"
+            f"{name}@{{{number}}} was no image",
+            hint=f"`ocitool untag {name}` takes the name away" if named else None,
         )
     return tag(layout, _root(layout, meaning), [name])
 

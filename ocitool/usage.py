@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from ocitool.containers import ContainerUse, held_by
+from ocitool.containers import ContainerUse, held_by, leftovers_of_containers
 from ocitool.content import Root
 from ocitool.errors import IntegrityError, Refused
 from ocitool.garbage import Choice, plan
 from ocitool.layout import Layout
-from ocitool.layout.leftovers import leftovers
+from ocitool.layout.leftovers import Leftover, leftovers
 from ocitool.layout.pins import Pin
 from ocitool.layout.reflog import FormerName
 from ocitool.layout.trash import waiting
@@ -109,9 +109,13 @@ def usage(layout: Layout, uses: Iterable[ContainerUse], now: float) -> Usage:
         garbage=garbage,
         unheld=unheld,
         waiting=waiting(layout.control).size,
-        leftovers=sum(one.size for one in leftovers(layout, layout.listing().odd, now)),
+        leftovers=sum(one.size for one in _left_behind(layout, now)),
         problem=problem,
     )
+
+
+def _left_behind(layout: Layout, now: float) -> list[Leftover]:
+    return [*leftovers(layout, layout.listing().odd, now), *leftovers_of_containers(layout)]
 
 
 def _pins(layout: Layout) -> tuple[Pin, ...]:

@@ -287,6 +287,19 @@ class TestWhoIsAsked:
         with engine(tmp_path / "p", lambda *_: (200, b"[]")):
             assert [one.name for one in providers([], layout=layout)] == ["store", "podman"]
 
+    @pytest.mark.parametrize("word", ["docker", "podman"])
+    def test_the_store_counts_whatever_engine_is_named(self, layout: Layout, word: str) -> None:
+        assert [one.name for one in providers([word], layout=layout)] == ["store", word]
+
+    def test_files_count_besides_the_store_and_the_engines_whose_socket_exists(
+        self, layout: Layout, tmp_path: Path
+    ) -> None:
+        with engine(tmp_path / "p", lambda *_: (200, b"[]")):
+            found = providers(["kube:F", "cri:F"], layout=layout)
+            assert [one.name for one in found] == ["store", "podman", "kube:F", "cri:F"]
+            found = providers(["store", "kube:F"], layout=layout)
+            assert [one.name for one in found] == ["store", "kube:F"]
+
     def test_none_is_nobody_and_stands_alone(self, layout: Layout) -> None:
         assert providers(["none"], layout=layout) == []
         with pytest.raises(UsageError):
@@ -303,7 +316,7 @@ class TestWhoIsAsked:
     ) -> None:
         body = json.dumps([_OF_PODMAN]).encode()
         with engine(tmp_path / kind[0], lambda *_: (200, body)) as asked:
-            (provider,) = providers([kind], layout=layout)
+            provider = providers([kind], layout=layout)[-1]
             found = provider.uses()
         assert set(held_by(layout, found)) == {APP.descriptor.digest}
         question = {
@@ -331,7 +344,7 @@ class TestWhoIsAsked:
         self, layout: Layout, tmp_path: Path, kind: str, status: int, body: bytes
     ) -> None:
         with engine(tmp_path / kind[0], lambda *_: (status, body)):
-            (provider,) = providers([kind], layout=layout)
+            provider = providers([kind], layout=layout)[-1]
             with pytest.raises(Refused) as caught:
                 provider.uses()
         assert caught.value.hint
@@ -356,10 +369,11 @@ class TestWhoIsAsked:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(tmp_path / "d"))
             listener.listen()
+            listener.settimeout(30)
             thread = threading.Thread(target=serve, args=(listener,))
             thread.start()
             try:
-                (provider,) = providers(["docker"], layout=layout)
+                provider = providers(["docker"], layout=layout)[-1]
                 with pytest.raises(Refused, match="did not answer in time"):
                     provider.uses()
             finally:
@@ -369,7 +383,7 @@ class TestWhoIsAsked:
     # httpcore does not close a unix socket that could not be connected.
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     def test_an_engine_that_was_asked_for_and_is_not_there_is_refused(self, layout: Layout) -> None:
-        (provider,) = providers(["docker"], layout=layout)
+        provider = providers(["docker"], layout=layout)[-1]
         with pytest.raises(Refused, match="cannot say"):
             provider.uses()
 

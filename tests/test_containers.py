@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,14 @@ from ocitool.errors import (
     NotFound,
     OcitoolError,
     Refused,
+    StorageError,
     UsageError,
 )
-from ocitool.garbage import remove
+from ocitool.garbage import Choice, plan, remove, sweep
 from ocitool.layout import Layout, untag
 from ocitool.lookup import find_image
 from ocitool.tagging import tag
+from tests.support.disk import small_disk
 from tests.support.images import BuiltImage, build_image, build_index
 from tests.support.layouts import bring, paused, store
 from tests.support.root_files import Node, folder, layer_of, link, program
@@ -165,6 +168,35 @@ class TestTheBundle:
         volumes = [m for m in mounts if "tmpcopyup" in m.get("options", ())]
         assert [m["destination"] for m in volumes] == ["/data"]
 
+    def test_a_volume_begins_with_the_owner_and_mode_that_the_image_has_there(
+        self, tmp_path: Path
+    ) -> None:
+        more = layer_of(
+            folder("data", 0o2750, owner=(5, 6)),
+            link("there", "../data/./"),
+            Node(path="file", data=b"x"),
+        )
+        volumes: dict[str, object] = {
+            "/data/": {},
+            "/there": {},
+            "/file": {},
+            "/new": {},
+            "//proc": {},
+            "/dev": {},
+        }
+        with store(tmp_path / "s", app=app({"Volumes": volumes}, more)) as layout:
+            made = create(layout, alone=True)
+            mounts = runtime_config(made.container)["mounts"]
+        options = {m["destination"]: m["options"] for m in mounts if m["type"] == "tmpfs"}
+        own = ["uid=0", "gid=0"] if made.rootless else ["uid=5", "gid=6"]
+        assert options["/data"][-3:] == ["mode=2750", *own]
+        assert options["/there"][-3:] == ["mode=2750", *own]
+        assert options["/new"][-3:] == ["mode=755", "uid=0", "gid=0"]
+        # The file is there without a mount, and the rest is the kernel's.
+        assert "/file" not in options
+        assert "/proc" not in options
+        assert "tmpcopyup" not in options["/dev"]
+
     @pytest.mark.usefixtures("overlay")
     def test_the_bundle_is_for_its_owner_alone(self, tmp_path: Path) -> None:
         with store(tmp_path / "s", app=app()) as layout:
@@ -240,6 +272,33 @@ class TestUnpacking:
             assert container.digest == str(index.descriptor.digest)
             assert container.manifest == str(images[1].descriptor.digest)
 
+    def test_an_image_for_another_platform_than_the_wanted_one_is_not_found(
+        self, tmp_path: Path
+    ) -> None:
+        from ocitool.spec import Platform
+
+        image = build_image([{"a": b"b"}], platform="linux/arm64")
+        with store(tmp_path / "s", app=image) as layout:
+            with pytest.raises(NotFound, match="linux/s390x"):
+                create(layout, platform=Platform.parse("linux/s390x"), command=("x",))
+            made = create(layout, usual=Platform.parse("linux/s390x"), command=("x",))
+            assert made.platform.architecture == "arm64"
+
+    def test_an_image_for_another_system_is_refused(self, tmp_path: Path) -> None:
+        image = build_image([{"a": b"b"}], platform="windows/amd64")
+        with (
+            store(tmp_path / "s", app=image) as layout,
+            pytest.raises(UsageError, match="an image for 'windows'"),
+        ):
+            create(layout, command=("x",))
+
+    @pytest.mark.parametrize("name", ["a,b", "a\\b", "a:b"])
+    def test_a_bundle_that_an_overlay_would_misread_shares_nothing(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        with store(tmp_path / "s", app=app()) as layout:
+            assert create(layout, bundle=str(tmp_path / name)).container.tree is None
+
 
 class TestNamesAndRecords:
     def test_a_name_is_given_once(self, tmp_path: Path) -> None:
@@ -277,6 +336,29 @@ class TestNamesAndRecords:
         assert (tmp_path / "empty/config.json").exists()
         assert (tmp_path / "new/deeper/config.json").exists()
         assert (tmp_path / "full/x").read_text() == "mine"
+
+    @pytest.mark.parametrize("place", ["bundles/x", "unpacking/x", "x", "."])
+    def test_a_bundle_is_not_placed_among_what_the_store_keeps(
+        self, tmp_path: Path, place: str
+    ) -> None:
+        with store(tmp_path / "s", app=app()) as layout:
+            (tmp_path / "link").symlink_to("s/.ocitool")
+            with pytest.raises(Refused, match="keeps its own"):
+                create(layout, bundle=str(tmp_path / "link" / place))
+
+    def test_a_bundle_that_may_not_be_removed_keeps_its_record(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with store(tmp_path / "s", app=app()) as layout:
+            container = create(layout, bundle=str(tmp_path / "b")).container
+            monkeypatch.setattr("os.access", lambda *_: False)
+            with pytest.raises(StorageError, match="permission denied"):
+                remove_container(layout, container.id)
+            monkeypatch.undo()
+            assert containers(layout) == [container]
+            assert (tmp_path / "b/config.json").exists()
+            remove_container(layout, container.id)
+            assert not (tmp_path / "b").exists()
 
     def test_a_bundle_that_is_anothers_now_is_left_alone(self, tmp_path: Path) -> None:
         with store(tmp_path / "s", app=app()) as layout:
@@ -316,6 +398,24 @@ class TestTheImageStays:
             assert (use.provider, use.name, use.state) == ("store", "web", "created")
             held = held_by(layout, [use])
             assert dict(held) == {image.descriptor.digest: (use,)}
+
+    @pytest.mark.parametrize("then", ["create", "remove"])
+    def test_an_image_is_in_use_until_its_container_is_gone(
+        self, tmp_path: Path, then: str
+    ) -> None:
+        image = app()
+        blob = tmp_path / "s/blobs/sha256" / image.descriptor.digest.hex
+        choice = Choice(everything=True, unused_for=3600)
+        with store(tmp_path / "s", app=image) as layout:
+            container = create(layout).container
+            os.utime(blob, (1, 1))
+            if then == "create":
+                create(layout)
+            else:
+                remove_container(layout, container.id)
+            assert plan(layout, choice, now=time.time()).images == ()
+            os.utime(blob, (1, 1))
+            assert len(plan(layout, choice, now=time.time()).images) == 1
 
     def test_a_name_that_moves_changes_nothing_for_the_container(self, tmp_path: Path) -> None:
         image, other = app(), app({"Cmd": ["/other"]})
@@ -402,6 +502,38 @@ class TestKilled:
             (root,) = layout.roots()
             assert (root.names, root.descriptor.digest) == ((), image.descriptor.digest)
             assert checked(tmp_path / "s").sound
+
+    def test_a_place_that_cannot_be_leaves_nothing_that_stops_others(self, tmp_path: Path) -> None:
+        with store(tmp_path / "s", app=app()) as layout:
+            with pytest.raises(StorageError, match="too long"):
+                create(layout, bundle=str(tmp_path / ("n" * 300)))
+            assert leftovers(tmp_path / "s") == []
+            create(layout)
+
+    def test_what_cannot_be_removed_stops_nobody_and_is_tried_again(self, tmp_path: Path) -> None:
+        staging = tmp_path / "s/.ocitool/unpacking"
+        with store(tmp_path / "s", app=app()) as layout:
+            for name in ("1-dead.one", "2-dead.two", "3-dead.three"):
+                (staging / name).mkdir(parents=True)
+            with small_disk(staging / "2-dead.two" / "busy"):
+                create(layout)
+                assert os.listdir(staging) == ["2-dead.two"]
+                assert clear_leftovers(layout) == 0
+            assert clear_leftovers(layout) == 1
+
+    def test_gc_finds_and_removes_what_a_killed_create_left(self, tmp_path: Path) -> None:
+        left = tmp_path / "s/.ocitool/unpacking/1-dead.xyz/deep/er"
+        with store(tmp_path / "s", app=app()) as layout:
+            left.mkdir(parents=True)
+            (left / "file").write_bytes(bytes(5000))
+            found = plan(layout, now=time.time())
+            assert not found.is_empty
+            (one,) = found.leftovers
+            assert (one.path, one.size) == (".ocitool/unpacking/1-dead.xyz", 5000)
+            done = sweep(layout, found, now=time.time())
+            assert (done.leftovers, done.freed) == (1, 5000)
+            assert leftovers(tmp_path / "s") == []
+            assert plan(layout, now=time.time()).is_empty
 
     def test_two_at_once_share_one_tree(self, tmp_path: Path) -> None:
         with store(tmp_path / "s", app=app()) as layout:

@@ -144,7 +144,7 @@ class TestEngines:
             monkeypatch.setenv("CONTAINER_HOST", f"unix://{tmp_path}/theirs")
             theirs = ocitool("gc", "--dry-run", "--json", "--containers", "podman")
         found = json.loads(theirs.out)
-        assert found["asked"] == ["podman"]
+        assert found["asked"] == ["store", "podman"]
         assert found["images"] == []
         assert [kept["digest"] for kept in found["kept"]] == [str(IMAGE.descriptor.digest)]
 

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import unicodedata
 from typing import TextIO
 
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _UNSAFE = ("Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn")
 
 
@@ -53,6 +55,15 @@ def note(text: str) -> None:
     """Write a message on stderr; work does not end because nobody can be told of it."""
     try:
         _write(sys.stderr, f"{safe(text)}\n")
+    except (OSError, ClosedPipe):
+        sys.stderr = None
+
+
+def ask(text: str) -> None:
+    """Write one line on stderr that asks something; the caller has made untrusted parts safe."""
+    plain = text if is_terminal(sys.stderr) else _STYLE.sub("", text)
+    try:
+        _write(sys.stderr, f"{plain}\n")
     except (OSError, ClosedPipe):
         sys.stderr = None
 

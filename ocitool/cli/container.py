@@ -1,6 +1,7 @@
 """ocitool container: containers of images of the store, as bundles for an OCI runtime."""
 
 import datetime as dt
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,6 +9,7 @@ import typer
 from ocitool.cli import console
 from ocitool.cli.console import safe
 from ocitool.cli.options import Json, OnePlatform, Quiet, one_platform, settings, usual_platform
+from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
     from ocitool.containers import Container, Created
@@ -53,11 +55,14 @@ def create(
     from ocitool.places import open_store
 
     options = settings(context)
+    if bundle == "":
+        raise UsageError("--bundle is empty", hint="name a new folder")
     wish = Wish(
         name=name,
         bundle=bundle,
         command=tuple(command or ()),
-        platform=one_platform(platform) or usual_platform(),
+        platform=one_platform(platform),
+        usual=usual_platform(),
         alone=copy,
     )
     with open_store(options.store) as layout:
@@ -82,7 +87,7 @@ def list_containers(context: typer.Context, *, quiet: Quiet = False, json: Json 
     with open_store(options.store) as layout:
         found = containers(layout)
     active = running(one.bundle for one in found)
-    states = {one.id: "running" if one.bundle in active else "created" for one in found}
+    states = {one.id: _state(one, active) for one in found}
     if json:
         console.out_json([_as_json(one, states[one.id]) for one in found])
     elif quiet or options.quiet:
@@ -163,12 +168,21 @@ def _remarks(made: "Created") -> list[str]:
         lines.append(f"left out: {counted(done.special, 'special file')}")
     if done is not None and done.attributes:
         lines.append(f"left out: {counted(done.attributes, 'extended attribute')}")
+    machine, platform = usual_platform(), made.platform.normalized()
+    if platform.architecture and machine.rank(platform) is None:
+        lines.append(f"the image is for {platform}, and this machine is {machine}")
     return lines
+
+
+def _state(one: "Container", active: set[str]) -> str:
+    if one.bundle in active:
+        return "running"
+    return "created" if os.path.isdir(one.bundle) else "bundle missing"
 
 
 def _show(found: "list[Container]", states: dict[str, str]) -> None:
     from ocitool.cli import texts
-    from ocitool.cli.layout_text import age, table
+    from ocitool.cli.layout_text import age, fits, table
 
     now = dt.datetime.now(dt.UTC)
     rows = [
@@ -184,5 +198,14 @@ def _show(found: "list[Container]", states: dict[str, str]) -> None:
         for one in found
     ]
     header = ("CONTAINER ID", "NAME", "IMAGE", "DIGEST", "STATE", "CREATED", "BUNDLE")
-    for line in table(header, rows):
+    width = console.terminal_width()
+    if width is None or fits(header, rows, width):
+        for line in table(header, rows):
+            console.out(line)
+        return
+    # A path is there to be copied, so it is whole and has a line of its own.
+    lines = table(header[:-1], [row[:-1] for row in rows], drop=(3, 5), shrink=(2, 1), width=width)
+    console.out(lines[0])
+    for line, row in zip(lines[1:], rows, strict=True):
         console.out(line)
+        console.out(f"  {row[-1]}")

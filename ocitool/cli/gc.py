@@ -67,7 +67,8 @@ def gc(
         typer.Option(
             metavar="WHO",
             help="Whose containers count: store, docker, podman, docker:FILE, podman:FILE, "
-            "cri:FILE, kube:FILE, none; default: the store and each engine whose socket exists.",
+            "cri:FILE, kube:FILE, none; default: the store and each engine whose socket exists. "
+            "The store counts always, and files besides.",
         ),
     ] = None,
     engine: Annotated[
@@ -131,7 +132,7 @@ def gc(
     if layout is None and undo:
         raise NotFound("there is nothing to undo: there is no store yet")
     if layout is None:
-        _say_that_nothing_is_there(manner)
+        _say_that_nothing_is_there(options.store, manner)
         return
     with layout:
         if undo:
@@ -205,10 +206,11 @@ def _opened(place: str | None, store: str) -> "Layout | None":
     return Layout.existing(found.path)
 
 
-def _say_that_nothing_is_there(manner: _Manner) -> None:
+def _say_that_nothing_is_there(store: str, manner: _Manner) -> None:
     if manner.json:
-        nothing: dict[str, object] = {"images": [], "blobs": [], "leftovers": [], "kept": []}
-        console.out_json({**nothing, "asked": [], "size": 0, "done": None})
+        from ocitool.cli.gc_text import nothing_json
+
+        console.out_json(nothing_json(store))
     elif manner.reports:
         console.out("no garbage: there is no store yet")
 
@@ -223,11 +225,10 @@ def _uses(layout: "Layout", words: Iterable[str]) -> "tuple[tuple[str, ...], lis
 
 
 def _ask_store_again(
-    layout: "Layout", words: Iterable[str]
+    layout: "Layout", words: Sequence[str]
 ) -> "Callable[[], Iterable[ContainerUse]]":
     """Return who tells what a container of the store may have begun to use since the plan."""
-    chosen = list(words)
-    if chosen and "store" not in chosen:
+    if "none" in words:
         return lambda: ()
     return lambda: _uses(layout, ["store"])[1]
 
@@ -235,7 +236,7 @@ def _ask_store_again(
 def _collect(
     layout: "Layout",
     choice: "Choice",
-    words: Iterable[str],
+    words: Sequence[str],
     manner: _Manner,
     *,
     dry_run: bool,
@@ -282,7 +283,7 @@ def _show(planned: "Plan", swept: "Swept | None", asked: Sequence[str], manner: 
 
 def _ask(planned: "Plan", asked: Sequence[str]) -> None:
     """Ask on the terminal; without one, or with any answer but yes, end the command."""
-    _write_plan(planned, asked, console.note)
+    _write_plan(planned, asked, console.ask)
     if not (console.is_terminal(sys.stdin) and console.is_terminal(sys.stderr)):
         console.note("ocitool: nothing was removed, for there is no terminal to ask on")
         console.note("  use -f to remove this, or --dry-run to see it only")

@@ -76,7 +76,7 @@ def _others(words: Sequence[str], engine: str) -> "list[ContainerUse]":
 
 def _ask(plan: "EnginePlan") -> None:
     """Ask on the terminal; without one, or with any answer but yes, end the command."""
-    _show(plan, console.note)
+    _show(plan, console.ask)
     if not (console.is_terminal(sys.stdin) and console.is_terminal(sys.stderr)):
         console.note("ocitool: nothing was removed, for there is no terminal to ask on")
         console.note("  use -f to remove this, or --dry-run to see it only")

@@ -167,6 +167,16 @@ def plan_json(plan: "Plan", swept: "Swept | None", asked: Sequence[str]) -> dict
     }
 
 
+def nothing_json(path: str) -> dict[str, object]:
+    """Return the plan for a store that was never made as JSON."""
+    lists: dict[str, object] = {
+        key: [] for key in ("images", "blobs", "leftovers", "kept", "asked", "strays")
+    }
+    waiting = {"blobs": 0, "size": 0, "since": None}
+    numbers = {"young": 0, "absent": 0, "size": 0}
+    return {"path": path, **lists, **numbers, "waiting": waiting, "done": None}
+
+
 def _image_json(image: "GarbageImage") -> dict[str, object]:
     return {
         "digest": str(image.digest),

@@ -134,9 +134,10 @@ def _rows(layout: "Layout", words: Sequence[str], observer: "Observer") -> list[
 
 
 def _pins(layout: "Layout", observer: "Observer") -> "Mapping[Digest, Pin]":
-    """Return the pins by image; a damaged list of them is only told: nothing is deleted here."""
+    """Return the pins that hold, by image; a damaged list is only told: nothing is deleted here."""
+    now = dt.datetime.now(dt.UTC)
     try:
-        return {pin.digest: pin for pin in layout.pins()}
+        return {pin.digest: pin for pin in layout.pins() if pin.holds(now)}
     except IntegrityError as error:
         observer.remark(error.message)
         return {}

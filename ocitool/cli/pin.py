@@ -78,9 +78,9 @@ def _moment(text: str, now: dt.datetime) -> dt.datetime:
     from ocitool.spec import parse_time
 
     moment = parse_time(text) or parse_time(f"{text}T00:00:00Z")
-    if moment is not None:
-        return moment.astimezone(dt.UTC)
     try:
+        if moment is not None:
+            return moment.astimezone(dt.UTC)
         return now + dt.timedelta(seconds=parse_seconds(text))
     except (UsageError, OverflowError):
         raise UsageError(

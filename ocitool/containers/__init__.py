@@ -10,7 +10,7 @@ from ocitool.containers.providers import EngineProvider, FileProvider, StoreProv
 from ocitool.containers.records import Container, containers, find_container
 from ocitool.containers.removing import Removed, remove_container
 from ocitool.containers.running import running
-from ocitool.containers.staging import clear_leftovers
+from ocitool.containers.staging import clear_leftovers, leftovers_of_containers
 from ocitool.containers.uses import ContainerProvider, ContainerUse, described, held_by
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "described",
     "find_container",
     "held_by",
+    "leftovers_of_containers",
     "providers",
     "remove_container",
     "running",

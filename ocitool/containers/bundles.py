@@ -4,8 +4,17 @@ Where the tree is shared, `rootfs` is empty until the runtime lays the overlay o
 holds what the container writes.
 """
 
+import posixpath
+import stat
+
 from ocitool.containers.choosing import Chosen
-from ocitool.containers.runtime_config import ID_ANNOTATION, Layers, Purpose, runtime_config
+from ocitool.containers.runtime_config import (
+    ID_ANNOTATION,
+    Layers,
+    Purpose,
+    Volume,
+    runtime_config,
+)
 from ocitool.containers.users import RuntimeUser, user_of
 from ocitool.errors import IntegrityError, MalformedDocument, NotFound
 from ocitool.fsops import Directory
@@ -25,6 +34,29 @@ def bundle_user(root: Directory, chosen: Chosen, *, rootless: bool) -> RuntimeUs
     finally:
         tree.close()
     return RuntimeUser() if rootless else user
+
+
+def bundle_volumes(root: Directory, chosen: Chosen, *, rootless: bool) -> list[Volume]:
+    """Return the image's volumes that can be mounted: those that are folders, or not there yet.
+
+    Each has the owner and mode of what the image has there; a rootless container has one owner.
+    """
+    found = []
+    tree = Tree(root)
+    try:
+        for path in sorted(
+            {posixpath.normpath("/" + v.lstrip("/")) for v in chosen.config.config.volumes}
+        ):
+            status = tree.status(path) if path.strip("/") else None
+            if status is None and path.strip("/"):
+                found.append(Volume(path=path))
+            elif status is not None and stat.S_ISDIR(status.st_mode):
+                user, group = (0, 0) if rootless else (status.st_uid, status.st_gid)
+                mode = status.st_mode & 0o7777
+                found.append(Volume(path=path, mode=mode, uid=user, gid=group))
+    finally:
+        tree.close()
+    return found
 
 
 def write_config(bundle: Directory, chosen: Chosen, purpose: Purpose) -> None:

@@ -25,8 +25,18 @@ class Chosen(Struct, frozen=True, kw_only=True):
     config: ImageConfig
 
 
-def choose(layout: Layout, found: Found, platform: Platform | None, limits: Limits) -> Chosen:
-    """Return the image that is meant; of an index the one for `platform`, or its only one."""
+def choose(
+    layout: Layout,
+    found: Found,
+    platform: Platform | None,
+    limits: Limits,
+    *,
+    usual: Platform | None = None,
+) -> Chosen:
+    """Return the image that is meant: the one for `platform`, else the only one, else for `usual`.
+
+    NotFound when there is none for the platform, UsageError for what could not run here at all.
+    """
     root = found.whole or found.root
     closure = closure_of(layout, root.descriptor, limits)
     name = next((n for n in (found.name, *root.names) if n), str(root.descriptor.digest))
@@ -34,18 +44,25 @@ def choose(layout: Layout, found: Found, platform: Platform | None, limits: Limi
     images = images_of(inner)
     if not images:
         raise UsageError(f"{quoted(name)} is no image that could run")
-    if len(images) == 1:
+    wanted = platform or (usual if len(images) > 1 else None)
+    if wanted is not None:
+        descriptor, manifest = require_platform(layout, inner, wanted)
+    elif len(images) == 1:
         descriptor, manifest = images[0]
-    elif platform is None:
+    else:
         hint = "say which with --platform"
         raise UsageError(f"{quoted(name)} holds {len(images)} images", hint=hint)
-    else:
-        descriptor, manifest = require_platform(layout, inner, platform)
+    config = read_config(layout, manifest, limits)
+    if config.platform.os.lower() not in ("", "linux"):
+        raise UsageError(
+            f"{quoted(name)} is an image for {quoted(config.platform.os)}",
+            hint="a container is made of an image for linux",
+        )
     return Chosen(
         name=name,
         root=root,
         closure=closure,
         descriptor=descriptor,
         manifest=manifest,
-        config=read_config(layout, manifest, limits),
+        config=config,
     )

@@ -11,10 +11,16 @@ import re
 
 from msgspec import Struct
 
-from ocitool.containers.bundles import ROOT_FOLDER, add_layers, bundle_user, write_config
+from ocitool.containers.bundles import (
+    ROOT_FOLDER,
+    add_layers,
+    bundle_user,
+    bundle_volumes,
+    write_config,
+)
 from ocitool.containers.choosing import Chosen, choose
 from ocitool.containers.records import Container, containers, keep
-from ocitool.containers.runtime_config import Layers, Purpose
+from ocitool.containers.runtime_config import Layers, Purpose, Volume
 from ocitool.containers.sharing import can_share
 from ocitool.containers.staging import BUNDLES, TREES, Staging, clear_leftovers, private_place
 from ocitool.containers.unpacking import is_root, tree_name, unpack_image
@@ -40,22 +46,24 @@ class Wish(Struct, frozen=True, kw_only=True):
     """What a container shall be like.
 
     Without `name` it gets one. `bundle` is a folder that is absent or empty; without it the bundle
-    lies in the store. `command` replaces the image's own. `platform` says what is taken of an
-    index. `alone` unpacks a tree for this container alone, as runtimes need that cannot lay an
-    overlay at "/".
+    lies in the store. `command` replaces the image's own. `platform` is what the image has to be
+    for, `usual` what is taken of an index when that is not said. `alone` unpacks a tree for this
+    container alone, as runtimes need that cannot lay an overlay at "/".
     """
 
     name: str | None = None
     bundle: str | None = None
     command: tuple[str, ...] = ()
     platform: Platform | None = None
+    usual: Platform | None = None
     alone: bool = False
 
 
 class Created(Struct, frozen=True, kw_only=True):
-    """A new container, and what was unpacked for it: None when another's tree is shared."""
+    """A new container, what it is for, and what was unpacked: None when a tree is shared."""
 
     container: Container
+    platform: Platform
     extracted: Extracted | None
     rootless: bool
 
@@ -71,7 +79,7 @@ def create_container(
     if not layout.own:
         raise UsageError(f"{layout.path!r} is no store of ocitool, and cannot keep containers")
     clear_leftovers(layout)
-    chosen = choose(layout, found, wish.platform, limits)
+    chosen = choose(layout, found, wish.platform, limits, usual=wish.usual)
     with layout.folder.subdirectory(CONTROL) as control, Staging(layout, control) as staging:
         return _Making(layout, control, staging, chosen, wish, limits).run()
 
@@ -108,14 +116,17 @@ class _Making:
         self._staging.lease.add(digests)
         parent, name = self._begin()
         with parent:
-            self._tree = self._shared_tree(parent.path)
+            self._tree = self._shared_tree()
             with parent.subdirectory(name) as bundle:
                 self._build(bundle)
             while not self._publish(parent, name):
                 # Whoever removed the tree meanwhile did not know that it was wanted.
                 self._unpack_shared()
         return Created(
-            container=self._container(), extracted=self._extracted, rootless=self._rootless
+            container=self._container(),
+            platform=self._chosen.config.platform,
+            extracted=self._extracted,
+            rootless=self._rootless,
         )
 
     @property
@@ -128,16 +139,23 @@ class _Making:
     def _tree_path(self) -> str:
         return os.path.abspath(f"{self._layout.path}/{CONTROL}/{TREES}/{self._tree}")
 
-    def _shared_tree(self, near: str) -> str | None:
+    def _shared_tree(self) -> str | None:
         """Return the name of the tree to share, None where this kernel or path forbids that."""
-        folders = (os.path.abspath(self._layout.path), os.path.abspath(near))
+        folders = (os.path.dirname(self._tree_path), self._place)
         if self._alone or not can_share(*folders, rootless=self._rootless):
             return None
         return tree_name(self._chosen.config, rootless=self._rootless)
 
     def _refuse_what_is_taken(self) -> None:
         self._refuse_name()
-        if self._outside is None or not os.path.lexists(self._outside):
+        if self._outside is None:
+            return
+        own = os.path.realpath(f"{self._layout.path}/{CONTROL}")
+        if os.path.commonpath([own, os.path.realpath(self._outside)]) == own:
+            raise Refused(
+                f"{self._outside!r} lies where the store keeps its own", hint="name another folder"
+            )
+        if not os.path.lexists(self._outside):
             return
         if os.path.islink(self._outside) or not os.path.isdir(self._outside):
             raise Refused(f"{self._outside!r} is no folder", hint="name a new folder")
@@ -165,14 +183,19 @@ class _Making:
         if self._tree is None:
             with bundle.subdirectory(ROOT_FOLDER) as root:
                 self._extracted = self._unpack(root)
-                user = bundle_user(root, self._chosen, rootless=self._rootless)
+                user, volumes = self._seen_in(root)
         else:
             self._unpack_shared()
             with self._open_tree() as root:
-                user = bundle_user(root, self._chosen, rootless=self._rootless)
+                user, volumes = self._seen_in(root)
                 layers = add_layers(bundle, self._place, root, self._tree_path)
-        write_config(bundle, self._chosen, self._purpose(user=user, layers=layers))
+        purpose = self._purpose(user=user, volumes=volumes, layers=layers)
+        write_config(bundle, self._chosen, purpose)
         bundle.settle()
+
+    def _seen_in(self, root: Directory) -> tuple[RuntimeUser, list[Volume]]:
+        user = bundle_user(root, self._chosen, rootless=self._rootless)
+        return user, bundle_volumes(root, self._chosen, rootless=self._rootless)
 
     def _unpack(self, folder: Directory) -> Extracted:
         return unpack_image(
@@ -201,13 +224,16 @@ class _Making:
         with private_place(self._control, TREES) as trees:
             return trees.subdirectory(self._tree or "")
 
-    def _purpose(self, *, user: RuntimeUser, layers: Layers | None) -> Purpose:
+    def _purpose(
+        self, *, user: RuntimeUser, volumes: list[Volume], layers: Layers | None
+    ) -> Purpose:
         return Purpose(
             container_id=self._id,
             hostname=self._name,
             image=self._chosen.name,
             user=user,
             command=self._command,
+            volumes=volumes,
             layers=layers,
             rootless=(os.geteuid(), os.getegid()) if self._rootless else None,
         )
@@ -219,6 +245,7 @@ class _Making:
             if self._tree is not None and not self._place_tree():
                 return False
             self._keep_image(moment)
+            self._layout.touch(self._chosen.root.descriptor.digest)
             if self._outside is not None:
                 parent.move_as(name, parent, os.path.basename(self._outside))
             else:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ocitool.engine import Endpoint
 
 _LISTING_BYTES = 256 << 20
+_ENGINES = ("docker", "podman")
 _FILES = ("docker", "podman", "cri", "kube")
 _WORDS = "store, docker, podman, docker:FILE, podman:FILE, cri:FILE, kube:FILE or none"
 
@@ -98,23 +99,26 @@ class FileProvider(Struct, frozen=True):
 def providers(words: Sequence[str], *, layout: Layout) -> list[ContainerProvider]:
     """Return who is to be asked, by the words of `--containers`.
 
-    Without words: the store itself, and every engine whose socket exists. `none` is nobody.
-    UsageError for an unknown word, and for `none` beside others.
+    `none` is nobody. Otherwise the store itself, the engines that are named, or without any every
+    one whose socket exists, and besides these the files. UsageError for an unknown word, and for
+    `none` beside others.
     """
-    if not words:
-        engines = [word for word in ("docker", "podman") if _is_there(word)]
-        words = ["store", *engines]
     if "none" in words:
         if len(set(words)) > 1:
             raise UsageError("--containers none is the opposite of naming others")
         return []
-    return [_provider(word, layout) for word in dict.fromkeys(words)]
+    found = [_provider(word, layout) for word in dict.fromkeys(words)]
+    if all(isinstance(one, FileProvider) for one in found):
+        found = [EngineProvider.of(word) for word in _ENGINES if _is_there(word)] + found
+    if "store" not in words:
+        found.insert(0, StoreProvider(layout))
+    return found
 
 
 def _provider(word: str, layout: Layout) -> ContainerProvider:
     if word == "store":
         return StoreProvider(layout)
-    if word in ("docker", "podman"):
+    if word in _ENGINES:
         return EngineProvider.of(word)
     kind, _, path = word.partition(":")
     if kind in _FILES and path:

@@ -4,7 +4,7 @@ import os
 
 from msgspec import Struct
 
-from ocitool.containers.records import Container, containers, find_container, forget
+from ocitool.containers.records import Container, containers, find_container, forget, keep
 from ocitool.containers.running import running
 from ocitool.containers.staging import (
     BUNDLES,
@@ -15,9 +15,12 @@ from ocitool.containers.staging import (
     private_place,
     remove_discarded,
 )
-from ocitool.errors import NotFound, Refused
+from ocitool.errors import NotFound, OcitoolError, Refused, StorageError
 from ocitool.fsops import Directory
 from ocitool.layout import Layout, exclusive
+from ocitool.layout.exclusive import Exclusive
+from ocitool.layout.lease import TEMPORARY
+from ocitool.spec import Digest
 
 
 class Removed(Struct, frozen=True, kw_only=True):
@@ -38,21 +41,54 @@ def remove_container(layout: Layout, text: str) -> Removed:
             f"container {container.name} is running",
             hint=f"end it first, for example with `runc delete --force {container.name}`",
         )
-    with exclusive(layout) as moment:
-        control = moment.control
-        discarded = []
-        with private_place(control, STAGING) as staging:
-            if not container.own_bundle:
-                discarded += [discard_outside(staging, container.bundle, container.id)]
-            forget(control, container)
-            shared = {other.tree for other in containers(layout)}
-            if container.own_bundle:
-                discarded += _discarded(control, BUNDLES, container.id, staging)
-            if container.tree is not None and container.tree not in shared:
-                discarded += _discarded(control, TREES, container.tree, staging)
+    if not container.own_bundle:
+        _refuse_what_cannot_go(container.bundle)
+    with exclusive(layout) as moment, private_place(moment.control, STAGING) as staging:
+        discarded = _set_aside(layout, moment, container, staging)
+    # The image was in use until now.
+    layout.touch(Digest.parse(container.digest))
     remove_discarded(layout, discarded)
     left = container.bundle if os.path.lexists(container.bundle) else None
     return Removed(container=container, left=left)
+
+
+def _refuse_what_cannot_go(bundle: str) -> None:
+    """Raise StorageError when this user may not remove a bundle: it would stay without a record."""
+    place = os.path.dirname(bundle)
+    try:
+        with Directory.open(place) as parent:
+            there = parent.kind(os.path.basename(bundle)) is not None
+    except NotFound:
+        return
+    if there and not os.access(place, os.W_OK | os.X_OK):
+        raise StorageError(
+            f"cannot remove {bundle!r}: permission denied", hint="check the owner of its folder"
+        )
+
+
+def _set_aside(
+    layout: Layout, moment: Exclusive, container: Container, staging: Directory
+) -> list[str]:
+    """Remove the record, and move what goes with it to where it is removed.
+
+    Who may not move the bundle keeps the record.
+    """
+    control = moment.control
+    discarded = []
+    if not container.own_bundle:
+        discarded += [discard_outside(staging, container.bundle, container.id)]
+    forget(control, container)
+    if container.own_bundle:
+        try:
+            discarded += _discarded(control, BUNDLES, container.id, staging)
+        except OcitoolError:
+            with control.subdirectory(TEMPORARY, create=True, lasting=False) as temporary:
+                keep(control, container, staging=temporary)
+            raise
+    shared = {other.tree for other in containers(layout)}
+    if container.tree is not None and container.tree not in shared:
+        discarded += _discarded(control, TREES, container.tree, staging)
+    return discarded
 
 
 def _discarded(control: Directory, place: str, name: str, staging: Directory) -> list[str]:

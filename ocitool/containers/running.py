@@ -29,14 +29,15 @@ class _Roots:
     def __init__(self, bundle: str) -> None:
         real = os.path.realpath(bundle)
         self._tree = os.path.join(real, "rootfs")
-        self._upper = f"upperdir={os.path.join(real, 'upper')}"
+        # The kernel tells the path as config.json has it, links included.
+        self._uppers = {f"upperdir={os.path.join(path, 'upper')}" for path in (real, bundle)}
         self._device: tuple[int, int] | None = None
         with contextlib.suppress(OSError):
             number = os.stat(self._tree).st_dev
             self._device = (os.major(number), os.minor(number))
 
     def match(self, device: tuple[int, int], root: str, options: list[str]) -> bool:
-        if self._upper in options:
+        if not self._uppers.isdisjoint(options):
             return True
         # The path is told from the top of its file system, which may be mounted anywhere.
         return device == self._device and root != _ROOT and self._tree.endswith(root)

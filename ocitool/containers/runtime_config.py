@@ -60,6 +60,15 @@ class Layers(Struct, frozen=True, kw_only=True):
     work: str
 
 
+class Volume(Struct, frozen=True, kw_only=True):
+    """A folder that begins with what the image has there; `path` is absolute in the container."""
+
+    path: str
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+
+
 class Purpose(Struct, frozen=True, kw_only=True):
     """What a bundle is made for. `rootless` are the user and group that shall be its root."""
 
@@ -68,6 +77,7 @@ class Purpose(Struct, frozen=True, kw_only=True):
     image: str
     user: RuntimeUser
     command: Sequence[str] = ()
+    volumes: Sequence[Volume] = ()
     layers: Layers | None = None
     rootless: tuple[int, int] | None = None
 
@@ -79,7 +89,7 @@ def runtime_config(config: ImageConfig, purpose: Purpose) -> Json:
         "process": _process(config, purpose),
         "root": {"path": "rootfs", "readonly": False},
         "hostname": purpose.hostname[:_HOSTNAME_LENGTH],
-        "mounts": [*_root(purpose), *_mounts(purpose), *_volumes(config)],
+        "mounts": [*_root(purpose), *_mounts(purpose), *_volumes(purpose)],
         "annotations": _annotations(config, purpose),
         "linux": _linux(purpose),
     }
@@ -152,13 +162,19 @@ def _mounts(purpose: Purpose) -> list[Json]:
     ]
 
 
-def _volumes(config: ImageConfig) -> list[Json]:
+def _volumes(purpose: Purpose) -> list[Json]:
     """Return a mount for each volume: what the image has there, in memory while it runs."""
-    paths = dict.fromkeys(_absolute(path) for path in config.config.volumes)
     return [
-        _mount(path, "tmpfs", "tmpfs", "nosuid", "nodev", "tmpcopyup")
-        for path in sorted(paths)
-        if path.strip("/")
+        _mount(
+            volume.path,
+            "tmpfs",
+            "tmpfs",
+            *("nosuid", "nodev", "tmpcopyup"),
+            *(f"mode={volume.mode:o}", f"uid={volume.uid}", f"gid={volume.gid}"),
+        )
+        for volume in purpose.volumes
+        # What the kernel has there is nothing to write to, and no runtime mounts over it.
+        if volume.path.split("/")[1] not in ("proc", "sys") and volume.path != "/dev"
     ]
 
 

@@ -15,7 +15,10 @@ _RELEASE = re.compile(r"(\d+)\.(\d+)")
 
 
 def can_share(*folders: str, rootless: bool) -> bool:
-    """Tell whether the kernel lays an overlay over these folders, the written ones last."""
+    """Tell whether the kernel lays an overlay over these folders, the written ones last.
+
+    They need not exist yet.
+    """
     if rootless and _kernel() < _ROOTLESS_SINCE:
         return False
     if not all(_PLAIN_PATH.fullmatch(folder) for folder in folders):
@@ -30,6 +33,8 @@ def _knows_overlays() -> bool:
 
 def _kind_of(folder: str) -> str | None:
     """Return the kind of file system that a folder lies on, by the number of its device."""
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
     try:
         device = os.stat(folder).st_dev
     except OSError:

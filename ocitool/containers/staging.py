@@ -13,11 +13,13 @@ from typing import Self
 
 from ocitool.containers.bundles import is_bundle_of
 from ocitool.containers.records import containers
-from ocitool.errors import NotFound, StorageError
+from ocitool.errors import NotFound, Refused, StorageError
 from ocitool.fsops import Directory
 from ocitool.layers import Spot, prune
 from ocitool.layout import Layout, exclusive
+from ocitool.layout.layout import CONTROL
 from ocitool.layout.lease import Lease, living
+from ocitool.layout.leftovers import Leftover
 
 STAGING = "unpacking"
 TREES = "trees"
@@ -47,6 +49,7 @@ class Staging:
     def __exit__(self, *_: object) -> None:
         self.folder.close()
         try:
+            # What cannot be removed now is left to the next command.
             _remove_work(self._layout, self._control, [self._name])
         finally:
             self.lease.release()
@@ -57,8 +60,10 @@ class Staging:
         It is noted first, so that it is found when this command is killed.
         """
         name = f"{BESIDE}{self.lease.name}"
-        _note(self.folder, name, place, container_id)
         with Directory.create(os.path.dirname(place)) as parent:
+            # Such as a name that is too long: now nothing has to be taken back yet.
+            parent.kind(os.path.basename(place))
+            _note(self.folder, name, place, container_id)
             parent.make_folder(name)
         return name
 
@@ -75,37 +80,68 @@ def private_place(control: Directory, name: str) -> Directory:
     return control.subdirectory(name)
 
 
+def leftovers_of_containers(layout: Layout) -> list[Leftover]:
+    """Return what killed commands left of containers, as `clear_leftovers` would remove it."""
+    control = layout.control
+    if control is None or not any(control.kind(n) for n in (STAGING, TREES, BUNDLES)):
+        return []
+    try:
+        unneeded = _unneeded(layout, control)
+    except Refused:
+        # A record that cannot be read may name any of them.
+        return []
+    found = []
+    for place, names in unneeded.items():
+        with control.subdirectory(place) as folder:
+            for name in names:
+                reason = "a killed command left it"
+                size = folder.tree_size(name)
+                found.append(Leftover(folder=(CONTROL, place), name=name, size=size, reason=reason))
+    return found
+
+
 def clear_leftovers(layout: Layout) -> int:
     """Remove what killed commands left of containers; return how many things went.
 
-    Takes the layout's lock for a moment. What a running command works on stays.
+    Takes the layout's lock for a moment. What a running command works on stays, and so does what
+    this user may not remove.
     """
     control = layout.control
     if control is None or not any(control.kind(n) for n in (STAGING, TREES, BUNDLES)):
         return 0
     with exclusive(layout) as moment:
         doomed = list(_set_aside(layout, moment.control))
-    _remove_work(layout, control, doomed)
-    return len(doomed)
+    return len(doomed) - len(_remove_work(layout, control, doomed))
 
 
 def _set_aside(layout: Layout, control: Directory) -> Iterator[str]:
     """Yield the names, below STAGING, of what nobody needs; it has been moved there."""
-    known = containers(layout)
-    alive = living(control)
-    needed: dict[str, set[str | None]] = {
-        BUNDLES: {container.id for container in known},
-        TREES: {container.tree for container in known},
-    }
+    unneeded = _unneeded(layout, control)
+    yield from unneeded.pop(STAGING, ())
     with private_place(control, STAGING) as staging:
-        for name in staging.names():
-            if name.partition(".")[0] not in alive:
-                yield name
-        for place, names in needed.items():
-            with contextlib.suppress(NotFound), control.subdirectory(place) as folder:
-                for name in folder.names():
-                    if name not in names:
-                        yield discard(folder, name, staging)
+        for place, names in unneeded.items():
+            with control.subdirectory(place) as folder:
+                for name in names:
+                    yield discard(folder, name, staging)
+
+
+def _unneeded(layout: Layout, control: Directory) -> dict[str, list[str]]:
+    """Return, by their folder, what no record names and no running command works on."""
+    alive = living(control)
+    known = containers(layout)
+    bundles = {container.id for container in known}
+    trees = {container.tree for container in known}
+    found: dict[str, list[str]] = {}
+    for place in (STAGING, BUNDLES, TREES):
+        with contextlib.suppress(NotFound), control.subdirectory(place) as folder:
+            found[place] = [
+                name
+                for name in folder.names()
+                if (place != STAGING or name.partition(".")[0] not in alive)
+                and (place != BUNDLES or name not in bundles)
+                and (place != TREES or name not in trees)
+            ]
+    return found
 
 
 def discard(folder: Directory, name: str, staging: Directory) -> str:
@@ -136,19 +172,26 @@ def _note(work: Directory, beside: str, place: str, container_id: str) -> None:
 
 
 def remove_discarded(layout: Layout, names: list[str]) -> None:
-    """Remove what `discard` moved, outside of the lock."""
+    """Remove what `discard` moved, outside of the lock; StorageError for what stays after all."""
     if layout.control is not None and names:
-        _remove_work(layout, layout.control, names)
+        for error in _remove_work(layout, layout.control, names):
+            raise error
 
 
-def _remove_work(layout: Layout, control: Directory, names: list[str]) -> None:
+def _remove_work(layout: Layout, control: Directory, names: list[str]) -> list[StorageError]:
+    """Remove work that is over; return why some of it stays, for a command that may do more."""
+    failures = []
     with control.subdirectory(STAGING) as staging:
         for name in names:
             # Another process may be removing it too.
             with contextlib.suppress(NotFound):
-                with staging.subdirectory(name) as work:
-                    _remove_noted(layout, work)
-                prune(Spot(staging, "", name))
+                try:
+                    with staging.subdirectory(name) as work:
+                        _remove_noted(layout, work)
+                    prune(Spot(staging, "", name))
+                except StorageError as error:
+                    failures.append(error)
+    return failures
 
 
 def _remove_noted(layout: Layout, work: Directory) -> None:

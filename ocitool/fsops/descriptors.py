@@ -115,3 +115,24 @@ def set_attribute(descriptor: int, attribute: str, value: bytes) -> bool:
             return False
         raise translate(error, "set the attribute", attribute) from error
     return True
+
+
+def size_below(directory: int, name: str) -> int:
+    """Return the bytes of the files in a folder, links not followed; what fails counts 0."""
+    size, todo = 0, [name]
+    while todo:
+        path = todo.pop()
+        try:
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+        except OSError:
+            continue
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(f"{path}/{entry.name}")
+                    else:
+                        size += entry.stat(follow_symlinks=False).st_size
+        finally:
+            os.close(folder)
+    return size

@@ -15,6 +15,7 @@ from ocitool.fsops.descriptors import (
     nanoseconds,
     read_up_to,
     set_attribute,
+    size_below,
     sync_path,
     write_all,
 )
@@ -326,6 +327,10 @@ class Directory:
         """
         with translated("move to", directory.child(name)):
             os.rename(name, name, src_dir_fd=self.descriptor, dst_dir_fd=directory.descriptor)
+
+    def tree_size(self, name: str) -> int:
+        """Return the bytes of the files in a folder of ours; what may not be read counts 0."""
+        return size_below(self.descriptor, name)
 
     def remove_tree(self, name: str) -> None:
         """Remove a folder of ours and all that it holds; follows no link.

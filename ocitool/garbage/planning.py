@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ocitool.containers import ContainerUse
+from ocitool.containers import ContainerUse, leftovers_of_containers
 from ocitool.errors import Refused, UsageError
 from ocitool.garbage.choice import Choice
 from ocitool.garbage.edges import Edge
@@ -36,9 +36,9 @@ def plan(
     """Return what a garbage collection would remove; nothing is changed.
 
     `uses` are the containers that hold images, `now` is in seconds since the epoch. With `paths`
-    the plan can be explained. IntegrityError
-    or StorageError when anything that stays cannot be read, Refused when the blobs may be those of
-    other layouts too, UsageError for a choice that makes no sense for the layout.
+    the plan can be explained. Raises IntegrityError or StorageError when anything that stays cannot
+    be read, Refused when the blobs may be those of other layouts too, UsageError for a choice that
+    makes no sense for the layout.
     """
     chosen = choice if choice is not None else Choice()
     if chosen.everything and not layout.own:
@@ -108,7 +108,10 @@ class _Planning:
             choice=self._choice,
             images=tuple(self._image(digest, contents, blobs) for digest in doomed),
             blobs=tuple(blobs.values()),
-            leftovers=tuple(leftovers(layout, self._listing.odd, now)),
+            leftovers=(
+                *leftovers(layout, self._listing.odd, now),
+                *leftovers_of_containers(layout),
+            ),
             kept=tuple(self._kept),
             strays=tuple("/".join(p) for p in self._listing.odd if not is_of_known_form(p)),
             young=self._young,

@@ -6,7 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct, field
 
-from ocitool.containers import ContainerUse, held_by
+from ocitool.containers import (
+    ContainerUse,
+    clear_leftovers,
+    held_by,
+    leftovers_of_containers,
+)
 from ocitool.errors import IntegrityError, StorageError
 from ocitool.fsops import Directory
 from ocitool.garbage.edges import Edge
@@ -70,6 +75,12 @@ def sweep(layout: Layout, plan: Plan, *, now: float, ask_again: AskAgain | None 
             forget_run(moment.control, name)
         leftovers, freed = clear(layout, plan.leftovers, now)
         emptied = [remove_run(moment.control, name) for name in earlier]
+    # It takes the lock itself, and what takes long happens after that.
+    before = leftovers_of_containers(layout)
+    if before:
+        leftovers += clear_leftovers(layout)
+        freed += sum(one.size for one in before)
+        freed -= sum(one.size for one in leftovers_of_containers(layout))
     return Swept(
         images=tuple(still.images),
         blobs=tuple(blob.digest for blob in still.blobs),

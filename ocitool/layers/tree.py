@@ -5,6 +5,7 @@ followed here, so that "/" and ".." never lead out of the root. At most a few fo
 time, however deep the tree is.
 """
 
+import os
 from collections.abc import Callable, Collection
 
 from msgspec import Struct
@@ -81,6 +82,20 @@ class Tree:
                 return spot.folder.read_file(spot.name, limit)
             target = spot.folder.link_target(spot.name) or ""
             path = target if target.startswith("/") else below(spot.path, target)
+        return None
+
+    def status(self, path: str) -> os.stat_result | None:
+        """Return what the system knows of a path, links followed; None when nothing is there."""
+        for _ in range(MOST_LINKS):
+            spot = self.spot(path)
+            if spot is None:
+                return None
+            if spot.folder.kind(spot.name) != "link":
+                return spot.folder.status(spot.name)
+            target = spot.folder.link_target(spot.name) or ""
+            path = target if target.startswith("/") else below(spot.path, target)
+            if path.rpartition("/")[2] in ("", ".", ".."):
+                path += "/."
         return None
 
     def remove(self, spot: Spot, gone: Callable[[str], object]) -> None:

@@ -1,5 +1,6 @@
 """An OCI image layout directory, opened for reading (image-spec image-layout.md)."""
 
+import contextlib
 import os
 import re
 import threading
@@ -11,7 +12,7 @@ from typing import Self
 from msgspec import Struct
 
 from ocitool.content import Blob, Root
-from ocitool.errors import IntegrityError, NotFound, Refused, SizeMismatch
+from ocitool.errors import IntegrityError, NotFound, OcitoolError, Refused, SizeMismatch
 from ocitool.fsops import Directory, Stamp, translated
 from ocitool.layout.index import IndexFile, entry_names, index_limit
 from ocitool.layout.lease import TEMPORARY
@@ -171,6 +172,11 @@ class Layout:
     def has(self, descriptor: Descriptor) -> bool:
         """Tell whether a regular file of the right name and size is there."""
         return self.blob_size(descriptor.digest) == descriptor.size
+
+    def touch(self, digest: Digest) -> None:
+        """Note that a blob is in use now, as far as that is possible."""
+        with contextlib.suppress(OcitoolError):
+            self.blob_folder(digest.algorithm).touch(digest.hex)
 
     def blob_size(self, digest: Digest) -> int | None:
         """Return a blob's size in bytes, or None when it is absent."""

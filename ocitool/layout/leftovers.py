@@ -23,7 +23,7 @@ PART_SECONDS = 7 * 86400.0
 FOREIGN_SECONDS = 86400.0
 _JOURNAL = ".ranges"
 _IN_THE_FOLDER = re.compile(
-    r"\.umoci-.+|oci-put-blob.+|index\.json\..+\.tmp|index-.+\.json|index\.json\.tmp.*"
+    r"\.umoci-.+|oci-put-blob.+|index\.json\..+\.tmp|index-[A-Za-z]*[0-9][A-Za-z0-9]*\.json|index\.json\.tmp.*"
 )
 _AMONG_BLOBS = re.compile(
     r"(?:[0-9a-f]{64}|[0-9a-f]{128})(?:\..+\.tmp|\.tmp-.+|\.tmp|[0-9]{1,20})|oci-put-blob.+"

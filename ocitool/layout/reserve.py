@@ -12,7 +12,7 @@ from ocitool.layout.memory import forget
 
 RESERVE = "reserve"
 RESERVE_BYTES = 128 << 10
-_PLENTY = 100
+_PLENTY = 16
 """The disk must have this many times as much."""
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,23 @@ def test_a_record_whose_image_is_no_digest_is_not_taken_for_no_image(
     done = filled("gc", "-f", "--containers", "store")
     assert done.code == 6
     assert "cannot be read" in done.err
+
+
+def test_ls_says_when_a_bundle_is_gone(filled: Command) -> None:
+    bundle = filled("container", "create", "app:1", "--name", "web").out.strip()
+    assert '"state": "created"' in filled("container", "ls", "--json").out
+    shutil.rmtree(bundle)
+    assert "bundle missing" in filled("container", "ls").out
+    assert filled("container", "rm", "web").code == 0
+
+
+def test_an_image_for_another_machine_is_told(filled: Command) -> None:
+    done = filled("container", "create", "both:1", "--platform", "linux/s390x", "--", "p")
+    assert done.code == 0
+    assert "the image is for linux/s390x, and this machine is" in done.err
+    assert "this machine is" not in filled("container", "create", "app:1").err
+
+
+def test_an_empty_bundle_is_refused(filled: Command) -> None:
+    assert filled("container", "create", "app:1", "--bundle", "").code == 2
+    assert filled("container", "ls", "-q").out == ""

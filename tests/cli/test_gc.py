@@ -222,7 +222,7 @@ def answered(ocitool: Command, answer: str) -> tuple[int, str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "ocitool", "gc", *NOBODY],
         cwd=ROOT,
-        env=environment(ocitool.store),
+        env={**environment(ocitool.store), "TERM": "xterm"},
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -249,6 +249,8 @@ def test_on_a_terminal_it_shows_the_plan_and_asks(
     ended, shown = answered(loaded, answer)
     assert ended == code
     assert "<none> was fmt/app:1.0" in shown
+    assert "\x1b[1mIMAGE " in shown
+    assert "\\x1b" not in shown
     assert (loaded("images", "-q", "--filter", "dangling=true").out == "") is gone
 
 
@@ -293,3 +295,11 @@ def test_who_waits_for_another_process_is_told_for_whom(loaded: Command) -> None
         done = loaded("tag", "fmt/app:1.0", "more:1")
     assert done.code == 0
     assert done.err.count("waiting for process 4711") == 1
+
+
+def test_the_plan_in_json_has_the_same_keys_without_a_store(loaded: Command) -> None:
+    with_store = json.loads(loaded("gc", "--dry-run", "--json", "--containers", "none").out)
+    nowhere = Command(loaded.cwd / "nowhere", loaded.cwd)
+    without = json.loads(nowhere("gc", "--json").out)
+    assert without.keys() == with_store.keys()
+    assert without["waiting"].keys() == with_store["waiting"].keys()

@@ -14,6 +14,14 @@ def pins(ocitool: Command) -> list[dict[str, str]]:
     return found
 
 
+def expire(ocitool: Command) -> None:
+    """Let the first pin of a store have ended long ago."""
+    path = ocitool.store / ".ocitool" / "pins.json"
+    document = json.loads(path.read_bytes())
+    document["pins"][0]["until"] = "2020-01-01T00:00:00Z"
+    path.write_text(json.dumps(document))
+
+
 def test_a_pinned_image_outlives_its_name_and_every_collection(loaded: Command) -> None:
     assert loaded("pin", "fmt/app:1.0", "--reason", "release 1").code == 0
     loaded("untag", "fmt/app:1.0")
@@ -37,10 +45,7 @@ def test_a_pin_that_has_expired_holds_nothing_and_comes_back_with_its_image(
     loaded: Command,
 ) -> None:
     loaded("pin", "fmt/app:1.0", "--until", "30d")
-    path = loaded.store / ".ocitool" / "pins.json"
-    document = json.loads(path.read_bytes())
-    document["pins"][0]["until"] = "2020-01-01T00:00:00Z"
-    path.write_text(json.dumps(document))
+    expire(loaded)
     loaded("untag", "fmt/app:1.0")
     assert "expired" in loaded("pin").out
     loaded("gc", "-f", *NOBODY)
@@ -48,6 +53,21 @@ def test_a_pin_that_has_expired_holds_nothing_and_comes_back_with_its_image(
     assert pins(loaded) == []
     loaded("gc", "--undo")
     assert [pin["until"] for pin in pins(loaded)] == ["2020-01-01T00:00:00Z"]
+
+
+def test_a_pin_that_has_expired_is_not_shown_as_holding(loaded: Command) -> None:
+    loaded("pin", "fmt/app:1.0", "--until", "30d")
+    assert "a pin" in loaded("images").out
+    expire(loaded)
+    assert "a pin" not in loaded("images").out
+    assert json.loads(loaded("images", "--json").out)[0]["pin"] is None
+
+
+@pytest.mark.parametrize("end", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+def test_an_end_that_no_clock_knows_is_a_usage_error(loaded: Command, end: str) -> None:
+    done = loaded("pin", "fmt/app:1.0", "--until", end)
+    assert done.code == 2
+    assert "is no time" in done.err
 
 
 def test_pins_are_listed_with_reason_and_end(loaded: Command) -> None:

@@ -206,7 +206,7 @@ class TestMakingRoom:
     def test_a_small_disk_is_not_made_smaller(
         self, parent: Zygote, prepared: Path, tmp_path: Path
     ) -> None:
-        with small_disk(tmp_path / "disk", "4m") as disk:
+        with small_disk(tmp_path / "disk", "2m") as disk:
             stage = Stage(SCENES["first-load"], prepared, disk / "stage")
             assert parent.run(stage.command).code == 0
             assert not (stage.store / ".ocitool" / "reserve").exists()

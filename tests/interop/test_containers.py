@@ -34,6 +34,7 @@ int main(int count, char **words) {
     if (file && fgets(text, sizeof text, file)) fclose(file);
     if ((file = fopen("/written", "r")) && fgets(said, sizeof said, file)) fclose(file);
     if ((file = fopen("/written", "w")) && fputs(text, file) >= 0) fclose(file);
+    if ((file = fopen("own", "w")) && fputs(text, file) >= 0) printf("owned ");
     printf("marker=%s uid=%d gid=%d cwd=%s before=%s words=%d\n", text, getuid(), getgid(),
            getcwd(place, sizeof place), said, count - 1);
     fflush(stdout);
@@ -68,6 +69,7 @@ def load(ocitool: Ocitool, binary: bytes, tmp_path: Path) -> Load:
             program("bin/app", binary),
             Node(path="marker", data=marker.encode()),
             folder("w", 0o777),
+            folder("mine", 0o700, owner=(1000, 100)),
         )
         image = build_image([layer], config={"config": {"Entrypoint": ["/bin/app"], **config}})
         archive = tmp_path / "image.tar"
@@ -123,7 +125,7 @@ class TestOurContainers:
     ) -> None:
         load("one", WorkingDir="/w")
         bundle = create(ocitool, "app:latest", "--name", "a", *options)
-        assert runc.start(bundle, "a") == "marker=one uid=0 gid=0 cwd=/w before= words=0"
+        assert runc.start(bundle, "a") == "owned marker=one uid=0 gid=0 cwd=/w before= words=0"
         # What it wrote is its own, and there when it starts again.
         assert "before=one" in runc.start(bundle, "a")
 
@@ -147,6 +149,34 @@ class TestOurContainers:
     ) -> None:
         load("one", Volumes={"/w": {}, "/fresh": {}}, WorkingDir="/fresh")
         assert "cwd=/fresh" in runc.start(create(ocitool, "app:latest"), "v")
+
+    @pytest.mark.parametrize("options", [(), ("--copy",)])
+    def test_a_volume_belongs_to_the_user_that_it_belongs_to_in_the_image(
+        self, ocitool: Ocitool, load: Load, runc: Runc, options: tuple[str, ...]
+    ) -> None:
+        load("one", Volumes={"/mine": {}}, WorkingDir="/mine", User="me")
+        said = runc.start(create(ocitool, "app:latest", *options), "v")
+        assert said.startswith("owned marker=one uid=1000 gid=100 cwd=/mine")
+
+    @pytest.mark.parametrize("options", [(), ("--copy",)])
+    def test_a_container_that_runs_is_seen_through_links(
+        self, ocitool: Ocitool, load: Load, runc: Runc, tmp_path: Path, options: tuple[str, ...]
+    ) -> None:
+        load("one")
+        link = tmp_path / "link"
+        link.symlink_to(ocitool.store)
+        (tmp_path / "place").mkdir()
+        (tmp_path / "there").symlink_to("place")
+        through = ("--store", str(link))
+        words = ("container", "create", *options, "--name")
+        inside = ocitool.run(*through, *words, "a", "app:latest", "--", "wait").decode().strip()
+        elsewhere = ("--bundle", str(tmp_path / "there/b"))
+        outside = ocitool.run(*words, "b", *elsewhere, "app:latest", "--", "wait").decode().strip()
+        with runc.waiting(inside, "a"), runc.waiting(outside, "b"):
+            for store in ((), through):
+                assert ocitool.run(*store, "container", "ls").count(b"running") == 2
+                for name in ("a", "b"):
+                    assert ocitool.attempt(*store, "container", "rm", name).returncode == 6
 
     @pytest.mark.parametrize("options", [(), ("--copy",)])
     def test_a_container_goes_on_with_the_old_content_when_its_name_has_moved(
@@ -281,7 +311,7 @@ class TestDocker:
         listing = tmp_path / "containers"
         if way == "socket":
             monkeypatch.setenv("DOCKER_HOST", docker.host)
-            (provider,) = providers(["docker"], layout=loaded)
+            provider = providers(["docker"], layout=loaded)[-1]
         elif way == "inspect":
             listing.write_bytes(docker.run("inspect", "stopped"))
             provider = FileProvider(f"docker:{listing}")
@@ -378,7 +408,7 @@ class TestPodman:
         ocitool.run("load", "-q", str(tmp_path / "x.tar"))
         with podman.service() as address, Layout.existing(str(ocitool.store)) as layout:
             monkeypatch.setenv("CONTAINER_HOST", address)
-            (provider,) = providers(["podman"], layout=layout)
+            provider = providers(["podman"], layout=layout)[-1]
             for uses in (provider.uses(), FileProvider(f"podman:{listing}").uses()):
                 assert held(layout, uses) == {image: {"ours", "external"}}
 
