@@ -10,6 +10,7 @@ from ocitool.graph import closure_of, images_of
 from ocitool.layout import Layout
 from ocitool.spec import Descriptor, Reference
 from ocitool.spec.quoting import quoted
+from ocitool.spec.reference import familiar
 
 _ID = re.compile(r"(?:sha256:|sha512:)?[0-9a-f]{4,128}")
 
@@ -93,9 +94,9 @@ def _by_id(layout: Layout, roots: tuple[Root, ...], text: str) -> Found | None:
                 found = Found(root=Root(descriptor=child), name=None, whole=root)
                 matches.setdefault(str(child.digest), found)
     if len(matches) > 1:
+        names = {d: map(familiar, (one.whole or one.root).names) for d, one in matches.items()}
         listed = ", ".join(
-            f"{digest[:19]} ({', '.join((found.whole or found.root).names) or '<none>'})"
-            for digest, found in sorted(matches.items())
+            f"{digest[:19]} ({', '.join(names[digest]) or '<none>'})" for digest in sorted(names)
         )
         raise Refused(
             f"{quoted(text)} could be one of {len(matches)} images: {listed}",

@@ -10,6 +10,7 @@ from ocitool.layout import Layout, NameChange
 from ocitool.layout.index import entry_names
 from ocitool.layout.reflog import NameEvent, events, meanings
 from ocitool.layout.trash import last_sound_run
+from ocitool.spec.reference import familiar
 from ocitool.tagging import tag
 
 
@@ -34,7 +35,7 @@ def name_history(layout: Layout, name: str | None = None) -> tuple[Meaning, ...]
     known = _events(layout)
     if name is not None and name not in known:
         raise NotFound(
-            f"{name!r} never named an image in {layout.path!r}",
+            f"{familiar(name)!r} never named an image in {layout.path!r}",
             hint="`ocitool reflog` lists every name that is known",
         )
     named, nameless, trash = _states(layout)
@@ -53,18 +54,18 @@ def restore(layout: Layout, name: str, number: int) -> list[NameChange]:
 
     NotFound when the name or that image is not here, Refused when it meant nothing then.
     """
-    history = name_history(layout, name)
+    history, short = name_history(layout, name), familiar(name)
     if number >= len(history):
         raise NotFound(
-            f"{name!r} changed {len(history)} times, so there is no {name}@{{{number}}}",
-            hint=f"`ocitool reflog {name}` lists what it meant",
+            f"{short!r} changed {len(history)} times, so there is no {short}@{{{number}}}",
+            hint=f"`ocitool reflog {short}` lists what it meant",
         )
     meaning = history[number]
     if meaning.digest is None:
         named = history[0].digest is not None
         raise Refused(
-            f"{name}@{{{number}}} was no image",
-            hint=f"`ocitool untag {name}` takes the name away" if named else None,
+            f"{short}@{{{number}}} was no image",
+            hint=f"`ocitool untag {short}` takes the name away" if named else None,
         )
     return tag(layout, _root(layout, meaning), [name])
 
@@ -76,7 +77,9 @@ def _root(layout: Layout, meaning: Meaning) -> Root:
     hint = "load or pull that image again"
     if meaning.state == "trash":
         hint = "`ocitool gc --undo` brings it back"
-    raise NotFound(f"the image {meaning.digest} of {meaning.name} is not here any more", hint=hint)
+    raise NotFound(
+        f"the image {meaning.digest} of {familiar(meaning.name)} is not here any more", hint=hint
+    )
 
 
 def _events(layout: Layout) -> Mapping[str, tuple[NameEvent, ...]]:

@@ -166,7 +166,7 @@ def test_a_name_moves_and_the_report_says_from_where(tmp_path: Path) -> None:
 def test_without_clobber_a_name_stays_where_it_is(tmp_path: Path, archive: bytes) -> None:
     loaded(tmp_path, oci_archive({A: ONE}))
     before = contents(tmp_path / "s")
-    with pytest.raises(Refused, match=A):
+    with pytest.raises(Refused, match=A.rpartition("/")[2]):
         loaded(tmp_path, archive, clobber=False)
     assert contents(tmp_path / "s") == before
 

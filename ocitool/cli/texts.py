@@ -17,13 +17,9 @@ if TYPE_CHECKING:
 
 def familiar(name: str) -> str:
     """Return a full name in docker's short form, safe to print."""
-    from ocitool.errors import UsageError
-    from ocitool.spec import Reference
+    from ocitool.spec import reference
 
-    try:
-        return Reference.parse(name).familiar
-    except UsageError:
-        return console.safe(name)
+    return console.safe(reference.familiar(name))
 
 
 def full(name: str) -> str:

@@ -9,6 +9,7 @@ from ocitool.layout import Layout
 from ocitool.lookup import Found
 from ocitool.spec import Descriptor, ImageConfig, Limits, Manifest, Platform
 from ocitool.spec.quoting import quoted
+from ocitool.spec.reference import familiar
 
 
 class Chosen(Struct, frozen=True, kw_only=True):
@@ -43,7 +44,7 @@ def choose(
     inner = closure_of(layout, found.root.descriptor, limits) if found.whole else closure
     images = images_of(inner)
     if not images:
-        raise UsageError(f"{quoted(name)} is no image that could run")
+        raise UsageError(f"{quoted(familiar(name))} is no image that could run")
     wanted = platform or (usual if len(images) > 1 else None)
     if wanted is not None:
         descriptor, manifest = require_platform(layout, inner, wanted)
@@ -51,11 +52,11 @@ def choose(
         descriptor, manifest = images[0]
     else:
         hint = "say which with --platform"
-        raise UsageError(f"{quoted(name)} holds {len(images)} images", hint=hint)
+        raise UsageError(f"{quoted(familiar(name))} holds {len(images)} images", hint=hint)
     config = read_config(layout, manifest, limits)
     if config.platform.os.lower() not in ("", "linux"):
         raise UsageError(
-            f"{quoted(name)} is an image for {quoted(config.platform.os)}",
+            f"{quoted(familiar(name))} is an image for {quoted(config.platform.os)}",
             hint="a container is made of an image for linux",
         )
     return Chosen(

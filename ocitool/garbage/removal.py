@@ -17,6 +17,7 @@ from ocitool.layout.index import IndexFile, drop_name, entry_names, is_named
 from ocitool.layout.pins import Pin, read_pins, write_pins
 from ocitool.lookup import Found
 from ocitool.spec import Descriptor, Digest
+from ocitool.spec.reference import familiar
 
 
 class Removal(Struct, frozen=True, kw_only=True):
@@ -68,7 +69,7 @@ def remove(
 
 def _refuse_several_names(target: Found, *, force: bool) -> None:
     if target.whole is not None:
-        names = ", ".join(target.whole.names) or str(target.whole.descriptor.digest)
+        names = ", ".join(map(familiar, target.whole.names)) or str(target.whole.descriptor.digest)
         raise Refused(
             f"image {target.root.descriptor.digest.short} is one platform of {names}",
             hint="remove that whole image by its name, or keep both",
@@ -76,7 +77,7 @@ def _refuse_several_names(target: Found, *, force: bool) -> None:
     if target.name is None and len(target.root.names) > 1 and not force:
         raise Refused(
             f"image {target.root.descriptor.digest.short} has several names: "
-            f"{', '.join(target.root.names)}",
+            f"{', '.join(map(familiar, target.root.names))}",
             hint="remove one name, or use --force to remove them all",
         )
 
@@ -114,7 +115,7 @@ def _without(
         for name in [target.name] if target.name else _all_names(entries, digest):
             entries, changes = drop_name(entries, name)
             if not changes:
-                raise NotFound(f"there is no image {name!r} in {layout.path!r}")
+                raise NotFound(f"there is no image {familiar(name)!r} in {layout.path!r}")
             dropped += changes
             # The name may have moved since it was looked up; what it names now is meant.
             digest = changes[-1].old or digest

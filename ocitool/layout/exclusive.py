@@ -14,6 +14,7 @@ from ocitool.layout.reflog import record
 from ocitool.layout.reserve import make_room, set_aside
 from ocitool.layout.trash import KeptForUndo
 from ocitool.spec import Digest
+from ocitool.spec.reference import familiar
 
 EditIndex = Callable[[IndexFile], tuple[IndexFile, list[NameChange]]]
 
@@ -100,7 +101,7 @@ def untag(layout: Layout, names: Sequence[str]) -> list[NameChange]:
         for name in names:
             entries, dropped = drop_name(entries, name)
             if not dropped:
-                raise NotFound(f"there is no image {name!r} in {layout.path!r}")
+                raise NotFound(f"there is no image {familiar(name)!r} in {layout.path!r}")
             changes += dropped
         return index.with_entries(entries), changes
 

@@ -22,6 +22,7 @@ from ocitool.layout.pins import Pin, read_pins
 from ocitool.layout.reflog import FormerName, former_names
 from ocitool.spec import Descriptor, Digest
 from ocitool.spec.annotations import full_name, label
+from ocitool.spec.reference import familiar
 from ocitool.spec.version import LAYOUT_BYTES, check_layout_version
 
 BLOBS = "blobs"
@@ -148,11 +149,11 @@ class Layout:
             if name in entry_names(entry) or name == str(entry.digest):
                 found.setdefault(entry.digest, []).append(entry)
         if not found:
-            raise NotFound(f"there is no image {name!r} in {self.path!r}")
+            raise NotFound(f"there is no image {familiar(name)!r} in {self.path!r}")
         if len(found) > 1:
             digests = ", ".join(str(digest) for digest in found)
             raise IntegrityError(
-                f"{name!r} names more than one image in {self.path!r}: {digests}",
+                f"{familiar(name)!r} names more than one image in {self.path!r}: {digests}",
                 hint=f"name one by its digest: oci:{self.path}@DIGEST",
             )
         return _as_root(next(iter(found.values())))

@@ -17,6 +17,7 @@ from ocitool.layout.layout import CONTROL, Layout
 from ocitool.layout.lease import TEMPORARY, Lease
 from ocitool.layout.partial import PartialBlob
 from ocitool.spec import Descriptor, Digest
+from ocitool.spec.reference import familiar
 
 
 class Writing:
@@ -179,7 +180,7 @@ class Writing:
 
 def refuse_moves(changes: Sequence[NameChange], path: str) -> None:
     """Raise Refused when a change moves a name from one image to another."""
-    taken = [change.name for change in changes if change.old is not None]
+    taken = [familiar(change.name) for change in changes if change.old is not None]
     if taken:
         raise Refused(
             f"{', '.join(taken)} names another image in {path!r} already",

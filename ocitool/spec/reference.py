@@ -163,3 +163,11 @@ def _check_path(path: str, text: str) -> None:
         hint = f"perhaps {quoted(path.removeprefix(_OFFICIAL_PREFIX).lower())}"
         raise UsageError(f"{quoted(text)}: the repository {shown} must be lower case", hint=hint)
     raise UsageError(f"{quoted(text)}: {shown} is not a repository name")
+
+
+def familiar(name: str) -> str:
+    """Return a full name in docker's short form; what is no name stays as it is."""
+    try:
+        return Reference.parse(name).familiar
+    except UsageError:
+        return name

@@ -331,7 +331,7 @@ def test_rm_by_the_id_of_one_platform_refuses_and_names_the_whole(loaded: Comman
     digest = loaded("inspect", "-q", "hyb/multiplat-full:1", "--platform", "arm64").out.strip()
     done = loaded("rm", "-f", digest)
     assert done.code == 6
-    assert "one platform of docker.io/hyb/multiplat-full:1" in done.err
+    assert "one platform of hyb/multiplat-full:1" in done.err
     assert "linux/arm64" in loaded("inspect", digest).out
 
 
