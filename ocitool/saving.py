@@ -39,6 +39,7 @@ from ocitool.spec import Descriptor, Digest, Manifest, Platform, mediatype
 
 UNIVERSAL, DOCKER, OCI = "universal", "docker", "oci"
 FORMS = (UNIVERSAL, DOCKER, OCI)
+_NOT_WRITTEN = (".xz", ".txz", ".bz2", ".tbz", ".tbz2", ".lz4", ".lzma", ".7z", ".zip")
 
 
 class Packing(Struct, frozen=True, kw_only=True):
@@ -136,11 +137,12 @@ def save_file(
 ) -> CopyReport:
     """Write images to a file that appears whole or not at all. See `packed`.
 
-    A name that ends in .gz, .tgz, .zst or .tzst compresses the whole file.
+    A name that ends in .gz, .tgz, .zst or .tzst compresses the whole file; UsageError for one that
+    promises another compression.
     """
+    compressor = _outer_compressor(path)
     output = OutputFile(path)
     try:
-        compressor = _outer_compressor(path)
         write = output.write if compressor is None else _compressing(compressor, output)
         report = save(source, roots, write, packing, observer=observer)
         if compressor is not None:
@@ -302,6 +304,11 @@ def _outer_compressor(path: str) -> Compressor | None:
         return Compressor(Codec.GZIP)
     if path.endswith((".zst", ".tzst")):
         return Compressor(Codec.ZSTD)
+    if path.endswith(_NOT_WRITTEN):
+        raise UsageError(
+            f"{path!r} has the name of a file that is not written here",
+            hint="use .tar, .tar.gz or .tar.zst",
+        )
     return None
 
 

@@ -571,6 +571,14 @@ def test_a_name_that_says_zstd_gets_zstd(tmp_path: Path, name: str) -> None:
     assert (reader.drain(), reader.codec) == (0, Codec.ZSTD)
 
 
+@pytest.mark.parametrize("name", ["x.tar.xz", "x.tbz2", "x.zip"])
+def test_a_name_that_promises_another_compression_is_refused(tmp_path: Path, name: str) -> None:
+    layout = stored(tmp_path, a=ONE)
+    with pytest.raises(UsageError, match=name):
+        saved_file(tmp_path, name, layout)
+    assert not (tmp_path / name).exists()
+
+
 def test_any_other_name_gets_a_plain_tar(tmp_path: Path) -> None:
     layout = stored(tmp_path, a=ONE)
     assert saved_file(tmp_path, "x.tar", layout).read_bytes() == save_bytes(layout)

@@ -36,6 +36,10 @@ class Marks(Struct):
     absent: set[str] = field(default_factory=set)
     found_by: dict[str, str] = field(default_factory=dict)
 
+    def copy(self) -> "Marks":
+        """Return marks to which more can be added while these stay as they are."""
+        return Marks(set(self.reached), dict(self.entered), set(self.absent), dict(self.found_by))
+
 
 class Marker:
     """Walks a layout whose blobs were listed before: what is not in the list is absent.

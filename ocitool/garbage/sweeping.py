@@ -117,7 +117,7 @@ def _look_again(
         and str(image.digest) not in claimed
         and image.digest not in held
     }
-    marks = plan.facts.marks
+    marks = plan.facts.marks.copy()
     if len(going) < len(plan.images) or moment.index != plan.facts.index:
         _mark_again(layout, roots, going, marks)
     _spare_attached(layout, plan, roots, going, marks)
