@@ -89,6 +89,28 @@ def test_an_image_of_which_a_part_is_gone_stays_in_the_trash_until_it_is_back(
     assert_whole(tmp_path)
 
 
+@pytest.mark.parametrize("part", ["layer", "config", "manifest"])
+def test_an_image_of_which_a_part_was_damaged_in_the_trash_does_not_come_back(
+    tmp_path: Path, part: str
+) -> None:
+    parts = {"layer": IMAGE.layers[-1], "config": IMAGE.config, "manifest": IMAGE.descriptor}
+    with store(tmp_path, a=IMAGE, b=OTHER) as layout:
+        untag(layout, [A, B])
+        collect(layout)
+        path = next((tmp_path / ".ocitool" / "trash").rglob(parts[part].digest.hex))
+        data = path.read_bytes()
+        path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+        undone = undo(layout)
+        assert (undone.images, undone.lost) == (
+            (OTHER.descriptor.digest,),
+            (IMAGE.descriptor.digest,),
+        )
+        assert_whole(tmp_path)
+        path.write_bytes(data)
+        assert undo(layout).images == (IMAGE.descriptor.digest,)
+    assert_whole(tmp_path)
+
+
 @pytest.mark.parametrize("damage", [b"{garbage", b"", b"[]", b'{"time": 1}'])
 def test_a_damaged_run_cannot_be_undone_and_is_no_obstacle_to_anything_else(
     tmp_path: Path, damage: bytes

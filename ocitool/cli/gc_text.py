@@ -119,7 +119,8 @@ def undone_lines(undone: "Undone") -> list[str]:
         for change in undone.kept
     ]
     return lines + [
-        f"image {digest} lacks a part and stays in the trash: load or pull it, then undo again"
+        f"image {digest} lacks a sound part and stays in the trash: "
+        "load or pull it, then undo again"
         for digest in undone.lost
     ]
 

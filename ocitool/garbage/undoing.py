@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ from ocitool.layout.trash import (
     TrashRun,
     blobs_of,
     forget_run,
+    is_sound,
     last_run,
     open_run,
     remove_run,
@@ -31,7 +33,8 @@ class Undone(Struct, frozen=True, kw_only=True):
     """What came back of the run at `time` (RFC 3339 UTC).
 
     `kept` are names that mean something else now: their images came back without them. `lost` are
-    images of which a part is gone: they stay in the trash, and can be undone once it is back.
+    images of which a part is gone or damaged: they stay in the trash, and can be undone once it is
+    back.
     """
 
     time: str
@@ -45,8 +48,10 @@ class Undone(Struct, frozen=True, kw_only=True):
 def undo(layout: Layout) -> Undone:
     """Bring back what the last sweep took: blobs, entries, names that are free, pins.
 
-    Atomic for names; it can be repeated after a crash. NotFound when nothing waits in the trash.
+    Every blob is hashed before. Atomic for names; it can be repeated after a crash. NotFound when
+    nothing waits in the trash.
     """
+    damaged = _damaged(layout)
     with exclusive(layout) as moment:
         run = last_run(moment.control)
         if run is None:
@@ -55,7 +60,7 @@ def undo(layout: Layout) -> Undone:
                 hint="the trash is empty: the next run that removed something, a day or --purge "
                 "emptied it",
             )
-        with _brought_back(layout, moment, run) as moved:
+        with _brought_back(layout, moment, run, damaged) as moved:
             whole, lost, reached = _whole(layout, run.entries)
             entries, names, kept = _merged(moment.index, whole)
             changes = [NameChange(name=n, old=None, new=d) for n, d in names]
@@ -86,13 +91,32 @@ def purge(layout: Layout) -> tuple[int, int]:
     return sum(count for count, _ in removed), sum(size for _, size in removed)
 
 
+def _damaged(layout: Layout) -> set[Digest]:
+    """Return what waits for `undo` and is not what its name says; outside of the lock."""
+    run = last_run(layout.control) if layout.control is not None else None
+    if layout.control is None or run is None:
+        return set()
+    found = set()
+    # Another process may be bringing it back, or removing it for good.
+    with contextlib.suppress(NotFound):
+        for digest, folder in blobs_of(layout.control, run.name):
+            with contextlib.suppress(NotFound):
+                if not is_sound(folder, digest):
+                    found.add(digest)
+    return found
+
+
 @contextlib.contextmanager
-def _brought_back(layout: Layout, moment: Exclusive, run: TrashRun) -> Iterator[set[Digest]]:
+def _brought_back(
+    layout: Layout, moment: Exclusive, run: TrashRun, damaged: AbstractSet[Digest]
+) -> Iterator[set[Digest]]:
     """Move the blobs of a run back, durably, for the block; when that fails they return to it."""
     moved: list[Digest] = []
     before = moment.index
     try:
         for digest, folder in blobs_of(moment.control, run.name):
+            if digest in damaged:
+                continue
             target = layout.blob_folder(digest.algorithm, create=True)
             # Somebody may have stored it again meanwhile, and that one is in use.
             if target.size_of(digest.hex) is None:

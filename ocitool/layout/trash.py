@@ -15,7 +15,7 @@ from typing import Self
 from msgspec import Struct
 
 from ocitool.errors import IntegrityError, NotFound
-from ocitool.fsops import Directory
+from ocitool.fsops import Directory, translated
 from ocitool.layout.pins import Pin, pin_of
 from ocitool.layout.reflog import time_text
 from ocitool.spec import Descriptor, Digest
@@ -25,6 +25,7 @@ TRASH = "trash"
 LASTING = dt.timedelta(hours=24)
 _RUN_FILE = "run.json"
 _RUN_BYTES = 256 << 20
+_HASHED_AT_ONCE = 1 << 20
 
 
 class TrashRun(Struct, frozen=True, kw_only=True):
@@ -179,6 +180,19 @@ def blobs_of(control: Directory, name: str) -> Iterator[tuple[Digest, Directory]
         for algorithm, folder, hex_digits in _contents(trash, name):
             with contextlib.suppress(IntegrityError):
                 yield Digest(algorithm, hex_digits), folder
+
+
+def is_sound(folder: Directory, digest: Digest) -> bool:
+    """Tell whether a blob of a run is what its name says; NotFound when it is gone."""
+    hasher = digest.hasher()
+    descriptor, _ = folder.open_file(digest.hex)
+    try:
+        with translated("read", folder.child(digest.hex)):
+            while part := os.read(descriptor, _HASHED_AT_ONCE):
+                hasher.update(part)
+    finally:
+        os.close(descriptor)
+    return hasher.hexdigest() == digest.hex
 
 
 def _contents(trash: Directory, name: str) -> Iterator[tuple[str, Directory, str]]:

@@ -260,7 +260,7 @@ def test_undo_exits_with_7_when_an_image_lacks_a_part(loaded: Command) -> None:
     next((loaded.store / ".ocitool" / "trash").glob("*/sha256/*")).unlink()
     done = loaded("gc", "--undo")
     assert done.code == 7
-    assert "lacks a part and stays in the trash" in done.out
+    assert "lacks a sound part and stays in the trash" in done.out
 
 
 @pytest.mark.parametrize("mode", ["--undo", "--purge"])
