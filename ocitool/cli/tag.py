@@ -51,14 +51,20 @@ def untag(
     """Drop names and keep their images, which are <none> when it was the last one."""
     from ocitool import layout as layouts
     from ocitool.cli import texts
+    from ocitool.layout.index import entry_names
     from ocitool.places import open_store
 
     options = settings(context)
     with open_store(options.store) as layout:
-        full = [texts.full(name.removeprefix("store:")) for name in names]
+        # In a layout of another tool a tag alone may be all that an image is called.
+        entries = () if layout.own else layout.index().entries
+        labels = {name for entry in entries for name in entry_names(entry)}
+        given = [name.removeprefix("store:") for name in names]
+        full = [name if name in labels else texts.full(name) for name in given]
         changes = layouts.untag(layout, list(dict.fromkeys(full)))
     if json:
         console.out_json({"changed": [texts.change_json(change) for change in changes]})
         return
     for change in changes:
-        console.out(f"Untagged: {texts.familiar(change.name)}")
+        name = change.name if change.name in labels else texts.familiar(change.name)
+        console.out(f"Untagged: {console.safe(name)}")

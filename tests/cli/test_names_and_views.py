@@ -10,6 +10,7 @@ import pytest
 
 from ocitool.cli.layout_text import bar, cells, clip, size
 from tests.support.command import Command, environment
+from tests.support.images import build_image, write_layout
 
 IMAGE_ID = "90886f9e406149e36949394a3ff5b9c179b322f2d581c97cd27700d18b323b35"
 
@@ -371,3 +372,13 @@ def test_an_empty_environment_entry_is_no_title(ocitool: Command, tmp_path: Path
     (folder / "manifest.json").write_text(json.dumps([entry]))
     assert ocitool("load", folder).code == 0
     assert "  env         \n" in ocitool("inspect", "env:1").out
+
+
+def test_in_a_layout_of_another_tool_a_tag_alone_is_untagged(tmp_path: Path) -> None:
+    image = build_image([{"a": b"1"}])
+    layout = write_layout(tmp_path / "layout", {"v1": image, "ex.io/app:2": image})
+    ocitool = Command(layout, tmp_path)
+    done = ocitool("untag", "v1", "ex.io/app:2")
+    assert (done.code, done.out) == (0, "Untagged: v1\nUntagged: ex.io/app:2\n")
+    assert ocitool("untag", "v1").code == 4
+    assert str(image.descriptor.digest) in ocitool("images", "--digests").out
