@@ -127,21 +127,22 @@ def _set_aside(layout: Layout, control: Directory) -> Iterator[str]:
 
 def _unneeded(layout: Layout, control: Directory) -> dict[str, list[str]]:
     """Return, by their folder, what no record names and no running command works on."""
-    alive = living(control)
-    known = containers(layout)
-    bundles = {container.id for container in known}
-    trees = {container.tree for container in known}
     found: dict[str, list[str]] = {}
     for place in (STAGING, BUNDLES, TREES):
         with contextlib.suppress(NotFound), control.subdirectory(place) as folder:
-            found[place] = [
-                name
-                for name in folder.names()
-                if (place != STAGING or name.partition(".")[0] not in alive)
-                and (place != BUNDLES or name not in bundles)
-                and (place != TREES or name not in trees)
-            ]
-    return found
+            found[place] = folder.names()
+    # Asked afterwards: who began in between has a lease, but was not listed.
+    alive = living(control)
+    known = containers(layout)
+    needed: dict[str, set[str | None]] = {
+        STAGING: {name for name in found.get(STAGING, ()) if name.partition(".")[0] in alive},
+        BUNDLES: {container.id for container in known},
+        TREES: {container.tree for container in known},
+    }
+    return {
+        place: [name for name in names if name not in needed[place]]
+        for place, names in found.items()
+    }
 
 
 def discard(folder: Directory, name: str, staging: Directory) -> str:
