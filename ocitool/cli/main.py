@@ -1,10 +1,11 @@
 """One command run, and every failure turned into one message and an exit code."""
 
 import contextlib
+import functools
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from ocitool import errors
@@ -21,6 +22,7 @@ _EXIT_CODES: tuple[tuple[type[errors.OcitoolError], int], ...] = (
     (errors.StorageError, 9),
 )
 _FAILED, _STORAGE, _CLOSED_PIPE = 1, 9, 141
+_A_MOMENT = 0.005
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -63,11 +65,14 @@ def _signals_caught() -> Iterator[None]:
     """Turn signals into Interrupted for the block; those that are ignored, as by nohup, stay so."""
     found = {number: signal.getsignal(number) for number in _SIGNALS}
     before = {number: old for number, old in found.items() if old is not signal.SIG_IGN}
+    hook = sys.unraisablehook
     try:
+        sys.unraisablehook = functools.partial(_raise_again, hook)
         for number in before:
             signal.signal(number, _interrupt)
         yield
     finally:
+        sys.unraisablehook = hook
         for number, old in before.items():
             signal.signal(number, old if old is not None else signal.SIG_DFL)
 
@@ -85,6 +90,19 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
     for other in _SIGNALS:
         signal.signal(other, signal.SIG_IGN)
     raise Interrupted(128 + number)
+
+
+def _raise_again(
+    hook: Callable[["sys.UnraisableHookArgs"], object], lost: "sys.UnraisableHookArgs"
+) -> None:
+    """Raise an interruption again that struck where Python drops exceptions, such as a callback."""
+    if not isinstance(lost.exc_value, Interrupted):
+        hook(lost)
+        return
+    number = lost.exc_value.code - 128
+    # In a moment this is over; raised here, it would only be dropped once more.
+    signal.signal(signal.SIGALRM, lambda _, frame: _interrupt(number, frame))
+    signal.setitimer(signal.ITIMER_REAL, _A_MOMENT)
 
 
 def _report(error: BaseException, *, debug: bool) -> int:

@@ -153,6 +153,19 @@ class TestSignals:
             figures.current.count("G28", "signals at random moments")
         assert codes & {130, -signal.SIGINT}
 
+    def test_a_signal_that_strikes_where_python_drops_exceptions_is_not_lost(
+        self, tmp_path: Path
+    ) -> None:
+        process = subprocess.run(
+            [sys.executable, "-c", _STRUCK_IN_A_CALLBACK],
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert (process.returncode, process.stdout, process.stderr) == (130, b"", b"")
+
     def test_a_signal_that_was_ignored_stays_ignored(self, prepared: Path, tmp_path: Path) -> None:
         # As under nohup.
         process = subprocess.Popen(
@@ -169,6 +182,26 @@ class TestSignals:
         _, errors = process.communicate((prepared / "in" / "docker.tar").read_bytes(), timeout=30)
         assert process.returncode == 0, errors.decode()
         assert len(names_in(tmp_path / "s")) == 2
+
+
+_STRUCK_IN_A_CALLBACK = """
+import signal, time, weakref
+from ocitool.cli import main
+
+class Thing:
+    pass
+
+def work(arguments):
+    thing = Thing()
+    watched = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+    del thing
+    time.sleep(30)
+    print("not interrupted")
+    return 0
+
+main._invoke = work
+raise SystemExit(main.run([]))
+"""
 
 
 def assert_quiet(errors: bytes) -> None:
