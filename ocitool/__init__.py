@@ -2,134 +2,129 @@
 
 What the commands do is callable from here; nothing prints and nothing exits. Names are loaded when
 they are first used.
-
-The layers, from the top; each imports only what stands below it::
-
-    cli                                      the only one that prints
-    copying, saving, pulling, pushing,       verbs; shipping is what those that move images share
-    inspection, verification, garbage,
-    lookup, places, summaries, tagging,
-    pinning, restoring, usage,
-    artifacts, containers, repair,
-    engine_garbage, destination, shipping
-    transfer, recompress, subset, overlay    the mechanism: plan, move, convert
-    fetching                                 a large blob in parts
-    graph, parallel                          what an image is made of
-    layout | archive | registry | engine     places: never import each other
-    content, events, layers                  seams: Blob, Source, Target, Observer
-    tarstream, compression, spec, fsops      formats and the disk
-    errors
+How the package is built is described in `README.md` beside this file.
 """
 
-import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
-
-_HOMES = {
-    "AccessDenied": "ocitool.errors",
-    "ArchiveSource": "ocitool.archive",
-    "Blob": "ocitool.content",
-    "Closure": "ocitool.content",
-    "Conversion": "ocitool.recompress",
-    "CopiedImage": "ocitool.shipping",
-    "CopyReport": "ocitool.shipping",
-    "Descriptor": "ocitool.spec",
-    "Digest": "ocitool.spec",
-    "FolderSource": "ocitool.archive",
-    "ImageConfig": "ocitool.spec",
-    "ImageReport": "ocitool.inspection",
-    "ImageSummary": "ocitool.summaries",
-    "Index": "ocitool.spec",
-    "IntegrityError": "ocitool.errors",
-    "LayerReport": "ocitool.inspection",
-    "Layout": "ocitool.layout",
-    "MalformedArchive": "ocitool.errors",
-    "Manifest": "ocitool.spec",
-    "NotFound": "ocitool.errors",
-    "Observer": "ocitool.events",
-    "OcitoolError": "ocitool.errors",
-    "OnExisting": "ocitool.destination",
-    "Packing": "ocitool.saving",
-    "Platform": "ocitool.spec",
-    "Problem": "ocitool.verification",
-    "PushReport": "ocitool.destination",
-    "Pushing": "ocitool.pushing",
-    "Reference": "ocitool.spec",
-    "Refused": "ocitool.errors",
-    "Registries": "ocitool.registry",
-    "RegistryOptions": "ocitool.registry",
-    "RemoteImages": "ocitool.pulling",
-    "Removal": "ocitool.garbage",
-    "Repository": "ocitool.registry",
-    "Root": "ocitool.content",
-    "StorageError": "ocitool.errors",
-    "Unavailable": "ocitool.errors",
-    "UsageError": "ocitool.errors",
-    "VerifyReport": "ocitool.verification",
-    "find_image": "ocitool.lookup",
-    "image_summaries": "ocitool.summaries",
-    "inspect": "ocitool.inspection",
-    "load": "ocitool.copying",
-    "open_archive": "ocitool.archive",
-    "open_source": "ocitool.places",
-    "parse_place": "ocitool.places",
-    "pull": "ocitool.pulling",
-    "push": "ocitool.pushing",
-    "remove": "ocitool.garbage",
-    "save": "ocitool.saving",
-    "save_file": "ocitool.saving",
-    "tag": "ocitool.tagging",
-    "untag": "ocitool.layout",
-    "verify": "ocitool.verification",
-}
-
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
+from ocitool.lazy import lazy
 
 if TYPE_CHECKING:
-    from ocitool.archive import ArchiveSource, FolderSource, open_archive
-    from ocitool.content import Blob, Closure, Root
-    from ocitool.copying import load
-    from ocitool.destination import OnExisting, PushReport
-    from ocitool.errors import (
-        AccessDenied,
-        IntegrityError,
-        MalformedArchive,
-        NotFound,
-        OcitoolError,
-        Refused,
-        StorageError,
-        Unavailable,
-        UsageError,
-    )
-    from ocitool.events import Observer
-    from ocitool.garbage import Removal, remove
-    from ocitool.inspection import ImageReport, LayerReport, inspect
-    from ocitool.layout import Layout, untag
-    from ocitool.lookup import find_image
-    from ocitool.places import open_source, parse_place
-    from ocitool.pulling import RemoteImages, pull
-    from ocitool.pushing import Pushing, push
-    from ocitool.recompress import Conversion
-    from ocitool.registry import Registries, RegistryOptions, Repository
-    from ocitool.saving import Packing, save, save_file
-    from ocitool.shipping import CopiedImage, CopyReport
-    from ocitool.spec import (
-        Descriptor,
-        Digest,
-        ImageConfig,
-        Index,
-        Manifest,
-        Platform,
-        Reference,
-    )
-    from ocitool.summaries import ImageSummary, image_summaries
-    from ocitool.tagging import tag
-    from ocitool.verification import Problem, VerifyReport, verify
+    from ocitool.errors import AccessDenied as AccessDenied
+    from ocitool.errors import IntegrityError as IntegrityError
+    from ocitool.errors import MalformedArchive as MalformedArchive
+    from ocitool.errors import NotFound as NotFound
+    from ocitool.errors import OcitoolError as OcitoolError
+    from ocitool.errors import Refused as Refused
+    from ocitool.errors import StorageError as StorageError
+    from ocitool.errors import Unavailable as Unavailable
+    from ocitool.errors import UsageError as UsageError
+    from ocitool.events import Observer as Observer
+    from ocitool.garbage import Removal as Removal
+    from ocitool.garbage import remove as remove
+    from ocitool.image.content import Blob as Blob
+    from ocitool.image.content import Closure as Closure
+    from ocitool.image.content import Root as Root
+    from ocitool.images.locations import open_source as open_source
+    from ocitool.images.locations import parse_place as parse_place
+    from ocitool.images.lookup import find_image as find_image
+    from ocitool.images.summaries import ImageSummary as ImageSummary
+    from ocitool.images.summaries import image_summaries as image_summaries
+    from ocitool.oci import Descriptor as Descriptor
+    from ocitool.oci import Digest as Digest
+    from ocitool.oci import ImageConfig as ImageConfig
+    from ocitool.oci import Index as Index
+    from ocitool.oci import Manifest as Manifest
+    from ocitool.oci import Platform as Platform
+    from ocitool.oci import Reference as Reference
+    from ocitool.operations.inspect import ImageReport as ImageReport
+    from ocitool.operations.inspect import LayerReport as LayerReport
+    from ocitool.operations.inspect import inspect as inspect
+    from ocitool.operations.load import load as load
+    from ocitool.operations.pull import pull as pull
+    from ocitool.operations.push import Pushing as Pushing
+    from ocitool.operations.push import push as push
+    from ocitool.operations.push_target import OnExisting as OnExisting
+    from ocitool.operations.push_target import PushReport as PushReport
+    from ocitool.operations.save import Packing as Packing
+    from ocitool.operations.save import save as save
+    from ocitool.operations.save import save_file as save_file
+    from ocitool.operations.tag import tag as tag
+    from ocitool.operations.verify import Problem as Problem
+    from ocitool.operations.verify import VerifyReport as VerifyReport
+    from ocitool.operations.verify import verify as verify
+    from ocitool.places.archive import ArchiveSource as ArchiveSource
+    from ocitool.places.archive import FolderSource as FolderSource
+    from ocitool.places.archive import open_archive as open_archive
+    from ocitool.places.layout import Layout as Layout
+    from ocitool.places.layout import untag as untag
+    from ocitool.places.registry import Registries as Registries
+    from ocitool.places.registry import RegistryOptions as RegistryOptions
+    from ocitool.places.registry import Repository as Repository
+    from ocitool.transfer.plan import CopiedImage as CopiedImage
+    from ocitool.transfer.plan import CopyReport as CopyReport
+    from ocitool.transfer.recompress import Conversion as Conversion
+    from ocitool.transfer.remote import RemoteImages as RemoteImages
+    from ocitool.version import __version__ as __version__
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'ocitool' has no attribute {name!r}")
-    return getattr(importlib.import_module(home), name)
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "AccessDenied": "errors",
+        "ArchiveSource": "places.archive",
+        "Blob": "image.content",
+        "Closure": "image.content",
+        "Conversion": "transfer.recompress",
+        "CopiedImage": "transfer.plan",
+        "CopyReport": "transfer.plan",
+        "Descriptor": "oci",
+        "Digest": "oci",
+        "FolderSource": "places.archive",
+        "ImageConfig": "oci",
+        "ImageReport": "operations.inspect",
+        "ImageSummary": "images.summaries",
+        "Index": "oci",
+        "IntegrityError": "errors",
+        "LayerReport": "operations.inspect",
+        "Layout": "places.layout",
+        "MalformedArchive": "errors",
+        "Manifest": "oci",
+        "NotFound": "errors",
+        "Observer": "events",
+        "OcitoolError": "errors",
+        "OnExisting": "operations.push_target",
+        "Packing": "operations.save",
+        "Platform": "oci",
+        "Problem": "operations.verify",
+        "PushReport": "operations.push_target",
+        "Pushing": "operations.push",
+        "Reference": "oci",
+        "Refused": "errors",
+        "Registries": "places.registry",
+        "RegistryOptions": "places.registry",
+        "RemoteImages": "transfer.remote",
+        "Removal": "garbage",
+        "Repository": "places.registry",
+        "Root": "image.content",
+        "StorageError": "errors",
+        "Unavailable": "errors",
+        "UsageError": "errors",
+        "VerifyReport": "operations.verify",
+        "__version__": "version",
+        "find_image": "images.lookup",
+        "image_summaries": "images.summaries",
+        "inspect": "operations.inspect",
+        "load": "operations.load",
+        "open_archive": "places.archive",
+        "open_source": "images.locations",
+        "parse_place": "images.locations",
+        "pull": "operations.pull",
+        "push": "operations.push",
+        "remove": "garbage",
+        "save": "operations.save",
+        "save_file": "operations.save",
+        "tag": "operations.tag",
+        "untag": "places.layout",
+        "verify": "operations.verify",
+    },
+)

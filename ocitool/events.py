@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ocitool.spec import Descriptor
+    from ocitool.oci import Descriptor
 
 
 class Outcome(StrEnum):

@@ -15,7 +15,7 @@ import pytest
 
 from fixtures.build import archives
 from ocitool.errors import IntegrityError, NotFound
-from ocitool.layout import Layout
+from ocitool.places.layout import Layout
 from tests.support.stores import assert_whole, contents, load_archive, save_bytes, written
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -4,9 +4,9 @@ from msgspec import Struct
 
 from ocitool.artifacts import conventions
 from ocitool.errors import LimitExceeded
-from ocitool.registry import Repository
-from ocitool.registry.referrers import referrers
-from ocitool.spec import Descriptor, Digest, Reference
+from ocitool.oci import Descriptor, Digest, Reference
+from ocitool.places.registry import Repository
+from ocitool.places.registry.referrers import referrers
 
 _MOST = 1_000
 """Each costs a question."""

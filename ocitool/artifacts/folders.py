@@ -9,12 +9,12 @@ import tarfile
 from collections.abc import Callable, Iterator
 
 from ocitool.artifacts.paths import DEEPEST, Parts, stays_inside
-from ocitool.compression import Codec, Compressor
 from ocitool.errors import Refused, StorageError, UsageError
+from ocitool.formats.compression import Codec, Compressor
 from ocitool.fsops import CHUNK, Directory, translated
-from ocitool.spec import Digest
-from ocitool.spec.digest import new_hasher
-from ocitool.spec.quoting import quoted
+from ocitool.oci import Digest
+from ocitool.oci.digest import new_hasher
+from ocitool.oci.quoting import quoted
 
 _BLOCK = 512
 _END = bytes(2 * _BLOCK)

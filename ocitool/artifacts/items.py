@@ -10,7 +10,7 @@ from msgspec import Struct
 from ocitool.artifacts import conventions
 from ocitool.errors import NotFound, UsageError
 from ocitool.fsops import translated
-from ocitool.spec.quoting import quoted
+from ocitool.oci.quoting import quoted
 
 # RFC 6838, "Naming Requirements".
 _NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"

@@ -11,7 +11,7 @@ import oras.provider  # type: ignore[import-untyped]
 from msgspec import Struct, field
 
 from ocitool.errors import Refused
-from ocitool.spec import Descriptor
+from ocitool.oci import Descriptor
 
 _CREATED = 201
 _NAME = "registry.invalid/artifact:latest"

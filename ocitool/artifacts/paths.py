@@ -3,8 +3,8 @@
 import itertools
 
 from ocitool.errors import IntegrityError
-from ocitool.spec.limits import Limits
-from ocitool.spec.quoting import quoted
+from ocitool.oci.limits import Limits
+from ocitool.oci.quoting import quoted
 
 Parts = tuple[str, ...]
 DEEPEST = 100

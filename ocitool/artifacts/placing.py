@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ocitool.artifacts.paths import Parts
 from ocitool.errors import Refused
 from ocitool.fsops import Directory
-from ocitool.spec.quoting import quoted
+from ocitool.oci.quoting import quoted
 
 _PREFIX = ".ocitool-"
 

@@ -10,14 +10,14 @@ from ocitool.artifacts import conventions
 from ocitool.artifacts.paths import Parts, collision, parts_of
 from ocitool.artifacts.placing import exists_below, gathering, place
 from ocitool.artifacts.unpacking import NotThatFolder, Unpacking, open_folder
-from ocitool.content import CHUNK, Blob
 from ocitool.errors import IntegrityError, MalformedArchive, Refused, UsageError
 from ocitool.events import Observer, Outcome
 from ocitool.fsops import Directory
-from ocitool.graph import read_document
-from ocitool.registry import Repository
-from ocitool.spec import Descriptor, Digest, Index, Manifest, Reference, mediatype
-from ocitool.spec.quoting import quoted
+from ocitool.image.content import CHUNK, Blob
+from ocitool.image.graph import read_document
+from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, mediatype
+from ocitool.oci.quoting import quoted
+from ocitool.places.registry import Repository
 
 
 class PulledFile(Struct, frozen=True, kw_only=True):

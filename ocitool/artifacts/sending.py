@@ -10,16 +10,16 @@ from msgspec.structs import replace
 
 from ocitool.artifacts import conventions, folders
 from ocitool.artifacts.items import Item, check_media_type, item_of, items_of
-from ocitool.content import Blob, Root, Shipment
+from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import UsageError
 from ocitool.events import Observer
 from ocitool.fsops import Directory, scratch_folder, translated
-from ocitool.graph import closure_of
-from ocitool.parallel import DEFAULT_JOBS
-from ocitool.registry import Registries, Repository, RepositoryWriter
-from ocitool.spec import Descriptor, Digest, Manifest, Reference, mediatype, parse_manifest
-from ocitool.spec.document import encode
-from ocitool.transfer import TransferReport, transfer
+from ocitool.image.content import Blob, Root, Shipment
+from ocitool.image.graph import closure_of
+from ocitool.oci import Descriptor, Digest, Manifest, Reference, mediatype, parse_manifest
+from ocitool.oci.document import encode
+from ocitool.places.registry import Registries, Repository, RepositoryWriter
+from ocitool.transfer.copy import TransferReport, transfer
 
 
 class Making(Struct, frozen=True, kw_only=True):

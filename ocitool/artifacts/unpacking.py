@@ -6,14 +6,14 @@ when it fails.
 """
 
 from ocitool.artifacts.paths import Parts, parts_of, stays_inside
-from ocitool.compression import CHUNK_SIZE, DecompressingReader
-from ocitool.content import Blob
 from ocitool.errors import DigestMismatch, IntegrityError, LimitExceeded, MalformedArchive
+from ocitool.formats.compression import CHUNK_SIZE, DecompressingReader
+from ocitool.formats.tar import Entry, EntryType, NotATar, StreamInput, TarReader
 from ocitool.fsops import Directory
-from ocitool.spec import Digest
-from ocitool.spec.limits import Limits
-from ocitool.spec.quoting import quoted
-from ocitool.tarstream import Entry, EntryType, NotATar, StreamInput, TarReader
+from ocitool.image.content import Blob
+from ocitool.oci import Digest
+from ocitool.oci.limits import Limits
+from ocitool.oci.quoting import quoted
 
 
 class NotThatFolder(Exception):

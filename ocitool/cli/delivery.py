@@ -4,15 +4,15 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ocitool.cli import console
+from ocitool.cli.render import console
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
-    from ocitool.content import Catalog, Root
     from ocitool.events import Observer
-    from ocitool.places import Place
-    from ocitool.saving import Packing
-    from ocitool.shipping import CopyReport
+    from ocitool.image.content import Catalog, Root
+    from ocitool.images.locations import Place
+    from ocitool.operations.save import Packing
+    from ocitool.transfer.plan import CopyReport
 
 
 def check_destination(target: "Place", *, json: bool) -> None:
@@ -35,8 +35,8 @@ def deliver(
     observer: "Observer",
 ) -> "CopyReport":
     """Write images to a place that takes archives; return what went there."""
-    from ocitool import saving
-    from ocitool.places import ENGINES, engine_of
+    from ocitool.images.locations import ENGINES, engine_of
+    from ocitool.operations import save as saving
 
     if target.kind in ENGINES:
         with (

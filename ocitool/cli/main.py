@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from ocitool import errors
-from ocitool.cli import console
-from ocitool.cli.commands import application, command_in
+from ocitool.cli.app import application, command_in
+from ocitool.cli.render import console
 
 _EXIT_CODES: tuple[tuple[type[errors.OcitoolError], int], ...] = (
     (errors.UsageError, 2),

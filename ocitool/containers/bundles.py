@@ -18,8 +18,8 @@ from ocitool.containers.runtime_config import (
 from ocitool.containers.users import RuntimeUser, user_of
 from ocitool.errors import IntegrityError, MalformedDocument, NotFound
 from ocitool.fsops import Directory
-from ocitool.layers import Tree
-from ocitool.spec.document import decode_object, encode
+from ocitool.image.layers import Tree
+from ocitool.oci.document import decode_object, encode
 
 CONFIG_FILE = "config.json"
 ROOT_FOLDER, UPPER_FOLDER, WORK_FOLDER = "rootfs", "upper", "work"

@@ -2,14 +2,14 @@
 
 from msgspec import Struct
 
-from ocitool.content import Closure, Root
 from ocitool.errors import UsageError
-from ocitool.graph import closure_of, images_of, read_config, require_platform
-from ocitool.layout import Layout
-from ocitool.lookup import Found
-from ocitool.spec import Descriptor, ImageConfig, Limits, Manifest, Platform
-from ocitool.spec.quoting import quoted
-from ocitool.spec.reference import familiar
+from ocitool.image.content import Closure, Root
+from ocitool.image.graph import closure_of, images_of, read_config, require_platform
+from ocitool.images.lookup import Found
+from ocitool.oci import Descriptor, ImageConfig, Limits, Manifest, Platform
+from ocitool.oci.quoting import quoted
+from ocitool.oci.reference import familiar
+from ocitool.places.layout import Layout
 
 
 class Chosen(Struct, frozen=True, kw_only=True):

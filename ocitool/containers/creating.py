@@ -27,15 +27,15 @@ from ocitool.containers.unpacking import is_root, tree_name, unpack_image
 from ocitool.containers.users import RuntimeUser
 from ocitool.errors import Refused, UsageError
 from ocitool.fsops import Directory
-from ocitool.layers import Extracted
-from ocitool.layout import Layout, exclusive
-from ocitool.layout.exclusive import Exclusive
-from ocitool.layout.index import set_root
-from ocitool.layout.layout import CONTROL
-from ocitool.layout.lease import TEMPORARY
-from ocitool.lookup import Found
-from ocitool.spec import DEFAULT_LIMITS, Limits, Platform, Reference
-from ocitool.spec.quoting import quoted
+from ocitool.image.layers import Extracted
+from ocitool.images.lookup import Found
+from ocitool.oci import DEFAULT_LIMITS, Limits, Platform, Reference
+from ocitool.oci.quoting import quoted
+from ocitool.places.layout import Layout, exclusive
+from ocitool.places.layout.exclusive import Exclusive
+from ocitool.places.layout.index import set_root
+from ocitool.places.layout.layout import CONTROL
+from ocitool.places.layout.lease import TEMPORARY
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_.-]")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ocitool.containers.uses import ContainerUse, as_reference
 from ocitool.errors import Refused
-from ocitool.spec.quoting import quoted
+from ocitool.oci.quoting import quoted
 
 _HEX = re.compile(r"[0-9a-f]{12,128}")
 _PULLABLE = re.compile(r"[a-z-]+://")

@@ -12,11 +12,11 @@ from ocitool.containers.records import containers
 from ocitool.containers.running import running
 from ocitool.containers.uses import ContainerProvider, ContainerUse
 from ocitool.errors import OcitoolError, Refused, UsageError
-from ocitool.layout import Layout
-from ocitool.spec.quoting import quoted
+from ocitool.oci.quoting import quoted
+from ocitool.places.layout import Layout
 
 if TYPE_CHECKING:
-    from ocitool.engine import Endpoint
+    from ocitool.places.engine import Endpoint
 
 _LISTING_BYTES = 256 << 20
 _ENGINES = ("docker", "podman")
@@ -55,13 +55,13 @@ class EngineProvider(Struct, frozen=True):
     @classmethod
     def of(cls, kind: str) -> Self:
         """Return the provider of the docker or podman engine that this machine uses."""
-        from ocitool.engine import docker_endpoint, podman_endpoint
+        from ocitool.places.engine import docker_endpoint, podman_endpoint
 
         return cls(kind, docker_endpoint if kind == "docker" else podman_endpoint)
 
     def uses(self) -> list[ContainerUse]:
         """Return every container of the engine; Refused when it does not answer."""
-        from ocitool.engine import Engine
+        from ocitool.places.engine import Engine
 
         try:
             with Engine(self.find()) as engine:
@@ -128,7 +128,7 @@ def _provider(word: str, layout: Layout) -> ContainerProvider:
 
 def _is_there(word: str) -> bool:
     """Tell whether an engine may be there: its socket exists, or nobody can tell."""
-    from ocitool.engine import docker_endpoint, podman_endpoint
+    from ocitool.places.engine import docker_endpoint, podman_endpoint
 
     try:
         endpoint = docker_endpoint() if word == "docker" else podman_endpoint()

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from ocitool.errors import IntegrityError, NotFound, Refused
 from ocitool.fsops import Directory
-from ocitool.layout import Layout
-from ocitool.spec import Digest
-from ocitool.spec.quoting import quoted
+from ocitool.oci import Digest
+from ocitool.oci.quoting import quoted
+from ocitool.places.layout import Layout
 
 RECORDS = "containers"
 _SUFFIX = ".json"

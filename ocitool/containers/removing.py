@@ -17,10 +17,10 @@ from ocitool.containers.staging import (
 )
 from ocitool.errors import NotFound, OcitoolError, Refused, StorageError
 from ocitool.fsops import Directory
-from ocitool.layout import Layout, exclusive
-from ocitool.layout.exclusive import Exclusive
-from ocitool.layout.lease import TEMPORARY
-from ocitool.spec import Digest
+from ocitool.oci import Digest
+from ocitool.places.layout import Layout, exclusive
+from ocitool.places.layout.exclusive import Exclusive
+from ocitool.places.layout.lease import TEMPORARY
 
 
 class Removed(Struct, frozen=True, kw_only=True):

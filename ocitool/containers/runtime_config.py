@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from ocitool.containers.users import RuntimeUser
 from ocitool.errors import UsageError
-from ocitool.spec import ImageConfig
+from ocitool.oci import ImageConfig
 
 RUNTIME_VERSION = "1.0.2"
 ID_ANNOTATION = "io.ocitool.container.id"

@@ -15,11 +15,11 @@ from ocitool.containers.bundles import is_bundle_of
 from ocitool.containers.records import containers
 from ocitool.errors import NotFound, Refused, StorageError
 from ocitool.fsops import Directory
-from ocitool.layers import Spot, prune
-from ocitool.layout import Layout, exclusive
-from ocitool.layout.layout import CONTROL
-from ocitool.layout.lease import Lease, living
-from ocitool.layout.leftovers import Leftover
+from ocitool.image.layers import Spot, prune
+from ocitool.places.layout import Layout, exclusive
+from ocitool.places.layout.layout import CONTROL
+from ocitool.places.layout.lease import Lease, living
+from ocitool.places.layout.leftovers import Leftover
 
 STAGING = "unpacking"
 TREES = "trees"

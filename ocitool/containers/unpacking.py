@@ -5,10 +5,10 @@ import os
 from ocitool.containers.choosing import Chosen
 from ocitool.errors import IntegrityError
 from ocitool.fsops import Directory
-from ocitool.layers import Extracted, Extraction, Keep
-from ocitool.layout import Layout
-from ocitool.spec import ImageConfig, Limits, mediatype
-from ocitool.spec.quoting import quoted
+from ocitool.image.layers import Extracted, Extraction, Keep
+from ocitool.oci import ImageConfig, Limits, mediatype
+from ocitool.oci.quoting import quoted
+from ocitool.places.layout import Layout
 
 _ALL_USERS = "4294967295"
 _EMPTY = "empty"

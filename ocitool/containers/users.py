@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from ocitool.errors import MalformedDocument, NotFound
-from ocitool.layers import Tree
-from ocitool.spec.quoting import quoted
+from ocitool.image.layers import Tree
+from ocitool.oci.quoting import quoted
 
 _FILE_BYTES = 4 << 20
 _LARGEST_ID = (1 << 32) - 2

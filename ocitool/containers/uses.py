@@ -7,13 +7,13 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from ocitool.content import Root
 from ocitool.errors import UsageError
-from ocitool.graph import closure_of
-from ocitool.layout import Layout
-from ocitool.layout.reflog import events
-from ocitool.spec import Digest, Reference
-from ocitool.summaries import image_summaries
+from ocitool.image.content import Root
+from ocitool.image.graph import closure_of
+from ocitool.images.summaries import image_summaries
+from ocitool.oci import Digest, Reference
+from ocitool.places.layout import Layout
+from ocitool.places.layout.reflog import events
 
 SHORTEST_ID = 12
 """A shorter prefix of a digest is not taken for one: it could be a name as well."""

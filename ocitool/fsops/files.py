@@ -2,13 +2,22 @@
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
 from ocitool.fsops.descriptors import Writeback, nanoseconds, set_attribute, settle, write_all
 from ocitool.fsops.failures import translated
 
-if TYPE_CHECKING:
-    from ocitool.fsops.directory import Directory
+
+class Folder(Protocol):
+    """What a temporary file needs of the directory that holds it, or that will."""
+
+    descriptor: int
+
+    def child(self, name: str) -> str:
+        """Return the path of a name, for messages."""
+
+    def move_as(self, name: str, directory: Self, other: str) -> None:
+        """Give what has a name another name in a directory, over whatever had it."""
 
 
 class NewFile:
@@ -49,7 +58,7 @@ class NewFile:
 class TemporaryFile:
     """A private file on its way to its final name. Close it with `publish` or `discard`."""
 
-    def __init__(self, directory: "Directory", name: str, descriptor: int) -> None:
+    def __init__(self, directory: Folder, name: str, descriptor: int) -> None:
         self._directory = directory
         self._name = name
         self._descriptor = descriptor
@@ -62,7 +71,7 @@ class TemporaryFile:
         self._writeback.wrote(len(data))
 
     def publish(
-        self, directory: "Directory", name: str, mode: int = 0o666, *, durable: bool = True
+        self, directory: Folder, name: str, mode: int = 0o666, *, durable: bool = True
     ) -> None:
         """Make the file durable and give it its final name, over whatever had the name.
 

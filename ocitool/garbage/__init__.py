@@ -4,60 +4,46 @@
 last sweep back, `purge` makes it final, `explain` says why a blob stays or goes.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ocitool.lazy import lazy
+
 if TYPE_CHECKING:
-    from ocitool.garbage.choice import Choice, LabelTest
-    from ocitool.garbage.explaining import Explanation, explain
-    from ocitool.garbage.planned import GarbageBlob, GarbageImage, KeptImage, Plan
-    from ocitool.garbage.planning import plan
-    from ocitool.garbage.removal import Removal, remove
-    from ocitool.garbage.sweeping import Swept, sweep
-    from ocitool.garbage.undoing import Undone, purge, undo
+    from ocitool.garbage.choice import Choice as Choice
+    from ocitool.garbage.choice import LabelTest as LabelTest
+    from ocitool.garbage.explaining import Explanation as Explanation
+    from ocitool.garbage.explaining import explain as explain
+    from ocitool.garbage.planned import GarbageBlob as GarbageBlob
+    from ocitool.garbage.planned import GarbageImage as GarbageImage
+    from ocitool.garbage.planned import KeptImage as KeptImage
+    from ocitool.garbage.planned import Plan as Plan
+    from ocitool.garbage.planning import plan as plan
+    from ocitool.garbage.removal import Removal as Removal
+    from ocitool.garbage.removal import remove as remove
+    from ocitool.garbage.sweeping import Swept as Swept
+    from ocitool.garbage.sweeping import sweep as sweep
+    from ocitool.garbage.undoing import Undone as Undone
+    from ocitool.garbage.undoing import purge as purge
+    from ocitool.garbage.undoing import undo as undo
 
-_MODULES = {
-    "Choice": "choice",
-    "Explanation": "explaining",
-    "GarbageBlob": "planned",
-    "GarbageImage": "planned",
-    "KeptImage": "planned",
-    "LabelTest": "choice",
-    "Plan": "planned",
-    "Removal": "removal",
-    "Swept": "sweeping",
-    "Undone": "undoing",
-    "explain": "explaining",
-    "purge": "undoing",
-    "plan": "planning",
-    "remove": "removal",
-    "sweep": "sweeping",
-    "undo": "undoing",
-}
-
-__all__ = [
-    "Choice",
-    "Explanation",
-    "GarbageBlob",
-    "GarbageImage",
-    "KeptImage",
-    "LabelTest",
-    "Plan",
-    "Removal",
-    "Swept",
-    "Undone",
-    "explain",
-    "plan",
-    "purge",
-    "remove",
-    "sweep",
-    "undo",
-]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "Choice": "choice",
+        "Explanation": "explaining",
+        "GarbageBlob": "planned",
+        "GarbageImage": "planned",
+        "KeptImage": "planned",
+        "LabelTest": "choice",
+        "Plan": "planned",
+        "Removal": "removal",
+        "Swept": "sweeping",
+        "Undone": "undoing",
+        "explain": "explaining",
+        "plan": "planning",
+        "purge": "undoing",
+        "remove": "removal",
+        "sweep": "sweeping",
+        "undo": "undoing",
+    },
+)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
-from ocitool.content import Root
 from ocitool.errors import UsageError
-from ocitool.layout.reflog import FormerName
-from ocitool.spec import Reference, parse_time
+from ocitool.image.content import Root
+from ocitool.oci import Reference, parse_time
+from ocitool.places.layout.reflog import FormerName
 
 FOREIGN_GRACE = 3600.0
 

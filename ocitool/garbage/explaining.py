@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from ocitool.errors import NotFound, Refused, UsageError
-from ocitool.garbage.marking import path_to
 from ocitool.garbage.planned import Plan
+from ocitool.garbage.reachable import path_to
 from ocitool.garbage.roots import root_entries
-from ocitool.layout import Layout
-from ocitool.layout.trash import blobs_of, last_sound_run, run_names
-from ocitool.spec import Digest
-from ocitool.spec.quoting import quoted
+from ocitool.oci import Digest
+from ocitool.oci.quoting import quoted
+from ocitool.places.layout import Layout
+from ocitool.places.layout.trash import blobs_of, last_sound_run, run_names
 
 _SHORTEST = 4
 

@@ -7,12 +7,12 @@ from msgspec import Struct
 
 from ocitool.containers import ContainerUse
 from ocitool.garbage.choice import Choice
-from ocitool.garbage.marking import Marks
-from ocitool.layout.index import IndexFile
-from ocitool.layout.leftovers import Leftover
-from ocitool.layout.pins import Pin
-from ocitool.layout.trash import Waiting
-from ocitool.spec import Digest
+from ocitool.garbage.reachable import Marks
+from ocitool.oci import Digest
+from ocitool.places.layout.index import IndexFile
+from ocitool.places.layout.leftovers import Leftover
+from ocitool.places.layout.pins import Pin
+from ocitool.places.layout.trash import Waiting
 
 
 class GarbageImage(Struct, frozen=True, kw_only=True):

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from ocitool.containers import ContainerUse, leftovers_of_containers
 from ocitool.errors import Refused, UsageError
 from ocitool.garbage.choice import Choice
-from ocitool.garbage.edges import Edge
-from ocitool.garbage.holding import Held, Holding
-from ocitool.garbage.marking import Marker, Marks
 from ocitool.garbage.planned import Facts, GarbageBlob, GarbageImage, KeptImage, Plan
+from ocitool.garbage.reachable import Marker, Marks
+from ocitool.garbage.references import Edge
+from ocitool.garbage.retention import Held, Holding
 from ocitool.garbage.roots import (
     RootEntry,
     is_in,
@@ -17,12 +17,12 @@ from ocitool.garbage.roots import (
     subject_by_content,
     subject_by_name,
 )
-from ocitool.layout import Layout
-from ocitool.layout.layout import BLOBS
-from ocitool.layout.leftovers import is_of_known_form, leftovers
-from ocitool.layout.reflog import FormerName
-from ocitool.layout.trash import waiting
-from ocitool.spec import Digest
+from ocitool.oci import Digest
+from ocitool.places.layout import Layout
+from ocitool.places.layout.layout import BLOBS
+from ocitool.places.layout.leftovers import is_of_known_form, leftovers
+from ocitool.places.layout.reflog import FormerName
+from ocitool.places.layout.trash import waiting
 
 
 def plan(

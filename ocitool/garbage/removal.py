@@ -9,15 +9,15 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from ocitool.containers import ContainerUse, described, held_by
-from ocitool.content import Root
 from ocitool.errors import NotFound, OcitoolError, Refused
-from ocitool.graph import Reached, reach, root_subject
-from ocitool.layout import Layout, NameChange, exclusive
-from ocitool.layout.index import IndexFile, drop_name, entry_names, is_named
-from ocitool.layout.pins import Pin, read_pins, write_pins
-from ocitool.lookup import Found
-from ocitool.spec import Descriptor, Digest
-from ocitool.spec.reference import familiar
+from ocitool.image.content import Root
+from ocitool.image.graph import Reached, reach, root_subject
+from ocitool.images.lookup import Found
+from ocitool.oci import Descriptor, Digest
+from ocitool.oci.reference import familiar
+from ocitool.places.layout import Layout, NameChange, exclusive
+from ocitool.places.layout.index import IndexFile, drop_name, entry_names, is_named
+from ocitool.places.layout.pins import Pin, read_pins, write_pins
 
 
 class Removal(Struct, frozen=True, kw_only=True):

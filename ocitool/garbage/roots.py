@@ -6,13 +6,13 @@ from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
-from ocitool.content import Root
 from ocitool.errors import OcitoolError
-from ocitool.garbage.edges import Edge
-from ocitool.garbage.marking import Marker
-from ocitool.layout.index import entry_names, is_named
-from ocitool.spec import Descriptor, Digest
-from ocitool.spec.annotations import SUBJECT, full_name, label
+from ocitool.garbage.reachable import Marker
+from ocitool.garbage.references import Edge
+from ocitool.image.content import Root
+from ocitool.oci import Descriptor, Digest
+from ocitool.oci.annotations import SUBJECT, full_name, label
+from ocitool.places.layout.index import entry_names, is_named
 
 # distribution-spec, "Referrers Tag Schema"; the endings are cosign's.
 _ATTACHED_TAG = re.compile(r"(sha256|sha512)-([0-9a-f]{64}|[0-9a-f]{128})(?:\.(?:sig|att|sbom))?")

@@ -14,18 +14,18 @@ from ocitool.containers import (
 )
 from ocitool.errors import IntegrityError, StorageError
 from ocitool.fsops import Directory
-from ocitool.garbage.edges import Edge
-from ocitool.garbage.marking import Marker, Marks
 from ocitool.garbage.planned import GarbageBlob, GarbageImage, Plan
+from ocitool.garbage.reachable import Marker, Marks
+from ocitool.garbage.references import Edge
 from ocitool.garbage.roots import RootEntry, is_in, root_entries
-from ocitool.layout import Layout, NameChange, exclusive
-from ocitool.layout.exclusive import Exclusive
-from ocitool.layout.index import entry_names, is_named
-from ocitool.layout.lease import leased
-from ocitool.layout.leftovers import clear
-from ocitool.layout.pins import Pin, read_pins, write_pins
-from ocitool.layout.trash import TrashRun, begin, forget_run, last_run, remove_run, run_names
-from ocitool.spec import Digest
+from ocitool.oci import Digest
+from ocitool.places.layout import Layout, NameChange, exclusive
+from ocitool.places.layout.exclusive import Exclusive
+from ocitool.places.layout.index import entry_names, is_named
+from ocitool.places.layout.lease import leased
+from ocitool.places.layout.leftovers import clear
+from ocitool.places.layout.pins import Pin, read_pins, write_pins
+from ocitool.places.layout.trash import TrashRun, begin, forget_run, last_run, remove_run, run_names
 
 AskAgain = Callable[[], Iterable[ContainerUse]]
 

@@ -9,13 +9,15 @@ from msgspec.structs import replace
 
 from ocitool.errors import IntegrityError, NotFound, OcitoolError
 from ocitool.fsops import Directory
-from ocitool.garbage.edges import Edge
-from ocitool.garbage.marking import Marker, Marks
-from ocitool.layout import Layout, NameChange, exclusive
-from ocitool.layout.exclusive import Exclusive
-from ocitool.layout.index import IndexFile, entry_names, is_named
-from ocitool.layout.pins import read_pins, write_pins
-from ocitool.layout.trash import (
+from ocitool.garbage.reachable import Marker, Marks
+from ocitool.garbage.references import Edge
+from ocitool.oci import Descriptor, Digest
+from ocitool.oci.annotations import without_names
+from ocitool.places.layout import Layout, NameChange, exclusive
+from ocitool.places.layout.exclusive import Exclusive
+from ocitool.places.layout.index import IndexFile, entry_names, is_named
+from ocitool.places.layout.pins import read_pins, write_pins
+from ocitool.places.layout.trash import (
     TrashRun,
     blobs_of,
     forget_run,
@@ -25,8 +27,6 @@ from ocitool.layout.trash import (
     remove_run,
     run_names,
 )
-from ocitool.spec import Descriptor, Digest
-from ocitool.spec.annotations import without_names
 
 
 class Undone(Struct, frozen=True, kw_only=True):

@@ -10,9 +10,9 @@ from pathlib import Path
 from ocitool.artifacts import conventions
 from ocitool.artifacts.receiving import PullReport, pull
 from ocitool.artifacts.sending import Making, SentReport, attach, push
-from ocitool.registry import Registries, RegistryOptions, Repository
-from ocitool.spec import DEFAULT_LIMITS, Limits, Reference
-from ocitool.spec.mediatype import OCI_MANIFEST
+from ocitool.oci import DEFAULT_LIMITS, Limits, Reference
+from ocitool.oci.mediatype import OCI_MANIFEST
+from ocitool.places.registry import Registries, RegistryOptions, Repository
 from tests.support.registry import EmulatedRegistry
 
 REPOSITORY = "team/files"

@@ -9,8 +9,8 @@ from ocitool.artifacts.attached import attached_to
 from ocitool.errors import (
     NotFound,
 )
-from ocitool.spec import Descriptor, Reference
-from ocitool.spec.mediatype import OCI_INDEX
+from ocitool.oci import Descriptor, Reference
+from ocitool.oci.mediatype import OCI_INDEX
 from tests.artifacts.site import REPOSITORY, Site
 from tests.support.docker_registry import running_registry
 from tests.support.images import build_image

@@ -14,7 +14,7 @@ from ocitool.errors import (
     MalformedArchive,
     Refused,
 )
-from ocitool.spec import DEFAULT_LIMITS, Digest
+from ocitool.oci import DEFAULT_LIMITS, Digest
 from tests.artifacts.site import UNPACK, Site, add, add_folder, folder, link, member, targz
 from tests.support.registry import EmulatedRegistry
 

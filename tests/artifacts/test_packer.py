@@ -49,10 +49,10 @@ def reached(*arguments, **options):
     seen["theirs"].append("requests")
     raise AssertionError("requests was reached")
 requests.Session.request = requests.Session.send = reached
-import oras.provider, ocitool.registry
+import oras.provider, ocitool.places.registry
 from ocitool.artifacts.sending import Making, push, attach
-from ocitool.registry import Registries
-from ocitool.spec import Reference
+from ocitool.places.registry import Registries
+from ocitool.oci import Reference
 sys.addaudithook(hook)
 with Registries() as registries:
     push(registries, Reference.parse(sys.argv[1]), Making(files=sys.argv[2:]))
@@ -93,7 +93,7 @@ class TestThePackage:
     def test_it_is_loaded_only_where_something_is_packed(self) -> None:
         code = (
             "import sys, ocitool.artifacts.sending, ocitool.artifacts.receiving, "
-            "ocitool.artifacts.attached, ocitool.cli.artifact; "
+            "ocitool.artifacts.attached, ocitool.cli.commands.artifact; "
             "sys.exit(bool({'oras', 'requests', 'jsonschema'} & set(sys.modules)))"
         )
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -3,7 +3,7 @@
 import pytest
 
 from ocitool.artifacts.paths import collision, parts_of, stays_inside
-from ocitool.spec import DEFAULT_LIMITS
+from ocitool.oci import DEFAULT_LIMITS
 
 
 class TestPaths:

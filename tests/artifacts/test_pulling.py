@@ -11,8 +11,8 @@ from ocitool.errors import (
     Refused,
     UsageError,
 )
-from ocitool.spec import Digest
-from ocitool.spec.mediatype import OCI_EMPTY, OCI_INDEX
+from ocitool.oci import Digest
+from ocitool.oci.mediatype import OCI_EMPTY, OCI_INDEX
 from tests.artifacts.site import REPOSITORY, Site, add, tree
 from tests.support.images import build_image
 from tests.support.registry import EmulatedRegistry

@@ -15,9 +15,9 @@ from ocitool.errors import (
     NotFound,
     UsageError,
 )
-from ocitool.registry import Registries, RegistryOptions, Repository
-from ocitool.spec import Digest, Reference
-from ocitool.spec.mediatype import OCI_EMPTY, OCI_MANIFEST
+from ocitool.oci import Digest, Reference
+from ocitool.oci.mediatype import OCI_EMPTY, OCI_MANIFEST
+from ocitool.places.registry import Registries, RegistryOptions, Repository
 from tests.artifacts.site import (
     REPOSITORY,
     Site,

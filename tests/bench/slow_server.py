@@ -6,8 +6,8 @@ Prints its host, and ends when its standard input does.
 import os
 import sys
 
-from ocitool.spec import Digest, mediatype
-from ocitool.spec.document import encode
+from ocitool.oci import Digest, mediatype
+from ocitool.oci.document import encode
 from tests.support.registry import EmulatedRegistry, Quirks
 
 REPOSITORY, TAG = "slow/image", "1"

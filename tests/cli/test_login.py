@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.registry.homes import HUB_KEY, Home, auths, entry
+from tests.places.registry.homes import HUB_KEY, Home, auths, entry
 from tests.support.command import ROOT, Done
 from tests.support.registry import Access, EmulatedRegistry, Quirks
 
 _START = """
-from ocitool.cli.commands import COMMANDS
+from ocitool.cli.app import COMMANDS
 COMMANDS.update(login="login", logout="login")
 from ocitool.__main__ import main
 main()

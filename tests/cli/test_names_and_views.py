@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.cli.layout_text import bar, cells, clip, size
+from ocitool.cli.render.columns import bar, cells, clip, size
 from tests.support.command import Command, environment
 from tests.support.images import build_image, write_layout
 

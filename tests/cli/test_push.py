@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.registry.known_hosts import named
-from tests.registry.pushes import NAME, UPLOADS, methods, whole
+from tests.places.registry.known_hosts import named
+from tests.places.registry.pushes import NAME, UPLOADS, methods, whole
 from tests.support.command import Command
 from tests.support.commands import started
 from tests.support.docker_registry import running_registry

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.registry.pushes import NAME
+from tests.places.registry.pushes import NAME
 from tests.support.command import Command
 from tests.support.docker_registry import running_registry
 from tests.support.images import build_image, write_layout

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.layout import Layout
+from ocitool.places.layout import Layout
 from tests.support.commands import ROOT, command, run, started
 from tests.support.images import build_image, docker_archive
 from tests.support.layouts import image, names_of, temporaries

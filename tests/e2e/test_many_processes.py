@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.layout import Layout
+from ocitool.places.layout import Layout
 from tests.support.commands import finished, run, started
 from tests.support.images import build_image, docker_archive
 from tests.support.layouts import image, names_of, paused, program, store, temporaries
@@ -64,9 +64,9 @@ WORKER = """
     from pathlib import Path
     from ocitool.errors import NotFound
     from ocitool.garbage import remove
-    from ocitool.graph import closure_of
-    from ocitool.layout import Layout, Writing, exclusive, untag
-    from ocitool.lookup import find_image
+    from ocitool.image.graph import closure_of
+    from ocitool.places.layout import Layout, Writing, exclusive, untag
+    from ocitool.images.lookup import find_image
     from tests.support.layouts import image, store_blobs
 
     def put(layout, built, name):
@@ -194,8 +194,8 @@ def test_names_that_no_other_process_touches_are_all_there_at_the_end(tmp_path: 
 
 READER = """
     import sys
-    from ocitool.graph import closure_of
-    from ocitool.layout import Layout
+    from ocitool.image.graph import closure_of
+    from ocitool.places.layout import Layout
     with Layout.existing(sys.argv[1]) as layout:
         print("ready", flush=True)
         for _ in range(150):
@@ -232,7 +232,7 @@ def test_images_that_share_all_they_have_can_come_and_go_at_once(tmp_path: Path)
 REUSER = """
     import sys
     from pathlib import Path
-    from ocitool.layout import Writing
+    from ocitool.places.layout import Writing
     from tests.support.layouts import image, store, store_blobs
     with store(Path(sys.argv[1])) as layout, Writing(layout) as writing:
         store_blobs(writing, image("same"))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ocitool.layout import Layout
+from ocitool.places.layout import Layout
 from tests.faults.scenes import HUB, SCENES, Scene, Stage, prepare
 from tests.faults.watched import Plan, Site
 from tests.faults.zygote import Zygote

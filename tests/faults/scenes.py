@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocitool.garbage import Choice, plan, sweep
-from ocitool.layout import Layout
+from ocitool.places.layout import Layout
 from tests.faults.power import Tree
 from tests.support.images import build_image, build_index, docker_archive, oci_archive
 from tests.support.layouts import bring, names_of, store, temporaries

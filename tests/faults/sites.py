@@ -13,9 +13,9 @@ LOCKING = {"flock", "locked", "_acquire"}
 # A login and a pulled file are no content of a store, and what gc finds lying about is none yet;
 # their own tests prove what they promise, and fail without the lock.
 ELSEWHERE = {
-    PACKAGE / "registry" / "credential_store.py",
+    PACKAGE / "places" / "registry" / "credentials" / "store.py",
     PACKAGE / "artifacts" / "placing.py",
-    PACKAGE / "layout" / "leftovers.py",
+    PACKAGE / "places" / "layout" / "leftovers.py",
 }
 
 

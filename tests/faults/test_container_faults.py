@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ocitool.containers import Container, clear_leftovers, containers
-from ocitool.layout import Layout
+from ocitool.places.layout import Layout
 from tests.faults import figures
 from tests.faults.scenes import Scene, Stage
 from tests.faults.watched import Plan

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.graph import closure_of, images_of
-from ocitool.layout import Layout
+from ocitool.image.graph import closure_of, images_of
+from ocitool.places.layout import Layout
 from tests.faults import figures
 from tests.faults.scenes import SCENES, Scene, Stage, names_in
 from tests.faults.zygote import Zygote

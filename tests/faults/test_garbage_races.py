@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.layout import Layout
+from ocitool.places.layout import Layout
 from tests.faults import figures
 from tests.faults.interleaving import Pair
 from tests.faults.scenes import GC, HUB, SCENES, Stage, names_in

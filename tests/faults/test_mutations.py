@@ -21,9 +21,12 @@ LOCKS = [site for site in sites() if site.kind == "flock"]
 def test_there_are_syncs_and_locks_to_remove() -> None:
     assert {site.file for site in SYNCS} >= {
         "ocitool/fsops/directory.py",
-        "ocitool/layout/writing.py",
+        "ocitool/places/layout/writing.py",
     }
-    assert {site.file for site in LOCKS} >= {"ocitool/layout/lock.py", "ocitool/layout/lease.py"}
+    assert {site.file for site in LOCKS} >= {
+        "ocitool/places/layout/lock.py",
+        "ocitool/places/layout/lease.py",
+    }
 
 
 @pytest.mark.parametrize("site", SYNCS, ids=str)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.layout import Layout
+from ocitool.places.layout import Layout
 from tests.faults import figures
 from tests.faults.power import Disk, Tree, moments, replayed, write_tree
 from tests.faults.power_checks import Played, check_all, durable_after_a_kill, states

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent.parent
 _MODULES = (
     "ocitool.cli.main",
-    "ocitool.cli.texts",
-    "ocitool.cli.progress",
-    "ocitool.copying",
-    "ocitool.inspection",
-    "ocitool.places",
-    "ocitool.summaries",
-    "ocitool.verification",
+    "ocitool.cli.render.texts",
+    "ocitool.cli.render.progress",
+    "ocitool.operations.load",
+    "ocitool.operations.inspect",
+    "ocitool.images.locations",
+    "ocitool.images.summaries",
+    "ocitool.operations.verify",
 )
 
 

@@ -8,17 +8,17 @@ from functools import partial
 from pathlib import Path
 
 from fixtures.hostile import BLOCK, LAYER, TAR, block, docker, layout, pax, record, tar
-from ocitool.archive import open_archive
-from ocitool.archive.docker import parse_docker_manifest
-from ocitool.compression import DecompressingReader
-from ocitool.copying import load
 from ocitool.errors import OcitoolError
-from ocitool.layers import measure_layer
-from ocitool.layout import Layout
-from ocitool.spec import Digest, ImageConfig, Platform, Reference, parse_manifest
-from ocitool.spec.document import decode_object
-from ocitool.tarstream import StreamInput, entries
-from ocitool.verification import verify
+from ocitool.formats.compression import DecompressingReader
+from ocitool.formats.tar import StreamInput, entries
+from ocitool.image.layers import measure_layer
+from ocitool.oci import Digest, ImageConfig, Platform, Reference, parse_manifest
+from ocitool.oci.document import decode_object
+from ocitool.operations.load import load
+from ocitool.operations.verify import verify
+from ocitool.places.archive import open_archive
+from ocitool.places.archive.docker import parse_docker_manifest
+from ocitool.places.layout import Layout
 
 SEEDS: tuple[bytes, ...] = (
     tar(layout()),

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ocitool.graph import closure_of, images_of
-from ocitool.layout import Layout
+from ocitool.image.graph import closure_of, images_of
+from ocitool.places.layout import Layout
 
 _START_SECONDS = 60
 _STOP_SECONDS = 30

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from ocitool.containers import ContainerUse, FileProvider, held_by, providers
-from ocitool.layout import Layout
+from ocitool.places.layout import Layout
 from tests.interop.peers import Docker, Ocitool, Podman, attempt, fresh_files, run
 from tests.support.images import build_image, oci_archive
 from tests.support.root_files import Node, folder, layer_of, program
@@ -287,7 +287,7 @@ def loaded(ocitool: Ocitool, docker: Docker, images: dict[str, str]) -> Layout:
 
 def held(layout: Layout, uses: list[ContainerUse]) -> dict[str, set[str]]:
     """Return which images are held, by the ID of each, and by the names of which containers."""
-    from ocitool.summaries import image_summaries
+    from ocitool.images.summaries import image_summaries
 
     summaries = image_summaries(layout, layout.roots())
     return {
@@ -339,7 +339,7 @@ class TestDocker:
     def test_gc_of_the_engine_removes_what_no_container_uses(
         self, docker: Docker, images: dict[str, str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from ocitool.engine_garbage import plan_engine, sweep_engine
+        from ocitool.garbage.engine import plan_engine, sweep_engine
 
         monkeypatch.setenv("DOCKER_HOST", docker.host)
         docker.run("create", "--name", "stopped", images["old"])
@@ -360,7 +360,7 @@ class TestDocker:
     def test_an_image_that_got_a_container_since_the_plan_is_refused_by_the_engine(
         self, docker: Docker, images: dict[str, str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from ocitool.engine_garbage import plan_engine, sweep_engine
+        from ocitool.garbage.engine import plan_engine, sweep_engine
 
         monkeypatch.setenv("DOCKER_HOST", docker.host)
         plan = plan_engine("docker")
@@ -372,7 +372,7 @@ class TestDocker:
     def test_names_that_no_container_holds_go_when_everything_is_wanted(
         self, docker: Docker, images: dict[str, str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from ocitool.engine_garbage import plan_engine, sweep_engine
+        from ocitool.garbage.engine import plan_engine, sweep_engine
 
         monkeypatch.setenv("DOCKER_HOST", docker.host)
         docker.run("tag", images["new"], "another:2")
@@ -415,7 +415,7 @@ class TestPodman:
     def test_gc_of_the_engine_keeps_what_buildah_uses(
         self, podman: Podman, image: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from ocitool.engine_garbage import plan_engine, sweep_engine
+        from ocitool.garbage.engine import plan_engine, sweep_engine
 
         podman.buildah("from", "--name", "external", "localhost/only:1")
         podman.run("untag", "localhost/only:1")

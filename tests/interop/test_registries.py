@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.layout import Layout
+from ocitool.places.layout import Layout
 from tests.interop.peers import Docker, Ocitool, Podman, fresh_files, run, skopeo
 from tests.support.docker_registry import DockerRegistry, Kind, running_registry
 from tests.support.images import (

@@ -8,9 +8,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ocitool.compression import Codec, Compressor
 from ocitool.errors import OcitoolError
-from ocitool.spec import Digest
+from ocitool.formats.compression import Codec, Compressor
+from ocitool.oci import Digest
 from tests.support.images import (
     Built,
     BuiltImage,

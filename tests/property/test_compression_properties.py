@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocitool.compression import Codec, Compressor, DecompressingReader
 from ocitool.errors import MalformedArchive, OcitoolError
+from ocitool.formats.compression import Codec, Compressor, DecompressingReader
 
 CONTENT: Final = st.binary(max_size=3000) | st.tuples(
     st.binary(min_size=1, max_size=20), st.integers(0, 200_000)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from ocitool.errors import MalformedArchive
 from ocitool.fsops import Directory
-from ocitool.layers import Extraction
-from ocitool.spec import Digest
+from ocitool.image.layers import Extraction
+from ocitool.oci import Digest
 from tests.support.root_tree import Kind, Member, Nonsense, RootTree, Seen, seen_on_disk
 
 _TYPES = {

@@ -15,11 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ocitool.containers import ContainerUse
 from ocitool.errors import NotFound, Refused
 from ocitool.garbage import Choice, plan, purge, remove, sweep, undo
-from ocitool.layout import Layout, Writing, untag
-from ocitool.lookup import find_image
-from ocitool.pinning import pin, unpin
-from ocitool.restoring import restore
-from ocitool.verification import verify
+from ocitool.images.lookup import find_image
+from ocitool.operations.pin import pin, unpin
+from ocitool.operations.restore import restore
+from ocitool.operations.verify import verify
+from ocitool.places.layout import Layout, Writing, untag
 from tests.support.images import Built, build_artifact, build_image, build_index
 from tests.support.layouts import blobs_in, bring, store_blobs, temporaries
 

@@ -11,9 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ocitool.errors import NotFound, Refused
 from ocitool.garbage import remove
-from ocitool.layout import Layout, Writing, untag
-from ocitool.lookup import find_image
-from ocitool.verification import verify
+from ocitool.images.lookup import find_image
+from ocitool.operations.verify import verify
+from ocitool.places.layout import Layout, Writing, untag
 from tests.support.images import Built, build_artifact, build_image, build_index
 from tests.support.layouts import blobs_in, bring, store_blobs, temporaries
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from ocitool.spec import Descriptor, Digest, Platform, Reference
+from ocitool.oci import Descriptor, Digest, Platform, Reference
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import ocitool
-from ocitool.content import Blob
-from ocitool.layout import Layout, Writing
-from ocitool.spec import Descriptor
+from ocitool.image.content import Blob
+from ocitool.oci import Descriptor
+from ocitool.places.layout import Layout, Writing
 from tests.support.images import Built, BuiltImage, build_image
 
 ROOT = Path(ocitool.__file__).parent.parent

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from ocitool.errors import MalformedDocument
-from ocitool.spec import Descriptor, Digest
+from ocitool.oci import Descriptor, Digest
 from tests.support.http_exchange import Exchange
 from tests.support.http_server import RecordingServer, ServerTls
 from tests.support.images import Built

@@ -3,7 +3,7 @@
 import gzip
 import re
 
-from ocitool.spec import Digest
+from ocitool.oci import Digest
 from tests.support.http_exchange import Exchange
 from tests.support.registry_quirks import Quirks
 from tests.support.registry_state import Refusal, State

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import cast
 from urllib.parse import quote
 
-from ocitool.spec import Digest
+from ocitool.oci import Digest
 from tests.support.http_exchange import Exchange
 from tests.support.registry_quirks import Quirks
 from tests.support.registry_state import Refusal, State

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import cast
 
 from ocitool.errors import OcitoolError
-from ocitool.spec import Digest
+from ocitool.oci import Digest
 from tests.support.http_exchange import Exchange
 from tests.support.registry_quirks import Quirks
 from tests.support.registry_state import Refusal, State, StoredManifest

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-from ocitool.spec import Descriptor, Digest
+from ocitool.oci import Descriptor, Digest
 from tests.support.http_exchange import Exchange
 
 

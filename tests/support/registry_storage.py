@@ -2,7 +2,7 @@
 
 import re
 
-from ocitool.spec import Digest
+from ocitool.oci import Digest
 from tests.support.http_exchange import Exchange
 from tests.support.http_server import RecordingServer, ServerTls
 from tests.support.registry_blobs import send_range

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
-from ocitool.spec import Digest
+from ocitool.oci import Digest
 from tests.support.http_exchange import Ended, Exchange
 from tests.support.registry_quirks import Quirks
 from tests.support.registry_state import Refusal, Session, State

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from ocitool.content import Blob
 from ocitool.errors import NotFound
-from ocitool.spec import Descriptor, Digest
+from ocitool.image.content import Blob
+from ocitool.oci import Descriptor, Digest
 from tests.support.images import Built
 
 

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ocitool.archive import open_archive
-from ocitool.content import Root
-from ocitool.copying import load
 from ocitool.events import Observer
-from ocitool.layout import Layout
-from ocitool.saving import Packing, save
-from ocitool.shipping import CopyReport
-from ocitool.spec import Digest, Platform
-from ocitool.verification import VerifyReport, verify
+from ocitool.image.content import Root
+from ocitool.oci import Digest, Platform
+from ocitool.operations.load import load
+from ocitool.operations.save import Packing, save
+from ocitool.operations.verify import VerifyReport, verify
+from ocitool.places.archive import open_archive
+from ocitool.places.layout import Layout
+from ocitool.transfer.plan import CopyReport
 
 
 class Listener(Observer):

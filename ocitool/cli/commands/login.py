@@ -1,0 +1,195 @@
+"""ocitool login and logout: who we are to registries."""
+
+import getpass
+import sys
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocitool.cli.options.registry import registries, with_reach
+from ocitool.cli.options.shared import Json, settings
+from ocitool.cli.render import console
+from ocitool.errors import AccessDenied, UsageError
+
+if TYPE_CHECKING:
+    from ocitool.events import Observer
+    from ocitool.places.registry import RegistryOptions
+
+_LONGEST = 1 << 20
+_ASK_NOBODY = "give -u USER and --password-stdin, or run it in a terminal to be asked"
+
+HostArgument = Annotated[
+    str | None, typer.Argument(metavar="[HOST]", help="The registry; without one, Docker Hub.")
+]
+
+
+@with_reach
+def login(
+    context: typer.Context,
+    host: HostArgument = None,
+    *,
+    username: Annotated[
+        str | None, typer.Option("--username", "-u", metavar="USER", help="The user name.")
+    ] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from stdin.")
+    ] = False,
+    password: Annotated[str | None, typer.Option("--password", "-p", hidden=True)] = None,
+    json: Json = False,
+    reach: "RegistryOptions",
+) -> None:
+    """Log in to a registry: check a name and password there, then keep them as docker does.
+
+    They are kept by the credential helper that docker's config.json names, else in that file, for
+    docker and podman too. The password may be an access token.
+    """
+    from ocitool.places.registry.credentials.credential import Credential
+    from ocitool.places.registry.credentials.store import CredentialStore
+
+    if password is not None:
+        raise UsageError(
+            "a password among the arguments can be read by everybody on this machine",
+            hint="give it by --password-stdin, or leave it out to be asked",
+        )
+    domain = _domain(host)
+    user, secret = _asked(username, from_stdin=password_stdin)
+    observer = settings(context).observer()
+    _check(replace(reach, username=user, password=secret), domain, observer)
+    store = CredentialStore(authfile=reach.authfile)
+    kept = store.save(domain, Credential.of_pair(user, secret, ""))
+    if json:
+        console.out_json({"registry": domain, "username": user, "kept_in": kept})
+        return
+    manner = ", unencrypted" if kept == store.path else ""
+    console.out(f"Logged in to {domain} as {console.safe(user)}")
+    observer.remark(f"kept in {kept}{manner}")
+
+
+def logout(
+    context: typer.Context,
+    host: HostArgument = None,
+    *,
+    everywhere: Annotated[
+        bool, typer.Option("--all", "-a", help="Log out from every registry.")
+    ] = False,
+    authfile: Annotated[
+        str | None,
+        typer.Option(
+            "--authfile", envvar="OCITOOL_AUTHFILE", metavar="FILE", help="Where it is kept."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Log out from a registry: forget the name and password, here and at the helper."""
+    from ocitool.places.registry.credentials.store import CredentialStore
+
+    if everywhere and host is not None:
+        raise UsageError("--all logs out from every registry: name none")
+    store = CredentialStore(authfile=authfile)
+    if everywhere:
+        removed = store.erase_all()
+    else:
+        domain = _domain(host)
+        removed = (domain,) if store.erase(domain) else ()
+    if json:
+        console.out_json({"removed": list(removed)})
+    else:
+        for name in removed:
+            console.out(f"Logged out from {console.safe(name)}")
+        if not removed:
+            console.out(f"Not logged in to {'any registry' if everywhere else domain}")
+    if not everywhere:
+        _tell_what_remains(domain, authfile, settings(context).observer())
+
+
+def _domain(host: str | None) -> str:
+    """Return the registry that a person means; a URL of it, as docker takes it, will do."""
+    from ocitool.oci.reference import DEFAULT_DOMAIN, Reference
+    from ocitool.places.registry.credentials.keys import is_hub
+
+    name = host.partition("://")[2] or host if host is not None else DEFAULT_DOMAIN
+    for ending in ("/", "/v1", "/v2"):
+        name = name.removesuffix(ending)
+    if is_hub(name):
+        return DEFAULT_DOMAIN
+    hint = "such as ghcr.io or registry.example:5000"
+    try:
+        domain = Reference.parse(f"{name}/x").domain
+    except UsageError:
+        raise UsageError(f"{host!r} is not a registry host", hint=hint) from None
+    if domain != name:
+        raise UsageError(f"{host!r} is not a registry host", hint=hint)
+    return domain
+
+
+def _asked(username: str | None, *, from_stdin: bool) -> tuple[str, str]:
+    """Return the name and password, from where the options say, else from the terminal."""
+    is_terminal = console.is_terminal(sys.stdin)
+    if from_stdin and username is None:
+        raise UsageError("--password-stdin leaves nothing to ask for the name", hint="give -u USER")
+    if from_stdin and is_terminal:
+        raise UsageError("--password-stdin would show the password here", hint="leave it out")
+    if not from_stdin and not is_terminal:
+        raise UsageError("there is no terminal to ask for the password", hint=_ASK_NOBODY)
+    user = _prompted_name() if username is None else username
+    if not user or ":" in user:
+        raise UsageError(f"{user!r} is not a user name: it is empty or has a colon")
+    secret = _from_stdin() if from_stdin else _prompted_secret()
+    if not secret:
+        raise UsageError("the password is empty", hint=_ASK_NOBODY)
+    return user, secret
+
+
+def _from_stdin() -> str:
+    data = sys.stdin.buffer.read(_LONGEST + 1)
+    if len(data) > _LONGEST:
+        raise UsageError(f"the password on stdin is longer than {_LONGEST} bytes")
+    # What `echo` adds is not of the password.
+    return data.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
+
+
+def _prompted_name() -> str:
+    sys.stderr.write("Username: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _prompted_secret() -> str:
+    with warnings.catch_warnings():
+        # The fallback of getpass would show the password.
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return getpass.getpass("Password: ")
+        except (EOFError, getpass.GetPassWarning):
+            raise UsageError("the password cannot be asked for here", hint=_ASK_NOBODY) from None
+
+
+def _check(reach: "RegistryOptions", domain: str, observer: "Observer") -> None:
+    """Ask the registry whether it takes the name and password."""
+    from ocitool.places.registry import Session
+
+    with registries(reach, observer) as connected:
+        session = Session(connected, domain, writing=True)
+        if session.base.startswith("http:") and not session.host.is_loopback:
+            observer.warn(f"the password goes to {domain} without encryption")
+        try:
+            answer = session.ping()
+        except AccessDenied as error:
+            if error.hint is not None and "--allow-realm" in error.hint:
+                raise
+            hint = "look at the name and the password; some registries want an access token"
+            raise AccessDenied(error.message, hint=hint) from error
+        if session.problem("GET", answer).origin is None:
+            observer.warn(f"{domain} asked for no password here, so it was not checked")
+
+
+def _tell_what_remains(domain: str, authfile: str | None, observer: "Observer") -> None:
+    """Say where there is still a credential: docker and podman each have files of their own."""
+    from ocitool.places.registry.credentials.chain import CredentialChain
+
+    chain = CredentialChain(authfile=authfile, warn=lambda _: None)
+    found = chain.find(domain, "", writing=False)
+    if found is not None:
+        observer.remark(f"{found.origin} still has a credential for {domain}")

@@ -1,0 +1,118 @@
+"""ocitool pin and unpin: images that stay whatever happens to their names."""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocitool.cli.options.quantities import parse_seconds
+from ocitool.cli.options.shared import Json, settings
+from ocitool.cli.render import console
+from ocitool.cli.render.columns import table, when
+from ocitool.errors import UsageError
+
+if TYPE_CHECKING:
+    from ocitool.places.layout.pins import Pin
+
+
+def pin(
+    context: typer.Context,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME…]", help="Names or image IDs.")
+    ] = None,
+    *,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="T", help="The end: a date, an RFC 3339 time, or 30d from now."),
+    ] = None,
+    reason: Annotated[str | None, typer.Option(metavar="R", help="Why, for whoever asks.")] = None,
+    json: Json = False,
+) -> None:
+    """Keep images from every garbage collection, by their digest; without NAME list the pins."""
+    from ocitool.images.locations import open_store
+    from ocitool.images.lookup import find_image
+    from ocitool.operations import pin as pinning
+
+    options = settings(context)
+    now = dt.datetime.now(dt.UTC)
+    if not names and (until or reason):
+        raise UsageError("--until and --reason are about an image; name one")
+    with open_store(options.store) as layout:
+        if not names:
+            _show(layout.pins(), now, json=json)
+            return
+        end = _moment(until, now) if until is not None else None
+        roots = [find_image(layout, name.removeprefix("store:")).root for name in names]
+        pins = pinning.pin(layout, roots, now=now, until=end, reason=reason)
+    if json:
+        console.out_json([pin_json(one) for one in pins])
+        return
+    for one in pins:
+        console.out(f"Pinned: {_called(one)}" + (f" until {one.until}" if one.until else ""))
+
+
+def unpin(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names or image IDs.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Drop the pins of images."""
+    from ocitool.images.locations import open_store
+    from ocitool.images.lookup import find_image
+    from ocitool.operations import pin as pinning
+
+    options = settings(context)
+    with open_store(options.store) as layout:
+        found = [find_image(layout, name.removeprefix("store:")) for name in names]
+        pins = pinning.unpin(layout, [one.root.descriptor.digest for one in found])
+    if json:
+        console.out_json([pin_json(one) for one in pins])
+        return
+    for one in pins:
+        console.out(f"Unpinned: {_called(one)}")
+
+
+def _moment(text: str, now: dt.datetime) -> dt.datetime:
+    from ocitool.oci import parse_time
+
+    moment = parse_time(text) or parse_time(f"{text}T00:00:00Z")
+    try:
+        if moment is not None:
+            return moment.astimezone(dt.UTC)
+        return now + dt.timedelta(seconds=parse_seconds(text))
+    except (UsageError, OverflowError):
+        raise UsageError(
+            f"--until {text!r} is no time",
+            hint="write a date like 2030-12-31, a time like 2030-12-31T12:00:00Z, or 30d",
+        ) from None
+
+
+def _called(one: "Pin") -> str:
+    from ocitool.cli.render import texts
+
+    return texts.familiar(one.name)
+
+
+def _show(pins: "Sequence[Pin]", now: dt.datetime, *, json: bool) -> None:
+    if json:
+        console.out_json([pin_json(one) for one in pins])
+        return
+    rows = [
+        [
+            _called(one),
+            one.digest.short,
+            when(one.since),
+            (when(one.until) if one.until else "for ever") if one.holds(now) else "expired",
+            console.safe(one.reason or ""),
+        ]
+        for one in pins
+    ]
+    for line in table(["PINNED AS", "DIGEST", "SINCE", "UNTIL", "REASON"], rows):
+        console.out(line)
+
+
+def pin_json(one: "Pin") -> dict[str, object]:
+    """Return a pin as JSON."""
+    return one.to_json()

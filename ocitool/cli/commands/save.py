@@ -1,0 +1,163 @@
+"""ocitool save: images into one archive."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocitool.cli.options.shared import (
+    Compression,
+    Json,
+    Quiet,
+    Settings,
+    SomePlatforms,
+    Strict,
+    platforms,
+    settings,
+    usual_platform,
+)
+from ocitool.cli.render import console
+from ocitool.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from ocitool.image.content import Catalog, Root
+    from ocitool.images.locations import Place
+    from ocitool.places.layout import Layout
+
+
+def save(
+    context: typer.Context,
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME…", help="Images of the store, or docker-daemon:NAME…"),
+    ],
+    *,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE|-",
+            help="Where to write; - is stdout, docker-daemon: or podman: that engine.",
+        ),
+    ] = "-",
+    form: Annotated[
+        str,
+        typer.Option(
+            "--type",
+            metavar="universal|docker|oci",
+            help="universal is both; docker is the old layout with plain layers.",
+        ),
+    ] = "universal",
+    platform: SomePlatforms = None,
+    compression: Compression = None,
+    all_tags: Annotated[
+        bool, typer.Option("--all-tags", help="Each NAME is a repository: save all its tags.")
+    ] = False,
+    strict: Strict = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Save images as one tar that docker, podman, skopeo and containerd load.
+
+    Layers are written as they are, and the same images always give the same bytes. A FILE ends
+    in .tar, .tar.gz or .tar.zst, and appears whole or not at all.
+    """
+    from ocitool.cli.delivery import check_destination, deliver
+    from ocitool.cli.render import texts
+    from ocitool.operations.save import Packing
+
+    options = settings(context)
+    target = _target(output)
+    check_destination(target, json=json)
+    observer = options.observer(quiet=quiet)
+    packing = Packing(
+        platforms=platforms(platform),
+        featured=usual_platform(),
+        strict=strict,
+        form=form,
+        compression=compression or "keep",
+        scratch=options.temporary,
+    )
+    with _opened(names, options, all_tags=all_tags) as (source, roots):
+        report = deliver(source, roots, target, packing, observer)
+    if target.path == "-":
+        return
+    if json:
+        console.out_json({"destination": output, **texts.report_json(report)})
+        return
+    for image in report.images:
+        if quiet or options.quiet:
+            console.out(str(image.digest))
+        else:
+            console.out(f"Saved image: {texts.called_image(image)}")
+    for line in texts.remarks(report, into_store=False):
+        observer.remark(line)
+
+
+def _target(output: str) -> "Place":
+    """Return what -o means: a file, stdout, or an engine."""
+    from ocitool.images.locations import ENGINES, Place, PlaceKind, parse_place
+
+    if not output:
+        raise UsageError("-o names no file")
+    target = parse_place(output)
+    if target.kind in (PlaceKind.STORE, PlaceKind.PATH) and not output.startswith("store:"):
+        return Place(kind=PlaceKind.PATH, path=output, text=output)
+    if target.kind not in ENGINES or target.name:
+        raise UsageError(
+            f"-o takes a file, - or an engine without a name, not {output!r}",
+            hint=f"use: ocitool copy NAME {output}",
+        )
+    return target
+
+
+@contextlib.contextmanager
+def _opened(
+    names: list[str], options: Settings, *, all_tags: bool
+) -> "Iterator[tuple[Catalog, list[Root]]]":
+    """Open what holds the images: the store, or one engine for all of them."""
+    from ocitool.images.locations import ENGINES, PlaceKind, exported, open_store, parse_place
+
+    places = [parse_place(name) for name in names]
+    kinds = {place.kind for place in places}
+    if kinds == {PlaceKind.STORE}:
+        with open_store(options.store) as layout:
+            wanted = [place.name or "" for place in places]
+            yield layout, (_all_tags(layout, wanted) if all_tags else _chosen(layout, wanted))
+    elif len(kinds) == 1 and kinds <= set(ENGINES) and not all_tags:
+        with exported(places, scratch=options.temporary) as archive:
+            yield archive, list(archive.roots())
+    else:
+        raise UsageError(
+            "save takes images of the store, or of one engine",
+            hint="for other places use `ocitool copy SRC oci-archive:FILE`",
+        )
+
+
+def _chosen(layout: "Layout", names: list[str]) -> "list[Root]":
+    """Return the roots with the names that were asked for; by ID all names of the image."""
+    from msgspec.structs import replace
+
+    from ocitool.images.lookup import find_image
+
+    found = [find_image(layout, name) for name in names]
+    return [replace(one.root, names=(one.name,)) if one.name else one.root for one in found]
+
+
+def _all_tags(layout: "Layout", names: list[str]) -> "list[Root]":
+    from msgspec.structs import replace
+
+    from ocitool.oci import Reference
+
+    wanted = {Reference.parse(text).repository for text in names}
+    chosen = []
+    for root in layout.roots():
+        mine = tuple(name for name in root.names if Reference.parse(name).repository in wanted)
+        if mine:
+            chosen.append(replace(root, names=mine))
+    found = {Reference.parse(name).repository for root in chosen for name in root.names}
+    for missing in sorted(wanted - found):
+        raise NotFound(f"the store holds no image of the repository {missing!r}")
+    return chosen

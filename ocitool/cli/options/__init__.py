@@ -1,0 +1,1 @@
+"""Options that several commands share, as `Annotated` types, and how their values are read."""

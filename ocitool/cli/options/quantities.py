@@ -1,0 +1,27 @@
+"""Sizes and times as people type them: 50M, 4GiB, 90s, 2m."""
+
+import re
+
+from ocitool.errors import UsageError
+from ocitool.oci.quoting import quoted
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_SECONDS = {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_size(text: str) -> int:
+    """Return bytes; 50M and 50MiB both count by 1024. UsageError for what is no size."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{quoted(text)} is not a size", hint="write it like 50M or 4G")
+    return int(float(found.group(1)) * 1024 ** _POWERS[found.group(2).lower()])
+
+
+def parse_seconds(text: str) -> float:
+    """Return seconds of a text such as 90, 90s, 2m or 1h. UsageError otherwise."""
+    found = _TIME.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{quoted(text)} is not a time", hint="write it like 90s, 2m or 1h")
+    return float(found.group(1)) * _SECONDS[found.group(2)]

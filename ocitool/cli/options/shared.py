@@ -1,0 +1,103 @@
+"""Options that several commands share, and what the global ones were set to."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocitool.cli.render import console
+from ocitool.errors import UsageError
+from ocitool.events import Waits
+
+if TYPE_CHECKING:
+    from ocitool.cli.render.progress import Messages
+    from ocitool.oci import Platform
+
+
+@dataclass(slots=True, kw_only=True)
+class Settings:
+    """The global options of this run."""
+
+    store: str = ""
+    quiet: bool = False
+    debug: bool = False
+    progress: str = "auto"
+    temporary: str | None = None
+
+    def observer(self, *, quiet: bool = False) -> "Messages":
+        """Return what shows progress and messages."""
+        from ocitool.cli.render.progress import progress
+
+        return progress(self.progress, quiet=self.quiet or quiet)
+
+
+def settings(context: typer.Context) -> Settings:
+    """Return the global options."""
+    found = context.find_object(Settings) or Settings(store=default_store())
+    Waits.tell = None if found.quiet else console.note
+    return found
+
+
+def default_store() -> str:
+    """Return $XDG_DATA_HOME/ocitool, by default ~/.local/share/ocitool."""
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return os.path.join(data, "ocitool")
+
+
+def platforms(text: str | None) -> "tuple[Platform, ...]":
+    """Return the platforms of `--platform a,b`; UsageError for what is none."""
+    from ocitool.oci import Platform
+
+    if text is None:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise UsageError(f"--platform {text!r} has an empty part")
+    return tuple(Platform.parse(part) for part in parts)
+
+
+def one_platform(text: str | None) -> "Platform | None":
+    """Return the platform of `--platform P`, or None; UsageError for several."""
+    found = platforms(text)
+    if len(found) > 1:
+        raise UsageError("this command takes one platform")
+    return found[0] if found else None
+
+
+def usual_platform() -> "Platform":
+    """Return the platform to show of an index: DOCKER_DEFAULT_PLATFORM, else this machine's."""
+    from ocitool.oci import Platform
+
+    wanted = os.environ.get("DOCKER_DEFAULT_PLATFORM")
+    if wanted:
+        return Platform.parse(wanted)
+    return Platform(os="linux", architecture=os.uname().machine).normalized()
+
+
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print IDs or digests only, and no progress.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+OnePlatform = Annotated[
+    str | None,
+    typer.Option("--platform", metavar="P", help="Of an index take this, such as linux/arm64."),
+]
+SomePlatforms = Annotated[
+    str | None,
+    typer.Option(
+        "--platform", metavar="P,…", help="Take only these platforms, such as linux/amd64."
+    ),
+]
+Compression = Annotated[
+    str | None,
+    typer.Option(
+        "--compression",
+        metavar="keep|gzip|zstd|none",
+        help="Convert layers, which gives new digests; the image ID stays.",
+    ),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse an index that lacks some of its platforms.")
+]
+NoTruncation = Annotated[bool, typer.Option("--no-trunc", help="Do not shorten anything.")]

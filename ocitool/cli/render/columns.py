@@ -1,0 +1,180 @@
+"""Text in columns: sizes, ages, tables, bars. Widths count terminal cells."""
+
+import datetime as dt
+import unicodedata
+from collections.abc import Sequence
+
+from ocitool.cli.render import console
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_LEAST = 8
+_PARTS = " ▏▎▍▌▋▊▉█"
+
+
+def size(count: int | None) -> str:
+    """Return bytes in decimal units and three digits, as docker does: 1.23 MB."""
+    if count is None:
+        return "-"
+    value = float(count)
+    for unit in _UNITS:
+        if value < 999.5 or unit == _UNITS[-1]:
+            break
+        value /= 1000
+    if unit == "B":
+        return f"{count} B"
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{digits}f} {unit}"
+
+
+def counted(count: int, word: str) -> str:
+    """Return a number with its word: 1 layer, 2 layers."""
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def age(text: str | None, now: dt.datetime) -> str:
+    """Return how long ago an RFC 3339 time was, in docker's words; "-" when it is unknown."""
+    from ocitool.oci import parse_time
+
+    moment = parse_time(text) if text else None
+    if moment is None:
+        return "-"
+    seconds = int((now - moment).total_seconds())
+    if moment.year < 1981:
+        return "epoch"
+    if seconds < 0:
+        return "in the future"
+    for unit, length in (("year", 31536000), ("month", 2592000), ("week", 604800), ("day", 86400)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}s ago"
+    for unit, length in (("hour", 3600), ("minute", 60), ("second", 1)):
+        if seconds >= length:
+            count = seconds // length
+            return f"{count} {unit}{'' if count == 1 else 's'} ago"
+    return "just now"
+
+
+def when(text: str | None) -> str:
+    """Return an RFC 3339 time to the second, in UTC; "-" when it is unknown."""
+    from ocitool.oci import parse_time
+
+    moment = parse_time(text) if text else None
+    try:
+        if moment is not None:
+            return moment.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except OverflowError:
+        pass  # A zone that leads out of the years 1 to 9999.
+    return "-" if not text else console.safe(text)
+
+
+def styled(text: str, *styles: str) -> str:
+    """Return text in a style, where the output may be coloured."""
+    if not text or not console.colour():
+        return text
+    codes = ";".join(_STYLES[style] for style in styles)
+    return f"\x1b[{codes}m{text}\x1b[0m"
+
+
+def cells(text: str) -> int:
+    """Return how many terminal cells a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_cell(character) for character in text)
+
+
+def _cell(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def clip(text: str, width: int) -> str:
+    """Return text cut to a width, with an ellipsis where something is gone."""
+    if cells(text) <= width:
+        return text
+    mark = "…" if console.unicode_output() else "~"
+    kept, used = [], 1
+    for character in text:
+        used += _cell(character)
+        if used > width:
+            break
+        kept.append(character)
+    return "".join(kept) + mark
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """Return text filled with spaces to a width."""
+    fill = " " * max(0, width - cells(text))
+    return fill + text if right else text + fill
+
+
+def bar(part: int, whole: int, width: int) -> str:
+    """Return a bar that is `part` of `whole` long; anything above zero shows."""
+    if whole <= 0 or part <= 0:
+        return " " * width
+    eighths = max(1, round(part / whole * width * 8))
+    if not console.unicode_output():
+        return padded("#" * max(1, round(eighths / 8)), width)
+    full, rest = divmod(min(eighths, width * 8), 8)
+    return padded("█" * full + (_PARTS[rest] if rest else ""), width)
+
+
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[int] = (),
+    drop: Sequence[int] = (),
+    shrink: Sequence[int] = (),
+    width: int | None = None,
+) -> list[str]:
+    """Return the lines of a table. Columns in `right` are flush right.
+
+    When a `width` is given and the table is wider, the columns in `drop` go first, one by one;
+    then those in `shrink` give way, the widest first.
+    """
+    widths = _widths(header, rows)
+    if width is not None:
+        _fit(widths, width, header, drop, shrink)
+    lines = []
+    for number, row in enumerate((header, *rows)):
+        parts = [padded(clip(row[i], w), w, right=i in right) for i, w in widths.items()]
+        line = "  ".join(parts).rstrip()
+        lines.append(styled(line, "bold") if number == 0 else line)
+    return lines
+
+
+def fits(
+    header: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, drop: Sequence[int] = ()
+) -> bool:
+    """Tell whether a table is no wider than that once the columns in `drop` are gone."""
+    widths = _widths(header, rows)
+    kept = {column: wide for column, wide in widths.items() if column not in drop}
+    return _excess(kept, width) <= 0
+
+
+def _widths(header: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[int, int]:
+    return {i: max(cells(row[i]) for row in (header, *rows)) for i in range(len(header))}
+
+
+def _fit(
+    widths: dict[int, int],
+    width: int,
+    header: Sequence[str],
+    drop: Sequence[int],
+    shrink: Sequence[int],
+) -> None:
+    for column in drop:
+        if _excess(widths, width) > 0:
+            del widths[column]
+    # One long text does not cost the other columns theirs.
+    least = {column: max(cells(header[column]), _LEAST) for column in shrink}
+    while shrink and _excess(widths, width) > 0:
+        column = max(shrink, key=lambda column: widths[column] - least[column])
+        if widths[column] <= least[column]:
+            return
+        widths[column] -= 1
+
+
+def _excess(widths: dict[int, int], width: int) -> int:
+    return sum(widths.values()) + 2 * (len(widths) - 1) - width

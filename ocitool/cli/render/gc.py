@@ -1,0 +1,247 @@
+"""How a garbage collection is put into words and into JSON."""
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ocitool.cli.render import console, texts
+from ocitool.cli.render.columns import age, counted, size, table
+
+if TYPE_CHECKING:
+    from ocitool.containers import ContainerUse
+    from ocitool.garbage import Explanation, GarbageImage, KeptImage, Plan, Swept, Undone
+
+_NONE = "<none>"
+
+
+def plan_lines(plan: "Plan", asked: Sequence[str]) -> list[str]:
+    """Return the plan as text: what goes and why, what stays and who holds it.
+
+    `asked` are the names of those who were asked for containers: others may hold images too.
+    """
+    now = dt.datetime.now(dt.UTC)
+    lines: list[str] = []
+    if plan.images:
+        header = ["IMAGE", "DIGEST", "LOST ITS NAME", "FREES", "WHY IT GOES"]
+        rows = [_image_row(image, now) for image in plan.images]
+        lines += table(header, rows, right=(3,), shrink=(0, 4), width=console.terminal_width())
+    loose = [blob for blob in plan.blobs if blob.image is None]
+    if loose:
+        total = sum(blob.size for blob in loose)
+        lines.append(f"{counted(len(loose), 'blob')} that no image needs, {size(total)}")
+        lines += [f"  {blob.digest}  {size(blob.size)}" for blob in loose]
+    for leftover in plan.leftovers:
+        what = f"{console.safe(leftover.path)}, {size(leftover.size)}"
+        lines.append(f"left behind: {what}: {leftover.reason}")
+    lines += [_kept_line(kept) for kept in plan.kept]
+    if not plan.is_empty:
+        who = ", ".join(console.safe(name) for name in asked) or "nobody"
+        lines.append(f"asked for containers: {who}")
+    return lines + _remarks(plan) + [_total(plan)]
+
+
+def _image_row(image: "GarbageImage", now: dt.datetime) -> list[str]:
+    lost = age(image.lost, now) if image.lost else "-"
+    return [
+        _called(image.names, image.former),
+        image.digest.short,
+        lost,
+        size(image.size),
+        "it lost its name" if image.lost else console.safe(image.reason),
+    ]
+
+
+def _called(names: Iterable[str], former: str | None) -> str:
+    familiar = ", ".join(texts.familiar(name) for name in names)
+    if familiar:
+        return familiar
+    return f"{_NONE} was {texts.familiar(former)}" if former is not None else _NONE
+
+
+def _kept_line(kept: "KeptImage") -> str:
+    from ocitool.containers import described
+
+    who = described(kept.holders) if kept.holders else kept.reason
+    called = _called(kept.names, kept.former)
+    return f"stays: {called} {kept.digest.short}: {console.safe(who)}"
+
+
+def _remarks(plan: "Plan") -> list[str]:
+    lines = [f"unknown, and left alone: {console.safe(path)}" for path in plan.strays]
+    if plan.young:
+        lines.append(f"{counted(plan.young, 'blob')} not old enough to go")
+    if plan.absent:
+        lines.append(f"{counted(plan.absent, 'blob')} of sparse indexes not here, which is no harm")
+    return lines
+
+
+def _total(plan: "Plan") -> str:
+    if plan.is_empty:
+        text = "no garbage"
+    else:
+        text = f"garbage: {counted(len(plan.images), 'image')}, {counted(len(plan.blobs), 'blob')}"
+        text += f", {size(plan.size)}"
+    if plan.waiting.runs:
+        waiting = size(plan.waiting.size)
+        if plan.images or plan.blobs:
+            text += f"; {waiting} that wait in the trash already go for good"
+        else:
+            text += f"; {waiting} wait in the trash already"
+    return text
+
+
+def swept_lines(swept: "Swept") -> list[str]:
+    """Return what a sweep did as text."""
+    lines = []
+    if swept.images or swept.blobs:
+        lines.append(
+            f"removed {counted(len(swept.images), 'image')} and "
+            f"{counted(len(swept.blobs), 'blob')}: {size(swept.waiting)} wait in the trash"
+        )
+        lines.append("  `ocitool gc --undo` brings them back, `ocitool gc --purge` frees the space")
+    if swept.leftovers:
+        lines.append(f"removed {counted(swept.leftovers, 'leftover')} of killed processes")
+    if swept.freed or swept.emptied:
+        lines.append(f"freed {size(swept.freed)}")
+    if swept.spared:
+        lines.append(f"{swept.spared} of what was planned came into use meanwhile and stays")
+    return lines or ["nothing to remove"]
+
+
+def undone_lines(undone: "Undone") -> list[str]:
+    """Return what came back as text."""
+    count = f"{counted(len(undone.images), 'image')} and {counted(undone.blobs, 'blob')}"
+    lines = [f"brought back {count} that went at {undone.time}"]
+    lines += [f"Tagged: {texts.familiar(name)}" for name in undone.names]
+    lines += [
+        f"{texts.familiar(change.name)} stays with {change.new}; "
+        f"its image of then, {change.old}, came back without it"
+        for change in undone.kept
+    ]
+    return lines + [
+        f"image {digest} lacks a sound part and stays in the trash: "
+        "load or pull it, then undo again"
+        for digest in undone.lost
+    ]
+
+
+def explanation_lines(found: "Explanation") -> list[str]:
+    """Return why a blob stays or goes as text."""
+    called = ", ".join(texts.familiar(name) for name in found.names)
+    lines = [f"{found.digest}: {found.state}: {console.safe(found.reason)}"]
+    for depth, digest in enumerate(found.path):
+        title = f"  {called}" if depth == 0 and called else ""
+        lines.append(f"{'  ' * depth}{'-> ' if depth else ''}{digest}{title}")
+    return lines
+
+
+def plan_json(plan: "Plan", swept: "Swept | None", asked: Sequence[str]) -> dict[str, object]:
+    """Return a plan, and what was done of it, as JSON."""
+    return {
+        "path": plan.path,
+        "images": [_image_json(image) for image in plan.images],
+        "blobs": [
+            {
+                "digest": str(blob.digest),
+                "size": blob.size,
+                "image": texts.text_of(blob.image),
+                "reason": blob.reason,
+            }
+            for blob in plan.blobs
+        ],
+        "leftovers": [
+            {"path": leftover.path, "size": leftover.size, "reason": leftover.reason}
+            for leftover in plan.leftovers
+        ],
+        "kept": [_kept_json(kept) for kept in plan.kept],
+        "asked": list(asked),
+        "strays": list(plan.strays),
+        "young": plan.young,
+        "absent": plan.absent,
+        "size": plan.size,
+        "waiting": {
+            "blobs": plan.waiting.blobs,
+            "size": plan.waiting.size,
+            "since": plan.waiting.since,
+        },
+        "done": _swept_json(swept) if swept is not None else None,
+    }
+
+
+def nothing_json(path: str) -> dict[str, object]:
+    """Return the plan for a store that was never made as JSON."""
+    lists: dict[str, object] = {
+        key: [] for key in ("images", "blobs", "leftovers", "kept", "asked", "strays")
+    }
+    waiting = {"blobs": 0, "size": 0, "since": None}
+    numbers = {"young": 0, "absent": 0, "size": 0}
+    return {"path": path, **lists, **numbers, "waiting": waiting, "done": None}
+
+
+def _image_json(image: "GarbageImage") -> dict[str, object]:
+    return {
+        "digest": str(image.digest),
+        "kind": image.kind,
+        "names": list(image.names),
+        "former_name": image.former,
+        "former_name_lost": image.lost,
+        "size": image.size,
+        "reason": image.reason,
+    }
+
+
+def _kept_json(kept: "KeptImage") -> dict[str, object]:
+    return {
+        "digest": str(kept.digest),
+        "names": list(kept.names),
+        "former_name": kept.former,
+        "reason": kept.reason,
+        "containers": [container_json(use) for use in kept.holders],
+    }
+
+
+def container_json(use: "ContainerUse") -> dict[str, object]:
+    """Return a container that uses an image as JSON."""
+    return {"provider": use.provider, "id": use.id, "name": use.name, "state": use.state}
+
+
+def _swept_json(swept: "Swept") -> dict[str, object]:
+    return {
+        "images": [str(image.digest) for image in swept.images],
+        "blobs": [str(digest) for digest in swept.blobs],
+        "dropped": [change.name for change in swept.dropped],
+        "leftovers": swept.leftovers,
+        "waiting": swept.waiting,
+        "freed": swept.freed,
+        "emptied": swept.emptied,
+        "spared": swept.spared,
+    }
+
+
+def undone_json(undone: "Undone") -> dict[str, object]:
+    """Return what came back as JSON."""
+    return {
+        "time": undone.time,
+        "images": [str(digest) for digest in undone.images],
+        "blobs": undone.blobs,
+        "names": list(undone.names),
+        "kept": [texts.change_json(change) for change in undone.kept],
+        "lost": [str(digest) for digest in undone.lost],
+    }
+
+
+def explanation_json(found: "Explanation") -> dict[str, object]:
+    """Return why a blob stays or goes as JSON."""
+    return {
+        "digest": str(found.digest),
+        "state": found.state,
+        "reason": found.reason,
+        "path": list(found.path),
+        "names": list(found.names),
+    }
+
+
+def show(lines: Iterable[str], write: Callable[[str], None]) -> None:
+    """Write lines one by one."""
+    for line in lines:
+        write(line)

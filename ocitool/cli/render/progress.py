@@ -1,0 +1,142 @@
+"""Progress on stderr: a bar on a terminal, lines in a log, nothing when asked.
+
+Short work shows nothing at all: a bar, and the library that draws it, wait half a second.
+"""
+
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from ocitool.cli.render import console
+from ocitool.cli.render.columns import size
+from ocitool.events import Observer, Outcome
+from ocitool.oci import Descriptor
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+_PATIENCE = 0.5
+_HEARTBEAT = 10.0
+
+
+def progress(mode: str, *, quiet: bool) -> "Messages":
+    """Return the observer for a mode of `--progress`."""
+    if quiet or mode == "none":
+        return Messages(quiet=quiet)
+    if mode == "bar" or (mode == "auto" and console.is_terminal(sys.stderr)):
+        return Bar()
+    return Plain()
+
+
+class Messages(Observer):
+    """Prints remarks and warnings, and no progress."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+
+    def remark(self, text: str) -> None:
+        """Print something worth knowing."""
+        if not self._quiet:
+            console.note(text)
+
+    def warn(self, text: str) -> None:
+        """Print something that may not be what the user expects."""
+        console.note(f"warning: {text}")
+
+
+class Plain(Messages):
+    """One line per finished blob, and a sign of life every ten seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._label, self._total, self._done = "", 0, 0
+        self._last = time.monotonic()
+        self._lock = threading.Lock()
+
+    def begin(self, label: str, total: int) -> None:
+        """Note what the heartbeat will talk about."""
+        self._label, self._total, self._done = label, total, 0
+        self._last = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        """Print a heartbeat when nothing was printed for a while."""
+        with self._lock:
+            self._done += count
+            now = time.monotonic()
+            if now - self._last >= _HEARTBEAT:
+                self._last = now
+                console.note(f"{self._label}: {size(self._done)} of {size(self._total)}")
+
+    def finish(self, descriptor: Descriptor, outcome: Outcome) -> None:
+        """Print a line for the blob."""
+        with self._lock:
+            self._last = time.monotonic()
+            console.note(f"{outcome}: {descriptor.digest} {size(descriptor.size)}")
+
+
+class Bar(Messages):
+    """A bar with speed and time left, once the work takes longer than a moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._progress: Progress | None = None
+        self._task: int = 0
+        self._label, self._total, self._done = "", 0, 0
+        self._began = 0.0
+        self._lock = threading.Lock()
+
+    def begin(self, label: str, total: int) -> None:
+        """Start to count."""
+        self._label, self._total, self._done = label, total, 0
+        self._began = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        """Move the bar."""
+        with self._lock:
+            self._done += count
+            if self._progress is not None:
+                self._progress.update(self._task, completed=self._done)  # type: ignore[arg-type]
+            elif time.monotonic() - self._began > _PATIENCE:
+                self._start()
+
+    def end(self) -> None:
+        """Take the bar away."""
+        with self._lock:
+            if self._progress is not None:
+                self._progress.stop()
+                self._progress = None
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        terminal = Console(stderr=True, markup=False, emoji=False, highlight=False)
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task(self._label, total=self._total, completed=self._done)
+        self._progress.start()
+
+    def remark(self, text: str) -> None:
+        """Print above the bar."""
+        self.end()
+        super().remark(text)
+
+    def warn(self, text: str) -> None:
+        """Print above the bar."""
+        self.end()
+        super().warn(text)

@@ -1,0 +1,84 @@
+"""What a push says: in JSON, and as remarks."""
+
+from typing import TYPE_CHECKING
+
+from ocitool.cli.render.columns import size
+from ocitool.cli.render.texts import image_json, text_of
+from ocitool.events import Outcome
+
+if TYPE_CHECKING:
+    from ocitool.errors import OcitoolError
+    from ocitool.oci import Reference
+    from ocitool.operations.push_target import PushReport
+    from ocitool.transfer.copy import TransferReport
+
+
+def report_json(report: "PushReport") -> dict[str, object]:
+    """Return what became of one image at one destination, blob by blob."""
+    return {
+        "destination": str(report.destination),
+        "pinned": report.pinned,
+        "status": str(report.ending),
+        "moved_from": text_of(report.moved_from),
+        "attached": report.attached,
+        "image": image_json(report.image),
+        "blobs": blobs_json(report.transfer),
+    }
+
+
+def failure_json(destination: "Reference", error: "OcitoolError") -> dict[str, object]:
+    """Return what there is to say of a destination that could not be pushed to."""
+    return {
+        "destination": str(destination),
+        "status": "failed",
+        "error": error.message,
+        "hint": error.hint,
+    }
+
+
+def blobs_json(transfer: "TransferReport") -> list[dict[str, object]]:
+    """Return what became of each blob and document."""
+    return [
+        {
+            "digest": str(moved.descriptor.digest),
+            "media_type": moved.descriptor.media_type,
+            "size": moved.descriptor.size,
+            "outcome": str(moved.outcome),
+            "seconds": round(moved.seconds, 3),
+        }
+        for moved in transfer.blobs
+    ]
+
+
+def remarks(report: "PushReport") -> list[str]:
+    """Return what a user should know about a push, a line each."""
+    name = report.destination.familiar
+    if report.ending == "skipped":
+        return [f"{name} exists already and was left as it is"]
+    lines = []
+    if report.ending == "present":
+        lines.append(f"{name} is there already")
+    if report.moved_from is not None:
+        lines.append(f"{name} moved from {report.moved_from}")
+    count = {
+        outcome: [m for m in report.transfer.blobs if m.outcome is outcome] for outcome in Outcome
+    }
+    sent, mounted = count[Outcome.UPLOADED], count[Outcome.MOUNTED]
+    if sent or mounted:
+        bytes_sent = sum(moved.descriptor.size for moved in sent)
+        parts = [f"{len(sent)} sent ({size(bytes_sent)})"]
+        if mounted:
+            parts.append(f"{len(mounted)} mounted from another repository")
+        if count[Outcome.EXISTED]:
+            parts.append(f"{len(count[Outcome.EXISTED])} there already")
+        lines.append(f"{name}: {', '.join(parts)}")
+    for conversion in report.conversions:
+        if conversion.new == report.image.digest:
+            kind = "came without a manifest: one was made" if conversion.old is None else "is new"
+            lines.append(
+                f"{name} {kind}, {conversion.layers} layers in {conversion.compression}; "
+                f"its digest is {conversion.new}"
+            )
+    if report.attached:
+        lines.append(f"{name}: {report.attached} attached artifacts went along")
+    return lines

@@ -1,0 +1,184 @@
+"""How images, names and changes are put into words and into JSON."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ocitool.cli.render import console
+from ocitool.cli.render.columns import counted
+
+if TYPE_CHECKING:
+    from ocitool.oci import Descriptor, Digest
+    from ocitool.places.layout import NameChange
+    from ocitool.transfer.copy import TransferReport
+    from ocitool.transfer.plan import CopiedImage, CopyReport
+    from ocitool.transfer.recompress import Conversion
+
+
+def familiar(name: str) -> str:
+    """Return a full name in docker's short form, safe to print."""
+    from ocitool.oci import reference
+
+    return console.safe(reference.familiar(name))
+
+
+def full(name: str) -> str:
+    """Return the full name for what a user typed; UsageError when it is no name."""
+    from ocitool.errors import UsageError
+    from ocitool.oci import Reference
+
+    reference = Reference.parse(name)
+    if reference.path in ("library/sha256", "library/sha512"):
+        raise UsageError(f"{name!r} would look like a digest", hint="choose another name")
+    if reference.digest is not None:
+        raise UsageError(
+            f"{name!r} has a digest, and a name cannot promise one",
+            hint="name it NAME:TAG; the digest is the image's own",
+        )
+    return reference.name
+
+
+def image_json(image: "CopiedImage") -> dict[str, object]:
+    """Return a copied image as JSON."""
+    return {
+        "names": list(image.names),
+        "label": image.label,
+        "digest": str(image.digest),
+        "media_type": image.media_type,
+        "image_id": str(image.image_id) if image.image_id else None,
+        "platforms": [str(platform) for platform in image.platforms],
+        "missing": [missing_json(child) for child in image.missing],
+    }
+
+
+def missing_json(child: "Descriptor") -> dict[str, object]:
+    """Return an absent child of an index as JSON."""
+    platform = str(child.platform) if child.platform is not None else None
+    return {"digest": str(child.digest), "platform": platform}
+
+
+def report_json(report: "CopyReport") -> dict[str, object]:
+    """Return what a load, save or copy did as JSON."""
+    return {
+        "images": [image_json(image) for image in report.images],
+        "attached": report.attached,
+        "conversions": [_conversion_json(conversion) for conversion in report.conversions],
+        "moved": [change_json(change) for change in report.moved],
+        **_transfer_json(report.transfer),
+    }
+
+
+def _transfer_json(transfer: "TransferReport") -> dict[str, object]:
+    if not (transfer.stored_blobs or transfer.existing_blobs):
+        return {}
+    return {
+        "blobs_stored": transfer.stored_blobs,
+        "bytes_stored": transfer.stored_bytes,
+        "blobs_existing": transfer.existing_blobs,
+        "bytes_existing": transfer.existing_bytes,
+    }
+
+
+def change_json(change: "NameChange") -> dict[str, object]:
+    """Return a change of a name as JSON."""
+    return {"name": change.name, "from": text_of(change.old), "to": text_of(change.new)}
+
+
+def _conversion_json(conversion: "Conversion") -> dict[str, object]:
+    return {
+        "from": text_of(conversion.old),
+        "to": str(conversion.new),
+        "layers": conversion.layers,
+        "compression": conversion.compression,
+    }
+
+
+def text_of(digest: "Digest | None") -> str | None:
+    """Return a digest as JSON has it."""
+    return str(digest) if digest is not None else None
+
+
+def remarks(report: "CopyReport", *, into_store: bool = True) -> list[str]:
+    """Return what a user should know about a load or copy, a line each."""
+    lines: list[str] = []
+    called = {image.digest: called_image(image) for image in report.images}
+    for conversion in report.conversions:
+        image = called.get(conversion.new, conversion.new.short)
+        layers = counted(conversion.layers, "layer")
+        if conversion.old is None:
+            done = ""
+            if conversion.layers:
+                done = f", {layers} compressed with {conversion.compression}"
+            lines.append(f"{image} came without a manifest: one was made{done}")
+        else:
+            lines.append(f"{image}: {layers} converted to {conversion.compression}")
+        lines.append(f"  its digest is {conversion.new}")
+    for image_report in report.images:
+        lines += _missing(image_report)
+        if into_store and not image_report.names and image_report.label:
+            lines.append(
+                f"it was called {image_report.label!r} there, a tag without a repository; name it "
+                f"with: ocitool tag {image_report.digest.short} NAME"
+            )
+    return lines + moves(report.moved, into_store=into_store)
+
+
+def moves(changes: "Sequence[NameChange]", *, into_store: bool = True) -> list[str]:
+    """Return which names moved from one image to another, a line each."""
+    return [
+        f"{familiar(change.name) if into_store else change.name} moved from {change.old} to "
+        f"{change.new}"
+        for change in changes
+        if change.old is not None and change.new is not None
+    ]
+
+
+def _missing(image: "CopiedImage") -> list[str]:
+    if not image.missing:
+        return []
+    listed = ", ".join(
+        str(child.platform) if child.platform is not None else child.digest.short
+        for child in image.missing
+    )
+    return [f"{called_image(image)} came without {listed}: the archive does not hold it"]
+
+
+def called_image(image: "CopiedImage") -> str:
+    """Return what to call an image in a message."""
+    if image.names:
+        return familiar(image.names[0])
+    return image.label or f"image {(image.image_id or image.digest).short}"
+
+
+def table_name(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return (repository, tag) pairs of names, for a table."""
+    from ocitool.oci import Reference
+
+    pairs = []
+    for name in names:
+        reference = Reference.parse(name)
+        pairs.append((reference.familiar_repository, reference.tag or "<none>"))
+    return pairs
+
+
+def check_digest_file(path: str | None) -> None:
+    """Fail before the work when the file of --digestfile could not be written after it."""
+    from ocitool.fsops import OutputFile
+
+    if path is None:
+        return
+    # A pipe must not be opened twice.
+    if os.path.isfile(path) or os.path.isdir(path) or not os.path.exists(path):
+        OutputFile(path).close()
+
+
+def write_digests(path: str, digests: "Sequence[Digest]") -> None:
+    """Write digests to a file, a line each, whole or not at all; each once."""
+    from ocitool.fsops import OutputFile
+
+    output = OutputFile(path)
+    try:
+        output.write("".join(f"{digest}\n" for digest in dict.fromkeys(digests)).encode())
+        output.publish()
+    finally:
+        output.close()

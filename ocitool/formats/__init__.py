@@ -1,0 +1,1 @@
+"""File formats without a disk: compression, and the tar parser."""

@@ -1,0 +1,209 @@
+"""Extension headers: PAX records and GNU long names, of one member or of all that follow.
+
+POSIX.1-2001, "pax Interchange Format"; the GNU tar manual, "Basic Tar Format".
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec.structs import replace
+
+from ocitool.errors import LimitExceeded
+from ocitool.formats.tar.entry import Entry
+from ocitool.formats.tar.fields import LARGEST, BadHeader
+
+EXTENSION_FLAGS: Final = frozenset(b"LKxXg")
+
+_LONG_NAME: Final = ord("L")
+_LONG_LINK: Final = ord("K")
+_GLOBAL_HEADER: Final = ord("g")
+_XATTR_PREFIX: Final = "SCHILY.xattr."
+_SPARSE_PREFIX: Final = "GNU.sparse."
+_INTEGER: Final = re.compile(rb"-?[0-9]{1,19}")
+_TIME: Final = re.compile(rb"-?[0-9]{1,19}(\.[0-9]{0,32})?")
+
+# Records on which framing or naming depends: repeated with another value they are an attack.
+_DECISIVE: Final = frozenset({"size", "path", "linkpath", "GNU.sparse.name", "GNU.sparse.realsize"})
+_TEXTS: Final = frozenset({"path", "linkpath", "uname", "gname", "GNU.sparse.name"})
+_GLOBAL: Final = frozenset({"uid", "gid", "mtime", "uname", "gname"})
+
+
+class Extensions:
+    """What the extension headers of a tar have said so far, and what that costs.
+
+    Raises BadHeader, and LimitExceeded for more than `limit` bytes of one member.
+    """
+
+    __slots__ = ("_globals", "_limit", "_long_link", "_long_name", "_records", "_spent")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._globals: dict[str, bytes] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._spent = 0
+        self._records: dict[str, bytes] | None = None
+        self._long_name: bytes | None = None
+        self._long_link: bytes | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Tell whether a member must follow."""
+        return (self._records, self._long_name, self._long_link) != (None, None, None)
+
+    @property
+    def apply_to_all(self) -> bool:
+        """Tell whether every member that follows is to be changed."""
+        return bool(self._globals)
+
+    def spend(self, size: int, at: int) -> None:
+        """Count the bytes of an extension of the header `at` that byte, before they are read."""
+        self._spent += size
+        if self._spent > self._limit:
+            raise LimitExceeded(
+                f"the extension headers of one tar member exceed {self._limit} bytes (at byte {at})"
+            )
+
+    def begin_anew(self) -> None:
+        """Count from nothing again."""
+        self._spent = 0
+
+    def keep(self, flag: int, data: bytes) -> None:
+        """Keep what one extension header says, for the next member or, if global, for all."""
+        if flag == _GLOBAL_HEADER:
+            self._keep_globals(data)
+        elif flag == _LONG_NAME:
+            self._long_name = _long_text(self._long_name, data)
+        elif flag == _LONG_LINK:
+            self._long_link = _long_text(self._long_link, data)
+        elif self._records is not None:
+            raise BadHeader("two PAX headers before one member")
+        else:
+            self._records = _pax_records(data)
+
+    def _keep_globals(self, data: bytes) -> None:
+        """Remember the global records that members inherit; refuse those that would move them."""
+        if self.pending:
+            raise BadHeader("a global header between a member and its extension header")
+        for key, value in _pax_records(data).items():
+            if key in _DECISIVE or key.startswith(_SPARSE_PREFIX):
+                raise BadHeader(f"a global header sets {key}")
+            if key in _GLOBAL or key.startswith(_XATTR_PREFIX):
+                self._globals[key] = value
+        kept = sum(len(key) + len(value) for key, value in self._globals.items())
+        if kept > self._limit:
+            raise LimitExceeded(f"the global headers of a tar exceed {self._limit} bytes")
+
+    def applied_to(self, entry: Entry) -> Entry:
+        """Return a member as the headers before it, now used up, and the global ones say it is."""
+        merged = {**self._globals, **(self._records or {})}
+        records = merged
+        if not all(merged.values()):
+            # An empty value takes a record back, so that the member's own header counts.
+            records = {key: value for key, value in merged.items() if value}
+        changes = self._texts(records)
+        changes.update(_numbers(records))
+        xattrs = {
+            key[len(_XATTR_PREFIX) :]: value
+            for key, value in merged.items()
+            if key.startswith(_XATTR_PREFIX)
+        }
+        if xattrs:
+            changes["xattrs"] = xattrs
+        if any(map(_is_sparse, records)):
+            changes["sparse_size"] = _unpacked_size(records, entry)
+        self._begin()
+        return replace(entry, **changes) if changes else entry
+
+    def _texts(self, records: Mapping[str, bytes]) -> dict[str, object]:
+        texts = {
+            "name": _one_of(records.get("path"), self._long_name),
+            "link_name": _one_of(records.get("linkpath"), self._long_link),
+            "user_name": records.get("uname"),
+            "group_name": records.get("gname"),
+        }
+        texts["name"] = records.get("GNU.sparse.name", texts["name"])
+        return {
+            key: value.decode("utf-8", "surrogateescape")
+            for key, value in texts.items()
+            if value is not None
+        }
+
+
+def _long_text(previous: bytes | None, data: bytes) -> bytes:
+    if previous is not None:
+        raise BadHeader("two GNU long names before one member")
+    text = data.rstrip(b"\0")
+    if not text or b"\0" in text:
+        raise BadHeader("a GNU long name that is empty or holds a NUL")
+    return text
+
+
+def _pax_records(data: bytes) -> dict[str, bytes]:
+    """Parse `length key=value newline` records; a decisive key may not change its value."""
+    records: dict[str, bytes] = {}
+    position = 0
+    while position < len(data):
+        space = data.find(b" ", position, position + 20)
+        digits = data[position:space] if space > 0 else b""
+        end = position + int(digits) if digits.isdigit() else 0
+        record = data[space + 1 : end]
+        key, equals, value = record[:-1].partition(b"=")
+        if end > len(data) or record[-1:] != b"\n" or not key or not equals or b"\0" in key:
+            raise BadHeader("a PAX record breaks the syntax")
+        _keep_record(records, key.decode("utf-8", "surrogateescape"), value)
+        position = end
+    return records
+
+
+def _keep_record(records: dict[str, bytes], key: str, value: bytes) -> None:
+    if key in _DECISIVE and records.get(key, value) != value:
+        raise BadHeader(f"a PAX header sets {key} twice")
+    if key in _TEXTS and b"\0" in value:
+        raise BadHeader(f"a NUL in the PAX record {key}")
+    records[key] = value
+
+
+def _numbers(records: Mapping[str, bytes]) -> dict[str, object]:
+    found: dict[str, object] = {
+        key: int(_matched(_INTEGER, records, key)) for key in ("uid", "gid") if key in records
+    }
+    if "mtime" in records:
+        found["mtime"] = float(_matched(_TIME, records, "mtime"))
+    if "size" in records:
+        found["size"] = _size(records, "size")
+    return found
+
+
+def _is_sparse(key: str) -> bool:
+    return key[: len(_SPARSE_PREFIX)] == _SPARSE_PREFIX
+
+
+def _unpacked_size(records: Mapping[str, bytes], entry: Entry) -> int:
+    size = entry.size
+    for key in "GNU.sparse.size", "GNU.sparse.realsize":
+        if key in records:
+            size = _size(records, key)
+    return size
+
+
+def _one_of(pax: bytes | None, gnu: bytes | None) -> bytes | None:
+    if pax is not None and gnu is not None and pax != gnu:
+        raise BadHeader("a PAX and a GNU header name one member differently")
+    return gnu if pax is None else pax
+
+
+def _matched(pattern: re.Pattern[bytes], records: Mapping[str, bytes], key: str) -> bytes:
+    value = records[key]
+    if pattern.fullmatch(value) is None:
+        raise BadHeader(f"the PAX record {key} is not a number")
+    return value
+
+
+def _size(records: Mapping[str, bytes], key: str) -> int:
+    size = int(_matched(_INTEGER, records, key))
+    if records[key].startswith(b"-") or size > LARGEST:
+        raise BadHeader(f"the PAX record {key} is not a size")
+    return size

@@ -1,0 +1,1 @@
+"""What an image is, whatever place holds it: content, the manifest graph, and layers."""

@@ -1,0 +1,285 @@
+"""The seams of the toolkit: verified streams, and the places they come from and go to."""
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+from msgspec import Struct
+
+from ocitool.errors import DigestMismatch, LimitExceeded, SizeMismatch
+from ocitool.events import Outcome
+from ocitool.oci import Descriptor, Digest, Index, Manifest
+
+CHUNK = 1 << 18
+
+
+class Blob:
+    """A one-pass stream that cannot reach its end unless size and digest are right.
+
+    `where` names the origin in errors. The last bytes are handed out only after they were
+    verified. Raises SizeMismatch and DigestMismatch (image-spec descriptor.md, "Digests").
+    """
+
+    def __init__(
+        self,
+        descriptor: Descriptor,
+        read: Callable[[int], bytes],
+        *,
+        where: str,
+        close: Callable[[], None] | None = None,
+    ) -> None:
+        self.descriptor = descriptor
+        self._read = read
+        self._where = where
+        self._close = close
+        self._remaining = descriptor.size
+        self._hasher = descriptor.digest.hasher()
+        self._verified = False
+        self._watch: Callable[[int], None] | None = None
+
+    @classmethod
+    def of(cls, descriptor: Descriptor, data: bytes, *, where: str) -> "Blob":
+        """Return a blob over bytes in memory."""
+        view = memoryview(data)
+        position = 0
+
+        def read(size: int) -> bytes:
+            nonlocal position
+            part = bytes(view[position : position + size])
+            position += len(part)
+            return part
+
+        return cls(descriptor, read, where=where)
+
+    def watched(self, watch: Callable[[int], None]) -> "Blob":
+        """Call `watch` with the number of bytes of every read; return this blob."""
+        self._watch = watch
+        return self
+
+    def read(self, size: int = CHUNK) -> bytes:
+        """Return up to `size` bytes; b"" only at an end that was verified."""
+        if self._verified:
+            return b""
+        part = self._read(min(size, self._remaining)) if self._remaining else b""
+        if not part and self._remaining:
+            got = self.descriptor.size - self._remaining
+            raise SizeMismatch(
+                f"{self._where} ends after {got} of {self.descriptor.size} bytes of "
+                f"{self.descriptor.digest}"
+            )
+        self._hasher.update(part)
+        self._remaining -= len(part)
+        if not self._remaining:
+            self._verify()
+        if self._watch is not None:
+            self._watch(len(part))
+        return part
+
+    def read_all(self, limit: int) -> bytes:
+        """Return the whole content, verified; more than `limit` bytes is LimitExceeded."""
+        if self.descriptor.size > limit:
+            raise LimitExceeded(
+                f"{self._where} is {self.descriptor.size} bytes; the limit here is {limit}"
+            )
+        parts = []
+        while part := self.read():
+            parts.append(part)
+        return b"".join(parts)
+
+    def _verify(self) -> None:
+        if self._read(1):
+            raise SizeMismatch(
+                f"{self._where} is longer than the {self.descriptor.size} bytes of "
+                f"{self.descriptor.digest}"
+            )
+        actual = self._hasher.hexdigest()
+        if actual != self.descriptor.digest.hex:
+            raise DigestMismatch(
+                f"{self._where} is damaged: it hashes to "
+                f"{self.descriptor.digest.algorithm}:{actual}, not {self.descriptor.digest}"
+            )
+        self._verified = True
+
+    def close(self) -> None:
+        """Release the origin; harmless when repeated."""
+        close, self._close = self._close, None
+        if close is not None:
+            close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Source(Protocol):
+    """Where content comes from. `open` may be called from several threads."""
+
+    def open(self, descriptor: Descriptor) -> Blob:
+        """Return the content as a stream that verifies itself; NotFound when absent."""
+
+
+class Catalog(Source, Protocol):
+    """A source that knows which images it offers, and what they are called."""
+
+    def roots(self) -> "tuple[Root, ...]":
+        """Return the images and artifacts that the place offers by themselves."""
+
+    def resolve(self, name: str) -> "Root":
+        """Return the one that is called `name`; NotFound when there is none."""
+
+
+@runtime_checkable
+class Inventory(Protocol):
+    """A place that can tell cheaply whether it holds a blob."""
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether content of that digest and size is there."""
+
+
+class RangeStream(Protocol):
+    """Some bytes of a blob in order, not verified."""
+
+    @property
+    def supports_ranges(self) -> bool:
+        """Whether the place has shown that it sends parts of a blob."""
+
+    def read(self, size: int) -> bytes | memoryview:
+        """Return up to `size` bytes, good until the next call; b"" at the end."""
+
+    def close(self) -> None:
+        """Release the connection; harmless when repeated."""
+
+
+class NoRanges(Exception):
+    """Raised where only a range will do and the place sends blobs as a whole."""
+
+
+OpenRange = Callable[[int, int | None], RangeStream]
+"""Opens a blob from a byte on, up to another or (None) to its end; the latter always works."""
+
+
+@runtime_checkable
+class Ranged(Protocol):
+    """A source from which parts of a blob can be read, so that a broken transfer goes on."""
+
+    def ranges(self, descriptor: Descriptor) -> OpenRange | None:
+        """Return how to read parts of a blob; None where the place has no use for that."""
+
+
+class Ingest(Protocol):
+    """A blob that arrives in parts, in any order, and is kept when it breaks off."""
+
+    def missing(self) -> list[tuple[int, int]]:
+        """Return the ranges (first byte, one after the last) that have not come yet."""
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Keep some bytes. May be called from several threads."""
+
+    def commit(self) -> None:
+        """Verify the whole and store it; DigestMismatch drops what has come."""
+
+    def discard(self) -> None:
+        """Give up what has come; harmless when repeated."""
+
+    def close(self) -> None:
+        """Leave what has come for another time; harmless when repeated."""
+
+
+@runtime_checkable
+class Ingesting(Protocol):
+    """A target that keeps what has come of a blob, also for another process."""
+
+    def ingest(self, descriptor: Descriptor) -> Ingest | None:
+        """Begin or go on with a blob; None while another process is at it."""
+
+    def arrived(self, descriptor: Descriptor) -> int:
+        """Return a number that grows as long as another process gets on with a blob."""
+
+
+@runtime_checkable
+class Abortable(Protocol):
+    """A place whose transfers wait on something that can be broken off."""
+
+    def abort(self) -> None:
+        """Make all transfers that are under way fail at once."""
+
+
+class Root(Struct, frozen=True, kw_only=True):
+    """A manifest or index that a place offers by itself, and what it is called there.
+
+    `names` are full references. `label` is a name that is no full reference, such as the bare tag
+    "1.0" in an OCI layout. `descriptor` carries the entry's other annotations.
+    """
+
+    descriptor: Descriptor
+    names: tuple[str, ...] = ()
+    label: str | None = None
+
+
+class Closure(Struct, frozen=True, kw_only=True):
+    """Everything one root needs: exact bytes, exact blobs, in a safe order.
+
+    `documents` are the manifests and indexes, children before parents, the root last; `blobs` are
+    configs, layers and other content, each once. `missing` are children of indexes that the place
+    does not hold (all of them, or a part of what they need): a sparse index.
+    """
+
+    root: Descriptor
+    documents: tuple[tuple[Descriptor, Manifest | Index], ...]
+    blobs: tuple[Descriptor, ...]
+    missing: tuple[Descriptor, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """The bytes of all blobs and documents together."""
+        documents = sum(descriptor.size for descriptor, _ in self.documents)
+        return documents + sum(blob.size for blob in self.blobs)
+
+    @property
+    def descriptors(self) -> tuple[Descriptor, ...]:
+        """The descriptors of all blobs and documents."""
+        return self.blobs + tuple(descriptor for descriptor, _ in self.documents)
+
+    def document(self, digest: Digest) -> Manifest | Index | None:
+        """Return a document of the closure by its digest."""
+        for descriptor, document in self.documents:
+            if descriptor.digest == digest:
+                return document
+        return None
+
+
+class Shipment(Struct, frozen=True, kw_only=True):
+    """A root on its way, with all it needs.
+
+    `featured` is the image that readers see who know one platform only, such as `docker load`.
+    """
+
+    root: Root
+    closure: Closure
+    featured: Manifest | None = None
+
+
+class Target(Protocol):
+    """Where content goes. All methods may be called from several threads."""
+
+    def announce(self, descriptors: Sequence[Descriptor]) -> None:
+        """Hear what is about to be stored or reused, before `has` and `put` are asked."""
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether the content is already stored."""
+
+    def put(self, descriptor: Descriptor, open_blob: Callable[[], Blob]) -> Outcome:
+        """Store the content. Idempotent; publishes only after the verified end.
+
+        Returns how it came to be there.
+        """
+
+    def root(self, descriptor: Descriptor, names: Sequence[str]) -> None:
+        """Make a stored manifest a root of the place, under these names (or none)."""

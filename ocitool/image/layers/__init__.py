@@ -1,0 +1,27 @@
+"""Looking inside layers: what a layer's tar holds and what its members mean.
+
+Imports `tarstream`, `compression` and `fsops`; knows no place. `extraction` unpacks layers into a
+folder, `tree` walks one as a process would that has it for its root.
+"""
+
+from ocitool.image.layers.extraction import Extracted, Extraction, Keep
+from ocitool.image.layers.measure import LayerMeasure, measure_layer
+from ocitool.image.layers.paths import OPAQUE_WHITEOUT, WHITEOUT_PREFIX, is_whiteout, layer_path
+from ocitool.image.layers.tree import Spot, Tree, prune
+from ocitool.image.layers.unpacking import unpacked
+
+__all__ = [
+    "OPAQUE_WHITEOUT",
+    "WHITEOUT_PREFIX",
+    "Extracted",
+    "Extraction",
+    "Keep",
+    "LayerMeasure",
+    "Spot",
+    "Tree",
+    "is_whiteout",
+    "layer_path",
+    "measure_layer",
+    "prune",
+    "unpacked",
+]

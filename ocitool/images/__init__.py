@@ -1,0 +1,1 @@
+"""Which image is meant, and what a list shows of each."""

@@ -1,0 +1,173 @@
+"""Image names: the distribution reference grammar with docker's rules for short names."""
+
+import re
+from typing import Self
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ocitool.errors import MalformedDocument, UsageError
+from ocitool.oci.digest import Digest
+from ocitool.oci.quoting import quoted
+
+DEFAULT_DOMAIN = "docker.io"
+DEFAULT_TAG = "latest"
+
+_OFFICIAL_PREFIX = "library/"
+_LEGACY_DEFAULT_DOMAIN = "index.docker.io"
+_LOCALHOST = "localhost"
+_LONGEST = 255
+
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
+_COMPONENT = r"[a-z0-9]+(?:(?:[_.]|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
+
+
+class Reference(Struct, frozen=True):
+    """A full image name: a repository and what to take from it.
+
+    Build it with `parse`, which is what vouches for its parts. Where both a tag and a digest are
+    there, the digest decides and the tag is only the name the image goes by.
+    """
+
+    domain: str
+    path: str
+    tag: str | None
+    digest: Digest | None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a name as docker does: `ubuntu` is `docker.io/library/ubuntu:latest`.
+
+        Raises `UsageError` that says which part is wrong.
+        """
+        _refuse_what_is_no_name(text)
+        head, at, digest_text = text.partition("@")
+        digest = _parse_digest(digest_text, text) if at else None
+        colon = head.find(":", head.rfind("/") + 1)
+        tag = None if colon < 0 else _checked_tag(head[colon + 1 :], text)
+        domain, path = _split(head if colon < 0 else head[:colon])
+        _check_domain(domain, text)
+        _check_path(path, text)
+        if tag is None and digest is None:
+            tag = DEFAULT_TAG
+        return cls(domain, path, tag, digest)
+
+    @property
+    def repository(self) -> str:
+        """The full name of the repository, such as `docker.io/library/ubuntu`."""
+        return f"{self.domain}/{self.path}"
+
+    @property
+    def name(self) -> str:
+        """The full name by which a store knows the image: with the tag, else with the digest."""
+        if self.tag is not None:
+            return f"{self.repository}:{self.tag}"
+        return str(self)
+
+    @property
+    def familiar_repository(self) -> str:
+        """The repository in docker's short form, such as `ubuntu`; it always reads back."""
+        if self.domain != DEFAULT_DOMAIN:
+            return self.repository
+        short = self.path.removeprefix(_OFFICIAL_PREFIX)
+        if "/" in short:
+            short = self.path
+        return short if _split(short) == (self.domain, self.path) else self.repository
+
+    @property
+    def familiar(self) -> str:
+        """The whole reference in docker's short form, such as `ubuntu:24.04`."""
+        return self.familiar_repository + self._suffix()
+
+    def with_digest(self, digest: Digest) -> Self:
+        """Return the reference pinned to `digest`, tag kept."""
+        return replace(self, digest=digest)
+
+    def with_tag(self, tag: str) -> Self:
+        """Return the reference under another tag, without a digest; raises `UsageError`."""
+        return replace(self, tag=_checked_tag(tag, tag), digest=None)
+
+    def _suffix(self) -> str:
+        tag = "" if self.tag is None else f":{self.tag}"
+        return tag if self.digest is None else f"{tag}@{self.digest}"
+
+    def __str__(self) -> str:
+        return self.repository + self._suffix()
+
+
+def _refuse_what_is_no_name(text: str) -> None:
+    if not text:
+        raise UsageError("the image name is empty")
+    if _IMAGE_ID.fullmatch(text):
+        hint = "for an image in the store write store:ID, for one in a registry NAME@sha256:ID"
+        raise UsageError(f"{quoted(text)} is an image ID, not a name", hint=hint)
+    scheme, separator, _ = text.partition("://")
+    if separator:
+        hint = f"leave out {quoted(scheme + separator)}"
+        raise UsageError(f"{quoted(text)} is an address, not an image name", hint=hint)
+
+
+def _parse_digest(digest_text: str, text: str) -> Digest:
+    try:
+        return Digest.parse(digest_text)
+    except MalformedDocument as error:
+        hint = "a digest is sha256: and 64 lower-case hex digits, or sha512: and 128"
+        raise UsageError(f"{quoted(text)}: {error.message}", hint=hint) from None
+
+
+def _checked_tag(tag: str, text: str) -> str:
+    if not tag:
+        raise UsageError(f"{quoted(text)}: the tag is empty")
+    if not _TAG.fullmatch(tag):
+        hint = (
+            "a tag has up to 128 letters, digits, '_', '.' and '-', and begins with no '.' or '-'"
+        )
+        raise UsageError(f"{quoted(text)}: {quoted(tag)} is not a tag", hint=hint)
+    return tag
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Tell the registry from the repository, as docker does.
+
+    What comes before the first slash is a registry only if no namespace could be called so.
+    """
+    first, slash, rest = name.partition("/")
+    if not slash:
+        return DEFAULT_DOMAIN, _OFFICIAL_PREFIX + name
+    is_domain = first == _LOCALHOST or "." in first or ":" in first or first != first.lower()
+    if not is_domain:
+        return DEFAULT_DOMAIN, name
+    domain = DEFAULT_DOMAIN if first == _LEGACY_DEFAULT_DOMAIN else first
+    if domain == DEFAULT_DOMAIN and "/" not in rest:
+        rest = _OFFICIAL_PREFIX + rest
+    return domain, rest
+
+
+def _check_domain(domain: str, text: str) -> None:
+    if len(domain) > _LONGEST or not _DOMAIN.fullmatch(domain):
+        raise UsageError(f"{quoted(text)}: {quoted(domain)} is not a registry host")
+
+
+def _check_path(path: str, text: str) -> None:
+    if len(path) > _LONGEST:
+        message = f"{quoted(text)}: the repository name is longer than {_LONGEST} bytes"
+        raise UsageError(message)
+    if _PATH.fullmatch(path):
+        return
+    shown = quoted(path.removeprefix(_OFFICIAL_PREFIX))
+    if _PATH.fullmatch(path.lower()):
+        hint = f"perhaps {quoted(path.removeprefix(_OFFICIAL_PREFIX).lower())}"
+        raise UsageError(f"{quoted(text)}: the repository {shown} must be lower case", hint=hint)
+    raise UsageError(f"{quoted(text)}: {shown} is not a repository name")
+
+
+def familiar(name: str) -> str:
+    """Return a full name in docker's short form; what is no name stays as it is."""
+    try:
+        return Reference.parse(name).familiar
+    except UsageError:
+        return name

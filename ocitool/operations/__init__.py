@@ -1,0 +1,1 @@
+"""One module for each verb: what a command does, without the command line."""

@@ -1,0 +1,138 @@
+"""Where the bytes of a store are: what images share, what each alone occupies, who holds them."""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from ocitool.containers import ContainerUse, held_by, leftovers_of_containers
+from ocitool.errors import IntegrityError, Refused
+from ocitool.garbage import Choice, plan
+from ocitool.image.content import Root
+from ocitool.images.summaries import ImageSummary, image_summaries
+from ocitool.oci import Digest
+from ocitool.places.layout import Layout
+from ocitool.places.layout.leftovers import Leftover, leftovers
+from ocitool.places.layout.pins import Pin
+from ocitool.places.layout.reflog import FormerName
+from ocitool.places.layout.trash import waiting
+
+
+class ImageUsage(Struct, frozen=True, kw_only=True):
+    """What one image takes. `unique` bytes no other image has; `size` is that and the `shared`.
+
+    `former` is the name that an image without one had.
+    """
+
+    root: Root
+    size: int
+    unique: int
+    holders: tuple[ContainerUse, ...] = ()
+    pin: Pin | None = None
+    former: str | None = None
+
+    @property
+    def shared(self) -> int:
+        """The bytes that other images have too."""
+        return self.size - self.unique
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """A store in bytes: `stored` in blobs, `shared` by images, and what can go.
+
+    `garbage` is what `gc` takes now, `unheld` what `gc -a` does: None when it would stop, for the
+    `problem`. `waiting` is in the trash, in `leftovers` what killed processes left. Images are
+    sorted by what they alone occupy.
+    """
+
+    images: tuple[ImageUsage, ...]
+    stored: int
+    shared: int
+    garbage: int | None
+    unheld: int | None
+    waiting: int
+    leftovers: int
+    problem: str | None = None
+
+
+def unique_sizes(
+    roots: Sequence[Root], summaries: Mapping[Digest, ImageSummary]
+) -> dict[Digest, int]:
+    """Return how many bytes each image alone occupies."""
+    contents = {root.descriptor.digest: _contents(root, summaries) for root in roots}
+    counts = Counter(text for parts in contents.values() for text in parts)
+    return {
+        digest: sum(size for text, size in parts.items() if counts[text] == 1)
+        for digest, parts in contents.items()
+    }
+
+
+def _contents(root: Root, summaries: Mapping[Digest, ImageSummary]) -> dict[str, int]:
+    summary = summaries[root.descriptor.digest]
+    layers = dict(zip(summary.layers, summary.layer_sizes, strict=True))
+    return {str(root.descriptor.digest): root.descriptor.size, **summary.parts, **layers}
+
+
+def _name_of(former: Mapping[str, FormerName], root: Root) -> str | None:
+    found = former.get(str(root.descriptor.digest))
+    return found.name if found is not None else None
+
+
+def usage(layout: Layout, uses: Iterable[ContainerUse], now: float) -> Usage:
+    """Return where the bytes of a store are; `now` is in seconds since the epoch."""
+    asked = tuple(uses)
+    roots = layout.roots()
+    known = image_summaries(layout, roots)
+    unique = unique_sizes(roots, known)
+    holders = held_by(layout, asked)
+    moment = dt.datetime.fromtimestamp(now, dt.UTC)
+    pins = {pin.digest: pin for pin in _pins(layout) if pin.holds(moment)}
+    former = layout.former_names()
+    garbage, unheld, problem = _what_can_go(layout, asked, now)
+    images = [
+        ImageUsage(
+            root=root,
+            size=sum(_contents(root, known).values()),
+            unique=unique[root.descriptor.digest],
+            holders=holders.get(root.descriptor.digest, ()),
+            pin=pins.get(root.descriptor.digest),
+            former=None if root.names else _name_of(former, root),
+        )
+        for root in roots
+    ]
+    everything = {text: size for r in roots for text, size in _contents(r, known).items()}
+    return Usage(
+        images=tuple(sorted(images, key=lambda image: -image.unique)),
+        stored=sum(layout.blob_size(digest) or 0 for digest in layout.blob_digests()),
+        shared=sum(everything.values()) - sum(unique.values()),
+        garbage=garbage,
+        unheld=unheld,
+        waiting=waiting(layout.control).size,
+        leftovers=sum(one.size for one in _left_behind(layout, now)),
+        problem=problem,
+    )
+
+
+def _left_behind(layout: Layout, now: float) -> list[Leftover]:
+    return [*leftovers(layout, layout.listing().odd, now), *leftovers_of_containers(layout)]
+
+
+def _pins(layout: Layout) -> tuple[Pin, ...]:
+    try:
+        return layout.pins()
+    except IntegrityError:
+        # A plan stops at a damaged list of pins, and says so.
+        return ()
+
+
+def _what_can_go(
+    layout: Layout, uses: Sequence[ContainerUse], now: float
+) -> tuple[int | None, int | None, str | None]:
+    """Return the bytes that `gc` and `gc -a` take, or None for both and what stops them."""
+    try:
+        garbage = plan(layout, Choice(), uses=uses, now=now).size
+        unheld = plan(layout, Choice(everything=True), uses=uses, now=now).size
+    except (IntegrityError, Refused) as error:
+        return None, None, error.message
+    return garbage, unheld, None

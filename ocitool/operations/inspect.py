@@ -1,0 +1,365 @@
+"""What an image is, in one value: identity, configuration, layers and the steps that made them."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+from msgspec import Struct, field
+
+from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
+from ocitool.errors import NotFound, OcitoolError
+from ocitool.events import Observer
+from ocitool.image.content import Root, Source
+from ocitool.image.graph import (
+    closure_of,
+    images_of,
+    is_attestation,
+    platform_of,
+    read_config,
+    select_platform,
+)
+from ocitool.image.layers import LayerMeasure, measure_layer
+from ocitool.oci import (
+    Descriptor,
+    Digest,
+    HistoryEntry,
+    ImageConfig,
+    Index,
+    Manifest,
+    Platform,
+    mediatype,
+)
+from ocitool.places.layout import Memory
+
+MEMORY_KIND = "layers"
+
+_NOP = re.compile(r"^/bin/sh -c #\(nop\)\s+")
+_SHELL = re.compile(r"^(?:\|\d+ .*?)?/bin/sh -c\s+", re.DOTALL)
+_BUILDKIT = re.compile(r"\s# buildkit$")
+
+
+class LayerReport(Struct, frozen=True, kw_only=True):
+    """One layer, the lowest first. Sizes are bytes: as stored, as a tar, and of its files.
+
+    `tar_size`, `file_bytes` and `entries` are None where the layer was not or could not be looked
+    into; `problem` says why. `instruction` is the build step in Dockerfile words, `created_by` as
+    the config has it.
+    """
+
+    number: int
+    digest: Digest
+    diff_id: Digest | None
+    media_type: str
+    size: int
+    tar_size: int | None = None
+    file_bytes: int | None = None
+    entries: int | None = None
+    instruction: str | None = None
+    created_by: str | None = None
+    created: str | None = None
+    problem: str | None = None
+
+
+class StepReport(Struct, frozen=True, kw_only=True):
+    """One step of the history, the first first. `layer` is the number of the layer it made."""
+
+    instruction: str
+    created_by: str
+    created: str | None
+    comment: str
+    layer: int | None
+
+
+class PlatformReport(Struct, frozen=True, kw_only=True):
+    """One image of an index, and its size in bytes as stored; None when it is absent."""
+
+    platform: Platform | None
+    digest: Digest
+    size: int | None
+
+
+class ImageReport(Struct, frozen=True, kw_only=True):
+    """All that `inspect` shows of one image.
+
+    `digest` is the manifest's, `index_digest` that of the index it was chosen from, `image_id`
+    the config's. `platforms` lists all images of that index, `attestations` counts what is beside
+    them. `unpacked` is the sum of the layers' tar sizes, or None.
+    """
+
+    names: tuple[str, ...]
+    label: str | None
+    digest: Digest
+    media_type: str
+    index_digest: Digest | None
+    index_media_type: str | None
+    image_id: Digest
+    platform: Platform
+    created: str | None
+    size: int
+    unpacked: int | None
+    config: ImageConfig
+    layers: tuple[LayerReport, ...]
+    steps: tuple[StepReport, ...]
+    platforms: tuple[PlatformReport, ...] = ()
+    attestations: int = 0
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def choose_image(
+    source: Source, root: Root, preferred: Platform | None, *, required: bool = False
+) -> tuple[Descriptor, Manifest]:
+    """Return the image that a root stands for: the preferred platform's, else the first.
+
+    With `required` the platform must be there, else NotFound. NotFound also for an artifact.
+    """
+    closure = closure_of(source, root.descriptor)
+    images = images_of(closure)
+    if not images:
+        kind = _artifact_type(closure.document(root.descriptor.digest))
+        raise NotFound(
+            f"{_called(root)} is not an image{kind}",
+            hint="`inspect --manifest` shows what it is made of",
+        )
+    found = select_platform(source, closure, preferred) if preferred is not None else None
+    if found is None and required:
+        available = ", ".join(str(platform_of(source, *image)) for image in images)
+        raise NotFound(
+            f"{_called(root)} has no image for platform {preferred}",
+            hint=f"available: {available}",
+        )
+    return found or images[0]
+
+
+def inspect(
+    source: Source,
+    root: Root,
+    *,
+    platform: Platform | None = None,
+    required: bool = False,
+    measure: bool = True,
+    memory: Memory | None = None,
+    jobs: int = DEFAULT_JOBS,
+    observer: Observer | None = None,
+) -> ImageReport:
+    """Describe one image: of an index that for `platform`, else the first.
+
+    `measure` reads each layer once to find its unpacked sizes; `memory` keeps them for the next
+    time. A layer that cannot be looked into is reported with its problem, not raised.
+    """
+    descriptor, manifest = choose_image(source, root, platform, required=required)
+    config = read_config(source, manifest)
+    measures = _measures(source, manifest, memory, jobs, observer or Observer()) if measure else {}
+    layers = _layers(manifest, config, measures)
+    index = _index_of(source, root)
+    return ImageReport(
+        names=root.names,
+        label=root.label,
+        digest=descriptor.digest,
+        media_type=descriptor.media_type,
+        index_digest=root.descriptor.digest if index else None,
+        index_media_type=root.descriptor.media_type if index else None,
+        image_id=manifest.config.digest,
+        platform=platform_of(source, descriptor, manifest),
+        created=config.created,
+        size=descriptor.size
+        + manifest.config.size
+        + sum({layer.digest: layer.size for layer in manifest.layers}.values()),
+        unpacked=_total([layer.tar_size for layer in layers]),
+        config=config,
+        layers=layers,
+        steps=_steps(config),
+        platforms=_platforms(source, root) if index else (),
+        attestations=sum(map(is_attestation, index.manifests)) if index else 0,
+        annotations=manifest.annotations,
+    )
+
+
+def instruction(created_by: str) -> str:
+    """Return a history entry's command in the words of a Dockerfile.
+
+    The classic builder writes `/bin/sh -c #(nop) CMD …` for what is no command and `/bin/sh -c …`
+    for RUN, BuildKit `RUN /bin/sh -c … # buildkit`.
+    """
+    text = _BUILDKIT.sub("", created_by.strip()).rstrip()
+    if _NOP.match(text):
+        return _NOP.sub("", text).strip()
+    if text.startswith("RUN "):
+        return "RUN " + _SHELL.sub("", text[4:]).strip()
+    if _SHELL.match(text):
+        return "RUN " + _SHELL.sub("", text).strip()
+    return text
+
+
+def _words(step: HistoryEntry) -> str:
+    """Return a step's instruction, or its comment in brackets when it has none."""
+    return instruction(step.created_by) or (f"({step.comment})" if step.comment else "")
+
+
+def _layers(
+    manifest: Manifest, config: ImageConfig, measures: Mapping[Digest, LayerMeasure | str]
+) -> tuple[LayerReport, ...]:
+    steps = config.layer_history()
+    reports = []
+    for position, layer in enumerate(manifest.layers):
+        step = steps[position] if position < len(steps) else None
+        diff_id = config.diff_ids[position] if position < len(config.diff_ids) else None
+        reports.append(_layer(position + 1, layer, diff_id, step, measures.get(layer.digest)))
+    return tuple(reports)
+
+
+def _layer(
+    number: int,
+    layer: Descriptor,
+    diff_id: Digest | None,
+    step: HistoryEntry | None,
+    measure: LayerMeasure | str | None,
+) -> LayerReport:
+    sizes = measure if isinstance(measure, LayerMeasure) else None
+    return LayerReport(
+        number=number,
+        digest=layer.digest,
+        diff_id=diff_id,
+        media_type=layer.media_type,
+        size=layer.size,
+        tar_size=sizes.tar_size if sizes else None,
+        file_bytes=sizes.file_bytes if sizes else None,
+        entries=sizes.entries if sizes else None,
+        instruction=_words(step) if step else None,
+        created_by=step.created_by if step else None,
+        created=step.created if step else None,
+        problem=measure if isinstance(measure, str) else _mismatch(sizes, diff_id),
+    )
+
+
+def _mismatch(sizes: LayerMeasure | None, diff_id: Digest | None) -> str | None:
+    if sizes is None or diff_id is None or diff_id.algorithm != "sha256":
+        return None
+    if sizes.diff_id == str(diff_id):
+        return None
+    return f"it unpacks to {sizes.diff_id}, not to its diff ID"
+
+
+def _measures(
+    source: Source, manifest: Manifest, memory: Memory | None, jobs: int, observer: Observer
+) -> dict[Digest, LayerMeasure | str]:
+    """Return what each layer measures, or in words why it was not measured."""
+    found: dict[Digest, LayerMeasure | str] = {}
+    missing: list[Descriptor] = []
+    for layer in {layer.digest: layer for layer in manifest.layers}.values():
+        known = _recall(memory, layer)
+        reason = _opaque(layer)
+        if reason is not None:
+            found[layer.digest] = reason
+        elif known is not None:
+            found[layer.digest] = known
+        else:
+            missing.append(layer)
+    if missing:
+        found |= _measure_all(source, missing, jobs, observer)
+        if memory is not None:
+            memory.remember(
+                {
+                    str(digest): msgspec.to_builtins(measure)
+                    for digest, measure in found.items()
+                    if isinstance(measure, LayerMeasure)
+                }
+            )
+    return found
+
+
+def _measure_all(
+    source: Source, layers: Sequence[Descriptor], jobs: int, observer: Observer
+) -> dict[Digest, LayerMeasure | str]:
+    found: dict[Digest, LayerMeasure | str] = {}
+
+    def task(layer: Descriptor) -> Callable[[Stop], None]:
+        def run(stop: Stop) -> None:
+            def watch(count: int) -> None:
+                stop.check()
+                observer.advance(count)
+
+            try:
+                with source.open(layer).watched(watch) as blob:
+                    found[layer.digest] = measure_layer(blob)
+            except OcitoolError as error:
+                found[layer.digest] = error.message
+
+        return run
+
+    observer.begin("measuring", sum(layer.size for layer in layers))
+    try:
+        run_all([task(layer) for layer in layers], jobs)
+    finally:
+        observer.end()
+    return found
+
+
+def _recall(memory: Memory | None, layer: Descriptor) -> LayerMeasure | None:
+    fact = memory.get(str(layer.digest)) if memory is not None else None
+    try:
+        return msgspec.convert(fact, LayerMeasure) if fact is not None else None
+    except msgspec.ValidationError:
+        return None
+
+
+def _opaque(layer: Descriptor) -> str | None:
+    """Return why a layer cannot be looked into at all, or None."""
+    if mediatype.is_encrypted_layer(layer.media_type):
+        return "it is encrypted"
+    if mediatype.is_foreign_layer(layer.media_type) and layer.urls:
+        return "it is a foreign layer, which is not stored with the image"
+    if not mediatype.is_layer(layer.media_type):
+        return f"its type is {layer.media_type}, not a layer"
+    return None
+
+
+def _steps(config: ImageConfig) -> tuple[StepReport, ...]:
+    return tuple(
+        StepReport(
+            instruction=_words(entry),
+            created_by=entry.created_by,
+            created=entry.created,
+            comment=entry.comment,
+            layer=None if layer is None else layer + 1,
+        )
+        for entry, layer in config.history_steps()
+    )
+
+
+def _index_of(source: Source, root: Root) -> Index | None:
+    document = closure_of(source, root.descriptor).document(root.descriptor.digest)
+    return document if isinstance(document, Index) else None
+
+
+def _platforms(source: Source, root: Root) -> tuple[PlatformReport, ...]:
+    closure = closure_of(source, root.descriptor)
+    present = [
+        PlatformReport(
+            platform=platform_of(source, descriptor, manifest),
+            digest=descriptor.digest,
+            size=descriptor.size
+            + manifest.config.size
+            + sum(layer.size for layer in manifest.layers),
+        )
+        for descriptor, manifest in images_of(closure)
+    ]
+    absent = [
+        PlatformReport(platform=child.platform, digest=child.digest, size=None)
+        for child in closure.missing
+        if not is_attestation(child)
+    ]
+    return tuple(present + absent)
+
+
+def _total(sizes: Sequence[int | None]) -> int | None:
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+def _artifact_type(document: object) -> str:
+    kind = getattr(document, "effective_artifact_type", None)
+    return f" but an artifact of type {kind}" if kind else ""
+
+
+def _called(root: Root) -> str:
+    return root.names[0] if root.names else root.label or f"image {root.descriptor.digest.short}"

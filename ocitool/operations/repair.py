@@ -1,0 +1,155 @@
+"""Damage set aside and made good: no name, image or blob is lost by it.
+
+A blob that is not what its name says is moved to `.ocitool/quarantine/`. What is missing then is
+fetched again from other places, verified, so that nothing but the very bytes can take its place.
+"""
+
+import time
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from ocitool.containers import clear_leftovers
+from ocitool.errors import IntegrityError, NotFound, OcitoolError
+from ocitool.events import Observer
+from ocitool.image.content import Blob, Source
+from ocitool.image.graph import content_of, is_document, read_document
+from ocitool.oci import Descriptor, Digest, Index, mediatype
+from ocitool.operations.verify import Problem, VerifyReport, verify
+from ocitool.places.layout import Layout, Writing, exclusive
+from ocitool.places.layout.leftovers import clear, leftovers
+from ocitool.places.layout.quarantine import SetAside, quarantined, set_aside
+
+
+class RepairReport(Struct, frozen=True, kw_only=True):
+    """What was wrong, what was done, and what is left.
+
+    `fetched` came from other places. `lost` are blobs that were set aside, are needed and have not
+    come back. `leftovers` counts what killed commands had left. `after` is the state now.
+    """
+
+    before: tuple[Problem, ...]
+    aside: tuple[SetAside, ...]
+    fetched: tuple[Digest, ...]
+    lost: tuple[Digest, ...]
+    leftovers: int
+    after: VerifyReport
+
+    @property
+    def sound(self) -> bool:
+        """Tell whether nothing is damaged or lost any more."""
+        return self.after.sound and not self.lost
+
+
+def repair(
+    layout: Layout,
+    sources: Sequence[Source] = (),
+    *,
+    observer: Observer | None = None,
+    now: float | None = None,
+) -> RepairReport:
+    """Check a layout, set aside what is damaged, and fetch again what is missing.
+
+    Idempotent. Sources are asked in their order; one that does not have a blob, or has it damaged
+    too, is passed over. Raises MalformedDocument for an index.json that cannot be read, and what
+    the sources raise when they cannot be reached; what was fetched by then stays.
+    """
+    removed = _clear(layout, time.time() if now is None else now)
+    before = verify(layout, observer=observer)
+    aside = set_aside(layout, _suspects(before))
+    fetched, lost = _fetch(layout, sources, observer or Observer())
+    changed = aside or fetched
+    return RepairReport(
+        before=before.problems,
+        aside=tuple(aside),
+        fetched=tuple(fetched),
+        lost=tuple(lost),
+        leftovers=removed,
+        after=verify(layout, observer=observer) if changed else before,
+    )
+
+
+def _clear(layout: Layout, now: float) -> int:
+    """Remove what killed commands left; return how many things went."""
+    removed = clear_leftovers(layout)
+    found = leftovers(layout, layout.listing().odd, now)
+    if found:
+        with exclusive(layout):
+            removed += clear(layout, found, now)[0]
+    return removed
+
+
+def _suspects(report: VerifyReport) -> list[Digest]:
+    """Return the blobs that a report finds fault with, by their digests."""
+    found: dict[Digest, None] = {}
+    for problem in report.problems:
+        text = problem.subject.removeprefix("blobs/").replace("/", ":", 1)
+        try:
+            found[Digest.parse(text)] = None
+        except IntegrityError:
+            continue
+    return list(found)
+
+
+def _fetch(
+    layout: Layout, sources: Sequence[Source], observer: Observer
+) -> tuple[list[Digest], list[Digest]]:
+    """Bring what is missing from the sources; return what came, and what was set aside for good.
+
+    Whoever is fetched may name more that is missing, so this walks as it fetches. A child of an
+    index that never was here is a sparse index and not missed; one that was set aside is.
+    """
+    known = quarantined(layout)
+    fetched: list[Digest] = []
+    lost: list[Digest] = []
+    with Writing(layout, keep=True) as writing:
+        stack = [(entry, False) for entry in layout.index().entries]
+        visited: set[Descriptor] = set()
+        while stack:
+            descriptor, optional = stack.pop()
+            key = Descriptor(
+                media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size
+            )
+            if key in visited or (optional and not _was_here(layout, descriptor, known)):
+                continue
+            visited.add(key)
+            if not layout.has(descriptor):
+                if not _brought(writing, sources, descriptor, observer):
+                    lost += [descriptor.digest] if descriptor.digest in known else []
+                    continue
+                fetched.append(descriptor.digest)
+            if is_document(descriptor):
+                stack += _children(layout, descriptor)
+    return fetched, list(dict.fromkeys(lost))
+
+
+def _was_here(layout: Layout, descriptor: Descriptor, known: set[Digest]) -> bool:
+    return descriptor.digest in known or layout.has(descriptor)
+
+
+def _brought(
+    writing: Writing, sources: Sequence[Source], descriptor: Descriptor, observer: Observer
+) -> bool:
+    writing.announce([descriptor])
+    for source in sources:
+
+        def open_blob(source: Source = source) -> Blob:
+            return source.open(descriptor).watched(observer.advance)
+
+        try:
+            writing.put(descriptor, open_blob)
+        except (NotFound, IntegrityError):
+            continue
+        return True
+    return False
+
+
+def _children(layout: Layout, descriptor: Descriptor) -> list[tuple[Descriptor, bool]]:
+    """Return what a document names, and whether that may be absent; nothing of a damaged one."""
+    try:
+        document = read_document(layout, descriptor)
+    except OcitoolError:
+        return []
+    if isinstance(document, Index):
+        return [(child, True) for child in document.manifests]
+    return [(blob, mediatype.is_foreign_layer(blob.media_type)) for blob in content_of(document)]

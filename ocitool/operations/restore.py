@@ -1,0 +1,109 @@
+"""Names over time: what each one meant, and putting an earlier meaning back."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from ocitool.errors import NotFound, Refused
+from ocitool.image.content import Root
+from ocitool.oci.reference import familiar
+from ocitool.operations.tag import tag
+from ocitool.places.layout import Layout, NameChange
+from ocitool.places.layout.index import entry_names
+from ocitool.places.layout.reflog import NameEvent, events, meanings
+from ocitool.places.layout.trash import last_sound_run
+
+
+class Meaning(Struct, frozen=True, kw_only=True):
+    """What `NAME@{number}` is: the name's meaning from `time` on (RFC 3339 UTC, "" if unknown).
+
+    `digest` None is no image. `state` is "named", "nameless", "trash", "gone" or "none".
+    """
+
+    name: str
+    number: int
+    time: str
+    digest: str | None
+    state: str
+
+
+def name_history(layout: Layout, name: str | None = None) -> tuple[Meaning, ...]:
+    """Return what a full name, or every name, meant; by name, the newest first.
+
+    NotFound for a name that never meant anything here.
+    """
+    known = _events(layout)
+    if name is not None and name not in known:
+        raise NotFound(
+            f"{familiar(name)!r} never named an image in {layout.path!r}",
+            hint="`ocitool reflog` lists every name that is known",
+        )
+    named, nameless, trash = _states(layout)
+    found = []
+    for one in [name] if name is not None else sorted(known):
+        for number, event in enumerate(known[one]):
+            state = _state(event.new, named, nameless, trash)
+            found.append(
+                Meaning(name=one, number=number, time=event.time, digest=event.new, state=state)
+            )
+    return tuple(found)
+
+
+def restore(layout: Layout, name: str, number: int) -> list[NameChange]:
+    """Make a full name mean what it meant `number` changes ago; return the change, if any.
+
+    NotFound when the name or that image is not here, Refused when it meant nothing then.
+    """
+    history, short = name_history(layout, name), familiar(name)
+    if number >= len(history):
+        raise NotFound(
+            f"{short!r} changed {len(history)} times, so there is no {short}@{{{number}}}",
+            hint=f"`ocitool reflog {short}` lists what it meant",
+        )
+    meaning = history[number]
+    if meaning.digest is None:
+        named = history[0].digest is not None
+        raise Refused(
+            f"{short}@{{{number}}} was no image",
+            hint=f"`ocitool untag {short}` takes the name away" if named else None,
+        )
+    return tag(layout, _root(layout, meaning), [name])
+
+
+def _root(layout: Layout, meaning: Meaning) -> Root:
+    for root in layout.roots():
+        if str(root.descriptor.digest) == meaning.digest:
+            return root
+    hint = "load or pull that image again"
+    if meaning.state == "trash":
+        hint = "`ocitool gc --undo` brings it back"
+    raise NotFound(
+        f"the image {meaning.digest} of {familiar(meaning.name)} is not here any more", hint=hint
+    )
+
+
+def _events(layout: Layout) -> Mapping[str, tuple[NameEvent, ...]]:
+    current = {
+        name: str(entry.digest)
+        for entry in layout.index().entries
+        for name in entry_names(entry)[:1]
+    }
+    written = events(layout.control) if layout.control is not None else ()
+    return meanings(written, current)
+
+
+def _states(layout: Layout) -> tuple[set[str], set[str], set[str]]:
+    named: set[str] = set()
+    nameless: set[str] = set()
+    for entry in layout.index().entries:
+        (named if entry_names(entry) else nameless).add(str(entry.digest))
+    run = last_sound_run(layout.control) if layout.control is not None else None
+    trash = {str(entry.digest) for entry in run.entries} if run is not None else set()
+    return named, nameless, trash
+
+
+def _state(digest: str | None, named: set[str], nameless: set[str], trash: set[str]) -> str:
+    if digest is None:
+        return "none"
+    states = (("named", named), ("nameless", nameless), ("trash", trash))
+    return next((state for state, digests in states if digest in digests), "gone")

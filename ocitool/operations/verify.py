@@ -1,0 +1,372 @@
+"""Is it whole? Every blob hashed, every size, every diff ID, every reference followed."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
+from ocitool.containers import containers
+from ocitool.errors import (
+    DigestMismatch,
+    IntegrityError,
+    LimitExceeded,
+    MalformedArchive,
+    NotFound,
+    OcitoolError,
+    Refused,
+    SizeMismatch,
+    StorageError,
+)
+from ocitool.events import Observer
+from ocitool.formats.compression import DecompressingReader
+from ocitool.image.content import CHUNK, Blob, Catalog, Inventory, Root
+from ocitool.image.graph import content_of, is_document, read_config, read_document
+from ocitool.oci import Descriptor, Digest, Index, Manifest, mediatype
+from ocitool.places.layout import Layout
+from ocitool.places.layout.trash import last_run
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """One piece of damage. `kind` is missing, size, digest, diff-id, document, file or record.
+
+    A record is what a layout itself keeps: pins, containers, what `gc` can undo.
+    """
+
+    kind: str
+    subject: str
+    message: str
+
+
+class VerifyReport(Struct, frozen=True, kw_only=True):
+    """What was looked at and what is wrong.
+
+    `absent` are children of indexes that are not here: a sparse index is no damage. `unreferenced`
+    are sound blobs that no image needs, `strays` files among the blobs that are none.
+    """
+
+    roots: int
+    blobs: int
+    size: int
+    problems: tuple[Problem, ...]
+    absent: tuple[Descriptor, ...] = ()
+    unreferenced: tuple[Digest, ...] = ()
+    strays: tuple[str, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Tell whether nothing is damaged."""
+        return not self.problems
+
+
+# Every blob is looked for and hashed in its turn, so these need no report where they first show.
+_FOUND_BY_HASHING = (NotFound, DigestMismatch, SizeMismatch)
+
+
+class _Graph(Struct):
+    """What the roots reach: blobs, what each layer must unpack to, and the damage on the way."""
+
+    blobs: dict[Digest, Descriptor] = field(default_factory=dict)
+    diff_ids: dict[Digest, set[Digest]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    absent: dict[Digest, Descriptor] = field(default_factory=dict)
+
+
+def verify(
+    source: Catalog,
+    roots: Sequence[Root] | None = None,
+    *,
+    fast: bool = False,
+    jobs: int = DEFAULT_JOBS,
+    observer: Observer | None = None,
+) -> VerifyReport:
+    """Check a place, or some of its images; nothing is changed.
+
+    Every blob is read once: its digest, and for a layer the digest of what it unpacks to. `fast`
+    checks names, sizes and documents only. Of a layout without `roots`, blobs that nothing needs
+    are checked too. Raises MalformedDocument when an index.json cannot be read at all.
+    """
+    chosen = source.roots() if roots is None else tuple(roots)
+    graph = _follow(source, _every_entry(source, chosen))
+    unreferenced: list[Descriptor] = []
+    strays: list[str] = []
+    if isinstance(source, Layout) and roots is None:
+        unreferenced, strays, odd = _unreferenced(source, graph)
+        # What is no regular file was missed as a blob already; once is enough.
+        told = {problem.subject for problem in odd}
+        graph.problems = [p for p in graph.problems if _path_of(p) not in told] + odd
+        graph.problems += _records(source)
+    checks = [*graph.blobs.values(), *unreferenced]
+    if not fast:
+        graph.problems += _check_all(source, checks, graph, jobs, observer or Observer())
+    return VerifyReport(
+        roots=len(chosen),
+        blobs=len(checks),
+        size=sum(descriptor.size for descriptor in checks),
+        problems=tuple(_unique(graph.problems)),
+        absent=tuple(graph.absent.values()),
+        unreferenced=tuple(descriptor.digest for descriptor in unreferenced),
+        strays=tuple(strays),
+    )
+
+
+def _every_entry(source: Catalog, roots: Sequence[Root]) -> Sequence[Root]:
+    """Return a root of a layout once for each of its entries: one of two may lie about the size."""
+    if not isinstance(source, Layout):
+        return roots
+    known = {root.descriptor.digest: root for root in roots}
+    entries = [entry for entry in source.index().entries if entry.digest in known]
+    return [replace(known[entry.digest], descriptor=entry) for entry in entries]
+
+
+def _follow(source: Catalog, roots: Sequence[Root]) -> _Graph:
+    graph = _Graph()
+    stack = [(root.descriptor, _called(root), False) for root in reversed(roots)]
+    # One digest may be a layer here and a manifest there, may be absent here and needed there, and
+    # one of two descriptors may lie about its size.
+    visited: set[tuple[Digest, int, bool, bool]] = set()
+    while stack:
+        descriptor, called, optional = stack.pop()
+        visit = (descriptor.digest, descriptor.size, is_document(descriptor), optional)
+        if visit in visited:
+            continue
+        visited.add(visit)
+        problem = _presence(source, descriptor, called)
+        if problem is not None:
+            if optional and problem.kind == "missing":
+                graph.absent[descriptor.digest] = descriptor
+            else:
+                graph.problems.append(problem)
+            continue
+        graph.blobs[descriptor.digest] = descriptor
+        if is_document(descriptor):
+            stack += _enter(source, descriptor, called, graph)
+    return graph
+
+
+def _enter(
+    source: Catalog, descriptor: Descriptor, called: str, graph: _Graph
+) -> list[tuple[Descriptor, str, bool]]:
+    """Return the children of a manifest or index, and whether each may be absent."""
+    try:
+        document = read_document(source, descriptor)
+    except OcitoolError as error:
+        if not _is_found_by_hashing(source, descriptor, error):
+            graph.problems.append(_bad_document(descriptor, error))
+        return []
+    if isinstance(document, Index):
+        return [(_slim(child), called, True) for child in reversed(document.manifests)]
+    if document.is_image:
+        _note_diff_ids(source, descriptor, document, graph)
+    return [
+        (_slim(blob), called, mediatype.is_foreign_layer(blob.media_type))
+        for blob in reversed(content_of(document))
+    ]
+
+
+def _is_found_by_hashing(source: Catalog, descriptor: Descriptor, error: OcitoolError) -> bool:
+    """Tell whether the blob itself is damaged or absent, and not what is written in it."""
+    if not isinstance(error, _FOUND_BY_HASHING):
+        return False
+    try:
+        with source.open(descriptor) as blob:
+            while blob.read():
+                pass
+    except OcitoolError:
+        return True
+    return False
+
+
+def _slim(child: Descriptor) -> Descriptor:
+    """Return what is needed of a descriptor: all of them are kept, and some are large."""
+    return Descriptor(
+        media_type=child.media_type, digest=child.digest, size=child.size, platform=child.platform
+    )
+
+
+def _bad_document(descriptor: Descriptor, error: OcitoolError) -> Problem:
+    _raise_failure(error)
+    return Problem(kind="document", subject=str(descriptor.digest), message=error.message)
+
+
+def _raise_failure(error: OcitoolError) -> None:
+    """Raise what tells of the disk or its rights, and not of the blob."""
+    if isinstance(error, StorageError):
+        raise error
+
+
+def _note_diff_ids(
+    source: Catalog, descriptor: Descriptor, manifest: Manifest, graph: _Graph
+) -> None:
+    try:
+        diff_ids = read_config(source, manifest).diff_ids
+    except OcitoolError as error:
+        if not _is_found_by_hashing(source, manifest.config, error):
+            graph.problems.append(_bad_document(manifest.config, error))
+        return
+    if len(diff_ids) != len(manifest.layers):
+        message = (
+            f"manifest {descriptor.digest.short} lists {len(manifest.layers)} layers, but its "
+            f"config has {len(diff_ids)} diff IDs"
+        )
+        graph.problems.append(
+            Problem(kind="document", subject=str(descriptor.digest), message=message)
+        )
+        return
+    for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
+        if mediatype.is_layer(layer.media_type):
+            graph.diff_ids.setdefault(layer.digest, set()).add(diff_id)
+
+
+def _presence(source: Catalog, descriptor: Descriptor, called: str) -> Problem | None:
+    if not isinstance(source, Inventory) or source.has(descriptor):
+        return None
+    subject = str(descriptor.digest)
+    size = source.blob_size(descriptor.digest) if isinstance(source, Layout) else None
+    if size is not None:
+        message = f"blob {subject} is {size} bytes; {called} needs {descriptor.size}"
+        return Problem(kind="size", subject=subject, message=message)
+    try:
+        source.open(descriptor).close()
+    except SizeMismatch as error:
+        return Problem(kind="size", subject=subject, message=f"{error.message}; {called} needs it")
+    except OcitoolError:
+        pass
+    return Problem(
+        kind="missing", subject=subject, message=f"blob {subject} is missing; {called} needs it"
+    )
+
+
+def _path_of(problem: Problem) -> str:
+    return f"blobs/{problem.subject.replace(':', '/', 1)}"
+
+
+def _unreferenced(
+    layout: Layout, graph: _Graph
+) -> tuple[list[Descriptor], list[str], list[Problem]]:
+    found: list[Descriptor] = []
+    strays: list[str] = []
+    problems: list[Problem] = []
+    # What has the wrong size is damaged however it hashes, and may be without an end.
+    told = {problem.subject for problem in graph.problems if problem.kind == "size"}
+    for path, digest in layout.blob_files():
+        if digest is None:
+            strays.append(path)
+            continue
+        if digest in graph.blobs or str(digest) in told:
+            continue
+        try:
+            file, size = layout.open_blob(digest)
+            os.close(file)
+        except OcitoolError as error:
+            _raise_failure(error)
+            problems.append(Problem(kind="file", subject=path, message=error.message))
+            continue
+        found.append(Descriptor(media_type="application/octet-stream", digest=digest, size=size))
+    return found, strays, problems
+
+
+def _records(layout: Layout) -> Iterator[Problem]:
+    """Yield which of the records of a layout cannot be read: each of them keeps images."""
+    readers: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("pins", layout.pins),
+        ("containers", lambda: containers(layout)),
+        ("trash", lambda: layout.control is not None and last_run(layout.control)),
+    )
+    for subject, read in readers:
+        try:
+            read()
+        except (IntegrityError, Refused) as error:
+            message = f"{error.message}; {error.hint}" if error.hint else error.message
+            yield Problem(kind="record", subject=subject, message=message)
+
+
+def _check_all(
+    source: Catalog,
+    blobs: Sequence[Descriptor],
+    graph: _Graph,
+    jobs: int,
+    observer: Observer,
+) -> list[Problem]:
+    problems: list[Problem] = []
+    lock = threading.Lock()
+
+    def check(descriptor: Descriptor) -> Callable[[Stop], None]:
+        def run(stop: Stop) -> None:
+            def watch(count: int) -> None:
+                stop.check()
+                observer.advance(count)
+
+            try:
+                with source.open(descriptor).watched(watch) as blob:
+                    _read(blob, graph.diff_ids.get(descriptor.digest, set()))
+            except OcitoolError as error:
+                _raise_failure(error)
+                with lock:
+                    problems.append(_damage(descriptor, error))
+
+        return run
+
+    ordered = sorted(blobs, key=lambda descriptor: -descriptor.size)
+    observer.begin("verifying", sum(descriptor.size for descriptor in blobs))
+    try:
+        run_all([check(descriptor) for descriptor in ordered], jobs)
+    finally:
+        observer.end()
+    return sorted(problems, key=lambda problem: problem.subject)
+
+
+class _DiffIdMismatch(IntegrityError):
+    """A layer is what its digest says, but unpacks to something else."""
+
+
+def _read(blob: Blob, diff_ids: set[Digest]) -> None:
+    """Read a blob to its verified end, and what it unpacks to if it is a layer."""
+    if not diff_ids or diff_ids == {blob.descriptor.digest}:
+        while blob.read():
+            pass
+        return
+    hashers = {algorithm: Digest.of(b"", algorithm).hasher() for algorithm in _algorithms(diff_ids)}
+    try:
+        reader = DecompressingReader(blob)
+        while part := reader.read(CHUNK):
+            for hasher in hashers.values():
+                hasher.update(part)
+    except (MalformedArchive, LimitExceeded) as error:
+        # If the blob is damaged, that is what this raises; if not, it was made like this.
+        while blob.read():
+            pass
+        raise _DiffIdMismatch(
+            f"layer {blob.descriptor.digest} does not unpack to its diff ID: {error.message}"
+        ) from error
+    for diff_id in sorted(diff_ids):
+        actual = Digest.from_hasher(diff_id.algorithm, hashers[diff_id.algorithm])
+        if actual != diff_id:
+            raise _DiffIdMismatch(
+                f"layer {blob.descriptor.digest} unpacks to {actual}, not to its diff ID {diff_id}"
+            )
+
+
+def _algorithms(digests: set[Digest]) -> set[str]:
+    return {digest.algorithm for digest in digests}
+
+
+def _damage(descriptor: Descriptor, error: OcitoolError) -> Problem:
+    kinds: tuple[tuple[type[OcitoolError], str], ...] = (
+        (_DiffIdMismatch, "diff-id"),
+        (DigestMismatch, "digest"),
+        (SizeMismatch, "size"),
+        (NotFound, "missing"),
+    )
+    kind = next((name for type_, name in kinds if isinstance(error, type_)), "digest")
+    return Problem(kind=kind, subject=str(descriptor.digest), message=error.message)
+
+
+def _unique(problems: Sequence[Problem]) -> list[Problem]:
+    return list(dict.fromkeys(problems))
+
+
+def _called(root: Root) -> str:
+    return root.names[0] if root.names else root.label or f"image {root.descriptor.digest.short}"

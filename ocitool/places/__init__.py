@@ -1,0 +1,1 @@
+"""Places that hold images: layout, archive, engine, registry. They never import each other."""

@@ -1,0 +1,40 @@
+"""Place 2: an image archive.
+
+`opening` turns a file, folder or pipe into members that can be read at random, and `members`
+finds them by path; `diagnosis` says what a file is that is no image archive. `docker` reads
+manifest.json, `joining` brings it together with index.json, and `source` is the place to read
+from; `folder` is skopeo's `dir` form. `writer` writes the universal tar and `docker_writer`
+docker's older one, both on `framing` (image-spec image-layout.md, and what `docker save` writes).
+"""
+
+from typing import TYPE_CHECKING
+
+from ocitool.lazy import lazy
+
+if TYPE_CHECKING:
+    from ocitool.places.archive.docker_writer import PlainImage as PlainImage
+    from ocitool.places.archive.docker_writer import PlainLayer as PlainLayer
+    from ocitool.places.archive.docker_writer import docker_tar as docker_tar
+    from ocitool.places.archive.folder import FolderSource as FolderSource
+    from ocitool.places.archive.opening import open_archive as open_archive
+    from ocitool.places.archive.opening import received_archive as received_archive
+    from ocitool.places.archive.source import ArchiveSource as ArchiveSource
+    from ocitool.places.archive.source import DockerOrigin as DockerOrigin
+    from ocitool.places.archive.writer import archive_size as archive_size
+    from ocitool.places.archive.writer import universal_tar as universal_tar
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "ArchiveSource": "source",
+        "DockerOrigin": "source",
+        "FolderSource": "folder",
+        "PlainImage": "docker_writer",
+        "PlainLayer": "docker_writer",
+        "archive_size": "writer",
+        "docker_tar": "docker_writer",
+        "open_archive": "opening",
+        "received_archive": "opening",
+        "universal_tar": "writer",
+    },
+)

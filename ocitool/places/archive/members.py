@@ -1,0 +1,256 @@
+"""Members of an archive by their path, with links resolved inside the archive.
+
+Nothing of an archive is ever written to a disk under its own name: a path is only a key here.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator
+
+from msgspec import Struct
+
+from ocitool.errors import LimitExceeded, MalformedArchive, NotFound, OcitoolError
+from ocitool.formats.tar import Entry, EntryType
+from ocitool.fsops import Directory, translated
+from ocitool.oci.limits import DEFAULT_LIMITS, Limits
+from ocitool.oci.quoting import quoted
+
+MAX_LINKS = 40
+NAMES_BYTES = 32 << 20
+"""How many bytes all names and link targets of an archive may have together: they are kept."""
+
+_FIRST = 1000
+_BLOB_PATH = re.compile(r"blobs/[a-z0-9+._-]+/[0-9a-f]+")
+
+
+class Member(Struct, frozen=True, kw_only=True):
+    """A regular file of an archive: its path as written there, and where its bytes are."""
+
+    path: str
+    size: int
+    offset: int = 0
+
+
+class TarMembers:
+    """The members of a plain tar whose bytes can be read at any offset. Thread-safe."""
+
+    def __init__(self, file: int, what: str) -> None:
+        self.what = what
+        self.first_paths: list[str] = []
+        self._file = file
+        self._members: dict[str, Member] = {}
+        self._links: dict[str, str] = {}
+        self._ambiguous: set[str] = set()
+        self._names_size = 0
+
+    def add(self, entry: Entry) -> None:
+        """Take note of one entry of the tar; folders and devices are of no interest.
+
+        MalformedArchive for a sparse file, LimitExceeded when the names become too many.
+        """
+        self._names_size += len(entry.name) + len(entry.link_name)
+        if self._names_size > NAMES_BYTES:
+            raise LimitExceeded(f"{self.what}: its names exceed {NAMES_BYTES} bytes")
+        path = _clean(entry.name)
+        if path and len(self.first_paths) < _FIRST:
+            self.first_paths.append(path)
+        if entry.sparse:
+            raise MalformedArchive(f"{self.what}: member {quoted(entry.name)} is sparse")
+        if entry.type is EntryType.SYMLINK:
+            self._add_once(path, link=os.path.join(os.path.dirname(path), entry.link_name))
+        elif entry.type is EntryType.HARD_LINK:
+            self._add_once(path, link="/" + entry.link_name)
+        elif entry.type is EntryType.FILE:
+            member = Member(path=entry.name, size=entry.size, offset=entry.data_offset)
+            self._add_once(path, member=member)
+
+    def _add_once(
+        self, path: str, *, member: Member | None = None, link: str | None = None
+    ) -> None:
+        known = path in self._members or path in self._links
+        # A blob's name is its digest, so a second copy can only be the same bytes or be refused.
+        if known and not (member is not None and _BLOB_PATH.fullmatch(path)):
+            self._ambiguous.add(path)
+        if member is not None:
+            self._members[path] = member
+        elif link is not None:
+            self._links[path] = link
+
+    def find(self, path: str) -> Member | None:
+        """Return the regular file that a path leads to, links followed; None when absent.
+
+        MalformedArchive when links form a loop or leave the archive, and when the archive holds
+        two members of that path.
+        """
+        resolved = _resolved(path, self._link_at, self.what)
+        self._refuse_ambiguous(resolved)
+        return self._members.get(resolved)
+
+    def _refuse_ambiguous(self, path: str) -> None:
+        if path in self._ambiguous:
+            raise MalformedArchive(
+                f"{self.what} holds two members called {quoted(path)}; loaders disagree on "
+                "which one counts (docker takes the last)"
+            )
+
+    def _link_at(self, path: str) -> str | None:
+        target = self._links.get(path)
+        if target is not None:
+            self._refuse_ambiguous(path)
+        return target
+
+    def opened(self, member: Member) -> tuple[Callable[[int], bytes], Callable[[], None]]:
+        """Return how to read a member's bytes once, and how to be done with it."""
+        position = member.offset
+        end = member.offset + member.size
+
+        def read(count: int) -> bytes:
+            nonlocal position
+            with translated("read", self.what):
+                part = os.pread(self._file, min(count, end - position), position)
+            position += len(part)
+            return part
+
+        return read, _nothing
+
+    def close(self) -> None:
+        """Close the file."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+
+class FolderMembers:
+    """The files of an unpacked archive in a folder. Thread-safe.
+
+    A link leads to another file of the folder, as it would in the archive, and never out of it.
+    """
+
+    def __init__(self, folder: Directory) -> None:
+        self.what = folder.path
+        self.first_paths: list[str] = folder.names()[:_FIRST]
+        self._folder = folder
+
+    def find(self, path: str) -> Member | None:
+        """Return the regular file that a path leads to, links followed; None when absent.
+
+        MalformedArchive when links form a loop or leave the folder.
+        """
+        resolved = _resolved(path, self._link_at, self.what)
+        longest = max(len(os.fsencode(part)) for part in resolved.split("/"))
+        if not resolved or longest > DEFAULT_LIMITS.component_bytes:
+            return None
+        try:
+            file, size = self._open(resolved)
+        except NotFound:
+            return None
+        os.close(file)
+        return Member(path=resolved, size=size)
+
+    def _link_at(self, path: str) -> str | None:
+        folder, _, name = path.rpartition("/")
+        try:
+            with self._subfolder(folder) as parent:
+                target = parent.link_target(name)
+        except OcitoolError:
+            return None
+        return None if target is None else os.path.join(folder, target)
+
+    @contextlib.contextmanager
+    def _subfolder(self, path: str) -> Iterator[Directory]:
+        with contextlib.ExitStack() as opened:
+            folder = self._folder
+            for part in path.split("/") if path else ():
+                folder = opened.enter_context(folder.subdirectory(part))
+            yield folder
+
+    def _open(self, path: str) -> tuple[int, int]:
+        folder, _, name = path.rpartition("/")
+        with self._subfolder(folder) as parent:
+            return parent.open_file(name)
+
+    def opened(self, member: Member) -> tuple[Callable[[int], bytes], Callable[[], None]]:
+        """Return how to read a member's bytes once, and how to be done with it."""
+        file, _ = self._open(member.path)
+
+        def read(count: int) -> bytes:
+            with translated("read", member.path):
+                return os.read(file, count)
+
+        return read, lambda: os.close(file)
+
+    def close(self) -> None:
+        """Close the folder."""
+        self._folder.close()
+
+
+Members = TarMembers | FolderMembers
+
+
+def read_member(members: Members, member: Member, limit: int) -> bytes:
+    """Return the bytes of a small member; MalformedArchive beyond `limit` or when it is cut."""
+    if member.size > limit:
+        raise MalformedArchive(
+            f"{members.what}: {quoted(member.path)} is {member.size} bytes; the limit is {limit}"
+        )
+    read, close = members.opened(member)
+    try:
+        parts = []
+        while part := read(1 << 20):
+            parts.append(part)
+    finally:
+        close()
+    data = b"".join(parts)
+    if len(data) != member.size:
+        raise MalformedArchive(f"{members.what}: {quoted(member.path)} is cut short")
+    return data
+
+
+def read_document_member(
+    members: Members, path: str, limits: Limits = DEFAULT_LIMITS
+) -> bytes | None:
+    """Return the bytes of a well-known document such as index.json, or None when absent."""
+    member = members.find(path)
+    return None if member is None else read_member(members, member, limits.docker_manifest_bytes)
+
+
+def _resolved(path: str, link_at: Callable[[str], str | None], what: str) -> str:
+    """Return the path that a path leads to when `link_at` tells where each link points."""
+    _check_path(path, what)
+    todo = [part for part in path.split("/") if part not in ("", ".")][::-1]
+    done: list[str] = []
+    links = 0
+    while todo:
+        part = todo.pop()
+        if part == "..":
+            if not done:
+                raise MalformedArchive(f"{what}: {quoted(path)} leads out of the archive")
+            done.pop()
+            continue
+        done.append(part)
+        target = link_at("/".join(done))
+        if target is None:
+            continue
+        links += 1
+        if links > MAX_LINKS:
+            raise MalformedArchive(f"{what}: the links at {quoted(path)} form a loop")
+        _check_path("/".join((target, *todo)), what)
+        done = []
+        todo += [part for part in target.split("/") if part not in ("", ".")][::-1]
+    return "/".join(done)
+
+
+def _check_path(path: str, what: str) -> None:
+    """Refuse what no file system takes; a longer path would also cost its length squared."""
+    if "\0" in path or len(path) > DEFAULT_LIMITS.path_bytes:
+        raise MalformedArchive(f"{what}: {quoted(path)} is no path of a file")
+
+
+def _clean(name: str) -> str:
+    """Return the one spelling of a member's name: `./x`, `/x` and `x/` are all `x`."""
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
+def _nothing() -> None:
+    """Release nothing: the archive keeps its file open."""

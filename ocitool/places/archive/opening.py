@@ -1,0 +1,158 @@
+"""From a file, a folder or a pipe to a place to read images from."""
+
+import os
+import stat
+from collections.abc import Callable
+
+from ocitool.errors import LimitExceeded, MalformedArchive, NotFound, OcitoolError
+from ocitool.formats.compression import Codec, DecompressingReader, sniff
+from ocitool.formats.tar import NotATar, SeekableInput, entries
+from ocitool.fsops import CHUNK, Directory, scratch_file, translated, write_all
+from ocitool.places.archive.diagnosis import not_a_tar, not_an_image
+from ocitool.places.archive.docker import MANIFEST_FILE
+from ocitool.places.archive.folder import FolderSource
+from ocitool.places.archive.members import FolderMembers, TarMembers, read_document_member
+from ocitool.places.archive.source import INDEX_FILE, ArchiveSource
+
+MAX_MEMBERS = 200_000
+_HEAD = 512
+
+
+def open_archive(
+    path: str, *, stdin: int | None = None, scratch: str | None = None
+) -> ArchiveSource | FolderSource:
+    """Open an image archive: a tar (plain, gzip, bzip2, xz or zstd), a folder, or "-" for `stdin`.
+
+    A plain tar in a file is read where it is. Anything else is first written once, uncompressed,
+    to a nameless file in the folder `scratch`. Raises NotFound, and MalformedArchive with a hint
+    for what is no image archive.
+    """
+    if path == "-":
+        if stdin is None:
+            raise NotFound("there is no standard input to read an archive from")
+        return _from_tar(_spooled(lambda count: os.read(stdin, count), "stdin", scratch), "stdin")
+    with translated("open", path):
+        mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        return _from_folder(path)
+    with translated("open", path):
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if stat.S_ISREG(mode) and sniff(os.pread(file, _HEAD, 0)) is Codec.NONE:
+            kept, file = file, -1
+            return _from_tar(kept, path)
+        return _from_tar(_spooled(lambda count: os.read(file, count), path, scratch), path)
+    finally:
+        if file >= 0:
+            os.close(file)
+
+
+def received_archive(
+    send: Callable[[Callable[[bytes], None]], object], *, what: str, scratch: str | None = None
+) -> ArchiveSource:
+    """Open an archive that `send` writes, piece by piece, into the function it is given."""
+    file = scratch_file(scratch)
+
+    def write(data: bytes) -> None:
+        with translated("spool", what):
+            write_all(file, data)
+
+    try:
+        send(write)
+    except BaseException:
+        os.close(file)
+        raise
+    return _from_tar(file, what)
+
+
+def _spooled(read: Callable[[int], bytes], what: str, scratch: str | None) -> int:
+    """Write a stream, decompressed, to a nameless file and return its descriptor."""
+    pushed = _PushedBack(read)
+    codec = sniff(pushed.peek(_HEAD))
+    source = DecompressingReader(pushed, codec)
+    file = scratch_file(scratch)
+    try:
+        with translated("spool", what):
+            while part := source.read(CHUNK):
+                write_all(file, part)
+    except OcitoolError as error:
+        os.close(file)
+        if isinstance(error, MalformedArchive):
+            raise MalformedArchive(f"{what}: {error.message}", hint=error.hint) from error
+        raise
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+class _PushedBack:
+    """A stream whose first bytes can be looked at before it is read."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+        self._head = b""
+
+    def peek(self, size: int) -> bytes:
+        while len(self._head) < size and (part := self._read(size - len(self._head))):
+            self._head += part
+        return self._head
+
+    def read(self, size: int) -> bytes:
+        if self._head:
+            part, self._head = self._head[:size], self._head[size:]
+            return part
+        return self._read(size)
+
+
+def _from_tar(file: int, what: str) -> ArchiveSource:
+    try:
+        members = TarMembers(file, what)
+        _index(members, file, what)
+        if not _holds_image(members):
+            raise not_an_image(what, members.first_paths)
+        return ArchiveSource(members)
+    except BaseException:
+        os.close(file)
+        raise
+
+
+def _index(members: TarMembers, file: int, what: str) -> None:
+    with open(file, "rb", buffering=0, closefd=False) as stream:
+        stream.seek(0)
+        try:
+            for count, entry in enumerate(entries(SeekableInput(stream))):
+                if count >= MAX_MEMBERS:
+                    raise not_an_image(what, members.first_paths)
+                members.add(entry)
+        except NotATar as error:
+            raise not_a_tar(what, os.pread(file, _HEAD, 0)) from error
+        except (MalformedArchive, LimitExceeded) as error:
+            if error.message.startswith(what):
+                raise
+            raise type(error)(
+                f"{what}: {error.message}",
+                hint=error.hint or "the file is damaged or was not copied whole: copy it again",
+            ) from error
+    if not members.first_paths and os.fstat(file).st_size == 0:
+        raise not_a_tar(what, os.pread(file, _HEAD, 0))
+
+
+def _holds_image(members: TarMembers | FolderMembers) -> bool:
+    return members.find(MANIFEST_FILE) is not None or members.find(INDEX_FILE) is not None
+
+
+def _from_folder(path: str) -> ArchiveSource | FolderSource:
+    folder = Directory.open(path)
+    members = FolderMembers(folder)
+    try:
+        manifest = read_document_member(members, MANIFEST_FILE)
+        if members.find(INDEX_FILE) is None and manifest is not None:
+            if manifest.lstrip().startswith(b"{"):
+                return FolderSource(folder, manifest)
+        elif not _holds_image(members):
+            raise not_an_image(path, members.first_paths, "folder")
+        return ArchiveSource(members)
+    except BaseException:
+        members.close()
+        raise

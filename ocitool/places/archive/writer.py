@@ -1,0 +1,128 @@
+"""The universal tar: an OCI layout and a docker archive at once, and the same bytes every time.
+
+Small documents come first, then the layers, each once and as they are. Times and owners are zero,
+so the folder, the umask, the time zone and the clock leave no trace. docker and podman read
+manifest.json, containerd, skopeo and podman index.json (image-spec image-layout.md).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from ocitool.image.content import Blob, Shipment
+from ocitool.oci import Descriptor, Digest, Manifest, mediatype
+from ocitool.oci.annotations import IMAGE_NAME, REF_NAME, without_names
+from ocitool.oci.document import encode
+from ocitool.oci.reference import Reference
+from ocitool.places.archive import framing
+
+
+def universal_tar(
+    shipments: Sequence[Shipment], open_blob: Callable[[Descriptor], Blob], *, docker: bool = True
+) -> Iterator[bytes]:
+    """Yield the whole archive, piece by piece. Every blob is verified on its way.
+
+    Without `docker` it is an OCI layout only, with no manifest.json.
+    """
+    return framing.ended(_pieces(shipments, open_blob, docker=docker))
+
+
+def _pieces(
+    shipments: Sequence[Shipment], open_blob: Callable[[Descriptor], Blob], *, docker: bool
+) -> Iterator[bytes]:
+    yield framing.file("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+    yield framing.file("index.json", index_json(shipments))
+    if docker and any(shipment.featured is not None for shipment in shipments):
+        yield framing.file("manifest.json", manifest_json(shipments))
+    documents, blobs = _contents(shipments)
+    algorithms = sorted({d.digest.algorithm for d in (*documents, *blobs)})
+    for folder in ("blobs/", *(f"blobs/{algorithm}/" for algorithm in algorithms)):
+        yield framing.folder(folder)
+    for descriptor, data in documents.items():
+        yield framing.file(_path(descriptor.digest), data)
+    for descriptor in blobs:
+        yield framing.header(_path(descriptor.digest), descriptor.size)
+        with open_blob(descriptor) as blob:
+            while part := blob.read():
+                yield part
+        yield framing.padding(descriptor.size)
+
+
+def archive_size(shipments: Sequence[Shipment]) -> int:
+    """Return how many bytes of documents and blobs an archive will carry."""
+    documents, blobs = _contents(shipments)
+    return sum(map(len, documents.values())) + sum(blob.size for blob in blobs)
+
+
+def index_json(shipments: Sequence[Shipment]) -> bytes:
+    """Return index.json: one entry per name, and one for a root without a name."""
+    names = [name for shipment in shipments for name in shipment.root.names]
+    tags = [_tag(name) for name in names]
+    tags += [shipment.root.label for shipment in shipments if not shipment.root.names]
+    entries: list[object] = []
+    for shipment in shipments:
+        descriptor = shipment.root.descriptor
+        plain = without_names(descriptor.annotations)
+        for name in shipment.root.names:
+            tag = _tag(name)
+            # ref.name is the tag, as oras, umoci and skopeo look it up, while it is the only one.
+            short = tag if tag and tags.count(tag) == 1 else name
+            entries.append(_annotated(descriptor, {**plain, IMAGE_NAME: name, REF_NAME: short}))
+        if not shipment.root.names:
+            text = shipment.root.label
+            entries.append(_annotated(descriptor, {**plain, REF_NAME: text} if text else plain))
+    return encode({"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": entries})
+
+
+def manifest_json(shipments: Sequence[Shipment]) -> bytes:
+    """Return docker's manifest.json: one entry per config, with the tags of all its names."""
+    images: dict[Digest, tuple[Manifest, list[str]]] = {}
+    for shipment in shipments:
+        if shipment.featured is not None:
+            digest = shipment.featured.config.digest
+            _, tags = images.setdefault(digest, (shipment.featured, []))
+            tags += [name for name in shipment.root.names if _tag(name) and name not in tags]
+    return encode(
+        [
+            {
+                "Config": _path(manifest.config.digest),
+                "RepoTags": tags,
+                "Layers": [_path(layer.digest) for layer in manifest.layers],
+            }
+            for manifest, tags in images.values()
+        ]
+    )
+
+
+def _contents(
+    shipments: Sequence[Shipment],
+) -> tuple[dict[Descriptor, bytes], tuple[Descriptor, ...]]:
+    """Return the documents with their bytes, then all other blobs, each digest once."""
+    documents: dict[Digest, tuple[Descriptor, bytes]] = {}
+    configs: dict[Digest, Descriptor] = {}
+    blobs: dict[Digest, Descriptor] = {}
+    for shipment in shipments:
+        for descriptor, document in reversed(shipment.closure.documents):
+            documents.setdefault(descriptor.digest, (descriptor, document.raw))
+            if isinstance(document, Manifest):
+                configs.setdefault(document.config.digest, document.config)
+        for blob in shipment.closure.blobs:
+            blobs.setdefault(blob.digest, blob)
+    first = [blob for digest, blob in blobs.items() if digest in configs]
+    last = [blob for digest, blob in blobs.items() if digest not in configs]
+    others = tuple(blob for blob in (*first, *last) if blob.digest not in documents)
+    return dict(documents.values()), others
+
+
+def _annotated(descriptor: Descriptor, annotations: dict[str, str]) -> object:
+    value = descriptor.to_json()
+    value.pop("annotations", None)
+    if annotations:
+        value["annotations"] = annotations
+    return value
+
+
+def _path(digest: Digest) -> str:
+    return f"blobs/{digest.algorithm}/{digest.hex}"
+
+
+def _tag(name: str) -> str | None:
+    return Reference.parse(name).tag

@@ -1,0 +1,261 @@
+"""Talking to an engine: its images out as an archive, an archive in (Docker Engine API)."""
+
+import json
+import math
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Self
+from urllib.parse import quote
+
+import httpx
+
+from ocitool.errors import (
+    AccessDenied,
+    IntegrityError,
+    NotFound,
+    OcitoolError,
+    Refused,
+    Unavailable,
+)
+from ocitool.oci.quoting import quoted
+from ocitool.places.engine.endpoint import Endpoint
+
+_CONNECT_SECONDS = 15.0
+# An engine is silent while it unpacks what it was sent, or removes.
+_SILENCE_SECONDS = 1800.0
+_QUESTION_SECONDS = 60.0
+_ANSWER_BYTES = 4 << 20
+_LIST_BYTES = 256 << 20
+_STARTS = {
+    "docker": "start it with `systemctl start docker`",
+    "podman": "start it with `podman system service --time 0`",
+}
+
+
+class Engine:
+    """An engine as a place. Use it as a context manager. Not thread-safe."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        timeout = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
+        transport = httpx.HTTPTransport(uds=endpoint.socket, verify=_trust(endpoint))
+        base = "http://engine" if endpoint.socket else endpoint.url
+        self._client = httpx.Client(
+            transport=transport, base_url=base, timeout=timeout, trust_env=False
+        )
+
+    def close(self) -> None:
+        """Close the connection; harmless when repeated."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def what(self) -> str:
+        """What to call the engine in messages."""
+        return f"the {self.endpoint.kind} engine at {self.endpoint.url}"
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """Return all names of the image called `name`, which may be an ID; NotFound if none is."""
+        answer = self._request("GET", f"/images/{name}/json", name)
+        tags = answer.get("RepoTags") if isinstance(answer, dict) else None
+        return tuple(str(tag) for tag in tags or () if tag != "<none>:<none>")
+
+    def containers(self) -> object:
+        """Return what the engine says of every container, stopped ones too, as JSON values.
+
+        Podman tells of those that other tools keep in its storage as well, such as Buildah.
+        """
+        if self.endpoint.kind != "podman":
+            return self._request("GET", "/containers/json?all=1", "containers", _LIST_BYTES)
+        question = "libpod/containers/json?all=true&external=true"
+        try:
+            return self._request("GET", f"/v4.0.0/{question}", "containers", _LIST_BYTES)
+        except Unavailable:
+            raise
+        except OcitoolError:
+            # Podman 3 does not know that version of its interface.
+            return self._request("GET", f"/v3.0.0/{question}", "containers", _LIST_BYTES)
+
+    def images(self, *, dangling: bool) -> object:
+        """Return what the engine says of its images, or of those that are dangling, as JSON."""
+        filters = json.dumps({"dangling": ["true" if dangling else "false"]})
+        question = httpx.QueryParams({"filters": filters})
+        return self._request("GET", f"/images/json?{question}", "images", _LIST_BYTES)
+
+    def image_id(self, name: str) -> str:
+        """Return what the engine calls the image that a name means now; NotFound if none."""
+        answer = self._request("GET", f"{_image_path(name)}/json", name)
+        return str(answer.get("Id")) if isinstance(answer, dict) else ""
+
+    def remove_image(self, name: str) -> object:
+        """Remove a name or, by its ID, an image; return what the engine says of it, as JSON.
+
+        Never by force: Refused when a container uses it, NotFound when it is not there.
+        """
+        return self._request("DELETE", _image_path(name), name)
+
+    def export(self, names: Sequence[str], write: Callable[[bytes], object]) -> None:
+        """Write images as the archive that `docker save` gives; NotFound when one is absent."""
+        query = httpx.QueryParams([("names", name) for name in names])
+        called = ", ".join(names)
+        with (
+            self._translated(called),
+            self._client.stream("GET", "/images/get", params=query) as response,
+        ):
+            if response.status_code != httpx.codes.OK:
+                raise self._failure(response, called)
+            for part in response.iter_raw(1 << 20):
+                write(part)
+
+    def load(self, pieces: Iterable[bytes]) -> tuple[str, ...]:
+        """Send an archive and return what the engine says it loaded, a line each.
+
+        When `pieces` raises, the connection breaks and the engine loads nothing.
+        """
+        headers = {"Content-Type": "application/x-tar"}
+        with (
+            self._translated("the archive"),
+            self._client.stream(
+                "POST", "/images/load", params={"quiet": "1"}, content=pieces, headers=headers
+            ) as response,
+        ):
+            if response.status_code != httpx.codes.OK:
+                raise self._failure(response, "the archive")
+            return tuple(self._messages(response))
+
+    def _messages(self, response: httpx.Response) -> Iterator[str]:
+        """Yield what a load reported; an error among the lines ends it, whatever the status."""
+        for line in _body(response).decode("utf-8", "replace").splitlines():
+            try:
+                message = json.loads(line)
+            except ValueError:
+                continue
+            if not isinstance(message, dict):
+                continue
+            if message.get("error"):
+                raise IntegrityError(
+                    f"{self.what} refused the archive: {message['error']}",
+                    hint=_advice(str(message["error"])),
+                )
+            text = str(message.get("stream") or "").strip()
+            if text:
+                yield text
+
+    def _request(self, method: str, path: str, called: str, limit: int = _ANSWER_BYTES) -> object:
+        # Removing takes an engine as long as its disk does; a question is answered soon.
+        patience = _SILENCE_SECONDS if method == "DELETE" else _QUESTION_SECONDS
+        timeout = httpx.Timeout(patience, connect=_CONNECT_SECONDS)
+        deadline = time.monotonic() + patience
+        with (
+            self._translated(called),
+            self._client.stream(method, path, timeout=timeout) as response,
+        ):
+            if response.status_code != httpx.codes.OK:
+                raise self._failure(response, called)
+            try:
+                return json.loads(_body(response, limit, deadline))
+            except (ValueError, RecursionError) as error:
+                raise Unavailable(f"{self.what} gave an answer that is not JSON") from error
+
+    def _failure(self, response: httpx.Response, called: str) -> OcitoolError:
+        body = _body(response).decode("utf-8", "replace")
+        try:
+            value = json.loads(body)
+            text = str(value.get("message") or value.get("cause") or body)
+        except (ValueError, AttributeError):
+            text = body.strip()
+        absent = response.status_code == httpx.codes.NOT_FOUND or any(
+            words in text.lower() for words in ("no such image", "does not exist", "not known")
+        )
+        if absent:
+            return NotFound(
+                f"{self.what} has no image {called}",
+                hint=f"`{self.endpoint.kind} images` lists what it has",
+            )
+        if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            return AccessDenied(f"{self.what} does not allow this: {text}")
+        if response.status_code == httpx.codes.CONFLICT:
+            return Refused(f"{self.what} refused: {text}")
+        return OcitoolError(
+            f"{self.what} failed with status {response.status_code}: {text}", hint=_advice(text)
+        )
+
+    def _translated(self, called: str) -> "_Translation":
+        return _Translation(self, called)
+
+
+class _Translation:
+    """Turns what httpx raises into kinds of ours."""
+
+    def __init__(self, engine: Engine, called: str) -> None:
+        self._engine = engine
+        self._called = called
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if not isinstance(error, httpx.HTTPError):
+            return
+        engine = self._engine
+        endpoint = engine.endpoint
+        if isinstance(error, httpx.ConnectError):
+            if "Permission denied" in str(error):
+                raise AccessDenied(
+                    f"permission denied for {engine.what}",
+                    hint=f"be root, or a member of the group that owns {endpoint.socket}",
+                ) from error
+            raise Unavailable(
+                f"there is no {endpoint.kind} engine at {endpoint.url} ({endpoint.origin})",
+                hint=f"{_STARTS[endpoint.kind]}, or name its socket in "
+                f"{'DOCKER_HOST' if endpoint.kind == 'docker' else 'CONTAINER_HOST'}",
+            ) from error
+        if isinstance(error, httpx.TimeoutException):
+            raise Unavailable(f"{engine.what} did not answer in time for {self._called}") from error
+        raise Unavailable(
+            f"the connection to {engine.what} broke for {self._called}: {error}"
+        ) from error
+
+
+def _image_path(name: str) -> str:
+    if ".." in name.split("/"):
+        raise Refused(f"{quoted(name)} is no name of an image")
+    return f"/images/{quote(name, safe='/:@')}"
+
+
+def _body(
+    response: httpx.Response, limit: int = _ANSWER_BYTES, deadline: float = math.inf
+) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    for part in response.iter_raw():
+        if time.monotonic() > deadline:
+            raise httpx.ReadTimeout("it trickles", request=response.request)
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            break
+    return b"".join(parts)
+
+
+def _advice(text: str) -> str | None:
+    if "unexpected EOF" in text or "invalid tar header" in text:
+        return "docker before version 23 cannot read zstd layers: use --compression gzip"
+    if "no space left" in text:
+        return "free some space where the engine keeps its images"
+    return None
+
+
+def _trust(endpoint: Endpoint) -> ssl.SSLContext | bool:
+    if endpoint.certificates is None:
+        return True
+    folder = endpoint.certificates
+    context = ssl.create_default_context(cafile=f"{folder}/ca.pem")
+    context.load_cert_chain(f"{folder}/cert.pem", f"{folder}/key.pem")
+    return context

@@ -1,0 +1,108 @@
+"""The moments in which one process alone changes index.json or deletes blobs."""
+
+import contextlib
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from ocitool.errors import NotFound, Refused
+from ocitool.fsops import Directory
+from ocitool.oci import Digest
+from ocitool.oci.reference import familiar
+from ocitool.places.layout.index import IndexFile, NameChange, drop_name, index_limit
+from ocitool.places.layout.layout import CONTROL, INDEX_FILE, Layout
+from ocitool.places.layout.lease import TEMPORARY, clear_dead, leased
+from ocitool.places.layout.lock import locked
+from ocitool.places.layout.reflog import record
+from ocitool.places.layout.reserve import make_room, set_aside
+from ocitool.places.layout.trash import KeptForUndo
+
+EditIndex = Callable[[IndexFile], tuple[IndexFile, list[NameChange]]]
+
+
+class Exclusive:
+    """The right to change a layout, while the lock is held. `index` is what it holds now."""
+
+    def __init__(self, layout: Layout, control: Directory) -> None:
+        self.index = layout.index()
+        self.control = control
+        self._layout = layout
+
+    def make_room(self) -> None:
+        """Let images be removed on a full disk, too: call it before anything is written."""
+        make_room(self.control, self._layout.folder.size_of(INDEX_FILE) or 0)
+
+    def replace_index(self, after: IndexFile, changes: Sequence[NameChange]) -> None:
+        """Rewrite index.json atomically and durably, and note the changes before."""
+        if after == self.index:
+            # Whoever wrote it may have died before its name was durable.
+            self._layout.folder.sync()
+            return
+        data = after.encode()
+        if len(data) > index_limit(own=self._layout.own):
+            # Written all the same, it could never be read again.
+            raise Refused(
+                f"the {INDEX_FILE} of {self._layout.path!r} is full",
+                hint="remove images that nobody needs: `ocitool rm`",
+            )
+        record(self.control, changes, dt.datetime.now(dt.UTC))
+        with self.control.subdirectory(TEMPORARY, create=True, lasting=False) as staging:
+            self._layout.folder.replace(INDEX_FILE, data, staging=staging)
+        self.index = after
+
+    def delete(
+        self, digests: Iterable[Digest], *, but_lease: str | None = None
+    ) -> tuple[list[Digest], int]:
+        """Delete blobs that no running command claims; return them and the bytes freed.
+
+        Claims of the lease `but_lease` do not count. What the last garbage collection would miss
+        when it is undone goes to where it keeps the rest.
+        """
+        claimed = leased(self.control, but=but_lease)
+        deleted, freed = [], 0
+        with KeptForUndo(self.control) as kept:
+            for digest in sorted(set(digests) - claimed):
+                if self._layout.blob_size(digest) is None:
+                    continue
+                folder = self._layout.blob_folder(digest.algorithm)
+                if not kept.take(folder, digest):
+                    freed += folder.remove(digest.hex)
+                deleted.append(digest)
+        return deleted, freed
+
+
+@contextlib.contextmanager
+def exclusive(layout: Layout) -> Iterator[Exclusive]:
+    """Hold the layout's lock for the block. Keep it short: every writer waits."""
+    with layout.folder.subdirectory(CONTROL, create=True) as control, locked(control):
+        # Who removes an image to make room gets back what a killed command took, too.
+        clear_dead(control)
+        if layout.own:
+            set_aside(control)
+        yield Exclusive(layout, control)
+
+
+def edit_index(layout: Layout, edit: EditIndex) -> list[NameChange]:
+    """Change index.json by a function of what it holds at that moment; return the changes."""
+    with exclusive(layout) as moment:
+        after, changes = edit(moment.index)
+        moment.replace_index(after, changes)
+        return changes
+
+
+def untag(layout: Layout, names: Sequence[str]) -> list[NameChange]:
+    """Drop names; their images stay, without a name if these were the last ones.
+
+    NotFound when a name is not there; then nothing is changed.
+    """
+
+    def edit(index: IndexFile) -> tuple[IndexFile, list[NameChange]]:
+        changes: list[NameChange] = []
+        entries = index.entries
+        for name in names:
+            entries, dropped = drop_name(entries, name)
+            if not dropped:
+                raise NotFound(f"there is no image {familiar(name)!r} in {layout.path!r}")
+            changes += dropped
+        return index.with_entries(entries), changes
+
+    return edit_index(layout, edit)

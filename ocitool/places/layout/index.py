@@ -1,0 +1,196 @@
+"""What index.json holds, and how names change in it. Pure: no disk.
+
+An entry is a descriptor whose annotations may name it; one image has one entry per name. An entry
+without a name is an image that lost its name, or an artifact that lives with its subject
+(image-spec image-layout.md, "index.json File").
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from ocitool.oci import Descriptor, Digest, mediatype
+from ocitool.oci.annotations import IMAGE_NAME, REF_NAME, full_name, label, without_names
+from ocitool.oci.document import array, decode_object
+from ocitool.oci.limits import DEFAULT_LIMITS
+
+OWN_INDEX_BYTES = 16 << 20
+
+
+class NameChange(Struct, frozen=True, kw_only=True):
+    """A name moved: from `old` (None: it is new) to `new` (None: it was dropped)."""
+
+    name: str
+    old: Digest | None
+    new: Digest | None
+
+
+class IndexFile(Struct, frozen=True):
+    """The entries of an index.json, and the fields beside them, which survive a rewrite."""
+
+    entries: tuple[Descriptor, ...] = ()
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, data: bytes, *, what: str, limit: int) -> "IndexFile":
+        """Decode an index.json; `"manifests": null`, as Docker 25.0.0 writes it, is empty."""
+        document = decode_object(data, what=what, limit=limit)
+        # Without the key it is damaged: taken for an empty one, the next write would lose all.
+        values = array(document, "manifests", what)
+        entries = tuple(
+            Descriptor.from_json(value, f"{what}.manifests[{position}]")
+            for position, value in enumerate(values)
+        )
+        fields = {key: value for key, value in document.items() if key != "manifests"}
+        return cls(entries, fields)
+
+    def encode(self) -> bytes:
+        """Return compact JSON in the order of the specification."""
+        document: dict[str, object] = {"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX}
+        document.update(self.fields)
+        document["manifests"] = [entry.to_json() for entry in self.entries]
+        return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+    def with_entries(self, entries: Iterable[Descriptor]) -> "IndexFile":
+        """Return the same file with other entries."""
+        return replace(self, entries=tuple(entries))
+
+
+def index_limit(*, own: bool) -> int:
+    """Return how many bytes an index.json may have; our own store may hold many images."""
+    return OWN_INDEX_BYTES if own else DEFAULT_LIMITS.manifest_bytes
+
+
+def entry_names(entry: Descriptor) -> tuple[str, ...]:
+    """Return every string that a user may call the entry by, the full name first."""
+    found = (
+        full_name(entry.annotations),
+        entry.annotations.get(IMAGE_NAME),
+        entry.annotations.get(REF_NAME),
+    )
+    return tuple(dict.fromkeys(name for name in found if name))
+
+
+def is_named(entry: Descriptor) -> bool:
+    """Tell whether the entry has a name of any kind."""
+    return label(entry.annotations) is not None
+
+
+def named(descriptor: Descriptor, name: str, *, own: bool) -> Descriptor:
+    """Return the descriptor annotated with a name.
+
+    In our own store both annotations hold the full name, because skopeo and umoci look up the
+    first of two equal short tags. In another layout `ref.name` is what the user typed.
+    """
+    annotations = without_names(descriptor.annotations)
+    if own or "/" in name or ":" in name:
+        annotations[IMAGE_NAME] = name
+    annotations[REF_NAME] = name
+    return replace(descriptor, annotations=annotations)
+
+
+def set_root(
+    entries: Iterable[Descriptor], descriptor: Descriptor, names: Iterable[str], *, own: bool
+) -> tuple[tuple[Descriptor, ...], list[NameChange]]:
+    """Return the entries with `descriptor` among them under `names`, and which names moved.
+
+    An image that loses its last name keeps an entry without one. Without `names` the descriptor
+    gets a nameless entry unless it has an entry already.
+    """
+    return set_roots(entries, [(descriptor, names)], own=own)
+
+
+def set_roots(
+    entries: Iterable[Descriptor],
+    roots: Iterable[tuple[Descriptor, Iterable[str]]],
+    *,
+    own: bool,
+) -> tuple[tuple[Descriptor, ...], list[NameChange]]:
+    """Do what `set_root` does for one root after the other, in one pass over the entries."""
+    kept = _Entries(entries)
+    changes: list[NameChange] = []
+    for descriptor, names in roots:
+        for name in names:
+            old = kept.take_name(name)
+            if old != descriptor.digest:
+                changes.append(NameChange(name=name, old=old, new=descriptor.digest))
+            kept.drop_nameless(descriptor.digest)
+            kept.add(named(descriptor, name, own=own))
+        if not kept.holds(descriptor.digest):
+            kept.add(_nameless(descriptor))
+    return kept.all(), changes
+
+
+def drop_name(
+    entries: Iterable[Descriptor], name: str
+) -> tuple[tuple[Descriptor, ...], list[NameChange]]:
+    """Return the entries without the name; its image stays, nameless if it was the last one."""
+    kept = _Entries(entries)
+    old = kept.take_name(name)
+    changes = [NameChange(name=name, old=old, new=None)] if old else []
+    return kept.all(), changes
+
+
+class _Entries:
+    """Entries in their order, found by name and by digest, so that many names cost no square."""
+
+    def __init__(self, entries: Iterable[Descriptor]) -> None:
+        self._kept: dict[int, Descriptor] = {}
+        self._called: dict[str, dict[int, None]] = {}
+        self._of: dict[Digest, dict[int, None]] = {}
+        self._unnamed: dict[Digest, dict[int, None]] = {}
+        self._next = 0
+        for entry in entries:
+            self.add(entry)
+
+    def all(self) -> tuple[Descriptor, ...]:
+        return tuple(self._kept[position] for position in sorted(self._kept))
+
+    def holds(self, digest: Digest) -> bool:
+        return bool(self._of.get(digest))
+
+    def add(self, entry: Descriptor) -> None:
+        self._put(self._next, entry)
+        self._next += 1
+
+    def take_name(self, name: str) -> Digest | None:
+        """Take a name from every entry that has it; return the digest of the last of them.
+
+        A digest whose every entry has the name keeps one entry, without it.
+        """
+        old: Digest | None = None
+        hits = sorted(self._called.get(name, ()))
+        for position in hits:
+            self._of[self._kept[position].digest].pop(position)
+        for position in hits:
+            entry = self._drop(position)
+            old = entry.digest
+            if not self.holds(entry.digest):
+                self._put(position, _nameless(entry))
+        return old
+
+    def drop_nameless(self, digest: Digest) -> None:
+        for position in list(self._unnamed.get(digest, ())):
+            self._drop(position)
+
+    def _put(self, position: int, entry: Descriptor) -> None:
+        self._kept[position] = entry
+        self._of.setdefault(entry.digest, {})[position] = None
+        if not is_named(entry):
+            self._unnamed.setdefault(entry.digest, {})[position] = None
+        for name in entry_names(entry):
+            self._called.setdefault(name, {})[position] = None
+
+    def _drop(self, position: int) -> Descriptor:
+        entry = self._kept.pop(position)
+        self._of[entry.digest].pop(position, None)
+        self._unnamed.get(entry.digest, {}).pop(position, None)
+        for name in entry_names(entry):
+            self._called[name].pop(position, None)
+        return entry
+
+
+def _nameless(entry: Descriptor) -> Descriptor:
+    return replace(entry, annotations=without_names(entry.annotations))

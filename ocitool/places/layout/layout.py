@@ -1,0 +1,331 @@
+"""An OCI image layout directory, opened for reading (image-spec image-layout.md)."""
+
+import contextlib
+import os
+import re
+import threading
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from types import TracebackType
+from typing import Self
+
+from msgspec import Struct
+
+from ocitool.errors import IntegrityError, NotFound, OcitoolError, Refused, SizeMismatch
+from ocitool.fsops import Directory, Stamp, translated
+from ocitool.image.content import Blob, Root
+from ocitool.oci import Descriptor, Digest
+from ocitool.oci.annotations import full_name, label
+from ocitool.oci.reference import familiar
+from ocitool.oci.version import LAYOUT_BYTES, check_layout_version
+from ocitool.places.layout.cache import Memory
+from ocitool.places.layout.index import IndexFile, entry_names, index_limit
+from ocitool.places.layout.lease import TEMPORARY
+from ocitool.places.layout.lock import locked
+from ocitool.places.layout.pins import Pin, read_pins
+from ocitool.places.layout.reflog import FormerName, former_names
+
+BLOBS = "blobs"
+CONTROL = ".ocitool"
+INDEX_FILE = "index.json"
+LAYOUT_FILE = "oci-layout"
+STORE_FILE = "store.json"
+_HEX = re.compile("[0-9a-f]+").fullmatch
+
+
+class Listing(Struct, frozen=True):
+    """The names under blobs/: `blobs` as digest texts, and the paths of what is named by none."""
+
+    blobs: AbstractSet[str]
+    odd: tuple[tuple[str, ...], ...]
+
+
+class Layout:
+    """A layout directory as a place to read from. Safe to use from several threads.
+
+    `own` tells our store (made by `create(store=True)`) from a layout of another tool: only in
+    the store are names full references, and is an image without a name dangling.
+    """
+
+    def __init__(self, folder: Directory) -> None:
+        self.folder = folder
+        self._blob_folders: dict[str, Directory] = {}
+        # Those of which the names are known to be on the disk: whoever made a folder that is
+        # found here may have died before that.
+        self._lasting: set[str] = set()
+        self._seen: tuple[Stamp, IndexFile] | None = None
+        self._lock = threading.Lock()
+        try:
+            self.control: Directory | None = folder.subdirectory(CONTROL)
+        except NotFound:
+            self.control = None
+        self.own = self.control is not None and self.control.size_of(STORE_FILE) is not None
+
+    @classmethod
+    def existing(cls, path: str) -> "Layout":
+        """Open a layout that exists; NotFound without one, IntegrityError for another folder."""
+        try:
+            folder = Directory.open(path)
+        except NotFound as error:
+            raise NotFound(f"there is no image layout at {path!r}") from error
+        try:
+            # The version is written last: whoever finds it finds all the rest.
+            _check_version(folder)
+            return cls(folder)
+        except BaseException:
+            folder.close()
+            raise
+
+    @classmethod
+    def create(cls, path: str, *, store: bool = False) -> "Layout":
+        """Open a layout, making it when it is absent. Any number of processes may race here.
+
+        Refuses a folder that holds something else.
+        """
+        folder = Directory.create(path, 0o700 if store else 0o777)
+        try:
+            present = folder.names()
+            if LAYOUT_FILE not in present or CONTROL not in present:
+                _initialise(folder, present, store=store)
+            return cls(folder)
+        except BaseException:
+            folder.close()
+            raise
+
+    @property
+    def path(self) -> str:
+        """The path as the user gave it, for messages."""
+        return self.folder.path
+
+    def close(self) -> None:
+        """Close every directory that is open; harmless when repeated."""
+        with self._lock:
+            folders, self._blob_folders = list(self._blob_folders.values()), {}
+        for folder in folders:
+            folder.close()
+        if self.control is not None:
+            self.control.close()
+        self.folder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def index(self) -> IndexFile:
+        """Return what index.json holds at this moment."""
+        limit = index_limit(own=self.own)
+        stamp, seen = self.folder.stamp(INDEX_FILE), self._seen
+        if seen is not None and seen[0] == stamp:
+            return seen[1]
+        # A layout is made with its index, so one that is gone is damage and not "no images".
+        data = self.folder.read_file(INDEX_FILE, limit)
+        index = IndexFile.parse(data, what=INDEX_FILE, limit=limit)
+        # Decoding ten thousand entries takes as long as all else that naming an image does.
+        if stamp is not None and stamp.settled and self.folder.stamp(INDEX_FILE) == stamp:
+            self._seen = (stamp, index)
+        return index
+
+    def roots(self) -> tuple[Root, ...]:
+        """Return the images and artifacts of index.json, one per digest, in its order."""
+        grouped: dict[Digest, list[Descriptor]] = {}
+        for entry in self.index().entries:
+            grouped.setdefault(entry.digest, []).append(entry)
+        return tuple(_as_root(entries) for entries in grouped.values())
+
+    def resolve(self, name: str) -> Root:
+        """Return the root with exactly this name, label or digest.
+
+        NotFound when there is none; IntegrityError when the name stands for two images.
+        """
+        found: dict[Digest, list[Descriptor]] = {}
+        for entry in self.index().entries:
+            if name in entry_names(entry) or name == str(entry.digest):
+                found.setdefault(entry.digest, []).append(entry)
+        if not found:
+            raise NotFound(f"there is no image {familiar(name)!r} in {self.path!r}")
+        if len(found) > 1:
+            digests = ", ".join(str(digest) for digest in found)
+            raise IntegrityError(
+                f"{familiar(name)!r} names more than one image in {self.path!r}: {digests}",
+                hint=f"name one by its digest: oci:{self.path}@DIGEST",
+            )
+        return _as_root(next(iter(found.values())))
+
+    def former_names(self) -> dict[str, FormerName]:
+        """Return the last name that each digest lost, keyed by the digest's text."""
+        return former_names(self.control) if self.control is not None else {}
+
+    def pins(self) -> tuple[Pin, ...]:
+        """Return the pins, expired ones too."""
+        return read_pins(self.control) if self.control is not None else ()
+
+    def memory(self, kind: str) -> Memory:
+        """Return what is remembered of one kind of fact about this layout's content."""
+        return Memory(self.control, kind)
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether a regular file of the right name and size is there."""
+        return self.blob_size(descriptor.digest) == descriptor.size
+
+    def touch(self, digest: Digest) -> None:
+        """Note that a blob is in use now, as far as that is possible."""
+        with contextlib.suppress(OcitoolError):
+            self.blob_folder(digest.algorithm).touch(digest.hex)
+
+    def blob_size(self, digest: Digest) -> int | None:
+        """Return a blob's size in bytes, or None when it is absent."""
+        try:
+            return self.blob_folder(digest.algorithm).size_of(digest.hex)
+        except NotFound:
+            return None
+
+    def open_blob(self, digest: Digest) -> tuple[int, int]:
+        """Return (file descriptor, size) of a blob, unverified; NotFound when absent."""
+        try:
+            return self.blob_folder(digest.algorithm).open_file(digest.hex)
+        except NotFound as error:
+            raise NotFound(f"blob {digest} is missing from {self.path!r}") from error
+
+    def open(self, descriptor: Descriptor) -> Blob:
+        """Return a blob as a stream that verifies itself; NotFound when absent."""
+        file, size = self.open_blob(descriptor.digest)
+        where = f"blob {descriptor.digest.short} in {self.path!r}"
+        if size != descriptor.size:
+            os.close(file)
+            raise SizeMismatch(
+                f"{where} is {size} bytes; its descriptor promises {descriptor.size}",
+                hint=f"`ocitool verify {self.path}` lists what is damaged",
+            )
+
+        def read(count: int) -> bytes:
+            with translated("read", where):
+                return os.read(file, count)
+
+        return Blob(descriptor, read, where=where, close=lambda: os.close(file))
+
+    def blob_digests(self) -> Iterator[Digest]:
+        """Yield the digest of every well-named file under blobs/, sorted by name."""
+        for _, digest in self.blob_files():
+            if digest is not None:
+                yield digest
+
+    def blob_files(self) -> Iterator[tuple[str, Digest | None]]:
+        """Yield the path of everything under blobs/, and the digest of what is named by one."""
+        try:
+            with self.folder.subdirectory(BLOBS) as blobs:
+                found = [(name, blobs.size_of(name) is None) for name in blobs.names()]
+        except NotFound:
+            return
+        for algorithm, is_folder in found:
+            if not is_folder:
+                yield f"{BLOBS}/{algorithm}", None
+                continue
+            for name in self.blob_folder(algorithm).names():
+                yield f"{BLOBS}/{algorithm}/{name}", _digest_named(algorithm, name)
+
+    def listing(self) -> "Listing":
+        """Return what lies under blobs/ by its names alone, in one pass and no particular order."""
+        found: set[str] = set()
+        odd: list[tuple[str, ...]] = []
+        try:
+            with self.folder.subdirectory(BLOBS) as blobs:
+                algorithms = [(name, blobs.kind(name) == "folder") for name in blobs.names()]
+        except NotFound:
+            return Listing(frozenset(), ())
+        for algorithm, is_folder in algorithms:
+            if not is_folder:
+                odd.append((BLOBS, algorithm))
+                continue
+            names = self.blob_folder(algorithm).unordered_names()
+            good = _of_digests(names, {"sha256": 64, "sha512": 128}.get(algorithm))
+            found.update([f"{algorithm}:{name}" for name in good])
+            if len(good) < len(names):
+                odd += [(BLOBS, algorithm, name) for name in sorted(set(names) - set(good))]
+        return Listing(found, tuple(odd))
+
+    def blob_folder(self, algorithm: str, *, create: bool = False) -> Directory:
+        """Return the open folder blobs/ALGORITHM; it stays open with the layout."""
+        with self._lock:
+            folder = self._blob_folders.get(algorithm)
+            if folder is None or (create and algorithm not in self._lasting):
+                with self.folder.subdirectory(BLOBS, create=create) as blobs:
+                    opened = blobs.subdirectory(algorithm, create=create)
+                if folder is None:
+                    folder = self._blob_folders[algorithm] = opened
+                else:
+                    opened.close()
+                if create:
+                    self._lasting.add(algorithm)
+            return folder
+
+
+def _of_digests(names: list[str], length: int | None) -> list[str]:
+    """Return the names that are so many hex digits; there may be very many of them."""
+    good = [name for name in names if len(name) == length]
+    if _HEX("".join(good)):
+        return good
+    return [name for name in good if _HEX(name)]
+
+
+def _digest_named(algorithm: str, name: str) -> Digest | None:
+    try:
+        return Digest(algorithm, name)
+    except IntegrityError:
+        return None
+
+
+def _check_version(folder: Directory) -> None:
+    try:
+        data = folder.read_file(LAYOUT_FILE, LAYOUT_BYTES)
+    except NotFound as error:
+        present = folder.names()
+        if not present or CONTROL in present:
+            raise NotFound(f"the image layout at {folder.path!r} is still empty") from error
+        raise IntegrityError(
+            f"{folder.path!r} is not an OCI image layout: it has no file {LAYOUT_FILE!r}"
+        ) from error
+    check_layout_version(data, f"{folder.path}/{LAYOUT_FILE}")
+
+
+def _initialise(folder: Directory, present: list[str], *, store: bool) -> None:
+    foreign = [name for name in present if name != CONTROL]
+    if foreign and LAYOUT_FILE not in present and not _was_begun(folder, present):
+        raise Refused(
+            f"{folder.path!r} holds other files and is no image layout",
+            hint="name an empty or a new folder",
+        )
+    with (
+        folder.subdirectory(CONTROL, create=True) as control,
+        control.subdirectory(TEMPORARY, create=True, lasting=False) as staging,
+        locked(control),
+    ):
+        if store and LAYOUT_FILE not in present:
+            control.replace(STORE_FILE, b'{"version":1}\n', staging=staging)
+        folder.subdirectory(BLOBS, create=True).close()
+        if folder.size_of(INDEX_FILE) is None:
+            folder.replace(INDEX_FILE, IndexFile().encode(), staging=staging)
+        if folder.size_of(LAYOUT_FILE) is None:
+            version = b'{"imageLayoutVersion":"1.0.0"}'
+            folder.replace(LAYOUT_FILE, version, staging=staging)
+
+
+def _was_begun(folder: Directory, present: list[str]) -> bool:
+    # Another process, alive or killed, made the control folder first and the rest after it.
+    return CONTROL in present or CONTROL in folder.names()
+
+
+def _as_root(entries: list[Descriptor]) -> Root:
+    names = [name for entry in entries if (name := full_name(entry.annotations))]
+    labels = [text for entry in entries if (text := label(entry.annotations))]
+    return Root(
+        descriptor=entries[0],
+        names=tuple(dict.fromkeys(names)),
+        label=labels[0] if labels and not names else None,
+    )

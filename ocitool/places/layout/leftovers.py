@@ -1,0 +1,186 @@
+"""What killed processes left in a layout: ours in `.ocitool/`, and those of other tools.
+
+Of other tools only what is old and of a known form is taken for a leftover. What is among the
+blobs and has no known form is a stray: it is told of, and stays.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+from ocitool.errors import NotFound, OcitoolError
+from ocitool.fsops import Directory
+from ocitool.oci import Digest
+from ocitool.places.layout.layout import Layout
+from ocitool.places.layout.lease import TEMPORARY, living
+from ocitool.places.layout.partial import INGEST
+
+PART_SECONDS = 7 * 86400.0
+FOREIGN_SECONDS = 86400.0
+_JOURNAL = ".ranges"
+_IN_THE_FOLDER = re.compile(
+    r"\.umoci-.+|oci-put-blob.+|index\.json\..+\.tmp|index-[A-Za-z]*[0-9][A-Za-z0-9]*\.json|index\.json\.tmp.*"
+)
+_AMONG_BLOBS = re.compile(
+    r"(?:[0-9a-f]{64}|[0-9a-f]{128})(?:\..+\.tmp|\.tmp-.+|\.tmp|[0-9]{1,20})|oci-put-blob.+"
+)
+
+
+class Leftover(Struct, frozen=True, kw_only=True):
+    """A file or folder that nobody will go on with; `folder` and `name` are below the layout."""
+
+    folder: tuple[str, ...]
+    name: str
+    size: int
+    reason: str
+
+    @property
+    def path(self) -> str:
+        """The path below the layout."""
+        return "/".join((*self.folder, self.name))
+
+
+def leftovers(layout: Layout, odd: Sequence[tuple[str, ...]], now: float) -> list[Leftover]:
+    """Return what can go; `odd` are the paths of what lies among the blobs and is none.
+
+    `now` is in seconds since the epoch; what has a later time counts as young.
+    """
+    found = [*_foreign(layout, odd, now)]
+    if layout.control is not None:
+        found += [*_temporaries(layout.control), *_parts(layout, layout.control, now)]
+    return sorted(found, key=lambda leftover: leftover.path)
+
+
+def is_of_known_form(path: tuple[str, ...]) -> bool:
+    """Tell whether what lies among the blobs is a temporary file of some tool, young or old."""
+    return _AMONG_BLOBS.fullmatch(path[-1]) is not None
+
+
+def clear(layout: Layout, found: Sequence[Leftover], now: float) -> tuple[int, int]:
+    """Remove those that are still leftovers; return how many went and the bytes that gave free.
+
+    Call it under the layout's lock: whoever took that removed temporary files of dead commands.
+    """
+    if not found:
+        return 0, 0
+    still = {leftover.path for leftover in leftovers(layout, layout.listing().odd, now)}
+    removed = freed = 0
+    for leftover in found:
+        if leftover.path in still:
+            with _opened(layout, leftover.folder) as folder:
+                freed += _remove(folder, leftover.name)
+            removed += 1
+        elif leftover.folder[-1] == TEMPORARY:
+            removed, freed = removed + 1, freed + leftover.size
+    return removed, freed
+
+
+def _remove(folder: Directory, name: str) -> int:
+    if folder.kind(name) == "folder":
+        folder.remove_tree(name)
+        return 0
+    return folder.remove(name)
+
+
+@contextlib.contextmanager
+def _opened(layout: Layout, path: tuple[str, ...]) -> Iterator[Directory]:
+    with contextlib.ExitStack() as stack:
+        folder = layout.folder
+        for name in path:
+            folder = stack.enter_context(folder.subdirectory(name))
+        yield folder
+
+
+def _temporaries(control: Directory) -> Iterator[Leftover]:
+    alive = living(control)
+    with contextlib.suppress(NotFound), control.subdirectory(TEMPORARY) as folder:
+        for name in folder.names():
+            size = folder.size_of(name)
+            if name.partition(".")[0] not in alive and size is not None:
+                yield Leftover(
+                    folder=(os.path.basename(control.path), TEMPORARY),
+                    name=name,
+                    size=size,
+                    reason="its command is dead",
+                )
+
+
+def _parts(layout: Layout, control: Directory, now: float) -> Iterator[Leftover]:
+    path = (os.path.basename(control.path), INGEST)
+    with contextlib.suppress(NotFound), control.subdirectory(INGEST) as folder:
+        for name in folder.names():
+            reason = _reason_of_part(layout, folder, name.removesuffix(_JOURNAL), now)
+            if reason is not None and not _is_locked(folder, name.removesuffix(_JOURNAL)):
+                size = folder.size_of(name) or 0
+                yield Leftover(folder=path, name=name, size=size, reason=reason)
+
+
+def _reason_of_part(layout: Layout, folder: Directory, name: str, now: float) -> str | None:
+    digest = _digest_of_part(name)
+    if digest is None:
+        return None
+    if layout.blob_size(digest) is not None:
+        return "the whole blob is there"
+    modified = folder.modified(name)
+    if modified is None:
+        return "what it is about is gone"
+    if now - modified > PART_SECONDS:
+        return f"nobody went on with it for {PART_SECONDS / 86400:.0f} days"
+    return None
+
+
+def _digest_of_part(name: str) -> Digest | None:
+    algorithm, _, hex_digits = name.partition("-")
+    with contextlib.suppress(OcitoolError):
+        return Digest(algorithm, hex_digits)
+    return None
+
+
+def _foreign(layout: Layout, odd: Sequence[tuple[str, ...]], now: float) -> Iterator[Leftover]:
+    names = [name for name in layout.folder.names() if _IN_THE_FOLDER.fullmatch(name)]
+    paths: list[tuple[str, ...]] = [(name,) for name in names]
+    with contextlib.suppress(NotFound), layout.folder.subdirectory(INGEST) as folder:
+        paths += [(INGEST, name) for name in folder.names()]
+    for path in (*paths, *(path for path in odd if is_of_known_form(path))):
+        with _opened(layout, path[:-1]) as folder:
+            found = _if_old(folder, path, now)
+        if found is not None:
+            yield found
+
+
+def _if_old(folder: Directory, path: tuple[str, ...], now: float) -> Leftover | None:
+    name = path[-1]
+    modified = folder.modified(name)
+    if folder.kind(name) not in ("file", "folder") or modified is None:
+        return None
+    if now - modified < FOREIGN_SECONDS or _is_locked(folder, name):
+        return None
+    return Leftover(
+        folder=path[:-1],
+        name=name,
+        size=folder.size_of(name) or 0,
+        reason="another tool left it more than a day ago",
+    )
+
+
+def _is_locked(folder: Directory, name: str) -> bool:
+    """Tell whether somebody holds a lock on a file or folder."""
+    try:
+        if folder.kind(name) == "folder":
+            opened = folder.subdirectory(name)
+            descriptor = opened.descriptor
+        else:
+            descriptor, _ = folder.open_file(name)
+    except OcitoolError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

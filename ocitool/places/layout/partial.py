@@ -1,0 +1,180 @@
+"""A blob that arrives in parts, from several connections or over several processes.
+
+`.ocitool/ingest/ALGORITHM-HEX` holds the bytes where they belong, a journal beside it which have
+come. The journal is believed only as far as the digest of the whole agrees in the end. The front
+that has come without a gap is hashed as it grows, so a blob that comes in order is read once.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Self
+
+from ocitool.errors import DigestMismatch, NotFound
+from ocitool.fsops import Directory, PartFile
+from ocitool.oci import Descriptor, Digest
+
+INGEST = "ingest"
+_JOURNAL_BYTES = 16 << 20
+_READ = 1 << 20
+_SYNCED_AT_ONCE = 8 << 20
+"""The sync at the end then finds little to do."""
+
+
+class PartialBlob:
+    """One blob on its way, held by one process. Thread-safe."""
+
+    def __init__(
+        self,
+        part: PartFile,
+        descriptor: Descriptor,
+        publish: Callable[[PartFile, Digest], None],
+    ) -> None:
+        self._part = part
+        self._descriptor = descriptor
+        self._publish = publish
+        self._ranges = Ranges()
+        self._front = self._synced = 0
+        self._hasher = descriptor.digest.hasher()
+        self._lock = threading.Lock()
+        self._hashing = threading.Lock()
+        self._take_up()
+
+    @classmethod
+    def open(
+        cls,
+        control: Directory,
+        descriptor: Descriptor,
+        publish: Callable[[PartFile, Digest], None],
+    ) -> Self | None:
+        """Begin or go on with a blob; None while another process has it."""
+        folder = control.subdirectory(INGEST, create=True, lasting=False)
+        part = PartFile.open(folder, _name(descriptor.digest))
+        if part is None:
+            return None
+        try:
+            return cls(part, descriptor, publish)
+        except BaseException:
+            part.close()
+            raise
+
+    @staticmethod
+    def arrived(control: Directory, descriptor: Descriptor) -> int:
+        """Return a number that grows as long as some process gets on with a blob."""
+        with contextlib.suppress(NotFound), control.subdirectory(INGEST) as folder:
+            return PartFile.noted(folder, _name(descriptor.digest))
+        return 0
+
+    def missing(self) -> list[tuple[int, int]]:
+        """Return the ranges that have not come yet."""
+        with self._lock:
+            return self._ranges.gaps(self._descriptor.size)
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Keep some bytes, and note that they have come."""
+        self._part.write_at(offset, data)
+        end = offset + len(data)
+        self._part.note(b"%d %d\n" % (offset, end))
+        with self._lock:
+            self._ranges.add(offset, end)
+        self._grow(offset, data)
+
+    def commit(self) -> None:
+        """Verify the whole and store it; DigestMismatch drops what has come."""
+        with self._hashing:
+            self._hash_up_to_a_gap()
+        actual = self._hasher.hexdigest()
+        digest = self._descriptor.digest
+        if self._front != self._descriptor.size or actual != digest.hex:
+            self._part.discard()
+            raise DigestMismatch(
+                f"what came for {digest} hashes to {digest.algorithm}:{actual}",
+                hint="run the command again: what had come is thrown away",
+            )
+        self._publish(self._part, digest)
+
+    def discard(self) -> None:
+        """Give up what has come; harmless when repeated."""
+        self._part.discard()
+
+    def close(self) -> None:
+        """Leave what has come for the next try; harmless when repeated."""
+        self._part.close()
+
+    def _take_up(self) -> None:
+        size = min(self._part.size(), self._descriptor.size)
+        for line in self._part.notes(_JOURNAL_BYTES).split(b"\n"):
+            first, _, last = line.partition(b" ")
+            if first.isdigit() and last.isdigit() and int(first) < int(last) <= size:
+                self._ranges.add(int(first), int(last))
+        if self._part.size() > self._descriptor.size:
+            self._ranges = Ranges()
+            self._part.empty()
+
+    def _grow(self, offset: int, data: bytes | memoryview) -> None:
+        # Whoever is hashing already goes on until it comes to a gap.
+        if not self._hashing.acquire(blocking=False):
+            return
+        try:
+            if offset == self._front:
+                self._hasher.update(data)
+                self._front += len(data)
+            else:
+                self._hash_up_to_a_gap()
+            if self._front - self._synced >= _SYNCED_AT_ONCE:
+                self._part.begin_to_sync(self._synced, self._front)
+                self._synced = self._front
+        finally:
+            self._hashing.release()
+
+    def _hash_up_to_a_gap(self) -> None:
+        while True:
+            with self._lock:
+                end = self._ranges.end_of(self._front)
+            if end <= self._front:
+                return
+            while self._front < end:
+                part = self._part.read_at(self._front, min(_READ, end - self._front))
+                if not part:
+                    return
+                self._hasher.update(part)
+                self._front += len(part)
+
+
+def _name(digest: Digest) -> str:
+    return f"{digest.algorithm}-{digest.hex}"
+
+
+class Ranges:
+    """A set of byte numbers, as sorted ranges that do not touch."""
+
+    def __init__(self) -> None:
+        self._known: list[tuple[int, int]] = []
+
+    def add(self, start: int, end: int) -> None:
+        """Add the bytes from `start` up to `end`."""
+        kept = []
+        for first, last in self._known:
+            if last < start or first > end:
+                kept.append((first, last))
+            else:
+                start, end = min(start, first), max(end, last)
+        self._known = sorted([*kept, (start, end)])
+
+    def end_of(self, position: int) -> int:
+        """Return where the range ends that holds a byte; the position itself when none does."""
+        for first, last in self._known:
+            if first <= position < last:
+                return last
+        return position
+
+    def gaps(self, size: int) -> list[tuple[int, int]]:
+        """Return what is not in the set, below `size`."""
+        found, position = [], 0
+        for first, last in self._known:
+            if first > position:
+                found.append((position, first))
+            position = max(position, last)
+        if position < size:
+            found.append((position, size))
+        return found

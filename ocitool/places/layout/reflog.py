@@ -1,0 +1,132 @@
+"""What every name pointed to and when: an append-only file of JSON lines in `.ocitool/`.
+
+Each line is {"time": RFC 3339 UTC, "name": full name, "old": digest or null, "new": digest or
+null}. It is written before index.json changes, so a crash between the two leaves a line about a
+change that did not happen; readers therefore ask it only about images that have no name now.
+"""
+
+import datetime as dt
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec import Struct
+
+from ocitool.errors import NotFound
+from ocitool.fsops import Directory, read_up_to, translated
+from ocitool.places.layout.index import NameChange
+
+REFLOG = "reflog"
+_READ_BYTES = 16 << 20
+"""How much of the end of a reflog is read: some 60,000 changes."""
+
+
+class FormerName(Struct, frozen=True, kw_only=True):
+    """A name that an image had, and when it lost it (RFC 3339 UTC)."""
+
+    name: str
+    lost: str
+
+
+class NameEvent(Struct, frozen=True, kw_only=True):
+    """A line of the reflog: at `time` a name moved from one digest to another, or from or to none.
+
+    `time` is empty where the moment is not known.
+    """
+
+    name: str
+    time: str
+    old: str | None
+    new: str | None
+
+
+def time_text(moment: dt.datetime) -> str:
+    """Return a moment as RFC 3339 UTC to the second; such texts sort as their moments do."""
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def record(control: Directory, changes: Iterable[NameChange], now: dt.datetime) -> None:
+    """Append the changes, durably."""
+    time = time_text(now)
+    lines = [
+        json.dumps(
+            {
+                "time": time,
+                "name": change.name,
+                "old": str(change.old) if change.old else None,
+                "new": str(change.new) if change.new else None,
+            }
+        )
+        for change in changes
+    ]
+    if lines:
+        # The leading newline closes a line that a crash may have cut.
+        control.append(REFLOG, ("\n" + "\n".join(lines) + "\n").encode("ascii"))
+
+
+def former_names(control: Directory) -> dict[str, FormerName]:
+    """Return, for every digest that lost a name in the later past, the last name it lost."""
+    former: dict[str, FormerName] = {}
+    for event in events(control):
+        if event.old is not None and event.old != event.new:
+            former[event.old] = FormerName(name=event.name, lost=event.time)
+    return former
+
+
+def events(control: Directory) -> Iterator[NameEvent]:
+    """Yield the changes of the later past as they were written, the oldest first."""
+    for line in io.BytesIO(_end_of(control)):
+        try:
+            entry = json.loads(line)
+            old, new, name, time = (entry[key] for key in ("old", "new", "name", "time"))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+        if isinstance(name, str) and isinstance(time, str) and _is_end(old) and _is_end(new):
+            yield NameEvent(name=name, time=time, old=old, new=new)
+
+
+def _is_end(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def meanings(
+    written: Iterable[NameEvent], current: Mapping[str, str]
+) -> dict[str, tuple[NameEvent, ...]]:
+    """Return what happened to each name, the newest first, so that `NAME@{n}` is the nth `new`.
+
+    `current` says what the names mean now. A line that no change followed is left out; a change
+    that no line tells of has an empty time.
+    """
+    by_name: dict[str, list[NameEvent]] = {name: [] for name in current}
+    for event in written:
+        happened = by_name.setdefault(event.name, [])
+        _drop_what_did_not_happen(happened, event.old)
+        happened.append(event)
+    for name, happened in by_name.items():
+        now = current.get(name)
+        _drop_what_did_not_happen(happened, now)
+        last = happened[-1].new if happened else None
+        if last != now:
+            happened.append(NameEvent(name=name, time="", old=last, new=now))
+    return {name: tuple(reversed(happened)) for name, happened in by_name.items() if happened}
+
+
+def _drop_what_did_not_happen(happened: list[NameEvent], meaning: str | None) -> None:
+    # The line is written first; whoever died then left the name where it was.
+    if happened and happened[-1].new != meaning and happened[-1].old == meaning:
+        happened.pop()
+
+
+def _end_of(control: Directory) -> bytes:
+    """Return the end of the reflog; the first line of it may be cut."""
+    try:
+        descriptor, size = control.open_file(REFLOG)
+    except NotFound:
+        return b""
+    try:
+        with translated("read", control.child(REFLOG)):
+            os.lseek(descriptor, max(0, size - _READ_BYTES), os.SEEK_SET)
+            return read_up_to(descriptor, _READ_BYTES)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Authentication to registries: challenges, tokens, and which token servers are trusted."""

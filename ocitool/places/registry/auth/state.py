@@ -1,0 +1,124 @@
+"""What is known about how one registry authenticates, shared by all requests to it."""
+
+import threading
+from collections.abc import Callable, Generator, Sequence
+
+import httpx
+
+from ocitool.places.registry.auth.challenge import Challenge, answerable, parse_challenges
+from ocitool.places.registry.auth.scopes import merged
+from ocitool.places.registry.auth.token_servers import RealmPolicy
+from ocitool.places.registry.auth.tokens import Token, bound, carried
+from ocitool.places.registry.credentials.credential import Credential
+
+UNAUTHORIZED = 401
+
+
+class Slot:
+    """The token for one set of scopes, and the lock under which it is fetched."""
+
+    def __init__(self, scopes: tuple[str, ...]) -> None:
+        self.scopes = merged(scopes)
+        self.lock = threading.Lock()
+        self.token: Token | None = None
+        self.is_nobodys = False
+
+    def widen(self, token: Token, scopes: Sequence[str]) -> bool:
+        """Ask for these too from now on; tell whether that is more than `token` was asked for."""
+        self.scopes = merged(self.scopes, scopes)
+        return self.scopes != token.scopes
+
+
+class Knowledge:
+    """The credential, the tokens, and what a registry wants. Thread-safe.
+
+    `clock` counts seconds. `is_strict` forbids to go on without a credential that was refused.
+    """
+
+    def __init__(
+        self,
+        realms: RealmPolicy,
+        *,
+        find: Callable[[], Credential | None],
+        warn: Callable[[str], None],
+        clock: Callable[[], float],
+        is_strict: bool,
+    ) -> None:
+        self.realms = realms
+        self.clock = clock
+        self.is_strict = is_strict
+        self._find = find
+        self._warn = warn
+        self._found: tuple[Credential | None] | None = None
+        self._find_lock = threading.Lock()
+        self._ask_lock = threading.Lock()
+        self._was_asked = False
+        self._lock = threading.Lock()
+        self._has_warned = False
+        self._challenges: tuple[Challenge, ...] = ()
+        self._slots: dict[tuple[tuple[str, ...], bool], Slot] = {}
+
+    def credential(self) -> Credential | None:
+        """Return what `find` found, asking it once."""
+        with self._find_lock:
+            if self._found is None:
+                self._found = (self._find(),)
+            return self._found[0]
+
+    def slot(self, scopes: tuple[str, ...], *, writing: bool) -> Slot:
+        """Return the place of the token for these scopes, whatever their order.
+
+        What reading got without the credential is not for writing.
+        """
+        with self._lock:
+            return self._slots.setdefault((tuple(sorted(scopes)), writing), Slot(scopes))
+
+    def challenges(self) -> tuple[Challenge, ...]:
+        """Return the ways to authenticate that were named last, the one that worked first."""
+        with self._lock:
+            return self._challenges
+
+    def remember(self, challenges: tuple[Challenge, ...]) -> None:
+        """Keep what the registry wants, for requests whose refusal does not say it."""
+        with self._lock:
+            self._challenges = challenges
+
+    def prefer(self, scheme: str) -> None:
+        """Begin from now on with the way that worked."""
+        with self._lock:
+            self._challenges = tuple(
+                sorted(self._challenges, key=lambda challenge: challenge.scheme != scheme)
+            )
+
+    @property
+    def was_asked(self) -> bool:
+        """Tell whether the API's root was asked what the registry wants."""
+        return self._was_asked
+
+    def ask(self, template: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Ask the API's root what the registry wants, unless that was done."""
+        with self._ask_lock:
+            if self._was_asked:
+                return
+            response = yield httpx.Request(
+                "GET",
+                self.realms.base.copy_with(path="/v2/"),
+                headers=carried(template),
+                extensions=template.extensions,
+            )
+            bound(response)
+            self._was_asked = True
+            if response.status_code == UNAUTHORIZED:
+                self.remember(answerable(challenges_of(response)))
+
+    def warn_once(self, text: str) -> None:
+        """Say that reading goes on without the credential, once."""
+        with self._lock:
+            had_warned, self._has_warned = self._has_warned, True
+        if not had_warned:
+            self._warn(f"{text}; going on without credentials")
+
+
+def challenges_of(response: httpx.Response) -> tuple[Challenge, ...]:
+    """Return the challenges of a response."""
+    return parse_challenges(response.headers.get_list("www-authenticate"))

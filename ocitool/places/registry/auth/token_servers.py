@@ -1,0 +1,121 @@
+"""Which token server a registry may send us to, and which of them may see a credential.
+
+A registry is not trusted with the choice: whoever answers in its place could name any server and
+collect passwords, or reach services that trust this machine (CVE-2020-15157 was such a hole).
+"""
+
+import contextlib
+import fnmatch
+import socket
+from collections.abc import Sequence
+
+import httpx
+from msgspec import Struct
+
+from ocitool.errors import AccessDenied
+from ocitool.oci.quoting import quoted
+from ocitool.places.registry.hosts import is_inner
+
+_HUB_API = "registry-1.docker.io"
+_HUB = "docker.io"
+_LARGEST_PORT = 65535
+# Registries (as shell patterns) whose token server has another host.
+_KNOWN_PAIRS: tuple[tuple[str, str], ...] = (
+    ("*.docker.io", "auth.docker.io"),
+    ("registry.gitlab.com", "gitlab.com"),
+    ("docker.elastic.co", "docker-auth.elastic.co"),
+    ("registry.suse.com", "scc.suse.com"),
+    ("registry.rancher.com", "scc.suse.com"),
+    ("registry.digitalocean.com", "api.digitalocean.com"),
+    ("rg.*.scw.cloud", "api.scaleway.com"),
+)
+
+
+class RealmPolicy(Struct, frozen=True):
+    """What one registry's token servers may be. `allowed` are hosts, or hosts with a port."""
+
+    base: httpx.URL
+    allowed: Sequence[str] = ()
+
+    @property
+    def registry(self) -> str:
+        """The registry as a person calls it."""
+        return shown_host(self.base)
+
+    def resolved(self, realm: str, asked: httpx.URL) -> httpx.URL:
+        """Return the realm's URL; a relative one is of the server that was `asked`.
+
+        Raises AccessDenied for one that must not be spoken to at all: another scheme, plain http
+        for a registry that speaks https, and an address inside this machine or on its own link
+        for a registry that is elsewhere.
+        """
+        try:
+            url = asked.join(realm.partition("#")[0].strip())
+        except (httpx.InvalidURL, ValueError):
+            raise self._refused(realm, "is no URL") from None
+        if url.scheme not in ("https", "http") or not url.host or url.userinfo:
+            raise self._refused(realm, "is no http address")
+        if url.port is not None and not 0 < url.port <= _LARGEST_PORT:
+            raise self._refused(realm, "has no such port")
+        if url.scheme == "http" and self.base.scheme != "http":
+            raise self._refused(realm, "is not encrypted, though the registry is")
+        if _is_inner(url.host) and not _is_inner(self.base.host):
+            raise self._refused(realm, "is inside this machine or network, and the registry is not")
+        return url
+
+    def check_credential(self, url: httpx.URL) -> None:
+        """Raise AccessDenied unless a credential of this registry may go to the token server."""
+        if self._may_see_credentials(url):
+            return
+        raise AccessDenied(
+            f"{self.registry} wants its credential sent to {url.host}, which is not known to be "
+            "its token server",
+            hint=f"if it is: --allow-realm {url.host}",
+        )
+
+    def _may_see_credentials(self, url: httpx.URL) -> bool:
+        host, registry = _name(url.host), _name(self.base.host)
+        if host == registry:
+            return True
+        if any(_is_allowed(entry, url) for entry in self.allowed):
+            return True
+        return any(
+            host == server and fnmatch.fnmatchcase(registry, pattern)
+            for pattern, server in _KNOWN_PAIRS
+        )
+
+    def _refused(self, realm: str, why: str) -> AccessDenied:
+        return AccessDenied(
+            f"{self.registry} names a token server that {why}: {quoted(realm)}",
+            hint="nothing was sent to it; look at the registry's address and configuration",
+        )
+
+
+def shown_host(base: httpx.URL) -> str:
+    """Return a registry's host and port as image names spell it."""
+    if base.host == _HUB_API:
+        return _HUB
+    return base.netloc.decode("ascii", "replace")
+
+
+def _is_allowed(entry: str, url: httpx.URL) -> bool:
+    """Tell whether `HOST`, `HOST:PORT` or a URL of a host, as a person writes it, means `url`."""
+    text = entry if "://" in entry else f"{url.scheme}://{entry}"
+    with contextlib.suppress(httpx.InvalidURL):
+        parsed = httpx.URL(text)
+        same_port = parsed.port is None or parsed.port == url.port
+        return _name(parsed.host) == _name(url.host) and same_port
+    return False
+
+
+def _name(host: str) -> str:
+    return host.lower().rstrip(".")
+
+
+def _is_inner(host: str) -> bool:
+    """Tell whether a host is a loopback or link-local address, in any form resolvers take."""
+    name = _name(host)
+    with contextlib.suppress(OSError, ValueError):
+        # 127.1, 0x7f000001 and 2130706433 are addresses to a resolver, too.
+        name = socket.inet_ntoa(socket.inet_aton(name))
+    return is_inner(name)

@@ -1,0 +1,1 @@
+"""Where credentials of docker and podman are kept: files, helpers, and the order of looking."""

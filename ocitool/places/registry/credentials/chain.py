@@ -1,0 +1,137 @@
+"""The chain of places where the credential for a repository is looked up."""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+
+from ocitool.errors import UsageError
+from ocitool.places.registry.credentials.credential import Credential, CredentialProblem
+from ocitool.places.registry.credentials.file import CredentialFile, HelperSetting
+from ocitool.places.registry.credentials.helper import SECONDS, CredentialHelper, HelperMissing
+from ocitool.places.registry.credentials.keys import server_keys
+from ocitool.places.registry.credentials.locations import Place, places
+
+__all__ = ["Credential", "CredentialChain", "CredentialProblem"]
+
+
+class CredentialChain:
+    """Finds credentials: what was given, then the files of docker and podman and their helpers.
+
+    `environment` is this process's unless it is given. Remembers what it read, so that no helper
+    is run twice for one question. `warn` hears of problems that reading goes on without, each
+    once. Thread-safe.
+    """
+
+    def __init__(
+        self,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        authfile: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        warn: Callable[[str], None],
+        helper_seconds: float = SECONDS,
+    ) -> None:
+        if (username is None) != (password is None):
+            raise UsageError("a user name and a password go together")
+        self._given = None
+        if username is not None and password is not None:
+            self._given = Credential.of_pair(username, password, "the command line")
+        self._environment = os.environ if environment is None else environment
+        self._places = tuple(places(self._environment, authfile))
+        self._helper_seconds = helper_seconds
+        self._warn = warn
+        self._warned: set[str] = set()
+        self._lock = threading.Lock()
+        self._files: dict[str, CredentialFile | CredentialProblem | None] = {}
+        self._answers: dict[tuple[str, str], Credential | CredentialProblem | None] = {}
+
+    def find(self, domain: str, path: str, *, writing: bool) -> Credential | None:
+        """Return the credential for a repository of a registry, or None to be nobody.
+
+        The first place that has one for it counts. A place or helper that fails is a warning when
+        reading; when `writing` it raises AccessDenied, as a push must not become anonymous.
+        """
+        if self._given is not None:
+            return self._given
+        with self._lock:
+            for place in self._places:
+                file = self._read(place, writing=writing)
+                found = self._found_in(file, domain, path, writing=writing) if file else None
+                if found is not None:
+                    return found
+        return None
+
+    def _read(self, place: Place, *, writing: bool) -> CredentialFile | None:
+        if place.path not in self._files:
+            try:
+                self._files[place.path] = place.read()
+            except CredentialProblem as problem:
+                self._files[place.path] = problem
+        found = self._files[place.path]
+        if isinstance(found, CredentialProblem):
+            self._tolerate(found, writing=writing)
+            return None
+        return found
+
+    def _found_in(
+        self, file: CredentialFile, domain: str, path: str, *, writing: bool
+    ) -> Credential | None:
+        """Ask the helper that the file names, then the file itself."""
+        looks: tuple[Callable[[], Credential | None], ...] = (
+            lambda: self._by_helper(file, domain),
+            lambda: file.entry(domain, path),
+        )
+        for look in looks:
+            try:
+                found = look()
+            except CredentialProblem as problem:
+                self._tolerate(problem, writing=writing)
+                continue
+            if found is not None:
+                return found
+        return None
+
+    def _by_helper(self, file: CredentialFile, domain: str) -> Credential | None:
+        setting = file.helper(domain)
+        if setting is None:
+            return None
+        for server in server_keys(domain):
+            answer = self._answer(setting, server, file.origin)
+            if isinstance(answer, CredentialProblem):
+                raise answer
+            if answer is not None:
+                return answer
+        return None
+
+    def _answer(
+        self, setting: HelperSetting, server: str, origin: str
+    ) -> Credential | CredentialProblem | None:
+        key = setting.name, server
+        if key not in self._answers:
+            try:
+                self._answers[key] = self._ask(setting, server)
+            except CredentialProblem as problem:
+                self._answers[key] = explained(problem, setting, origin)
+        return self._answers[key]
+
+    def _ask(self, setting: HelperSetting, server: str) -> Credential | None:
+        helper = CredentialHelper(setting.name, self._environment, self._helper_seconds)
+        pair = helper.get(server)
+        return None if pair is None else Credential.of_pair(*pair, f"helper {helper.program}")
+
+    def _tolerate(self, problem: CredentialProblem, *, writing: bool) -> None:
+        if writing:
+            raise CredentialProblem(problem.message, hint=problem.hint)
+        if problem.message not in self._warned:
+            self._warned.add(problem.message)
+            self._warn(f"{problem.message}; going on without it")
+
+
+def explained(problem: CredentialProblem, setting: HelperSetting, origin: str) -> CredentialProblem:
+    """Return the problem with the file that named the helper, and what can be done."""
+    way_out = f"mend the helper, or remove `{setting.key}` there"
+    if isinstance(problem, HelperMissing):
+        text = f"{origin} names the credential helper docker-credential-{setting.name}"
+        return CredentialProblem(f"{text}, which is not on PATH", hint=way_out)
+    return CredentialProblem(f"{problem.message} ({origin} names it)", hint=way_out)

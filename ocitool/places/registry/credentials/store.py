@@ -1,0 +1,126 @@
+"""Keeping and forgetting credentials: what `login` and `logout` change.
+
+A credential goes where docker would put it: to the helper that the file names for the registry,
+else into the file. All else in the file stays as it is.
+"""
+
+import base64
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from ocitool.fsops import Directory
+from ocitool.places.registry.credentials.chain import explained
+from ocitool.places.registry.credentials.credential import Credential, CredentialProblem
+from ocitool.places.registry.credentials.file import CredentialFile, HelperSetting
+from ocitool.places.registry.credentials.helper import CredentialHelper
+from ocitool.places.registry.credentials.keys import is_of_host, server_key, server_keys
+from ocitool.places.registry.credentials.locations import written_path
+
+_PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
+
+
+class CredentialStore:
+    """The file that holds our credentials, and the helpers that it names.
+
+    A change is atomic and durable, waits for those of other ocitool processes, and leaves the
+    file readable by its owner alone. A symbolic link is followed. Raises CredentialProblem when
+    the file or a helper stands in the way, and StorageError.
+    """
+
+    def __init__(
+        self, *, authfile: str | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._environment = os.environ if environment is None else environment
+        self.path = written_path(self._environment, authfile)
+
+    def save(self, domain: str, credential: Credential) -> str:
+        """Keep a registry's credential, over the one before; return where it is kept."""
+        key = server_key(domain)
+        setting = self._read().helper(domain)
+        if setting is None:
+            self._change(lambda auths: auths.update({key: _entry(credential)}))
+            return self.path
+        with self._using(setting) as helper:
+            helper.store(key, *credential.pair)
+        # As docker does: an empty entry tells for which registries there was a login.
+        self._change(lambda auths: auths.update({key: {}}))
+        return f"helper {helper.program}"
+
+    def erase(self, domain: str) -> bool:
+        """Forget a registry's credential, however it is spelled; False when there was none."""
+        file = self._read()
+        has_erased = False
+        setting = file.helper(domain)
+        if setting is not None:
+            with self._using(setting) as helper:
+                for key in server_keys(domain):
+                    has_erased = helper.erase(key) or has_erased
+        keys = [key for key in file.section("auths") if is_of_host(key, domain)]
+        self._drop(keys)
+        return bool(keys) or has_erased
+
+    def erase_all(self) -> tuple[str, ...]:
+        """Forget every credential of the file and of its helpers; return the names they had."""
+        file = self._read()
+        names = dict.fromkeys(file.section("auths"))
+        for server, setting in file.helpers():
+            with self._using(setting) as helper:
+                for name in (server,) if server is not None else helper.servers():
+                    if helper.erase(name):
+                        names[name] = None
+        self._drop(file.section("auths"))
+        return tuple(names)
+
+    def _read(self) -> CredentialFile:
+        return CredentialFile.read(self.path) or CredentialFile(self.path, {})
+
+    @contextlib.contextmanager
+    def _using(self, setting: HelperSetting) -> Iterator[CredentialHelper]:
+        try:
+            yield CredentialHelper(setting.name, self._environment)
+        except CredentialProblem as problem:
+            raise explained(problem, setting, self.path) from problem
+
+    def _drop(self, keys: Iterable[str]) -> None:
+        dropped = frozenset(keys)
+        if dropped:
+            self._change(lambda auths: [auths.pop(key, None) for key in dropped])
+
+    def _change(self, change: Callable[[dict[str, object]], object]) -> None:
+        """Write the file with its `auths` changed; all else in it stays."""
+        real = os.path.realpath(self.path)
+        with Directory.create(os.path.dirname(real), _PRIVATE_FOLDER) as folder:
+            # Not every file system has locks; without one, the last of two logins counts.
+            with contextlib.suppress(OSError):
+                fcntl.flock(folder.descriptor, fcntl.LOCK_EX)
+            file = self._read()
+            auths = dict(file.section("auths"))
+            change(auths)
+            _write(folder, os.path.basename(real), {**file.document, "auths": auths})
+
+
+def _write(folder: Directory, name: str, document: Mapping[str, object]) -> None:
+    temporary = folder.temporary(".ocitool-")
+    try:
+        temporary.write(json.dumps(document, indent="\t").encode("ascii") + b"\n")
+        temporary.publish(folder, name, mode=_PRIVATE_FILE)
+    finally:
+        temporary.discard()
+    folder.sync()
+
+
+def _entry(credential: Credential) -> dict[str, str]:
+    """Return the entry of a credential as docker writes it."""
+    entry = {}
+    if credential.username is not None or credential.password is not None:
+        pair = f"{credential.username or ''}:{credential.password or ''}"
+        data = pair.encode("utf-8", "surrogateescape")
+        entry["auth"] = base64.b64encode(data).decode("ascii")
+    if credential.identity_token is not None:
+        entry["identitytoken"] = credential.identity_token
+    if credential.registry_token is not None:
+        entry["registrytoken"] = credential.registry_token
+    return entry

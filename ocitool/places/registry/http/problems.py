@@ -1,0 +1,228 @@
+"""What a registry's refusal means, and what a person can do about it.
+
+The status decides the kind, the error code refines it, and the host is asked for its habits last:
+the same mistake is 401, 403 or 404 depending on whose registry it is (distribution-spec, "Error
+Codes").
+"""
+
+import json
+import re
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from ocitool.errors import (
+    AccessDenied,
+    IntegrityError,
+    NotFound,
+    OcitoolError,
+    Refused,
+    StorageError,
+    Unavailable,
+    UsageError,
+)
+from ocitool.places.registry.hosts import ECR_PUBLIC, Host
+
+PROXY_HINT = "the proxy wants a name and a password: HTTPS_PROXY=http://USER:PASSWORD@PROXY"
+_SHOWN = 200
+_TAGS = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+_HUB_WINDOW = re.compile(r"w=(\d+)")
+_IMMUTABLE = ("TAG_INVALID", "MANIFEST_TAG_ALREADY_EXISTS", "TAG_ALREADY_EXISTS")
+_NO_REPOSITORY = "NAME_UNKNOWN"
+_ECR_REGION = re.compile(r"\.(?:dkr\.|dkr-)ecr(?:-fips)?\.([a-z0-9-]+)\.")
+_WRONG, _DENIED, _FORBIDDEN, _ABSENT, _NOT_ALLOWED = 400, 401, 403, 404, 405
+_PROXY, _TOO_LARGE, _NOT_NEXT, _BUSY, _NO_ROOM = 407, 413, 416, 429, 507
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """A refusal: what was asked of whom, and what came back. `body` is what was read of it.
+
+    `elsewhere` is the host to which the registry sent us and that refused, if it was another one.
+    """
+
+    method: str
+    host: Host
+    repository: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    scopes: tuple[str, ...] = ()
+    origin: str | None = None
+    elsewhere: str | None = None
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The error codes of the body."""
+        return tuple(code for code, _ in _errors(self.body))
+
+    @property
+    def text(self) -> str:
+        """What the registry says about it, short, from whichever form it chose."""
+        found = [f"{code}: {message}" if message else code for code, message in _errors(self.body)]
+        return _shortened("; ".join(found)) if found else _plain(self.body)
+
+    @property
+    def is_immutable_tag(self) -> bool:
+        """Tell whether the tag may not be moved."""
+        text = self.text.lower()
+        return any(code in _IMMUTABLE for code in self.codes) or (
+            self.status in (_WRONG, _FORBIDDEN, 409, 412)
+            and ("immutable" in text or "cannot be overwritten" in text)
+        )
+
+    def error(self, doing: str) -> OcitoolError:
+        """Return the error to raise; `doing` is the work, such as "push to ghcr.io/a/b"."""
+        kind, hint = self._meaning()
+        said = f": {self.text}" if self.text else ""
+        where = f"{self.method} {self.elsewhere or self.host.domain}"
+        if self.elsewhere is not None:
+            where = f"{self.host.domain} sent us on, and {where}"
+        return kind(f"cannot {doing}: {where} answered {self.status}{said}", hint=hint)
+
+    def _meaning(self) -> tuple[type[OcitoolError], str | None]:
+        if self.is_immutable_tag:
+            return Refused, "the tag is immutable: push under another one"
+        if self.status == _BUSY:
+            return Unavailable, self._busy_hint()
+        if self.status == _PROXY:
+            return AccessDenied, PROXY_HINT
+        if self._is_full:
+            return StorageError, "there is no room left for this: delete something there first"
+        if self.status == _ABSENT:
+            return NotFound, self._absent_hint()
+        if self.status in (_DENIED, _FORBIDDEN) or "DENIED" in self.codes:
+            return AccessDenied, self._denied_hint()
+        if self.status == _TOO_LARGE:
+            return Refused, self._too_large_hint()
+        if self.status >= 500:
+            return Unavailable, "the registry is in trouble; try again later"
+        return self._wrong()
+
+    @property
+    def _is_full(self) -> bool:
+        """Tell whether a quota is used up; Harbor says so by 403 and 412 too."""
+        text = self.text.lower()
+        said = "quota" in text or "exceed the configured upper limit" in text
+        return self.status == _NO_ROOM or (said and self.status < 500)
+
+    def _wrong(self) -> tuple[type[OcitoolError], str | None]:
+        if "DIGEST_INVALID" in self.codes or "SIZE_INVALID" in self.codes:
+            return IntegrityError, "the registry received other bytes than were sent; push again"
+        if self.host.is_ecr and "mediatype" in self.text.lower().replace(" ", ""):
+            return Refused, "this registry wants the field mediaType in the manifest"
+        if "NAME_INVALID" in self.codes or "invalid repository name" in self.text:
+            return UsageError, "look at the name: some registries want a namespace, or only one"
+        if self.method == "PATCH" and (self.status == _NOT_ALLOWED or "UNSUPPORTED" in self.codes):
+            return Refused, "this registry takes blobs whole only: leave out --chunk-size"
+        if self.method == "PATCH" and self.status == _NOT_NEXT:
+            return Refused, "the registry takes no such part: try a smaller --chunk-size, or none"
+        if is_html(self.headers, self.body):
+            return IntegrityError, (
+                "a web page came instead of an answer: it is no registry, or something between "
+                "here and it answered; look at the host's name and at the proxy"
+            )
+        return OcitoolError, None
+
+    def _too_large_hint(self) -> str:
+        if not self.host.takes_chunks:
+            return "this registry has a limit on the size, and takes blobs whole only"
+        if self.method == "PATCH":
+            return "something before the registry limits the size: try a smaller --chunk-size"
+        return "something before the registry limits the size: try --chunk-size 10M"
+
+    def _busy_hint(self) -> str:
+        window = _HUB_WINDOW.search(self.headers.get("ratelimit-limit", ""))
+        if self.headers.get("ratelimit-remaining", "").startswith("0"):
+            when = f" The quota counts {int(window.group(1)) // 3600} hours." if window else ""
+            return f"the quota is used up: wait, or `ocitool login` for a larger one.{when}"
+        return "too many requests: fewer at once with -j 1, or try again later"
+
+    def _absent_hint(self) -> str | None:
+        if self.host.is_ecr and _NO_REPOSITORY in self.codes:
+            return (
+                "the repository has to exist first: "
+                f"{create_command(self.host, self.repository)}, or push --create-repo"
+            )
+        if _NO_REPOSITORY in self.codes:
+            return "there is no such repository, or it is private: look at its name, or log in"
+        return None
+
+    def _denied_hint(self) -> str:
+        if self.elsewhere is not None:
+            return "the registry has to let us in there; its links may have expired: try again"
+        if "write_package" in self.text or (self.host.is_github and self._writes and self.origin):
+            return (
+                "a workflow needs `permissions: packages: write`, and the package must be linked "
+                "to its repository (Package settings, Manage Actions access)"
+            )
+        if self.host.is_ecr and "not authorized to perform" in self.text:
+            return "the AWS identity lacks this right: look at its policies and the repository's"
+        if self.host.is_ecr:
+            return (
+                "the token lasts 12 hours: aws ecr get-login-password | ocitool login "
+                f"-u AWS --password-stdin {self.host.domain}"
+            )
+        if self.origin is None:
+            return f"no credentials were found for it: `ocitool login {self.host.domain}`"
+        return (
+            f"the credentials come from {self.origin}; they may lack the right to "
+            f"{'push to' if self._writes else 'read'} {self.repository or 'this'}, or have "
+            f"expired: `ocitool login {self.host.domain}`"
+        )
+
+    @property
+    def _writes(self) -> bool:
+        return any("push" in scope for scope in self.scopes)
+
+
+def create_command(host: Host, repository: str) -> str:
+    """Return the command that makes a repository at Amazon's registry."""
+    if host.name == ECR_PUBLIC:
+        # The first part of a public name is its owner's, and there is one region.
+        name = repository.partition("/")[2] or repository
+        return f"aws ecr-public create-repository --repository-name {name} --region us-east-1"
+    found = _ECR_REGION.search(host.name)
+    chosen = f" --region {found.group(1)}" if found else ""
+    return f"aws ecr create-repository --repository-name {repository}{chosen}"
+
+
+def is_html(headers: Mapping[str, str], body: bytes) -> bool:
+    """Tell whether an answer is a page for people: of a proxy, a portal, or a web server."""
+    return headers.get("content-type", "").startswith("text/html") or body.lstrip()[
+        :15
+    ].lower().startswith((b"<!doctype html", b"<html"))
+
+
+def _errors(body: bytes) -> list[tuple[str, str]]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(value, dict):
+        return []
+    errors = value.get("errors")
+    found = [
+        (str(one.get("code") or "UNKNOWN"), _message(one))
+        for one in (errors if isinstance(errors, list) else [])
+        if isinstance(one, dict)
+    ]
+    if found:
+        return found
+    text = value.get("details") or value.get("message") or value.get("error")
+    return [(str(text), "")] if isinstance(text, str) and text else []
+
+
+def _message(error: Mapping[str, object]) -> str:
+    message = error.get("message")
+    detail = error.get("detail")
+    parts = [part for part in (message, detail) if isinstance(part, str) and part]
+    return ", ".join(dict.fromkeys(parts))
+
+
+def _plain(body: bytes) -> str:
+    text = _TAGS.sub(" ", body.decode("utf-8", "replace"))
+    return _shortened(" ".join(text.split()))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

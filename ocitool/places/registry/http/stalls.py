@@ -1,0 +1,42 @@
+"""Bodies that come so slowly that their end will not: noticed by how little came in a while."""
+
+import time
+from collections.abc import Callable
+
+import httpx
+
+from ocitool.oci import Limits
+
+
+class StallWatch:
+    """Counts what comes of one body, and tells a trickle from a slow network. Not thread-safe.
+
+    `clock` counts seconds.
+    """
+
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._began = clock()
+        self._bytes = 0
+
+    def saw(self, count: int, request: httpx.Request) -> None:
+        """Note some bytes; httpx.ReadTimeout when too few came for as long as is waited."""
+        self._bytes += count
+        now = self._clock()
+        passed = now - self._began
+        if passed < self._limits.stall_seconds:
+            return
+        if self._bytes < self._limits.stall_bytes * passed:
+            raise httpx.ReadTimeout(
+                f"fewer than {self._limits.stall_bytes} bytes a second came", request=request
+            )
+        self._began, self._bytes = now, 0
+
+
+def watched(response: httpx.Response, limits: Limits) -> StallWatch:
+    """Begin to wait for a body: with less patience than an answer is waited for."""
+    timeouts = response.request.extensions.get("timeout")
+    if isinstance(timeouts, dict):
+        timeouts["read"] = float(limits.stall_seconds)
+    return StallWatch(limits)

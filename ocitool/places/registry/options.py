@@ -1,0 +1,45 @@
+"""What a user may say about how registries are reached."""
+
+from dataclasses import dataclass, field
+
+from ocitool.errors import UsageError
+from ocitool.oci import DEFAULT_LIMITS, Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryOptions:
+    """How registries are reached. Times are in seconds, sizes in bytes.
+
+    `plain_http` speaks http to hosts that are not this machine too; `insecure` verifies no
+    certificate. `chunk_size` uploads in parts of that size. `username` and `password` come before
+    every file and helper. A list of `allowed_realms` names hosts that may see credentials beside
+    the registry's own. With `anonymous_fallback` reading goes on as nobody, and says so, when the
+    credential that was found is refused. With `allow_foreign_layers` a foreign layer that a
+    registry lacks is fetched from the first https URL that its descriptor gives, as nobody.
+    """
+
+    plain_http: bool = False
+    insecure: bool = False
+    ca_cert: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    authfile: str | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    allowed_realms: tuple[str, ...] = ()
+    retry_max_wait: float = float(DEFAULT_LIMITS.retry_after_seconds)
+    chunk_size: int | None = None
+    anonymous_fallback: bool = True
+    allow_foreign_layers: bool = False
+    limits: Limits = DEFAULT_LIMITS
+
+    def __post_init__(self) -> None:
+        if (self.client_cert is None) != (self.client_key is None):
+            raise UsageError("--client-cert and --client-key go together")
+        if self.plain_http and self.insecure:
+            raise UsageError(
+                "--plain-http speaks no TLS, so --insecure has nothing to leave out",
+                hint="give one of the two",
+            )
+        if self.chunk_size is not None and self.chunk_size < 1:
+            raise UsageError("--chunk-size is at least 1 byte")

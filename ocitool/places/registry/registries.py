@@ -1,0 +1,151 @@
+"""Every registry of one command: how it is reached, and what all who talk to it share."""
+
+import http.cookiejar
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from ocitool import __version__
+from ocitool.places.registry.credentials.chain import CredentialChain
+from ocitool.places.registry.hosts import Host
+from ocitool.places.registry.http.retrying import Patience
+from ocitool.places.registry.http.transport import Transport
+from ocitool.places.registry.options import RegistryOptions
+
+_WRITE_SECONDS = 120.0
+_PROBE_SECONDS = 3.0
+
+
+class Registries:
+    """Every registry of one command: its connections and how long each is left alone.
+
+    Use it as a context manager. Thread-safe.
+    """
+
+    def __init__(
+        self,
+        options: RegistryOptions | None = None,
+        *,
+        warn: Callable[[str], None] = lambda _: None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.options = options or RegistryOptions()
+        self.environment = os.environ if environment is None else environment
+        self.credentials = CredentialChain(
+            username=self.options.username,
+            password=self.options.password,
+            authfile=self.options.authfile,
+            environment=self.environment,
+            warn=self.warn,
+        )
+        self._warn = warn
+        self._warned: set[str] = set()
+        self._stopped = threading.Event()
+        self._patience: dict[str, Patience] = {}
+        self._bases: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self.client = self._new_client()
+
+    def _new_client(self) -> httpx.Client:
+        self.transport = Transport(self.options, self.environment)
+        jar = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+        limits = self.options.limits
+        return httpx.Client(
+            transport=self.transport,
+            trust_env=False,
+            follow_redirects=False,
+            cookies=jar,
+            headers={"User-Agent": f"ocitool/{__version__}", "Accept-Encoding": "identity"},
+            timeout=httpx.Timeout(
+                limits.commit_seconds,
+                connect=limits.connect_seconds,
+                write=_WRITE_SECONDS,
+                pool=None,
+            ),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.client.close()
+
+    def abort(self) -> None:
+        """Break all that is under way, from another thread; what waits goes on with an error."""
+        self._stopped.set()
+        self.transport.abort()
+
+    def resume(self) -> None:
+        """Begin anew after `abort`, for work that has nothing to do with what failed."""
+        if self._stopped.is_set():
+            self.client.close()
+            self.client = self._new_client()
+            self._stopped.clear()
+
+    def warn(self, text: str) -> None:
+        """Say something once."""
+        with self._lock:
+            if text in self._warned:
+                return
+            self._warned.add(text)
+        self._warn(text)
+
+    def sleep(self, seconds: float) -> bool:
+        """Wait; return True when the work was stopped meanwhile."""
+        return self._stopped.wait(seconds)
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether the work was stopped."""
+        return self._stopped.is_set()
+
+    def patience(self, address: str) -> Patience:
+        """Return what all sessions share about one host."""
+        with self._lock:
+            if address not in self._patience:
+                self._patience[address] = Patience(self.options, self.sleep)
+            return self._patience[address]
+
+    def base(self, host: Host) -> str:
+        """Return the URL at which a registry answers: https, or http where that is allowed.
+
+        On this machine https is tried first; whoever does not speak it is spoken to plainly.
+        """
+        with self._lock:
+            found = self._bases.get(host.domain)
+            if found is None:
+                plain = self.options.plain_http or (
+                    host.is_loopback and not _speaks_tls(host.address)
+                )
+                found = f"{'http' if plain else 'https'}://{host.address}"
+                self._bases[host.domain] = found
+            return found
+
+
+def _speaks_tls(address: str) -> bool:
+    url = httpx.URL(f"https://{address}")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((url.host, url.port or 443), _PROBE_SECONDS) as plain,
+            context.wrap_socket(plain),
+        ):
+            return True
+    except ssl.SSLError as error:
+        # One that wants a client's certificate speaks it, too.
+        return "ALERT" in (error.reason or "")
+    except OSError:
+        return False

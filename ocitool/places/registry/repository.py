@@ -1,0 +1,292 @@
+"""Place 3: a repository in a registry, as a source of images (distribution-spec, "Pull")."""
+
+import threading
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from ocitool.errors import (
+    DigestMismatch,
+    IntegrityError,
+    LimitExceeded,
+    NotFound,
+    OcitoolError,
+)
+from ocitool.image.content import Blob, OpenRange, Root
+from ocitool.oci import Descriptor, Digest, Reference, mediatype, parse_manifest
+from ocitool.oci.quoting import quoted
+from ocitool.places.registry.download import Download
+from ocitool.places.registry.hosts import Host
+from ocitool.places.registry.http import locations
+from ocitool.places.registry.http.problems import is_html
+from ocitool.places.registry.http.session import Answer, Session, refuse_page
+from ocitool.places.registry.registries import Registries
+
+ACCEPTED = (
+    mediatype.OCI_INDEX,
+    mediatype.OCI_MANIFEST,
+    mediatype.DOCKER_LIST,
+    mediatype.DOCKER_MANIFEST,
+)
+_ACCEPT = {"Accept": ", ".join(ACCEPTED)}
+_GENERIC = ("", "text/plain", "application/octet-stream", "application/json", "binary/octet-stream")
+_OK, _FORBIDDEN, _ABSENT = 200, 403, 404
+_NO_HEAD = (400, 403, 405, 406, 501)
+
+
+class Repository:
+    """One repository, to read from. Manifests that were fetched are kept. Thread-safe.
+
+    `wanted` are the images that were named when it was opened: its roots.
+    """
+
+    def __init__(self, session: Session, wanted: Sequence[Root] = ()) -> None:
+        self.session = session
+        self._wanted = tuple(wanted)
+        self._documents: dict[Digest, tuple[str, bytes]] = {}
+        self._elsewhere: dict[Digest, str] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(
+        cls, registries: Registries, reference: Reference, *, writing: bool = False
+    ) -> "Repository":
+        """Return the repository of a reference."""
+        session = Session(registries, reference.domain, reference.path, writing=writing)
+        return cls(session)
+
+    @property
+    def name(self) -> str:
+        """The repository's full name, such as `ghcr.io/a/b`."""
+        return f"{self.host.domain}/{self.session.path}"
+
+    @property
+    def host(self) -> Host:
+        """The registry's host."""
+        return self.session.host
+
+    def abort(self) -> None:
+        """Break all transfers of the registry that are under way."""
+        self.session.registries.abort()
+
+    def with_roots(self, roots: Sequence[Root]) -> "Repository":
+        """Return the same repository, offering these images."""
+        found = Repository(self.session, roots)
+        found._documents = self._documents
+        found._elsewhere = self._elsewhere
+        found._lock = self._lock
+        return found
+
+    def roots(self) -> tuple[Root, ...]:
+        """Return the images that were named when it was opened."""
+        return self._wanted
+
+    def resolve(self, name: str) -> Root:
+        """Return the image with a full name, tag or digest; NotFound when there is none."""
+        reference = Reference.parse(name if "/" in name else f"{self.name}:{name}")
+        return Root(descriptor=self.fetch(reference), names=(reference.name,))
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether the registry can be expected to hold content of a manifest of its own.
+
+        It has promised to, except for foreign layers, of which it is asked. Where their own URLs
+        may be visited, it is as if they were here.
+        """
+        if not mediatype.is_foreign_layer(descriptor.media_type):
+            return True
+        answer = self.session.answer(
+            "HEAD",
+            self.session.url(f"blobs/{descriptor.digest}"),
+            scopes=self.session.scopes("pull"),
+        )
+        if answer.status == _OK:
+            return True
+        url = foreign_url(descriptor) if self.session.options.allow_foreign_layers else None
+        if url is not None:
+            with self._lock:
+                self._elsewhere[descriptor.digest] = url
+        return url is not None
+
+    def open(self, descriptor: Descriptor) -> Blob:
+        """Return content as a stream that verifies itself; NotFound when it is absent."""
+        if is_document(descriptor):
+            raw = self._document(descriptor)
+            return Blob.of(descriptor, raw, where=f"manifest {descriptor.digest.short}")
+        download = self._download(descriptor)
+        where = f"blob {descriptor.digest.short} of {self.name}"
+        return Blob(
+            descriptor,
+            lambda size: bytes(download.read(size)),
+            where=where,
+            close=download.close,
+        )
+
+    def ranges(self, descriptor: Descriptor) -> OpenRange | None:
+        """Return how to read a blob from a byte on, up to another; None for a manifest."""
+        if is_document(descriptor):
+            return None
+        return lambda start, end: self._download(descriptor, start, end)
+
+    def _download(self, descriptor: Descriptor, start: int = 0, end: int | None = None) -> Download:
+        with self._lock:
+            url = self._elsewhere.get(descriptor.digest)
+        session = self.session
+        if url is not None:
+            host = urlsplit(url).netloc
+            locations.check(url, self.session.base, insecure=False)
+            session = Session(session.registries, host, nameless=True)
+        return Download(session, descriptor, start=start, end=end, whole=end is None, url=url)
+
+    def head(self, reference: Reference, *, forbidden_is_absent: bool = False) -> Descriptor | None:
+        """Return what a tag or digest stands for, by the cheapest request; None when absent.
+
+        Some registries forbid what they do not have: `forbidden_is_absent` is for those who will
+        hear soon enough what is really forbidden.
+        """
+        answer = self.session.answer(
+            "HEAD", self._url(reference), scopes=self._pull, headers=_ACCEPT
+        )
+        if answer.status == _ABSENT or (answer.status == _FORBIDDEN and forbidden_is_absent):
+            return None
+        if answer.status == _OK:
+            found = _described(answer, reference)
+            if found is not None:
+                return found
+        elif answer.status not in _NO_HEAD:
+            raise self._refusal("HEAD", answer, reference)
+        try:
+            return self.fetch(reference)
+        except NotFound:
+            return None
+
+    def fetch(self, reference: Reference) -> Descriptor:
+        """Fetch a manifest or index and keep it; return its descriptor. NotFound when absent.
+
+        The bytes decide what it is, and not the headers: where both are specific they have to
+        agree. DigestMismatch when it was named by a digest that is another's.
+        """
+        return self._fetched(reference)[0]
+
+    def _fetched(self, reference: Reference) -> tuple[Descriptor, bytes]:
+        limit = self.session.limits.pulled_manifest_bytes
+        answer = self.session.answer(
+            "GET", self._url(reference), scopes=self._pull, headers=_ACCEPT, limit=limit
+        )
+        if answer.status != _OK:
+            raise self._refusal("GET", answer, reference)
+        if len(answer.body) > limit:
+            raise LimitExceeded(
+                f"the manifest of {reference.familiar} is larger than {limit} bytes"
+            )
+        refuse_page(self.session, answer)
+        digest = self._digest(answer, reference)
+        media_type = self._media_type(answer, reference)
+        with self._lock:
+            self._documents[digest] = (media_type, answer.body)
+        size = len(answer.body)
+        return Descriptor(media_type=media_type, digest=digest, size=size), answer.body
+
+    def raw(self, digest: Digest) -> bytes | None:
+        """Return the bytes of a manifest that was fetched."""
+        with self._lock:
+            found = self._documents.get(digest)
+        return found[1] if found is not None else None
+
+    @property
+    def _pull(self) -> tuple[str, ...]:
+        return self.session.scopes("pull,push" if self.session.writing else "pull")
+
+    def _document(self, descriptor: Descriptor) -> bytes:
+        raw = self.raw(descriptor.digest)
+        if raw is None:
+            raw = self._fetched(
+                Reference(self.host.domain, self.session.path, None, descriptor.digest)
+            )[1]
+        return raw
+
+    def _url(self, reference: Reference) -> str:
+        return self.session.url(f"manifests/{reference.digest or reference.tag}")
+
+    def _digest(self, answer: Answer, reference: Reference) -> Digest:
+        wanted = reference.digest
+        algorithm = wanted.algorithm if wanted is not None else "sha256"
+        digest = Digest.of(answer.body, algorithm)
+        if wanted is not None and digest != wanted:
+            raise DigestMismatch(
+                f"{self.host.domain} answers with {digest} for {wanted}",
+                hint="the registry, or something between, has changed it: do not use it",
+            )
+        said = answer.headers.get("docker-content-digest", "")
+        if said.startswith(f"{algorithm}:") and said != str(digest):
+            if wanted is not None:
+                raise DigestMismatch(
+                    f"{self.host.domain} calls {said[:80]} what was asked for as {digest}",
+                    hint="the registry, or something between, is broken: try its tag",
+                )
+            self.session.registries.warn(
+                f"{self.host.domain} calls {reference.familiar} {said[:80]}; it is {digest}"
+            )
+        return digest
+
+    def _media_type(self, answer: Answer, reference: Reference) -> str:
+        said = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if said == "text/html" or is_html(answer.headers, answer.body):
+            raise IntegrityError(f"{self.host.domain} answers with a web page for a manifest")
+        declared = None if said in _GENERIC or said not in ACCEPTED else said
+        if mediatype.is_schema1(said):
+            declared = said
+        limits = self.session.limits
+        large = limits.with_limit("manifest_bytes", limits.pulled_manifest_bytes)
+        what = f"the manifest of {reference.familiar}"
+        return parse_manifest(answer.body, declared, limits=large, what=what).media_type
+
+    def _refusal(self, method: str, answer: Answer, reference: Reference) -> OcitoolError:
+        problem = self.session.problem(method, answer, self._pull)
+        if answer.status == _ABSENT and "NAME_UNKNOWN" not in problem.codes:
+            return NotFound(
+                f"there is no {quoted(str(reference.digest or reference.tag))} in {self.name}",
+                hint="look at the name of the repository; `ocitool registry tags "
+                f"{reference.familiar_repository}` lists what it has",
+            )
+        doing = "look at" if method == "HEAD" else "read"
+        return problem.error(f"{doing} {reference.familiar}")
+
+
+def foreign_url(descriptor: Descriptor) -> str | None:
+    """Return where a foreign layer says it can be had: its first https URL, or None.
+
+    One with a user's name in it is none: nobody is to log in there.
+    """
+    for url in descriptor.urls:
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            continue
+        if parts.scheme.lower() == "https" and parts.hostname and "@" not in parts.netloc:
+            return url
+    return None
+
+
+def is_document(descriptor: Descriptor) -> bool:
+    """Tell whether a registry keeps this among its manifests, and not among its blobs."""
+    media_type = descriptor.media_type
+    return (
+        mediatype.is_index(media_type)
+        or mediatype.is_manifest(media_type)
+        or mediatype.is_schema1(media_type)
+    )
+
+
+def _described(answer: Answer, reference: Reference) -> Descriptor | None:
+    """Return what a HEAD says, when it says all that is needed and nothing that cannot be."""
+    text = answer.headers.get("docker-content-digest", "")
+    length = answer.headers.get("content-length", "")
+    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in ACCEPTED or not length.isdigit():
+        return None
+    try:
+        digest = Digest.parse(text)
+    except IntegrityError:
+        return None
+    if reference.digest is not None and digest != reference.digest:
+        return None
+    return Descriptor(media_type=media_type, digest=digest, size=int(length))

@@ -1,0 +1,213 @@
+"""Place 3 as a target: blobs first, manifests by digest, tags last (distribution-spec, "Push")."""
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from ocitool.errors import LimitExceeded, OcitoolError, Refused, Unavailable
+from ocitool.events import Outcome
+from ocitool.image.content import Blob, Source
+from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, parse_manifest
+from ocitool.places.registry.http.problems import Problem
+from ocitool.places.registry.http.session import Answer, refuse_page
+from ocitool.places.registry.referrers import add_to_fallback
+from ocitool.places.registry.repository import Repository, is_document
+from ocitool.places.registry.upload import Uploads
+
+_CREATED = 201
+_STORED = (200, _CREATED, 202)
+_UNKNOWN_BLOB = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
+_DOCKER = "application/vnd.docker."
+_PATIENCE = (1.0, 3.0, 9.0)
+"""Seconds to wait when a registry does not know blobs yet that it has just taken."""
+
+
+class RepositoryWriter:
+    """Writes into one repository (`Target`). Thread-safe.
+
+    `tags` are the roots that shall get tags, and which; `documents` holds the bytes of the roots.
+    `mountable` are repositories of this registry that may hold a blob already. With `remote` the
+    blobs come from afar.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        source: Source,
+        *,
+        tags: Mapping[Digest, Sequence[str]],
+        documents: Mapping[Digest, bytes],
+        mountable: Mapping[Digest, Sequence[str]] | None = None,
+        remote: bool = False,
+        scratch: str | None = None,
+    ) -> None:
+        self.repository = repository
+        self._session = repository.session
+        self._source = source
+        self._tags = tags
+        self._raw = documents
+        self._mountable = mountable or {}
+        self._uploads = Uploads(self._session, remote=remote, scratch=scratch)
+        self._blobs: dict[Digest, Descriptor] = {}
+        self._lock = threading.Lock()
+
+    def abort(self) -> None:
+        """Break all transfers of the registry that are under way."""
+        self.repository.abort()
+
+    def announce(self, descriptors: Sequence[Descriptor]) -> None:
+        """Hear what will come: a registry needs no warning."""
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Ask whether the registry holds the content."""
+        if not is_document(descriptor):
+            with self._lock:
+                self._blobs[descriptor.digest] = descriptor
+            return self._uploads.has(descriptor)
+        if self._tags.get(descriptor.digest):
+            # A root goes up under its tag; asking first would save nothing.
+            return False
+        return self.knows(descriptor.digest)
+
+    def knows(self, digest: Digest) -> bool:
+        """Ask whether the registry holds a manifest."""
+        try:
+            return self.repository.head(self._reference(digest=digest)) is not None
+        except OcitoolError:
+            # Some answer 403 for what is absent; the push itself will tell.
+            return False
+
+    def put(self, descriptor: Descriptor, open_blob: Callable[[], Blob]) -> Outcome:
+        """Store the content, verified on its way. Idempotent."""
+        if is_document(descriptor):
+            if not self._tags.get(descriptor.digest):
+                with open_blob() as blob:
+                    raw = blob.read_all(self._session.limits.manifest_bytes)
+                self._put_manifest(descriptor, raw, str(descriptor.digest))
+            return Outcome.UPLOADED
+        opened = None
+        for repository in self._mountable.get(descriptor.digest, ())[:1]:
+            mounted, opened = self._uploads.mount(descriptor, repository)
+            if mounted:
+                return Outcome.MOUNTED
+        self._uploads.put(descriptor, open_blob, opened)
+        return Outcome.UPLOADED
+
+    def root(self, descriptor: Descriptor, names: Sequence[str]) -> None:  # noqa: ARG002
+        """Give a manifest its tags here, whatever it was called; that is also what stores it."""
+        for tag in self._tags.get(descriptor.digest, ()):
+            self._put_manifest(descriptor, self._raw[descriptor.digest], tag)
+
+    def _put_manifest(self, descriptor: Descriptor, raw: bytes, name: str) -> None:
+        self._check_size(descriptor, raw)
+        for patience in (*_PATIENCE, None):
+            answer = self._session.answer(
+                "PUT",
+                self._session.url(f"manifests/{name}"),
+                scopes=self._session.scopes("pull,push"),
+                headers={"Content-Type": descriptor.media_type},
+                content=raw,
+            )
+            if answer.status in _STORED:
+                self._confirm(answer, descriptor, name)
+                self._note_subject(descriptor, raw, answer)
+                return
+            problem = self._session.problem("PUT", answer, self._session.scopes("pull,push"))
+            if patience is None or not _is_about_blobs(problem):
+                break
+            self._send_again(patience, descriptor, raw)
+        if problem.is_immutable_tag and self._is_there(name, descriptor):
+            return
+        raise self._refusal(problem, descriptor, name)
+
+    def _check_size(self, descriptor: Descriptor, raw: bytes) -> None:
+        limit = self._session.limits.manifest_bytes
+        if len(raw) > limit:
+            raise LimitExceeded(
+                f"manifest {descriptor.digest.short} is {len(raw)} bytes; registries take {limit}",
+                hint="an index of fewer images, or fewer annotations, would be smaller",
+            )
+
+    def _confirm(self, answer: Answer, descriptor: Descriptor, name: str) -> None:
+        """Look for a manifest whose storing was not put in the usual words."""
+        if answer.status == _CREATED:
+            return
+        refuse_page(self._session, answer)
+        if not self._is_there(name, descriptor):
+            raise Unavailable(
+                f"{self.repository.name} took {name} by status {answer.status}, and does not have "
+                "it",
+                hint="look at what stands between here and the registry, and push again",
+            )
+
+    def _send_again(self, patience: float, descriptor: Descriptor, raw: bytes) -> None:
+        """Look for every blob again, and send those that the registry has lost sight of."""
+        if self._session.registries.sleep(min(patience, self._session.options.retry_max_wait)):
+            raise Unavailable("the work was stopped")
+        document = parse_manifest(raw, descriptor.media_type)
+        layers = getattr(document, "layers", ())
+        config = getattr(document, "config", None)
+        for blob in (*layers, *([config] if config is not None else ())):
+            if blob.digest in self._blobs and not self._uploads.has(blob):
+                self._uploads.put(blob, lambda blob=blob: self._source.open(blob))  # type: ignore[misc]
+
+    def _is_there(self, name: str, descriptor: Descriptor) -> bool:
+        found = self.repository.head(self._called(name))
+        return found is not None and found.digest == descriptor.digest
+
+    def _refusal(self, problem: Problem, descriptor: Descriptor, name: str) -> OcitoolError:
+        where = f"{self.repository.name}:{name}" if ":" not in name else self.repository.name
+        if problem.is_immutable_tag:
+            found = self.repository.head(self._called(name))
+            holds = found.digest if found is not None else "another image"
+            return Refused(
+                f"{where} cannot be moved: it is immutable and names {holds}, not "
+                f"{descriptor.digest}",
+                hint="push under another tag; --on-existing skip leaves it as it is",
+            )
+        error = problem.error(f"push the manifest to {where}")
+        raw = self._raw.get(descriptor.digest)
+        if raw is not None:
+            document = parse_manifest(raw, descriptor.media_type)
+            error.hint = _about(document, problem) or error.hint
+        return error
+
+    def _note_subject(self, descriptor: Descriptor, raw: bytes, answer: Answer) -> None:
+        """Keep the list of referrers where the registry does not do it itself."""
+        document = parse_manifest(raw, descriptor.media_type)
+        if document.subject is None or answer.headers.get("oci-subject"):
+            return
+        self._session.registries.warn(
+            f"{self.repository.host.domain} keeps no list of what is attached to an image: a tag "
+            "has to do, and two who push to it at once may lose an entry"
+        )
+        with self._lock:
+            add_to_fallback(self.repository, document.subject.digest, descriptor, document)
+
+    def _called(self, name: str) -> Reference:
+        """Return the reference of a tag or digest in this repository."""
+        if ":" in name:
+            return self._reference(digest=Digest.parse(name))
+        return self._reference(tag=name)
+
+    def _reference(self, *, tag: str | None = None, digest: Digest | None = None) -> Reference:
+        return Reference(self.repository.host.domain, self._session.path, tag, digest)
+
+
+def _is_about_blobs(problem: Problem) -> bool:
+    """Tell whether the registry does not see blobs that it may have taken a moment ago."""
+    return bool(set(problem.codes) & _UNKNOWN_BLOB) or "unknown blob" in problem.text.lower()
+
+
+def _about(document: Manifest | Index, problem: Problem) -> str | None:
+    """Return what is known to make registries refuse such a manifest."""
+    if problem.host.is_ecr and "mediaType" not in json.loads(document.raw):
+        return (
+            "this registry wants the field mediaType in the manifest, which this image lacks; "
+            "--compression gzip writes a new manifest with it"
+        )
+    if "MANIFEST_INVALID" in problem.codes and isinstance(document, Index):
+        types = [document.media_type, *(child.media_type for child in document.manifests)]
+        if len({media_type.startswith(_DOCKER) for media_type in types}) > 1:
+            return "this registry takes no index that mixes OCI and docker manifests"
+    return None

@@ -1,0 +1,1 @@
+"""The mechanism that moves images between places: plan, convert, copy."""

@@ -1,0 +1,244 @@
+"""The mechanism: what a closure holds moves from one place to another.
+
+Blobs go first, in parallel; manifests follow, children before parents; the root comes last. So
+whoever reads the target at any moment sees the old state or the new one, complete.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from msgspec import Struct
+
+from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
+from ocitool.errors import StorageError
+from ocitool.events import Observer, Outcome
+from ocitool.image.content import (
+    Abortable,
+    Blob,
+    Ingest,
+    Ingesting,
+    Ranged,
+    Shipment,
+    Source,
+    Target,
+)
+from ocitool.oci import Descriptor, Digest
+from ocitool.transfer.ranged import Connections, fetch
+
+_IN_PARTS = 1 << 20
+"""Smaller blobs are fetched again as a whole when they break off."""
+_TURN_SECONDS = 0.1
+_PATIENCE = 20.0
+"""Seconds without a byte after which another process is waited for no longer."""
+
+
+class Moved(Struct, frozen=True, kw_only=True):
+    """What became of one blob or document, and how many seconds it took."""
+
+    descriptor: Descriptor
+    outcome: Outcome
+    seconds: float
+
+
+class TransferReport(Struct, frozen=True, kw_only=True):
+    """Every blob and document of a transfer, with what became of it."""
+
+    blobs: tuple[Moved, ...] = ()
+
+    @property
+    def stored_blobs(self) -> int:
+        """How many were not there before."""
+        return sum(moved.outcome not in _PRESENT for moved in self.blobs)
+
+    @property
+    def stored_bytes(self) -> int:
+        """The bytes of those that were not there before."""
+        return sum(m.descriptor.size for m in self.blobs if m.outcome not in _PRESENT)
+
+    @property
+    def existing_blobs(self) -> int:
+        """How many were there already."""
+        return sum(moved.outcome in _PRESENT for moved in self.blobs)
+
+    @property
+    def existing_bytes(self) -> int:
+        """The bytes of those that were there already."""
+        return sum(m.descriptor.size for m in self.blobs if m.outcome in _PRESENT)
+
+
+_PRESENT = (Outcome.EXISTED, Outcome.MOUNTED)
+
+
+def transfer(
+    source: Source,
+    target: Target,
+    shipments: Sequence[Shipment],
+    *,
+    settled: Mapping[Digest, Outcome] | None = None,
+    jobs: int = DEFAULT_JOBS,
+    observer: Observer | None = None,
+) -> TransferReport:
+    """Copy closures and make their roots known under their names.
+
+    Idempotent: what the target has is not read. `settled` are blobs and documents of which it is
+    known what became of them: a conversion has put them there, or the target has them. Cancels
+    everything at the first failure; then no root has changed. Raises what the two places raise.
+    """
+    watcher = observer or Observer()
+    done = settled or {}
+    move = _Move(source, target, watcher, jobs)
+    blobs = {d.digest: d for shipment in shipments for d in shipment.closure.blobs}
+    for descriptor in (d for shipment in shipments for d in shipment.closure.descriptors):
+        if descriptor.digest in done:
+            blobs.pop(descriptor.digest, None)
+            move.settle(descriptor, done[descriptor.digest])
+    target.announce([d for shipment in shipments for d in shipment.closure.descriptors])
+    watcher.begin("copying", sum(descriptor.size for descriptor in blobs.values()))
+    try:
+        # The largest first: the last one to run alone is then a small one.
+        ordered = sorted(blobs.values(), key=lambda descriptor: -descriptor.size)
+        tasks = [move.task(descriptor) for descriptor in ordered]
+        run_all(tasks, jobs, abort=partial(_abort, source, target))
+        for shipment in shipments:
+            for descriptor, document in shipment.closure.documents:
+                move.document(descriptor, document.raw)
+    finally:
+        watcher.end()
+    for shipment in shipments:
+        target.root(shipment.root.descriptor, shipment.root.names)
+    return move.report()
+
+
+def _abort(*places: Source | Target) -> None:
+    for place in places:
+        if isinstance(place, Abortable):
+            place.abort()
+
+
+class _Move:
+    def __init__(self, source: Source, target: Target, observer: Observer, jobs: int) -> None:
+        self._source = source
+        self._target = target
+        self._observer = observer
+        self._connections = Connections(jobs)
+        self._lock = threading.Lock()
+        self._outcomes: dict[Digest, Moved] = {}
+
+    def task(self, descriptor: Descriptor) -> Callable[[Stop], None]:
+        return lambda stop: self._blob(descriptor, stop)
+
+    def _blob(self, descriptor: Descriptor, stop: Stop) -> None:
+        stop.check()
+        if self._target.has(descriptor):
+            self._observer.advance(descriptor.size)
+            self._note(descriptor, Outcome.EXISTED, 0.0)
+            return
+
+        began = time.monotonic()
+        outcome = self._fetched(descriptor, stop) or self._put(descriptor, stop)
+        self._note(descriptor, outcome, time.monotonic() - began)
+
+    def _put(self, descriptor: Descriptor, stop: Stop) -> Outcome:
+        sent = 0
+
+        def watch(count: int) -> None:
+            nonlocal sent
+            stop.check()
+            sent += count
+            self._observer.advance(count)
+
+        def open_blob() -> Blob:
+            nonlocal sent
+            # Opened again after a failure: what was counted before is sent once more.
+            self._observer.advance(-sent)
+            sent = 0
+            return self._source.open(descriptor).watched(watch)
+
+        outcome = self._target.put(descriptor, open_blob)
+        if sent < descriptor.size:
+            self._observer.advance(descriptor.size - sent)
+        return outcome
+
+    def _fetched(self, descriptor: Descriptor, stop: Stop) -> Outcome | None:
+        """Bring a large blob in parts; None where source or target cannot."""
+        if descriptor.size < _IN_PARTS or not isinstance(self._target, Ingesting):
+            return None
+        if not isinstance(self._source, Ranged):
+            return None
+        open_range = self._source.ranges(descriptor)
+        if open_range is None:
+            return None
+        ingest = self._turn(self._target, descriptor, stop)
+        if isinstance(ingest, Outcome | None):
+            return ingest
+        taken = self._connections.take()
+        try:
+            fetch(
+                descriptor,
+                open_range,
+                ingest,
+                connections=self._connections,
+                stop=stop,
+                advance=self._observer.advance,
+            )
+        except StorageError:
+            # A disk that is full gets its space back.
+            ingest.discard()
+            raise
+        finally:
+            ingest.close()
+            if taken:
+                self._connections.give_back()
+        return Outcome.STORED
+
+    def _turn(
+        self, target: Ingesting, descriptor: Descriptor, stop: Stop
+    ) -> Ingest | Outcome | None:
+        """Begin or go on with a blob, or wait while another process gets on with it.
+
+        That one may store it: EXISTED then. None when it holds the blob and gets nowhere.
+        """
+        arrived, since = -1, 0.0
+        while (ingest := target.ingest(descriptor)) is None:
+            if arrived < 0:
+                self._observer.remark(
+                    f"another process is fetching {descriptor.digest.short}; waiting for it"
+                )
+            now = target.arrived(descriptor)
+            if now != arrived:
+                arrived, since = now, time.monotonic()
+            elif time.monotonic() - since > _PATIENCE:
+                return None
+            stop.check()
+            time.sleep(_TURN_SECONDS)
+        # It may have been stored between the last look and this one.
+        if self._target.has(descriptor):
+            ingest.discard()
+            self._observer.advance(descriptor.size)
+            return Outcome.EXISTED
+        return ingest
+
+    def document(self, descriptor: Descriptor, raw: bytes) -> None:
+        if descriptor.digest in self._outcomes:
+            return
+        if self._target.has(descriptor):
+            self.settle(descriptor, Outcome.EXISTED)
+            return
+        where = f"manifest {descriptor.digest.short}"
+        outcome = self._target.put(descriptor, lambda: Blob.of(descriptor, raw, where=where))
+        self.settle(descriptor, outcome)
+
+    def settle(self, descriptor: Descriptor, outcome: Outcome, seconds: float = 0.0) -> None:
+        with self._lock:
+            self._outcomes[descriptor.digest] = Moved(
+                descriptor=descriptor, outcome=outcome, seconds=seconds
+            )
+
+    def _note(self, descriptor: Descriptor, outcome: Outcome, seconds: float) -> None:
+        self.settle(descriptor, outcome, seconds)
+        self._observer.finish(descriptor, outcome)
+
+    def report(self) -> TransferReport:
+        return TransferReport(blobs=tuple(self._outcomes.values()))

@@ -1,0 +1,51 @@
+"""A source made of others, with documents in memory before them."""
+
+from ocitool.image.content import Abortable, Blob, Inventory, OpenRange, Ranged, Source
+from ocitool.oci import Descriptor, Digest
+
+
+class Overlay:
+    """A source whose documents in memory come before those of other places."""
+
+    def __init__(self, *places: Source) -> None:
+        self._places = places
+        self._documents: dict[Digest, bytes] = {}
+
+    def add(self, raw: bytes, media_type: str) -> Descriptor:
+        """Keep a document and return its descriptor."""
+        digest = Digest.of(raw)
+        self._documents[digest] = raw
+        return Descriptor(media_type=media_type, digest=digest, size=len(raw))
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether a document or one of the places holds the content."""
+        if descriptor.digest in self._documents:
+            return True
+        return any(not isinstance(p, Inventory) or p.has(descriptor) for p in self._places)
+
+    def open(self, descriptor: Descriptor) -> Blob:
+        """Return content from the first place that has it."""
+        raw = self._documents.get(descriptor.digest)
+        if raw is not None:
+            where = f"manifest {descriptor.digest.short}"
+            return Blob.of(descriptor, raw, where=where)
+        return self._place_of(descriptor).open(descriptor)
+
+    def ranges(self, descriptor: Descriptor) -> OpenRange | None:
+        """Return how to read parts of a blob from the place that has it, if that gives parts."""
+        if descriptor.digest in self._documents:
+            return None
+        place = self._place_of(descriptor)
+        return place.ranges(descriptor) if isinstance(place, Ranged) else None
+
+    def abort(self) -> None:
+        """Break what is under way in the places that can wait."""
+        for place in self._places:
+            if isinstance(place, Abortable):
+                place.abort()
+
+    def _place_of(self, descriptor: Descriptor) -> Source:
+        for place in self._places[:-1]:
+            if not isinstance(place, Inventory) or place.has(descriptor):
+                return place
+        return self._places[-1]

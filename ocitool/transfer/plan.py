@@ -1,0 +1,277 @@
+"""Shipments: which images go, with all that belongs to them, and what became of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from ocitool.errors import IntegrityError, LimitExceeded, NotFound
+from ocitool.events import Observer
+from ocitool.image.content import Catalog, Root, Shipment, Source
+from ocitool.image.graph import closure_of, images_of, read_config, root_subject, subject_of
+from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, Platform
+from ocitool.oci.document import structure
+from ocitool.places.layout import NameChange
+from ocitool.transfer.copy import TransferReport
+from ocitool.transfer.layered import Overlay
+from ocitool.transfer.platforms import platforms_of, restrict
+
+if TYPE_CHECKING:
+    from ocitool.places.archive import DockerOrigin
+    from ocitool.transfer.recompress import Conversion, Recompressor
+
+
+class CopiedImage(Struct, frozen=True, kw_only=True):
+    """One image that arrived: how it is called, what it is, and what is missing of it.
+
+    `image_id` is the digest of the config, docker's image ID, when the image is for one platform.
+    `label` is what the source called an image that has no full name.
+    """
+
+    names: tuple[str, ...]
+    label: str | None
+    digest: Digest
+    media_type: str
+    image_id: Digest | None
+    platforms: tuple[Platform, ...]
+    missing: tuple[Descriptor, ...] = ()
+
+
+class CopyReport(Struct, frozen=True, kw_only=True):
+    """What a load, save or copy did. `attached` counts artifacts that came along.
+
+    `transfer` counts nothing where an archive was written: it has no blobs of before.
+    """
+
+    images: tuple[CopiedImage, ...]
+    attached: int = 0
+    conversions: "tuple[Conversion, ...]" = ()
+    moved: tuple[NameChange, ...] = ()
+    transfer: TransferReport = field(default_factory=TransferReport)
+
+
+def shipments_of(source: Catalog, roots: Sequence[Root], *, strict: bool = False) -> list[Shipment]:
+    """Plan the way of some roots of a source, each digest once with all its names.
+
+    Artifacts of the source that are attached to one of them go along. NotFound for an index of
+    which nothing is there, or not all when `strict`; IntegrityError for a config that does not fit
+    its layers.
+    """
+    shipments = _planned(source, _merged(roots))
+    for shipment in shipments:
+        _check(source, shipment, strict=strict)
+    return shipments + _attached_to(source, shipments)
+
+
+def _planned(source: Source, roots: Sequence[Root]) -> list[Shipment]:
+    """Plan the roots; LimitExceeded when their manifests are too much to keep in memory at once.
+
+    A few indexes that all list one large one would also cost their product.
+    """
+    shipments: list[Shipment] = []
+    weight = 0
+    for root in roots:
+        shipments.append(Shipment(root=root, closure=closure_of(source, root.descriptor)))
+        weight += sum(_weight(document.raw) for _, document in shipments[-1].closure.documents)
+        if weight > DEFAULT_LIMITS.planned_structure:
+            raise LimitExceeded(
+                f"the manifests of {len(roots)} images are too much to be planned together",
+                hint="name fewer images at once",
+            )
+    return shipments
+
+
+def _weight(raw: bytes) -> int:
+    """Return what a decoded document costs in memory, a few hundred bytes a unit."""
+    return structure(raw) + len(raw) // 40
+
+
+def restricted_to(
+    platforms: Sequence[Platform], shipments: Sequence[Shipment], source: Source
+) -> tuple[list[Shipment], Source]:
+    """Return the shipments for some platforms only, and the source that knows them."""
+    overlay = Overlay(source)
+    chosen = [
+        shipment if is_attached(shipment) else restrict(overlay, shipment, platforms)
+        for shipment in shipments
+    ]
+    return chosen, overlay
+
+
+def without_orphans(
+    before: Sequence[Shipment], after: Sequence[Shipment], observer: Observer
+) -> list[Shipment]:
+    """Drop artifacts whose subject was changed or left behind on the way, and warn of it.
+
+    A signature of an image that has another digest now would be worth nothing.
+    """
+    lost = _documents(before) - _documents(after)
+    attached: dict[Digest | None, list[Digest]] = {}
+    for shipment in after:
+        if is_attached(shipment):
+            attached.setdefault(_subject(shipment), []).append(shipment.root.descriptor.digest)
+    # An artifact may be attached to an artifact, so what is dropped takes others with it.
+    orphans: set[Digest] = set()
+    stack = [digest for subject in lost for digest in attached.get(subject, ())]
+    while stack:
+        digest = stack.pop()
+        if digest not in orphans:
+            orphans.add(digest)
+            stack += attached.get(digest, ())
+    kept = [shipment for shipment in after if shipment.root.descriptor.digest not in orphans]
+    dropped = len(after) - len(kept)
+    if dropped:
+        observer.warn(
+            f"left out {dropped} attached artifact{'' if dropped == 1 else 's'}, such as "
+            "signatures: what they belong to has another digest now, or does not come along"
+        )
+    return kept
+
+
+def _documents(shipments: Sequence[Shipment]) -> set[Digest]:
+    return {d.digest for shipment in shipments for d, _ in shipment.closure.documents}
+
+
+def origins_of(source: Source) -> "Mapping[Digest, DockerOrigin]":
+    """Return the images of an archive that came without a manifest, by the one made for them."""
+    found: Mapping[Digest, DockerOrigin] = getattr(source, "origins", {})
+    return found
+
+
+def converted(
+    source: Catalog,
+    shipments: list[Shipment],
+    recompressor: "Recompressor",
+    compression: str | None,
+) -> "tuple[list[Shipment], list[Conversion]]":
+    """Convert what must be: images without a manifest, and all of them when asked."""
+    origins = origins_of(source)
+    made_up = [s for s in shipments if s.root.descriptor.digest in origins]
+    conversions: list[Conversion] = []
+    results: dict[Digest, Shipment] = {}
+    if made_up:
+        jobs_for = [
+            (shipment.root, manifest, read_config(source, manifest).diff_ids)
+            for shipment in made_up
+            for _, manifest in images_of(shipment.closure)
+        ]
+        new, done = recompressor.made_up(jobs_for, compression)
+        conversions += done
+        results |= {
+            old.root.descriptor.digest: moved for old, moved in zip(made_up, new, strict=True)
+        }
+    others = [s for s in shipments if s.root.descriptor.digest not in origins]
+    if compression not in (None, "keep"):
+        new, done = recompressor.images(others, str(compression))
+        conversions += done
+        results |= {
+            old.root.descriptor.digest: moved for old, moved in zip(others, new, strict=True)
+        }
+    moved = [results.get(s.root.descriptor.digest, s) for s in shipments]
+    return moved, conversions
+
+
+def report_of(
+    source: Source,
+    shipments: Sequence[Shipment],
+    *,
+    conversions: "Sequence[Conversion]" = (),
+    moved: Sequence[NameChange] = (),
+    transfer: TransferReport | None = None,
+) -> CopyReport:
+    """Return what became of shipments that arrived."""
+    images = [shipment for shipment in shipments if not is_attached(shipment)]
+    return CopyReport(
+        images=tuple(_report(source, shipment) for shipment in images),
+        attached=len(shipments) - len(images),
+        conversions=tuple(conversions),
+        moved=tuple(moved),
+        transfer=transfer or TransferReport(),
+    )
+
+
+def _merged(roots: Sequence[Root]) -> list[Root]:
+    """Return the roots, each digest once with all its names, in their order."""
+    merged: dict[Digest, Root] = {}
+    for root in roots:
+        known = merged.setdefault(root.descriptor.digest, root)
+        if known is not root:
+            names = tuple(dict.fromkeys((*known.names, *root.names)))
+            merged[root.descriptor.digest] = replace(known, names=names)
+    return list(merged.values())
+
+
+def _check(source: Source, shipment: Shipment, *, strict: bool) -> None:
+    """Raise unless the images of a closure can be used: configs that fit their layers."""
+    closure = shipment.closure
+    images = images_of(closure)
+    if closure.missing and (strict or not images):
+        listed = ", ".join(described(child) for child in closure.missing)
+        raise NotFound(
+            f"{called(shipment.root)} is incomplete: {listed} is missing",
+            hint="save it again where it came from, with all its platforms",
+        )
+    for descriptor, manifest in images:
+        config = read_config(source, manifest)
+        if len(config.diff_ids) != len(manifest.layers):
+            raise IntegrityError(
+                f"manifest {descriptor.digest.short} of {called(shipment.root)} lists "
+                f"{len(manifest.layers)} layers, but its config has {len(config.diff_ids)} "
+                "diff IDs"
+            )
+
+
+def _attached_to(source: Catalog, shipments: Sequence[Shipment]) -> list[Shipment]:
+    """Return the source's nameless roots whose subject is in one of the closures."""
+    held = _documents(shipments)
+    roots = source.roots()
+    waiting: dict[Digest, list[int]] = {}
+    for position, root in enumerate(roots):
+        if root.names or root.label is not None or root.descriptor.digest in held:
+            continue
+        subject = root_subject(source, root)
+        if subject is not None:
+            waiting.setdefault(subject, []).append(position)
+    found: list[Shipment] = []
+    # An artifact may be attached to an artifact, so what is added brings others with it.
+    while fresh := sorted(n for digest in held & waiting.keys() for n in waiting.pop(digest)):
+        added = _planned(source, [roots[position] for position in fresh])
+        held = _documents(added)
+        found += added
+    return found
+
+
+def _subject(shipment: Shipment) -> Digest | None:
+    root = shipment.root
+    return subject_of(root, shipment.closure.document(root.descriptor.digest))
+
+
+def is_attached(shipment: Shipment) -> bool:
+    """Tell whether a root is an artifact that lives with its subject, and no image."""
+    return not shipment.root.names and _subject(shipment) is not None
+
+
+def _report(source: Source, shipment: Shipment) -> CopiedImage:
+    images = images_of(shipment.closure)
+    single = len(images) == 1 and images[0][0].digest == shipment.root.descriptor.digest
+    return CopiedImage(
+        names=shipment.root.names,
+        label=shipment.root.label,
+        digest=shipment.root.descriptor.digest,
+        media_type=shipment.root.descriptor.media_type,
+        image_id=images[0][1].config.digest if single else None,
+        platforms=platforms_of(source, shipment.closure),
+        missing=shipment.closure.missing,
+    )
+
+
+def called(root: Root) -> str:
+    """Return what to call a root in a message."""
+    return root.names[0] if root.names else root.label or f"image {root.descriptor.digest.short}"
+
+
+def described(child: Descriptor) -> str:
+    """Return what to call an absent child of an index in a message."""
+    platform = f" ({child.platform})" if child.platform is not None else ""
+    return f"{child.digest.short}{platform}"

@@ -1,0 +1,107 @@
+"""Some of an image's platforms, as an image of their own."""
+
+import json
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from ocitool.errors import NotFound
+from ocitool.image.content import Closure, Shipment, Source
+from ocitool.image.graph import (
+    attested,
+    closure_of,
+    image_children,
+    images_of,
+    is_attestation,
+    platform_of,
+    require_platform,
+)
+from ocitool.oci import Descriptor, Index, Platform, mediatype
+from ocitool.oci.document import encode
+from ocitool.transfer.layered import Overlay
+
+
+def restrict(overlay: Overlay, shipment: Shipment, platforms: Sequence[Platform]) -> Shipment:
+    """Return the part of an image for these platforms; a new index goes into the overlay.
+
+    One platform gives that image's own manifest, its digest unchanged. Several give a new index
+    of them and of what attests them. NotFound lists what there is.
+    """
+    chosen = [require_platform(overlay, shipment.closure, wanted)[0] for wanted in platforms]
+    unique = {descriptor.digest: descriptor for descriptor in chosen}
+    root = shipment.closure.document(shipment.root.descriptor.digest)
+    if not isinstance(root, Index):
+        return shipment
+    if len(unique) == 1:
+        descriptor = replace(chosen[0], annotations=shipment.root.descriptor.annotations)
+    else:
+        children = [child for child, _ in images_of(shipment.closure) if child.digest in unique]
+        children += _attestations(overlay, shipment.closure, {str(digest) for digest in unique})
+        new = _listing(overlay, root, children)
+        descriptor = replace(new, annotations=shipment.root.descriptor.annotations)
+    moved = replace(shipment.root, descriptor=descriptor)
+    return Shipment(root=moved, closure=closure_of(overlay, descriptor))
+
+
+def _attestations(overlay: Overlay, closure: Closure, images: set[str]) -> list[Descriptor]:
+    """Return what attests these images and is there, from all indexes of a closure."""
+    found = {
+        child.digest: child
+        for _, document in closure.documents
+        if isinstance(document, Index)
+        for child in document.manifests
+        if is_attestation(child) and attested(child) in images and overlay.has(child)
+    }
+    return list(found.values())
+
+
+def platforms_of(source: Source, closure: Closure) -> tuple[Platform, ...]:
+    """Return the platforms of the images in a closure, in order."""
+    return tuple(platform_of(source, *image) for image in images_of(closure))
+
+
+def restrict_index(
+    overlay: Overlay, index: Index, platforms: Sequence[Platform]
+) -> Descriptor | None:
+    """Return what `restrict` would, judged by an index alone, so that no child has to be read.
+
+    None when the index does not say it all: a child without a platform, or an index in it.
+    NotFound lists what there is.
+    """
+    images = [
+        child
+        for child in image_children(index)
+        if not (mediatype.is_index(child.media_type) or child.platform is None)
+    ]
+    if len(images) != len(image_children(index)):
+        return None
+    unique = {child.digest: child for child in (_best(images, wanted) for wanted in platforms)}
+    if len(unique) == 1:
+        return replace(next(iter(unique.values())), annotations={})
+    texts = {str(digest) for digest in unique}
+    children = [child for child in images if child.digest in unique]
+    children += [c for c in index.manifests if is_attestation(c) and attested(c) in texts]
+    return _listing(overlay, index, children)
+
+
+def _best(images: Sequence[Descriptor], wanted: Platform) -> Descriptor:
+    ranked = [
+        (rank, position, child)
+        for position, child in enumerate(images)
+        if child.platform is not None
+        and (rank := wanted.normalized().rank(child.platform.normalized())) is not None
+    ]
+    if not ranked:
+        available = ", ".join(str(child.platform) for child in images)
+        raise NotFound(
+            f"there is no image for platform {wanted}",
+            hint=f"available: {available}" if available else None,
+        )
+    return min(ranked, key=lambda one: one[:2])[2]
+
+
+def _listing(overlay: Overlay, index: Index, children: Sequence[Descriptor]) -> Descriptor:
+    """Keep an index of only these children, all else as it was, and return its descriptor."""
+    document = json.loads(index.raw)
+    document["manifests"] = [child.to_json() for child in children]
+    return overlay.add(encode(document), index.media_type)

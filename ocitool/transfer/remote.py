@@ -1,0 +1,114 @@
+"""The images of a repository as a source, with what the layout has and what is attached."""
+
+from collections.abc import Iterator, Sequence
+
+from msgspec.structs import replace
+
+from ocitool.image.content import Blob, OpenRange, Root
+from ocitool.image.graph import closure_of
+from ocitool.oci import Descriptor, Digest, Index, Platform, Reference, mediatype, parse_manifest
+from ocitool.oci.limits import KIBIBYTE
+from ocitool.places.layout import Layout
+from ocitool.places.registry import Repository
+from ocitool.places.registry.referrers import cosign_tags, referrers
+from ocitool.transfer.layered import Overlay
+from ocitool.transfer.platforms import restrict_index
+
+_SMALL = 256 * KIBIBYTE
+
+
+class RemoteImages:
+    """The images of a repository, as a source that reads from a layout what is there already."""
+
+    def __init__(self, repository: Repository, layout: Layout | None = None) -> None:
+        self.repository = repository
+        self._layout = layout
+        self._overlay = Overlay(*([layout] if layout is not None else []), repository)
+        self._attached: list[Root] = []
+        self._small: dict[Digest, bytes] = {}
+
+    def roots(self) -> tuple[Root, ...]:
+        """Return what is attached to the images, as far as it was asked for."""
+        return tuple(self._attached)
+
+    def resolve(self, name: str) -> Root:
+        """Return the image with a full name, tag or digest; NotFound when there is none."""
+        return self.repository.resolve(name)
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether the content can be had."""
+        return self._overlay.has(descriptor)
+
+    def open(self, descriptor: Descriptor) -> Blob:
+        """Return content as a stream that verifies itself.
+
+        A config is looked at before it is stored: it is kept, and so is fetched once.
+        """
+        if not mediatype.is_image_config(descriptor.media_type) or descriptor.size > _SMALL:
+            return self._overlay.open(descriptor)
+        raw = self._small.get(descriptor.digest)
+        if raw is None:
+            with self._overlay.open(descriptor) as blob:
+                raw = self._small[descriptor.digest] = blob.read_all(_SMALL)
+        return Blob.of(descriptor, raw, where=f"config {descriptor.digest.short}")
+
+    def ranges(self, descriptor: Descriptor) -> OpenRange | None:
+        """Return how to read parts of a blob."""
+        return self._overlay.ranges(descriptor)
+
+    def abort(self) -> None:
+        """Break what is under way."""
+        self._overlay.abort()
+
+    def find(self, reference: Reference) -> Root:
+        """Return the image that a reference names, by one cheap request where that suffices.
+
+        What the headers say is believed only of what is here already; else the bytes decide.
+        """
+        found = self.repository.head(reference)
+        if found is None or not self._is_known(found):
+            found = self.repository.fetch(reference)
+        return Root(descriptor=found, names=(reference.name,))
+
+    def _is_known(self, descriptor: Descriptor) -> bool:
+        if self._layout is not None and self._layout.has(descriptor):
+            return True
+        return self.repository.raw(descriptor.digest) is not None
+
+    def narrowed(self, root: Root, platforms: Sequence[Platform]) -> Root | None:
+        """Return the part of an index for these platforms, judged by the index alone.
+
+        None when it does not tell the platforms of its images: then each has to be looked at.
+        """
+        with self.open(root.descriptor) as blob:
+            raw = blob.read_all(self.repository.session.limits.manifest_bytes)
+        document = parse_manifest(raw, root.descriptor.media_type)
+        if not isinstance(document, Index):
+            return None
+        chosen = restrict_index(self._overlay, document, platforms)
+        if chosen is None:
+            return None
+        annotations = root.descriptor.annotations
+        return replace(root, descriptor=replace(chosen, annotations=annotations))
+
+    def add_attached(self, roots: Sequence[Root]) -> list[Root]:
+        """Find what is attached to the images and to their platforms; return what has a tag."""
+        tagged: list[Root] = []
+        waiting = [digest for root in roots for digest in _documents(self, root)]
+        seen: set[Digest] = set(waiting)
+        while waiting:
+            subject = waiting.pop()
+            for descriptor in referrers(self.repository, subject):
+                if descriptor.digest not in seen:
+                    self._attached.append(Root(descriptor=replace(descriptor, platform=None)))
+                    seen.add(descriptor.digest)
+                    waiting.append(descriptor.digest)
+            for tag, descriptor in cosign_tags(self.repository, subject):
+                name = f"{self.repository.name}:{tag}"
+                tagged.append(Root(descriptor=descriptor, names=(name,)))
+        return tagged
+
+
+def _documents(source: RemoteImages, root: Root) -> Iterator[Digest]:
+    for descriptor, _ in closure_of(source, root.descriptor).documents:
+        yield descriptor.digest

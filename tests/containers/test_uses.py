@@ -1,0 +1,419 @@
+"""Who uses which image: what containers elsewhere say, and how it is matched with a store."""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocitool.containers import ContainerUse, FileProvider, described, held_by, providers
+from ocitool.errors import Refused, UsageError
+from ocitool.oci import Digest
+from ocitool.places.layout import Layout, untag
+from tests.support.engine import engine
+from tests.support.images import build_image, build_index
+from tests.support.layouts import bring, image, store
+
+APP, OTHER = image("app"), image("other")
+CONFIG = str(APP.config.digest)
+NAME = "docker.io/library/app:1"
+
+
+def use(**said: Any) -> ContainerUse:
+    return ContainerUse(provider="docker", id="c", name="web", state="exited", **said)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Iterator[Layout]:
+    with store(tmp_path / "s", app=APP, other=OTHER) as layout:
+        yield layout
+
+
+def held(layout: Layout, one: ContainerUse) -> set[Digest]:
+    return set(held_by(layout, [one]))
+
+
+class TestMatching:
+    def test_who_gives_a_name_alone_holds_every_image_that_had_it(self, layout: Layout) -> None:
+        bring(layout, OTHER, NAME)
+        both = {APP.descriptor.digest, OTHER.descriptor.digest}
+        assert held(layout, use(names=("app:1",))) == both
+        untag(layout, [NAME])
+        assert held(layout, use(names=("app:1",))) == both
+        assert held(layout, use(names=("app:1",), digests=("sha256:" + "9" * 64,))) == set()
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            {"digests": (CONFIG,)},
+            {"digests": (APP.config.digest.hex,)},
+            {"digests": (APP.config.digest.hex[:12],)},
+            {"digests": (f"sha256:{APP.config.digest.hex[:20]}",)},
+            {"digests": (str(APP.descriptor.digest),)},
+            {"names": (f"registry.example/other/name@{APP.descriptor.digest}",)},
+            {"names": (f"app:9@{APP.descriptor.digest}",)},
+            {"names": (APP.config.digest.hex[:12],)},
+            {"names": ("app:1",)},
+            {"names": (NAME,)},
+        ],
+        ids=repr,
+    )
+    def test_whatever_a_container_calls_its_image_it_is_found(
+        self, layout: Layout, said: dict[str, Any]
+    ) -> None:
+        assert held(layout, use(**said)) == {APP.descriptor.digest}
+
+    def test_a_digest_counts_more_than_a_name_that_has_moved(self, layout: Layout) -> None:
+        one = use(digests=(CONFIG,), names=("other:1",))
+        assert held(layout, one) == {APP.descriptor.digest}
+
+    def test_a_name_counts_when_the_digest_is_of_nothing_here(self, layout: Layout) -> None:
+        one = use(digests=("sha256:" + "1" * 64,), names=("other:1",))
+        assert held(layout, one) == {OTHER.descriptor.digest}
+
+    def test_an_image_without_a_name_is_found_by_its_digest(self, layout: Layout) -> None:
+        untag(layout, [NAME])
+        assert held(layout, use(digests=(CONFIG,), names=("app:1",))) == {APP.descriptor.digest}
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            {},
+            {"digests": ("sha256:" + "1" * 64,)},
+            {"digests": (APP.config.digest.hex[:11],)},
+            {"digests": (f"sha512:{APP.config.digest.hex[:20]}",)},
+            {"names": ("app:2", "\x1b[2J", "UPPER")},
+        ],
+        ids=repr,
+    )
+    def test_what_means_nothing_here_holds_nothing(
+        self, layout: Layout, said: dict[str, Any]
+    ) -> None:
+        assert held(layout, use(**said)) == set()
+
+    def test_indexes_are_held_by_their_own_digest_and_those_of_all_below(
+        self, layout: Layout
+    ) -> None:
+        images = [
+            build_image([{"p": p.encode()}], platform=p) for p in ("linux/amd64", "linux/arm")
+        ]
+        inner = build_index(images)
+        outer = build_index([inner])  # type: ignore[list-item]
+        bring(layout, outer, "docker.io/library/both:1")
+        below = [outer.descriptor, inner.descriptor, images[1].descriptor, images[1].config]
+        for descriptor in below:
+            one = use(digests=(str(descriptor.digest),))
+            assert held(layout, one) == {outer.descriptor.digest}, descriptor
+
+    def test_one_container_may_hold_two_images_with_one_config(self, layout: Layout) -> None:
+        again = build_image([{"text": b"app"}], compression="none")
+        bring(layout, again, "docker.io/library/again:1")
+        assert again.config.digest == APP.config.digest
+        assert held(layout, use(digests=(CONFIG,))) == {
+            APP.descriptor.digest,
+            again.descriptor.digest,
+        }
+
+    def test_all_holders_of_an_image_are_told(self, layout: Layout) -> None:
+        first, second = use(digests=(CONFIG,)), use(names=("app:1",))
+        assert held_by(layout, [first, second])[APP.descriptor.digest] == (first, second)
+        assert described([first]) == "container web (docker, exited)"
+
+
+_POD = {
+    "kind": "Pod",
+    "metadata": {"namespace": "prod", "name": "web-1"},
+    "spec": {
+        "containers": [{"name": "web", "image": "app:1"}],
+        "initContainers": [{"name": "setup", "image": "other:1"}],
+    },
+    "status": {
+        "phase": "Running",
+        "containerStatuses": [
+            {
+                "name": "web",
+                "image": "docker.io/library/app:1",
+                "imageID": f"docker-pullable://app@{APP.descriptor.digest}",
+                "containerID": "containerd://abc",
+            }
+        ],
+    },
+}
+_CRI = {
+    "id": "f" * 64,
+    "metadata": {"name": "web"},
+    "image": {"image": CONFIG},
+    "imageRef": CONFIG,
+    "state": "CONTAINER_EXITED",
+}
+_INSPECTED = {
+    "Id": "a" * 64,
+    "Name": "/web",
+    "State": {"Status": "exited"},
+    "Image": CONFIG,
+    "Config": {"Image": "app:1"},
+}
+_LISTED = {"ID": "a" * 12, "Names": "web", "Image": "app:1", "State": "exited"}
+_OF_PODMAN = {
+    "Id": "b" * 64,
+    "Names": ["web"],
+    "Image": "docker.io/library/app:1",
+    "ImageID": APP.config.digest.hex,
+    "State": "exited",
+}
+
+
+def read(tmp_path: Path, kind: str, data: str | bytes) -> list[ContainerUse]:
+    path = tmp_path / "listing"
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return FileProvider(f"{kind}:{path}").uses()
+
+
+class TestListings:
+    @pytest.mark.parametrize(
+        ("kind", "data"),
+        [
+            ("docker", json.dumps([_INSPECTED])),
+            ("docker", json.dumps(_LISTED) + "\n"),
+            ("docker", f"{json.dumps(_LISTED)}\n{json.dumps(_LISTED)}\n"),
+            ("docker", json.dumps([{**_LISTED, "Image": APP.config.digest.hex[:12]}])),
+            ("podman", json.dumps([_OF_PODMAN], indent=2)),
+            ("podman", json.dumps([{**_INSPECTED, "ImageName": "app:1"}])),
+            ("cri", json.dumps({"containers": [_CRI]})),
+            ("kube", json.dumps({"kind": "List", "items": [_POD]})),
+            ("kube", json.dumps(_POD)),
+        ],
+    )
+    def test_each_form_is_understood(
+        self, layout: Layout, tmp_path: Path, kind: str, data: str
+    ) -> None:
+        found = read(tmp_path, kind, data)
+        assert APP.descriptor.digest in held_by(layout, found)
+        assert all(one.provider == f"{kind}:{tmp_path}/listing" for one in found)
+        assert {one.name for one in found} <= {"web", "prod/web-1/web", "prod/web-1/setup"}
+        assert {one.state for one in found} <= {"exited", "running"}
+
+    def test_what_a_pod_prepares_itself_with_counts_too(
+        self, layout: Layout, tmp_path: Path
+    ) -> None:
+        found = read(tmp_path, "kube", json.dumps({"items": [_POD]}))
+        assert set(held_by(layout, found)) == {APP.descriptor.digest, OTHER.descriptor.digest}
+
+    def test_a_pod_that_waits_is_known_by_what_it_shall_run(
+        self, layout: Layout, tmp_path: Path
+    ) -> None:
+        pod = {**_POD, "status": {"phase": "Pending"}}
+        found = read(tmp_path, "kube", json.dumps({"items": [pod]}))
+        assert [one.state for one in found] == ["pending", "pending"]
+        assert APP.descriptor.digest in held_by(layout, found)
+
+    def test_no_containers_may_be_said_but_only_in_words(self, tmp_path: Path) -> None:
+        assert read(tmp_path, "podman", "[]") == []
+        assert read(tmp_path, "cri", '{"containers":[]}') == []
+        assert read(tmp_path, "kube", '{"items":[]}') == []
+
+    @pytest.mark.parametrize(
+        ("kind", "data"),
+        [
+            ("docker", ""),
+            ("docker", " \n"),
+            ("podman", ""),
+            ("docker", "Cannot connect to the Docker daemon"),
+            ("docker", '[{"Id":"a"'),
+            ("docker", b"\xff\xfe"),
+            ("docker", '[{"Id":"a"}]'),
+            ("docker", "[1]"),
+            ("docker", "null"),
+            ("podman", '[{"Image":null}]'),
+            ("cri", "[]"),
+            ("cri", "{}"),
+            ("cri", '{"containers":[{"id":"x"}]}'),
+            ("cri", '{"containers":null}'),
+            ("kube", '{"items":[{"metadata":{"name":"x"},"spec":{}}]}'),
+            ("kube", '{"items":[{}]}'),
+            ("kube", '{"items":[{"metadata":{"name":"x"},"spec":{"containers":[{"name":"c"}]}}]}'),
+            ("kube", '{"metadata":{"continue":"abc"},"items":[]}'),
+            ("docker", '[{"Id":"x","Image":""}]'),
+            ("docker", '[{"Id":"x","Image":"sha256:zz"}]'),
+            ("docker", '[{"Id":"x","Image":"???"}]'),
+            ("docker", '[{"Id":"x","Image":"SHA256:ABCD"}]'),
+            ("kube", '{"items":{}}'),
+            ("kube", "[" * 100_000),
+        ],
+    )
+    def test_what_is_not_understood_is_not_taken_for_no_containers(
+        self, tmp_path: Path, kind: str, data: str | bytes
+    ) -> None:
+        with pytest.raises(Refused) as caught:
+            read(tmp_path, kind, data)
+        assert caught.value.hint
+
+    def test_a_file_that_is_not_there_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(Refused):
+            FileProvider(f"docker:{tmp_path}/none").uses()
+        with pytest.raises(Refused):
+            FileProvider(f"docker:{tmp_path}").uses()
+
+    def test_a_container_made_from_nothing_uses_no_image(self, tmp_path: Path) -> None:
+        (one,) = read(tmp_path, "podman", '[{"Id":"x","Image":"","ImageID":""}]')
+        assert (one.digests, one.names) == ((), ())
+
+    def test_a_pipe_is_read_as_well(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        thread = threading.Thread(
+            target=(tmp_path / "pipe").write_text, args=(json.dumps([_OF_PODMAN]),)
+        )
+        thread.start()
+        (one,) = FileProvider(f"podman:{tmp_path}/pipe").uses()
+        thread.join()
+        assert one.name == "web"
+
+
+class TestWhoIsAsked:
+    @pytest.fixture(autouse=True)
+    def _nobody_is_there(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/d")
+        monkeypatch.setenv("CONTAINER_HOST", f"unix://{tmp_path}/p")
+
+    def test_by_default_it_is_the_store_and_each_engine_whose_socket_exists(
+        self, layout: Layout, tmp_path: Path
+    ) -> None:
+        assert [one.name for one in providers([], layout=layout)] == ["store"]
+        with engine(tmp_path / "p", lambda *_: (200, b"[]")):
+            assert [one.name for one in providers([], layout=layout)] == ["store", "podman"]
+
+    @pytest.mark.parametrize("word", ["docker", "podman"])
+    def test_the_store_counts_whatever_engine_is_named(self, layout: Layout, word: str) -> None:
+        assert [one.name for one in providers([word], layout=layout)] == ["store", word]
+
+    def test_files_count_besides_the_store_and_the_engines_whose_socket_exists(
+        self, layout: Layout, tmp_path: Path
+    ) -> None:
+        with engine(tmp_path / "p", lambda *_: (200, b"[]")):
+            found = providers(["kube:F", "cri:F"], layout=layout)
+            assert [one.name for one in found] == ["store", "podman", "kube:F", "cri:F"]
+            found = providers(["store", "kube:F"], layout=layout)
+            assert [one.name for one in found] == ["store", "kube:F"]
+
+    def test_none_is_nobody_and_stands_alone(self, layout: Layout) -> None:
+        assert providers(["none"], layout=layout) == []
+        with pytest.raises(UsageError):
+            providers(["none", "store"], layout=layout)
+
+    @pytest.mark.parametrize("word", ["", "dockerd", "docker:", "file:x", "store:x", "containerd"])
+    def test_an_unknown_word_is_refused(self, layout: Layout, word: str) -> None:
+        with pytest.raises(UsageError):
+            providers([word], layout=layout)
+
+    @pytest.mark.parametrize("kind", ["docker", "podman"])
+    def test_an_engine_is_asked_for_stopped_and_external_containers_too(
+        self, layout: Layout, tmp_path: Path, kind: str
+    ) -> None:
+        body = json.dumps([_OF_PODMAN]).encode()
+        with engine(tmp_path / kind[0], lambda *_: (200, body)) as asked:
+            provider = providers([kind], layout=layout)[-1]
+            found = provider.uses()
+        assert set(held_by(layout, found)) == {APP.descriptor.digest}
+        question = {
+            "docker": "GET /containers/json?all=1",
+            "podman": "GET /v4.0.0/libpod/containers/json?all=true&external=true",
+        }
+        assert asked == [question[kind]]
+
+    @pytest.mark.parametrize(
+        ("status", "body"),
+        [
+            (500, b'{"message":"broken"}'),
+            (403, b'{"message":"no"}'),
+            (404, b'{"message":"page not found"}'),
+            (200, b""),
+            (200, b"null"),
+            (200, b"{}"),
+            (200, b'[{"Id":"x"}]'),
+            (200, b"[[]]"),
+            (200, b'[{"Id":"x",'),
+        ],
+    )
+    @pytest.mark.parametrize("kind", ["docker", "podman"])
+    def test_an_engine_that_does_not_answer_the_question_is_refused(
+        self, layout: Layout, tmp_path: Path, kind: str, status: int, body: bytes
+    ) -> None:
+        with engine(tmp_path / kind[0], lambda *_: (status, body)):
+            provider = providers([kind], layout=layout)[-1]
+            with pytest.raises(Refused) as caught:
+                provider.uses()
+        assert caught.value.hint
+
+    @pytest.mark.parametrize("drips", [False, True])
+    def test_an_engine_that_says_nothing_or_trickles_is_not_waited_for_long(
+        self, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drips: bool
+    ) -> None:
+        monkeypatch.setattr("ocitool.places.engine.engine._QUESTION_SECONDS", 0.6)
+        ended = threading.Event()
+
+        def serve(listener: socket.socket) -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(1 << 16)
+                if drips:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                while not ended.wait(0.1):
+                    if drips:
+                        connection.sendall(b" ")
+
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(tmp_path / "d"))
+            listener.listen()
+            listener.settimeout(30)
+            thread = threading.Thread(target=serve, args=(listener,))
+            thread.start()
+            try:
+                provider = providers(["docker"], layout=layout)[-1]
+                with pytest.raises(Refused, match="did not answer in time"):
+                    provider.uses()
+            finally:
+                ended.set()
+                thread.join()
+
+    # httpcore does not close a unix socket that could not be connected.
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    def test_an_engine_that_was_asked_for_and_is_not_there_is_refused(self, layout: Layout) -> None:
+        provider = providers(["docker"], layout=layout)[-1]
+        with pytest.raises(Refused, match="cannot say"):
+            provider.uses()
+
+    def test_a_context_that_does_not_exist_is_no_absence_of_containers(
+        self, layout: Layout, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.delenv("DOCKER_HOST")
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+        monkeypatch.setenv("DOCKER_CONTEXT", "nowhere")
+        found = providers([], layout=layout)
+        assert [one.name for one in found] == ["store", "docker"]
+        with pytest.raises(Refused):
+            found[1].uses()
+
+
+def test_a_thousand_containers_are_matched_in_one_pass(tmp_path: Path) -> None:
+    images = [image(str(number)) for number in range(50)]
+    with Layout.create(str(tmp_path / "s"), store=True) as layout:
+        for number, one in enumerate(images):
+            bring(layout, one, f"docker.io/library/i:{number}")
+        uses = [
+            ContainerUse(
+                provider="docker",
+                id=str(number),
+                name=str(number),
+                state="exited",
+                digests=(str(images[number % 50].config.digest),),
+            )
+            for number in range(1000)
+        ]
+        found = held_by(layout, uses)
+    assert len(found) == 50
+    assert all(len(holders) == 20 for holders in found.values())

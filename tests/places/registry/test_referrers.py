@@ -1,0 +1,137 @@
+"""What is attached to an image: by the API, by the fallback tag, by cosign's tags."""
+
+import pytest
+
+from ocitool.errors import MalformedDocument, NotFound, Unavailable
+from ocitool.oci import Descriptor, Digest
+from ocitool.places.registry.referrers import cosign_tags, fallback_tag, referrers
+from tests.places.registry.reading import NAME, reading
+from tests.support.images import as_json, build_artifact, build_image
+from tests.support.registry import EmulatedRegistry, Quirks
+from tests.support.registry_faults import Status
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+IMAGE = build_image()
+SUBJECT = IMAGE.descriptor.digest
+ATTACHED = [build_artifact(IMAGE.descriptor, f"signature {n}".encode()) for n in range(5)]
+DIGESTS = {artifact.descriptor.digest for artifact in ATTACHED}
+
+
+def filled(**quirks: object) -> EmulatedRegistry:
+    registry = EmulatedRegistry(Quirks(**quirks))  # type: ignore[arg-type]
+    registry.add_image(NAME, IMAGE, "1")
+    for artifact in ATTACHED:
+        registry.add_image(NAME, artifact)
+    return registry
+
+
+def listed(*descriptors: Descriptor) -> bytes:
+    entries = [one.to_json() for one in descriptors]
+    return as_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
+
+
+def add_fallback(registry: EmulatedRegistry) -> None:
+    raw = listed(*(artifact.descriptor for artifact in ATTACHED))
+    registry.add_manifest(NAME, raw, INDEX, fallback_tag(SUBJECT))
+
+
+def found(registry: EmulatedRegistry) -> set[Digest]:
+    with reading(registry.host) as reader:
+        return {one.digest for one in referrers(reader.repository, SUBJECT)}
+
+
+def test_the_api_is_asked_and_nothing_else() -> None:
+    with filled() as registry:
+        assert found(registry) == DIGESTS
+        assert registry.requests("GET", "/manifests/") == []
+
+
+def test_all_pages_are_read() -> None:
+    with filled(page_size=2) as registry:
+        assert found(registry) == DIGESTS
+        assert len(registry.requests("GET", "/referrers/")) == 3
+
+
+def test_each_comes_once() -> None:
+    twice = listed(ATTACHED[0].descriptor, ATTACHED[0].descriptor)
+    with filled() as registry:
+        answer = Status(status=200, headers={"Content-Type": INDEX}, body=twice)
+        registry.fail("GET", "/referrers/", answer)
+        with reading(registry.host) as reader:
+            assert len(referrers(reader.repository, SUBJECT)) == 1
+
+
+@pytest.mark.parametrize("api", ["404", "400", "405", "406", "html"])
+def test_without_the_api_the_fallback_tag_is_read(api: str) -> None:
+    with filled(referrers=api) as registry:
+        add_fallback(registry)
+        assert found(registry) == DIGESTS
+
+
+@pytest.mark.parametrize("api", ["404", "html"])
+def test_neither_the_api_nor_a_tag_means_nothing_is_attached(api: str) -> None:
+    with filled(referrers=api) as registry:
+        assert found(registry) == set()
+
+
+def test_a_tag_that_is_the_subject_itself_lists_nothing() -> None:
+    with filled(referrers="404", gitlab_referrers_tag=True) as registry:
+        assert found(registry) == set()
+
+
+def test_a_tag_that_is_no_index_lists_nothing() -> None:
+    with filled(referrers="404") as registry:
+        registry.add_image(NAME, build_image([{"x": b"y"}]), fallback_tag(SUBJECT))
+        assert found(registry) == set()
+
+
+def test_a_registry_that_forbids_what_it_does_not_have_has_nothing_attached() -> None:
+    with filled(referrers="406", missing_manifest_status=403) as registry:
+        assert found(registry) == set()
+        with reading(registry.host) as reader:
+            assert list(cosign_tags(reader.repository, SUBJECT)) == []
+
+
+def test_a_missing_repository_is_told_from_a_missing_api() -> None:
+    body = b'{"errors": [{"code": "NAME_UNKNOWN", "message": "no such repository"}]}'
+    with EmulatedRegistry() as registry, reading(registry.host) as reader:
+        registry.fail("GET", "/referrers/", Status(status=404, body=body))
+        with pytest.raises(NotFound, match="no repository"):
+            referrers(reader.repository, SUBJECT)
+
+
+def test_a_denied_api_is_followed_by_the_tag() -> None:
+    with filled() as registry:
+        add_fallback(registry)
+        registry.fail("GET", "/referrers/", Status(status=403), times=9)
+        assert found(registry) == DIGESTS
+
+
+def test_cosigns_tags_are_found_by_their_names() -> None:
+    with filled() as registry, reading(registry.host) as reader:
+        for ending in (".sig", ".att"):
+            registry.add_image(NAME, ATTACHED[0], f"{fallback_tag(SUBJECT)}{ending}")
+        names = [tag for tag, _ in cosign_tags(reader.repository, SUBJECT)]
+        assert names == [f"sha256-{SUBJECT.hex}.sig", f"sha256-{SUBJECT.hex}.att"]
+
+
+def test_a_fallback_tag_has_room_for_any_digest() -> None:
+    assert fallback_tag(SUBJECT) == f"sha256-{SUBJECT.hex}"
+    long = Digest.of(b"", "sha512")
+    assert fallback_tag(long) == f"sha512-{long.hex[:64]}"
+
+
+def test_an_entry_that_is_no_descriptor_is_refused() -> None:
+    body = b'{"schemaVersion": 2, "manifests": [{"digest": "sha256:zz"}]}'
+    with filled() as registry, reading(registry.host) as reader:
+        answer = Status(status=200, headers={"Content-Type": INDEX}, body=body)
+        registry.fail("GET", "/referrers/", answer)
+        with pytest.raises(MalformedDocument):
+            referrers(reader.repository, SUBJECT)
+
+
+def test_what_cannot_be_read_at_all_is_an_error() -> None:
+    with EmulatedRegistry() as registry, reading(registry.host) as reader:
+        registry.fail("GET", ".", Status(status=500), times=99)
+        with pytest.raises(Unavailable, match="500"):
+            referrers(reader.repository, SUBJECT)
