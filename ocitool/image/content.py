@@ -222,6 +222,13 @@ class Root(Struct, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
     label: str | None = None
 
+    @property
+    def called(self) -> str:
+        """What to call it in a message: its first name, its label, or its digest."""
+        if self.names:
+            return self.names[0]
+        return self.label or f"image {self.descriptor.digest.short}"
+
 
 class Closure(Struct, frozen=True, kw_only=True):
     """Everything one root needs: exact bytes, exact blobs, in a safe order.

@@ -117,14 +117,14 @@ def choose_image(
     if not images:
         kind = _artifact_type(closure.document(root.descriptor.digest))
         raise NotFound(
-            f"{_called(root)} is not an image{kind}",
+            f"{root.called} is not an image{kind}",
             hint="`inspect --manifest` shows what it is made of",
         )
     found = select_platform(source, closure, preferred) if preferred is not None else None
     if found is None and required:
         available = ", ".join(str(platform_of(source, *image)) for image in images)
         raise NotFound(
-            f"{_called(root)} has no image for platform {preferred}",
+            f"{root.called} has no image for platform {preferred}",
             hint=f"available: {available}",
         )
     return found or images[0]
@@ -359,7 +359,3 @@ def _total(sizes: Sequence[int | None]) -> int | None:
 def _artifact_type(document: object) -> str:
     kind = getattr(document, "effective_artifact_type", None)
     return f" but an artifact of type {kind}" if kind else ""
-
-
-def _called(root: Root) -> str:
-    return root.names[0] if root.names else root.label or f"image {root.descriptor.digest.short}"

@@ -20,7 +20,6 @@ from ocitool.places.layout import Layout, Writing
 from ocitool.places.registry import Registries, Repository
 from ocitool.places.registry.upload import Uploads
 from ocitool.transfer.plan import (
-    called,
     converted,
     described,
     is_attached,
@@ -146,7 +145,7 @@ def _prepared(
         shipments, place = restricted_to(how.platforms, shipments, source)
     for shipment in shipments:
         for child in shipment.closure.missing:
-            observer.warn(f"{called(shipment.root)} is pushed without {described(child)}")
+            observer.warn(f"{shipment.root.called} is pushed without {described(child)}")
     with contextlib.ExitStack() as scratch:
         conversions: list[Conversion] = []
         if _needs_conversion(source, shipments, how):
@@ -210,6 +209,6 @@ def _pairs(
     for image in images:
         if not image.root.names:
             raise UsageError(
-                f"{called(image.root)} has no name to push it under", hint="name a destination"
+                f"{image.root.called} has no name to push it under", hint="name a destination"
             )
         yield from ((image, Reference.parse(name)) for name in image.root.names)

@@ -20,7 +20,6 @@ from ocitool.places.archive import PlainImage, PlainLayer, archive_size, docker_
 from ocitool.places.layout import Layout, Writing
 from ocitool.transfer.plan import (
     CopyReport,
-    called,
     described,
     is_attached,
     origins_of,
@@ -92,7 +91,7 @@ def packed(
         shipments, place = restricted_to(chosen.platforms, shipments, source)
     for shipment in shipments:
         for child in shipment.closure.missing:
-            watcher.warn(f"{called(shipment.root)} is saved without {described(child)}")
+            watcher.warn(f"{shipment.root.called} is saved without {described(child)}")
     with contextlib.ExitStack() as scratch:
         conversions = _made_up(source, shipments)
         if chosen.compression != KEEP and chosen.form != DOCKER:
@@ -212,12 +211,12 @@ def _plain_images(
     for shipment in shipments:
         if shipment.featured is None:
             if not is_attached(shipment):
-                raise NotFound(f"{called(shipment.root)} holds no image that docker could load")
+                raise NotFound(f"{shipment.root.called} holds no image that docker could load")
             continue
         if len(images_of(shipment.closure)) > 1:
             chosen = next(i for i in images_of(shipment.closure) if i[1] == shipment.featured)
             platform = platform_of(place, *chosen)
-            observer.warn(f"{called(shipment.root)} is saved for {platform} only")
+            observer.warn(f"{shipment.root.called} is saved for {platform} only")
         image = _plain_image(place, shipment, shipment.featured, sizes, observer)
         known = images.get(image.config_digest)
         names = (*(known.names if known else ()), *image.names)
@@ -289,7 +288,7 @@ def _warn_of_zstd(shipments: Sequence[Shipment], observer: Observer) -> None:
         types = {layer.media_type for layer in layers}
         if types & {mediatype.OCI_LAYER_ZSTD, mediatype.DOCKER_LAYER_ZSTD}:
             observer.warn(
-                f"{called(shipment.root)} has zstd layers: docker before version 23 cannot load it"
+                f"{shipment.root.called} has zstd layers: docker before version 23 cannot load it"
             )
 
 

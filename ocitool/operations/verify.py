@@ -123,7 +123,7 @@ def _every_entry(source: Catalog, roots: Sequence[Root]) -> Sequence[Root]:
 
 def _follow(source: Catalog, roots: Sequence[Root]) -> _Graph:
     graph = _Graph()
-    stack = [(root.descriptor, _called(root), False) for root in reversed(roots)]
+    stack = [(root.descriptor, root.called, False) for root in reversed(roots)]
     # One digest may be a layer here and a manifest there, may be absent here and needed there, and
     # one of two descriptors may lie about its size.
     visited: set[tuple[Digest, int, bool, bool]] = set()
@@ -366,7 +366,3 @@ def _damage(descriptor: Descriptor, error: OcitoolError) -> Problem:
 
 def _unique(problems: Sequence[Problem]) -> list[Problem]:
     return list(dict.fromkeys(problems))
-
-
-def _called(root: Root) -> str:
-    return root.names[0] if root.names else root.label or f"image {root.descriptor.digest.short}"

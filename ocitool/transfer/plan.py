@@ -209,14 +209,14 @@ def _check(source: Source, shipment: Shipment, *, strict: bool) -> None:
     if closure.missing and (strict or not images):
         listed = ", ".join(described(child) for child in closure.missing)
         raise NotFound(
-            f"{called(shipment.root)} is incomplete: {listed} is missing",
+            f"{shipment.root.called} is incomplete: {listed} is missing",
             hint="save it again where it came from, with all its platforms",
         )
     for descriptor, manifest in images:
         config = read_config(source, manifest)
         if len(config.diff_ids) != len(manifest.layers):
             raise IntegrityError(
-                f"manifest {descriptor.digest.short} of {called(shipment.root)} lists "
+                f"manifest {descriptor.digest.short} of {shipment.root.called} lists "
                 f"{len(manifest.layers)} layers, but its config has {len(config.diff_ids)} "
                 "diff IDs"
             )
@@ -264,11 +264,6 @@ def _report(source: Source, shipment: Shipment) -> CopiedImage:
         platforms=platforms_of(source, shipment.closure),
         missing=shipment.closure.missing,
     )
-
-
-def called(root: Root) -> str:
-    """Return what to call a root in a message."""
-    return root.names[0] if root.names else root.label or f"image {root.descriptor.digest.short}"
 
 
 def described(child: Descriptor) -> str:
