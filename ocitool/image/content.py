@@ -1,6 +1,6 @@
 """The seams of the toolkit: verified streams, and the places they come from and go to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from ocitool.errors import DigestMismatch, LimitExceeded, SizeMismatch
 from ocitool.events import Outcome
+from ocitool.formats.compression import Codec
 from ocitool.oci import Descriptor, Digest, Index, Manifest
 
 CHUNK = 1 << 18
@@ -141,6 +142,36 @@ class Inventory(Protocol):
 
     def has(self, descriptor: Descriptor) -> bool:
         """Tell whether content of that digest and size is there."""
+
+
+class SynthesizedLayer(Struct, frozen=True, kw_only=True):
+    """A layer of an image without a manifest: the stored bytes and what they must unpack to."""
+
+    descriptor: Descriptor
+    diff_id: Digest
+    codec: Codec
+    where: str
+
+
+class SynthesizedImage(Struct, frozen=True, kw_only=True):
+    """An image whose manifest was made here, because its place holds a config and layers only."""
+
+    config: Descriptor
+    layers: tuple[SynthesizedLayer, ...]
+
+
+@runtime_checkable
+class SynthesizesManifests(Protocol):
+    """A source that makes manifests for images that have none."""
+
+    @property
+    def synthesized(self) -> Mapping[Digest, SynthesizedImage]:
+        """Those images, by the digest of the manifest that was made."""
+
+
+def synthesized_images(source: Source) -> Mapping[Digest, SynthesizedImage]:
+    """Return the images of a source whose manifest was made, by the digest of that manifest."""
+    return source.synthesized if isinstance(source, SynthesizesManifests) else {}
 
 
 class RangeStream(Protocol):

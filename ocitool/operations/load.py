@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import UsageError
 from ocitool.events import Observer
-from ocitool.image.content import Catalog, Root, Shipment, Source
+from ocitool.image.content import Catalog, Root, Shipment, Source, synthesized_images
 from ocitool.oci import Platform
 from ocitool.places.layout import Layout, NameChange, Writing
 from ocitool.places.layout.writing import refuse_moves
@@ -20,7 +20,6 @@ from ocitool.transfer.plan import (
     CopyReport,
     converted,
     is_attached,
-    origins_of,
     report_of,
     restricted_to,
     shipments_of,
@@ -99,12 +98,12 @@ def _refuse_known_moves(
     """Refuse early where the digest is known before anything is converted."""
     if compression not in (None, KEEP):
         return
-    origins = origins_of(source)
+    synthesized = synthesized_images(source)
     present = {name: root.descriptor.digest for root in layout.roots() for name in root.names}
     changes = [
         NameChange(name=name, old=present[name], new=shipment.root.descriptor.digest)
         for shipment in shipments
-        if shipment.root.descriptor.digest not in origins
+        if shipment.root.descriptor.digest not in synthesized
         for name in shipment.root.names
         if present.get(name) not in (None, shipment.root.descriptor.digest)
     ]

@@ -13,7 +13,7 @@ from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import NotFound, OcitoolError, UsageError
 from ocitool.events import Observer, Outcome
 from ocitool.fsops import scratch_folder
-from ocitool.image.content import Catalog, Root, Shipment, Source
+from ocitool.image.content import Catalog, Root, Shipment, Source, synthesized_images
 from ocitool.oci import Descriptor, Digest, Platform, Reference, mediatype
 from ocitool.operations.push_target import Cargo, Delivery, OnExisting, PushReport, is_companion
 from ocitool.places.layout import Layout, Writing
@@ -23,7 +23,6 @@ from ocitool.transfer.plan import (
     converted,
     described,
     is_attached,
-    origins_of,
     restricted_to,
     shipments_of,
     without_orphans,
@@ -185,8 +184,8 @@ def _sorted_out(
 def _needs_conversion(source: Source, shipments: Sequence[Shipment], how: Pushing) -> bool:
     if how.compression not in (None, mediatype.KEEP):
         return True
-    origins = origins_of(source)
-    return any(shipment.root.descriptor.digest in origins for shipment in shipments)
+    synthesized = synthesized_images(source)
+    return any(shipment.root.descriptor.digest in synthesized for shipment in shipments)
 
 
 def _pairs(

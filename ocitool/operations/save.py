@@ -12,7 +12,7 @@ from ocitool.errors import NotFound, UsageError
 from ocitool.events import Observer
 from ocitool.formats.compression import Codec, Compressor
 from ocitool.fsops import OutputFile, scratch_folder
-from ocitool.image.content import Blob, Catalog, Root, Shipment, Source
+from ocitool.image.content import Blob, Catalog, Root, Shipment, Source, synthesized_images
 from ocitool.image.graph import images_of, platform_of, read_config, select_platform
 from ocitool.image.layers import unpacked
 from ocitool.oci import Descriptor, Digest, Manifest, Platform, mediatype
@@ -22,7 +22,6 @@ from ocitool.transfer.plan import (
     CopyReport,
     described,
     is_attached,
-    origins_of,
     report_of,
     restricted_to,
     shipments_of,
@@ -148,12 +147,12 @@ def save_file(
 
 def _made_up(source: Catalog, shipments: Sequence[Shipment]) -> list[Conversion]:
     """Return which images have a manifest only because one was made; their layers stay."""
-    origins = origins_of(source)
+    synthesized = synthesized_images(source)
     digests = [shipment.root.descriptor.digest for shipment in shipments]
     return [
         Conversion(old=None, new=digest, layers=0, compression=KEEP)
         for digest in digests
-        if digest in origins
+        if digest in synthesized
     ]
 
 
@@ -193,10 +192,10 @@ def _watched(pieces: Iterator[bytes], size: int, observer: Observer) -> Iterator
 
 def _check_made_up(source: Catalog, shipments: Sequence[Shipment]) -> None:
     """Verify the diff IDs of compressed layers for which no manifest of the archive vouches."""
-    origins = origins_of(source)
+    synthesized = synthesized_images(source)
     for shipment in shipments:
-        origin = origins.get(shipment.root.descriptor.digest)
-        for layer in origin.layers if origin is not None else ():
+        image = synthesized.get(shipment.root.descriptor.digest)
+        for layer in image.layers if image is not None else ():
             if layer.codec is not Codec.NONE:
                 with source.open(layer.descriptor) as blob:
                     for _ in unpacked(blob, layer.diff_id, stored=layer.descriptor.digest):

@@ -1,6 +1,6 @@
 """Shipments: which images go, with all that belongs to them, and what became of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ocitool.errors import IntegrityError, LimitExceeded, NotFound
 from ocitool.events import Observer
-from ocitool.image.content import Catalog, Root, Shipment, Source
+from ocitool.image.content import Catalog, Root, Shipment, Source, synthesized_images
 from ocitool.image.graph import closure_of, images_of, read_config, root_subject, subject_of
 from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, Platform
 from ocitool.oci.document import structure
@@ -18,7 +18,6 @@ from ocitool.transfer.layered import Overlay
 from ocitool.transfer.platforms import platforms_of, restrict
 
 if TYPE_CHECKING:
-    from ocitool.places.archive import DockerOrigin
     from ocitool.transfer.recompress import Conversion, Recompressor
 
 
@@ -133,12 +132,6 @@ def _documents(shipments: Sequence[Shipment]) -> set[Digest]:
     return {d.digest for shipment in shipments for d, _ in shipment.closure.documents}
 
 
-def origins_of(source: Source) -> "Mapping[Digest, DockerOrigin]":
-    """Return the images of an archive that came without a manifest, by the one made for them."""
-    found: Mapping[Digest, DockerOrigin] = getattr(source, "origins", {})
-    return found
-
-
 def converted(
     source: Catalog,
     shipments: list[Shipment],
@@ -146,8 +139,8 @@ def converted(
     compression: str | None,
 ) -> "tuple[list[Shipment], list[Conversion]]":
     """Convert what must be: images without a manifest, and all of them when asked."""
-    origins = origins_of(source)
-    made_up = [s for s in shipments if s.root.descriptor.digest in origins]
+    synthesized = synthesized_images(source)
+    made_up = [s for s in shipments if s.root.descriptor.digest in synthesized]
     conversions: list[Conversion] = []
     results: dict[Digest, Shipment] = {}
     if made_up:
@@ -161,7 +154,7 @@ def converted(
         results |= {
             old.root.descriptor.digest: moved for old, moved in zip(made_up, new, strict=True)
         }
-    others = [s for s in shipments if s.root.descriptor.digest not in origins]
+    others = [s for s in shipments if s.root.descriptor.digest not in synthesized]
     if compression not in (None, "keep"):
         new, done = recompressor.images(others, str(compression))
         conversions += done

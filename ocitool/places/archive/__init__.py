@@ -1,10 +1,11 @@
 """Place 2: an image archive.
 
 `opening` turns a file, folder or pipe into members that can be read at random, and `members`
-finds them by path; `diagnosis` says what a file is that is no image archive. `docker` reads
-manifest.json, `joining` brings it together with index.json, and `source` is the place to read
-from; `folder` is skopeo's `dir` form. `writer` writes the universal tar and `docker_writer`
-docker's older one, both on `framing` (image-spec image-layout.md, and what `docker save` writes).
+finds them by path; `diagnosis` says what a file is that is not an image archive. `docker` reads
+manifest.json, `manifest_merger` merges it with index.json, `synthesis` makes the manifests that
+an archive lacks, and `source` is the place to read from; `folder` is skopeo's `dir` form. `writer`
+writes the universal tar and `docker_writer` docker's older one, both on `framing` (image-spec
+image-layout.md, and what `docker save` writes).
 """
 
 from typing import TYPE_CHECKING
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from ocitool.places.archive.opening import open_archive as open_archive
     from ocitool.places.archive.opening import received_archive as received_archive
     from ocitool.places.archive.source import ArchiveSource as ArchiveSource
-    from ocitool.places.archive.source import DockerOrigin as DockerOrigin
     from ocitool.places.archive.writer import archive_size as archive_size
     from ocitool.places.archive.writer import universal_tar as universal_tar
 
@@ -27,7 +27,6 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "ArchiveSource": "source",
-        "DockerOrigin": "source",
         "FolderSource": "folder",
         "PlainImage": "docker_writer",
         "PlainLayer": "docker_writer",

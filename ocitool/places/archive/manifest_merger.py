@@ -1,4 +1,4 @@
-"""manifest.json and index.json of one archive, brought together by the configs they share."""
+"""Merge the images of manifest.json with the roots of index.json: equal configs, one image."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ Holders = dict[Digest, list[tuple[int, int]]]
 """By config: the positions of roots that have an image of it, and how many layers that has."""
 
 
-class _Joint(Struct):
+class _Merge(Struct):
     """Where an image of manifest.json belongs: a root, and the names of all roots like it."""
 
     position: int
@@ -22,27 +22,27 @@ class _Joint(Struct):
     added: dict[str, None] = field(default_factory=dict)
 
 
-class Joining:
-    """Brings the images of manifest.json and the roots of index.json together, by their configs."""
+class ManifestMerger:
+    """Merges the images of manifest.json into the roots of index.json, by their configs."""
 
     def __init__(self, roots: Sequence[Root], holders: Holders) -> None:
         self._roots: list[Root | None] = list(roots)
         self._holders = holders
-        self._joints: dict[Digest, _Joint] = {}
+        self._merges: dict[Digest, _Merge] = {}
 
-    def join(self, image: DockerImage, config: Digest) -> bool:
+    def merge(self, image: DockerImage, config: Digest) -> bool:
         """Add the image's names to its root; False when no root has its config and layers."""
-        joint = self._joints.get(config)
-        if joint is None or joint.layers < len(image.layers):
-            joint = self._found(config, len(image.layers))
-        if joint is None:
+        merge = self._merges.get(config)
+        if merge is None or merge.layers < len(image.layers):
+            merge = self._find_root(config, len(image.layers))
+        if merge is None:
             return False
         # Several manifests may have one config; those that index.json names keep their names.
-        joint.added.update((name, None) for name in image.names if name not in joint.known)
+        merge.added.update((name, None) for name in image.names if name not in merge.known)
         return True
 
-    def _found(self, config: Digest, layers: int) -> _Joint | None:
-        self._settle(config)
+    def _find_root(self, config: Digest, layers: int) -> _Merge | None:
+        self._apply_names(config)
         fitting = [
             (position, count, root)
             for position, count in self._holders.get(config, ())
@@ -50,13 +50,13 @@ class Joining:
         ]
         if not fitting:
             return None
-        joint = self._joints[config] = _Joint(
+        merge = self._merges[config] = _Merge(
             position=fitting[0][0],
             layers=min(count for _, count, _ in fitting),
             known={name for _, _, root in fitting for name in root.names},
         )
         self._drop(config, layers)
-        return joint
+        return merge
 
     def take_over(self, image: DockerImage, config: Digest) -> tuple[str, ...]:
         """Drop roots that lack layers of the image; return their names, the last root's first."""
@@ -77,16 +77,16 @@ class Joining:
         self._holders.setdefault(config, []).append((len(self._roots), len(image.layers)))
         self._roots.append(root)
 
-    def _settle(self, config: Digest) -> None:
-        joint = self._joints.pop(config, None)
-        root = self._roots[joint.position] if joint is not None else None
-        if joint is not None and root is not None:
-            names = (*root.names, *joint.added)
+    def _apply_names(self, config: Digest) -> None:
+        merge = self._merges.pop(config, None)
+        root = self._roots[merge.position] if merge is not None else None
+        if merge is not None and root is not None:
+            names = (*root.names, *merge.added)
             label = None if names else root.label
-            self._roots[joint.position] = replace(root, names=names, label=label)
+            self._roots[merge.position] = replace(root, names=names, label=label)
 
     def roots(self) -> list[Root]:
         """Return the roots with their names."""
-        for config in tuple(self._joints):
-            self._settle(config)
+        for config in tuple(self._merges):
+            self._apply_names(config)
         return [root for root in self._roots if root is not None]

@@ -1,36 +1,29 @@
 """An image archive as a place to read from: the union of manifest.json and index.json.
 
 Where the archive holds an OCI manifest for an image, its bytes and digests are kept. Where it does
-not, a manifest is made up at once: the layers are named by what the config promises of them (a
-plain layer's digest is its diff ID), so everything read through it is still verified.
+not, `synthesis` makes one.
 """
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from ocitool.errors import (
     IntegrityError,
     LimitExceeded,
-    MalformedArchive,
     MalformedDocument,
     NotFound,
     SizeMismatch,
 )
-from ocitool.formats.compression import Codec, sniff
-from ocitool.image.content import Blob, Root
+from ocitool.image.content import Blob, Root, SynthesizedImage
 from ocitool.oci import (
     DEFAULT_LIMITS,
     Descriptor,
     Digest,
-    ImageConfig,
     Index,
     Limits,
     Manifest,
-    build_manifest,
     mediatype,
     parse_manifest,
 )
@@ -39,65 +32,32 @@ from ocitool.oci.document import array, decode_object, structure
 from ocitool.oci.quoting import quoted
 from ocitool.oci.version import check_layout_version
 from ocitool.places.archive.docker import MANIFEST_FILE, DockerImage, parse_docker_manifest
-from ocitool.places.archive.manifest_merger import Holders, Joining
-from ocitool.places.archive.members import Member, Members, read_document_member, read_member
+from ocitool.places.archive.manifest_merger import Holders, ManifestMerger
+from ocitool.places.archive.members import Members, read_document_member
+from ocitool.places.archive.synthesis import Content, ManifestSynthesizer
 
 INDEX_FILE = "index.json"
 LAYOUT_FILE = "oci-layout"
-_CODEC_BYTES = 16
-_BLOB_PATH = re.compile(r"blobs/([a-z0-9]+)/([0-9a-f]+)")
-_LAYER_TYPES = {
-    Codec.NONE: mediatype.OCI_LAYER,
-    Codec.GZIP: mediatype.OCI_LAYER_GZIP,
-    Codec.ZSTD: mediatype.OCI_LAYER_ZSTD,
-    # No registered type tells of these two; such a layer is converted before it is kept.
-    Codec.BZIP2: mediatype.OCI_LAYER,
-    Codec.XZ: mediatype.OCI_LAYER,
-}
-
-
-class LayerOrigin(Struct, frozen=True, kw_only=True):
-    """A layer of an image that came without a manifest: stored bytes and the promise of them."""
-
-    descriptor: Descriptor
-    diff_id: Digest
-    codec: Codec
-    where: str
-
-
-class DockerOrigin(Struct, frozen=True, kw_only=True):
-    """An image whose manifest is made up: the archive's manifest.json alone describes it."""
-
-    config: Descriptor
-    layers: tuple[LayerOrigin, ...]
-
-
-class _Content(Struct, frozen=True, kw_only=True):
-    """Where the bytes of a digest are, when not under blobs/ALGORITHM/HEX."""
-
-    member: Member | None
-    data: bytes
-    where: str
 
 
 class ArchiveSource:
-    """An open image archive. `open` may be called from several threads.
-
-    `origins` tells, by the digest of a root, which images had no manifest of their own.
-    """
+    """An open image archive. `open` may be called from several threads."""
 
     def __init__(self, members: Members, limits: Limits = DEFAULT_LIMITS) -> None:
         self._members = members
         self._limits = limits
-        self._contents: dict[Digest, _Content] = {}
-        self._digests: dict[tuple[Member, str], Digest] = {}
-        self.origins: dict[Digest, DockerOrigin] = {}
+        self._synthesizer = ManifestSynthesizer(members, limits)
         self._roots = self._read_roots()
 
     @property
     def what(self) -> str:
         """What the user calls the archive, for messages."""
         return self._members.what
+
+    @property
+    def synthesized(self) -> Mapping[Digest, SynthesizedImage]:
+        """The images that have no manifest in the archive, by the digest of the one made here."""
+        return self._synthesizer.synthesized
 
     def close(self) -> None:
         """Close the archive; harmless when repeated."""
@@ -133,7 +93,7 @@ class ArchiveSource:
     def has(self, descriptor: Descriptor) -> bool:
         """Tell whether the archive holds content of that digest and size."""
         content = self._find(descriptor.digest)
-        return content is not None and _size(content) == descriptor.size
+        return content is not None and content.size == descriptor.size
 
     def open(self, descriptor: Descriptor) -> Blob:
         """Return content as a stream that verifies itself; NotFound when absent."""
@@ -143,9 +103,9 @@ class ArchiveSource:
                 f"blob {descriptor.digest} is missing from {self.what!r}",
                 hint="the archive is incomplete: save it again where it came from",
             )
-        if _size(content) != descriptor.size:
+        if content.size != descriptor.size:
             raise SizeMismatch(
-                f"{content.where} is {_size(content)} bytes; its descriptor promises "
+                f"{content.where} is {content.size} bytes; its descriptor promises "
                 f"{descriptor.size}"
             )
         if content.member is None:
@@ -153,22 +113,22 @@ class ArchiveSource:
         read, close = self._members.opened(content.member)
         return Blob(descriptor, read, where=content.where, close=close)
 
-    def _find(self, digest: Digest) -> _Content | None:
-        known = self._contents.get(digest)
+    def _find(self, digest: Digest) -> Content | None:
+        known = self._synthesizer.contents.get(digest)
         if known is not None:
             return known
         path = f"blobs/{digest.algorithm}/{digest.hex}"
         member = self._members.find(path)
         if member is None:
             return None
-        return _Content(member=member, data=b"", where=f"{path} in {self.what!r}")
+        return Content(member=member, data=b"", where=f"{path} in {self.what!r}")
 
     def _read_roots(self) -> tuple[Root, ...]:
         roots = self._index_roots()
         docker = self._docker_images()
         if docker is None and not roots:
             raise MalformedDocument(f"index.json of {self.what!r} lists no image")
-        merged = _merged(self._joined(docker or (), roots))
+        merged = _merged(self._merge_docker(docker or (), roots))
         _refuse_ambiguous_names(merged, self.what)
         return merged
 
@@ -199,25 +159,25 @@ class ArchiveSource:
         what = f"{MANIFEST_FILE} of {self.what!r}"
         return parse_docker_manifest(data, what=what, limits=self._limits)
 
-    def _joined(self, images: Sequence[DockerImage], roots: Sequence[Root]) -> list[Root]:
+    def _merge_docker(self, images: Sequence[DockerImage], roots: Sequence[Root]) -> list[Root]:
         """Give OCI images the names that manifest.json has for them, or make up their manifests."""
         holders, damaged = self._holders(roots) if images else ({}, {})
-        joining = Joining(roots, holders)
+        merger = ManifestMerger(roots, holders)
         for image in images:
-            config = self._config_of(image)
+            config = self._synthesizer.config_digest(image)
             sound = {position for position, _ in holders.get(config, ())} if damaged else set()
             for position, error in damaged.items():
                 if position not in sound:
                     # It may be this very image: nothing is made up in its place.
                     raise error
-            if not joining.join(image, config):
-                names = tuple(dict.fromkeys((*joining.take_over(image, config), *image.names)))
-                joining.append(
-                    self._made_up(replace(image, names=names), config),
+            if not merger.merge(image, config):
+                names = tuple(dict.fromkeys((*merger.take_over(image, config), *image.names)))
+                merger.append(
+                    self._synthesizer.root(replace(image, names=names), config),
                     image,
                     config,
                 )
-        return joining.roots()
+        return merger.roots()
 
     def _holders(self, roots: Sequence[Root]) -> tuple[Holders, dict[int, IntegrityError]]:
         """Return which roots hold which images, and the first damage found in each root."""
@@ -258,108 +218,6 @@ class ArchiveSource:
                 stack.extend(reversed(document.manifests))
             else:
                 yield document
-
-    def _config_of(self, image: DockerImage) -> Digest:
-        member = self._member(image.config, image, "config")
-        named = _BLOB_PATH.fullmatch(image.config)
-        algorithm = "sha512" if named and named[1] == "sha512" else "sha256"
-        digest = self._hash(member, algorithm, self._limits.config_bytes)
-        self._check_blob_name(image.config, digest)
-        where = f"config {quoted(image.config)} of {self.what!r}"
-        self._contents.setdefault(digest, _Content(member=member, data=b"", where=where))
-        return digest
-
-    def _made_up(self, image: DockerImage, config_digest: Digest) -> Root:
-        member = self._member(image.config, image, "config")
-        data = read_member(self._members, member, self._limits.config_bytes)
-        what = f"config {quoted(image.config)} of {self.what!r}"
-        config = ImageConfig.parse(data, limits=self._limits, what=what)
-        if len(config.diff_ids) != len(image.layers):
-            raise MalformedArchive(
-                f"{self.what!r}: {MANIFEST_FILE} lists {len(image.layers)} layers, but {what} "
-                f"has {len(config.diff_ids)} diff IDs"
-            )
-        descriptor = Descriptor(
-            media_type=mediatype.OCI_CONFIG, digest=config_digest, size=len(data)
-        )
-        layers = [
-            self._layer(image, position, path, diff_id)
-            for position, (path, diff_id) in enumerate(
-                zip(image.layers, config.diff_ids, strict=True)
-            )
-        ]
-        raw = build_manifest(descriptor, [layer.descriptor for layer in layers])
-        root = Descriptor(media_type=mediatype.OCI_MANIFEST, digest=Digest.of(raw), size=len(raw))
-        where = f"the manifest made for {image.config}"
-        self._contents[root.digest] = _Content(member=None, data=raw, where=where)
-        self.origins[root.digest] = DockerOrigin(config=descriptor, layers=tuple(layers))
-        return Root(descriptor=root, names=image.names)
-
-    def _layer(self, image: DockerImage, position: int, path: str, diff_id: Digest) -> LayerOrigin:
-        number = f"layer {position + 1} of {len(image.layers)}"
-        member = self._member(path, image, number)
-        where = f"{number} ({quoted(path)}) of {self.what!r}"
-        codec = self._codec(member)
-        digest = diff_id if codec is Codec.NONE else self._hash(member, diff_id.algorithm)
-        self._check_blob_name(path, digest)
-        known = self._contents.setdefault(digest, _Content(member=member, data=b"", where=where))
-        if _size(known) != member.size:
-            raise MalformedArchive(
-                f"{where} is {member.size} bytes, but {known.where}, of the same diff ID, is "
-                f"{_size(known)}"
-            )
-        descriptor = Descriptor(media_type=_LAYER_TYPES[codec], digest=digest, size=member.size)
-        return LayerOrigin(descriptor=descriptor, diff_id=diff_id, codec=codec, where=where)
-
-    def _member(self, path: str, image: DockerImage, role: str) -> Member:
-        member = self._members.find(path) if path else None
-        if member is None:
-            of = f" of {image.names[0]}" if image.names else ""
-            raise NotFound(
-                f"{role}{of} is missing from {self.what!r}: {MANIFEST_FILE} calls it "
-                f"{quoted(path)}",
-                hint="the archive is incomplete; docker loads such a one only where it has the "
-                "layer already. Save it again where it came from",
-            )
-        return member
-
-    def _check_blob_name(self, path: str, digest: Digest) -> None:
-        match = _BLOB_PATH.fullmatch(path)
-        if match and match[1] == digest.algorithm and match[2] != digest.hex:
-            raise IntegrityError(
-                f"{quoted(path)} in {self.what!r} holds {digest} instead; docker would not notice, "
-                "for it never checks these names"
-            )
-
-    def _codec(self, member: Member) -> Codec:
-        read, close = self._members.opened(member)
-        try:
-            return sniff(read(min(member.size, _CODEC_BYTES)))
-        finally:
-            close()
-
-    def _hash(self, member: Member, algorithm: str, limit: int | None = None) -> Digest:
-        """Return the digest of a member, however often an image names it; refuse above `limit`."""
-        if limit is not None and member.size > limit:
-            raise LimitExceeded(
-                f"{self.what!r}: {quoted(member.path)} is {member.size} bytes; the limit is {limit}"
-            )
-        known = self._digests.get((member, algorithm))
-        if known is not None:
-            return known
-        hasher = Digest.of(b"", algorithm).hasher()
-        read, close = self._members.opened(member)
-        try:
-            while part := read(1 << 20):
-                hasher.update(part)
-        finally:
-            close()
-        digest = self._digests[member, algorithm] = Digest.from_hasher(algorithm, hasher)
-        return digest
-
-
-def _size(content: _Content) -> int:
-    return len(content.data) if content.member is None else content.member.size
 
 
 def _root_of(entry: Descriptor) -> Root:

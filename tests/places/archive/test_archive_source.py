@@ -275,7 +275,7 @@ def test_layers_are_recognised_by_their_bytes(
     with opened(tmp_path, with_layers(ONE, codec)) as source:
         layer = manifest_of(source, source.roots()[0]).layers[0]
         assert layer.media_type == f"application/vnd.oci.image.layer.v1.tar{suffix}"
-        origin = source.origins[source.roots()[0].descriptor.digest].layers[0]
+        origin = source.synthesized[source.roots()[0].descriptor.digest].layers[0]
         assert (origin.codec, origin.diff_id) == (codec, ONE.diff_ids[0])
         with source.open(layer) as blob:
             assert blob.read_all(1 << 20) == compressed(ONE.tars[0], codec)
@@ -285,7 +285,7 @@ def test_only_images_without_a_manifest_have_an_origin(tmp_path: Path) -> None:
     members = hybrid_members({A: ONE, B: TWO})
     members["index.json"] = index_file([named_entry(ONE.descriptor, A)])
     with opened(tmp_path, members) as source:
-        assert list(source.origins) == [source.resolve(B).descriptor.digest]
+        assert list(source.synthesized) == [source.resolve(B).descriptor.digest]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
