@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from msgspec import Struct, field
 
 from ocitool.errors import IntegrityError, NotFound, OcitoolError
-from ocitool.garbage.references import Document, Edge, is_document_type, read_edges
+from ocitool.garbage.references import Document, Edge, read_edges
 from ocitool.oci import mediatype
 from ocitool.places.layout import Layout
 
@@ -65,7 +65,7 @@ class Marker:
             marks.reached.add(edge.digest)
             if edge.digest in marks.entered or not self._is_present(edge, marks, tolerant):
                 continue
-            if not (of_an_index or is_document_type(edge.media_type)):
+            if not (of_an_index or mediatype.is_document(edge.media_type)):
                 continue
             document = self._enter(edge, tolerant)
             if document is None:

@@ -69,7 +69,7 @@ def read_edges(layout: Layout, edge: Edge) -> Document | None:
 
     NotFound when it is absent, IntegrityError when it is damaged or makes no sense.
     """
-    known = is_document_type(edge.media_type)
+    known = mediatype.is_document(edge.media_type)
     raw = _verified(layout, edge)
     if raw is not None and known:
         document = _at_once(raw, edge.media_type)
@@ -78,15 +78,6 @@ def read_edges(layout: Layout, edge: Edge) -> Document | None:
     if known and not mediatype.is_schema1(edge.media_type):
         return _strictly(layout, edge)
     return _unknown(layout, edge, raw)
-
-
-def is_document_type(media_type: str) -> bool:
-    """Tell whether blobs of this type are manifests or indexes."""
-    return (
-        mediatype.is_manifest(media_type)
-        or mediatype.is_index(media_type)
-        or mediatype.is_schema1(media_type)
-    )
 
 
 def _verified(layout: Layout, edge: Edge) -> bytes | None:

@@ -48,16 +48,6 @@ def read_config(source: Source, manifest: Manifest, limits: Limits = DEFAULT_LIM
     return ImageConfig.parse(raw, limits=limits, what=what)
 
 
-def is_document(descriptor: Descriptor) -> bool:
-    """Tell whether a descriptor is of a manifest or index, so that it has children."""
-    media_type = descriptor.media_type
-    return (
-        mediatype.is_index(media_type)
-        or mediatype.is_manifest(media_type)
-        or mediatype.is_schema1(media_type)
-    )
-
-
 def content_of(manifest: Manifest) -> tuple[Descriptor, ...]:
     """Return the config and the layers of a manifest, in order."""
     return (manifest.config, *manifest.layers)
@@ -70,7 +60,7 @@ def closure_of(source: Source, root: Descriptor, limits: Limits = DEFAULT_LIMITS
     else: a root without its own blobs raises NotFound. IntegrityError for a damaged graph,
     LimitExceeded for one that is too deep.
     """
-    if not is_document(root):
+    if not mediatype.is_document(root.media_type):
         return Closure(root=root, documents=(), blobs=(root,))
     return _Planner(source, limits).plan(root)
 
@@ -123,7 +113,7 @@ class _Planner:
         self, index: Index, depth: int, stack: list[tuple[Descriptor, int, Document | None]]
     ) -> None:
         for child in reversed(index.manifests):
-            if is_document(child):
+            if mediatype.is_document(child.media_type):
                 stack.append((child, depth + 1, None))
             elif self._is_present(child):
                 self._add_blobs([child])
@@ -195,7 +185,7 @@ def image_children(index: Index) -> tuple[Descriptor, ...]:
     return tuple(
         child
         for child in index.manifests
-        if is_document(child)
+        if mediatype.is_document(child.media_type)
         and not is_attestation(child)
         and not (child.platform is not None and child.platform.is_unknown)
     )
@@ -296,7 +286,9 @@ def reach(
     while stack:
         descriptor, optional = stack.pop()
         reached.digests.add(descriptor.digest)
-        if not is_document(descriptor) or descriptor.digest in reached.followed:
+        if descriptor.digest in reached.followed:
+            continue
+        if not mediatype.is_document(descriptor.media_type):
             continue
         try:
             document = read_document(source, descriptor, limits)

@@ -73,6 +73,14 @@ def is_schema1(media_type: str) -> bool:
     return media_type in (DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED)
 
 
+def is_document(media_type: str) -> bool:
+    """Tell whether it is a manifest or an index of any format, so that what it names can be read.
+
+    Registries keep these among their manifests; everything else is a blob.
+    """
+    return is_index(media_type) or is_manifest(media_type) or is_schema1(media_type)
+
+
 def is_image_config(media_type: str) -> bool:
     """Tell whether it is the config of an image, and not of an artifact."""
     return media_type in (OCI_CONFIG, DOCKER_CONFIG)

@@ -13,7 +13,7 @@ from ocitool.containers import clear_leftovers
 from ocitool.errors import IntegrityError, NotFound, OcitoolError
 from ocitool.events import Observer
 from ocitool.image.content import Blob, Source
-from ocitool.image.graph import content_of, is_document, read_document
+from ocitool.image.graph import content_of, read_document
 from ocitool.oci import Descriptor, Digest, Index, mediatype
 from ocitool.operations.verify import Problem, VerifyReport, verify
 from ocitool.places.layout import Layout, Writing, exclusive
@@ -118,7 +118,7 @@ def _fetch(
                     lost += [descriptor.digest] if descriptor.digest in known else []
                     continue
                 fetched.append(descriptor.digest)
-            if is_document(descriptor):
+            if mediatype.is_document(descriptor.media_type):
                 stack += _children(layout, descriptor)
     return fetched, list(dict.fromkeys(lost))
 

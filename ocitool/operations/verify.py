@@ -23,7 +23,7 @@ from ocitool.errors import (
 from ocitool.events import Observer
 from ocitool.formats.compression import DecompressingReader
 from ocitool.image.content import CHUNK, Blob, Catalog, Inventory, Root
-from ocitool.image.graph import content_of, is_document, read_config, read_document
+from ocitool.image.graph import content_of, read_config, read_document
 from ocitool.oci import Descriptor, Digest, Index, Manifest, mediatype
 from ocitool.places.layout import Layout
 from ocitool.places.layout.trash import last_run
@@ -129,7 +129,8 @@ def _follow(source: Catalog, roots: Sequence[Root]) -> _Graph:
     visited: set[tuple[Digest, int, bool, bool]] = set()
     while stack:
         descriptor, called, optional = stack.pop()
-        visit = (descriptor.digest, descriptor.size, is_document(descriptor), optional)
+        is_document = mediatype.is_document(descriptor.media_type)
+        visit = (descriptor.digest, descriptor.size, is_document, optional)
         if visit in visited:
             continue
         visited.add(visit)
@@ -141,7 +142,7 @@ def _follow(source: Catalog, roots: Sequence[Root]) -> _Graph:
                 graph.problems.append(problem)
             continue
         graph.blobs[descriptor.digest] = descriptor
-        if is_document(descriptor):
+        if is_document:
             stack += _enter(source, descriptor, called, graph)
     return graph
 

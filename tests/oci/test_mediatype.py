@@ -52,3 +52,23 @@ def test_a_layer_type_declares_its_compression(
     media_type = mediatype.layer_type(compression, docker=docker)
     assert mediatype.declared_compression(media_type) == compression
     assert ("docker" in media_type) == docker
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        mediatype.OCI_INDEX,
+        mediatype.OCI_MANIFEST,
+        mediatype.DOCKER_LIST,
+        mediatype.DOCKER_MANIFEST,
+        mediatype.DOCKER_SCHEMA1,
+        mediatype.DOCKER_SCHEMA1_SIGNED,
+    ],
+)
+def test_manifests_and_indexes_of_any_format_are_documents(media_type: str) -> None:
+    assert mediatype.is_document(media_type)
+
+
+@pytest.mark.parametrize("media_type", [mediatype.OCI_LAYER, mediatype.OCI_CONFIG, ""])
+def test_blobs_are_no_documents(media_type: str) -> None:
+    assert not mediatype.is_document(media_type)

@@ -204,9 +204,7 @@ class ArchiveSource:
         stack, visited = [root], set[Digest]()
         while stack:
             descriptor = stack.pop()
-            known = mediatype.is_index(descriptor.media_type) or mediatype.is_manifest(
-                descriptor.media_type
-            )
+            known = mediatype.is_document(descriptor.media_type)
             if descriptor.digest in visited or not known or not self.has(descriptor):
                 continue
             visited.add(descriptor.digest)
@@ -236,18 +234,14 @@ def _merged(roots: list[Root]) -> tuple[Root, ...]:
         known = merged.setdefault(root.descriptor.digest, root)
         if known is not root:
             names = tuple(dict.fromkeys((*known.names, *root.names)))
+            # An entry of index.json may be of a type that says nothing.
+            is_document = mediatype.is_document(known.descriptor.media_type)
             merged[root.descriptor.digest] = Root(
-                # An entry of index.json may be of a type that says nothing.
-                descriptor=known.descriptor if _is_document(known) else root.descriptor,
+                descriptor=known.descriptor if is_document else root.descriptor,
                 names=names,
                 label=None if names else known.label or root.label,
             )
     return tuple(merged.values())
-
-
-def _is_document(root: Root) -> bool:
-    media_type = root.descriptor.media_type
-    return mediatype.is_index(media_type) or mediatype.is_manifest(media_type)
 
 
 def _refuse_ambiguous_names(roots: tuple[Root, ...], what: str) -> None:

@@ -108,7 +108,7 @@ class Repository:
 
     def open(self, descriptor: Descriptor) -> Blob:
         """Return content as a stream that verifies itself; NotFound when it is absent."""
-        if is_document(descriptor):
+        if mediatype.is_document(descriptor.media_type):
             raw = self._document(descriptor)
             return Blob.of(descriptor, raw, where=f"manifest {descriptor.digest.short}")
         download = self._download(descriptor)
@@ -122,7 +122,7 @@ class Repository:
 
     def ranges(self, descriptor: Descriptor) -> OpenRange | None:
         """Return how to read a blob from a byte on, up to another; None for a manifest."""
-        if is_document(descriptor):
+        if mediatype.is_document(descriptor.media_type):
             return None
         return lambda start, end: self._download(descriptor, start, end)
 
@@ -264,16 +264,6 @@ def foreign_url(descriptor: Descriptor) -> str | None:
         if parts.scheme.lower() == "https" and parts.hostname and "@" not in parts.netloc:
             return url
     return None
-
-
-def is_document(descriptor: Descriptor) -> bool:
-    """Tell whether a registry keeps this among its manifests, and not among its blobs."""
-    media_type = descriptor.media_type
-    return (
-        mediatype.is_index(media_type)
-        or mediatype.is_manifest(media_type)
-        or mediatype.is_schema1(media_type)
-    )
 
 
 def _described(answer: Answer, reference: Reference) -> Descriptor | None:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from ocitool.errors import LimitExceeded, OcitoolError, Refused, Unavailable
 from ocitool.events import Outcome
 from ocitool.image.content import Blob, Source
-from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, parse_manifest
+from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, mediatype, parse_manifest
 from ocitool.places.registry.http.problems import Problem
 from ocitool.places.registry.http.session import Answer, refuse_page
 from ocitool.places.registry.referrers import add_to_fallback
-from ocitool.places.registry.repository import Repository, is_document
+from ocitool.places.registry.repository import Repository
 from ocitool.places.registry.upload import Uploads
 
 _CREATED = 201
@@ -60,7 +60,7 @@ class RepositoryWriter:
 
     def has(self, descriptor: Descriptor) -> bool:
         """Ask whether the registry holds the content."""
-        if not is_document(descriptor):
+        if not mediatype.is_document(descriptor.media_type):
             with self._lock:
                 self._blobs[descriptor.digest] = descriptor
             return self._uploads.has(descriptor)
@@ -79,7 +79,7 @@ class RepositoryWriter:
 
     def put(self, descriptor: Descriptor, open_blob: Callable[[], Blob]) -> Outcome:
         """Store the content, verified on its way. Idempotent."""
-        if is_document(descriptor):
+        if mediatype.is_document(descriptor.media_type):
             if not self._tags.get(descriptor.digest):
                 with open_blob() as blob:
                     raw = blob.read_all(self._session.limits.manifest_bytes)
