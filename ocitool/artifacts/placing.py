@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ocitool.artifacts.paths import Parts
 from ocitool.errors import Refused
-from ocitool.fsops import Directory
+from ocitool.fsops import Directory, make_private_folder, remove_tree
 from ocitool.oci.quoting import quoted
 
 _PREFIX = ".ocitool-"
@@ -18,12 +18,12 @@ _PREFIX = ".ocitool-"
 @contextlib.contextmanager
 def gathering(folder: Directory) -> Iterator[Directory]:
     """Give an empty folder inside of another, which goes with the block and all that is left."""
-    name, inner = folder.private_folder(_PREFIX)
+    name, inner = make_private_folder(folder, _PREFIX)
     try:
         with inner:
             yield inner
     finally:
-        folder.remove_tree(name)
+        remove_tree(folder, name)
 
 
 def exists_below(folder: Directory, path: Parts) -> bool:

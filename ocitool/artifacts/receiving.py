@@ -12,7 +12,7 @@ from ocitool.artifacts.placing import exists_below, gathering, place
 from ocitool.artifacts.unpacking import NotThatFolder, Unpacking, open_folder
 from ocitool.errors import IntegrityError, MalformedArchive, Refused, UsageError
 from ocitool.events import Observer, Outcome
-from ocitool.fsops import Directory
+from ocitool.fsops import Directory, TemporaryFile
 from ocitool.image.content import CHUNK, Blob
 from ocitool.image.graph import read_document
 from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, mediatype
@@ -172,7 +172,7 @@ class _Receiver:
             open_folder(self._gathered, wanted.path[:-1]) as parent,
             self._opened(wanted.layer) as blob,
         ):
-            temporary = parent.temporary(".ocitool-")
+            temporary = TemporaryFile.create(parent, ".ocitool-")
             try:
                 while part := blob.read(CHUNK):
                     temporary.write(part)

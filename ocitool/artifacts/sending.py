@@ -13,7 +13,7 @@ from ocitool.artifacts.items import Item, check_media_type, item_of, items_of
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import UsageError
 from ocitool.events import Observer
-from ocitool.fsops import Directory, scratch_folder, translated
+from ocitool.fsops import Directory, TemporaryFile, replace_file, scratch_folder, translated
 from ocitool.image.content import Blob, Root, Shipment
 from ocitool.image.graph import closure_of
 from ocitool.oci import Descriptor, Digest, Manifest, Reference, mediatype, parse_manifest
@@ -234,7 +234,7 @@ def _typed(path: str, item: Item) -> str:
 def _packed_folder(scratch: Directory, name: str, item: Item) -> tuple[str, Digest]:
     """Pack a folder into a file that has its title, since that is where oras takes it from."""
     with scratch.subdirectory(name, create=True, lasting=False) as folder:
-        temporary = folder.temporary("folder-")
+        temporary = TemporaryFile.create(folder, "folder-")
         try:
             digest = folders.pack(item.path, item.title, temporary.write)
             temporary.publish(folder, item.title)
@@ -244,4 +244,4 @@ def _packed_folder(scratch: Directory, name: str, item: Item) -> tuple[str, Dige
 
 
 def _write(scratch: Directory, name: str, data: bytes) -> None:
-    scratch.replace(name, data, staging=scratch)
+    replace_file(scratch, name, data, staging=scratch)

@@ -9,7 +9,7 @@ from ocitool.artifacts.paths import Parts, parts_of, stays_inside
 from ocitool.errors import DigestMismatch, IntegrityError, LimitExceeded, MalformedArchive
 from ocitool.formats.compression import CHUNK_SIZE, DecompressingReader
 from ocitool.formats.tar import Entry, EntryType, NotATar, StreamInput, TarReader
-from ocitool.fsops import Directory
+from ocitool.fsops import Directory, TemporaryFile, make_hard_link, make_link
 from ocitool.image.content import Blob
 from ocitool.oci import Digest
 from ocitool.oci.limits import Limits
@@ -123,7 +123,7 @@ class _Member:
             raise self._refused("goes through a link or a file") from error
 
     def _file(self, parent: Directory, name: str) -> None:
-        temporary = parent.temporary(".ocitool-")
+        temporary = TemporaryFile.create(parent, ".ocitool-")
         try:
             while part := self._tar.read_data(self._entry, CHUNK_SIZE):
                 temporary.write(part)
@@ -135,7 +135,7 @@ class _Member:
         target = self._entry.link_name
         if not stays_inside(path, target):
             raise self._refused(f"is a link that leads out of it, to {quoted(target)}")
-        parent.link(path[-1], target)
+        make_link(parent, path[-1], target)
 
     def _second_name(self, root: Directory, parent: Directory, path: Parts) -> None:
         target = _below(parts_of(self._entry.link_name, self._limits), self._title)
@@ -144,7 +144,7 @@ class _Member:
         with self._folder(root, target[:-1]) as other:
             if other.kind(target[-1]) != "file":
                 raise self._refused("is a hard link to no file before it")
-            other.second_name(target[-1], parent, path[-1])
+            make_hard_link(other, target[-1], parent, path[-1])
 
     def _refused(self, what: str) -> IntegrityError:
         title = "/".join(self._title) or "."

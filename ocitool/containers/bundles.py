@@ -17,7 +17,7 @@ from ocitool.containers.runtime_config import (
 )
 from ocitool.containers.users import RuntimeUser, user_of
 from ocitool.errors import IntegrityError, MalformedDocument, NotFound
-from ocitool.fsops import Directory
+from ocitool.fsops import Directory, describe_folder, make_folder, replace_file
 from ocitool.image.layers import Tree
 from ocitool.oci.document import decode_object, encode
 
@@ -62,18 +62,20 @@ def bundle_volumes(root: Directory, chosen: Chosen, *, rootless: bool) -> list[V
 def write_config(bundle: Directory, chosen: Chosen, purpose: Purpose) -> None:
     """Write config.json, durably."""
     document = encode(runtime_config(chosen.config, purpose))
-    bundle.replace(CONFIG_FILE, document, staging=bundle)
+    replace_file(bundle, CONFIG_FILE, document, staging=bundle)
 
 
 def add_layers(bundle: Directory, place: str, tree: Directory, tree_path: str) -> Layers:
     """Make the folders of an overlay over a shared tree; `place` is where the bundle will be."""
     status = tree.status(".")
     for name in (UPPER_FOLDER, WORK_FOLDER):
-        bundle.make_folder(name)
+        make_folder(bundle, name)
     if status is not None:
         # The root of what is seen has the owner and mode of the uppermost folder.
         with bundle.subdirectory(UPPER_FOLDER) as upper:
-            upper.describe(mode=status.st_mode & 0o7777, owner=(status.st_uid, status.st_gid))
+            describe_folder(
+                upper, mode=status.st_mode & 0o7777, owner=(status.st_uid, status.st_gid)
+            )
     return Layers(lower=tree_path, upper=f"{place}/{UPPER_FOLDER}", work=f"{place}/{WORK_FOLDER}")
 
 

@@ -26,7 +26,7 @@ from ocitool.containers.staging import BUNDLES, TREES, Staging, clear_leftovers,
 from ocitool.containers.unpacking import is_root, tree_name, unpack_image
 from ocitool.containers.users import RuntimeUser
 from ocitool.errors import Refused, UsageError
-from ocitool.fsops import Directory
+from ocitool.fsops import Directory, make_folder, sync_file_system
 from ocitool.image.layers import Extracted
 from ocitool.images.lookup import Found
 from ocitool.oci import DEFAULT_LIMITS, Limits, Platform, Reference
@@ -172,13 +172,13 @@ class _Making:
     def _begin(self) -> tuple[Directory, str]:
         """Make the folder in which the bundle grows; return the one it lies in, and its name."""
         if self._outside is None:
-            self._staging.folder.make_folder(self._id)
+            make_folder(self._staging.folder, self._id)
             return self._staging.folder.subdirectory("."), self._id
         name = self._staging.beside(self._outside, self._id)
         return Directory.open(os.path.dirname(self._outside)), name
 
     def _build(self, bundle: Directory) -> None:
-        bundle.make_folder(ROOT_FOLDER, 0o755)
+        make_folder(bundle, ROOT_FOLDER, 0o755)
         layers = None
         if self._tree is None:
             with bundle.subdirectory(ROOT_FOLDER) as root:
@@ -191,7 +191,7 @@ class _Making:
                 layers = add_layers(bundle, self._place, root, self._tree_path)
         purpose = self._purpose(user=user, volumes=volumes, layers=layers)
         write_config(bundle, self._chosen, purpose)
-        bundle.settle()
+        sync_file_system(bundle)
 
     def _seen_in(self, root: Directory) -> tuple[RuntimeUser, list[Volume]]:
         user = bundle_user(root, self._chosen, rootless=self._rootless)
@@ -206,10 +206,10 @@ class _Making:
         """Unpack the tree that is to be shared, unless somebody has."""
         if self._tree is None or self._has_tree() or self._is_staged():
             return
-        self._staging.folder.make_folder(self._tree)
+        make_folder(self._staging.folder, self._tree)
         with self._staging.folder.subdirectory(self._tree) as root:
             self._extracted = self._unpack(root)
-            root.settle()
+            sync_file_system(root)
 
     def _is_staged(self) -> bool:
         return self._tree is not None and self._staging.folder.kind(self._tree) is not None
@@ -253,7 +253,7 @@ class _Making:
                     parent.move(name, bundles)
             with self._control.subdirectory(TEMPORARY, create=True, lasting=False) as temporary:
                 keep(self._control, self._container(), staging=temporary)
-            self._control.settle()
+            sync_file_system(self._control)
         return True
 
     def _place_tree(self) -> bool:

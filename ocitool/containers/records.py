@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from ocitool.errors import IntegrityError, NotFound, Refused
-from ocitool.fsops import Directory
+from ocitool.fsops import Directory, replace_file
 from ocitool.oci import Digest
 from ocitool.oci.quoting import quoted
 from ocitool.places.layout import Layout
@@ -76,7 +76,7 @@ def keep(control: Directory, container: Container, *, staging: Directory) -> Non
     """Write a record, durably. Call under the lock."""
     with control.subdirectory(RECORDS, create=True) as folder:
         data = json.dumps(msgspec.to_builtins(container)).encode("ascii")
-        folder.replace(f"{container.id}{_SUFFIX}", data, staging=staging)
+        replace_file(folder, f"{container.id}{_SUFFIX}", data, staging=staging)
 
 
 def forget(control: Directory, container: Container) -> None:

@@ -14,7 +14,7 @@ from typing import Self
 from ocitool.containers.bundles import is_bundle_of
 from ocitool.containers.records import containers
 from ocitool.errors import NotFound, Refused, StorageError
-from ocitool.fsops import Directory
+from ocitool.fsops import Directory, make_folder, make_private_folder, replace_file, tree_size
 from ocitool.image.layers import Spot, prune
 from ocitool.places.layout import Layout, exclusive
 from ocitool.places.layout.layout import CONTROL
@@ -42,7 +42,7 @@ class Staging:
             self.lease = Lease.take(self._control)
             undo.callback(self.lease.release)
             with private_place(self._control, STAGING) as folder:
-                self._name, self.folder = folder.private_folder(f"{self.lease.name}.")
+                self._name, self.folder = make_private_folder(folder, f"{self.lease.name}.")
             undo.pop_all()
         return self
 
@@ -64,7 +64,7 @@ class Staging:
             # Such as a name that is too long: now nothing has to be taken back yet.
             parent.kind(os.path.basename(place))
             _note(self.folder, name, place, container_id)
-            parent.make_folder(name)
+            make_folder(parent, name)
         return name
 
 
@@ -72,7 +72,7 @@ def private_place(control: Directory, name: str) -> Directory:
     """Open one of the folders of containers, made when absent; nobody else may enter it."""
     if control.kind(name) is None:
         try:
-            control.make_folder(name)
+            make_folder(control, name)
         except StorageError:
             # Another process may have been faster.
             if control.kind(name) != "folder":
@@ -95,7 +95,7 @@ def leftovers_of_containers(layout: Layout) -> list[Leftover]:
         with control.subdirectory(place) as folder:
             for name in names:
                 reason = "a killed command left it"
-                size = folder.tree_size(name)
+                size = tree_size(folder, name)
                 found.append(Leftover(folder=(CONTROL, place), name=name, size=size, reason=reason))
     return found
 
@@ -150,7 +150,7 @@ def discard(folder: Directory, name: str, staging: Directory) -> str:
 
     What takes long happens after the lock; who is killed before leaves it to the next command.
     """
-    made, opened = staging.private_folder("done.")
+    made, opened = make_private_folder(staging, "done.")
     with opened:
         folder.move(name, opened)
     return made
@@ -161,7 +161,7 @@ def discard_outside(staging: Directory, place: str, container_id: str) -> str:
 
     Return the name of the note. Call under the lock, before the record is removed.
     """
-    made, opened = staging.private_folder("done.")
+    made, opened = make_private_folder(staging, "done.")
     with opened:
         _note(opened, f"{BESIDE}{container_id}", place, container_id)
     return made
@@ -169,7 +169,7 @@ def discard_outside(staging: Directory, place: str, container_id: str) -> str:
 
 def _note(work: Directory, beside: str, place: str, container_id: str) -> None:
     note = json.dumps({"beside": beside, "place": place, "id": container_id})
-    work.replace(_NOTE, note.encode("ascii"), staging=work)
+    replace_file(work, _NOTE, note.encode("ascii"), staging=work)
 
 
 def remove_discarded(layout: Layout, names: list[str]) -> None:

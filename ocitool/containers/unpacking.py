@@ -4,7 +4,7 @@ import os
 
 from ocitool.containers.choosing import Chosen
 from ocitool.errors import IntegrityError
-from ocitool.fsops import Directory
+from ocitool.fsops import Directory, describe_folder
 from ocitool.image.layers import Extracted, Extraction, Keep
 from ocitool.oci import ImageConfig, Limits, mediatype
 from ocitool.oci.quoting import quoted
@@ -49,7 +49,7 @@ def unpack_image(
             f"{quoted(chosen.name)} has {len(layers)} layers, but its config {len(diff_ids)}"
         )
     keep = Keep(owners=not rootless, set_id=True, attributes=True, special=True)
-    folder.describe(mode=0o755)
+    describe_folder(folder, mode=0o755)
     with Extraction(folder, keep=keep, limits=limits) as extraction:
         for layer, diff_id in zip(layers, diff_ids, strict=True):
             if not mediatype.is_layer(layer.media_type):

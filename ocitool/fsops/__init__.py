@@ -7,12 +7,27 @@ injected here.
 """
 
 from ocitool.fsops.descriptors import CHUNK, nanoseconds, read_up_to, write_all
-from ocitool.fsops.directory import Directory, Kind, Stamp
+from ocitool.fsops.directory import Directory, Kind
 from ocitool.fsops.failures import translate, translated
-from ocitool.fsops.files import NewFile, TemporaryFile
+from ocitool.fsops.files import NewFile, TemporaryFile, allocate_file, append_to_file, replace_file
 from ocitool.fsops.output import OutputFile
 from ocitool.fsops.parts import PartFile
 from ocitool.fsops.scratch import scratch_file, scratch_folder
+from ocitool.fsops.stamps import Stamp
+from ocitool.fsops.trees import (
+    describe_folder,
+    make_folder,
+    make_hard_link,
+    make_link,
+    make_node,
+    make_private_folder,
+    remove_tree,
+    set_mode,
+    set_owner,
+    set_times,
+    sync_file_system,
+    tree_size,
+)
 
 __all__ = [
     "CHUNK",
@@ -23,11 +38,26 @@ __all__ = [
     "PartFile",
     "Stamp",
     "TemporaryFile",
+    "allocate_file",
+    "append_to_file",
+    "describe_folder",
+    "make_folder",
+    "make_hard_link",
+    "make_link",
+    "make_node",
+    "make_private_folder",
     "nanoseconds",
     "read_up_to",
+    "remove_tree",
+    "replace_file",
     "scratch_file",
     "scratch_folder",
+    "set_mode",
+    "set_owner",
+    "set_times",
+    "sync_file_system",
     "translate",
     "translated",
+    "tree_size",
     "write_all",
 ]

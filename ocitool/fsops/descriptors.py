@@ -1,4 +1,4 @@
-"""What is done to an open file or folder, whoever has it."""
+"""Operations on open descriptors, shared by all kinds of files here."""
 
 import contextlib
 import errno
@@ -20,9 +20,9 @@ _NO_SUCH_ATTRIBUTE = {
 
 
 class Writeback:
-    """Has the kernel begin to write to the disk while more is on its way.
+    """Makes the kernel start writing to the disk while more data arrives.
 
-    The fsync at the end then finds little to do. It changes no promise, only when the work is done.
+    The fsync at the end then has little left to do. It changes the timing, not what is promised.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -31,7 +31,7 @@ class Writeback:
         self._written = 0
 
     def wrote(self, count: int) -> None:
-        """Hear that `count` bytes more were written at the end."""
+        """Note that `count` more bytes were written at the end."""
         self._written += count
         size = self._written - self._begun
         if size >= _WRITEBACK:
@@ -72,8 +72,8 @@ def sync_path(path: str) -> None:
         os.close(descriptor)
 
 
-def settle(descriptor: int, mode: int, *, durable: bool) -> None:
-    """Give a file that is complete its mode, less the umask, and bring it to the disk."""
+def finish_file(descriptor: int, mode: int, *, durable: bool) -> None:
+    """Set the mode of a complete file (less the umask), and fsync it if `durable`."""
     os.fchmod(descriptor, mode & ~umask())
     if durable:
         os.fsync(descriptor)
@@ -115,24 +115,3 @@ def set_attribute(descriptor: int, attribute: str, value: bytes) -> bool:
             return False
         raise translate(error, "set the attribute", attribute) from error
     return True
-
-
-def size_below(directory: int, name: str) -> int:
-    """Return the bytes of the files in a folder, links not followed; what fails counts 0."""
-    size, todo = 0, [name]
-    while todo:
-        path = todo.pop()
-        try:
-            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
-        except OSError:
-            continue
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        todo.append(f"{path}/{entry.name}")
-                    else:
-                        size += entry.stat(follow_symlinks=False).st_size
-        finally:
-            os.close(folder)
-    return size

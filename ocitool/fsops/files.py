@@ -1,31 +1,36 @@
-"""Files that are being written: one that is unpacked, and one on its way to its final name."""
+"""Files on their way to a name: unpacked, staged and renamed, appended to, or set aside."""
 
 import contextlib
 import os
-from typing import Protocol, Self
+import stat
+from typing import Self
 
-from ocitool.fsops.descriptors import Writeback, nanoseconds, set_attribute, settle, write_all
+from ocitool.errors import IntegrityError
+from ocitool.fsops.descriptors import (
+    Writeback,
+    finish_file,
+    nanoseconds,
+    set_attribute,
+    write_all,
+)
+from ocitool.fsops.directory import Directory
 from ocitool.fsops.failures import translated
 
 
-class Folder(Protocol):
-    """What a temporary file needs of the directory that holds it, or that will."""
-
-    descriptor: int
-
-    def child(self, name: str) -> str:
-        """Return the path of a name, for messages."""
-
-    def move_as(self, name: str, directory: Self, other: str) -> None:
-        """Give what has a name another name in a directory, over whatever had it."""
-
-
 class NewFile:
-    """A file that is being unpacked. Use it as a context manager; it is closed at the end."""
+    """A file that is being unpacked. A context manager, which closes it at the end."""
 
     def __init__(self, descriptor: int, path: str) -> None:
         self._descriptor = descriptor
         self._path = path
+
+    @classmethod
+    def create(cls, directory: Directory, name: str) -> Self:
+        """Make an empty file (mode 0600); a name that is taken is a StorageError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        path = directory.child(name)
+        with translated("make the file", path):
+            return cls(os.open(name, flags, 0o600, dir_fd=directory.descriptor), path)
 
     def __enter__(self) -> Self:
         return self
@@ -39,15 +44,13 @@ class NewFile:
             write_all(self._descriptor, data)
 
     def set_attribute(self, attribute: str, value: bytes) -> bool:
-        """Give the file an extended attribute; False where that is not possible."""
+        """Set an extended attribute; False where that is not possible."""
         return set_attribute(self._descriptor, attribute, value)
 
     def describe(self, *, mode: int, owner: tuple[int, int] | None, seconds: float) -> None:
-        """Set the owner (user, group), the mode and the time, in this order.
-
-        A change of the owner clears the set-user-ID bit, so the mode comes after it.
-        """
+        """Set the owner (user, group), the mode and the time, in this order."""
         with translated("change the owner or mode of", self._path):
+            # A change of the owner clears the set-user-ID bit, so the mode is set after it.
             if owner is not None:
                 os.fchown(self._descriptor, *owner)
             os.fchmod(self._descriptor, mode)
@@ -56,13 +59,21 @@ class NewFile:
 
 
 class TemporaryFile:
-    """A private file on its way to its final name. Close it with `publish` or `discard`."""
+    """A private file until `publish` gives it its final name. Ends with `publish` or `discard`."""
 
-    def __init__(self, directory: Folder, name: str, descriptor: int) -> None:
+    def __init__(self, directory: Directory, name: str, descriptor: int) -> None:
         self._directory = directory
         self._name = name
         self._descriptor = descriptor
         self._writeback = Writeback(descriptor)
+
+    @classmethod
+    def create(cls, directory: Directory, prefix: str) -> Self:
+        """Make an empty file (mode 0600) with a fresh name that begins with `prefix`."""
+        name = prefix + os.urandom(8).hex()
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with translated("create a temporary file in", directory.path):
+            return cls(directory, name, os.open(name, flags, 0o600, dir_fd=directory.descriptor))
 
     def write(self, data: bytes | memoryview) -> None:
         """Write all of `data` at the end."""
@@ -71,15 +82,15 @@ class TemporaryFile:
         self._writeback.wrote(len(data))
 
     def publish(
-        self, directory: Folder, name: str, mode: int = 0o666, *, durable: bool = True
+        self, directory: Directory, name: str, mode: int = 0o666, *, durable: bool = True
     ) -> None:
-        """Make the file durable and give it its final name, over whatever had the name.
+        """Make the file durable and give it its final name, replacing what had that name.
 
         The mode is `mode` less the umask. The name itself is durable after `directory.sync()`.
-        What ends with this process need not be `durable`.
+        Set `durable` to False only for a file that this process removes again.
         """
         with translated("write", directory.child(name)):
-            settle(self._descriptor, mode, durable=durable)
+            finish_file(self._descriptor, mode, durable=durable)
         self._directory.move_as(self._name, directory, name)
         self._close()
 
@@ -93,3 +104,51 @@ class TemporaryFile:
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         os.close(descriptor)
+
+
+def replace_file(directory: Directory, name: str, data: bytes, *, staging: Directory) -> None:
+    """Write a small file atomically and durably, replacing what had that name.
+
+    The file is written in `staging`, a folder of the same file system.
+    """
+    temporary = TemporaryFile.create(staging, f"{name}.")
+    try:
+        temporary.write(data)
+        temporary.publish(directory, name)
+    finally:
+        temporary.discard()
+    directory.sync()
+
+
+def append_to_file(directory: Directory, name: str, data: bytes) -> None:
+    """Add bytes to the end of a file, durably; makes the file if it is missing."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    # Without O_NONBLOCK, opening a FIFO of that name would block for ever.
+    flags |= os.O_NONBLOCK
+    with translated("append to", directory.child(name)):
+        descriptor = os.open(name, flags, 0o666, dir_fd=directory.descriptor)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise IntegrityError(f"{directory.child(name)!r} is not a regular file")
+            # An empty file may be new, and then its name must be durable as well.
+            if status.st_size == 0:
+                os.fsync(directory.descriptor)
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def allocate_file(directory: Directory, name: str, size: int) -> None:
+    """Make a file of zeros whose space is really allocated; leaves nothing if that fails."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with translated("set space aside in", directory.child(name)):
+        descriptor = os.open(name, flags, 0o666, dir_fd=directory.descriptor)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except BaseException:
+            os.unlink(name, dir_fd=directory.descriptor)
+            raise
+        finally:
+            os.close(descriptor)

@@ -4,7 +4,7 @@ import contextlib
 import os
 import stat
 
-from ocitool.fsops.descriptors import settle, write_all
+from ocitool.fsops.descriptors import finish_file, write_all
 from ocitool.fsops.directory import Directory
 from ocitool.fsops.failures import translated
 
@@ -86,13 +86,13 @@ class PartFile:
     def publish(
         self, directory: Directory, name: str, mode: int = 0o666, *, durable: bool = True
     ) -> None:
-        """Make the file durable and give it its final name, over whatever had the name.
+        """Make the file durable and give it its final name, replacing what had that name.
 
         The mode is `mode` less the umask. The name itself is durable after `directory.sync()`.
-        What ends with this process need not be `durable`.
+        Set `durable` to False only for a file that this process removes again.
         """
         with translated("write", directory.child(name)):
-            settle(self._descriptor, mode, durable=durable)
+            finish_file(self._descriptor, mode, durable=durable)
         self._directory.move_as(self._name, directory, name)
         self._forget_journal()
         self.close()

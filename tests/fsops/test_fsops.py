@@ -16,7 +16,10 @@ from ocitool.errors import IntegrityError, NotFound, OcitoolError, StorageError,
 from ocitool.fsops import (
     Directory,
     OutputFile,
+    TemporaryFile,
+    append_to_file,
     read_up_to,
+    replace_file,
     scratch_file,
     translate,
     translated,
@@ -230,14 +233,14 @@ class TestReading:
 
 class TestTemporaryFiles:
     def test_it_is_private_while_it_is_written(self, folder: Directory) -> None:
-        temporary = folder.temporary("x.")
+        temporary = TemporaryFile.create(folder, "x.")
         (name,) = folder.names()
         assert name.startswith("x.")
         assert mode_of(path_of(folder) / name) == 0o600
         temporary.discard()
 
     def test_names_are_fresh(self, folder: Directory) -> None:
-        temporaries = [folder.temporary("x.") for _ in range(50)]
+        temporaries = [TemporaryFile.create(folder, "x.") for _ in range(50)]
         assert len(folder.names()) == 50
         for temporary in temporaries:
             temporary.discard()
@@ -245,15 +248,15 @@ class TestTemporaryFiles:
     @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o027])
     def test_the_published_mode_respects_the_umask(self, tmp_path: Path, umask: int) -> None:
         script = (
-            "from ocitool.fsops import Directory\n"
+            "from ocitool.fsops import Directory, replace_file\n"
             f"with Directory.open({str(tmp_path)!r}) as folder:\n"
-            "    folder.replace('f', b'x', staging=folder)\n"
+            "    replace_file(folder, 'f', b'x', staging=folder)\n"
         )
         subprocess.run([sys.executable, "-c", script], check=True, umask=umask)
         assert mode_of(tmp_path / "f") == 0o666 & ~umask
 
     def test_publishing_gives_the_name_and_takes_the_temporary_one(self, folder: Directory) -> None:
-        temporary = folder.temporary("x.")
+        temporary = TemporaryFile.create(folder, "x.")
         temporary.write(b"data")
         temporary.publish(folder, "f")
         assert folder.names() == ["f"]
@@ -261,7 +264,7 @@ class TestTemporaryFiles:
 
     def test_publishing_replaces_what_had_the_name(self, folder: Directory) -> None:
         (path_of(folder) / "f").write_bytes(b"old")
-        temporary = folder.temporary("x.")
+        temporary = TemporaryFile.create(folder, "x.")
         temporary.write(b"new")
         temporary.publish(folder, "f")
         assert read(folder, "f") == b"new"
@@ -271,19 +274,19 @@ class TestTemporaryFiles:
     ) -> None:
         (tmp_path / "outside").write_bytes(b"outside")
         (path_of(folder) / "f").symlink_to(tmp_path / "outside")
-        folder.replace("f", b"new", staging=folder)
+        replace_file(folder, "f", b"new", staging=folder)
         assert read(folder, "f") == b"new"
         assert (tmp_path / "outside").read_bytes() == b"outside"
 
     def test_discarding_leaves_nothing(self, folder: Directory) -> None:
-        temporary = folder.temporary("x.")
+        temporary = TemporaryFile.create(folder, "x.")
         temporary.write(b"data")
         temporary.discard()
         temporary.discard()
         assert folder.names() == []
 
     def test_discarding_after_publishing_keeps_the_file(self, folder: Directory) -> None:
-        temporary = folder.temporary("x.")
+        temporary = TemporaryFile.create(folder, "x.")
         temporary.publish(folder, "f")
         temporary.discard()
         assert folder.names() == ["f"]
@@ -291,14 +294,14 @@ class TestTemporaryFiles:
     def test_publishing_over_a_folder_fails_and_leaves_nothing(self, folder: Directory) -> None:
         (path_of(folder) / "f").mkdir()
         with pytest.raises(OcitoolError):
-            folder.replace("f", b"new", staging=folder)
+            replace_file(folder, "f", b"new", staging=folder)
         assert folder.names() == ["f"]
 
     def test_bytes_are_durable_before_the_name_and_the_name_before_replace_returns(
         self, folder: Directory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with folder.subdirectory("tmp", create=True) as staging, traced(monkeypatch) as trace:
-            folder.replace("f", b"new", staging=staging)
+            replace_file(folder, "f", b"new", staging=staging)
         data, rename, name = trace.calls
         assert data.startswith(f"fsync {folder.path}/tmp/f.")
         assert rename.endswith(f" {folder.path}/f")
@@ -306,14 +309,14 @@ class TestTemporaryFiles:
 
     def test_replace_is_atomic_for_readers(self, folder: Directory) -> None:
         values = {bytes([letter]) * 100_000 for letter in b"ab"}
-        folder.replace("f", b"a" * 100_000, staging=folder)
+        replace_file(folder, "f", b"a" * 100_000, staging=folder)
         done = threading.Event()
 
         def write() -> None:
             try:
                 for _ in range(15):
                     for value in values:
-                        folder.replace("f", value, staging=folder)
+                        replace_file(folder, "f", value, staging=folder)
             finally:
                 done.set()
 
@@ -328,35 +331,35 @@ class TestTemporaryFiles:
 
 class TestSmallChanges:
     def test_appending_makes_the_file_and_then_adds_to_it(self, folder: Directory) -> None:
-        folder.append("f", b"one\n")
-        folder.append("f", b"two\n")
+        append_to_file(folder, "f", b"one\n")
+        append_to_file(folder, "f", b"two\n")
         assert read(folder, "f") == b"one\ntwo\n"
 
     def test_appended_bytes_are_durable(
         self, folder: Directory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with traced(monkeypatch) as trace:
-            folder.append("f", b"one\n")
+            append_to_file(folder, "f", b"one\n")
         assert f"fsync {folder.path}/f" in trace.calls
 
     def test_appending_through_a_link_is_refused(self, folder: Directory, tmp_path: Path) -> None:
         (tmp_path / "outside").write_bytes(b"outside")
         (path_of(folder) / "f").symlink_to(tmp_path / "outside")
         with pytest.raises(IntegrityError, match="symbolic link"):
-            folder.append("f", b"more")
+            append_to_file(folder, "f", b"more")
         assert (tmp_path / "outside").read_bytes() == b"outside"
 
     def test_appending_to_a_fifo_does_not_wait_for_a_reader(self, folder: Directory) -> None:
         os.mkfifo(path_of(folder) / "f")
         with time_limit(5, "appending to a FIFO"), pytest.raises(OcitoolError):
-            folder.append("f", b"more")
+            append_to_file(folder, "f", b"more")
 
     def test_appending_to_a_fifo_with_a_reader_is_refused(self, folder: Directory) -> None:
         os.mkfifo(path_of(folder) / "f")
         reader = os.open(path_of(folder) / "f", os.O_RDONLY | os.O_NONBLOCK)
         try:
             with pytest.raises(IntegrityError, match="not a regular file"):
-                folder.append("f", b"more")
+                append_to_file(folder, "f", b"more")
         finally:
             os.close(reader)
 
@@ -420,7 +423,7 @@ class TestFullDisks:
 
     def test_a_write_beyond_the_end_of_a_disk_is_a_storage_error(self, tmp_path: Path) -> None:
         with small_disk(tmp_path / "disk") as disk, Directory.open(str(disk)) as folder:
-            temporary = folder.temporary("x.")
+            temporary = TemporaryFile.create(folder, "x.")
             with pytest.raises(StorageError, match="no space left"):
                 temporary.write(b"x" * 100_000)
             temporary.discard()
@@ -428,9 +431,9 @@ class TestFullDisks:
 
     def test_replacing_on_a_full_disk_keeps_the_old_file(self, tmp_path: Path) -> None:
         with small_disk(tmp_path / "disk") as disk, Directory.open(str(disk)) as folder:
-            folder.replace("f", b"old", staging=folder)
+            replace_file(folder, "f", b"old", staging=folder)
             with pytest.raises(StorageError, match="no space left"):
-                folder.replace("f", b"x" * 100_000, staging=folder)
+                replace_file(folder, "f", b"x" * 100_000, staging=folder)
             assert read(folder, "f") == b"old"
             assert folder.names() == ["f"]
 

@@ -15,7 +15,18 @@ from msgspec import Struct
 from ocitool.errors import LimitExceeded, MalformedArchive
 from ocitool.formats.compression import CHUNK_SIZE, Readable
 from ocitool.formats.tar import Entry, EntryType, StreamInput, TarLimits, TarReader
-from ocitool.fsops import Directory, NewFile
+from ocitool.fsops import (
+    Directory,
+    NewFile,
+    describe_folder,
+    make_folder,
+    make_hard_link,
+    make_link,
+    make_node,
+    set_mode,
+    set_owner,
+    set_times,
+)
 from ocitool.image.layers.budget import Budget
 from ocitool.image.layers.paths import OPAQUE_WHITEOUT, WHITEOUT_PREFIX, layer_path
 from ocitool.image.layers.tree import Spot, Tree, below, prune
@@ -109,8 +120,8 @@ class Extraction:
         spot = self._tree.spot(below(path, "."))
         # Elsewhere than it was: a link has come in its place since.
         if spot is not None and spot.path == path:
-            spot.folder.set_times(".", seconds)
-            spot.folder.describe(mode=mode)
+            set_times(spot.folder, ".", seconds)
+            describe_folder(spot.folder, mode=mode)
 
     def _member(self, reader: TarReader, entry: Entry, upper: Upper) -> None:
         path = layer_path(entry.name)
@@ -210,21 +221,21 @@ class Extraction:
 
     def _folder(self, spot: Spot, entry: Entry, *, exists: bool) -> None:
         if not exists:
-            spot.folder.make_folder(spot.name)
+            make_folder(spot.folder, spot.name)
         with spot.folder.subdirectory(spot.name) as folder:
             self._note_folder(folder, spot.full, entry)
 
     def _note_folder(self, folder: Directory, path: str, entry: Entry) -> None:
         owner = self._owner(entry)
         # Once it is another's, only the mode set last may keep its owner out.
-        folder.describe(owner=owner)
+        describe_folder(folder, owner=owner)
         self._set_attributes(folder, entry)
         self._folders[path] = (self._mode(entry), entry.mtime)
 
     def _file(self, reader: TarReader, spot: Spot, entry: Entry) -> None:
         if entry.sparse:
             raise MalformedArchive(f"{quoted(entry.name)} is a sparse file, which layers have not")
-        with spot.folder.new_file(spot.name) as file:
+        with NewFile.create(spot.folder, spot.name) as file:
             self._budget.count_bytes(0, expected=entry.size)
             while data := reader.read_data(entry, CHUNK_SIZE):
                 file.write(data)
@@ -238,7 +249,7 @@ class Extraction:
         target = entry.link_name
         if not target or len(target) > self._limits.path_bytes:
             raise MalformedArchive(f"the link {quoted(entry.name)} has no target, or one too long")
-        spot.folder.link(spot.name, target)
+        make_link(spot.folder, spot.name, target)
         self._describe(spot, entry)
 
     def _second_name(self, spot: Spot, entry: Entry) -> None:
@@ -251,7 +262,7 @@ class Extraction:
                 f"{quoted(entry.name)} is a hard link to {quoted(entry.link_name)}, which is no "
                 "file of the image"
             )
-        found.folder.second_name(found.name, spot.folder, spot.name)
+        make_hard_link(found.folder, found.name, spot.folder, spot.name)
 
     def _is_itself(self, entry: Entry, path: str) -> bool:
         """Tell whether a hard link has its own name for a target, as tar writes a file twice."""
@@ -278,9 +289,9 @@ class Extraction:
         # Such a device is how overlays mark what is deleted, so it could not be seen.
         invisible = kind == stat.S_IFCHR and device == 0
         wanted = self._keep.special and not invisible and device is not None
-        if wanted and spot.folder.make_node(spot.name, kind | 0o600, device or 0):
+        if wanted and make_node(spot.folder, spot.name, kind | 0o600, device or 0):
             self._describe(spot, entry)
-            spot.folder.set_mode(spot.name, self._mode(entry))
+            set_mode(spot.folder, spot.name, self._mode(entry))
         else:
             self._leave_out(spot.full)
 
@@ -291,8 +302,8 @@ class Extraction:
     def _describe(self, spot: Spot, entry: Entry) -> None:
         owner = self._owner(entry)
         if owner is not None:
-            spot.folder.set_owner(spot.name, *owner)
-        spot.folder.set_times(spot.name, entry.mtime)
+            set_owner(spot.folder, spot.name, *owner)
+        set_times(spot.folder, spot.name, entry.mtime)
 
     def _owner(self, entry: Entry) -> tuple[int, int] | None:
         if not (0 <= entry.uid <= _LARGEST_ID and 0 <= entry.gid <= _LARGEST_ID):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from msgspec import Struct
 
 from ocitool.errors import LimitExceeded, MalformedArchive
-from ocitool.fsops import Directory
+from ocitool.fsops import Directory, make_folder, set_mode
 from ocitool.oci import DEFAULT_LIMITS, Limits
 from ocitool.oci.quoting import quoted
 
@@ -149,7 +149,7 @@ class _Walk:
         if kind == "link":
             return self._follow(folder, folder.link_target(name) or "", todo)
         if kind is None and create:
-            folder.make_folder(name, 0o755)
+            make_folder(folder, name, 0o755)
         elif kind != "folder":
             if not create:
                 return None
@@ -249,7 +249,7 @@ def _entered(folder: Directory, name: str) -> Directory:
     """Open a folder to empty it; its owner may have locked himself out."""
     status = folder.status(name)
     if status is not None and status.st_mode & 0o700 != 0o700:
-        folder.set_mode(name, 0o700)
+        set_mode(folder, name, 0o700)
     return folder.subdirectory(name)
 
 

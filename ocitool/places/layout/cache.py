@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from itertools import islice
 
 from ocitool.errors import NotFound, OcitoolError
-from ocitool.fsops import Directory
+from ocitool.fsops import Directory, append_to_file, remove_tree
 
 CACHE = "cache"
 _MEMORY_BYTES = 64 << 20
@@ -50,7 +50,7 @@ class Memory:
                 contextlib.suppress(OcitoolError),
                 self._control.subdirectory(CACHE, create=True, lasting=False) as folder,
             ):
-                folder.append(self._file, b"\n" + lines.encode("ascii"))
+                append_to_file(folder, self._file, b"\n" + lines.encode("ascii"))
 
     def _load(self) -> dict[str, object]:
         if self._facts is None:
@@ -75,4 +75,4 @@ class Memory:
 def forget(control: Directory) -> None:
     """Delete all that is remembered, of every kind."""
     with contextlib.suppress(NotFound):
-        control.remove_tree(CACHE)
+        remove_tree(control, CACHE)

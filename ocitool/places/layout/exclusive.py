@@ -5,7 +5,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ocitool.errors import NotFound, Refused
-from ocitool.fsops import Directory
+from ocitool.fsops import Directory, replace_file
 from ocitool.oci import Digest
 from ocitool.oci.reference import familiar
 from ocitool.places.layout.index import IndexFile, NameChange, drop_name, index_limit
@@ -46,7 +46,7 @@ class Exclusive:
             )
         record(self.control, changes, dt.datetime.now(dt.UTC))
         with self.control.subdirectory(TEMPORARY, create=True, lasting=False) as staging:
-            self._layout.folder.replace(INDEX_FILE, data, staging=staging)
+            replace_file(self._layout.folder, INDEX_FILE, data, staging=staging)
         self.index = after
 
     def delete(

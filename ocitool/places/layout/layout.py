@@ -12,7 +12,7 @@ from typing import Self
 from msgspec import Struct
 
 from ocitool.errors import IntegrityError, NotFound, OcitoolError, Refused, SizeMismatch
-from ocitool.fsops import Directory, Stamp, translated
+from ocitool.fsops import Directory, Stamp, replace_file, translated
 from ocitool.image.content import Blob, Root
 from ocitool.oci import Descriptor, Digest
 from ocitool.oci.annotations import full_name, label
@@ -121,14 +121,14 @@ class Layout:
     def index(self) -> IndexFile:
         """Return what index.json holds at this moment."""
         limit = index_limit(own=self.own)
-        stamp, seen = self.folder.stamp(INDEX_FILE), self._seen
+        stamp, seen = Stamp.of(self.folder, INDEX_FILE), self._seen
         if seen is not None and seen[0] == stamp:
             return seen[1]
         # A layout is made with its index, so one that is gone is damage and not "no images".
         data = self.folder.read_file(INDEX_FILE, limit)
         index = IndexFile.parse(data, what=INDEX_FILE, limit=limit)
         # Decoding ten thousand entries takes as long as all else that naming an image does.
-        if stamp is not None and stamp.settled and self.folder.stamp(INDEX_FILE) == stamp:
+        if stamp is not None and stamp.is_stable and Stamp.of(self.folder, INDEX_FILE) == stamp:
             self._seen = (stamp, index)
         return index
 
@@ -307,13 +307,13 @@ def _initialise(folder: Directory, present: list[str], *, store: bool) -> None:
         locked(control),
     ):
         if store and LAYOUT_FILE not in present:
-            control.replace(STORE_FILE, b'{"version":1}\n', staging=staging)
+            replace_file(control, STORE_FILE, b'{"version":1}\n', staging=staging)
         folder.subdirectory(BLOBS, create=True).close()
         if folder.size_of(INDEX_FILE) is None:
-            folder.replace(INDEX_FILE, IndexFile().encode(), staging=staging)
+            replace_file(folder, INDEX_FILE, IndexFile().encode(), staging=staging)
         if folder.size_of(LAYOUT_FILE) is None:
             version = b'{"imageLayoutVersion":"1.0.0"}'
-            folder.replace(LAYOUT_FILE, version, staging=staging)
+            replace_file(folder, LAYOUT_FILE, version, staging=staging)
 
 
 def _was_begun(folder: Directory, present: list[str]) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from ocitool.errors import NotFound, OcitoolError
-from ocitool.fsops import Directory
+from ocitool.fsops import Directory, remove_tree
 from ocitool.oci import Digest
 from ocitool.places.layout.layout import Layout
 from ocitool.places.layout.lease import TEMPORARY, living
@@ -81,7 +81,7 @@ def clear(layout: Layout, found: Sequence[Leftover], now: float) -> tuple[int, i
 
 def _remove(folder: Directory, name: str) -> int:
     if folder.kind(name) == "folder":
-        folder.remove_tree(name)
+        remove_tree(folder, name)
         return 0
     return folder.remove(name)
 

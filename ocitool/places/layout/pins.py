@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from ocitool.errors import MalformedDocument, NotFound
-from ocitool.fsops import Directory
+from ocitool.fsops import Directory, replace_file
 from ocitool.oci import Digest
 from ocitool.oci.document import array, as_object, decode_object, encode, optional_string, string
 from ocitool.places.layout.lease import TEMPORARY
@@ -86,4 +86,4 @@ def write_pins(control: Directory, pins: Iterable[Pin]) -> None:
     """Replace all pins, atomically and durably. Call under the layout's lock."""
     data = encode({"version": 1, "pins": [pin.to_json() for pin in pins]})
     with control.subdirectory(TEMPORARY, create=True, lasting=False) as staging:
-        control.replace(PINS, data, staging=staging)
+        replace_file(control, PINS, data, staging=staging)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec import Struct
 
 from ocitool.errors import NotFound
-from ocitool.fsops import Directory, read_up_to, translated
+from ocitool.fsops import Directory, append_to_file, read_up_to, translated
 from ocitool.places.layout.index import NameChange
 
 REFLOG = "reflog"
@@ -62,7 +62,7 @@ def record(control: Directory, changes: Iterable[NameChange], now: dt.datetime) 
     ]
     if lines:
         # The leading newline closes a line that a crash may have cut.
-        control.append(REFLOG, ("\n" + "\n".join(lines) + "\n").encode("ascii"))
+        append_to_file(control, REFLOG, ("\n" + "\n".join(lines) + "\n").encode("ascii"))
 
 
 def former_names(control: Directory) -> dict[str, FormerName]:

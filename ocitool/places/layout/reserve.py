@@ -7,7 +7,7 @@ sets a little space aside in `.ocitool/reserve`, a file of zeros, while the disk
 import contextlib
 
 from ocitool.errors import OcitoolError
-from ocitool.fsops import Directory
+from ocitool.fsops import Directory, allocate_file
 from ocitool.places.layout.cache import forget
 
 RESERVE = "reserve"
@@ -20,7 +20,7 @@ def set_aside(control: Directory) -> None:
     """Make the reserve where there is none and the disk has plenty; a failure is no failure."""
     with contextlib.suppress(OcitoolError):
         if control.size_of(RESERVE) is None and _free(control) > _PLENTY * RESERVE_BYTES:
-            control.allocate(RESERVE, RESERVE_BYTES)
+            allocate_file(control, RESERVE, RESERVE_BYTES)
 
 
 def make_room(control: Directory, index_bytes: int) -> None:

@@ -15,7 +15,7 @@ from typing import Self
 from msgspec import Struct
 
 from ocitool.errors import IntegrityError, NotFound
-from ocitool.fsops import Directory, translated
+from ocitool.fsops import Directory, remove_tree, replace_file, translated
 from ocitool.oci import Descriptor, Digest
 from ocitool.oci.document import array, as_string, decode_object, encode, string
 from ocitool.places.layout.pins import Pin, pin_of
@@ -77,7 +77,7 @@ class TrashRun(Struct, frozen=True, kw_only=True):
 
     def write(self, folder: Directory) -> None:
         """Write the run's file into its folder, atomically and durably."""
-        folder.replace(_RUN_FILE, self.encode(), staging=folder)
+        replace_file(folder, _RUN_FILE, self.encode(), staging=folder)
 
 
 def _parsed(name: str, data: bytes) -> TrashRun:
@@ -223,7 +223,7 @@ def remove_run(control: Directory, name: str) -> tuple[int, int]:
         for _, folder, hex_digits in _contents(trash, name):
             freed += folder.remove(hex_digits)
             blobs += 1
-        trash.remove_tree(name)
+        remove_tree(trash, name)
     return blobs, freed
 
 

@@ -137,7 +137,7 @@ class Writing:
         self._index_before = self.layout.index()
 
     def _temporary_file(self) -> TemporaryFile:
-        return self._temporary.temporary(f"{self._lease.name}.")
+        return TemporaryFile.create(self._temporary, f"{self._lease.name}.")
 
     def _publish(self, temporary: TemporaryFile | PartFile, digest: Digest) -> None:
         folder = self.layout.blob_folder(digest.algorithm, create=True)

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ocitool.fsops import Directory
+from ocitool.fsops import Directory, TemporaryFile
 from ocitool.places.registry.credentials.chain import explained
 from ocitool.places.registry.credentials.credential import Credential, CredentialProblem
 from ocitool.places.registry.credentials.file import CredentialFile, HelperSetting
@@ -103,7 +103,7 @@ class CredentialStore:
 
 
 def _write(folder: Directory, name: str, document: Mapping[str, object]) -> None:
-    temporary = folder.temporary(".ocitool-")
+    temporary = TemporaryFile.create(folder, ".ocitool-")
     try:
         temporary.write(json.dumps(document, indent="\t").encode("ascii") + b"\n")
         temporary.publish(folder, name, mode=_PRIVATE_FILE)

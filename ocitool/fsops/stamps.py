@@ -1,0 +1,45 @@
+"""Telling one state of a file from another without reading it."""
+
+import os
+import stat
+import time
+from dataclasses import dataclass, field
+
+from ocitool.fsops.directory import Directory
+
+_CLOCK_GRAIN = 50_000_000
+"""Nanoseconds: coarser than the clock of any file system that is likely to be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """Identifies one state of a file. Times are nanoseconds since the epoch.
+
+    Equal stamps mean an equal file only if `is_stable`. A file that changed a moment ago may change
+    again within the same tick of the file system's clock, and its stamp would not tell.
+    """
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+    is_stable: bool = field(compare=False)
+
+    @classmethod
+    def of(cls, directory: Directory, name: str) -> "Stamp | None":
+        """Return the stamp of a regular file, links not followed; None if there is none."""
+        try:
+            status = os.stat(name, dir_fd=directory.descriptor, follow_symlinks=False)
+        except OSError:
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return cls(
+            device=status.st_dev,
+            inode=status.st_ino,
+            size=status.st_size,
+            modified=status.st_mtime_ns,
+            changed=status.st_ctime_ns,
+            is_stable=time.time_ns() - status.st_ctime_ns > _CLOCK_GRAIN,
+        )
