@@ -1,6 +1,21 @@
-"""Whatever the tests were started by: commands that they start can be interrupted."""
+"""What holds for all tests: commands can be interrupted, and some tests are marked as fast."""
 
 import signal
+from pathlib import Path
+
+import pytest
 
 # What a shell starts in the background ignores SIGINT, and all that it starts inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+HERE = Path(__file__).parent
+FAST = ("oci", "formats", "fsops", "image", "images", "transfer", "places/layout", "places/archive")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of rooms that start no process as fast."""
+    folders = tuple(HERE / name for name in FAST)
+    for item in items:
+        slow = any(item.get_closest_marker(name) for name in ("soak", "interop"))
+        if not slow and any(item.path.is_relative_to(folder) for folder in folders):
+            item.add_marker(pytest.mark.fast)

@@ -1,5 +1,6 @@
 """The README tells the truth: its examples run, its commands and options exist."""
 
+import html
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures import picture
 from tests.support.command import environment
 from tests.support.registry import EmulatedRegistry
 
@@ -96,8 +98,33 @@ def test_every_command_of_the_readme_exists_and_no_other() -> None:
     assert described == listed
 
 
-def test_every_file_that_the_readme_draws_exists() -> None:
-    drawing = README.partition("```\nocitool/\n")[2].partition("```")[0]
-    names = re.findall(r"([\w/]+(?:\.py|/))", drawing)
+PAGES = [
+    ROOT / "README.md",
+    *(
+        page
+        for top in ("ocitool", "tests", "fixtures")
+        for page in sorted((ROOT / top).rglob("README.md"))
+    ),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+?)\)", page.read_text(encoding="utf-8"))
+    local = [link for link in links if "://" not in link]
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+def test_every_module_that_the_architecture_page_names_exists() -> None:
+    page = (ROOT / "ocitool" / "README.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`([a-z_]+(?:/[a-z_]+)*(?:\.py|/))`", page))
     assert len(names) > 10
-    assert [name for name in names if not (ROOT / "ocitool" / name).exists()] == []
+    homes = (ROOT, ROOT / "ocitool")
+    assert [name for name in names if not any((home / name).exists() for home in homes)] == []
+
+
+def test_the_picture_shows_what_the_command_prints_today() -> None:
+    shown = html.unescape(re.sub(r"<[^>]+>", "", picture.PICTURE.read_text(encoding="utf-8")))
+    squeezed = "".join(shown.split())
+    for line in picture.plain(picture.run()).splitlines():
+        assert "".join(line.split()) in squeezed, "draw it again: python -m fixtures.picture"
