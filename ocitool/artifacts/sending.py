@@ -14,7 +14,7 @@ from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import UsageError
 from ocitool.events import Observer
 from ocitool.fsops import Directory, TemporaryFile, replace_file, scratch_folder, translated
-from ocitool.image.content import Blob, Root, Shipment
+from ocitool.image.content import Blob, PlannedImage, Root
 from ocitool.image.graph import closure_of
 from ocitool.oci import Descriptor, Digest, Manifest, Reference, mediatype, parse_manifest
 from ocitool.oci.document import encode
@@ -129,8 +129,8 @@ def _sent(
     tags = {root.digest: (destination.tag,)} if destination.tag is not None else {}
     documents = {root.digest: artifact.manifest.raw}
     writer = RepositoryWriter(repository, artifact, tags=tags, documents=documents)
-    shipment = Shipment(root=Root(descriptor=root), closure=closure_of(artifact, root))
-    report = transfer(artifact, writer, [shipment], jobs=jobs, observer=observer)
+    image = PlannedImage(root=Root(descriptor=root), closure=closure_of(artifact, root))
+    report = transfer(artifact, writer, [image], jobs=jobs, observer=observer)
     return SentReport(
         destination=destination,
         descriptor=root,

@@ -293,7 +293,7 @@ class Closure(Struct, frozen=True, kw_only=True):
         return None
 
 
-class Shipment(Struct, frozen=True, kw_only=True):
+class PlannedImage(Struct, frozen=True, kw_only=True):
     """A root on its way, with all it needs.
 
     `featured` is the image that readers see who know one platform only, such as `docker load`.

@@ -11,19 +11,19 @@ from msgspec.structs import replace
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import UsageError
 from ocitool.events import Observer
-from ocitool.image.content import Catalog, Root, Shipment, Source, synthesized_images
+from ocitool.image.content import Catalog, PlannedImage, Root, Source, synthesized_images
 from ocitool.oci import Platform
 from ocitool.places.layout import Layout, NameChange, Writing
 from ocitool.places.layout.writing import refuse_moves
 from ocitool.transfer.copy import transfer
 from ocitool.transfer.plan import (
     CopyReport,
-    converted,
+    convert,
+    drop_orphans,
     is_attached,
-    report_of,
-    restricted_to,
-    shipments_of,
-    without_orphans,
+    make_report,
+    plan_images,
+    select_platforms,
 )
 from ocitool.transfer.recompress import COMPRESSIONS, KEEP, Recompressor
 
@@ -51,49 +51,49 @@ def load(
     if compression is not None and compression not in COMPRESSIONS:
         raise UsageError(f"there is no compression {compression!r}: {', '.join(COMPRESSIONS)}")
     watcher = observer or Observer()
-    shipments = shipments_of(source, source.roots() if roots is None else roots, strict=strict)
-    planned = shipments
+    planned = plan_images(source, source.roots() if roots is None else roots, strict=strict)
+    before = planned
     place: Source = source
     if platforms:
-        shipments, place = restricted_to(platforms, shipments, source)
+        planned, place = select_platforms(platforms, planned, source)
     if name is not None:
-        shipments = _renamed(shipments, name)
+        planned = _renamed(planned, name)
     if not clobber:
-        _refuse_known_moves(source, layout, shipments, compression)
+        _refuse_known_moves(source, layout, planned, compression)
     with Writing(layout, clobber=clobber) as writing:
         recompressor = Recompressor(place, writing, jobs=jobs, observer=watcher)
-        shipments, conversions = converted(source, shipments, recompressor, compression)
-        shipments = without_orphans(planned, shipments, watcher)
+        planned, conversions = convert(source, planned, recompressor, compression)
+        planned = drop_orphans(before, planned, watcher)
         moved_bytes = transfer(
-            recompressor.overlay,
+            recompressor.layered,
             writing,
-            [_labelled(shipment, layout) for shipment in shipments],
-            settled=recompressor.settled,
+            [_labelled(image, layout) for image in planned],
+            known_outcomes=recompressor.known_outcomes,
             jobs=jobs,
             observer=watcher,
         )
-    return report_of(
-        recompressor.overlay,
-        shipments,
+    return make_report(
+        recompressor.layered,
+        planned,
         conversions=conversions,
         moved=writing.changes,
         transfer=moved_bytes,
     )
 
 
-def _renamed(shipments: Sequence[Shipment], name: str) -> list[Shipment]:
-    images = [shipment for shipment in shipments if not is_attached(shipment)]
+def _renamed(planned: Sequence[PlannedImage], name: str) -> list[PlannedImage]:
+    images = [image for image in planned if not is_attached(image)]
     if len(images) != 1:
         raise UsageError(
             f"one name cannot be given to {len(images)} images",
             hint="load them first, then name each with `ocitool tag`",
         )
     renamed = replace(images[0], root=replace(images[0].root, names=(name,), label=None))
-    return [renamed if shipment is images[0] else shipment for shipment in shipments]
+    return [renamed if image is images[0] else image for image in planned]
 
 
 def _refuse_known_moves(
-    source: Catalog, layout: Layout, shipments: Sequence[Shipment], compression: str | None
+    source: Catalog, layout: Layout, planned: Sequence[PlannedImage], compression: str | None
 ) -> None:
     """Refuse early where the digest is known before anything is converted."""
     if compression not in (None, KEEP):
@@ -101,18 +101,18 @@ def _refuse_known_moves(
     synthesized = synthesized_images(source)
     present = {name: root.descriptor.digest for root in layout.roots() for name in root.names}
     changes = [
-        NameChange(name=name, old=present[name], new=shipment.root.descriptor.digest)
-        for shipment in shipments
-        if shipment.root.descriptor.digest not in synthesized
-        for name in shipment.root.names
-        if present.get(name) not in (None, shipment.root.descriptor.digest)
+        NameChange(name=name, old=present[name], new=image.root.descriptor.digest)
+        for image in planned
+        if image.root.descriptor.digest not in synthesized
+        for name in image.root.names
+        if present.get(name) not in (None, image.root.descriptor.digest)
     ]
     refuse_moves(changes, layout.path)
 
 
-def _labelled(shipment: Shipment, layout: Layout) -> Shipment:
+def _labelled(image: PlannedImage, layout: Layout) -> PlannedImage:
     """Let a bare tag be the name where names need no repository: in a layout not our own."""
-    root = shipment.root
+    root = image.root
     if layout.own or root.names or root.label is None:
-        return shipment
-    return replace(shipment, root=replace(root, names=(root.label,)))
+        return image
+    return replace(image, root=replace(root, names=(root.label,)))

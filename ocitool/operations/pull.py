@@ -13,10 +13,10 @@ from ocitool.places.layout import Layout, Writing
 from ocitool.transfer.copy import transfer
 from ocitool.transfer.plan import (
     CopyReport,
-    report_of,
-    restricted_to,
-    shipments_of,
-    without_orphans,
+    drop_orphans,
+    make_report,
+    plan_images,
+    select_platforms,
 )
 from ocitool.transfer.remote import RemoteImages
 
@@ -61,10 +61,10 @@ def pull(
     if attached:
         roots += source.add_attached(roots)
     watcher = observer or Observer()
-    planned = shipments = shipments_of(source, roots)
+    before = planned = plan_images(source, roots)
     place: Source = source
     if platforms:
-        shipments, place = restricted_to(platforms, shipments, source)
-    shipments = without_orphans(planned, shipments, watcher)
-    moved = transfer(place, writing, shipments, jobs=jobs, observer=watcher)
-    return report_of(place, shipments, transfer=moved)
+        planned, place = select_platforms(platforms, planned, source)
+    planned = drop_orphans(before, planned, watcher)
+    moved = transfer(place, writing, planned, jobs=jobs, observer=watcher)
+    return make_report(place, planned, transfer=moved)

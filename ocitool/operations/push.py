@@ -13,19 +13,25 @@ from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import NotFound, OcitoolError, UsageError
 from ocitool.events import Observer, Outcome
 from ocitool.fsops import scratch_folder
-from ocitool.image.content import Catalog, Root, Shipment, Source, synthesized_images
+from ocitool.image.content import Catalog, PlannedImage, Root, Source, synthesized_images
 from ocitool.oci import Descriptor, Digest, Platform, Reference, mediatype
-from ocitool.operations.push_target import Cargo, Delivery, OnExisting, PushReport, is_companion
+from ocitool.operations.push_target import (
+    OnExisting,
+    PreparedPush,
+    PushReport,
+    TagPusher,
+    belongs_to_another,
+)
 from ocitool.places.layout import Layout, Writing
 from ocitool.places.registry import Registries, Repository
 from ocitool.places.registry.upload import Uploads
 from ocitool.transfer.plan import (
-    converted,
+    convert,
     described,
+    drop_orphans,
     is_attached,
-    restricted_to,
-    shipments_of,
-    without_orphans,
+    plan_images,
+    select_platforms,
 )
 
 if TYPE_CHECKING:
@@ -77,22 +83,22 @@ def push(
     chosen = how or Pushing()
     watcher = observer or Observer()
     early = _Early.for_one(destinations, registries, chosen)
-    with _prepared(source, roots, chosen, watcher, early) as cargo:
+    with _prepare(source, roots, chosen, watcher, early) as prepared:
         reports = []
-        images, companions = _sorted_out(cargo.shipments, attached=chosen.attached)
-        delivery = Delivery(
-            cargo,
+        images, attached = _sort_out(prepared.planned, attached=chosen.attached)
+        pusher = TagPusher(
+            prepared,
             registries,
-            companions=companions,
+            attached=attached,
             on_existing=chosen.on_existing,
             jobs=chosen.jobs,
             scratch=chosen.scratch,
             observer=watcher,
         )
         sent = early.outcomes if early is not None else {}
-        for shipment, destination in _pairs(images, destinations):
+        for image, destination in _pairs(images, destinations):
             try:
-                reports.append(delivery.bring(shipment, destination, sent))
+                reports.append(pusher.push(image, destination, sent))
             except OcitoolError as error:
                 if on_failure is None or registries.stopped:
                     raise
@@ -129,25 +135,25 @@ class _Early:
 
 
 @contextlib.contextmanager
-def _prepared(
+def _prepare(
     source: Catalog,
     roots: Sequence[Root],
     how: Pushing,
     observer: Observer,
     early: _Early | None,
-) -> Iterator[Cargo]:
-    planned = shipments = shipments_of(source, roots, strict=how.strict)
+) -> Iterator[PreparedPush]:
+    before = planned = plan_images(source, roots, strict=how.strict)
     if not how.attached:
-        planned = shipments = [s for s in shipments if not is_attached(s)]
+        before = planned = [s for s in planned if not is_attached(s)]
     place: Source = source
     if how.platforms:
-        shipments, place = restricted_to(how.platforms, shipments, source)
-    for shipment in shipments:
-        for child in shipment.closure.missing:
-            observer.warn(f"{shipment.root.called} is pushed without {described(child)}")
+        planned, place = select_platforms(how.platforms, planned, source)
+    for image in planned:
+        for child in image.closure.missing:
+            observer.warn(f"{image.root.called} is pushed without {described(child)}")
     with contextlib.ExitStack() as scratch:
         conversions: list[Conversion] = []
-        if _needs_conversion(source, shipments, how):
+        if _needs_conversion(source, planned, how):
             from ocitool.transfer.recompress import Recompressor
 
             folder = scratch.enter_context(scratch_folder(how.scratch))
@@ -160,38 +166,38 @@ def _prepared(
                 observer=observer,
                 after=None if early is None else lambda layer: early.send(layer, writing),
             )
-            shipments, conversions = converted(source, shipments, recompressor, how.compression)
-            place = recompressor.overlay
-        shipments = without_orphans(planned, shipments, observer)
-        yield Cargo(
-            origin=source, source=place, shipments=tuple(shipments), conversions=tuple(conversions)
+            planned, conversions = convert(source, planned, recompressor, how.compression)
+            place = recompressor.layered
+        planned = drop_orphans(before, planned, observer)
+        yield PreparedPush(
+            origin=source, source=place, planned=tuple(planned), conversions=tuple(conversions)
         )
 
 
-def _sorted_out(
-    shipments: Sequence[Shipment], *, attached: bool
-) -> tuple[list[Shipment], list[Shipment]]:
+def _sort_out(
+    planned: Sequence[PlannedImage], *, attached: bool
+) -> tuple[list[PlannedImage], list[PlannedImage]]:
     """Return the images, and what goes along with them.
 
     What has a name is an image like any other, unless what is attached is asked for.
     """
-    companions = [s for s in shipments if attached and is_companion(s)]
-    digests = {s.root.descriptor.digest for s in companions}
-    images = [s for s in shipments if s.root.descriptor.digest not in digests]
-    return (images, companions) if images else (companions, [])
+    others = [image for image in planned if attached and belongs_to_another(image)]
+    digests = {image.root.descriptor.digest for image in others}
+    images = [image for image in planned if image.root.descriptor.digest not in digests]
+    return (images, others) if images else (others, [])
 
 
-def _needs_conversion(source: Source, shipments: Sequence[Shipment], how: Pushing) -> bool:
+def _needs_conversion(source: Source, planned: Sequence[PlannedImage], how: Pushing) -> bool:
     if how.compression not in (None, mediatype.KEEP):
         return True
     synthesized = synthesized_images(source)
-    return any(shipment.root.descriptor.digest in synthesized for shipment in shipments)
+    return any(image.root.descriptor.digest in synthesized for image in planned)
 
 
 def _pairs(
-    shipments: Sequence[Shipment], destinations: Sequence[Reference]
-) -> Iterator[tuple[Shipment, Reference]]:
-    images = [shipment for shipment in shipments if not is_attached(shipment)]
+    planned: Sequence[PlannedImage], destinations: Sequence[Reference]
+) -> Iterator[tuple[PlannedImage, Reference]]:
+    images = [image for image in planned if not is_attached(image)]
     if not images:
         raise NotFound(
             "there is no image to push",

@@ -14,14 +14,14 @@ from msgspec.structs import replace
 
 from ocitool.errors import OcitoolError, Refused
 from ocitool.events import Observer, Outcome
-from ocitool.image.content import Catalog, Shipment, Source
+from ocitool.image.content import Catalog, PlannedImage, Source
 from ocitool.image.graph import closure_of, content_of, subject_of
 from ocitool.oci import Descriptor, Digest, Manifest, Reference
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, Repository, RepositoryWriter
 from ocitool.places.registry.referrers import cosign_subject
 from ocitool.transfer.copy import Moved, TransferReport, transfer
-from ocitool.transfer.plan import CopiedImage, is_attached, report_of
+from ocitool.transfer.plan import CopiedImage, is_attached, make_report
 
 if TYPE_CHECKING:
     from ocitool.transfer.recompress import Conversion
@@ -73,38 +73,38 @@ class PushReport(Struct, frozen=True, kw_only=True):
         return f"{self.destination.repository}@{self.digest}"
 
 
-class Cargo(Struct, frozen=True, kw_only=True):
-    """What is ready to go: shipments, where they are read, and what was converted for it.
+class PreparedPush(Struct, frozen=True, kw_only=True):
+    """What is ready to be pushed: images, where they are read, and what was converted.
 
     `origin` is the place from which it came before any conversion.
     """
 
     origin: Catalog
     source: Source
-    shipments: tuple[Shipment, ...]
+    planned: tuple[PlannedImage, ...]
     conversions: "tuple[Conversion, ...]"
 
 
-class Delivery:
-    """Brings images of a cargo to destinations, one after the other.
+class TagPusher:
+    """Pushes prepared images to destinations, one after the other.
 
-    What one destination has, another one of the same registry may mount from it. `companions` go
+    What one destination has, another one of the same registry may mount from it. `attached` go
     with the images to which they belong.
     """
 
     def __init__(
         self,
-        cargo: Cargo,
+        prepared: PreparedPush,
         registries: Registries,
         *,
-        companions: Sequence[Shipment],
+        attached: Sequence[PlannedImage],
         on_existing: OnExisting,
         jobs: int,
         scratch: str | None,
         observer: Observer,
     ) -> None:
-        self._cargo = cargo
-        self._companions = companions
+        self._prepared = prepared
+        self._attached = attached
         self._registries = registries
         self._on_existing = on_existing
         self._jobs = jobs
@@ -112,21 +112,21 @@ class Delivery:
         self._observer = observer
         self._pushed: list[Reference] = []
 
-    def bring(
-        self, shipment: Shipment, destination: Reference, sent: Mapping[Digest, Outcome]
+    def push(
+        self, image: PlannedImage, destination: Reference, sent: Mapping[Digest, Outcome]
     ) -> PushReport:
         """Push one image to one destination; `sent` is what has been sent there already.
 
         Refused where the policy does not let a tag be moved; then nothing was sent.
         """
-        report = self._brought(shipment, destination, sent)
+        report = self._push(image, destination, sent)
         self._pushed.append(destination)
         return report
 
-    def _brought(
-        self, shipment: Shipment, destination: Reference, sent: Mapping[Digest, Outcome]
+    def _push(
+        self, image: PlannedImage, destination: Reference, sent: Mapping[Digest, Outcome]
     ) -> PushReport:
-        digest = shipment.root.descriptor.digest
+        digest = image.root.descriptor.digest
         _check_pinned(destination, digest)
         repository = Repository.of(self._registries, destination, writing=True)
         existing = (
@@ -135,14 +135,13 @@ class Delivery:
             else None
         )
         ending = self._ending(destination, existing, digest)
-        shipments = [shipment, *self._attached_to(shipment)]
-        report = self._report(shipment, destination, ending, existing, len(shipments) - 1)
+        planned = [image, *self._attached_to(image)]
+        report = self._report(image, destination, ending, existing, len(planned) - 1)
         if ending is Ending.SKIPPED:
             return report
-        if ending is Ending.PRESENT and len(shipments) == 1:
-            settled = {d.digest: Outcome.EXISTED for d in shipment.closure.descriptors}
-            return replace(report, transfer=_settled(shipment, settled))
-        moved = self._sent(repository, shipments, destination, ending, sent)
+        if ending is Ending.PRESENT and len(planned) == 1:
+            return replace(report, transfer=_report_present(image))
+        moved = self._send(repository, planned, destination, ending, sent)
         return replace(report, transfer=moved)
 
     def _ending(
@@ -165,56 +164,56 @@ class Delivery:
             )
         return Ending.SKIPPED if policy is OnExisting.SKIP else Ending.PUSHED
 
-    def _attached_to(self, shipment: Shipment) -> list[Shipment]:
+    def _attached_to(self, image: PlannedImage) -> list[PlannedImage]:
         """Return what is attached to this image, of all that is attached to any."""
-        held = {descriptor.digest for descriptor, _ in shipment.closure.documents}
-        waiting = list(self._companions)
-        found: list[Shipment] = []
+        held = {descriptor.digest for descriptor, _ in image.closure.documents}
+        waiting = list(self._attached)
+        found: list[PlannedImage] = []
         while fresh := [s for s in waiting if _subject(s) in held]:
             waiting = [s for s in waiting if s not in fresh]
             held |= {d.digest for s in fresh for d, _ in s.closure.documents}
             found += fresh
         return found
 
-    def _sent(
+    def _send(
         self,
         repository: Repository,
-        shipments: Sequence[Shipment],
+        planned: Sequence[PlannedImage],
         destination: Reference,
         ending: Ending,
         sent: Mapping[Digest, Outcome],
     ) -> TransferReport:
-        main = shipments[0].root.descriptor
+        main = planned[0].root.descriptor
         tagged = destination.tag is not None and ending is Ending.PUSHED
-        tags = {s.root.descriptor.digest: _signature_tags(s) for s in shipments[1:]}
-        remote = isinstance(self._cargo.origin, Repository)
+        tags = {s.root.descriptor.digest: _signature_tags(s) for s in planned[1:]}
+        remote = isinstance(self._prepared.origin, Repository)
         writer = RepositoryWriter(
             repository,
-            self._cargo.source,
+            self._prepared.source,
             tags=tags | {main.digest: (str(destination.tag),) if tagged else ()},
-            documents={d.digest: m.raw for s in shipments for d, m in s.closure.documents},
-            mountable=self._mountable(destination, shipments),
+            documents={d.digest: m.raw for s in planned for d, m in s.closure.documents},
+            mountable=self._mountable(destination, planned),
             remote=remote,
             scratch=self._scratch,
         )
-        settled = _present(writer, shipments, present=ending is Ending.PRESENT) | dict(sent)
+        known_outcomes = _present(writer, planned, present=ending is Ending.PRESENT) | dict(sent)
         return transfer(
-            self._cargo.source,
+            self._prepared.source,
             writer,
-            shipments,
-            settled=settled,
+            planned,
+            known_outcomes=known_outcomes,
             jobs=self._jobs,
             observer=self._observer,
         )
 
     def _mountable(
-        self, destination: Reference, shipments: Sequence[Shipment]
+        self, destination: Reference, planned: Sequence[PlannedImage]
     ) -> Mapping[Digest, Sequence[str]]:
         """Return in which repositories of the same registry a blob may be already."""
-        blobs = {blob.digest for shipment in shipments for blob in shipment.closure.blobs}
+        blobs = {blob.digest for image in planned for blob in image.closure.blobs}
         found: dict[Digest, list[str]] = {}
         siblings = [r.path for r in self._pushed if r.domain == destination.domain]
-        origin = self._cargo.origin
+        origin = self._prepared.origin
         if isinstance(origin, Repository) and origin.host.domain == destination.domain:
             siblings.append(origin.session.path)
         for path in siblings:
@@ -228,21 +227,21 @@ class Delivery:
 
     def _report(
         self,
-        shipment: Shipment,
+        image: PlannedImage,
         destination: Reference,
         ending: Ending,
         existing: Descriptor | None,
         attached: int,
     ) -> PushReport:
-        digest = shipment.root.descriptor.digest
+        digest = image.root.descriptor.digest
         moved = existing is not None and existing.digest != digest and ending is Ending.PUSHED
         return PushReport(
             destination=destination,
             ending=ending,
-            image=report_of(self._cargo.source, [shipment]).images[0],
+            image=make_report(self._prepared.source, [image]).images[0],
             moved_from=existing.digest if moved and existing is not None else None,
             kept=existing.digest if existing is not None and ending is Ending.SKIPPED else None,
-            conversions=self._cargo.conversions,
+            conversions=self._prepared.conversions,
             attached=attached,
         )
 
@@ -256,27 +255,27 @@ def _check_pinned(destination: Reference, digest: Digest) -> None:
 
 
 def _present(
-    writer: RepositoryWriter, shipments: Sequence[Shipment], *, present: bool
+    writer: RepositoryWriter, planned: Sequence[PlannedImage], *, present: bool
 ) -> dict[Digest, Outcome]:
     """Ask for each manifest once; whoever has one has all that it lists."""
-    settled: dict[Digest, Outcome] = {}
-    for number, shipment in enumerate(shipments):
-        closure = shipment.closure
+    known_outcomes: dict[Digest, Outcome] = {}
+    for number, image in enumerate(planned):
+        closure = image.closure
         if (present and number == 0) or writer.knows(closure.root.digest):
-            settled |= {d.digest: Outcome.EXISTED for d in closure.descriptors}
+            known_outcomes |= {d.digest: Outcome.EXISTED for d in closure.descriptors}
             continue
         for descriptor, document in closure.documents[:-1]:
             if isinstance(document, Manifest) and writer.knows(descriptor.digest):
-                settled[descriptor.digest] = Outcome.EXISTED
-                settled |= {blob.digest: Outcome.EXISTED for blob in content_of(document)}
-    return settled
+                known_outcomes[descriptor.digest] = Outcome.EXISTED
+                known_outcomes |= {blob.digest: Outcome.EXISTED for blob in content_of(document)}
+    return known_outcomes
 
 
-def _settled(shipment: Shipment, settled: Mapping[Digest, Outcome]) -> TransferReport:
+def _report_present(image: PlannedImage) -> TransferReport:
     return TransferReport(
         blobs=tuple(
-            Moved(descriptor=d, outcome=settled[d.digest], seconds=0.0)
-            for d in shipment.closure.descriptors
+            Moved(descriptor=descriptor, outcome=Outcome.EXISTED, seconds=0.0)
+            for descriptor in image.closure.descriptors
         )
     )
 
@@ -304,21 +303,21 @@ def _neighbours(
                     yield paths[0], blob.digest
 
 
-def is_companion(shipment: Shipment) -> bool:
+def belongs_to_another(image: PlannedImage) -> bool:
     """Tell whether it is no image of its own: attached to one, or a signature by cosign's name."""
-    return is_attached(shipment) or bool(_signature_tags(shipment))
+    return is_attached(image) or bool(_signature_tags(image))
 
 
-def _signature_tags(shipment: Shipment) -> tuple[str, ...]:
+def _signature_tags(image: PlannedImage) -> tuple[str, ...]:
     """Return the tags by which cosign finds it, if all its names are of that kind."""
-    tags = [name.rpartition(":")[2] for name in shipment.root.names]
+    tags = [name.rpartition(":")[2] for name in image.root.names]
     found = tuple(dict.fromkeys(tag for tag in tags if cosign_subject(tag) is not None))
     return found if len(found) == len(set(tags)) else ()
 
 
-def _subject(shipment: Shipment) -> Digest | None:
+def _subject(image: PlannedImage) -> Digest | None:
     """Return what it is attached to, by its manifest or by its name."""
-    root = shipment.root
-    found = subject_of(root, shipment.closure.document(root.descriptor.digest))
-    tags = _signature_tags(shipment)
+    root = image.root
+    found = subject_of(root, image.closure.document(root.descriptor.digest))
+    tags = _signature_tags(image)
     return found if found is not None or not tags else cosign_subject(tags[0])

@@ -12,7 +12,7 @@ from ocitool.errors import NotFound, UsageError
 from ocitool.events import Observer
 from ocitool.formats.compression import Codec, Compressor
 from ocitool.fsops import OutputFile, scratch_folder
-from ocitool.image.content import Blob, Catalog, Root, Shipment, Source, synthesized_images
+from ocitool.image.content import Blob, Catalog, PlannedImage, Root, Source, synthesized_images
 from ocitool.image.graph import images_of, platform_of, read_config, select_platform
 from ocitool.image.layers import unpacked
 from ocitool.oci import Descriptor, Digest, Manifest, Platform, mediatype
@@ -21,11 +21,11 @@ from ocitool.places.layout import Layout, Writing
 from ocitool.transfer.plan import (
     CopyReport,
     described,
+    drop_orphans,
     is_attached,
-    report_of,
-    restricted_to,
-    shipments_of,
-    without_orphans,
+    make_report,
+    plan_images,
+    select_platforms,
 )
 from ocitool.transfer.recompress import COMPRESSIONS, KEEP, Conversion, Recompressor
 
@@ -84,24 +84,24 @@ def packed(
     """
     chosen = packing or Packing()
     watcher = observer or Observer()
-    planned = shipments = shipments_of(source, roots, strict=chosen.strict)
+    before = planned = plan_images(source, roots, strict=chosen.strict)
     place: Source = source
     if chosen.platforms:
-        shipments, place = restricted_to(chosen.platforms, shipments, source)
-    for shipment in shipments:
-        for child in shipment.closure.missing:
-            watcher.warn(f"{shipment.root.called} is saved without {described(child)}")
+        planned, place = select_platforms(chosen.platforms, planned, source)
+    for image in planned:
+        for child in image.closure.missing:
+            watcher.warn(f"{image.root.called} is saved without {described(child)}")
     with contextlib.ExitStack() as scratch:
-        conversions = _made_up(source, shipments)
+        conversions = _made_up(source, planned)
         if chosen.compression != KEEP and chosen.form != DOCKER:
             recompressor = scratch.enter_context(_recompressor(place, chosen, watcher))
-            shipments, conversions = recompressor.images(shipments, chosen.compression)
-            place = recompressor.overlay
-        shipments = without_orphans(planned, shipments, watcher)
+            planned, conversions = recompressor.images(planned, chosen.compression)
+            place = recompressor.layered
+        planned = drop_orphans(before, planned, watcher)
         wanted = chosen.platforms[0] if chosen.platforms else chosen.featured
-        shipments = [_featuring(place, shipment, wanted) for shipment in shipments]
-        pieces = _pieces(source, place, shipments, chosen.form, watcher)
-        yield Packed(pieces=pieces, report=report_of(place, shipments, conversions=conversions))
+        planned = [_featuring(place, image, wanted) for image in planned]
+        pieces = _pieces(source, place, planned, chosen.form, watcher)
+        yield Packed(pieces=pieces, report=make_report(place, planned, conversions=conversions))
 
 
 def save(
@@ -145,10 +145,10 @@ def save_file(
     return report
 
 
-def _made_up(source: Catalog, shipments: Sequence[Shipment]) -> list[Conversion]:
+def _made_up(source: Catalog, planned: Sequence[PlannedImage]) -> list[Conversion]:
     """Return which images have a manifest only because one was made; their layers stay."""
     synthesized = synthesized_images(source)
-    digests = [shipment.root.descriptor.digest for shipment in shipments]
+    digests = [image.root.descriptor.digest for image in planned]
     return [
         Conversion(old=None, new=digest, layers=0, compression=KEEP)
         for digest in digests
@@ -168,18 +168,18 @@ def _recompressor(place: Source, packing: Packing, observer: Observer) -> Iterat
 
 
 def _pieces(
-    source: Catalog, place: Source, shipments: Sequence[Shipment], form: str, observer: Observer
+    source: Catalog, place: Source, planned: Sequence[PlannedImage], form: str, observer: Observer
 ) -> Iterator[bytes]:
-    _check_made_up(source, shipments)
+    _check_made_up(source, planned)
     if form == DOCKER:
-        return docker_tar(_plain_images(source, place, shipments, observer))
-    _warn_of_zstd(shipments, observer)
+        return docker_tar(_plain_images(source, place, planned, observer))
+    _warn_of_zstd(planned, observer)
 
     def open_blob(descriptor: Descriptor) -> Blob:
         return place.open(descriptor).watched(observer.advance)
 
-    pieces = universal_tar(shipments, open_blob, docker=form == UNIVERSAL)
-    return _watched(pieces, archive_size(shipments), observer)
+    pieces = universal_tar(planned, open_blob, docker=form == UNIVERSAL)
+    return _watched(pieces, archive_size(planned), observer)
 
 
 def _watched(pieces: Iterator[bytes], size: int, observer: Observer) -> Iterator[bytes]:
@@ -190,12 +190,12 @@ def _watched(pieces: Iterator[bytes], size: int, observer: Observer) -> Iterator
         observer.end()
 
 
-def _check_made_up(source: Catalog, shipments: Sequence[Shipment]) -> None:
+def _check_made_up(source: Catalog, planned: Sequence[PlannedImage]) -> None:
     """Verify the diff IDs of compressed layers for which no manifest of the archive vouches."""
     synthesized = synthesized_images(source)
-    for shipment in shipments:
-        image = synthesized.get(shipment.root.descriptor.digest)
-        for layer in image.layers if image is not None else ():
+    for image in planned:
+        origin = synthesized.get(image.root.descriptor.digest)
+        for layer in origin.layers if origin is not None else ():
             if layer.codec is not Codec.NONE:
                 with source.open(layer.descriptor) as blob:
                     for _ in unpacked(blob, layer.diff_id, stored=layer.descriptor.digest):
@@ -203,28 +203,28 @@ def _check_made_up(source: Catalog, shipments: Sequence[Shipment]) -> None:
 
 
 def _plain_images(
-    source: Catalog, place: Source, shipments: Sequence[Shipment], observer: Observer
+    source: Catalog, place: Source, planned: Sequence[PlannedImage], observer: Observer
 ) -> list[PlainImage]:
     sizes = _TarSizes(source, place, observer)
     images: dict[Digest, PlainImage] = {}
-    for shipment in shipments:
-        if shipment.featured is None:
-            if not is_attached(shipment):
-                raise NotFound(f"{shipment.root.called} holds no image that docker could load")
+    for image in planned:
+        if image.featured is None:
+            if not is_attached(image):
+                raise NotFound(f"{image.root.called} holds no image that docker could load")
             continue
-        if len(images_of(shipment.closure)) > 1:
-            chosen = next(i for i in images_of(shipment.closure) if i[1] == shipment.featured)
+        if len(images_of(image.closure)) > 1:
+            chosen = next(i for i in images_of(image.closure) if i[1] == image.featured)
             platform = platform_of(place, *chosen)
-            observer.warn(f"{shipment.root.called} is saved for {platform} only")
-        image = _plain_image(place, shipment, shipment.featured, sizes, observer)
-        known = images.get(image.config_digest)
-        names = (*(known.names if known else ()), *image.names)
-        images[image.config_digest] = replace(image, names=tuple(dict.fromkeys(names)))
+            observer.warn(f"{image.root.called} is saved for {platform} only")
+        plain = _plain_image(place, image, image.featured, sizes, observer)
+        known = images.get(plain.config_digest)
+        names = (*(known.names if known else ()), *plain.names)
+        images[plain.config_digest] = replace(plain, names=tuple(dict.fromkeys(names)))
     return list(images.values())
 
 
 def _plain_image(
-    place: Source, shipment: Shipment, manifest: Manifest, sizes: "_TarSizes", observer: Observer
+    place: Source, image: PlannedImage, manifest: Manifest, sizes: "_TarSizes", observer: Observer
 ) -> PlainImage:
     config = read_config(place, manifest)
     layers = tuple(
@@ -236,7 +236,7 @@ def _plain_image(
         for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True)
     )
     return PlainImage(
-        names=shipment.root.names,
+        names=image.root.names,
         config_digest=manifest.config.digest,
         config=config,
         layers=layers,
@@ -273,21 +273,21 @@ class _TarSizes:
         return self._known[layer.digest]
 
 
-def _featuring(source: Source, shipment: Shipment, wanted: Platform | None) -> Shipment:
-    images = images_of(shipment.closure)
-    if not images or is_attached(shipment):
-        return shipment
-    found = select_platform(source, shipment.closure, wanted) if wanted is not None else None
-    return replace(shipment, featured=(found or images[0])[1])
+def _featuring(source: Source, image: PlannedImage, wanted: Platform | None) -> PlannedImage:
+    images = images_of(image.closure)
+    if not images or is_attached(image):
+        return image
+    found = select_platform(source, image.closure, wanted) if wanted is not None else None
+    return replace(image, featured=(found or images[0])[1])
 
 
-def _warn_of_zstd(shipments: Sequence[Shipment], observer: Observer) -> None:
-    for shipment in shipments:
-        layers = shipment.featured.layers if shipment.featured is not None else ()
+def _warn_of_zstd(planned: Sequence[PlannedImage], observer: Observer) -> None:
+    for image in planned:
+        layers = image.featured.layers if image.featured is not None else ()
         types = {layer.media_type for layer in layers}
         if types & {mediatype.OCI_LAYER_ZSTD, mediatype.DOCKER_LAYER_ZSTD}:
             observer.warn(
-                f"{shipment.root.called} has zstd layers: docker before version 23 cannot load it"
+                f"{image.root.called} has zstd layers: docker before version 23 cannot load it"
             )
 
 

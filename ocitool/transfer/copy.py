@@ -19,8 +19,8 @@ from ocitool.image.content import (
     Blob,
     Ingest,
     Ingesting,
+    PlannedImage,
     Ranged,
-    Shipment,
     Source,
     Target,
 )
@@ -74,40 +74,41 @@ _PRESENT = (Outcome.EXISTED, Outcome.MOUNTED)
 def transfer(
     source: Source,
     target: Target,
-    shipments: Sequence[Shipment],
+    planned: Sequence[PlannedImage],
     *,
-    settled: Mapping[Digest, Outcome] | None = None,
+    known_outcomes: Mapping[Digest, Outcome] | None = None,
     jobs: int = DEFAULT_JOBS,
     observer: Observer | None = None,
 ) -> TransferReport:
     """Copy closures and make their roots known under their names.
 
-    Idempotent: what the target has is not read. `settled` are blobs and documents of which it is
-    known what became of them: a conversion has put them there, or the target has them. Cancels
-    everything at the first failure; then no root has changed. Raises what the two places raise.
+    Idempotent: what the target has is not read. `known_outcomes` says what
+    became of blobs and documents already: a conversion has put them there, or the target has
+    them. Cancels everything at the first failure; then no root has changed. Raises what the two
+    places raise.
     """
     watcher = observer or Observer()
-    done = settled or {}
+    done = known_outcomes or {}
     move = _Move(source, target, watcher, jobs)
-    blobs = {d.digest: d for shipment in shipments for d in shipment.closure.blobs}
-    for descriptor in (d for shipment in shipments for d in shipment.closure.descriptors):
+    blobs = {d.digest: d for image in planned for d in image.closure.blobs}
+    for descriptor in (d for image in planned for d in image.closure.descriptors):
         if descriptor.digest in done:
             blobs.pop(descriptor.digest, None)
-            move.settle(descriptor, done[descriptor.digest])
-    target.announce([d for shipment in shipments for d in shipment.closure.descriptors])
+            move.note(descriptor, done[descriptor.digest])
+    target.announce([d for image in planned for d in image.closure.descriptors])
     watcher.begin("copying", sum(descriptor.size for descriptor in blobs.values()))
     try:
         # The largest first: the last one to run alone is then a small one.
         ordered = sorted(blobs.values(), key=lambda descriptor: -descriptor.size)
         tasks = [move.task(descriptor) for descriptor in ordered]
         run_all(tasks, jobs, abort=partial(_abort, source, target))
-        for shipment in shipments:
-            for descriptor, document in shipment.closure.documents:
+        for image in planned:
+            for descriptor, document in image.closure.documents:
                 move.document(descriptor, document.raw)
     finally:
         watcher.end()
-    for shipment in shipments:
-        target.root(shipment.root.descriptor, shipment.root.names)
+    for image in planned:
+        target.root(image.root.descriptor, image.root.names)
     return move.report()
 
 
@@ -133,12 +134,12 @@ class _Move:
         stop.check()
         if self._target.has(descriptor):
             self._observer.advance(descriptor.size)
-            self._note(descriptor, Outcome.EXISTED, 0.0)
+            self._finish(descriptor, Outcome.EXISTED, 0.0)
             return
 
         began = time.monotonic()
-        outcome = self._fetched(descriptor, stop) or self._put(descriptor, stop)
-        self._note(descriptor, outcome, time.monotonic() - began)
+        outcome = self._fetch_parts(descriptor, stop) or self._put(descriptor, stop)
+        self._finish(descriptor, outcome, time.monotonic() - began)
 
     def _put(self, descriptor: Descriptor, stop: Stop) -> Outcome:
         sent = 0
@@ -161,7 +162,7 @@ class _Move:
             self._observer.advance(descriptor.size - sent)
         return outcome
 
-    def _fetched(self, descriptor: Descriptor, stop: Stop) -> Outcome | None:
+    def _fetch_parts(self, descriptor: Descriptor, stop: Stop) -> Outcome | None:
         """Bring a large blob in parts; None where source or target cannot."""
         if descriptor.size < _IN_PARTS or not isinstance(self._target, Ingesting):
             return None
@@ -170,7 +171,7 @@ class _Move:
         open_range = self._source.ranges(descriptor)
         if open_range is None:
             return None
-        ingest = self._turn(self._target, descriptor, stop)
+        ingest = self._wait_for_turn(self._target, descriptor, stop)
         if isinstance(ingest, Outcome | None):
             return ingest
         taken = self._connections.take()
@@ -193,7 +194,7 @@ class _Move:
                 self._connections.give_back()
         return Outcome.STORED
 
-    def _turn(
+    def _wait_for_turn(
         self, target: Ingesting, descriptor: Descriptor, stop: Stop
     ) -> Ingest | Outcome | None:
         """Begin or go on with a blob, or wait while another process gets on with it.
@@ -224,20 +225,20 @@ class _Move:
         if descriptor.digest in self._outcomes:
             return
         if self._target.has(descriptor):
-            self.settle(descriptor, Outcome.EXISTED)
+            self.note(descriptor, Outcome.EXISTED)
             return
         where = f"manifest {descriptor.digest.short}"
         outcome = self._target.put(descriptor, lambda: Blob.of(descriptor, raw, where=where))
-        self.settle(descriptor, outcome)
+        self.note(descriptor, outcome)
 
-    def settle(self, descriptor: Descriptor, outcome: Outcome, seconds: float = 0.0) -> None:
+    def note(self, descriptor: Descriptor, outcome: Outcome, seconds: float = 0.0) -> None:
         with self._lock:
             self._outcomes[descriptor.digest] = Moved(
                 descriptor=descriptor, outcome=outcome, seconds=seconds
             )
 
-    def _note(self, descriptor: Descriptor, outcome: Outcome, seconds: float) -> None:
-        self.settle(descriptor, outcome, seconds)
+    def _finish(self, descriptor: Descriptor, outcome: Outcome, seconds: float) -> None:
+        self.note(descriptor, outcome, seconds)
         self._observer.finish(descriptor, outcome)
 
     def report(self) -> TransferReport:

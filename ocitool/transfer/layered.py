@@ -4,7 +4,7 @@ from ocitool.image.content import Abortable, Blob, Inventory, OpenRange, Ranged,
 from ocitool.oci import Descriptor, Digest
 
 
-class Overlay:
+class LayeredSource:
     """A source whose documents in memory come before those of other places."""
 
     def __init__(self, *places: Source) -> None:

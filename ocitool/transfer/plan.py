@@ -1,4 +1,4 @@
-"""Shipments: which images go, with all that belongs to them, and what became of them."""
+"""Plans: which images go, with all that belongs to them, and what became of them."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -8,14 +8,14 @@ from msgspec.structs import replace
 
 from ocitool.errors import IntegrityError, LimitExceeded, NotFound
 from ocitool.events import Observer
-from ocitool.image.content import Catalog, Root, Shipment, Source, synthesized_images
+from ocitool.image.content import Catalog, PlannedImage, Root, Source, synthesized_images
 from ocitool.image.graph import closure_of, images_of, read_config, root_subject, subject_of
 from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, Platform
 from ocitool.oci.document import structure
 from ocitool.places.layout import NameChange
 from ocitool.transfer.copy import TransferReport
-from ocitool.transfer.layered import Overlay
-from ocitool.transfer.platforms import platforms_of, restrict
+from ocitool.transfer.layered import LayeredSource
+from ocitool.transfer.platforms import platforms_of, select
 
 if TYPE_CHECKING:
     from ocitool.transfer.recompress import Conversion, Recompressor
@@ -50,35 +50,37 @@ class CopyReport(Struct, frozen=True, kw_only=True):
     transfer: TransferReport = field(default_factory=TransferReport)
 
 
-def shipments_of(source: Catalog, roots: Sequence[Root], *, strict: bool = False) -> list[Shipment]:
+def plan_images(
+    source: Catalog, roots: Sequence[Root], *, strict: bool = False
+) -> list[PlannedImage]:
     """Plan the way of some roots of a source, each digest once with all its names.
 
     Artifacts of the source that are attached to one of them go along. NotFound for an index of
     which nothing is there, or not all when `strict`; IntegrityError for a config that does not fit
     its layers.
     """
-    shipments = _planned(source, _merged(roots))
-    for shipment in shipments:
-        _check(source, shipment, strict=strict)
-    return shipments + _attached_to(source, shipments)
+    planned = _plan(source, _merge(roots))
+    for image in planned:
+        _check(source, image, strict=strict)
+    return planned + _attached_to(source, planned)
 
 
-def _planned(source: Source, roots: Sequence[Root]) -> list[Shipment]:
+def _plan(source: Source, roots: Sequence[Root]) -> list[PlannedImage]:
     """Plan the roots; LimitExceeded when their manifests are too much to keep in memory at once.
 
     A few indexes that all list one large one would also cost their product.
     """
-    shipments: list[Shipment] = []
+    planned: list[PlannedImage] = []
     weight = 0
     for root in roots:
-        shipments.append(Shipment(root=root, closure=closure_of(source, root.descriptor)))
-        weight += sum(_weight(document.raw) for _, document in shipments[-1].closure.documents)
+        planned.append(PlannedImage(root=root, closure=closure_of(source, root.descriptor)))
+        weight += sum(_weight(document.raw) for _, document in planned[-1].closure.documents)
         if weight > DEFAULT_LIMITS.planned_structure:
             raise LimitExceeded(
                 f"the manifests of {len(roots)} images are too much to be planned together",
                 hint="name fewer images at once",
             )
-    return shipments
+    return planned
 
 
 def _weight(raw: bytes) -> int:
@@ -86,30 +88,29 @@ def _weight(raw: bytes) -> int:
     return structure(raw) + len(raw) // 40
 
 
-def restricted_to(
-    platforms: Sequence[Platform], shipments: Sequence[Shipment], source: Source
-) -> tuple[list[Shipment], Source]:
-    """Return the shipments for some platforms only, and the source that knows them."""
-    overlay = Overlay(source)
+def select_platforms(
+    platforms: Sequence[Platform], planned: Sequence[PlannedImage], source: Source
+) -> tuple[list[PlannedImage], Source]:
+    """Return the part of each image for some platforms, and the source that knows it."""
+    layered = LayeredSource(source)
     chosen = [
-        shipment if is_attached(shipment) else restrict(overlay, shipment, platforms)
-        for shipment in shipments
+        image if is_attached(image) else select(layered, image, platforms) for image in planned
     ]
-    return chosen, overlay
+    return chosen, layered
 
 
-def without_orphans(
-    before: Sequence[Shipment], after: Sequence[Shipment], observer: Observer
-) -> list[Shipment]:
+def drop_orphans(
+    before: Sequence[PlannedImage], after: Sequence[PlannedImage], observer: Observer
+) -> list[PlannedImage]:
     """Drop artifacts whose subject was changed or left behind on the way, and warn of it.
 
     A signature of an image that has another digest now would be worth nothing.
     """
     lost = _documents(before) - _documents(after)
     attached: dict[Digest | None, list[Digest]] = {}
-    for shipment in after:
-        if is_attached(shipment):
-            attached.setdefault(_subject(shipment), []).append(shipment.root.descriptor.digest)
+    for image in after:
+        if is_attached(image):
+            attached.setdefault(_subject(image), []).append(image.root.descriptor.digest)
     # An artifact may be attached to an artifact, so what is dropped takes others with it.
     orphans: set[Digest] = set()
     stack = [digest for subject in lost for digest in attached.get(subject, ())]
@@ -118,7 +119,7 @@ def without_orphans(
         if digest not in orphans:
             orphans.add(digest)
             stack += attached.get(digest, ())
-    kept = [shipment for shipment in after if shipment.root.descriptor.digest not in orphans]
+    kept = [image for image in after if image.root.descriptor.digest not in orphans]
     dropped = len(after) - len(kept)
     if dropped:
         observer.warn(
@@ -128,63 +129,63 @@ def without_orphans(
     return kept
 
 
-def _documents(shipments: Sequence[Shipment]) -> set[Digest]:
-    return {d.digest for shipment in shipments for d, _ in shipment.closure.documents}
+def _documents(planned: Sequence[PlannedImage]) -> set[Digest]:
+    return {d.digest for image in planned for d, _ in image.closure.documents}
 
 
-def converted(
+def convert(
     source: Catalog,
-    shipments: list[Shipment],
+    planned: list[PlannedImage],
     recompressor: "Recompressor",
     compression: str | None,
-) -> "tuple[list[Shipment], list[Conversion]]":
+) -> "tuple[list[PlannedImage], list[Conversion]]":
     """Convert what must be: images without a manifest, and all of them when asked."""
     synthesized = synthesized_images(source)
-    made_up = [s for s in shipments if s.root.descriptor.digest in synthesized]
+    made_up = [s for s in planned if s.root.descriptor.digest in synthesized]
     conversions: list[Conversion] = []
-    results: dict[Digest, Shipment] = {}
+    results: dict[Digest, PlannedImage] = {}
     if made_up:
         jobs_for = [
-            (shipment.root, manifest, read_config(source, manifest).diff_ids)
-            for shipment in made_up
-            for _, manifest in images_of(shipment.closure)
+            (image.root, manifest, read_config(source, manifest).diff_ids)
+            for image in made_up
+            for _, manifest in images_of(image.closure)
         ]
         new, done = recompressor.made_up(jobs_for, compression)
         conversions += done
         results |= {
             old.root.descriptor.digest: moved for old, moved in zip(made_up, new, strict=True)
         }
-    others = [s for s in shipments if s.root.descriptor.digest not in synthesized]
+    others = [s for s in planned if s.root.descriptor.digest not in synthesized]
     if compression not in (None, "keep"):
         new, done = recompressor.images(others, str(compression))
         conversions += done
         results |= {
             old.root.descriptor.digest: moved for old, moved in zip(others, new, strict=True)
         }
-    moved = [results.get(s.root.descriptor.digest, s) for s in shipments]
+    moved = [results.get(s.root.descriptor.digest, s) for s in planned]
     return moved, conversions
 
 
-def report_of(
+def make_report(
     source: Source,
-    shipments: Sequence[Shipment],
+    planned: Sequence[PlannedImage],
     *,
     conversions: "Sequence[Conversion]" = (),
     moved: Sequence[NameChange] = (),
     transfer: TransferReport | None = None,
 ) -> CopyReport:
-    """Return what became of shipments that arrived."""
-    images = [shipment for shipment in shipments if not is_attached(shipment)]
+    """Return what became of images that arrived."""
+    images = [image for image in planned if not is_attached(image)]
     return CopyReport(
-        images=tuple(_report(source, shipment) for shipment in images),
-        attached=len(shipments) - len(images),
+        images=tuple(_report(source, image) for image in images),
+        attached=len(planned) - len(images),
         conversions=tuple(conversions),
         moved=tuple(moved),
         transfer=transfer or TransferReport(),
     )
 
 
-def _merged(roots: Sequence[Root]) -> list[Root]:
+def _merge(roots: Sequence[Root]) -> list[Root]:
     """Return the roots, each digest once with all its names, in their order."""
     merged: dict[Digest, Root] = {}
     for root in roots:
@@ -195,29 +196,29 @@ def _merged(roots: Sequence[Root]) -> list[Root]:
     return list(merged.values())
 
 
-def _check(source: Source, shipment: Shipment, *, strict: bool) -> None:
+def _check(source: Source, image: PlannedImage, *, strict: bool) -> None:
     """Raise unless the images of a closure can be used: configs that fit their layers."""
-    closure = shipment.closure
+    closure = image.closure
     images = images_of(closure)
     if closure.missing and (strict or not images):
         listed = ", ".join(described(child) for child in closure.missing)
         raise NotFound(
-            f"{shipment.root.called} is incomplete: {listed} is missing",
+            f"{image.root.called} is incomplete: {listed} is missing",
             hint="save it again where it came from, with all its platforms",
         )
     for descriptor, manifest in images:
         config = read_config(source, manifest)
         if len(config.diff_ids) != len(manifest.layers):
             raise IntegrityError(
-                f"manifest {descriptor.digest.short} of {shipment.root.called} lists "
+                f"manifest {descriptor.digest.short} of {image.root.called} lists "
                 f"{len(manifest.layers)} layers, but its config has {len(config.diff_ids)} "
                 "diff IDs"
             )
 
 
-def _attached_to(source: Catalog, shipments: Sequence[Shipment]) -> list[Shipment]:
+def _attached_to(source: Catalog, planned: Sequence[PlannedImage]) -> list[PlannedImage]:
     """Return the source's nameless roots whose subject is in one of the closures."""
-    held = _documents(shipments)
+    held = _documents(planned)
     roots = source.roots()
     waiting: dict[Digest, list[int]] = {}
     for position, root in enumerate(roots):
@@ -226,36 +227,36 @@ def _attached_to(source: Catalog, shipments: Sequence[Shipment]) -> list[Shipmen
         subject = root_subject(source, root)
         if subject is not None:
             waiting.setdefault(subject, []).append(position)
-    found: list[Shipment] = []
+    found: list[PlannedImage] = []
     # An artifact may be attached to an artifact, so what is added brings others with it.
     while fresh := sorted(n for digest in held & waiting.keys() for n in waiting.pop(digest)):
-        added = _planned(source, [roots[position] for position in fresh])
+        added = _plan(source, [roots[position] for position in fresh])
         held = _documents(added)
         found += added
     return found
 
 
-def _subject(shipment: Shipment) -> Digest | None:
-    root = shipment.root
-    return subject_of(root, shipment.closure.document(root.descriptor.digest))
+def _subject(image: PlannedImage) -> Digest | None:
+    root = image.root
+    return subject_of(root, image.closure.document(root.descriptor.digest))
 
 
-def is_attached(shipment: Shipment) -> bool:
+def is_attached(image: PlannedImage) -> bool:
     """Tell whether a root is an artifact that lives with its subject, and no image."""
-    return not shipment.root.names and _subject(shipment) is not None
+    return not image.root.names and _subject(image) is not None
 
 
-def _report(source: Source, shipment: Shipment) -> CopiedImage:
-    images = images_of(shipment.closure)
-    single = len(images) == 1 and images[0][0].digest == shipment.root.descriptor.digest
+def _report(source: Source, image: PlannedImage) -> CopiedImage:
+    images = images_of(image.closure)
+    single = len(images) == 1 and images[0][0].digest == image.root.descriptor.digest
     return CopiedImage(
-        names=shipment.root.names,
-        label=shipment.root.label,
-        digest=shipment.root.descriptor.digest,
-        media_type=shipment.root.descriptor.media_type,
+        names=image.root.names,
+        label=image.root.label,
+        digest=image.root.descriptor.digest,
+        media_type=image.root.descriptor.media_type,
         image_id=images[0][1].config.digest if single else None,
-        platforms=platforms_of(source, shipment.closure),
-        missing=shipment.closure.missing,
+        platforms=platforms_of(source, image.closure),
+        missing=image.closure.missing,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from ocitool.errors import NotFound
-from ocitool.image.content import Closure, Shipment, Source
+from ocitool.image.content import Closure, PlannedImage, Source
 from ocitool.image.graph import (
     attested,
     closure_of,
@@ -18,39 +18,41 @@ from ocitool.image.graph import (
 )
 from ocitool.oci import Descriptor, Index, Platform, mediatype
 from ocitool.oci.document import encode
-from ocitool.transfer.layered import Overlay
+from ocitool.transfer.layered import LayeredSource
 
 
-def restrict(overlay: Overlay, shipment: Shipment, platforms: Sequence[Platform]) -> Shipment:
-    """Return the part of an image for these platforms; a new index goes into the overlay.
+def select(
+    layered: LayeredSource, image: PlannedImage, platforms: Sequence[Platform]
+) -> PlannedImage:
+    """Return the part of an image for these platforms; a new index goes into `layered`.
 
     One platform gives that image's own manifest, its digest unchanged. Several give a new index
     of them and of what attests them. NotFound lists what there is.
     """
-    chosen = [require_platform(overlay, shipment.closure, wanted)[0] for wanted in platforms]
+    chosen = [require_platform(layered, image.closure, wanted)[0] for wanted in platforms]
     unique = {descriptor.digest: descriptor for descriptor in chosen}
-    root = shipment.closure.document(shipment.root.descriptor.digest)
+    root = image.closure.document(image.root.descriptor.digest)
     if not isinstance(root, Index):
-        return shipment
+        return image
     if len(unique) == 1:
-        descriptor = replace(chosen[0], annotations=shipment.root.descriptor.annotations)
+        descriptor = replace(chosen[0], annotations=image.root.descriptor.annotations)
     else:
-        children = [child for child, _ in images_of(shipment.closure) if child.digest in unique]
-        children += _attestations(overlay, shipment.closure, {str(digest) for digest in unique})
-        new = _listing(overlay, root, children)
-        descriptor = replace(new, annotations=shipment.root.descriptor.annotations)
-    moved = replace(shipment.root, descriptor=descriptor)
-    return Shipment(root=moved, closure=closure_of(overlay, descriptor))
+        children = [child for child, _ in images_of(image.closure) if child.digest in unique]
+        children += _attestations(layered, image.closure, {str(digest) for digest in unique})
+        new = _listing(layered, root, children)
+        descriptor = replace(new, annotations=image.root.descriptor.annotations)
+    moved = replace(image.root, descriptor=descriptor)
+    return PlannedImage(root=moved, closure=closure_of(layered, descriptor))
 
 
-def _attestations(overlay: Overlay, closure: Closure, images: set[str]) -> list[Descriptor]:
+def _attestations(layered: LayeredSource, closure: Closure, images: set[str]) -> list[Descriptor]:
     """Return what attests these images and is there, from all indexes of a closure."""
     found = {
         child.digest: child
         for _, document in closure.documents
         if isinstance(document, Index)
         for child in document.manifests
-        if is_attestation(child) and attested(child) in images and overlay.has(child)
+        if is_attestation(child) and attested(child) in images and layered.has(child)
     }
     return list(found.values())
 
@@ -60,10 +62,10 @@ def platforms_of(source: Source, closure: Closure) -> tuple[Platform, ...]:
     return tuple(platform_of(source, *image) for image in images_of(closure))
 
 
-def restrict_index(
-    overlay: Overlay, index: Index, platforms: Sequence[Platform]
+def select_in_index(
+    layered: LayeredSource, index: Index, platforms: Sequence[Platform]
 ) -> Descriptor | None:
-    """Return what `restrict` would, judged by an index alone, so that no child has to be read.
+    """Return what `select` would, judged by an index alone, so that no child has to be read.
 
     None when the index does not say it all: a child without a platform, or an index in it.
     NotFound lists what there is.
@@ -81,7 +83,7 @@ def restrict_index(
     texts = {str(digest) for digest in unique}
     children = [child for child in images if child.digest in unique]
     children += [c for c in index.manifests if is_attestation(c) and attested(c) in texts]
-    return _listing(overlay, index, children)
+    return _listing(layered, index, children)
 
 
 def _best(images: Sequence[Descriptor], wanted: Platform) -> Descriptor:
@@ -100,8 +102,8 @@ def _best(images: Sequence[Descriptor], wanted: Platform) -> Descriptor:
     return min(ranked, key=lambda one: one[:2])[2]
 
 
-def _listing(overlay: Overlay, index: Index, children: Sequence[Descriptor]) -> Descriptor:
+def _listing(layered: LayeredSource, index: Index, children: Sequence[Descriptor]) -> Descriptor:
     """Keep an index of only these children, all else as it was, and return its descriptor."""
     document = json.loads(index.raw)
     document["manifests"] = [child.to_json() for child in children]
-    return overlay.add(encode(document), index.media_type)
+    return layered.add(encode(document), index.media_type)

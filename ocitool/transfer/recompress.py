@@ -17,13 +17,13 @@ from ocitool.concurrency import Stop, processors, run_all
 from ocitool.errors import IntegrityError, MalformedDocument
 from ocitool.events import Observer, Outcome
 from ocitool.formats.compression import GZIP_LEVEL, ZSTD_LEVEL, Codec, Compressor, sniff
-from ocitool.image.content import Root, Shipment, Source
+from ocitool.image.content import PlannedImage, Root, Source
 from ocitool.image.graph import closure_of, images_of, read_config
 from ocitool.image.layers import unpacked
 from ocitool.oci import Descriptor, Digest, Index, Manifest, mediatype
 from ocitool.oci.document import encode
 from ocitool.places.layout import Memory, Writing
-from ocitool.transfer.layered import Overlay
+from ocitool.transfer.layered import LayeredSource
 
 KEEP = mediatype.KEEP
 COMPRESSIONS = mediatype.COMPRESSIONS
@@ -59,9 +59,9 @@ class _Layer(Struct, frozen=True, kw_only=True):
 class Recompressor:
     """Converts layers into a scratch layout, each once, several at a time.
 
-    `overlay` is where the result is read from; `settled` tells what became of each new layer.
-    `after` is called with each layer that is ready, while others are still converted: then only
-    as many at a time as there are processors, so that they are not all ready at the end.
+    `layered` is where the result is read from; `known_outcomes` tells what became of each new
+    layer. `after` is called with each layer that is ready, while others are still converted: then
+    only as many at a time as there are processors, so that they are not all ready at the end.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Recompressor:
         observer: Observer | None = None,
         after: Callable[[Descriptor], None] | None = None,
     ) -> None:
-        self.overlay = Overlay(scratch, source)
+        self.layered = LayeredSource(scratch, source)
         self._source = source
         self._scratch = scratch
         self._jobs = jobs
@@ -83,13 +83,13 @@ class Recompressor:
         self._converted = scratch.layout.memory("recompressed")
         self._checked = scratch.layout.memory("diff-ids")
         self._results: dict[Digest, Descriptor] = {}
-        self.settled: dict[Digest, Outcome] = {}
+        self.known_outcomes: dict[Digest, Outcome] = {}
         self._lock = threading.Lock()
         self._facts: dict[Memory, dict[str, object]] = {self._converted: {}, self._checked: {}}
 
     def made_up(
         self, manifests: Sequence[tuple[Root, Manifest, Sequence[Digest]]], compression: str | None
-    ) -> tuple[list[Shipment], list[Conversion]]:
+    ) -> tuple[list[PlannedImage], list[Conversion]]:
         """Convert images that came without a manifest, and verify every diff ID.
 
         `compression` None keeps layers that are gzip or zstd and compresses the others with gzip.
@@ -100,16 +100,16 @@ class Recompressor:
             for layer, diff_id in zip(manifest.layers, diff_ids, strict=True)
         ]
         self._convert(layers)
-        shipments, conversions = [], []
+        planned, conversions = [], []
         for root, manifest, _ in manifests:
-            new = self._rewritten(manifest)
+            new = self._rewrite(manifest)
             changed = sum(self._results[x.digest].digest != x.digest for x in manifest.layers)
             descriptor = replace(
                 root.descriptor, digest=new.digest, size=new.size, media_type=new.media_type
             )
-            closure = closure_of(self.overlay, descriptor)
+            closure = closure_of(self.layered, descriptor)
             moved = replace(root, descriptor=descriptor)
-            shipments.append(Shipment(root=moved, closure=closure))
+            planned.append(PlannedImage(root=moved, closure=closure))
             conversions.append(
                 Conversion(
                     old=None,
@@ -118,23 +118,23 @@ class Recompressor:
                     compression=compression or "gzip",
                 )
             )
-        return shipments, conversions
+        return planned, conversions
 
     def images(
-        self, shipments: Sequence[Shipment], compression: str
-    ) -> tuple[list[Shipment], list[Conversion]]:
+        self, planned: Sequence[PlannedImage], compression: str
+    ) -> tuple[list[PlannedImage], list[Conversion]]:
         """Convert the layers of all images of these closures; indexes follow their children."""
         codec = _CODECS[compression]
         layers = [
             layer
-            for shipment in shipments
-            for _, manifest in images_of(shipment.closure)
+            for image in planned
+            for _, manifest in images_of(image.closure)
             for layer in self._layers_of(manifest, codec)
         ]
         self._convert(layers)
         converted, conversions = [], []
-        for shipment in shipments:
-            moved, old_and_new = self._follow(shipment)
+        for image in planned:
+            moved, old_and_new = self._follow(image)
             converted.append(moved)
             conversions += [
                 Conversion(old=old, new=new, layers=count, compression=compression)
@@ -187,7 +187,7 @@ class Recompressor:
                 self._after(result)
             with self._lock:
                 self._results[layer.descriptor.digest] = result
-                self.settled[result.digest] = outcome
+                self.known_outcomes[result.digest] = outcome
             self._observer.finish(result, outcome)
 
         return run
@@ -255,13 +255,13 @@ class Recompressor:
         with self._lock:
             self._facts[memory][key] = value
 
-    def _rewritten(self, manifest: Manifest) -> Descriptor:
-        """Keep a manifest with its new layers in the overlay; unknown fields survive.
+    def _rewrite(self, manifest: Manifest) -> Descriptor:
+        """Keep a manifest with its new layers in the layered; unknown fields survive.
 
         Without a new layer its bytes stay as they are.
         """
         if all(_is_same(layer, self._results.get(layer.digest)) for layer in manifest.layers):
-            return self.overlay.add(manifest.raw, manifest.media_type)
+            return self.layered.add(manifest.raw, manifest.media_type)
         document = json.loads(manifest.raw)
         for value, layer in zip(document["layers"] or (), manifest.layers, strict=True):
             result = self._results.get(layer.digest)
@@ -277,17 +277,17 @@ class Recompressor:
                 compression = mediatype.declared_compression(value["mediaType"])
                 if compression is not None:
                     value["mediaType"] = mediatype.layer_type(compression)
-        return self.overlay.add(encode(document), media_type)
+        return self.layered.add(encode(document), media_type)
 
-    def _follow(self, shipment: Shipment) -> tuple[Shipment, list[tuple[Digest, Digest, int]]]:
-        images = {descriptor.digest for descriptor, _ in images_of(shipment.closure)}
+    def _follow(self, image: PlannedImage) -> tuple[PlannedImage, list[tuple[Digest, Digest, int]]]:
+        images = {descriptor.digest for descriptor, _ in images_of(image.closure)}
         changes: list[tuple[Digest, Digest, int]] = []
         renamed: dict[Digest, Descriptor] = {}
-        for descriptor, document in shipment.closure.documents:
+        for descriptor, document in image.closure.documents:
             if isinstance(document, Index):
-                new = _index_of(document, renamed, self.overlay)
+                new = _index_of(document, renamed, self.layered)
             elif descriptor.digest in images:
-                new = self._rewritten(document)
+                new = self._rewrite(document)
             else:
                 continue
             if new is not None and new.digest != descriptor.digest:
@@ -297,24 +297,26 @@ class Recompressor:
                         self._results.get(x.digest, x).digest != x.digest for x in document.layers
                     )
                     changes.append((descriptor.digest, new.digest, count))
-        return _moved(shipment, renamed, self.overlay), changes
+        return _moved(image, renamed, self.layered), changes
 
 
-def _moved(shipment: Shipment, renamed: Mapping[Digest, Descriptor], source: Source) -> Shipment:
-    new = renamed.get(shipment.root.descriptor.digest)
+def _moved(
+    image: PlannedImage, renamed: Mapping[Digest, Descriptor], source: Source
+) -> PlannedImage:
+    new = renamed.get(image.root.descriptor.digest)
     if new is None:
-        return shipment
+        return image
     descriptor = replace(
-        shipment.root.descriptor, digest=new.digest, size=new.size, media_type=new.media_type
+        image.root.descriptor, digest=new.digest, size=new.size, media_type=new.media_type
     )
-    return Shipment(
-        root=replace(shipment.root, descriptor=descriptor),
+    return PlannedImage(
+        root=replace(image.root, descriptor=descriptor),
         closure=closure_of(source, descriptor),
     )
 
 
 def _index_of(
-    index: Index, renamed: Mapping[Digest, Descriptor], overlay: Overlay
+    index: Index, renamed: Mapping[Digest, Descriptor], layered: LayeredSource
 ) -> Descriptor | None:
     """Keep an index that lists the new children, or return None when none is new."""
     texts = {str(old): str(new.digest) for old, new in renamed.items()}
@@ -328,7 +330,7 @@ def _index_of(
         annotations = value.get("annotations") or {}
         for key, text in annotations.items():
             annotations[key] = texts.get(text, text)
-    return overlay.add(encode(document), index.media_type)
+    return layered.add(encode(document), index.media_type)
 
 
 def _needs_oci(manifest: Manifest, results: Mapping[Digest, Descriptor]) -> bool:

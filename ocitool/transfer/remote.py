@@ -11,8 +11,8 @@ from ocitool.oci.limits import KIBIBYTE
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Repository
 from ocitool.places.registry.referrers import cosign_tags, referrers
-from ocitool.transfer.layered import Overlay
-from ocitool.transfer.platforms import restrict_index
+from ocitool.transfer.layered import LayeredSource
+from ocitool.transfer.platforms import select_in_index
 
 _SMALL = 256 * KIBIBYTE
 
@@ -23,7 +23,7 @@ class RemoteImages:
     def __init__(self, repository: Repository, layout: Layout | None = None) -> None:
         self.repository = repository
         self._layout = layout
-        self._overlay = Overlay(*([layout] if layout is not None else []), repository)
+        self._layered = LayeredSource(*([layout] if layout is not None else []), repository)
         self._attached: list[Root] = []
         self._small: dict[Digest, bytes] = {}
 
@@ -37,7 +37,7 @@ class RemoteImages:
 
     def has(self, descriptor: Descriptor) -> bool:
         """Tell whether the content can be had."""
-        return self._overlay.has(descriptor)
+        return self._layered.has(descriptor)
 
     def open(self, descriptor: Descriptor) -> Blob:
         """Return content as a stream that verifies itself.
@@ -45,20 +45,20 @@ class RemoteImages:
         A config is looked at before it is stored: it is kept, and so is fetched once.
         """
         if not mediatype.is_image_config(descriptor.media_type) or descriptor.size > _SMALL:
-            return self._overlay.open(descriptor)
+            return self._layered.open(descriptor)
         raw = self._small.get(descriptor.digest)
         if raw is None:
-            with self._overlay.open(descriptor) as blob:
+            with self._layered.open(descriptor) as blob:
                 raw = self._small[descriptor.digest] = blob.read_all(_SMALL)
         return Blob.of(descriptor, raw, where=f"config {descriptor.digest.short}")
 
     def ranges(self, descriptor: Descriptor) -> OpenRange | None:
         """Return how to read parts of a blob."""
-        return self._overlay.ranges(descriptor)
+        return self._layered.ranges(descriptor)
 
     def abort(self) -> None:
         """Break what is under way."""
-        self._overlay.abort()
+        self._layered.abort()
 
     def find(self, reference: Reference) -> Root:
         """Return the image that a reference names, by one cheap request where that suffices.
@@ -85,7 +85,7 @@ class RemoteImages:
         document = parse_manifest(raw, root.descriptor.media_type)
         if not isinstance(document, Index):
             return None
-        chosen = restrict_index(self._overlay, document, platforms)
+        chosen = select_in_index(self._layered, document, platforms)
         if chosen is None:
             return None
         annotations = root.descriptor.annotations

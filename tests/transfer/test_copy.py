@@ -8,7 +8,7 @@ import pytest
 
 from ocitool.errors import DigestMismatch, NotFound
 from ocitool.events import Outcome
-from ocitool.image.content import Blob, Root, Shipment
+from ocitool.image.content import Blob, PlannedImage, Root
 from ocitool.image.graph import closure_of
 from ocitool.oci import Descriptor, Digest
 from ocitool.places.layout import Layout, Writing
@@ -50,16 +50,16 @@ class MemoryTarget:
         self.roots.append((descriptor.digest, tuple(names)))
 
 
-def shipment(source: MemorySource, built: Built, *names: str) -> Shipment:
+def planned(source: MemorySource, built: Built, *names: str) -> PlannedImage:
     root = Root(descriptor=built.descriptor, names=names)
-    return Shipment(root=root, closure=closure_of(source, built.descriptor))
+    return PlannedImage(root=root, closure=closure_of(source, built.descriptor))
 
 
 def moved(
     built: Built, target: MemoryTarget, *, jobs: int = 4, observer: Listener | None = None
 ) -> TransferReport:
     source = MemorySource(built)
-    return transfer(source, target, [shipment(source, built, NAME)], jobs=jobs, observer=observer)
+    return transfer(source, target, [planned(source, built, NAME)], jobs=jobs, observer=observer)
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 8])
@@ -86,7 +86,7 @@ def test_names_are_given_at_the_end() -> None:
 
 def test_what_is_there_is_not_read() -> None:
     source = MemorySource(IMAGE)
-    plan = shipment(source, IMAGE, NAME)
+    plan = planned(source, IMAGE, NAME)
     source.opened.clear()
     transfer(source, MemoryTarget([IMAGE.layers[1].digest]), [plan])
     assert set(source.opened) == {IMAGE.layers[0].digest, IMAGE.layers[2].digest} | {
@@ -109,7 +109,7 @@ def test_two_images_share_a_layer_once() -> None:
     other = build_image([{"a": b"1"}, {"z": b"9"}])
     source = MemorySource(IMAGE, other)
     target = MemoryTarget()
-    transfer(source, target, [shipment(source, IMAGE, NAME), shipment(source, other)])
+    transfer(source, target, [planned(source, IMAGE, NAME), planned(source, other)])
     assert target.stored.count(IMAGE.layers[0].digest) == 1
 
 
@@ -137,7 +137,7 @@ def test_every_config_and_layer_is_reported_done_with_its_outcome() -> None:
 @pytest.mark.parametrize("jobs", [1, 4])
 def test_after_a_failure_no_name_is_given_and_no_manifest_stored(jobs: int) -> None:
     source = MemorySource(IMAGE)
-    plan = shipment(source, IMAGE, NAME)
+    plan = planned(source, IMAGE, NAME)
     source.blobs[IMAGE.layers[1].digest] = bytes(IMAGE.layers[1].size)
     target = MemoryTarget()
     listener = Listener()
@@ -151,14 +151,14 @@ def test_after_a_failure_no_name_is_given_and_no_manifest_stored(jobs: int) -> N
 def test_the_failure_itself_is_raised_and_not_that_others_were_stopped() -> None:
     image = build_image([{f"{n}": bytes(n)} for n in range(30)])
     source = MemorySource(image)
-    plan = shipment(source, image, NAME)
+    plan = planned(source, image, NAME)
     del source.blobs[image.layers[7].digest]
     with pytest.raises(NotFound, match=image.layers[7].digest.hex):
         transfer(source, MemoryTarget(), [plan], jobs=8)
 
 
 def into(layout: Layout, source: MemorySource, built: Built) -> TransferReport:
-    plan = shipment(source, built, NAME)
+    plan = planned(source, built, NAME)
     with Writing(layout) as writing:
         return transfer(source, writing, [plan])
 
@@ -183,7 +183,7 @@ def test_a_truncated_blob_is_never_published(tmp_path: Path) -> None:
     with Layout.create(str(tmp_path), store=True) as layout:
         before = contents(tmp_path)
         source = MemorySource(IMAGE)
-        plan = shipment(source, IMAGE, NAME)
+        plan = planned(source, IMAGE, NAME)
         layer = IMAGE.layers[1].digest
         source.blobs[layer] = source.blobs[layer][:-1]
         with pytest.raises(Exception, match="ends after"), Writing(layout) as writing:

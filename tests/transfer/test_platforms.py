@@ -5,11 +5,11 @@ import json
 import pytest
 
 from ocitool.errors import NotFound
-from ocitool.image.content import Root, Shipment
+from ocitool.image.content import PlannedImage, Root
 from ocitool.image.graph import closure_of, images_of
 from ocitool.oci import Index
-from ocitool.transfer.layered import Overlay
-from ocitool.transfer.platforms import platforms_of, restrict
+from ocitool.transfer.layered import LayeredSource
+from ocitool.transfer.platforms import platforms_of, select
 from tests.support.images import Built, build_image, build_index
 from tests.support.sources import MemorySource
 from tests.support.stores import platform
@@ -21,53 +21,53 @@ INDEX = build_index([AMD64, ARM64, S390X], attested=True, fields={"annotations":
 NAMES = ("docker.io/library/a:1",)
 
 
-def restricted(
+def select_from(
     built: Built, *texts: str, source: MemorySource | None = None
-) -> tuple[Shipment, Overlay]:
-    overlay = Overlay(source or MemorySource(built))
+) -> tuple[PlannedImage, LayeredSource]:
+    layered = LayeredSource(source or MemorySource(built))
     root = Root(descriptor=built.descriptor, names=NAMES)
-    shipment = Shipment(root=root, closure=closure_of(overlay, built.descriptor))
-    return restrict(overlay, shipment, [platform(text) for text in texts]), overlay
+    image = PlannedImage(root=root, closure=closure_of(layered, built.descriptor))
+    return select(layered, image, [platform(text) for text in texts]), layered
 
 
-def index_of(shipment: Shipment) -> Index:
-    document = shipment.closure.document(shipment.root.descriptor.digest)
+def index_of(image: PlannedImage) -> Index:
+    document = image.closure.document(image.root.descriptor.digest)
     assert isinstance(document, Index)
     return document
 
 
 def test_one_platform_is_that_images_own_manifest() -> None:
-    shipment, _ = restricted(INDEX, "linux/arm64")
-    assert shipment.root.descriptor.digest == ARM64.descriptor.digest
-    assert {d.digest for d in shipment.closure.descriptors} == set(ARM64.blobs)
+    image, _ = select_from(INDEX, "linux/arm64")
+    assert image.root.descriptor.digest == ARM64.descriptor.digest
+    assert {d.digest for d in image.closure.descriptors} == set(ARM64.blobs)
 
 
 def test_the_name_stays() -> None:
-    shipment, _ = restricted(INDEX, "linux/arm64")
-    assert shipment.root.names == NAMES
+    image, _ = select_from(INDEX, "linux/arm64")
+    assert image.root.names == NAMES
 
 
 def test_two_platforms_are_an_index_of_these_two() -> None:
-    shipment, overlay = restricted(INDEX, "linux/s390x", "linux/amd64")
-    images = [descriptor.digest for descriptor, _ in images_of(shipment.closure)]
+    image, layered = select_from(INDEX, "linux/s390x", "linux/amd64")
+    images = [descriptor.digest for descriptor, _ in images_of(image.closure)]
     assert images == [AMD64.descriptor.digest, S390X.descriptor.digest]
-    assert [str(p) for p in platforms_of(overlay, shipment.closure)] == [
+    assert [str(p) for p in platforms_of(layered, image.closure)] == [
         "linux/amd64",
         "linux/s390x",
     ]
 
 
 def test_the_same_platforms_give_the_same_index_in_any_order() -> None:
-    first, _ = restricted(INDEX, "linux/s390x", "linux/amd64")
-    second, _ = restricted(INDEX, "linux/amd64", "linux/s390x")
+    first, _ = select_from(INDEX, "linux/s390x", "linux/amd64")
+    second, _ = select_from(INDEX, "linux/amd64", "linux/s390x")
     assert first.root.descriptor.digest == second.root.descriptor.digest
 
 
 def test_attestations_go_with_their_images() -> None:
-    shipment, _ = restricted(INDEX, "linux/amd64", "linux/arm64")
+    image, _ = select_from(INDEX, "linux/amd64", "linux/arm64")
     attested = {
         child.annotations["vnd.docker.reference.digest"]
-        for child in index_of(shipment).manifests
+        for child in index_of(image).manifests
         if "vnd.docker.reference.digest" in child.annotations
     }
     assert attested == {str(AMD64.descriptor.digest), str(ARM64.descriptor.digest)}
@@ -77,26 +77,26 @@ def test_an_attestation_that_is_not_there_is_not_listed() -> None:
     source = MemorySource(INDEX)
     attestation = INDEX.children[3]
     del source.blobs[attestation.digest]
-    shipment, _ = restricted(INDEX, "linux/amd64", "linux/arm64", source=source)
-    assert attestation.digest not in {child.digest for child in index_of(shipment).manifests}
-    assert shipment.closure.missing == ()
+    image, _ = select_from(INDEX, "linux/amd64", "linux/arm64", source=source)
+    assert attestation.digest not in {child.digest for child in index_of(image).manifests}
+    assert image.closure.missing == ()
 
 
 def test_other_fields_of_the_index_stay() -> None:
-    shipment, _ = restricted(INDEX, "linux/amd64", "linux/arm64")
-    document = json.loads(index_of(shipment).raw)
+    image, _ = select_from(INDEX, "linux/amd64", "linux/arm64")
+    document = json.loads(index_of(image).raw)
     assert document["annotations"] == {"k": "v"}
     assert document["mediaType"] == INDEX.descriptor.media_type
 
 
 def test_two_wishes_that_one_image_fulfils_are_one() -> None:
-    shipment, _ = restricted(INDEX, "linux/amd64", "linux/amd64/v2")
-    assert shipment.root.descriptor.digest == AMD64.descriptor.digest
+    image, _ = select_from(INDEX, "linux/amd64", "linux/amd64/v2")
+    assert image.root.descriptor.digest == AMD64.descriptor.digest
 
 
 def test_a_platform_that_is_not_there_is_refused_with_a_list() -> None:
     with pytest.raises(NotFound, match="linux/ppc64le") as raised:
-        restricted(INDEX, "linux/amd64", "linux/ppc64le")
+        select_from(INDEX, "linux/amd64", "linux/ppc64le")
     assert raised.value.hint == "available: linux/amd64, linux/arm64, linux/s390x"
 
 
@@ -104,29 +104,29 @@ def test_a_platform_whose_blobs_are_missing_is_not_there() -> None:
     source = MemorySource(INDEX)
     del source.blobs[S390X.layers[0].digest]
     with pytest.raises(NotFound) as raised:
-        restricted(INDEX, "linux/s390x", source=source)
+        select_from(INDEX, "linux/s390x", source=source)
     assert raised.value.hint == "available: linux/amd64, linux/arm64"
 
 
 def test_missing_platforms_do_no_harm_to_others() -> None:
     source = MemorySource(INDEX)
     del source.blobs[S390X.layers[0].digest]
-    shipment, _ = restricted(INDEX, "linux/amd64", "linux/arm64", source=source)
-    assert shipment.closure.missing == ()
+    image, _ = select_from(INDEX, "linux/amd64", "linux/arm64", source=source)
+    assert image.closure.missing == ()
 
 
 def test_an_image_of_the_right_platform_stays_as_it_is() -> None:
-    shipment, _ = restricted(ARM64, "linux/arm64")
-    assert shipment.root.descriptor == ARM64.descriptor
+    image, _ = select_from(ARM64, "linux/arm64")
+    assert image.root.descriptor == ARM64.descriptor
 
 
 def test_an_image_of_another_platform_is_refused() -> None:
     with pytest.raises(NotFound, match="linux/amd64"):
-        restricted(ARM64, "linux/amd64")
+        select_from(ARM64, "linux/amd64")
 
 
 def test_images_of_a_nested_index_are_found() -> None:
     nested = build_index([S390X], others=[build_index([AMD64, ARM64])])
-    shipment, _ = restricted(nested, "linux/amd64", "linux/s390x")
-    images = {descriptor.digest for descriptor, _ in images_of(shipment.closure)}
+    image, _ = select_from(nested, "linux/amd64", "linux/s390x")
+    images = {descriptor.digest for descriptor, _ in images_of(image.closure)}
     assert images == {AMD64.descriptor.digest, S390X.descriptor.digest}

@@ -7,7 +7,7 @@ manifest.json, containerd, skopeo and podman index.json (image-spec image-layout
 
 from collections.abc import Callable, Iterator, Sequence
 
-from ocitool.image.content import Blob, Shipment
+from ocitool.image.content import Blob, PlannedImage
 from ocitool.oci import Descriptor, Digest, Manifest, mediatype
 from ocitool.oci.annotations import IMAGE_NAME, REF_NAME, without_names
 from ocitool.oci.document import encode
@@ -16,23 +16,23 @@ from ocitool.places.archive import framing
 
 
 def universal_tar(
-    shipments: Sequence[Shipment], open_blob: Callable[[Descriptor], Blob], *, docker: bool = True
+    planned: Sequence[PlannedImage], open_blob: Callable[[Descriptor], Blob], *, docker: bool = True
 ) -> Iterator[bytes]:
     """Yield the whole archive, piece by piece. Every blob is verified on its way.
 
     Without `docker` it is an OCI layout only, with no manifest.json.
     """
-    return framing.ended(_pieces(shipments, open_blob, docker=docker))
+    return framing.ended(_pieces(planned, open_blob, docker=docker))
 
 
 def _pieces(
-    shipments: Sequence[Shipment], open_blob: Callable[[Descriptor], Blob], *, docker: bool
+    planned: Sequence[PlannedImage], open_blob: Callable[[Descriptor], Blob], *, docker: bool
 ) -> Iterator[bytes]:
     yield framing.file("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-    yield framing.file("index.json", index_json(shipments))
-    if docker and any(shipment.featured is not None for shipment in shipments):
-        yield framing.file("manifest.json", manifest_json(shipments))
-    documents, blobs = _contents(shipments)
+    yield framing.file("index.json", index_json(planned))
+    if docker and any(image.featured is not None for image in planned):
+        yield framing.file("manifest.json", manifest_json(planned))
+    documents, blobs = _contents(planned)
     algorithms = sorted({d.digest.algorithm for d in (*documents, *blobs)})
     for folder in ("blobs/", *(f"blobs/{algorithm}/" for algorithm in algorithms)):
         yield framing.folder(folder)
@@ -46,40 +46,40 @@ def _pieces(
         yield framing.padding(descriptor.size)
 
 
-def archive_size(shipments: Sequence[Shipment]) -> int:
+def archive_size(planned: Sequence[PlannedImage]) -> int:
     """Return how many bytes of documents and blobs an archive will carry."""
-    documents, blobs = _contents(shipments)
+    documents, blobs = _contents(planned)
     return sum(map(len, documents.values())) + sum(blob.size for blob in blobs)
 
 
-def index_json(shipments: Sequence[Shipment]) -> bytes:
+def index_json(planned: Sequence[PlannedImage]) -> bytes:
     """Return index.json: one entry per name, and one for a root without a name."""
-    names = [name for shipment in shipments for name in shipment.root.names]
+    names = [name for image in planned for name in image.root.names]
     tags = [_tag(name) for name in names]
-    tags += [shipment.root.label for shipment in shipments if not shipment.root.names]
+    tags += [image.root.label for image in planned if not image.root.names]
     entries: list[object] = []
-    for shipment in shipments:
-        descriptor = shipment.root.descriptor
+    for image in planned:
+        descriptor = image.root.descriptor
         plain = without_names(descriptor.annotations)
-        for name in shipment.root.names:
+        for name in image.root.names:
             tag = _tag(name)
             # ref.name is the tag, as oras, umoci and skopeo look it up, while it is the only one.
             short = tag if tag and tags.count(tag) == 1 else name
             entries.append(_annotated(descriptor, {**plain, IMAGE_NAME: name, REF_NAME: short}))
-        if not shipment.root.names:
-            text = shipment.root.label
+        if not image.root.names:
+            text = image.root.label
             entries.append(_annotated(descriptor, {**plain, REF_NAME: text} if text else plain))
     return encode({"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": entries})
 
 
-def manifest_json(shipments: Sequence[Shipment]) -> bytes:
+def manifest_json(planned: Sequence[PlannedImage]) -> bytes:
     """Return docker's manifest.json: one entry per config, with the tags of all its names."""
     images: dict[Digest, tuple[Manifest, list[str]]] = {}
-    for shipment in shipments:
-        if shipment.featured is not None:
-            digest = shipment.featured.config.digest
-            _, tags = images.setdefault(digest, (shipment.featured, []))
-            tags += [name for name in shipment.root.names if _tag(name) and name not in tags]
+    for image in planned:
+        if image.featured is not None:
+            digest = image.featured.config.digest
+            _, tags = images.setdefault(digest, (image.featured, []))
+            tags += [name for name in image.root.names if _tag(name) and name not in tags]
     return encode(
         [
             {
@@ -93,18 +93,18 @@ def manifest_json(shipments: Sequence[Shipment]) -> bytes:
 
 
 def _contents(
-    shipments: Sequence[Shipment],
+    planned: Sequence[PlannedImage],
 ) -> tuple[dict[Descriptor, bytes], tuple[Descriptor, ...]]:
     """Return the documents with their bytes, then all other blobs, each digest once."""
     documents: dict[Digest, tuple[Descriptor, bytes]] = {}
     configs: dict[Digest, Descriptor] = {}
     blobs: dict[Digest, Descriptor] = {}
-    for shipment in shipments:
-        for descriptor, document in reversed(shipment.closure.documents):
+    for image in planned:
+        for descriptor, document in reversed(image.closure.documents):
             documents.setdefault(descriptor.digest, (descriptor, document.raw))
             if isinstance(document, Manifest):
                 configs.setdefault(document.config.digest, document.config)
-        for blob in shipment.closure.blobs:
+        for blob in image.closure.blobs:
             blobs.setdefault(blob.digest, blob)
     first = [blob for digest, blob in blobs.items() if digest in configs]
     last = [blob for digest, blob in blobs.items() if digest not in configs]
