@@ -139,6 +139,7 @@ def imports(module: Module) -> Iterator[Import]:
         stack += [(child, deeper, hidden) for child in ast.iter_child_nodes(node)]
 
 
+@cache
 def module_named(target: str) -> str | None:
     """Return the module of ours that an import of `target` loads, or None."""
     names = {module.name for module in modules()}
