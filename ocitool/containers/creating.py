@@ -76,7 +76,7 @@ def create_container(
     Refused when the name is taken or the bundle's folder is not empty, IntegrityError for a layer
     that is damaged or leads outside, UsageError when there is nothing to run.
     """
-    if not layout.own:
+    if not layout.is_store:
         raise UsageError(f"{layout.path!r} is no store of ocitool, and cannot keep containers")
     clear_leftovers(layout)
     chosen = choose(layout, found, wish.platform, limits, usual=wish.usual)
@@ -270,7 +270,7 @@ class _Making:
         """Give the image an entry again if it was removed while it was unpacked."""
         root = self._chosen.root.descriptor
         if all(entry.digest != root.digest for entry in moment.index.entries):
-            entries, changes = set_root(moment.index.entries, root, (), own=True)
+            entries, changes = set_root(moment.index.entries, root, (), is_store=True)
             moment.replace_index(moment.index.with_entries(entries), changes)
 
     def _container(self) -> Container:

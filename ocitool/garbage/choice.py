@@ -32,11 +32,11 @@ class Choice(Struct, frozen=True, kw_only=True):
     untagged: bool = False
     orphans: bool = False
 
-    def grace_in(self, *, own: bool) -> float:
+    def grace_in(self, *, is_store: bool) -> float:
         """Return how old in seconds what goes has to be."""
         if self.grace is not None:
             return self.grace
-        return 0.0 if own else FOREIGN_GRACE
+        return 0.0 if is_store else FOREIGN_GRACE
 
 
 class LabelTest(Struct, frozen=True, kw_only=True):

@@ -41,7 +41,7 @@ def plan(
     makes no sense for the layout.
     """
     chosen = choice if choice is not None else Choice()
-    if chosen.everything and not layout.own:
+    if chosen.everything and not layout.is_store:
         raise UsageError(
             f"{layout.path!r} is not our store: there a name is all that says what is needed",
             hint="--untagged takes what has no name there",
@@ -144,7 +144,7 @@ class _Planning:
     def _may_go(self, root: RootEntry, *, named: bool) -> bool:
         if not (self._choice.everything or not named):
             return False
-        if not (self._layout.own or self._choice.untagged):
+        if not (self._layout.is_store or self._choice.untagged):
             return False
         # An artifact has no name of its own in many places, and nobody runs it.
         document = self._marker.document(root.edge)

@@ -107,7 +107,7 @@ class Holding:
 
     def is_young(self, digest: str) -> bool:
         """Tell whether a blob is not old enough to go."""
-        grace = self._choice.grace_in(own=self._layout.own)
+        grace = self._choice.grace_in(is_store=self._layout.is_store)
         if grace <= 0:
             # Here leases protect what is young.
             return False

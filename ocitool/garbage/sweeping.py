@@ -121,7 +121,7 @@ def _look_again(
     if len(going) < len(plan.images) or moment.index != plan.facts.index:
         _mark_again(layout, roots, going, marks)
     _spare_attached(layout, plan, roots, going, marks)
-    grace = plan.choice.grace_in(own=layout.own)
+    grace = plan.choice.grace_in(is_store=layout.is_store)
     blobs = [
         blob
         for blob in plan.blobs

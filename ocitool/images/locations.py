@@ -19,7 +19,7 @@ from ocitool.images.lookup import find_image, full_name
 from ocitool.oci import Reference
 from ocitool.oci.quoting import quoted
 from ocitool.oci.reference import DEFAULT_DOMAIN
-from ocitool.places.layout import Layout, Memory
+from ocitool.places.layout import Cache, Layout
 
 if TYPE_CHECKING:
     from ocitool.places.archive import ArchiveSource
@@ -147,11 +147,11 @@ class Opened(Struct, frozen=True, kw_only=True):
     layout: Layout | None
     place: Place
 
-    def memory(self, kind: str) -> Memory | None:
+    def cache(self, kind: str) -> Cache | None:
         """Return what the store remembers; what a layout from elsewhere claims is not believed."""
         if self.layout is None or self.place.kind is not PlaceKind.STORE:
             return None
-        return self.layout.memory(kind)
+        return self.layout.cache(kind)
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ def _by_name(layout: Layout, roots: tuple[Root, ...], text: str) -> Found | None
     try:
         reference = Reference.parse(text)
     except UsageError:
-        if layout.own:
+        if layout.is_store:
             return None
         reference = None
     for root in roots:
@@ -68,7 +68,7 @@ def _by_name(layout: Layout, roots: tuple[Root, ...], text: str) -> Found | None
                 return Found(root=root, name=reference.name if known else None)
         elif reference is not None and reference.name in root.names:
             return Found(root=root, name=reference.name)
-        elif not layout.own and text == root.label:
+        elif not layout.is_store and text == root.label:
             return Found(root=root, name=text)
     return None
 

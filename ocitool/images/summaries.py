@@ -13,9 +13,9 @@ from ocitool.errors import OcitoolError
 from ocitool.image.content import Root, Source
 from ocitool.image.graph import closure_of, images_of, read_config, subject_of
 from ocitool.oci import Digest
-from ocitool.places.layout import Layout, Memory
+from ocitool.places.layout import Cache, Layout
 
-MEMORY_KIND = "summaries"
+CACHE_KIND = "summaries"
 
 
 class ImageSummary(Struct, frozen=True, kw_only=True):
@@ -44,24 +44,24 @@ class ImageSummary(Struct, frozen=True, kw_only=True):
 
 
 def image_summaries(layout: Layout, roots: Sequence[Root]) -> dict[Digest, ImageSummary]:
-    """Return the summary of every root, from memory where it is known."""
-    memory = layout.memory(MEMORY_KIND)
+    """Return the summary of every root, from the cache where it is known."""
+    cache = layout.cache(CACHE_KIND)
     found: dict[Digest, ImageSummary] = {}
     fresh: dict[str, object] = {}
     for root in roots:
         digest = root.descriptor.digest
-        summary = _recall(memory, digest)
+        summary = _recall(cache, digest)
         if summary is None:
             summary = summarize(layout, root)
             if not summary.missing and not summary.problem:
                 fresh[str(digest)] = msgspec.to_builtins(summary)
         found[digest] = summary
-    memory.remember(fresh)
+    cache.update(fresh)
     return found
 
 
-def _recall(memory: Memory, digest: Digest) -> ImageSummary | None:
-    value = memory.get(str(digest))
+def _recall(cache: Cache, digest: Digest) -> ImageSummary | None:
+    value = cache.get(str(digest))
     if value is None:
         return None
     try:

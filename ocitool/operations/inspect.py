@@ -29,9 +29,9 @@ from ocitool.oci import (
     Platform,
     mediatype,
 )
-from ocitool.places.layout import Memory
+from ocitool.places.layout import Cache
 
-MEMORY_KIND = "layers"
+CACHE_KIND = "layers"
 
 _NOP = re.compile(r"^/bin/sh -c #\(nop\)\s+")
 _SHELL = re.compile(r"^(?:\|\d+ .*?)?/bin/sh -c\s+", re.DOTALL)
@@ -137,18 +137,18 @@ def inspect(
     platform: Platform | None = None,
     required: bool = False,
     measure: bool = True,
-    memory: Memory | None = None,
+    cache: Cache | None = None,
     jobs: int = DEFAULT_JOBS,
     observer: Observer | None = None,
 ) -> ImageReport:
     """Describe one image: of an index that for `platform`, else the first.
 
-    `measure` reads each layer once to find its unpacked sizes; `memory` keeps them for the next
+    `measure` reads each layer once to find its unpacked sizes; `cache` keeps them for the next
     time. A layer that cannot be looked into is reported with its problem, not raised.
     """
     descriptor, manifest = choose_image(source, root, platform, required=required)
     config = read_config(source, manifest)
-    measures = _measures(source, manifest, memory, jobs, observer or Observer()) if measure else {}
+    measures = _measures(source, manifest, cache, jobs, observer or Observer()) if measure else {}
     layers = _layers(manifest, config, measures)
     index = _index_of(source, root)
     return ImageReport(
@@ -240,13 +240,13 @@ def _mismatch(sizes: LayerMeasure | None, diff_id: Digest | None) -> str | None:
 
 
 def _measures(
-    source: Source, manifest: Manifest, memory: Memory | None, jobs: int, observer: Observer
+    source: Source, manifest: Manifest, cache: Cache | None, jobs: int, observer: Observer
 ) -> dict[Digest, LayerMeasure | str]:
     """Return what each layer measures, or in words why it was not measured."""
     found: dict[Digest, LayerMeasure | str] = {}
     missing: list[Descriptor] = []
     for layer in {layer.digest: layer for layer in manifest.layers}.values():
-        known = _recall(memory, layer)
+        known = _recall(cache, layer)
         reason = _opaque(layer)
         if reason is not None:
             found[layer.digest] = reason
@@ -256,8 +256,8 @@ def _measures(
             missing.append(layer)
     if missing:
         found |= _measure_all(source, missing, jobs, observer)
-        if memory is not None:
-            memory.remember(
+        if cache is not None:
+            cache.update(
                 {
                     str(digest): msgspec.to_builtins(measure)
                     for digest, measure in found.items()
@@ -294,8 +294,8 @@ def _measure_all(
     return found
 
 
-def _recall(memory: Memory | None, layer: Descriptor) -> LayerMeasure | None:
-    fact = memory.get(str(layer.digest)) if memory is not None else None
+def _recall(cache: Cache | None, layer: Descriptor) -> LayerMeasure | None:
+    fact = cache.get(str(layer.digest)) if cache is not None else None
     try:
         return msgspec.convert(fact, LayerMeasure) if fact is not None else None
     except msgspec.ValidationError:

@@ -113,6 +113,6 @@ def _refuse_known_moves(
 def _labelled(image: PlannedImage, layout: Layout) -> PlannedImage:
     """Let a bare tag be the name where names need no repository: in a layout not our own."""
     root = image.root
-    if layout.own or root.names or root.label is None:
+    if layout.is_store or root.names or root.label is None:
         return image
     return replace(image, root=replace(root, names=(root.label,)))

@@ -256,14 +256,14 @@ class _TarSizes:
     def __init__(self, source: Catalog, place: Source, observer: Observer) -> None:
         self._place = place
         self._observer = observer
-        self._memory = source.memory("layers") if isinstance(source, Layout) else None
+        self._cache = source.cache("layers") if isinstance(source, Layout) else None
         self._known: dict[Digest, int] = {}
 
     def of(self, layer: Descriptor, diff_id: Digest) -> int:
         """Return the size in bytes: remembered, or found by unpacking once."""
         if layer.digest == diff_id:
             return layer.size
-        fact = self._memory.get(str(layer.digest)) if self._memory is not None else None
+        fact = self._cache.get(str(layer.digest)) if self._cache is not None else None
         size = fact.get("tar_size") if isinstance(fact, dict) else None
         if isinstance(size, int):
             return size

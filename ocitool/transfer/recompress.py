@@ -22,7 +22,7 @@ from ocitool.image.graph import closure_of, images_of, read_config
 from ocitool.image.layers import unpacked
 from ocitool.oci import Descriptor, Digest, Index, Manifest, mediatype
 from ocitool.oci.document import encode
-from ocitool.places.layout import Memory, Writing
+from ocitool.places.layout import Cache, Writing
 from ocitool.transfer.layered import LayeredSource
 
 KEEP = mediatype.KEEP
@@ -80,12 +80,12 @@ class Recompressor:
         self._after = after
         self._processors = threading.Semaphore(jobs if after is None else processors())
         self._observer = observer or Observer()
-        self._converted = scratch.layout.memory("recompressed")
-        self._checked = scratch.layout.memory("diff-ids")
+        self._converted = scratch.layout.cache("recompressed")
+        self._checked = scratch.layout.cache("diff-ids")
         self._results: dict[Digest, Descriptor] = {}
         self.known_outcomes: dict[Digest, Outcome] = {}
         self._lock = threading.Lock()
-        self._facts: dict[Memory, dict[str, object]] = {self._converted: {}, self._checked: {}}
+        self._facts: dict[Cache, dict[str, object]] = {self._converted: {}, self._checked: {}}
 
     def made_up(
         self, manifests: Sequence[tuple[Root, Manifest, Sequence[Digest]]], compression: str | None
@@ -176,8 +176,8 @@ class Recompressor:
             run_all([self._task(layer) for layer in ordered], self._jobs)
         finally:
             self._observer.end()
-        for memory, facts in self._facts.items():
-            memory.remember(facts)
+        for cache, facts in self._facts.items():
+            cache.update(facts)
 
     def _task(self, layer: _Layer) -> Callable[[Stop], None]:
         def run(stop: Stop) -> None:
@@ -211,7 +211,7 @@ class Recompressor:
             result = writer.commit(_media_type(layer))
         finally:
             writer.close()
-        self._remember(self._converted, _key(layer), [str(result.digest), result.size])
+        self._note(self._converted, _key(layer), [str(result.digest), result.size])
         return result, Outcome.CONVERTED
 
     def _kept(self, layer: _Layer, stop: Stop) -> tuple[Descriptor, Outcome]:
@@ -223,7 +223,7 @@ class Recompressor:
         if not (present and self._checked.get(text) == str(layer.diff_id)):
             self._check(layer, stop)
             self._scratch.put(descriptor, lambda: self._source.open(layer.descriptor))
-            self._remember(self._checked, text, str(layer.diff_id))
+            self._note(self._checked, text, str(layer.diff_id))
         return descriptor, Outcome.EXISTED if present else Outcome.STORED
 
     def _remembered(self, layer: _Layer) -> Descriptor | None:
@@ -251,9 +251,9 @@ class Recompressor:
         with self._source.open(layer.descriptor).watched(watch) as blob:
             yield from unpacked(blob, layer.diff_id, stored=stored)
 
-    def _remember(self, memory: Memory, key: str, value: object) -> None:
+    def _note(self, cache: Cache, key: str, value: object) -> None:
         with self._lock:
-            self._facts[memory][key] = value
+            self._facts[cache][key] = value
 
     def _rewrite(self, manifest: Manifest) -> Descriptor:
         """Keep a manifest with its new layers in the layered; unknown fields survive.

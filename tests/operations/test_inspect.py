@@ -274,7 +274,7 @@ def test_a_file_that_hides_another_in_one_layer_counts_alone(tmp_path: Path) -> 
     assert (layer.file_bytes, layer.entries) == (30, 2)
 
 
-# Memory.
+# Cache.
 
 
 def test_what_was_measured_once_is_not_read_again(tmp_path: Path) -> None:
@@ -285,8 +285,8 @@ def test_what_was_measured_once_is_not_read_again(tmp_path: Path) -> None:
     for listener in (first, second):
         with Layout.existing(str(layout)) as source:
             (root,) = source.roots()
-            memory = source.memory("layers")
-            reports.append(inspect(source, root, memory=memory, observer=listener))
+            cache = source.cache("layers")
+            reports.append(inspect(source, root, cache=cache, observer=listener))
     assert reports[0] == reports[1]
     assert first.advanced == sum(layer.size for layer in ONE.layers)
     assert second.begun == []
@@ -300,10 +300,10 @@ def test_a_layer_that_failed_is_tried_again(tmp_path: Path) -> None:
     path.write_bytes(b"\xff" * len(data))
     with Layout.existing(str(layout)) as source:
         (root,) = source.roots()
-        assert inspect(source, root, memory=source.memory("layers")).layers[1].problem
+        assert inspect(source, root, cache=source.cache("layers")).layers[1].problem
     path.write_bytes(data)
     with Layout.existing(str(layout)) as source:
-        assert inspect(source, root, memory=source.memory("layers")).layers[1].problem is None
+        assert inspect(source, root, cache=source.cache("layers")).layers[1].problem is None
 
 
 def test_memory_of_another_shape_is_no_obstacle(tmp_path: Path) -> None:
@@ -311,8 +311,8 @@ def test_memory_of_another_shape_is_no_obstacle(tmp_path: Path) -> None:
     Layout.create(str(layout)).close()
     with Layout.existing(str(layout)) as source:
         (root,) = source.roots()
-        source.memory("layers").remember({str(ONE.layers[0].digest): {"old": 1}})
-        report = inspect(source, root, memory=source.memory("layers"))
+        source.cache("layers").update({str(ONE.layers[0].digest): {"old": 1}})
+        report = inspect(source, root, cache=source.cache("layers"))
     assert report.layers[0].file_bytes == 700
 
 

@@ -53,7 +53,7 @@ def history(
             platform=wanted or usual_platform(),
             required=wanted is not None,
             measure=place.kind is not PlaceKind.REGISTRY,
-            memory=opened.memory("layers"),
+            cache=opened.cache("layers"),
             observer=observer,
         )
     rows = _rows(report)

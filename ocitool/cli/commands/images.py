@@ -170,12 +170,12 @@ def _moment(created: str | None) -> float:
 
 def _unpacked_sizes(layout: "Layout") -> Callable[["ImageSummary"], int | None]:
     """Return a function that sums what is remembered of an image's layers."""
-    memory = layout.memory("layers")
+    cache = layout.cache("layers")
 
     def unpacked(summary: "ImageSummary") -> int | None:
         total = 0
         for digest in summary.layers:
-            fact = memory.get(digest)
+            fact = cache.get(digest)
             tar_size = fact.get("tar_size") if isinstance(fact, dict) else None
             if not isinstance(tar_size, int):
                 return None

@@ -88,7 +88,7 @@ def inspect(
                     platform=wanted or usual_platform(),
                     required=wanted is not None,
                     measure=place.kind is not PlaceKind.REGISTRY,
-                    memory=opened.memory("layers"),
+                    cache=opened.cache("layers"),
                     observer=observer,
                 )
             )

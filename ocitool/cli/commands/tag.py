@@ -57,7 +57,7 @@ def untag(
     options = settings(context)
     with open_store(options.store) as layout:
         # In a layout of another tool a tag alone may be all that an image is called.
-        entries = () if layout.own else layout.index().entries
+        entries = () if layout.is_store else layout.index().entries
         labels = {name for entry in entries for name in entry_names(entry)}
         given = [name.removeprefix("store:") for name in names]
         full = [name if name in labels else texts.full(name) for name in given]

@@ -2,14 +2,14 @@
 
 `layout` reads, `writing` writes, `exclusive` changes names and deletes, `index` knows what
 index.json holds, `lock` and `lease` keep several processes apart, `reflog` remembers what names
-pointed to, `memory` what was measured.
+pointed to, `cache` what was measured.
 (image-spec image-layout.md)
 """
 
-from ocitool.places.layout.cache import Memory
+from ocitool.places.layout.cache import Cache
 from ocitool.places.layout.exclusive import exclusive, untag
 from ocitool.places.layout.index import NameChange
 from ocitool.places.layout.layout import Layout
 from ocitool.places.layout.writing import Writing
 
-__all__ = ["Layout", "Memory", "NameChange", "Writing", "exclusive", "untag"]
+__all__ = ["Cache", "Layout", "NameChange", "Writing", "exclusive", "untag"]

@@ -16,11 +16,11 @@ from ocitool.errors import NotFound, OcitoolError
 from ocitool.fsops import Directory, append_to_file, remove_tree
 
 CACHE = "cache"
-_MEMORY_BYTES = 64 << 20
-_MEMORY_LINES = 250_000
+_CACHE_BYTES = 64 << 20
+_CACHE_LINES = 250_000
 
 
-class Memory:
+class Cache:
     """One kind of remembered fact: string key to JSON value. Thread-safe.
 
     A layout that cannot be written remembers nothing and works all the same.
@@ -37,7 +37,7 @@ class Memory:
         with self._lock:
             return self._load().get(key)
 
-    def remember(self, facts: Mapping[str, object]) -> None:
+    def update(self, facts: Mapping[str, object]) -> None:
         """Keep facts for later runs, all in one write; a failure to write is no failure."""
         with self._lock:
             known = self._load()
@@ -56,7 +56,7 @@ class Memory:
         if self._facts is None:
             self._facts = {}
             # Line by line and no more than so many, for all of them stay in memory.
-            for line in islice(io.BytesIO(self._read()), _MEMORY_LINES):
+            for line in islice(io.BytesIO(self._read()), _CACHE_LINES):
                 with contextlib.suppress(ValueError, TypeError, RecursionError):
                     key, value = json.loads(line)
                     self._facts[key] = value
@@ -67,7 +67,7 @@ class Memory:
             return b""
         try:
             with self._control.subdirectory(CACHE) as folder:
-                return folder.read_file(self._file, _MEMORY_BYTES)
+                return folder.read_file(self._file, _CACHE_BYTES)
         except (NotFound, OcitoolError):
             return b""
 

@@ -38,7 +38,7 @@ class Exclusive:
             self._layout.folder.sync()
             return
         data = after.encode()
-        if len(data) > index_limit(own=self._layout.own):
+        if len(data) > index_limit(is_store=self._layout.is_store):
             # Written all the same, it could never be read again.
             raise Refused(
                 f"the {INDEX_FILE} of {self._layout.path!r} is full",
@@ -76,7 +76,7 @@ def exclusive(layout: Layout) -> Iterator[Exclusive]:
     with layout.folder.subdirectory(CONTROL, create=True) as control, locked(control):
         # Who removes an image to make room gets back what a killed command took, too.
         clear_dead(control)
-        if layout.own:
+        if layout.is_store:
             set_aside(control)
         yield Exclusive(layout, control)
 

@@ -16,7 +16,7 @@ from ocitool.oci.annotations import IMAGE_NAME, REF_NAME, full_name, label, with
 from ocitool.oci.document import array, decode_object
 from ocitool.oci.limits import DEFAULT_LIMITS
 
-OWN_INDEX_BYTES = 16 << 20
+STORE_INDEX_BYTES = 16 << 20
 
 
 class NameChange(Struct, frozen=True, kw_only=True):
@@ -58,9 +58,9 @@ class IndexFile(Struct, frozen=True):
         return replace(self, entries=tuple(entries))
 
 
-def index_limit(*, own: bool) -> int:
+def index_limit(*, is_store: bool) -> int:
     """Return how many bytes an index.json may have; our own store may hold many images."""
-    return OWN_INDEX_BYTES if own else DEFAULT_LIMITS.manifest_bytes
+    return STORE_INDEX_BYTES if is_store else DEFAULT_LIMITS.manifest_bytes
 
 
 def entry_names(entry: Descriptor) -> tuple[str, ...]:
@@ -78,35 +78,35 @@ def is_named(entry: Descriptor) -> bool:
     return label(entry.annotations) is not None
 
 
-def named(descriptor: Descriptor, name: str, *, own: bool) -> Descriptor:
+def named(descriptor: Descriptor, name: str, *, is_store: bool) -> Descriptor:
     """Return the descriptor annotated with a name.
 
     In our own store both annotations hold the full name, because skopeo and umoci look up the
     first of two equal short tags. In another layout `ref.name` is what the user typed.
     """
     annotations = without_names(descriptor.annotations)
-    if own or "/" in name or ":" in name:
+    if is_store or "/" in name or ":" in name:
         annotations[IMAGE_NAME] = name
     annotations[REF_NAME] = name
     return replace(descriptor, annotations=annotations)
 
 
 def set_root(
-    entries: Iterable[Descriptor], descriptor: Descriptor, names: Iterable[str], *, own: bool
+    entries: Iterable[Descriptor], descriptor: Descriptor, names: Iterable[str], *, is_store: bool
 ) -> tuple[tuple[Descriptor, ...], list[NameChange]]:
     """Return the entries with `descriptor` among them under `names`, and which names moved.
 
     An image that loses its last name keeps an entry without one. Without `names` the descriptor
     gets a nameless entry unless it has an entry already.
     """
-    return set_roots(entries, [(descriptor, names)], own=own)
+    return set_roots(entries, [(descriptor, names)], is_store=is_store)
 
 
 def set_roots(
     entries: Iterable[Descriptor],
     roots: Iterable[tuple[Descriptor, Iterable[str]]],
     *,
-    own: bool,
+    is_store: bool,
 ) -> tuple[tuple[Descriptor, ...], list[NameChange]]:
     """Do what `set_root` does for one root after the other, in one pass over the entries."""
     kept = _Entries(entries)
@@ -117,7 +117,7 @@ def set_roots(
             if old != descriptor.digest:
                 changes.append(NameChange(name=name, old=old, new=descriptor.digest))
             kept.drop_nameless(descriptor.digest)
-            kept.add(named(descriptor, name, own=own))
+            kept.add(named(descriptor, name, is_store=is_store))
         if not kept.holds(descriptor.digest):
             kept.add(_nameless(descriptor))
     return kept.all(), changes

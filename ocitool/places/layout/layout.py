@@ -18,7 +18,7 @@ from ocitool.oci import Descriptor, Digest
 from ocitool.oci.annotations import full_name, label
 from ocitool.oci.reference import familiar
 from ocitool.oci.version import LAYOUT_BYTES, check_layout_version
-from ocitool.places.layout.cache import Memory
+from ocitool.places.layout.cache import Cache
 from ocitool.places.layout.index import IndexFile, entry_names, index_limit
 from ocitool.places.layout.lease import TEMPORARY
 from ocitool.places.layout.lock import locked
@@ -59,7 +59,7 @@ class Layout:
             self.control: Directory | None = folder.subdirectory(CONTROL)
         except NotFound:
             self.control = None
-        self.own = self.control is not None and self.control.size_of(STORE_FILE) is not None
+        self.is_store = self.control is not None and self.control.size_of(STORE_FILE) is not None
 
     @classmethod
     def existing(cls, path: str) -> "Layout":
@@ -120,7 +120,7 @@ class Layout:
 
     def index(self) -> IndexFile:
         """Return what index.json holds at this moment."""
-        limit = index_limit(own=self.own)
+        limit = index_limit(is_store=self.is_store)
         stamp, seen = Stamp.of(self.folder, INDEX_FILE), self._seen
         if seen is not None and seen[0] == stamp:
             return seen[1]
@@ -166,9 +166,9 @@ class Layout:
         """Return the pins, expired ones too."""
         return read_pins(self.control) if self.control is not None else ()
 
-    def memory(self, kind: str) -> Memory:
+    def cache(self, kind: str) -> Cache:
         """Return what is remembered of one kind of fact about this layout's content."""
-        return Memory(self.control, kind)
+        return Cache(self.control, kind)
 
     def has(self, descriptor: Descriptor) -> bool:
         """Tell whether a regular file of the right name and size is there."""

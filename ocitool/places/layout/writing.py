@@ -155,7 +155,7 @@ class Writing:
             self._roots = []
 
     def _set_roots(self, index: IndexFile) -> tuple[IndexFile, list[NameChange]]:
-        entries, changes = set_roots(index.entries, self._roots, own=self.layout.own)
+        entries, changes = set_roots(index.entries, self._roots, is_store=self.layout.is_store)
         if not self._clobber:
             refuse_moves(changes, self.layout.path)
         return index.with_entries(entries), changes

@@ -47,12 +47,12 @@ def test_a_store_is_closed_to_other_users(tmp_path: Path) -> None:
 def test_a_store_knows_itself_when_it_is_opened_again(tmp_path: Path) -> None:
     Layout.create(str(tmp_path / "s"), store=True).close()
     with Layout.existing(str(tmp_path / "s")) as layout:
-        assert layout.own
+        assert layout.is_store
 
 
 def test_a_layout_is_no_store(tmp_path: Path) -> None:
     with Layout.create(str(tmp_path / "l")) as layout:
-        assert not layout.own
+        assert not layout.is_store
 
 
 def test_creating_again_changes_nothing(tmp_path: Path) -> None:
@@ -67,9 +67,9 @@ def test_creating_again_changes_nothing(tmp_path: Path) -> None:
 def test_a_layout_does_not_become_a_store(tmp_path: Path) -> None:
     write_layout(tmp_path / "l", {"1.0": build_image()})
     with Layout.create(str(tmp_path / "l"), store=True) as layout:
-        assert not layout.own
+        assert not layout.is_store
     with Layout.existing(str(tmp_path / "l")) as layout:
-        assert not layout.own
+        assert not layout.is_store
 
 
 def test_a_layout_of_another_tool_keeps_its_index(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_what_a_killed_process_had_begun_is_finished(tmp_path: Path) -> None:
     (tmp_path / ".ocitool").mkdir()
     (tmp_path / "blobs").mkdir()
     with Layout.create(str(tmp_path), store=True) as layout:
-        assert layout.own
+        assert layout.is_store
         bring(layout, image("a"), A)
     assert checked(tmp_path).sound
 
@@ -154,7 +154,7 @@ CREATE = """
     sys.stdin.read()
     for n in range(20):
         with Layout.create(os.path.join(sys.argv[1], str(n)), store=True) as layout:
-            assert layout.own, n
+            assert layout.is_store, n
             assert layout.roots() == (), n
             assert sorted(layout.folder.names())[0] == ".ocitool", n
 """
@@ -171,5 +171,5 @@ def test_many_processes_can_make_one_store_at_once(tmp_path: Path) -> None:
         assert process.returncode == 0, errors
     for number in range(20):
         with Layout.existing(str(tmp_path / str(number))) as layout:
-            assert layout.own
+            assert layout.is_store
         assert os.listdir(tmp_path / str(number) / ".ocitool" / "tmp") == []

@@ -10,7 +10,7 @@ import pytest
 from ocitool.errors import IntegrityError
 from ocitool.fsops import Directory
 from ocitool.oci import Digest
-from ocitool.places.layout import Layout, Memory, NameChange, untag
+from ocitool.places.layout import Cache, Layout, NameChange, untag
 from ocitool.places.layout.reflog import former_names, record
 from tests.support.disk import read_only, time_limit
 from tests.support.images import write_layout
@@ -106,34 +106,34 @@ class TestFormerNames:
         ]
 
 
-class TestMemory:
+class TestCache:
     def test_what_is_remembered_is_there_the_next_time(self, tmp_path: Path) -> None:
         with Directory.open(str(tmp_path)) as control:
-            Memory(control, "kind").remember({"a": [1, {"b": None}]})
-            assert Memory(control, "kind").get("a") == [1, {"b": None}]
+            Cache(control, "kind").update({"a": [1, {"b": None}]})
+            assert Cache(control, "kind").get("a") == [1, {"b": None}]
 
     def test_what_was_never_told_is_not_known(self, tmp_path: Path) -> None:
         with Directory.open(str(tmp_path)) as control:
-            assert Memory(control, "kind").get("a") is None
+            assert Cache(control, "kind").get("a") is None
 
     def test_kinds_are_kept_apart(self, tmp_path: Path) -> None:
         with Directory.open(str(tmp_path)) as control:
-            Memory(control, "one").remember({"a": 1})
-            assert Memory(control, "two").get("a") is None
+            Cache(control, "one").update({"a": 1})
+            assert Cache(control, "two").get("a") is None
 
     def test_a_later_fact_counts(self, tmp_path: Path) -> None:
         with Directory.open(str(tmp_path)) as control:
-            memory = Memory(control, "kind")
-            memory.remember({"a": 1})
-            memory.remember({"a": 2})
-            assert memory.get("a") == 2
-            assert Memory(control, "kind").get("a") == 2
+            cache = Cache(control, "kind")
+            cache.update({"a": 1})
+            cache.update({"a": 2})
+            assert cache.get("a") == 2
+            assert Cache(control, "kind").get("a") == 2
 
     def test_what_is_known_is_not_written_again(self, tmp_path: Path) -> None:
         with Directory.open(str(tmp_path)) as control:
-            Memory(control, "kind").remember({"a": 1})
+            Cache(control, "kind").update({"a": 1})
             size = (tmp_path / "cache" / "kind.jsonl").stat().st_size
-            Memory(control, "kind").remember({"a": 1})
+            Cache(control, "kind").update({"a": 1})
             assert (tmp_path / "cache" / "kind.jsonl").stat().st_size == size
 
     @pytest.mark.parametrize(
@@ -147,30 +147,30 @@ class TestMemory:
         (tmp_path / "cache").mkdir()
         (tmp_path / "cache" / "kind.jsonl").write_bytes(line)
         with Directory.open(str(tmp_path)) as control:
-            Memory(control, "kind").remember({"b": 2})
-            memory = Memory(control, "kind")
-            assert (memory.get("a"), memory.get("b")) == (None, 2)
+            Cache(control, "kind").update({"b": 2})
+            cache = Cache(control, "kind")
+            assert (cache.get("a"), cache.get("b")) == (None, 2)
 
     def test_without_a_layout_of_our_own_it_lasts_as_long_as_the_program(self) -> None:
-        memory = Memory(None, "kind")
-        memory.remember({"a": 1})
-        assert memory.get("a") == 1
+        cache = Cache(None, "kind")
+        cache.update({"a": 1})
+        assert cache.get("a") == 1
 
     def test_a_read_only_folder_is_no_failure(self, tmp_path: Path) -> None:
         with read_only(tmp_path), Directory.open(str(tmp_path)) as control:
-            memory = Memory(control, "kind")
-            memory.remember({"a": 1})
-            assert memory.get("a") == 1
+            cache = Cache(control, "kind")
+            cache.update({"a": 1})
+            assert cache.get("a") == 1
         assert os.listdir(tmp_path) == []
 
     def test_it_can_be_deleted_at_any_time(self, tmp_path: Path) -> None:
         with Directory.open(str(tmp_path)) as control:
-            memory = Memory(control, "kind")
-            memory.remember({"a": 1})
+            cache = Cache(control, "kind")
+            cache.update({"a": 1})
             (tmp_path / "cache" / "kind.jsonl").unlink()
             (tmp_path / "cache").rmdir()
-            memory.remember({"b": 2})
-            later = Memory(control, "kind")
+            cache.update({"b": 2})
+            later = Cache(control, "kind")
             assert (later.get("a"), later.get("b")) == (None, 2)
 
     @pytest.mark.parametrize("kind", ["fifo", "link", "folder"])
@@ -183,7 +183,7 @@ class TestMemory:
             path.symlink_to("/etc/passwd")
         else:
             path.mkdir()
-        with Directory.open(str(tmp_path)) as control, time_limit(10, "the memory"):
-            memory = Memory(control, "kind")
-            memory.remember({"a": 1})
-            assert memory.get("a") == 1
+        with Directory.open(str(tmp_path)) as control, time_limit(10, "the cache"):
+            cache = Cache(control, "kind")
+            cache.update({"a": 1})
+            assert cache.get("a") == 1

@@ -117,7 +117,7 @@ class TestNamesInOurStore:
         )
         with store(tmp_path) as layout:
             bring(layout, index)
-            with_names, _ = set_root(layout.index().entries, described, [A], own=True)
+            with_names, _ = set_root(layout.index().entries, described, [A], is_store=True)
         (entry,) = with_names
         assert entry.annotations == {"org.example.note": "kept", IMAGE_NAME: A, REF_NAME: A}
         assert entry.platform == IMAGE.descriptor.platform

@@ -169,7 +169,7 @@ def test_a_layout_that_umoci_wrote_is_read() -> None:
         roots = layout.roots()
         assert [root.label for root in roots] == ["base", "v1", "v2"]
         assert all(root.names == () for root in roots)
-        assert not layout.own
+        assert not layout.is_store
         assert layout.resolve("v1") == roots[1]
         for root in roots:
             assert layout.has(root.descriptor)
