@@ -1,0 +1,231 @@
+"""Every command with `--json`, run in situations that fill the fields of its document."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tests.artifacts.site import REPOSITORY
+from tests.garbage.test_engine import DANGLING, FakeEngine
+from tests.places.registry.homes import Home
+from tests.support.command import FIXTURES, Command
+from tests.support.images import (
+    BuiltImage,
+    build_artifact,
+    build_image,
+    build_index,
+    docker_archive,
+    oci_archive,
+    write_layout,
+)
+from tests.support.registry import Access, EmulatedRegistry, Quirks
+from tests.support.root_files import Node, layer_of, program
+
+Documents = dict[str, list[object]]
+NOBODY = ("--containers", "none")
+QUICKLY = ("--retry-max-wait", "0.02s")
+FULL_CONFIG = {
+    "author": "somebody",
+    "config": {
+        "User": "0",
+        "WorkingDir": "/w",
+        "Entrypoint": ["/bin/app"],
+        "Cmd": ["x"],
+        "Env": ["A=b"],
+        "ExposedPorts": {"80/tcp": {}},
+        "Volumes": {"/v": {}},
+        "Labels": {"k": "v"},
+        "StopSignal": "SIGTERM",
+        "Shell": ["/bin/sh"],
+        "Healthcheck": {"Test": ["CMD", "true"]},
+    },
+}
+HISTORY: list[dict[str, object]] = [
+    {"created": "2024-05-06T07:08:09Z", "created_by": "RUN x", "comment": "made"},
+    {"created": "2024-05-06T07:08:09Z", "created_by": "ENV A=b", "empty_layer": True},
+]
+
+
+class Scene:
+    """A folder to work in, and the documents that were printed so far, by their names."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.command = Command(folder / "store", folder)
+        self.documents: Documents = {}
+
+    def note(self, name: str, *arguments: str | Path, code: int = 0, **how: Any) -> object:
+        """Run a command with --json, which has to end with this code; note what it printed."""
+        done = self.command(*arguments, "--json", **how)
+        assert done.code == code, f"{name}: {done.code}: {done.err}"
+        value = done.json
+        self.documents.setdefault(name, []).append(value)
+        return value
+
+    def run(self, *arguments: str | Path) -> None:
+        """Run a command that prepares something."""
+        done = self.command(*arguments)
+        assert done.code == 0, done.err
+
+
+def documents(folder: Path) -> Documents:
+    """Return what every command prints with --json, by the name of the document."""
+    scene = Scene(folder)
+    image = build_image(
+        [layer_of(program("bin/app", b"x"), Node(path="null", type=b"3", device=(0, 0)))],
+        config=FULL_CONFIG,
+        history=HISTORY,
+    )
+    _store(scene, image)
+    _containers(scene)
+    _names(scene)
+    with EmulatedRegistry() as registry:
+        _registry(scene, registry, image)
+        _artifacts(scene, registry)
+    _login(scene)
+    _garbage(scene)
+    _engine(scene)
+    return scene.documents
+
+
+def _store(scene: Scene, image: BuiltImage) -> None:
+    folder = scene.folder
+    for name in ("docker20-multi.tar", "docker29-containerd-multiplat.tar"):
+        scene.note("load", "load", FIXTURES / name)
+    both = build_index([image, build_image([{"p": b"q"}], platform="linux/arm64")], attested=True)
+    left_out = [digest for digest in both.blobs if digest not in image.blobs]
+    sparse = [digest for digest in left_out if digest != both.descriptor.digest]
+    (folder / "sparse.tar").write_bytes(oci_archive({"some:1": both}, without=sparse))
+    (folder / "both.tar").write_bytes(oci_archive({"both:1": both, "full:1": image, "bare": image}))
+    scene.note("load", "load", folder / "sparse.tar")
+    scene.note("load", "load", folder / "both.tar")
+    (folder / "old.tar").write_bytes(docker_archive({"full:1": build_image([{"n": b"1"}])}))
+    scene.note("load", "load", folder / "old.tar")
+    scene.run("load", folder / "both.tar")
+    scene.note("save", "save", "full:1", "-o", folder / "out.tar")
+    scene.note("save", "save", "full:1", "-o", folder / "plain.tar", "--compression", "none")
+    scene.note("copy", "copy", "both:1", f"oci:{folder / 'copied'}:1")
+    scene.note("copy", "copy", "full:1", f"oci:{folder / 'copied'}:1")
+    scene.note("copy", "copy", "full:1", f"oci-archive:{folder / 'copied.tar'}")
+    for name in ("full:1", "both:1", "fmt/app:1.0"):
+        scene.note("inspect", "inspect", name)
+        scene.note("history", "history", name)
+    scene.note("inspect", "inspect", f"oci:{folder / 'copied'}:1")
+    scene.note("inspect of several", "inspect", "full:1", "both:1")
+    scene.note("verify", "verify")
+    damaged = write_layout(folder / "damaged", {"1": image}, without=[image.layers[0].digest])
+    (damaged / "stray").write_text("x")
+    scene.note("verify", "verify", f"oci:{damaged}", code=3)
+    scene.note("verify --repair", "verify", "--repair")
+    broken = write_layout(folder / "broken", {"1": image})
+    layer = image.layers[0].digest
+    (broken / "blobs" / layer.algorithm / layer.hex).write_bytes(b"wrong")
+    scene.note("verify --repair", "verify", f"oci:{broken}", "--repair", code=3)
+    whole = f"oci:{folder / 'copied'}"
+    scene.note("verify --repair", "verify", f"oci:{broken}", "--repair-from", whole)
+
+
+def _containers(scene: Scene) -> None:
+    scene.note("container create", "container", "create", "full:1", "--name", "web", "--copy")
+    scene.note("container create", "container", "create", "full:1", "--name", "two")
+    scene.note("container create", "container", "create", "full:1", "--name", "three")
+    scene.note("container ls", "container", "ls")
+    scene.note("container rm", "container", "rm", "two")
+
+
+def _names(scene: Scene) -> None:
+    scene.note("tag", "tag", "full:1", "other:1", "both:1")
+    scene.note("untag", "untag", "other:1")
+    scene.note("pin", "pin", "full:1", "--until", "2099-01-01", "--reason", "because")
+    scene.run("pin", "fmt/base:1")
+    scene.note("pin", "pin")
+    scene.run("untag", "full:1", "both:1", "fmt/app:1.0")
+    scene.note("df", "df")
+    scene.note("images", "images", "-a")
+    scene.note("reflog", "reflog")
+    scene.note("restore", "restore", "full:1@{1}")
+    scene.note("restore", "restore", "full:1@{0}")
+    scene.run("tag", "full:1", "again:1")
+    scene.note("unpin", "unpin", "fmt/base:1")
+    scene.note("rm", "rm", "fmt/base:1")
+
+
+def _registry(scene: Scene, registry: EmulatedRegistry, image: BuiltImage) -> None:
+    folder, target = scene.folder, f"{registry.host}/x/y"
+    layout = f"oci:{write_layout(folder / 'layout', {'1': image})}:1"
+    other = f"oci:{write_layout(folder / 'layout2', {'1': build_image([{'o': b'1'}])})}:1"
+    scene.note("push", "push", layout, f"{target}:1")
+    scene.note("push", "push", other, f"{target}:1")
+    scene.note("push", "push", layout, f"{target}:2", "--on-existing", "skip")
+    scene.note("copy to a registry", "copy", layout, f"docker://{target}:3")
+    scene.note("push", "push", layout, f"{target}:4", "localhost:1/x:1", *QUICKLY, code=8)
+    registry.add_image("x/y", build_artifact(image.descriptor))
+    scene.note("pull", "pull", f"{target}:1", "--referrers")
+    scene.run("push", layout, f"{target}:1")
+    scene.note("pull", "pull", f"{target}:1", f"{target}:2", f"{target}:none", code=4)
+    scene.note("registry tags", "registry", "tags", target)
+    scene.note("registry catalog", "registry", "catalog", registry.host)
+    scene.note("registry digest", "registry", "digest", f"{target}:1")
+    scene.note("registry digest of several", "registry", "digest", f"{target}:1", f"{target}:2")
+
+
+def _artifacts(scene: Scene, registry: EmulatedRegistry) -> None:
+    folder, name = scene.folder, f"{registry.host}/{REPOSITORY}:1"
+    (folder / "data").mkdir()
+    (folder / "data" / "x").write_text("x")
+    (folder / "a.txt").write_text("hello")
+    more = ("--artifact-type", "a/b", "--annotation", "k=v")
+    scene.note("artifact push", "artifact", "push", name, "a.txt:text/plain", "data/", *more)
+    scene.note("artifact attach", "artifact", "attach", name, "a.txt", *more)
+    scene.note("artifact attach", "artifact", "attach", name, "data")
+    scene.note("artifact pull", "artifact", "pull", name, "-o", folder / "pulled")
+    attached = scene.documents["artifact attach"][0]
+    assert isinstance(attached, dict)
+    scene.run("artifact", "attach", attached["pinned"], "a.txt", *more)
+    scene.note("artifact ls", "artifact", "ls", name)
+
+
+def _login(scene: Scene) -> None:
+    home = Home(scene.folder / "home")
+    access = Access(scheme="basic", users={"ann": "pw"})
+    how: dict[str, Any] = {"variables": {**home.variables, "PATH": os.environ["PATH"]}}
+    with EmulatedRegistry(Quirks(access=access)) as server:
+        words = ("login", server.host, "-u", "ann", "--password-stdin")
+        scene.note("login", *words, stdin=b"pw", **how)
+        scene.note("logout", "logout", server.host, **how)
+
+
+def _garbage(scene: Scene) -> None:
+    scene.run("untag", "full:1", "again:1", "some:1")
+    image = build_image([{"z": b"1"}], config=FULL_CONFIG)
+    digest = str(image.descriptor.digest)
+    (scene.folder / "z.tar").write_bytes(oci_archive({"z:1": image}))
+    scene.run("load", scene.folder / "z.tar")
+    scene.run("untag", "z:1")
+    (scene.command.store / "blobs" / "sha256" / ("0" * 64)).write_bytes(b"x")
+    (scene.command.store / "blobs" / "unknown").write_bytes(b"x")
+    scene.note("verify", "verify", code=3)
+    plan = scene.note("gc", "gc", "--dry-run")
+    assert isinstance(plan, dict)
+    kept = plan["kept"][0]["digest"]
+    scene.note("gc --explain", "gc", "--explain", digest)
+    scene.note("gc --explain", "gc", "--explain", kept)
+    scene.note("gc", "gc", "-f")
+    scene.note("gc", "gc", "--dry-run", *NOBODY)
+    scene.note("gc --undo", "gc", "--undo")
+    scene.note("gc", "gc", "-a", "-f", *NOBODY)
+    scene.note("gc --undo", "gc", "--undo")
+    scene.run("gc", "-f")
+    scene.note("gc --purge", "gc", "--purge", "-f")
+    empty = Scene(scene.folder / "empty")
+    empty.folder.mkdir()
+    empty.note("gc", "gc", "--dry-run")
+    scene.documents["gc"] += empty.documents["gc"]
+
+
+def _engine(scene: Scene) -> None:
+    fake = FakeEngine(scene.folder)
+    how: dict[str, Any] = {"variables": {"DOCKER_HOST": f"unix://{fake.socket}"}}
+    with fake.running():
+        scene.note("gc --engine", "gc", "--engine", "docker", "--dry-run", **how)
+        fake.in_use.add(DANGLING)
+        scene.note("gc --engine", "gc", "--engine", "docker", "-a", "-f", code=6, **how)

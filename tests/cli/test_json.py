@@ -1,0 +1,31 @@
+"""The JSON documents of all commands: their fields are an interface and stay what they are."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.json_scene import Documents, documents
+from tests.cli.json_shapes import Shape, shape_of
+
+PROMISED: dict[str, Shape] = json.loads(Path(__file__).with_name("json_documents.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> Documents:
+    return documents(tmp_path_factory.mktemp("json"))
+
+
+def test_every_command_prints_the_documents_that_are_promised(printed: Documents) -> None:
+    assert set(printed) == set(PROMISED)
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_a_document_has_the_fields_and_types_that_are_promised(
+    printed: Documents, name: str
+) -> None:
+    found, promised = shape_of(printed[name]), PROMISED[name]
+    assert set(found) == set(promised)
+    for path, types in found.items():
+        # What is not the case here, such as a tree that the kernel shares, may be elsewhere.
+        assert set(types.split("|")) <= set(promised[path].split("|")), path
