@@ -21,7 +21,7 @@ class Attached(Struct, frozen=True, kw_only=True):
     attached: "tuple[Attached, ...]" = ()
 
 
-def attached_to(
+def list_attached(
     repository: Repository, reference: Reference
 ) -> tuple[Descriptor, tuple[Attached, ...]]:
     """Return what a name stands for and the tree of what is attached to it, each once.

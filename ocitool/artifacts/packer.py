@@ -75,7 +75,7 @@ class Packer(oras.provider.Registry):  # type: ignore[misc]
         raise Refused(f"the oras package wanted to reach {url} by itself")
 
 
-def packed(
+def pack_files(
     files: Sequence[str],
     *,
     config: str,

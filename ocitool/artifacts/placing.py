@@ -16,7 +16,7 @@ _PREFIX = ".ocitool-"
 
 
 @contextlib.contextmanager
-def gathering(folder: Directory) -> Iterator[Directory]:
+def staging_folder(folder: Directory) -> Iterator[Directory]:
     """Give an empty folder inside of another, which goes with the block and all that is left."""
     name, inner = make_private_folder(folder, _PREFIX)
     try:

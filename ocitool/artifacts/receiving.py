@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from ocitool.artifacts import conventions
 from ocitool.artifacts.paths import Parts, collision, parts_of
-from ocitool.artifacts.placing import exists_below, gathering, place
+from ocitool.artifacts.placing import exists_below, place, staging_folder
 from ocitool.artifacts.unpacking import NotThatFolder, Unpacking, open_folder
 from ocitool.errors import IntegrityError, MalformedArchive, Refused, UsageError
 from ocitool.events import Observer, Outcome
@@ -36,7 +36,7 @@ class PullReport(Struct, frozen=True, kw_only=True):
     files: tuple[PulledFile, ...]
 
 
-class _Wanted(Struct, frozen=True, kw_only=True):
+class _PlannedFile(Struct, frozen=True, kw_only=True):
     """A layer and where it goes. `is_folder` None: by its media type it may be one."""
 
     layer: Descriptor
@@ -61,10 +61,10 @@ def pull(
     watcher = observer or Observer()
     descriptor = repository.fetch(reference)
     manifest = _manifest(repository, reference, descriptor)
-    wanted = _wanted(repository, manifest, reference)
+    wanted = _plan(repository, manifest, reference)
     watcher.begin("pulling", sum(one.layer.size for one in wanted))
     try:
-        with Directory.create(destination) as folder, gathering(folder) as gathered:
+        with Directory.create(destination) as folder, staging_folder(folder) as gathered:
             if not overwrite:
                 _check_early(folder, wanted, reference)
             receiver = _Receiver(repository, gathered, watcher)
@@ -89,11 +89,11 @@ def _manifest(repository: Repository, reference: Reference, descriptor: Descript
     return document
 
 
-def _wanted(
+def _plan(
     repository: Repository, manifest: Manifest, reference: Reference
-) -> tuple[_Wanted, ...]:
+) -> tuple[_PlannedFile, ...]:
     found = [
-        _Wanted(layer=layer, path=path, is_folder=_is_folder(layer, path))
+        _PlannedFile(layer=layer, path=path, is_folder=_is_folder(layer, path))
         for layer in manifest.layers
         if conventions.TITLE in layer.annotations or layer.media_type != mediatype.OCI_EMPTY
         for path in [_path(repository, layer)]
@@ -124,7 +124,7 @@ def _is_folder(layer: Descriptor, path: Parts) -> bool | None:
     return None if titled and layer.media_type == conventions.FOLDER_TYPE else False
 
 
-def _check_early(folder: Directory, wanted: tuple[_Wanted, ...], reference: Reference) -> None:
+def _check_early(folder: Directory, wanted: tuple[_PlannedFile, ...], reference: Reference) -> None:
     """Refuse before anything is fetched what `place` would refuse at the end."""
     for one in wanted:
         if one.is_folder is False and exists_below(folder, one.path):
@@ -144,21 +144,21 @@ class _Receiver:
         self._observer = observer
         self._unpacking = Unpacking(repository.session.limits)
 
-    def receive(self, wanted: _Wanted) -> PulledFile:
+    def receive(self, wanted: _PlannedFile) -> PulledFile:
         """Fetch a layer and make what it holds."""
-        is_folder = wanted.is_folder is not False and self._unpacked(wanted)
+        is_folder = wanted.is_folder is not False and self._unpack(wanted)
         if not is_folder:
-            self._saved(wanted)
+            self._save(wanted)
         self._observer.finish(wanted.layer, Outcome.STORED)
         title = "/".join(wanted.path) or "."
         return PulledFile(title=title, is_folder=is_folder, descriptor=wanted.layer)
 
-    def _unpacked(self, wanted: _Wanted) -> bool:
+    def _unpack(self, wanted: _PlannedFile) -> bool:
         """Unpack a folder; return False, with nothing made, when it only might have been one."""
         said = wanted.layer.annotations.get(conventions.CONTENT_DIGEST)
         promised = Digest.parse(said) if said is not None else None
         try:
-            with self._opened(wanted.layer) as blob:
+            with self._open(wanted.layer) as blob:
                 self._unpacking.unpack(blob, wanted.path, self._gathered, promised)
         except NotThatFolder as error:
             if wanted.is_folder is None:
@@ -167,10 +167,10 @@ class _Receiver:
             raise MalformedArchive(f"{quoted(title)} is no tar of that folder") from error
         return True
 
-    def _saved(self, wanted: _Wanted) -> None:
+    def _save(self, wanted: _PlannedFile) -> None:
         with (
             open_folder(self._gathered, wanted.path[:-1]) as parent,
-            self._opened(wanted.layer) as blob,
+            self._open(wanted.layer) as blob,
         ):
             temporary = TemporaryFile.create(parent, ".ocitool-")
             try:
@@ -180,5 +180,5 @@ class _Receiver:
             finally:
                 temporary.discard()
 
-    def _opened(self, layer: Descriptor) -> Blob:
+    def _open(self, layer: Descriptor) -> Blob:
         return self._repository.open(layer).watched(self._observer.advance)

@@ -22,7 +22,7 @@ from ocitool.places.registry import Registries, Repository, RepositoryWriter
 from ocitool.transfer.copy import TransferReport, transfer
 
 
-class Making(Struct, frozen=True, kw_only=True):
+class PackOptions(Struct, frozen=True, kw_only=True):
     """How files become an artifact. `files` are FILE, FILE:MEDIA-TYPE or folders.
 
     `config` is FILE or FILE:MEDIA-TYPE. Without an `artifact_type` the config's type is the
@@ -38,7 +38,7 @@ class Making(Struct, frozen=True, kw_only=True):
     jobs: int = DEFAULT_JOBS
 
 
-class SentReport(Struct, frozen=True, kw_only=True):
+class ArtifactReport(Struct, frozen=True, kw_only=True):
     """An artifact that is in its registry now. `subject` is what it is attached to."""
 
     destination: Reference
@@ -56,10 +56,10 @@ class SentReport(Struct, frozen=True, kw_only=True):
 def push(
     registries: Registries,
     destination: Reference,
-    making: Making,
+    options: PackOptions,
     *,
     observer: Observer | None = None,
-) -> SentReport:
+) -> ArtifactReport:
     """Push files and folders as one artifact under a tag.
 
     Idempotent: the same content gives the same digest, and what the registry has is not sent.
@@ -71,17 +71,17 @@ def push(
             hint="name it NAME:TAG",
         )
     repository = Repository.of(registries, destination, writing=True)
-    with _made(making, None) as artifact:
-        return _sent(repository, destination, artifact, making.jobs, observer)
+    with _pack(options, None) as artifact:
+        return _send(repository, destination, artifact, options.jobs, observer)
 
 
 def attach(
     registries: Registries,
     subject: Reference,
-    making: Making,
+    options: PackOptions,
     *,
     observer: Observer | None = None,
-) -> SentReport:
+) -> ArtifactReport:
     """Push files and folders as an artifact without a tag, attached to what a name stands for.
 
     NotFound when that does not exist. The registry lists it among the subject's referrers, or the
@@ -89,8 +89,8 @@ def attach(
     """
     repository = Repository.of(registries, subject, writing=True)
     target = repository.fetch(subject)
-    with _made(making, target) as artifact:
-        return _sent(repository, replace(subject, tag=None), artifact, making.jobs, observer)
+    with _pack(options, target) as artifact:
+        return _send(repository, replace(subject, tag=None), artifact, options.jobs, observer)
 
 
 class _Artifact:
@@ -118,20 +118,20 @@ class _Artifact:
         return Blob(descriptor, file.read, where=f"{path!r}", close=file.close)
 
 
-def _sent(
+def _send(
     repository: Repository,
     destination: Reference,
     artifact: _Artifact,
     jobs: int,
     observer: Observer | None,
-) -> SentReport:
+) -> ArtifactReport:
     root = artifact.descriptor
     tags = {root.digest: (destination.tag,)} if destination.tag is not None else {}
     documents = {root.digest: artifact.manifest.raw}
     writer = RepositoryWriter(repository, artifact, tags=tags, documents=documents)
     image = PlannedImage(root=Root(descriptor=root), closure=closure_of(artifact, root))
     report = transfer(artifact, writer, [image], jobs=jobs, observer=observer)
-    return SentReport(
+    return ArtifactReport(
         destination=destination,
         descriptor=root,
         manifest=artifact.manifest,
@@ -141,63 +141,63 @@ def _sent(
 
 
 @contextlib.contextmanager
-def _made(making: Making, subject: Descriptor | None) -> Iterator[_Artifact]:
+def _pack(options: PackOptions, subject: Descriptor | None) -> Iterator[_Artifact]:
     """Pack the files; what had to be written for that is there as long as the block."""
-    if making.artifact_type is not None:
-        check_media_type(making.artifact_type, "the artifact type")
-    items = items_of(making.files)
-    config = _config_item(making.config)
-    with scratch_folder(making.scratch) as path, Directory.open(path) as scratch:
+    if options.artifact_type is not None:
+        check_media_type(options.artifact_type, "the artifact type")
+    items = items_of(options.files)
+    config = _config_item(options.config)
+    with scratch_folder(options.scratch) as path, Directory.open(path) as scratch:
         named: list[str] = []
         annotations: dict[str, Mapping[str, str]] = {}
         for number, item in enumerate(items):
             source = os.path.abspath(item.path)
             if item.is_folder:
-                source, digest = _packed_folder(scratch, str(number), item)
+                source, digest = _pack_folder(scratch, str(number), item)
                 annotations[source] = {
                     conventions.CONTENT_DIGEST: str(digest),
                     conventions.UNPACK: "true",
                 }
-            named.append(_typed(source, item))
+            named.append(_with_type(source, item))
         _write(scratch, "annotations.json", encode(annotations))
         _write(scratch, "config.json", b"{}")
         empty = f"{scratch.child('config.json')}:{mediatype.OCI_EMPTY}"
-        yield _described(
-            making,
+        yield _build_artifact(
+            options,
             named,
-            empty if config is None else _typed(os.path.abspath(config.path), config),
+            empty if config is None else _with_type(os.path.abspath(config.path), config),
             scratch.child("annotations.json"),
             subject,
         )
 
 
-def _described(
-    making: Making,
+def _build_artifact(
+    options: PackOptions,
     named: Sequence[str],
     config: str,
     annotation_file: str,
     subject: Descriptor | None,
 ) -> _Artifact:
-    from ocitool.artifacts.packer import packed
+    from ocitool.artifacts.packer import pack_files
 
-    with translated("read", ", ".join(making.files)):
-        found = packed(
+    with translated("read", ", ".join(options.files)):
+        found = pack_files(
             named,
             config=config,
-            annotations=making.annotations,
+            annotations=options.annotations,
             annotation_file=annotation_file,
             subject=subject,
         )
-    artifact_type = making.artifact_type
-    if artifact_type is None and making.config is None:
+    artifact_type = options.artifact_type
+    if artifact_type is None and options.config is None:
         artifact_type = conventions.UNKNOWN_ARTIFACT
-    raw = _serialised(found.manifest, artifact_type)
+    raw = _encode(found.manifest, artifact_type)
     manifest = cast("Manifest", parse_manifest(raw, mediatype.OCI_MANIFEST))
     files = {Digest.parse(digest): path for digest, path in found.files.items()}
     return _Artifact(manifest, files, subject)
 
 
-def _serialised(manifest: Mapping[str, object], artifact_type: str | None) -> bytes:
+def _encode(manifest: Mapping[str, object], artifact_type: str | None) -> bytes:
     """Return a manifest in the order of the specification: equal content, equal bytes."""
     fields = {**manifest, "artifactType": artifact_type}
     order = (
@@ -223,7 +223,7 @@ def _config_item(text: str | None) -> Item | None:
     return item
 
 
-def _typed(path: str, item: Item) -> str:
+def _with_type(path: str, item: Item) -> str:
     """Return a file with its type as oras reads it: a file of that very name comes first there."""
     text = f"{path}:{item.media_type}"
     if os.path.exists(text):
@@ -231,7 +231,7 @@ def _typed(path: str, item: Item) -> str:
     return text
 
 
-def _packed_folder(scratch: Directory, name: str, item: Item) -> tuple[str, Digest]:
+def _pack_folder(scratch: Directory, name: str, item: Item) -> tuple[str, Digest]:
     """Pack a folder into a file that has its title, since that is where oras takes it from."""
     with scratch.subdirectory(name, create=True, lasting=False) as folder:
         temporary = TemporaryFile.create(folder, "folder-")

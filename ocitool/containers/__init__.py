@@ -5,32 +5,37 @@
 `removing` takes it away again, `staging` clears up after killed commands.
 """
 
-from ocitool.containers.creating import Created, Wish, create_container
+from ocitool.containers.creating import Created, CreateOptions, create_container
 from ocitool.containers.providers import EngineProvider, FileProvider, StoreProvider, providers
 from ocitool.containers.records import Container, containers, find_container
 from ocitool.containers.removing import Removed, remove_container
-from ocitool.containers.running import running
+from ocitool.containers.running import running_bundles
 from ocitool.containers.staging import clear_leftovers, leftovers_of_containers
-from ocitool.containers.uses import ContainerProvider, ContainerUse, described, held_by
+from ocitool.containers.uses import (
+    ContainerProvider,
+    ContainerUse,
+    containers_by_image,
+    describe_uses,
+)
 
 __all__ = [
     "Container",
     "ContainerProvider",
     "ContainerUse",
+    "CreateOptions",
     "Created",
     "EngineProvider",
     "FileProvider",
     "Removed",
     "StoreProvider",
-    "Wish",
     "clear_leftovers",
     "containers",
+    "containers_by_image",
     "create_container",
-    "described",
+    "describe_uses",
     "find_container",
-    "held_by",
     "leftovers_of_containers",
     "providers",
     "remove_container",
-    "running",
+    "running_bundles",
 ]

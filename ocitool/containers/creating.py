@@ -42,7 +42,7 @@ _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_.-]")
 _SUFFIX_LENGTH = 6
 
 
-class Wish(Struct, frozen=True, kw_only=True):
+class CreateOptions(Struct, frozen=True, kw_only=True):
     """What a container shall be like.
 
     Without `name` it gets one. `bundle` is a folder that is absent or empty; without it the bundle
@@ -69,7 +69,7 @@ class Created(Struct, frozen=True, kw_only=True):
 
 
 def create_container(
-    layout: Layout, found: Found, wish: Wish, *, limits: Limits = DEFAULT_LIMITS
+    layout: Layout, found: Found, options: CreateOptions, *, limits: Limits = DEFAULT_LIMITS
 ) -> Created:
     """Make a container from an image of the store; it appears whole or not at all.
 
@@ -79,12 +79,12 @@ def create_container(
     if not layout.is_store:
         raise UsageError(f"{layout.path!r} is no store of ocitool, and cannot keep containers")
     clear_leftovers(layout)
-    chosen = choose(layout, found, wish.platform, limits, usual=wish.usual)
+    chosen = choose(layout, found, options.platform, limits, usual=options.usual)
     with layout.folder.subdirectory(CONTROL) as control, Staging(layout, control) as staging:
-        return _Making(layout, control, staging, chosen, wish, limits).run()
+        return _Creation(layout, control, staging, chosen, options, limits).run()
 
 
-class _Making:
+class _Creation:
     """One container on its way."""
 
     def __init__(
@@ -93,7 +93,7 @@ class _Making:
         control: Directory,
         staging: Staging,
         chosen: Chosen,
-        wish: Wish,
+        options: CreateOptions,
         limits: Limits,
     ) -> None:
         self._layout = layout
@@ -102,12 +102,12 @@ class _Making:
         self._chosen = chosen
         self._limits = limits
         self._rootless = not is_root()
-        self._command = wish.command
+        self._command = options.command
         self._id = os.urandom(32).hex()
-        self._name = _checked_name(wish.name, chosen, self._id)
-        self._outside = os.path.abspath(wish.bundle) if wish.bundle is not None else None
+        self._name = _choose_name(options.name, chosen, self._id)
+        self._outside = os.path.abspath(options.bundle) if options.bundle is not None else None
         self._extracted: Extracted | None = None
-        self._alone = wish.alone
+        self._alone = options.alone
         self._tree: str | None = None
 
     def run(self) -> Created:
@@ -288,7 +288,7 @@ class _Making:
         )
 
 
-def _checked_name(name: str | None, chosen: Chosen, container_id: str) -> str:
+def _choose_name(name: str | None, chosen: Chosen, container_id: str) -> str:
     if name is None:
         return f"{_base_name(chosen)}-{container_id[:_SUFFIX_LENGTH]}"
     if not _NAME.fullmatch(name):

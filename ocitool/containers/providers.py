@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ocitool.containers.listings import engine_uses, read_listing
 from ocitool.containers.records import containers
-from ocitool.containers.running import running
+from ocitool.containers.running import running_bundles
 from ocitool.containers.uses import ContainerProvider, ContainerUse
 from ocitool.errors import OcitoolError, Refused, UsageError
 from ocitool.oci.quoting import quoted
@@ -33,7 +33,7 @@ class StoreProvider(Struct, frozen=True):
     def uses(self) -> list[ContainerUse]:
         """Return every container of the store; Refused when a record cannot be read."""
         found = containers(self.layout)
-        active = running(container.bundle for container in found)
+        active = running_bundles(container.bundle for container in found)
         return [
             ContainerUse(
                 provider=self.name,

@@ -5,7 +5,7 @@ import os
 from msgspec import Struct
 
 from ocitool.containers.records import Container, containers, find_container, forget, keep
-from ocitool.containers.running import running
+from ocitool.containers.running import running_bundles
 from ocitool.containers.staging import (
     BUNDLES,
     STAGING,
@@ -36,7 +36,7 @@ def remove_container(layout: Layout, text: str) -> Removed:
     Refused while it runs. A bundle outside of the store goes only while it is this container's.
     """
     container = find_container(layout, text)
-    if running([container.bundle]):
+    if running_bundles([container.bundle]):
         raise Refused(
             f"container {container.name} is running",
             hint=f"end it first, for example with `runc delete --force {container.name}`",
@@ -80,18 +80,18 @@ def _set_aside(
     forget(control, container)
     if container.own_bundle:
         try:
-            discarded += _discarded(control, BUNDLES, container.id, staging)
+            discarded += _discard_if_there(control, BUNDLES, container.id, staging)
         except OcitoolError:
             with control.subdirectory(TEMPORARY, create=True, lasting=False) as temporary:
                 keep(control, container, staging=temporary)
             raise
     shared = {other.tree for other in containers(layout)}
     if container.tree is not None and container.tree not in shared:
-        discarded += _discarded(control, TREES, container.tree, staging)
+        discarded += _discard_if_there(control, TREES, container.tree, staging)
     return discarded
 
 
-def _discarded(control: Directory, place: str, name: str, staging: Directory) -> list[str]:
+def _discard_if_there(control: Directory, place: str, name: str, staging: Directory) -> list[str]:
     try:
         with control.subdirectory(place) as folder:
             return [discard(folder, name, staging)] if folder.kind(name) is not None else []

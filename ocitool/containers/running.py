@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 _ROOT = "/"
 
 
-def running(bundles: Iterable[str]) -> set[str]:
+def running_bundles(bundles: Iterable[str]) -> set[str]:
     """Return those of the bundles (absolute paths) whose root is the root of some process.
 
     Processes that this user may not look at are not seen.

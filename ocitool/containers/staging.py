@@ -18,7 +18,7 @@ from ocitool.fsops import Directory, make_folder, make_private_folder, replace_f
 from ocitool.image.layers import Spot, prune
 from ocitool.places.layout import Layout, exclusive
 from ocitool.places.layout.layout import CONTROL
-from ocitool.places.layout.lease import Lease, living
+from ocitool.places.layout.lease import Lease, live_leases
 from ocitool.places.layout.leftovers import Leftover
 
 STAGING = "unpacking"
@@ -132,7 +132,7 @@ def _unneeded(layout: Layout, control: Directory) -> dict[str, list[str]]:
         with contextlib.suppress(NotFound), control.subdirectory(place) as folder:
             found[place] = folder.names()
     # Asked afterwards: who began in between has a lease, but was not listed.
-    alive = living(control)
+    alive = live_leases(control)
     known = containers(layout)
     needed: dict[str, set[str | None]] = {
         STAGING: {name for name in found.get(STAGING, ()) if name.partition(".")[0] in alive},

@@ -50,7 +50,7 @@ class ContainerProvider(Protocol):
         """
 
 
-def held_by(
+def containers_by_image(
     layout: Layout, uses: Iterable[ContainerUse]
 ) -> Mapping[Digest, tuple[ContainerUse, ...]]:
     """Return, for the digest of each root that containers use, which containers those are.
@@ -178,6 +178,6 @@ def as_reference(name: str) -> Reference | None:
         return None
 
 
-def described(uses: Sequence[ContainerUse]) -> str:
+def describe_uses(uses: Sequence[ContainerUse]) -> str:
     """Return the containers in words for a message, such as `container web (docker, exited)`."""
     return ", ".join(f"container {use.name} ({use.provider}, {use.state})" for use in uses)

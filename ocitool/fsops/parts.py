@@ -42,7 +42,7 @@ class PartFile:
         return cls(directory, name, descriptor, journal)
 
     @staticmethod
-    def noted(directory: Directory, name: str) -> int:
+    def journal_size(directory: Directory, name: str) -> int:
         """Return how many bytes are in the journal of a part file, whoever has it open."""
         return directory.size_of(_journal_name(name)) or 0
 

@@ -12,7 +12,7 @@ from ocitool.oci import Digest
 from ocitool.places.layout.index import IndexFile
 from ocitool.places.layout.leftovers import Leftover
 from ocitool.places.layout.pins import Pin
-from ocitool.places.layout.trash import Waiting
+from ocitool.places.layout.trash import TrashContents
 
 
 class GarbageImage(Struct, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ class Facts(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What goes and what stays. `strays` are paths that nobody knows; they stay.
+    """What goes and what stays. `unknown_files` are paths that nobody knows; they stay.
 
     `young` blobs are not old enough to go, `absent` ones children of sparse indexes. `waiting` is
     what is in the trash already.
@@ -81,10 +81,10 @@ class Plan:
     blobs: tuple[GarbageBlob, ...]
     leftovers: tuple[Leftover, ...]
     kept: tuple[KeptImage, ...]
-    strays: tuple[str, ...]
+    unknown_files: tuple[str, ...]
     young: int
     absent: int
-    waiting: Waiting
+    waiting: TrashContents
     facts: Facts = field(repr=False, compare=False)
 
     @property

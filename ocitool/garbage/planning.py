@@ -22,7 +22,7 @@ from ocitool.places.layout import Layout
 from ocitool.places.layout.layout import BLOBS
 from ocitool.places.layout.leftovers import is_of_known_form, leftovers
 from ocitool.places.layout.reflog import FormerName
-from ocitool.places.layout.trash import waiting
+from ocitool.places.layout.trash import trash_contents
 
 
 def plan(
@@ -113,10 +113,10 @@ class _Planning:
                 *leftovers_of_containers(layout),
             ),
             kept=tuple(self._kept),
-            strays=tuple("/".join(p) for p in self._listing.odd if not is_of_known_form(p)),
+            unknown_files=tuple("/".join(p) for p in self._listing.odd if not is_of_known_form(p)),
             young=self._young,
             absent=len(self._marks.absent),
-            waiting=waiting(layout.control),
+            waiting=trash_contents(layout.control),
             facts=Facts(
                 index=self._index,
                 marks=self._marks,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from ocitool.containers import ContainerUse, described, held_by
+from ocitool.containers import ContainerUse, containers_by_image, describe_uses
 from ocitool.errors import NotFound, OcitoolError, Refused
 from ocitool.image.content import Root
 from ocitool.image.graph import Reached, reach, root_subject
@@ -48,7 +48,7 @@ def remove(
         _refuse_several_names(target, force=force)
     # What stays is marked before the lock is taken; under it only what is new is marked.
     kept = Reached()
-    holders = held_by(layout, uses)
+    holders = containers_by_image(layout, uses)
     after, _, doomed = _without(layout.index(), targets, layout)
     _mark_kept(layout, after, doomed, kept)
     with exclusive(layout) as moment:
@@ -92,7 +92,7 @@ def _refuse_held(
     for digest in going:
         if digest in holders:
             raise Refused(
-                f"image {digest.short} is in use by {described(holders[digest])}",
+                f"image {digest.short} is in use by {describe_uses(holders[digest])}",
                 hint="remove the container first, or use --force",
             )
         if digest in pinned:

@@ -6,12 +6,12 @@ from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
-from ocitool.containers import ContainerUse, held_by
+from ocitool.containers import ContainerUse, containers_by_image
 from ocitool.garbage.choice import Candidate, Choice, last_used, newest
 from ocitool.garbage.roots import RootEntry
 from ocitool.images.summaries import image_summaries
 from ocitool.places.layout import Layout
-from ocitool.places.layout.lease import leased
+from ocitool.places.layout.lease import claimed_digests
 from ocitool.places.layout.pins import Pin
 
 
@@ -35,14 +35,14 @@ class Holding:
     ) -> None:
         self.pins = layout.pins()
         control = layout.control
-        self.leased = {str(d) for d in leased(control)} if control is not None else set()
+        self.leased = {str(d) for d in claimed_digests(control)} if control is not None else set()
         self.former = layout.former_names()
         self._layout = layout
         self._choice = choice
         self._present = present
         self._now = now
         self._moment = dt.datetime.fromtimestamp(now, dt.UTC)
-        self._holders = held_by(layout, uses) if uses else {}
+        self._holders = containers_by_image(layout, uses) if uses else {}
 
     def matching(self, candidates: Mapping[str, RootEntry]) -> dict[str, RootEntry]:
         """Return those of the images that the choice lets go."""

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from ocitool.containers import (
     ContainerUse,
     clear_leftovers,
-    held_by,
+    containers_by_image,
     leftovers_of_containers,
 )
 from ocitool.errors import IntegrityError, StorageError
@@ -22,7 +22,7 @@ from ocitool.oci import Digest
 from ocitool.places.layout import Layout, NameChange, exclusive
 from ocitool.places.layout.exclusive import Exclusive
 from ocitool.places.layout.index import entry_names, is_named
-from ocitool.places.layout.lease import leased
+from ocitool.places.layout.lease import claimed_digests
 from ocitool.places.layout.leftovers import clear
 from ocitool.places.layout.pins import Pin, read_pins, write_pins
 from ocitool.places.layout.trash import TrashRun, begin, forget_run, last_run, remove_run, run_names
@@ -106,7 +106,7 @@ def _look_again(
     layout: Layout, plan: Plan, moment: Exclusive, now: float, ask_again: AskAgain | None
 ) -> _Still:
     pins = read_pins(moment.control)
-    claimed = {str(digest) for digest in leased(moment.control)}
+    claimed = {str(digest) for digest in claimed_digests(moment.control)}
     held = _held_now(layout, plan, pins, now, ask_again)
     roots = root_entries(moment.index.entries)
     before = root_entries(plan.facts.index.entries)
@@ -144,7 +144,7 @@ def _held_now(
     held = {pin.digest for pin in pins if pin.holds(at)}
     if ask_again is not None:
         fresh = set(ask_again()) - set(plan.facts.uses)
-        held |= held_by(layout, fresh).keys() if fresh else set()
+        held |= containers_by_image(layout, fresh).keys() if fresh else set()
     return held
 
 
@@ -190,7 +190,7 @@ def _remove(
     entries = [entry for entry in moment.index.entries if entry.digest in going]
     needs = set().union(*(plan.facts.contents[str(digest)] for digest in going))
     pins = [pin for pin in still.pins if pin.digest in going]
-    run = TrashRun.begun(now, entries, pins, sorted(needs))
+    run = TrashRun.new(now, entries, pins, sorted(needs))
     with _begun(moment.control, run) as folder:
         changes = [
             NameChange(name=entry_names(entry)[0], old=entry.digest, new=None)

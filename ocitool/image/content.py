@@ -230,7 +230,7 @@ class Ingesting(Protocol):
     def ingest(self, descriptor: Descriptor) -> Ingest | None:
         """Begin or go on with a blob; None while another process is at it."""
 
-    def arrived(self, descriptor: Descriptor) -> int:
+    def progress_of(self, descriptor: Descriptor) -> int:
         """Return a number that grows as long as another process gets on with a blob."""
 
 

@@ -70,7 +70,7 @@ class Descriptor(Struct, frozen=True, kw_only=True):
             platform=None if platform is None else Platform.from_json(platform, f"{path}.platform"),
             urls=document.strings(obj, "urls", path),
             artifact_type=document.optional_string(obj, "artifactType", path),
-            data=_embedded(document.optional_string(obj, "data", path), digest, size, path),
+            data=_decode_data(document.optional_string(obj, "data", path), digest, size, path),
             extra={key: item for key, item in obj.items() if key not in _KNOWN_KEYS},
         )
 
@@ -117,7 +117,7 @@ def digest_field(text: str, path: str) -> Digest:
         raise MalformedDocument(f"{path}: {error.message}", hint=error.hint) from None
 
 
-def _embedded(text: str | None, digest: Digest, size: int, path: str) -> bytes | None:
+def _decode_data(text: str | None, digest: Digest, size: int, path: str) -> bytes | None:
     if text is None:
         return None
     try:

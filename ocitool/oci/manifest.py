@@ -116,7 +116,7 @@ def build_manifest(
         "config": config.to_json(),
         "layers": [layer.to_json() for layer in layers],
     }
-    return _encoded(fields, annotations)
+    return _encode(fields, annotations)
 
 
 def build_index(
@@ -135,10 +135,10 @@ def build_index(
         "mediaType": media_type,
         "manifests": [manifest.to_json() for manifest in manifests],
     }
-    return _encoded(fields, annotations)
+    return _encode(fields, annotations)
 
 
-def _encoded(fields: dict[str, object], annotations: Mapping[str, str] | None) -> bytes:
+def _encode(fields: dict[str, object], annotations: Mapping[str, str] | None) -> bytes:
     if annotations:
         fields["annotations"] = dict(sorted(annotations.items()))
     return document.encode(fields)

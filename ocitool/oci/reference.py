@@ -48,7 +48,7 @@ class Reference(Struct, frozen=True):
         head, at, digest_text = text.partition("@")
         digest = _parse_digest(digest_text, text) if at else None
         colon = head.find(":", head.rfind("/") + 1)
-        tag = None if colon < 0 else _checked_tag(head[colon + 1 :], text)
+        tag = None if colon < 0 else _check_tag(head[colon + 1 :], text)
         domain, path = _split(head if colon < 0 else head[:colon])
         _check_domain(domain, text)
         _check_path(path, text)
@@ -89,7 +89,7 @@ class Reference(Struct, frozen=True):
 
     def with_tag(self, tag: str) -> Self:
         """Return the reference under another tag, without a digest; raises `UsageError`."""
-        return replace(self, tag=_checked_tag(tag, tag), digest=None)
+        return replace(self, tag=_check_tag(tag, tag), digest=None)
 
     def _suffix(self) -> str:
         tag = "" if self.tag is None else f":{self.tag}"
@@ -119,7 +119,7 @@ def _parse_digest(digest_text: str, text: str) -> Digest:
         raise UsageError(f"{quoted(text)}: {error.message}", hint=hint) from None
 
 
-def _checked_tag(tag: str, text: str) -> str:
+def _check_tag(tag: str, text: str) -> str:
     if not tag:
         raise UsageError(f"{quoted(text)}: the tag is empty")
     if not _TAG.fullmatch(tag):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from ocitool.containers import ContainerUse, held_by, leftovers_of_containers
+from ocitool.containers import ContainerUse, containers_by_image, leftovers_of_containers
 from ocitool.errors import IntegrityError, Refused
 from ocitool.garbage import Choice, plan
 from ocitool.image.content import Root
@@ -16,7 +16,7 @@ from ocitool.places.layout import Layout
 from ocitool.places.layout.leftovers import Leftover, leftovers
 from ocitool.places.layout.pins import Pin
 from ocitool.places.layout.reflog import FormerName
-from ocitool.places.layout.trash import waiting
+from ocitool.places.layout.trash import trash_contents
 
 
 class ImageUsage(Struct, frozen=True, kw_only=True):
@@ -85,7 +85,7 @@ def usage(layout: Layout, uses: Iterable[ContainerUse], now: float) -> Usage:
     roots = layout.roots()
     known = image_summaries(layout, roots)
     unique = unique_sizes(roots, known)
-    holders = held_by(layout, asked)
+    holders = containers_by_image(layout, asked)
     moment = dt.datetime.fromtimestamp(now, dt.UTC)
     pins = {pin.digest: pin for pin in _pins(layout) if pin.holds(moment)}
     former = layout.former_names()
@@ -108,7 +108,7 @@ def usage(layout: Layout, uses: Iterable[ContainerUse], now: float) -> Usage:
         shared=sum(everything.values()) - sum(unique.values()),
         garbage=garbage,
         unheld=unheld,
-        waiting=waiting(layout.control).size,
+        waiting=trash_contents(layout.control).size,
         leftovers=sum(one.size for one in _left_behind(layout, now)),
         problem=problem,
     )

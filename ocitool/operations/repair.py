@@ -18,7 +18,7 @@ from ocitool.oci import Descriptor, Digest, Index, mediatype
 from ocitool.operations.verify import Problem, VerifyReport, verify
 from ocitool.places.layout import Layout, Writing, exclusive
 from ocitool.places.layout.leftovers import clear, leftovers
-from ocitool.places.layout.quarantine import SetAside, quarantined, set_aside
+from ocitool.places.layout.quarantine import SetAside, quarantined_digests, set_aside
 
 
 class RepairReport(Struct, frozen=True, kw_only=True):
@@ -99,7 +99,7 @@ def _fetch(
     Whoever is fetched may name more that is missing, so this walks as it fetches. A child of an
     index that never was here is a sparse index and not missed; one that was set aside is.
     """
-    known = quarantined(layout)
+    known = quarantined_digests(layout)
     fetched: list[Digest] = []
     lost: list[Digest] = []
     with Writing(layout, keep=True) as writing:

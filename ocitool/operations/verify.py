@@ -44,7 +44,7 @@ class VerifyReport(Struct, frozen=True, kw_only=True):
     """What was looked at and what is wrong.
 
     `absent` are children of indexes that are not here: a sparse index is no damage. `unreferenced`
-    are sound blobs that no image needs, `strays` files among the blobs that are none.
+    are sound blobs that no image needs, `unknown_files` files among the blobs that are none.
     """
 
     roots: int
@@ -53,7 +53,7 @@ class VerifyReport(Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...]
     absent: tuple[Descriptor, ...] = ()
     unreferenced: tuple[Digest, ...] = ()
-    strays: tuple[str, ...] = ()
+    unknown_files: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -91,9 +91,9 @@ def verify(
     chosen = source.roots() if roots is None else tuple(roots)
     graph = _follow(source, _every_entry(source, chosen))
     unreferenced: list[Descriptor] = []
-    strays: list[str] = []
+    unknown_files: list[str] = []
     if isinstance(source, Layout) and roots is None:
-        unreferenced, strays, odd = _unreferenced(source, graph)
+        unreferenced, unknown_files, odd = _unreferenced(source, graph)
         # What is no regular file was missed as a blob already; once is enough.
         told = {problem.subject for problem in odd}
         graph.problems = [p for p in graph.problems if _path_of(p) not in told] + odd
@@ -108,7 +108,7 @@ def verify(
         problems=tuple(_unique(graph.problems)),
         absent=tuple(graph.absent.values()),
         unreferenced=tuple(descriptor.digest for descriptor in unreferenced),
-        strays=tuple(strays),
+        unknown_files=tuple(unknown_files),
     )
 
 
@@ -248,13 +248,13 @@ def _unreferenced(
     layout: Layout, graph: _Graph
 ) -> tuple[list[Descriptor], list[str], list[Problem]]:
     found: list[Descriptor] = []
-    strays: list[str] = []
+    unknown_files: list[str] = []
     problems: list[Problem] = []
     # What has the wrong size is damaged however it hashes, and may be without an end.
     told = {problem.subject for problem in graph.problems if problem.kind == "size"}
     for path, digest in layout.blob_files():
         if digest is None:
-            strays.append(path)
+            unknown_files.append(path)
             continue
         if digest in graph.blobs or str(digest) in told:
             continue
@@ -266,7 +266,7 @@ def _unreferenced(
             problems.append(Problem(kind="file", subject=path, message=error.message))
             continue
         found.append(Descriptor(media_type="application/octet-stream", digest=digest, size=size))
-    return found, strays, problems
+    return found, unknown_files, problems
 
 
 def _records(layout: Layout) -> Iterator[Problem]:

@@ -207,7 +207,7 @@ class _Move:
                 self._observer.remark(
                     f"another process is fetching {descriptor.digest.short}; waiting for it"
                 )
-            now = target.arrived(descriptor)
+            now = target.progress_of(descriptor)
             if now != arrived:
                 arrived, since = now, time.monotonic()
             elif time.monotonic() - since > _PATIENCE:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ocitool.artifacts import conventions
 from ocitool.artifacts.receiving import PullReport, pull
-from ocitool.artifacts.sending import Making, SentReport, attach, push
+from ocitool.artifacts.sending import ArtifactReport, PackOptions, attach, push
 from ocitool.oci import DEFAULT_LIMITS, Limits, Reference
 from ocitool.oci.mediatype import OCI_MANIFEST
 from ocitool.places.registry import Registries, RegistryOptions, Repository
@@ -36,12 +36,12 @@ class Site:
     def repository(self) -> Repository:
         return Repository.of(self.registries, self.reference())
 
-    def push(self, *files: str | Path, tag: str = "1", **how: object) -> SentReport:
-        making = Making(files=[str(file) for file in files], **how)  # type: ignore[arg-type]
+    def push(self, *files: str | Path, tag: str = "1", **how: object) -> ArtifactReport:
+        making = PackOptions(files=[str(file) for file in files], **how)  # type: ignore[arg-type]
         return push(self.registries, self.reference(tag), making)
 
-    def attach(self, *files: Path, subject: Reference, artifact_type: str) -> SentReport:
-        making = Making(files=[str(file) for file in files], artifact_type=artifact_type)
+    def attach(self, *files: Path, subject: Reference, artifact_type: str) -> ArtifactReport:
+        making = PackOptions(files=[str(file) for file in files], artifact_type=artifact_type)
         return attach(self.registries, subject, making)
 
     def pull(self, tag: str = "1", *, overwrite: bool = False) -> PullReport:

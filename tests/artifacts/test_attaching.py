@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.artifacts.attached import attached_to
+from ocitool.artifacts.attached import list_attached
 from ocitool.errors import (
     NotFound,
 )
@@ -29,7 +29,7 @@ class TestAttaching:
                 bill = site.attach(data, subject=site.reference(), artifact_type="a/bill")
                 pinned = Reference.parse(bill.pinned)
                 site.attach(data, subject=pinned, artifact_type="a/signature")
-                root, found = attached_to(site.repository, site.reference())
+                root, found = list_attached(site.repository, site.reference())
             assert root.digest == image.digest
             (one,) = found
             (other,) = one.attached
@@ -44,7 +44,7 @@ class TestAttaching:
             with site.registries:
                 subject = site.push(data)
                 one = site.attach(data, subject=site.reference(), artifact_type="a/b")
-                root, found = attached_to(site.repository, site.reference())
+                root, found = list_attached(site.repository, site.reference())
         assert root.digest == subject.descriptor.digest
         assert [other.descriptor.digest for other in found] == [one.descriptor.digest]
 
@@ -61,7 +61,7 @@ class TestAttaching:
         site.push(data)
         for _ in range(2):
             site.attach(data, subject=site.reference(), artifact_type="a/b")
-        assert len(attached_to(site.repository, site.reference())[1]) == 1
+        assert len(list_attached(site.repository, site.reference())[1]) == 1
 
     def test_there_must_be_something_to_attach_to(self, site: Site, data: Path) -> None:
         with pytest.raises(NotFound):
@@ -76,7 +76,7 @@ class TestAttaching:
                 registry.add_manifest(REPOSITORY, index(other), OCI_INDEX, tag)
             site = Site(registry.host, tmp_path)
             with site.registries:
-                (found,) = attached_to(site.repository, site.reference())[1]
+                (found,) = list_attached(site.repository, site.reference())[1]
         assert (found.descriptor.digest, found.attached) == (two.digest, ())
 
 

@@ -50,13 +50,13 @@ def reached(*arguments, **options):
     raise AssertionError("requests was reached")
 requests.Session.request = requests.Session.send = reached
 import oras.provider, ocitool.places.registry
-from ocitool.artifacts.sending import Making, push, attach
+from ocitool.artifacts.sending import PackOptions, push, attach
 from ocitool.places.registry import Registries
 from ocitool.oci import Reference
 sys.addaudithook(hook)
 with Registries() as registries:
-    push(registries, Reference.parse(sys.argv[1]), Making(files=sys.argv[2:]))
-    attach(registries, Reference.parse(sys.argv[1]), Making(files=sys.argv[2:]))
+    push(registries, Reference.parse(sys.argv[1]), PackOptions(files=sys.argv[2:]))
+    attach(registries, Reference.parse(sys.argv[1]), PackOptions(files=sys.argv[2:]))
 print(json.dumps(seen))
 """
 

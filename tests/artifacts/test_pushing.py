@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ocitool.artifacts import conventions
-from ocitool.artifacts.sending import Making, push
+from ocitool.artifacts.sending import PackOptions, push
 from ocitool.errors import (
     NotFound,
     UsageError,
@@ -190,7 +190,7 @@ class TestPushing:
     def test_a_digest_is_no_name_to_push_to(self, site: Site, data: Path) -> None:
         reference = Reference.parse(f"{site.host}/{REPOSITORY}@{Digest.of(b'')}")
         with pytest.raises(UsageError, match="has a digest"):
-            push(site.registries, reference, Making(files=[str(data)]))
+            push(site.registries, reference, PackOptions(files=[str(data)]))
 
     def test_nothing_is_left_in_the_scratch_folder(self, site: Site, data: Path) -> None:
         scratch = site.folder / "scratch"
@@ -211,7 +211,7 @@ class TestPushing:
             site = Site(running.host, tmp_path)
             options = RegistryOptions(username=running.user, password=running.password)
             with Registries(options, environment={"HOME": str(tmp_path)}) as registries:
-                report = push(registries, site.reference(), Making(files=[str(data)]))
+                report = push(registries, site.reference(), PackOptions(files=[str(data)]))
                 found = Repository.of(registries, site.reference()).head(site.reference())
         assert found is not None
         assert found.digest == report.descriptor.digest

@@ -13,12 +13,12 @@ import pytest
 from ocitool.containers import (
     Container,
     Created,
-    Wish,
+    CreateOptions,
     clear_leftovers,
     containers,
+    containers_by_image,
     create_container,
     find_container,
-    held_by,
     providers,
     remove_container,
 )
@@ -65,7 +65,7 @@ def overlay(tmp_path: Path) -> None:
 
 
 def create(layout: Layout, image: str = "app:1", **wish: Any) -> Created:
-    return create_container(layout, find_image(layout, image), Wish(**wish))
+    return create_container(layout, find_image(layout, image), CreateOptions(**wish))
 
 
 def runtime_config(container: Container) -> dict[str, Any]:
@@ -396,7 +396,7 @@ class TestTheImageStays:
             (provider,) = providers(["store"], layout=layout)
             (use,) = provider.uses()
             assert (use.provider, use.name, use.state) == ("store", "web", "created")
-            held = held_by(layout, [use])
+            held = containers_by_image(layout, [use])
             assert dict(held) == {image.descriptor.digest: (use,)}
 
     @pytest.mark.parametrize("then", ["create", "remove"])
@@ -424,7 +424,7 @@ class TestTheImageStays:
             tag(layout, find_image(layout, "other:1").root, [NAME])
             assert find_container(layout, container.id) == container
             (provider,) = providers(["store"], layout=layout)
-            assert set(held_by(layout, provider.uses())) == {image.descriptor.digest}
+            assert set(containers_by_image(layout, provider.uses())) == {image.descriptor.digest}
             assert (root_of(container) / "bin/app").exists()
 
     def test_a_container_stays_startable_when_its_image_lost_its_name(self, tmp_path: Path) -> None:
@@ -437,7 +437,7 @@ class TestTheImageStays:
 
 _CREATE = """
 import sys
-from ocitool.containers import Wish, create_container, creating
+from ocitool.containers import CreateOptions, create_container, creating
 from ocitool.places.layout import Layout
 from ocitool.images.lookup import find_image
 
@@ -455,7 +455,7 @@ def then(*arguments, **options):
 
 setattr(creating, step.removeprefix("before "), then)
 with Layout.existing(sys.argv[1]) as layout:
-    create_container(layout, find_image(layout, "app:1"), Wish(name="k", bundle=place))
+    create_container(layout, find_image(layout, "app:1"), CreateOptions(name="k", bundle=place))
 """
 
 

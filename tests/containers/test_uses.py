@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from ocitool.containers import ContainerUse, FileProvider, described, held_by, providers
+from ocitool.containers import (
+    ContainerUse,
+    FileProvider,
+    containers_by_image,
+    describe_uses,
+    providers,
+)
 from ocitool.errors import Refused, UsageError
 from ocitool.oci import Digest
 from ocitool.places.layout import Layout, untag
@@ -35,7 +41,7 @@ def layout(tmp_path: Path) -> Iterator[Layout]:
 
 
 def held(layout: Layout, one: ContainerUse) -> set[Digest]:
-    return set(held_by(layout, [one]))
+    return set(containers_by_image(layout, [one]))
 
 
 class TestMatching:
@@ -121,8 +127,11 @@ class TestMatching:
 
     def test_all_holders_of_an_image_are_told(self, layout: Layout) -> None:
         first, second = use(digests=(CONFIG,)), use(names=("app:1",))
-        assert held_by(layout, [first, second])[APP.descriptor.digest] == (first, second)
-        assert described([first]) == "container web (docker, exited)"
+        assert containers_by_image(layout, [first, second])[APP.descriptor.digest] == (
+            first,
+            second,
+        )
+        assert describe_uses([first]) == "container web (docker, exited)"
 
 
 _POD = {
@@ -193,7 +202,7 @@ class TestListings:
         self, layout: Layout, tmp_path: Path, kind: str, data: str
     ) -> None:
         found = read(tmp_path, kind, data)
-        assert APP.descriptor.digest in held_by(layout, found)
+        assert APP.descriptor.digest in containers_by_image(layout, found)
         assert all(one.provider == f"{kind}:{tmp_path}/listing" for one in found)
         assert {one.name for one in found} <= {"web", "prod/web-1/web", "prod/web-1/setup"}
         assert {one.state for one in found} <= {"exited", "running"}
@@ -202,7 +211,10 @@ class TestListings:
         self, layout: Layout, tmp_path: Path
     ) -> None:
         found = read(tmp_path, "kube", json.dumps({"items": [_POD]}))
-        assert set(held_by(layout, found)) == {APP.descriptor.digest, OTHER.descriptor.digest}
+        assert set(containers_by_image(layout, found)) == {
+            APP.descriptor.digest,
+            OTHER.descriptor.digest,
+        }
 
     def test_a_pod_that_waits_is_known_by_what_it_shall_run(
         self, layout: Layout, tmp_path: Path
@@ -210,7 +222,7 @@ class TestListings:
         pod = {**_POD, "status": {"phase": "Pending"}}
         found = read(tmp_path, "kube", json.dumps({"items": [pod]}))
         assert [one.state for one in found] == ["pending", "pending"]
-        assert APP.descriptor.digest in held_by(layout, found)
+        assert APP.descriptor.digest in containers_by_image(layout, found)
 
     def test_no_containers_may_be_said_but_only_in_words(self, tmp_path: Path) -> None:
         assert read(tmp_path, "podman", "[]") == []
@@ -318,7 +330,7 @@ class TestWhoIsAsked:
         with engine(tmp_path / kind[0], lambda *_: (200, body)) as asked:
             provider = providers([kind], layout=layout)[-1]
             found = provider.uses()
-        assert set(held_by(layout, found)) == {APP.descriptor.digest}
+        assert set(containers_by_image(layout, found)) == {APP.descriptor.digest}
         question = {
             "docker": "GET /containers/json?all=1",
             "podman": "GET /v4.0.0/libpod/containers/json?all=true&external=true",
@@ -414,6 +426,6 @@ def test_a_thousand_containers_are_matched_in_one_pass(tmp_path: Path) -> None:
             )
             for number in range(1000)
         ]
-        found = held_by(layout, uses)
+        found = containers_by_image(layout, uses)
     assert len(found) == 50
     assert all(len(holders) == 20 for holders in found.values())

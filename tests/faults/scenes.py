@@ -172,7 +172,7 @@ def assert_old_or_new(stage: Stage, expected: Expected) -> None:
             json.loads((path / "index.json").read_bytes())
             report = checked(path)
             assert report.problems == ()
-            assert report.strays == ()
+            assert report.unknown_files == ()
     assert stage.names() in (expected.before, expected.after)
     assert stage.file() in (None, expected.file)
 

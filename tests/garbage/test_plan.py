@@ -542,7 +542,7 @@ class TestLeftovers:
         with Layout.existing(str(tmp_path)) as layout:
             found = planned(layout)
             assert [leftover.path for leftover in found.leftovers] == ([path] if goes else [])
-            assert found.strays == ()
+            assert found.unknown_files == ()
             swept = sweep(layout, found, now=time.time())
         assert file.exists() is not goes
         assert (swept.leftovers, swept.freed) == ((1, 4) if goes else (0, 0))
@@ -569,7 +569,7 @@ class TestLeftovers:
         os.utime(stray, (1, 1))
         with Layout.existing(str(tmp_path)) as layout:
             found = collect(layout)
-        assert found.strays == ("blobs/sha256/README",)
+        assert found.unknown_files == ("blobs/sha256/README",)
         assert stray.exists()
 
     def test_parts_of_downloads_go_after_a_week_or_when_the_blob_is_there(

@@ -12,7 +12,7 @@ from ocitool.images.lookup import find_image
 from ocitool.oci import Descriptor
 from ocitool.operations.restore import name_history
 from ocitool.places.layout import Layout, untag
-from ocitool.places.layout.trash import waiting
+from ocitool.places.layout.trash import trash_contents
 from tests.support.images import blob_path
 from tests.support.layouts import A, B, blobs_in, bring, image, names_of, store
 from tests.support.stores import assert_whole, contents
@@ -85,7 +85,7 @@ def test_an_image_of_which_a_part_is_gone_stays_in_the_trash_until_it_is_back(
         (tmp_path / "blobs" / "sha256" / IMAGE.config.digest.hex).write_bytes(data)
         again = undo(layout)
         assert (again.lost, again.images) == ((), (IMAGE.descriptor.digest,))
-        assert waiting(layout.control).runs == ()
+        assert trash_contents(layout.control).runs == ()
     assert_whole(tmp_path)
 
 
@@ -123,11 +123,11 @@ def test_a_damaged_run_cannot_be_undone_and_is_no_obstacle_to_anything_else(
             undo(layout)
         assert "--purge" in (caught.value.hint or "")
         assert collect(layout) == 0
-        assert len(waiting(layout.control).runs) == 1
+        assert len(trash_contents(layout.control).runs) == 1
         assert name_history(layout, A)
         untag(layout, [B])
         assert collect(layout) == 1
-        assert len(waiting(layout.control).runs) == 1
+        assert len(trash_contents(layout.control).runs) == 1
         assert undo(layout).images == (OTHER.descriptor.digest,)
     assert_whole(tmp_path)
 
@@ -138,7 +138,7 @@ def test_a_damaged_run_can_be_purged(tmp_path: Path) -> None:
         collect(layout)
         next((tmp_path / ".ocitool" / "trash").rglob("run.json")).write_bytes(b"{")
         assert purge(layout)[0] == len(IMAGE.blobs)
-        assert waiting(layout.control).runs == ()
+        assert trash_contents(layout.control).runs == ()
 
 
 def test_the_next_run_that_removes_something_empties_the_trash(tmp_path: Path) -> None:
@@ -146,10 +146,10 @@ def test_the_next_run_that_removes_something_empties_the_trash(tmp_path: Path) -
         untag(layout, [A])
         collect(layout)
         collect(layout)
-        assert waiting(layout.control).blobs == len(IMAGE.blobs)
+        assert trash_contents(layout.control).blobs == len(IMAGE.blobs)
         untag(layout, [B])
         collect(layout)
-        assert waiting(layout.control).blobs == len(OTHER.blobs)
+        assert trash_contents(layout.control).blobs == len(OTHER.blobs)
         assert undo(layout).images == (OTHER.descriptor.digest,)
         with pytest.raises(NotFound):
             undo(layout)
@@ -163,7 +163,7 @@ def test_the_trash_is_emptied_after_a_day_by_a_run_that_removes_nothing(
         untag(layout, [A])
         collect(layout)
         collect(layout, now=time.time() + later)
-        assert bool(waiting(layout.control).blobs) is waits
+        assert bool(trash_contents(layout.control).blobs) is waits
 
 
 def test_a_blob_in_the_trash_is_not_one_that_the_store_has(tmp_path: Path) -> None:
@@ -183,11 +183,11 @@ def test_what_waits_is_told_as_waiting_and_not_as_freed(tmp_path: Path) -> None:
         size = sum(len(data) for data in IMAGE.blobs.values())
         assert (swept.waiting, swept.freed) == (size, 0)
         assert purge(layout) == (len(IMAGE.blobs), size)
-        assert waiting(layout.control).runs == ()
+        assert trash_contents(layout.control).runs == ()
 
 
 def test_a_run_is_dated_by_the_clock_that_it_was_given(tmp_path: Path) -> None:
     with store(tmp_path, a=IMAGE) as layout:
         untag(layout, [A])
         collect(layout, now=dt.datetime(2030, 1, 2, tzinfo=dt.UTC).timestamp())
-        assert waiting(layout.control).since == "2030-01-02T00:00:00Z"
+        assert trash_contents(layout.control).since == "2030-01-02T00:00:00Z"

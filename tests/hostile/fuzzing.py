@@ -162,7 +162,7 @@ def survives(data: bytes, folder: Path) -> bool:
         # A layer need not unpack to what its config promises: that is for verify to say.
         assert {problem.kind for problem in report.problems} <= {"diff-id", "document"}
         assert report.unreferenced == ()
-        assert report.strays == ()
+        assert report.unknown_files == ()
     return loaded
 
 

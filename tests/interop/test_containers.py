@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ocitool.containers import ContainerUse, FileProvider, held_by, providers
+from ocitool.containers import ContainerUse, FileProvider, containers_by_image, providers
 from ocitool.places.layout import Layout
 from tests.interop.peers import Docker, Ocitool, Podman, attempt, fresh_files, run
 from tests.support.images import build_image, oci_archive
@@ -292,7 +292,7 @@ def held(layout: Layout, uses: list[ContainerUse]) -> dict[str, set[str]]:
     summaries = image_summaries(layout, layout.roots())
     return {
         summaries[digest].image_ids[0]: {use.name for use in holders}
-        for digest, holders in held_by(layout, uses).items()
+        for digest, holders in containers_by_image(layout, uses).items()
     }
 
 

@@ -419,7 +419,7 @@ def nothing_left(store: Path) -> None:
     """Fail unless a store is sound; parts of blobs may be kept for the next try."""
     report = checked(store)
     assert report.problems == ()
-    assert report.strays == ()
+    assert report.unknown_files == ()
 
 
 class TestTheRealCommand:

@@ -58,7 +58,7 @@ def test_a_sound_layout_has_no_problems(layout: Path) -> None:
     assert report.sound
     assert (report.roots, report.blobs) == (1, len(ONE.blobs))
     assert report.size == sum(map(len, ONE.blobs.values()))
-    assert (report.absent, report.unreferenced, report.strays) == ((), (), ())
+    assert (report.absent, report.unreferenced, report.unknown_files) == ((), (), ())
 
 
 def test_verifying_changes_nothing(layout: Path) -> None:
@@ -255,7 +255,7 @@ def test_a_file_among_the_blobs_that_is_none_is_a_stray(layout: Path, name: str)
     path.write_bytes(b"x")
     report = report_of(layout)
     assert report.sound
-    assert report.strays == (f"blobs/{name}",)
+    assert report.unknown_files == (f"blobs/{name}",)
 
 
 def within(seconds: float, run: Callable[[], VerifyReport]) -> VerifyReport:

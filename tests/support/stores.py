@@ -113,7 +113,7 @@ def assert_whole(store: Path) -> None:
     report = checked(store)
     assert report.problems == ()
     assert report.unreferenced == ()
-    assert report.strays == ()
+    assert report.unknown_files == ()
 
 
 def contents(folder: Path) -> dict[str, bytes]:

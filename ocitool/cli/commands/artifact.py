@@ -14,7 +14,7 @@ from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
-    from ocitool.artifacts.sending import SentReport
+    from ocitool.artifacts.sending import ArtifactReport
     from ocitool.events import Observer
     from ocitool.places.registry import RegistryOptions
 
@@ -63,7 +63,7 @@ def push(
 
     options = settings(context)
     observer = options.observer(quiet=quiet)
-    making = sending.Making(
+    making = sending.PackOptions(
         files=files,
         artifact_type=artifact_type,
         annotations=_annotations(annotation),
@@ -102,7 +102,7 @@ def attach(
 
     options = settings(context)
     observer = options.observer(quiet=quiet)
-    making = sending.Making(
+    making = sending.PackOptions(
         files=files,
         artifact_type=artifact_type,
         annotations=_annotations(annotation),
@@ -163,7 +163,7 @@ def pull(
 @with_reach
 def ls(context: typer.Context, name: Name, *, json: Json = False, reach: "RegistryOptions") -> None:
     """List what is attached to NAME: signatures, SBOMs, attestations, and what is to those."""
-    from ocitool.artifacts.attached import attached_to
+    from ocitool.artifacts.attached import list_attached
     from ocitool.cli.render.artifact import attached_json, attached_lines
     from ocitool.images.locations import registry_reference
     from ocitool.places.registry import Repository
@@ -171,7 +171,7 @@ def ls(context: typer.Context, name: Name, *, json: Json = False, reach: "Regist
     observer = settings(context).observer()
     reference = registry_reference(name)
     with registries(reach, observer) as connected:
-        root, found = attached_to(Repository.of(connected, reference), reference)
+        root, found = list_attached(Repository.of(connected, reference), reference)
     if json:
         console.out_json(
             {
@@ -202,7 +202,12 @@ def _annotations(texts: list[str] | None) -> dict[str, str]:
 
 
 def _show(
-    report: "SentReport", observer: "Observer", *, quiet: bool, json: bool, digestfile: str | None
+    report: "ArtifactReport",
+    observer: "Observer",
+    *,
+    quiet: bool,
+    json: bool,
+    digestfile: str | None,
 ) -> None:
     from ocitool.cli.render import texts
     from ocitool.cli.render.artifact import sent_json, sent_remark

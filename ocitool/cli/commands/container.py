@@ -57,14 +57,14 @@ def create(
     The last line printed is the bundle: `runc run --bundle DIR N` starts it. Containers of one
     image share what was unpacked where the kernel lets them.
     """
-    from ocitool.containers import Wish, create_container
+    from ocitool.containers import CreateOptions, create_container
     from ocitool.images.locations import open_store
     from ocitool.images.lookup import find_image
 
     options = settings(context)
     if bundle == "":
         raise UsageError("--bundle is empty", hint="name a new folder")
-    wish = Wish(
+    wish = CreateOptions(
         name=name,
         bundle=bundle,
         command=tuple(command or ()),
@@ -87,13 +87,13 @@ def create(
 @container.command("ls")
 def list_containers(context: typer.Context, *, quiet: Quiet = False, json: Json = False) -> None:
     """List the containers of the store and the images that they keep."""
-    from ocitool.containers import containers, running
+    from ocitool.containers import containers, running_bundles
     from ocitool.images.locations import open_store
 
     options = settings(context)
     with open_store(options.store) as layout:
         found = containers(layout)
-    active = running(one.bundle for one in found)
+    active = running_bundles(one.bundle for one in found)
     states = {one.id: _state(one, active) for one in found}
     if json:
         console.out_json([_as_json(one, states[one.id]) for one in found])

@@ -71,9 +71,9 @@ def _row(image: "ImageUsage") -> list[str]:
 
 
 def _holders(image: "ImageUsage") -> str:
-    from ocitool.containers import described
+    from ocitool.containers import describe_uses
 
-    parts = [console.safe(described(image.holders))] if image.holders else []
+    parts = [console.safe(describe_uses(image.holders))] if image.holders else []
     if image.pin is not None:
         parts.append("a pin" + (f" ({console.safe(image.pin.reason)})" if image.pin.reason else ""))
     if image.root.names or image.root.label:

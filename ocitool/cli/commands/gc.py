@@ -317,9 +317,9 @@ def _undo(layout: "Layout", manner: _Manner) -> None:
 def _purge(layout: "Layout", manner: _Manner) -> None:
     from ocitool.cli.render.columns import counted, size
     from ocitool.garbage import purge
-    from ocitool.places.layout.trash import waiting
+    from ocitool.places.layout.trash import trash_contents
 
-    found = waiting(layout.control)
+    found = trash_contents(layout.control)
     if found.runs and not manner.force:
         if not (console.is_terminal(sys.stdin) and console.is_terminal(sys.stderr)):
             console.note(f"ocitool: {size(found.size)} wait in the trash; nothing was purged")

@@ -89,7 +89,7 @@ def _ask(plan: "EnginePlan") -> None:
 
 def _show(plan: "EnginePlan", write: Callable[[str], None]) -> None:
     from ocitool.cli.render.columns import age, counted, size, table
-    from ocitool.containers import described
+    from ocitool.containers import describe_uses
 
     now = dt.datetime.now(dt.UTC)
     if plan.going:
@@ -100,7 +100,7 @@ def _show(plan: "EnginePlan", write: Callable[[str], None]) -> None:
         for line in table(("IMAGE", "ID", "CREATED", "SIZE"), rows, right=(3,)):
             write(line)
     for held in plan.held:
-        who = safe(described(held.holders))
+        who = safe(describe_uses(held.holders))
         write(f"stays: {_called(held.image)} {_short(held.image)}: {who}")
     if plan.going:
         write(f"{counted(len(plan.going), 'image')} of {plan.engine}, {size(plan.size)} at most")

@@ -147,7 +147,7 @@ def _holders(
     layout: "Layout", words: Sequence[str], observer: "Observer"
 ) -> "Mapping[Digest, tuple[ContainerUse, ...]]":
     """Return who uses which image; who is not asked for by name and cannot answer is only told."""
-    from ocitool.containers import held_by, providers
+    from ocitool.containers import containers_by_image, providers
 
     uses = []
     for provider in providers(words, layout=layout):
@@ -157,7 +157,7 @@ def _holders(
             if words:
                 raise
             observer.remark(error.message)
-    return held_by(layout, uses)
+    return containers_by_image(layout, uses)
 
 
 def _moment(created: str | None) -> float:
@@ -292,9 +292,9 @@ def _called_before(former: "FormerName", now: dt.datetime) -> str:
 
 
 def _held_by(row: _Row) -> str:
-    from ocitool.containers import described
+    from ocitool.containers import describe_uses
 
-    parts = [console.safe(described(row.holders))] if row.holders else []
+    parts = [console.safe(describe_uses(row.holders))] if row.holders else []
     if row.pin is not None:
         parts.append("a pin")
     return ", ".join(parts)

@@ -158,7 +158,7 @@ def _as_json(report: "VerifyReport") -> dict[str, object]:
         ],
         "absent": [str(child.digest) for child in report.absent],
         "unreferenced": [str(digest) for digest in report.unreferenced],
-        "strays": list(report.strays),
+        "strays": list(report.unknown_files),
     }
 
 
@@ -170,7 +170,7 @@ def _show(report: "VerifyReport", what: str) -> None:
         console.note(f"not here: {child.digest}{platform}, named by an index")
     if report.unreferenced:
         console.note(f"{counted(len(report.unreferenced), 'blob')} without an image")
-    for stray in report.strays:
+    for stray in report.unknown_files:
         console.note(f"not a blob: {stray}")
     count = f"{counted(report.roots, 'image')}, {counted(report.blobs, 'blob')}"
     verdict = "sound" if report.sound else f"{len(report.problems)} damaged"

@@ -11,13 +11,13 @@ from ocitool.cli.render.push import blobs_json
 if TYPE_CHECKING:
     from ocitool.artifacts.attached import Attached
     from ocitool.artifacts.receiving import PullReport
-    from ocitool.artifacts.sending import SentReport
+    from ocitool.artifacts.sending import ArtifactReport
     from ocitool.oci import Descriptor, Reference
 
 _TITLE = "org.opencontainers.image.title"
 
 
-def sent_json(report: "SentReport") -> dict[str, object]:
+def sent_json(report: "ArtifactReport") -> dict[str, object]:
     """Return an artifact that was pushed or attached."""
     subject = report.subject
     return {
@@ -32,7 +32,7 @@ def sent_json(report: "SentReport") -> dict[str, object]:
     }
 
 
-def sent_remark(report: "SentReport") -> str:
+def sent_remark(report: "ArtifactReport") -> str:
     """Return in one line what was sent and what was there."""
     moved = report.transfer
     parts = [f"{moved.stored_blobs} sent ({size(moved.stored_bytes)})"]

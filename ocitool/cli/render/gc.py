@@ -59,15 +59,15 @@ def _called(names: Iterable[str], former: str | None) -> str:
 
 
 def _kept_line(kept: "KeptImage") -> str:
-    from ocitool.containers import described
+    from ocitool.containers import describe_uses
 
-    who = described(kept.holders) if kept.holders else kept.reason
+    who = describe_uses(kept.holders) if kept.holders else kept.reason
     called = _called(kept.names, kept.former)
     return f"stays: {called} {kept.digest.short}: {console.safe(who)}"
 
 
 def _remarks(plan: "Plan") -> list[str]:
-    lines = [f"unknown, and left alone: {console.safe(path)}" for path in plan.strays]
+    lines = [f"unknown, and left alone: {console.safe(path)}" for path in plan.unknown_files]
     if plan.young:
         lines.append(f"{counted(plan.young, 'blob')} not old enough to go")
     if plan.absent:
@@ -155,7 +155,7 @@ def plan_json(plan: "Plan", swept: "Swept | None", asked: Sequence[str]) -> dict
         ],
         "kept": [_kept_json(kept) for kept in plan.kept],
         "asked": list(asked),
-        "strays": list(plan.strays),
+        "strays": list(plan.unknown_files),
         "young": plan.young,
         "absent": plan.absent,
         "size": plan.size,

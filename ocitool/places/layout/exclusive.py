@@ -10,7 +10,7 @@ from ocitool.oci import Digest
 from ocitool.oci.reference import familiar
 from ocitool.places.layout.index import IndexFile, NameChange, drop_name, index_limit
 from ocitool.places.layout.layout import CONTROL, INDEX_FILE, Layout
-from ocitool.places.layout.lease import TEMPORARY, clear_dead, leased
+from ocitool.places.layout.lease import TEMPORARY, claimed_digests, clear_dead
 from ocitool.places.layout.lock import locked
 from ocitool.places.layout.reflog import record
 from ocitool.places.layout.reserve import make_room, set_aside
@@ -57,7 +57,7 @@ class Exclusive:
         Claims of the lease `but_lease` do not count. What the last garbage collection would miss
         when it is undone goes to where it keeps the rest.
         """
-        claimed = leased(self.control, but=but_lease)
+        claimed = claimed_digests(self.control, but=but_lease)
         deleted, freed = [], 0
         with KeptForUndo(self.control) as kept:
             for digest in sorted(set(digests) - claimed):

@@ -78,7 +78,7 @@ def is_named(entry: Descriptor) -> bool:
     return label(entry.annotations) is not None
 
 
-def named(descriptor: Descriptor, name: str, *, is_store: bool) -> Descriptor:
+def with_name(descriptor: Descriptor, name: str, *, is_store: bool) -> Descriptor:
     """Return the descriptor annotated with a name.
 
     In our own store both annotations hold the full name, because skopeo and umoci look up the
@@ -117,9 +117,9 @@ def set_roots(
             if old != descriptor.digest:
                 changes.append(NameChange(name=name, old=old, new=descriptor.digest))
             kept.drop_nameless(descriptor.digest)
-            kept.add(named(descriptor, name, is_store=is_store))
+            kept.add(with_name(descriptor, name, is_store=is_store))
         if not kept.holds(descriptor.digest):
-            kept.add(_nameless(descriptor))
+            kept.add(_without_names(descriptor))
     return kept.all(), changes
 
 
@@ -168,7 +168,7 @@ class _Entries:
             entry = self._drop(position)
             old = entry.digest
             if not self.holds(entry.digest):
-                self._put(position, _nameless(entry))
+                self._put(position, _without_names(entry))
         return old
 
     def drop_nameless(self, digest: Digest) -> None:
@@ -192,5 +192,5 @@ class _Entries:
         return entry
 
 
-def _nameless(entry: Descriptor) -> Descriptor:
+def _without_names(entry: Descriptor) -> Descriptor:
     return replace(entry, annotations=without_names(entry.annotations))

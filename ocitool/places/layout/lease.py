@@ -75,7 +75,7 @@ class Lease:
             self._folder.close()
 
 
-def leased(control: Directory, *, but: str | None = None) -> set[Digest]:
+def claimed_digests(control: Directory, *, but: str | None = None) -> set[Digest]:
     """Return what live leases claim, except the lease named `but`. Call under the lock."""
     claimed: set[Digest] = set()
     try:
@@ -89,7 +89,7 @@ def leased(control: Directory, *, but: str | None = None) -> set[Digest]:
     return claimed
 
 
-def living(control: Directory) -> set[str]:
+def live_leases(control: Directory) -> set[str]:
     """Return the names of the leases whose owners live. It may be asked without the lock."""
     alive = set()
     with contextlib.suppress(NotFound), control.subdirectory(LEASES) as folder:
@@ -130,7 +130,7 @@ def _is_dead(descriptor: int) -> bool:
 
 def clear_dead(control: Directory) -> None:
     """Remove the leases and temporary files of dead commands. Call under the lock."""
-    alive = living(control)
+    alive = live_leases(control)
     with control.subdirectory(LEASES, create=True, lasting=False) as folder:
         for name in folder.names():
             if name not in alive and folder.size_of(name) is not None:

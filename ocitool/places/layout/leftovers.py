@@ -16,7 +16,7 @@ from ocitool.errors import NotFound, OcitoolError
 from ocitool.fsops import Directory, remove_tree
 from ocitool.oci import Digest
 from ocitool.places.layout.layout import Layout
-from ocitool.places.layout.lease import TEMPORARY, living
+from ocitool.places.layout.lease import TEMPORARY, live_leases
 from ocitool.places.layout.partial import INGEST
 
 PART_SECONDS = 7 * 86400.0
@@ -49,7 +49,7 @@ def leftovers(layout: Layout, odd: Sequence[tuple[str, ...]], now: float) -> lis
 
     `now` is in seconds since the epoch; what has a later time counts as young.
     """
-    found = [*_foreign(layout, odd, now)]
+    found = [*_of_other_tools(layout, odd, now)]
     if layout.control is not None:
         found += [*_temporaries(layout.control), *_parts(layout, layout.control, now)]
     return sorted(found, key=lambda leftover: leftover.path)
@@ -71,7 +71,7 @@ def clear(layout: Layout, found: Sequence[Leftover], now: float) -> tuple[int, i
     removed = freed = 0
     for leftover in found:
         if leftover.path in still:
-            with _opened(layout, leftover.folder) as folder:
+            with _open_folder(layout, leftover.folder) as folder:
                 freed += _remove(folder, leftover.name)
             removed += 1
         elif leftover.folder[-1] == TEMPORARY:
@@ -87,7 +87,7 @@ def _remove(folder: Directory, name: str) -> int:
 
 
 @contextlib.contextmanager
-def _opened(layout: Layout, path: tuple[str, ...]) -> Iterator[Directory]:
+def _open_folder(layout: Layout, path: tuple[str, ...]) -> Iterator[Directory]:
     with contextlib.ExitStack() as stack:
         folder = layout.folder
         for name in path:
@@ -96,7 +96,7 @@ def _opened(layout: Layout, path: tuple[str, ...]) -> Iterator[Directory]:
 
 
 def _temporaries(control: Directory) -> Iterator[Leftover]:
-    alive = living(control)
+    alive = live_leases(control)
     with contextlib.suppress(NotFound), control.subdirectory(TEMPORARY) as folder:
         for name in folder.names():
             size = folder.size_of(name)
@@ -140,13 +140,15 @@ def _digest_of_part(name: str) -> Digest | None:
     return None
 
 
-def _foreign(layout: Layout, odd: Sequence[tuple[str, ...]], now: float) -> Iterator[Leftover]:
+def _of_other_tools(
+    layout: Layout, odd: Sequence[tuple[str, ...]], now: float
+) -> Iterator[Leftover]:
     names = [name for name in layout.folder.names() if _IN_THE_FOLDER.fullmatch(name)]
     paths: list[tuple[str, ...]] = [(name,) for name in names]
     with contextlib.suppress(NotFound), layout.folder.subdirectory(INGEST) as folder:
         paths += [(INGEST, name) for name in folder.names()]
     for path in (*paths, *(path for path in odd if is_of_known_form(path))):
-        with _opened(layout, path[:-1]) as folder:
+        with _open_folder(layout, path[:-1]) as folder:
             found = _if_old(folder, path, now)
         if found is not None:
             yield found

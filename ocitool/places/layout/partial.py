@@ -59,10 +59,10 @@ class PartialBlob:
             raise
 
     @staticmethod
-    def arrived(control: Directory, descriptor: Descriptor) -> int:
+    def progress_of(control: Directory, descriptor: Descriptor) -> int:
         """Return a number that grows as long as some process gets on with a blob."""
         with contextlib.suppress(NotFound), control.subdirectory(INGEST) as folder:
-            return PartFile.noted(folder, _name(descriptor.digest))
+            return PartFile.journal_size(folder, _name(descriptor.digest))
         return 0
 
     def missing(self) -> list[tuple[int, int]]:

@@ -32,14 +32,14 @@ def set_aside(layout: Layout, digests: Iterable[Digest]) -> list[SetAside]:
     """
     done = []
     for digest in digests:
-        identity = _damaged(layout, digest)
+        identity = _identity_if_damaged(layout, digest)
         if identity is not None:
             place = _move(layout, digest, identity)
             done += [SetAside(digest=digest, place=place)] if place else []
     return done
 
 
-def quarantined(layout: Layout) -> set[Digest]:
+def quarantined_digests(layout: Layout) -> set[Digest]:
     """Return the digests of all blobs that were ever set aside and are still there."""
     found: set[Digest] = set()
     try:
@@ -69,7 +69,7 @@ def _identity(layout: Layout, digest: Digest) -> tuple[int, ...] | None:
     return (status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
 
 
-def _damaged(layout: Layout, digest: Digest) -> tuple[int, ...] | None:
+def _identity_if_damaged(layout: Layout, digest: Digest) -> tuple[int, ...] | None:
     """Return what identifies a damaged blob; None for a sound one, and without one."""
     identity = _identity(layout, digest)
     if identity is None:

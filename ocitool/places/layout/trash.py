@@ -42,7 +42,7 @@ class TrashRun(Struct, frozen=True, kw_only=True):
     needs: tuple[str, ...] = ()
 
     @classmethod
-    def begun(
+    def new(
         cls,
         now: dt.datetime,
         entries: Sequence[Descriptor],
@@ -80,7 +80,7 @@ class TrashRun(Struct, frozen=True, kw_only=True):
         replace_file(folder, _RUN_FILE, self.encode(), staging=folder)
 
 
-def _parsed(name: str, data: bytes) -> TrashRun:
+def _parse(name: str, data: bytes) -> TrashRun:
     what = f"{TRASH}/{name}/{_RUN_FILE}"
     document = decode_object(data, what=what, limit=_RUN_BYTES)
     entries = array(document, "entries", what)
@@ -93,7 +93,7 @@ def _parsed(name: str, data: bytes) -> TrashRun:
     )
 
 
-class Waiting(Struct, frozen=True, kw_only=True):
+class TrashContents(Struct, frozen=True, kw_only=True):
     """What is in the trash: runs, the newest last, blobs and the bytes that they take.
 
     `since` is when the last run was, RFC 3339 UTC, or None.
@@ -105,10 +105,10 @@ class Waiting(Struct, frozen=True, kw_only=True):
     since: str | None = None
 
 
-def waiting(control: Directory | None) -> Waiting:
+def trash_contents(control: Directory | None) -> TrashContents:
     """Return what waits in the trash."""
     if control is None:
-        return Waiting()
+        return TrashContents()
     names = run_names(control)
     blobs = size = 0
     with contextlib.suppress(NotFound), control.subdirectory(TRASH) as trash:
@@ -117,7 +117,7 @@ def waiting(control: Directory | None) -> Waiting:
                 blobs += 1
                 size += folder.size_of(hex_digits) or 0
     last = last_sound_run(control)
-    return Waiting(
+    return TrashContents(
         runs=tuple(names), blobs=blobs, size=size, since=last.time if last is not None else None
     )
 
@@ -146,7 +146,7 @@ def last_run(control: Directory) -> TrashRun | None:
             with control.subdirectory(TRASH) as trash, trash.subdirectory(name) as folder:
                 data = folder.read_file(_RUN_FILE, _RUN_BYTES)
             try:
-                return _parsed(name, data)
+                return _parse(name, data)
             except IntegrityError as error:
                 raise IntegrityError(
                     f"what the last run removed cannot be brought back: {error.message}",

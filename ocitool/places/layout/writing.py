@@ -112,9 +112,9 @@ class Writing:
         """
         return PartialBlob.open(self.control, descriptor, self._publish)
 
-    def arrived(self, descriptor: Descriptor) -> int:
+    def progress_of(self, descriptor: Descriptor) -> int:
         """Return a number that grows as long as another process gets on with a blob."""
-        return PartialBlob.arrived(self.control, descriptor)
+        return PartialBlob.progress_of(self.control, descriptor)
 
     def writer(self) -> "BlobWriter":
         """Return a writer for content whose digest is known only at its end."""

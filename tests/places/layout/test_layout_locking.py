@@ -11,7 +11,7 @@ import pytest
 from ocitool.errors import IntegrityError, Refused, StorageError
 from ocitool.fsops import Directory
 from ocitool.places.layout import Layout, Writing, exclusive
-from ocitool.places.layout.lease import Lease, leased
+from ocitool.places.layout.lease import Lease, claimed_digests
 from ocitool.places.layout.lock import _acquire, locked
 from tests.support.disk import open_descriptors
 from tests.support.layouts import A, B, blobs_in, bring, image, paused, store, store_blobs
@@ -123,8 +123,8 @@ class TestLeases:
             with Writing(layout) as writing:
                 writing.announce([IMAGE.descriptor, IMAGE.config])
                 writing.announce([*IMAGE.layers])
-                assert leased(layout.control) == set(IMAGE.blobs)
-            assert leased(layout.control) == set()
+                assert claimed_digests(layout.control) == set(IMAGE.blobs)
+            assert claimed_digests(layout.control) == set()
 
     def test_a_blob_that_a_living_command_claims_is_not_deleted(self, tmp_path: Path) -> None:
         with store(tmp_path) as layout, paused(WRITE, str(tmp_path)):

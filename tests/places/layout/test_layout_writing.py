@@ -10,7 +10,7 @@ from ocitool.errors import IntegrityError, OcitoolError, StorageError
 from ocitool.image.content import Blob
 from ocitool.oci import Digest
 from ocitool.places.layout import Layout, Writing
-from ocitool.places.layout.lease import leased
+from ocitool.places.layout.lease import claimed_digests
 from tests.support.disk import open_descriptors, read_only, small_disk, traced
 from tests.support.images import Built, blob_path, build_image, describe, write_layout
 from tests.support.layouts import (
@@ -71,7 +71,7 @@ def forbidden() -> Blob:
 
 def claimed(layout: Layout) -> set[Digest]:
     assert layout.control is not None
-    return leased(layout.control)
+    return claimed_digests(layout.control)
 
 
 class TestPut:
