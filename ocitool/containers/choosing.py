@@ -3,8 +3,9 @@
 from msgspec import Struct
 
 from ocitool.errors import UsageError
+from ocitool.image import choosing
 from ocitool.image.content import Closure, Root
-from ocitool.image.graph import closure_of, images_of, read_config, require_platform
+from ocitool.image.graph import closure_of
 from ocitool.images.lookup import Found
 from ocitool.oci import Descriptor, ImageConfig, Limits, Manifest, Platform
 from ocitool.oci.quoting import quoted
@@ -42,18 +43,18 @@ def choose(
     closure = closure_of(layout, root.descriptor, limits)
     name = next((n for n in (found.name, *root.names) if n), str(root.descriptor.digest))
     inner = closure_of(layout, found.root.descriptor, limits) if found.whole else closure
-    images = images_of(inner)
+    images = choosing.platform_images(layout, inner)
     if not images:
         raise UsageError(f"{quoted(familiar(name))} is no image that could run")
     wanted = platform or (usual if len(images) > 1 else None)
     if wanted is not None:
-        descriptor, manifest = require_platform(layout, inner, wanted)
+        image = choosing.choose(images, wanted, called=quoted(familiar(name)))
     elif len(images) == 1:
-        descriptor, manifest = images[0]
+        image = images[0]
     else:
         hint = "say which with --platform"
         raise UsageError(f"{quoted(familiar(name))} holds {len(images)} images", hint=hint)
-    config = read_config(layout, manifest, limits)
+    config = image.read_config(layout, limits)
     if config.platform.os.lower() not in ("", "linux"):
         raise UsageError(
             f"{quoted(familiar(name))} is an image for {quoted(config.platform.os)}",
@@ -63,7 +64,7 @@ def choose(
         name=name,
         root=root,
         closure=closure,
-        descriptor=descriptor,
-        manifest=manifest,
+        descriptor=image.descriptor,
+        manifest=image.manifest,
         config=config,
     )

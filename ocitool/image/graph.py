@@ -21,7 +21,6 @@ from ocitool.oci import (
     Index,
     Limits,
     Manifest,
-    Platform,
     mediatype,
     parse_manifest,
 )
@@ -208,39 +207,6 @@ def images_of(closure: Closure) -> tuple[tuple[Descriptor, Manifest], ...]:
         elif document.is_image:
             found[descriptor.digest] = (descriptor, document)
     return tuple(found.values())
-
-
-def platform_of(source: Source, descriptor: Descriptor, manifest: Manifest) -> Platform:
-    """Return an image's platform: its descriptor's, else its configuration's, normalised."""
-    if descriptor.platform is not None:
-        return descriptor.platform.normalized()
-    return read_config(source, manifest).platform.normalized()
-
-
-def select_platform(
-    source: Source, closure: Closure, wanted: Platform
-) -> tuple[Descriptor, Manifest] | None:
-    """Return the image of a closure that suits `wanted` best, or None (archives: first wins)."""
-    best: tuple[int, tuple[Descriptor, Manifest]] | None = None
-    for image in images_of(closure):
-        rank = wanted.normalized().rank(platform_of(source, *image))
-        if rank is not None and (best is None or rank < best[0]):
-            best = (rank, image)
-    return best[1] if best else None
-
-
-def require_platform(
-    source: Source, closure: Closure, wanted: Platform
-) -> tuple[Descriptor, Manifest]:
-    """Return the image that suits `wanted`; NotFound lists what there is."""
-    found = select_platform(source, closure, wanted)
-    if found is None:
-        available = ", ".join(str(platform_of(source, *image)) for image in images_of(closure))
-        raise NotFound(
-            f"there is no image for platform {wanted}",
-            hint=f"available: {available}" if available else None,
-        )
-    return found
 
 
 def subject_of(root: Root, document: Document | None) -> Digest | None:

@@ -9,15 +9,9 @@ from msgspec import Struct, field
 from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
 from ocitool.errors import NotFound, OcitoolError
 from ocitool.events import Observer
-from ocitool.image.content import Root, Source
-from ocitool.image.graph import (
-    closure_of,
-    images_of,
-    is_attestation,
-    platform_of,
-    read_config,
-    select_platform,
-)
+from ocitool.image.choosing import PlatformImage, best, choose, platform_images
+from ocitool.image.content import Closure, Root, Source
+from ocitool.image.graph import closure_of, is_attestation
 from ocitool.image.layers import LayerMeasure, measure_layer
 from ocitool.oci import (
     Descriptor,
@@ -105,29 +99,41 @@ class ImageReport(Struct, frozen=True, kw_only=True):
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
+class ChosenImage(Struct, frozen=True, kw_only=True):
+    """The image that a root stands for, and all images beside it, from one reading."""
+
+    root: Root
+    closure: Closure
+    image: PlatformImage
+    images: tuple[PlatformImage, ...]
+
+    @property
+    def index(self) -> Index | None:
+        """The index from which the image was chosen."""
+        document = self.closure.document(self.root.descriptor.digest)
+        return document if isinstance(document, Index) else None
+
+
 def choose_image(
     source: Source, root: Root, preferred: Platform | None, *, required: bool = False
-) -> tuple[Descriptor, Manifest]:
+) -> ChosenImage:
     """Return the image that a root stands for: the preferred platform's, else the first.
 
     With `required` the platform must be there, else NotFound. NotFound also for an artifact.
     """
     closure = closure_of(source, root.descriptor)
-    images = images_of(closure)
+    images = platform_images(source, closure)
     if not images:
         kind = _artifact_type(closure.document(root.descriptor.digest))
         raise NotFound(
             f"{root.called} is not an image{kind}",
             hint="`inspect --manifest` shows what it is made of",
         )
-    found = select_platform(source, closure, preferred) if preferred is not None else None
-    if found is None and required:
-        available = ", ".join(str(platform_of(source, *image)) for image in images)
-        raise NotFound(
-            f"{root.called} has no image for platform {preferred}",
-            hint=f"available: {available}",
-        )
-    return found or images[0]
+    if preferred is not None and required:
+        image = choose(images, preferred, called=root.called)
+    else:
+        image = (best(images, preferred) if preferred is not None else None) or images[0]
+    return ChosenImage(root=root, closure=closure, image=image, images=images)
 
 
 def inspect(
@@ -146,29 +152,34 @@ def inspect(
     `measure` reads each layer once to find its unpacked sizes; `cache` keeps them for the next
     time. A layer that cannot be looked into is reported with its problem, not raised.
     """
-    descriptor, manifest = choose_image(source, root, platform, required=required)
-    config = read_config(source, manifest)
+    chosen = choose_image(source, root, platform, required=required)
+    config = chosen.image.read_config(source)
+    manifest = chosen.image.manifest
     measures = _measures(source, manifest, cache, jobs, observer or Observer()) if measure else {}
-    layers = _layers(manifest, config, measures)
-    index = _index_of(source, root)
+    return _report(chosen, config, _layers(manifest, config, measures))
+
+
+def _report(
+    chosen: ChosenImage, config: ImageConfig, layers: tuple[LayerReport, ...]
+) -> ImageReport:
+    root, index, manifest = chosen.root, chosen.index, chosen.image.manifest
+    unique = {layer.digest: layer.size for layer in manifest.layers}
     return ImageReport(
         names=root.names,
         label=root.label,
-        digest=descriptor.digest,
-        media_type=descriptor.media_type,
+        digest=chosen.image.descriptor.digest,
+        media_type=chosen.image.descriptor.media_type,
         index_digest=root.descriptor.digest if index else None,
         index_media_type=root.descriptor.media_type if index else None,
         image_id=manifest.config.digest,
-        platform=platform_of(source, descriptor, manifest),
+        platform=chosen.image.platform,
         created=config.created,
-        size=descriptor.size
-        + manifest.config.size
-        + sum({layer.digest: layer.size for layer in manifest.layers}.values()),
+        size=chosen.image.descriptor.size + manifest.config.size + sum(unique.values()),
         unpacked=_total([layer.tar_size for layer in layers]),
         config=config,
         layers=layers,
         steps=_steps(config),
-        platforms=_platforms(source, root) if index else (),
+        platforms=_platforms(chosen) if index else (),
         attestations=sum(map(is_attestation, index.manifests)) if index else 0,
         annotations=manifest.annotations,
     )
@@ -326,26 +337,20 @@ def _steps(config: ImageConfig) -> tuple[StepReport, ...]:
     )
 
 
-def _index_of(source: Source, root: Root) -> Index | None:
-    document = closure_of(source, root.descriptor).document(root.descriptor.digest)
-    return document if isinstance(document, Index) else None
-
-
-def _platforms(source: Source, root: Root) -> tuple[PlatformReport, ...]:
-    closure = closure_of(source, root.descriptor)
+def _platforms(chosen: ChosenImage) -> tuple[PlatformReport, ...]:
     present = [
         PlatformReport(
-            platform=platform_of(source, descriptor, manifest),
-            digest=descriptor.digest,
-            size=descriptor.size
-            + manifest.config.size
-            + sum(layer.size for layer in manifest.layers),
+            platform=image.platform,
+            digest=image.descriptor.digest,
+            size=image.descriptor.size
+            + image.manifest.config.size
+            + sum(layer.size for layer in image.manifest.layers),
         )
-        for descriptor, manifest in images_of(closure)
+        for image in chosen.images
     ]
     absent = [
         PlatformReport(platform=child.platform, digest=child.digest, size=None)
-        for child in closure.missing
+        for child in chosen.closure.missing
         if not is_attestation(child)
     ]
     return tuple(present + absent)

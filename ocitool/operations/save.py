@@ -12,8 +12,9 @@ from ocitool.errors import NotFound, UsageError
 from ocitool.events import Observer
 from ocitool.formats.compression import Codec, Compressor
 from ocitool.fsops import OutputFile, scratch_folder
+from ocitool.image.choosing import best, platform_images
 from ocitool.image.content import Blob, Catalog, PlannedImage, Root, Source, synthesized_images
-from ocitool.image.graph import images_of, platform_of, read_config, select_platform
+from ocitool.image.graph import read_config
 from ocitool.image.layers import unpacked
 from ocitool.oci import Descriptor, Digest, Manifest, Platform, mediatype
 from ocitool.places.archive import PlainImage, PlainLayer, archive_size, docker_tar, universal_tar
@@ -212,10 +213,10 @@ def _plain_images(
             if not is_attached(image):
                 raise NotFound(f"{image.root.called} holds no image that docker could load")
             continue
-        if len(images_of(image.closure)) > 1:
-            chosen = next(i for i in images_of(image.closure) if i[1] == image.featured)
-            platform = platform_of(place, *chosen)
-            observer.warn(f"{image.root.called} is saved for {platform} only")
+        listed = platform_images(place, image.closure)
+        if len(listed) > 1:
+            chosen = next(one for one in listed if one.manifest == image.featured)
+            observer.warn(f"{image.root.called} is saved for {chosen.platform} only")
         plain = _plain_image(place, image, image.featured, sizes, observer)
         known = images.get(plain.config_digest)
         names = (*(known.names if known else ()), *plain.names)
@@ -274,11 +275,11 @@ class _TarSizes:
 
 
 def _featuring(source: Source, image: PlannedImage, wanted: Platform | None) -> PlannedImage:
-    images = images_of(image.closure)
+    images = platform_images(source, image.closure)
     if not images or is_attached(image):
         return image
-    found = select_platform(source, image.closure, wanted) if wanted is not None else None
-    return replace(image, featured=(found or images[0])[1])
+    found = best(images, wanted) if wanted is not None else None
+    return replace(image, featured=(found or images[0]).manifest)
 
 
 def _warn_of_zstd(planned: Sequence[PlannedImage], observer: Observer) -> None:

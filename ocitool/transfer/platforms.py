@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from ocitool.errors import NotFound
+from ocitool.image.choosing import choose, platform_images
 from ocitool.image.content import Closure, PlannedImage, Source
 from ocitool.image.graph import (
     attested,
@@ -13,8 +13,6 @@ from ocitool.image.graph import (
     image_children,
     images_of,
     is_attestation,
-    platform_of,
-    require_platform,
 )
 from ocitool.oci import Descriptor, Index, Platform, mediatype
 from ocitool.oci.document import encode
@@ -29,7 +27,8 @@ def select(
     One platform gives that image's own manifest, its digest unchanged. Several give a new index
     of them and of what attests them. NotFound lists what there is.
     """
-    chosen = [require_platform(layered, image.closure, wanted)[0] for wanted in platforms]
+    images = platform_images(layered, image.closure)
+    chosen = [choose(images, wanted, called=image.root.called).descriptor for wanted in platforms]
     unique = {descriptor.digest: descriptor for descriptor in chosen}
     root = image.closure.document(image.root.descriptor.digest)
     if not isinstance(root, Index):
@@ -59,11 +58,11 @@ def _attestations(layered: LayeredSource, closure: Closure, images: set[str]) ->
 
 def platforms_of(source: Source, closure: Closure) -> tuple[Platform, ...]:
     """Return the platforms of the images in a closure, in order."""
-    return tuple(platform_of(source, *image) for image in images_of(closure))
+    return tuple(image.platform for image in platform_images(source, closure))
 
 
 def select_in_index(
-    layered: LayeredSource, index: Index, platforms: Sequence[Platform]
+    layered: LayeredSource, index: Index, platforms: Sequence[Platform], *, called: str
 ) -> Descriptor | None:
     """Return what `select` would, judged by an index alone, so that no child has to be read.
 
@@ -77,29 +76,14 @@ def select_in_index(
     ]
     if len(images) != len(image_children(index)):
         return None
-    unique = {child.digest: child for child in (_best(images, wanted) for wanted in platforms)}
+    chosen = [choose(images, wanted, called=called) for wanted in platforms]
+    unique = {child.digest: child for child in chosen}
     if len(unique) == 1:
         return replace(next(iter(unique.values())), annotations={})
     texts = {str(digest) for digest in unique}
     children = [child for child in images if child.digest in unique]
     children += [c for c in index.manifests if is_attestation(c) and attested(c) in texts]
     return _listing(layered, index, children)
-
-
-def _best(images: Sequence[Descriptor], wanted: Platform) -> Descriptor:
-    ranked = [
-        (rank, position, child)
-        for position, child in enumerate(images)
-        if child.platform is not None
-        and (rank := wanted.normalized().rank(child.platform.normalized())) is not None
-    ]
-    if not ranked:
-        available = ", ".join(str(child.platform) for child in images)
-        raise NotFound(
-            f"there is no image for platform {wanted}",
-            hint=f"available: {available}" if available else None,
-        )
-    return min(ranked, key=lambda one: one[:2])[2]
 
 
 def _listing(layered: LayeredSource, index: Index, children: Sequence[Descriptor]) -> Descriptor:

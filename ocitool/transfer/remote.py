@@ -85,7 +85,7 @@ class RemoteImages:
         document = parse_manifest(raw, root.descriptor.media_type)
         if not isinstance(document, Index):
             return None
-        chosen = select_in_index(self._layered, document, platforms)
+        chosen = select_in_index(self._layered, document, platforms, called=root.called)
         if chosen is None:
             return None
         annotations = root.descriptor.annotations

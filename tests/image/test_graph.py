@@ -13,18 +13,14 @@ from ocitool.image.graph import (
     closure_of,
     image_children,
     images_of,
-    platform_of,
     reach,
     read_document,
-    require_platform,
     root_subject,
-    select_platform,
     subject_of,
 )
-from ocitool.oci import Descriptor, Digest, Index, Limits, Manifest, Platform
+from ocitool.oci import Descriptor, Digest, Index, Limits, Platform
 from ocitool.places.layout import Layout
 from tests.support.images import (
-    BuiltImage,
     BuiltIndex,
     blob_path,
     build_artifact,
@@ -223,48 +219,6 @@ def test_images_keep_the_order_of_nested_indexes() -> None:
 def test_an_artifact_is_no_image() -> None:
     artifact = build_artifact(AMD64.descriptor)
     assert images_of(closure_of(MemorySource(artifact), artifact.descriptor)) == ()
-
-
-def test_the_config_tells_the_platform_when_the_descriptor_does_not() -> None:
-    source = MemorySource(ARM64)
-    bare = replace(ARM64.descriptor, platform=None)
-    document = read_document(source, bare)
-    assert isinstance(document, Manifest)
-    assert str(platform_of(source, bare, document)) == "linux/arm64"
-
-
-@pytest.mark.parametrize(
-    ("asked", "chosen"),
-    [("linux/amd64", AMD64), ("linux/x86_64/v3", AMD64), ("linux/aarch64", ARM64)],
-)
-def test_a_platform_is_chosen_with_its_fallbacks(asked: str, chosen: BuiltImage) -> None:
-    source = MemorySource(INDEX)
-    found = select_platform(source, closure_of(source, INDEX.descriptor), wanted(asked))
-    assert found is not None
-    assert found[0] == chosen.descriptor
-
-
-def test_the_first_of_two_equal_platforms_wins() -> None:
-    twin = build_image([{"z": b"9"}])
-    index = build_index([AMD64, twin])
-    source = MemorySource(index)
-    found = select_platform(source, closure_of(source, index.descriptor), wanted("linux/amd64"))
-    assert found is not None
-    assert found[0].digest == AMD64.descriptor.digest
-
-
-def test_an_unknown_platform_is_never_chosen() -> None:
-    source = MemorySource(INDEX)
-    closure = closure_of(source, INDEX.descriptor)
-    unknown = Platform(os="unknown", architecture="unknown")
-    assert select_platform(source, closure, unknown) is None
-
-
-def test_a_platform_that_is_not_there_lists_what_is() -> None:
-    source = MemorySource(INDEX)
-    with pytest.raises(NotFound, match="linux/s390x") as raised:
-        require_platform(source, closure_of(source, INDEX.descriptor), wanted("linux/s390x"))
-    assert raised.value.hint == "available: linux/amd64, linux/arm64"
 
 
 # Subjects.

@@ -130,7 +130,7 @@ def _print(reports: "list[ImageReport]", options: Settings, *, quiet: bool, no_t
 
 
 def _document(opened: "Opened", wanted: "Platform | None", *, raw: bool, config: bool) -> bytes:
-    from ocitool.image.graph import read_config, read_document
+    from ocitool.image.graph import read_document
     from ocitool.images.locations import one_root
     from ocitool.oci import Manifest
     from ocitool.operations import inspect as inspection
@@ -142,10 +142,10 @@ def _document(opened: "Opened", wanted: "Platform | None", *, raw: bool, config:
         document = read_document(opened.source, root.descriptor)
         if isinstance(document, Manifest):
             return document.raw
-    _, manifest = inspection.choose_image(
+    image = inspection.choose_image(
         opened.source, root, wanted or usual_platform(), required=wanted is not None
-    )
-    return read_config(opened.source, manifest).raw if config else manifest.raw
+    ).image
+    return image.read_config(opened.source).raw if config else image.manifest.raw
 
 
 def picture(report: "ImageReport", width: int | None) -> list[str]:

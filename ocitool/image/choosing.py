@@ -1,0 +1,82 @@
+"""Which image of a multi-platform image is meant: one rule and one refusal for every command."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeVar
+
+from msgspec import Struct
+
+from ocitool.errors import NotFound
+from ocitool.image.content import Closure, Source
+from ocitool.image.graph import images_of, read_config
+from ocitool.oci import DEFAULT_LIMITS, Descriptor, ImageConfig, Limits, Manifest, Platform
+
+
+class HasPlatform(Protocol):
+    """What runs on a platform: a descriptor, or an image that was read."""
+
+    @property
+    def platform(self) -> Platform | None:
+        """The platform; None when it is not known."""
+
+
+AnyImage = TypeVar("AnyImage", bound=HasPlatform)
+
+
+class PlatformImage(Struct, frozen=True, kw_only=True):
+    """An image of a closure and its platform, normalised.
+
+    `config` is there when it had to be read because the descriptor names no platform.
+    """
+
+    descriptor: Descriptor
+    manifest: Manifest
+    platform: Platform
+    config: ImageConfig | None = None
+
+    def read_config(self, source: Source, limits: Limits = DEFAULT_LIMITS) -> ImageConfig:
+        """Return the configuration, from the source unless it has been read."""
+        return self.config or read_config(source, self.manifest, limits)
+
+
+def platform_images(source: Source, closure: Closure) -> tuple[PlatformImage, ...]:
+    """Return the images of a closure, in the order in which its indexes list them.
+
+    A platform is the descriptor's, else the configuration's (image-spec image-index.md).
+    """
+    return tuple(_platform_image(source, *image) for image in images_of(closure))
+
+
+def _platform_image(source: Source, descriptor: Descriptor, manifest: Manifest) -> PlatformImage:
+    platform, config = descriptor.platform, None
+    if platform is None:
+        config = read_config(source, manifest)
+        platform = config.platform
+    return PlatformImage(
+        descriptor=descriptor, manifest=manifest, platform=platform.normalized(), config=config
+    )
+
+
+def best(images: Iterable[AnyImage], wanted: Platform) -> AnyImage | None:
+    """Return the image that suits `wanted` best, the first of several; None without any."""
+    found: tuple[int, AnyImage] | None = None
+    for image in images:
+        if image.platform is not None:
+            rank = wanted.normalized().rank(image.platform.normalized())
+            if rank is not None and (found is None or rank < found[0]):
+                found = (rank, image)
+    return found[1] if found is not None else None
+
+
+def choose(images: Sequence[AnyImage], wanted: Platform, *, called: str) -> AnyImage:
+    """Return the image that suits `wanted` best; NotFound lists what there is.
+
+    `called` is the name of the whole in the message.
+    """
+    found = best(images, wanted)
+    if found is None:
+        available = ", ".join(str(image.platform) for image in images)
+        raise NotFound(
+            f"{called} has no image for platform {wanted}",
+            hint=f"available: {available}" if available else None,
+        )
+    return found
