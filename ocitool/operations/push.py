@@ -14,6 +14,7 @@ from ocitool.errors import NotFound, OcitoolError, UsageError
 from ocitool.events import Observer, Outcome
 from ocitool.fsops import scratch_folder
 from ocitool.image.content import Catalog, PlannedImage, Root, Source, synthesized_images
+from ocitool.image.wholeness import described
 from ocitool.oci import Descriptor, Digest, Platform, Reference, mediatype
 from ocitool.operations.push_target import (
     OnExisting,
@@ -27,7 +28,6 @@ from ocitool.places.registry import Registries, Repository
 from ocitool.places.registry.upload import Uploads
 from ocitool.transfer.plan import (
     convert,
-    described,
     drop_orphans,
     is_attached,
     plan_images,

@@ -16,12 +16,12 @@ from ocitool.image.choosing import best, platform_images
 from ocitool.image.content import Blob, Catalog, PlannedImage, Root, Source, synthesized_images
 from ocitool.image.graph import read_config
 from ocitool.image.layers import unpacked
+from ocitool.image.wholeness import described
 from ocitool.oci import Descriptor, Digest, Manifest, Platform, mediatype
 from ocitool.places.archive import PlainImage, PlainLayer, archive_size, docker_tar, universal_tar
 from ocitool.places.layout import Layout, Writing
 from ocitool.transfer.plan import (
     CopyReport,
-    described,
     drop_orphans,
     is_attached,
     make_report,

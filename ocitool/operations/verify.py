@@ -22,17 +22,27 @@ from ocitool.errors import (
 )
 from ocitool.events import Observer
 from ocitool.formats.compression import DecompressingReader
-from ocitool.image.content import CHUNK, Blob, Catalog, Inventory, Root
-from ocitool.image.graph import content_of, read_config, read_document
+from ocitool.image.content import CHUNK, Blob, Catalog, Closure, Inventory, Root
+from ocitool.image.graph import closure_of, content_of, read_document
+from ocitool.image.wholeness import (
+    Incomplete,
+    UnfittingConfig,
+    WholeImage,
+    require_whole,
+    whole_image,
+)
 from ocitool.oci import Descriptor, Digest, Index, Manifest, mediatype
 from ocitool.places.layout import Layout
 from ocitool.places.layout.trash import last_run
+from ocitool.transfer.plan import PlanSize
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """One piece of damage. `kind` is missing, size, digest, diff-id, document, file or record.
+    """One piece of damage.
 
-    A record is what a layout itself keeps: pins, containers, what `gc` can undo.
+    `kind` is missing, size, digest, diff-id, document, file, record or incomplete. A record is
+    what a layout itself keeps: pins, containers, what `gc` can undo. An image is incomplete when
+    nothing of it can be used, although no single blob is to blame.
     """
 
     kind: str
@@ -43,7 +53,8 @@ class Problem(Struct, frozen=True, kw_only=True):
 class VerifyReport(Struct, frozen=True, kw_only=True):
     """What was looked at and what is wrong.
 
-    `absent` are children of indexes that are not here: a sparse index is no damage. `unreferenced`
+    `absent` are children of indexes that are not here, or lack some of their blobs: a sparse index
+    is not damage. `foreign` are absent layers that belong elsewhere, by their type. `unreferenced`
     are sound blobs that no image needs, `unknown_files` files among the blobs that are none.
     """
 
@@ -52,6 +63,7 @@ class VerifyReport(Struct, frozen=True, kw_only=True):
     size: int
     problems: tuple[Problem, ...]
     absent: tuple[Descriptor, ...] = ()
+    foreign: tuple[Descriptor, ...] = ()
     unreferenced: tuple[Digest, ...] = ()
     unknown_files: tuple[str, ...] = ()
 
@@ -72,6 +84,7 @@ class _Graph(Struct):
     diff_ids: dict[Digest, set[Digest]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     absent: dict[Digest, Descriptor] = field(default_factory=dict)
+    foreign: dict[Digest, Descriptor] = field(default_factory=dict)
 
 
 def verify(
@@ -84,12 +97,16 @@ def verify(
 ) -> VerifyReport:
     """Check a place, or some of its images; nothing is changed.
 
-    Every blob is read once: its digest, and for a layer the digest of what it unpacks to. `fast`
-    checks names, sizes and documents only. Of a layout without `roots`, blobs that nothing needs
-    are checked too. Raises MalformedDocument when an index.json cannot be read at all.
+    Images are sound exactly where `load` takes them, except that `load` trusts a manifest that its
+    layers unpack to their diff IDs. Every blob is read once: its digest, and for a layer the digest
+    of what it unpacks to. `fast` checks names, sizes and documents only. Of a layout without
+    `roots`, blobs that nothing needs are checked too. Raises MalformedDocument when an index.json
+    cannot be read at all.
     """
     chosen = source.roots() if roots is None else tuple(roots)
-    graph = _follow(source, _every_entry(source, chosen))
+    graph = _Graph()
+    refused = _judge(source, _every_entry(source, chosen), graph)
+    _follow(source, [root for root, _ in refused], graph)
     unreferenced: list[Descriptor] = []
     unknown_files: list[str] = []
     if isinstance(source, Layout) and roots is None:
@@ -101,12 +118,14 @@ def verify(
     checks = [*graph.blobs.values(), *unreferenced]
     if not fast:
         graph.problems += _check_all(source, checks, graph, jobs, observer or Observer())
+    graph.problems += _incomplete(refused, graph.problems, hashed=not fast)
     return VerifyReport(
         roots=len(chosen),
         blobs=len(checks),
         size=sum(descriptor.size for descriptor in checks),
         problems=tuple(_unique(graph.problems)),
         absent=tuple(graph.absent.values()),
+        foreign=tuple(graph.foreign.values()),
         unreferenced=tuple(descriptor.digest for descriptor in unreferenced),
         unknown_files=tuple(unknown_files),
     )
@@ -121,8 +140,55 @@ def _every_entry(source: Catalog, roots: Sequence[Root]) -> Sequence[Root]:
     return [replace(known[entry.digest], descriptor=entry) for entry in entries]
 
 
-def _follow(source: Catalog, roots: Sequence[Root]) -> _Graph:
-    graph = _Graph()
+_Refused = Sequence[tuple[Root, OcitoolError]]
+
+
+def _judge(source: Catalog, roots: Sequence[Root], graph: _Graph) -> _Refused:
+    """Add the images that are whole to the graph; return the others, and what is wrong with each.
+
+    LimitExceeded where they are too many to be loaded at once; a store is never loaded as a whole.
+    """
+    refused: list[tuple[Root, OcitoolError]] = []
+    size = PlanSize()
+    is_store = isinstance(source, Layout) and source.is_store
+    for root in roots:
+        try:
+            closure = closure_of(source, root.descriptor)
+            images = require_whole(source, root, closure)
+        except OcitoolError as error:
+            _raise_failure(error)
+            refused.append((root, error))
+            continue
+        if not is_store:
+            size.add(closure)
+        _add_closure(closure, images, graph)
+    return refused
+
+
+def _add_closure(closure: Closure, images: Sequence[WholeImage], graph: _Graph) -> None:
+    graph.blobs.update((d.digest, _slim(d)) for d in closure.descriptors)
+    graph.absent.update((child.digest, _slim(child)) for child in closure.missing)
+    for _, document in closure.documents:
+        for blob in content_of(document) if isinstance(document, Manifest) else ():
+            if blob.digest not in graph.blobs:
+                graph.foreign[blob.digest] = _slim(blob)
+    for image in images:
+        _add_diff_ids(image, graph)
+
+
+def _incomplete(refused: _Refused, found: Sequence[Problem], *, hashed: bool) -> list[Problem]:
+    """Return the images that cannot be used for a reason that no problem of a blob tells."""
+    told = {problem.message for problem in found}
+    return [
+        Problem(kind="incomplete", subject=str(root.descriptor.digest), message=error.message)
+        for root, error in refused
+        if error.message not in told
+        and (isinstance(error, Incomplete) or not (hashed and isinstance(error, _FOUND_BY_HASHING)))
+    ]
+
+
+def _follow(source: Catalog, roots: Sequence[Root], graph: _Graph) -> None:
+    """Add what refused images reach to the graph, with all damage on the way."""
     stack = [(root.descriptor, root.called, False) for root in reversed(roots)]
     # One digest may be a layer here and a manifest there, may be absent here and needed there, and
     # one of two descriptors may lie about its size.
@@ -137,14 +203,14 @@ def _follow(source: Catalog, roots: Sequence[Root]) -> _Graph:
         problem = _presence(source, descriptor, called)
         if problem is not None:
             if optional and problem.kind == "missing":
-                graph.absent[descriptor.digest] = descriptor
+                absent = graph.absent if is_document else graph.foreign
+                absent[descriptor.digest] = descriptor
             else:
                 graph.problems.append(problem)
             continue
         graph.blobs[descriptor.digest] = descriptor
         if is_document:
             stack += _enter(source, descriptor, called, graph)
-    return graph
 
 
 def _enter(
@@ -202,21 +268,16 @@ def _note_diff_ids(
     source: Catalog, descriptor: Descriptor, manifest: Manifest, graph: _Graph
 ) -> None:
     try:
-        diff_ids = read_config(source, manifest).diff_ids
+        _add_diff_ids(whole_image(source, descriptor, manifest), graph)
+    except UnfittingConfig as error:
+        graph.problems.append(_bad_document(descriptor, error))
     except OcitoolError as error:
         if not _is_found_by_hashing(source, manifest.config, error):
             graph.problems.append(_bad_document(manifest.config, error))
-        return
-    if len(diff_ids) != len(manifest.layers):
-        message = (
-            f"manifest {descriptor.digest.short} lists {len(manifest.layers)} layers, but its "
-            f"config has {len(diff_ids)} diff IDs"
-        )
-        graph.problems.append(
-            Problem(kind="document", subject=str(descriptor.digest), message=message)
-        )
-        return
-    for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
+
+
+def _add_diff_ids(image: WholeImage, graph: _Graph) -> None:
+    for layer, diff_id in zip(image.manifest.layers, image.config.diff_ids, strict=True):
         if mediatype.is_layer(layer.media_type):
             graph.diff_ids.setdefault(layer.digest, set()).add(diff_id)
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from ocitool.errors import IntegrityError, LimitExceeded, NotFound
+from ocitool.errors import LimitExceeded
 from ocitool.events import Observer
-from ocitool.image.content import Catalog, PlannedImage, Root, Source, synthesized_images
+from ocitool.image.content import Catalog, Closure, PlannedImage, Root, Source, synthesized_images
 from ocitool.image.graph import closure_of, images_of, read_config, root_subject, subject_of
+from ocitool.image.wholeness import require_whole
 from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, Platform
 from ocitool.oci.document import structure
 from ocitool.places.layout import NameChange
@@ -61,26 +62,38 @@ def plan_images(
     """
     planned = _plan(source, _merge(roots))
     for image in planned:
-        _check(source, image, strict=strict)
+        require_whole(source, image.root, image.closure, strict=strict)
     return planned + _attached_to(source, planned)
 
 
 def _plan(source: Source, roots: Sequence[Root]) -> list[PlannedImage]:
-    """Plan the roots; LimitExceeded when their manifests are too much to keep in memory at once.
+    """Plan the roots; LimitExceeded when their manifests are too much to keep in memory at once."""
+    planned: list[PlannedImage] = []
+    size = PlanSize()
+    for root in roots:
+        planned.append(PlannedImage(root=root, closure=closure_of(source, root.descriptor)))
+        size.add(planned[-1].closure)
+    return planned
+
+
+class PlanSize:
+    """What the manifests of images that are planned together cost in memory.
 
     A few indexes that all list one large one would also cost their product.
     """
-    planned: list[PlannedImage] = []
-    weight = 0
-    for root in roots:
-        planned.append(PlannedImage(root=root, closure=closure_of(source, root.descriptor)))
-        weight += sum(_weight(document.raw) for _, document in planned[-1].closure.documents)
-        if weight > DEFAULT_LIMITS.planned_structure:
+
+    def __init__(self) -> None:
+        self._closures = self._weight = 0
+
+    def add(self, closure: Closure) -> None:
+        """Count one more image; LimitExceeded when all together are too much."""
+        self._closures += 1
+        self._weight += sum(_weight(document.raw) for _, document in closure.documents)
+        if self._weight > DEFAULT_LIMITS.planned_structure:
             raise LimitExceeded(
-                f"the manifests of {len(roots)} images are too much to be planned together",
+                f"the manifests of {self._closures} images are too much to be planned together",
                 hint="name fewer images at once",
             )
-    return planned
 
 
 def _weight(raw: bytes) -> int:
@@ -196,26 +209,6 @@ def _merge(roots: Sequence[Root]) -> list[Root]:
     return list(merged.values())
 
 
-def _check(source: Source, image: PlannedImage, *, strict: bool) -> None:
-    """Raise unless the images of a closure can be used: configs that fit their layers."""
-    closure = image.closure
-    images = images_of(closure)
-    if closure.missing and (strict or not images):
-        listed = ", ".join(described(child) for child in closure.missing)
-        raise NotFound(
-            f"{image.root.called} is incomplete: {listed} is missing",
-            hint="save it again where it came from, with all its platforms",
-        )
-    for descriptor, manifest in images:
-        config = read_config(source, manifest)
-        if len(config.diff_ids) != len(manifest.layers):
-            raise IntegrityError(
-                f"manifest {descriptor.digest.short} of {image.root.called} lists "
-                f"{len(manifest.layers)} layers, but its config has {len(config.diff_ids)} "
-                "diff IDs"
-            )
-
-
 def _attached_to(source: Catalog, planned: Sequence[PlannedImage]) -> list[PlannedImage]:
     """Return the source's nameless roots whose subject is in one of the closures."""
     held = _documents(planned)
@@ -258,9 +251,3 @@ def _report(source: Source, image: PlannedImage) -> CopiedImage:
         platforms=platforms_of(source, image.closure),
         missing=image.closure.missing,
     )
-
-
-def described(child: Descriptor) -> str:
-    """Return what to call an absent child of an index in a message."""
-    platform = f" ({child.platform})" if child.platform is not None else ""
-    return f"{child.digest.short}{platform}"

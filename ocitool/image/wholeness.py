@@ -1,0 +1,64 @@
+"""When an image is whole: the one rule by which it is loaded, saved, copied, pushed and verified.
+
+A platform that an index lists and that cannot be used is absent: the index is sparse, and what is
+there of it can be used. An image of which nothing can be used is incomplete.
+"""
+
+from msgspec import Struct
+
+from ocitool.errors import IntegrityError, NotFound
+from ocitool.image.content import Closure, Root, Source
+from ocitool.image.graph import images_of, read_config
+from ocitool.oci import Descriptor, ImageConfig, Manifest
+
+
+class Incomplete(NotFound):
+    """An index lists platforms that are not there, and nothing of it can be used without them."""
+
+
+class UnfittingConfig(IntegrityError):
+    """A config promises another number of layers than the manifest lists."""
+
+
+class WholeImage(Struct, frozen=True, kw_only=True):
+    """An image that can be used: its manifest, and a config that fits it."""
+
+    descriptor: Descriptor
+    manifest: Manifest
+    config: ImageConfig
+
+
+def require_whole(
+    source: Source, root: Root, closure: Closure, *, strict: bool = False
+) -> tuple[WholeImage, ...]:
+    """Return the images of a closure, which can be used; raise when they cannot.
+
+    Incomplete for an index of which no image is there, or not all when `strict`; IntegrityError
+    for a config that cannot be read or does not fit its layers. An artifact is whole without an
+    image.
+    """
+    images = images_of(closure)
+    if closure.missing and (strict or not images):
+        absent = ", ".join(described(child) for child in closure.missing)
+        raise Incomplete(
+            f"{root.called} is incomplete: {absent} is missing",
+            hint="save it again where it came from, with all its platforms",
+        )
+    return tuple(whole_image(source, *image) for image in images)
+
+
+def whole_image(source: Source, descriptor: Descriptor, manifest: Manifest) -> WholeImage:
+    """Return an image with its config; IntegrityError when that cannot be read or does not fit."""
+    config = read_config(source, manifest)
+    if len(config.diff_ids) != len(manifest.layers):
+        raise UnfittingConfig(
+            f"manifest {descriptor.digest.short} lists {len(manifest.layers)} layers, but its "
+            f"config has {len(config.diff_ids)} diff IDs"
+        )
+    return WholeImage(descriptor=descriptor, manifest=manifest, config=config)
+
+
+def described(child: Descriptor) -> str:
+    """Return what to call an absent child of an index in a message."""
+    platform = f" ({child.platform})" if child.platform is not None else ""
+    return f"{child.digest.short}{platform}"
