@@ -175,13 +175,13 @@ def _check(reach: "RegistryOptions", domain: str, observer: "Observer") -> None:
         if session.base.startswith("http:") and not session.host.is_loopback:
             observer.warn(f"the password goes to {domain} without encryption")
         try:
-            answer = session.ping()
+            session.ping()
         except AccessDenied as error:
             if error.hint is not None and "--allow-realm" in error.hint:
                 raise
             hint = "look at the name and the password; some registries want an access token"
             raise AccessDenied(error.message, hint=hint) from error
-        if session.problem("GET", answer).origin is None:
+        if not session.has_credential:
             observer.warn(f"{domain} asked for no password here, so it was not checked")
 
 

@@ -163,7 +163,7 @@ def push_to(
 
 def create_repositories(targets: "Sequence[Reference]", observer: "Observer") -> None:
     """Make the repositories that have to exist first."""
-    from ocitool.places.registry.creating import create_repository
+    from ocitool.places.registry.create_repository import create_repository
 
     for repository in dict.fromkeys((target.domain, target.path) for target in targets):
         if create_repository(*repository):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from ocitool.lazy import lazy
 
 if TYPE_CHECKING:
-    from ocitool.places.registry.http.session import Session as Session
     from ocitool.places.registry.options import RegistryOptions as RegistryOptions
     from ocitool.places.registry.registries import Registries as Registries
     from ocitool.places.registry.repository import Repository as Repository
+    from ocitool.places.registry.session import Session as Session
     from ocitool.places.registry.writing import RepositoryWriter as RepositoryWriter
 
 __getattr__, __dir__, __all__ = lazy(
@@ -23,6 +23,6 @@ __getattr__, __dir__, __all__ = lazy(
         "RegistryOptions": "options",
         "Repository": "repository",
         "RepositoryWriter": "writing",
-        "Session": "http.session",
+        "Session": "session",
     },
 )

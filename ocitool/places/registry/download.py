@@ -1,4 +1,4 @@
-"""A blob on its way from a registry: gone on with where it broke off (RFC 9110, section 14).
+"""Downloads of blobs, resumed where they broke off (RFC 9110, section 14).
 
 `Download` gives the bytes in order, whatever happens to the connection; whether they are the right
 ones is the business of the `Blob` around it.
@@ -16,15 +16,16 @@ from ocitool.errors import NotFound, OcitoolError, Unavailable
 from ocitool.image.content import NoRanges
 from ocitool.oci import Descriptor
 from ocitool.oci.limits import KIBIBYTE
-from ocitool.places.registry.http.session import Session
-from ocitool.places.registry.http.stalls import StallWatch, watched
+from ocitool.places.registry.http.request import Request, read
+from ocitool.places.registry.http.stalls import StallWatch, watch
 from ocitool.places.registry.http.transport import body_of
+from ocitool.places.registry.session import Session
 
 _OK, _PARTIAL, _UNSATISFIABLE, _ABSENT = 200, 206, 416, 404
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.ASCII)
 _GZIP = b"\x1f\x8b"
 _PROGRESS = 64 * KIBIBYTE
-"""A connection that gave this much since the last failure starts the count of failures anew."""
+"""A connection that gave this much since the last failure fills the budget of retries again."""
 
 
 class Download:
@@ -52,7 +53,7 @@ class Download:
         self._end = descriptor.size if end is None else end
         self._ranged = end is not None
         self._whole = whole
-        self._failures = 0
+        self._retries = session.retries()
         self._since_failure = 0
         self._response: httpx.Response | None = None
         self._parts: Iterator[bytes | memoryview] = iter(())
@@ -63,7 +64,7 @@ class Download:
         self.supports_ranges = False
 
     def read(self, size: int) -> bytes | memoryview:
-        """Return up to `size` bytes, good until the next call; b"" when the registry has ended."""
+        """Return up to `size` bytes, valid until the next call; b"" when the registry has ended."""
         while not self._rest:
             if self._response is None:
                 self._open()
@@ -99,11 +100,11 @@ class Download:
                 # All that was promised has come; whether it is right the digest tells.
                 return b""
             self.close()
-            self._count_failure(error)
+            self._retry(error)
             return None
         if not part and self._position < self._end and self._may_go_on():
             self.close()
-            self._count_failure(None)
+            self._retry(None)
             return None
         self._since_failure += len(part)
         return part
@@ -111,51 +112,52 @@ class Download:
     def _may_go_on(self) -> bool:
         # Ended early without an error: a proxy that closed. A registry whose blob is really too
         # short gives nothing more the next time, which ends it.
-        return self._since_failure > 0 or self._failures == 0
+        return self._since_failure > 0 or self._retries.used == 0
 
-    def _count_failure(self, error: Exception | None) -> None:
+    def _retry(self, error: Exception | None) -> None:
+        """Use a retry for a connection that broke off, the first without waiting."""
+        retries = self._retries
         if self._since_failure >= _PROGRESS:
-            self._failures = 0
+            retries.refill()
         self._since_failure = 0
-        self._failures += 1
-        if self._failures > self._session.limits.retries or self._session.registries.stopped:
+        if not retries.take():
             where = f"{self._descriptor.digest.short} from {self._session.host.domain}"
             reason = f": {error}" if error is not None and str(error) else ""
             raise Unavailable(
-                f"the download of {where} broke off {self._failures} times{reason}",
-                hint="what has come is kept: run the command again to go on",
+                f"the download of {where} broke off, after {retries.used} retries{reason}",
+                hint="what has arrived is kept: run the command again to resume",
             )
-        patience = self._session.registries.patience(self._session.host.address)
-        if self._failures > 1:
-            patience.back_off(self._failures - 2, None, throttled=False)
+        if retries.used > 1:
+            self._session.backoff.back_off(retries.used - 2, None, throttled=False)
 
     def _open(self) -> None:
-        response = self._asked_for()
+        response = self._request()
         try:
             skip = self._skipped(response)
             if skip is None:
                 # Another range than was asked for is worth nothing, but the whole may be.
                 self._distrusts_ranges = True
                 response.close()
-                response = self._asked_for()
+                response = self._request()
                 skip = self._skipped(response)
             if skip is None:
-                raise Unavailable(f"{self._session.host.domain} sends parts that nobody asked for")
+                raise Unavailable(
+                    f"{self._session.host.domain} sends other parts than were asked for"
+                )
         except BaseException:
             response.close()
             raise
         self._response = response
-        self._watch = watched(response, self._session.limits)
-        self._parts = _without(_content(response, self._descriptor), skip)
+        self._watch = watch(response, self._session.limits)
+        self._parts = _skip(_content(response, self._descriptor), skip)
 
-    def _asked_for(self) -> httpx.Response:
+    def _request(self) -> httpx.Response:
         headers = {}
         if (self._position or self._ranged) and not self._distrusts_ranges:
             last = self._end - 1 if self._ranged else ""
             headers["Range"] = f"bytes={self._position}-{last}"
-        return self._session.sent(
-            "GET", self._url, scopes=self._session.scopes("pull"), headers=headers
-        )
+        request = Request("GET", self._url, self._session.scopes("pull"), headers)
+        return self._session.open(request, retries=self._retries)
 
     def _skipped(self, response: httpx.Response) -> int | None:
         """Return how many bytes at the beginning are not wanted; None when it is another part.
@@ -175,7 +177,7 @@ class Download:
             return 0
         if status not in (_PARTIAL, _UNSATISFIABLE):
             raise self._refusal(response)
-        # The body of a 416 may be announced wrongly; nobody reads it.
+        # The body of a 416 may be announced wrongly; it is not read.
         self.supports_ranges = False
         if not self._whole:
             raise NoRanges
@@ -190,17 +192,16 @@ class Download:
         return not _is_packed(response) or found.group(3) == size
 
     def _refusal(self, response: httpx.Response) -> OcitoolError:
-        answer = self._session._read(response, None)  # noqa: SLF001 - the same conversation
         session = self._session
+        answer = read(response, session.limits)
         if answer.status == _ABSENT:
-            return NotFound(
-                f"blob {self._descriptor.digest} is missing at {session.host.domain}/{session.path}"
-            )
-        what = f"fetch {self._descriptor.digest.short} of {session.host.domain}/{session.path}"
-        return session.problem("GET", answer, session.scopes("pull")).error(what)
+            return NotFound(f"blob {self._descriptor.digest} is missing at {session.name}")
+        request = Request("GET", self._url, session.scopes("pull"))
+        what = f"fetch {self._descriptor.digest.short} of {session.name}"
+        return session.problem(request, answer).error(what)
 
 
-def _without(parts: Iterator[bytes | memoryview], skip: int) -> Iterator[bytes | memoryview]:
+def _skip(parts: Iterator[bytes | memoryview], skip: int) -> Iterator[bytes | memoryview]:
     for part in parts:
         if skip >= len(part):
             skip -= len(part)

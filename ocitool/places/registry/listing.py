@@ -4,9 +4,12 @@ import json
 import re
 from collections.abc import Callable, Iterator
 
+from msgspec.structs import replace
+
 from ocitool.errors import IntegrityError, LimitExceeded, Refused
 from ocitool.places.registry.http import locations
-from ocitool.places.registry.http.session import Answer, Session, refuse_page
+from ocitool.places.registry.http.request import Answer, Request
+from ocitool.places.registry.session import Session
 
 _NEXT = re.compile(r"<([^>]*)>\s*;[^,]*\brel=\"?next\"?(?![\w-])", re.IGNORECASE)
 _MOST_AT_ONCE = 1000
@@ -23,14 +26,13 @@ def tags(session: Session, most: int | None = None) -> list[str]:
     NotFound when there is no such repository.
     """
 
+    request = Request("GET", session.url("tags/list"), session.scopes("pull"))
+
     def check(answer: Answer) -> None:
         if answer.status != _OK:
-            raise session.problem("GET", answer).error(
-                f"list the tags of {session.host.domain}/{session.path}"
-            )
+            raise session.problem(request, answer).error(f"list the tags of {session.name}")
 
-    url = session.url("tags/list")
-    return _collected(session, url, session.scopes("pull"), "tags", most, check)
+    return _collect(session, request, "tags", most, check)
 
 
 def catalog(session: Session, most: int | None = None) -> list[str]:
@@ -38,6 +40,7 @@ def catalog(session: Session, most: int | None = None) -> list[str]:
 
     Refused, with that explanation, where this is not offered.
     """
+    request = Request("GET", f"{session.base}/v2/_catalog", ("registry:catalog:*",))
 
     def check(answer: Answer) -> None:
         denied = answer.status == _DENIED and not session.has_credential
@@ -47,25 +50,24 @@ def catalog(session: Session, most: int | None = None) -> list[str]:
                 hint="Docker Hub, GHCR, ECR and others keep that to their web pages and own tools",
             )
         if answer.status != _OK:
-            raise session.problem("GET", answer).error(f"list {session.host.domain}")
+            raise session.problem(request, answer).error(f"list {session.host.domain}")
 
-    url = f"{session.base}/v2/_catalog"
-    return _collected(session, url, ("registry:catalog:*",), "repositories", most, check)
+    return _collect(session, request, "repositories", most, check)
 
 
-def _collected(
+def _collect(
     session: Session,
-    url: str,
-    scopes: tuple[str, ...],
+    request: Request,
     key: str,
     most: int | None,
     check: Callable[[Answer], None],
 ) -> list[str]:
     if most is not None:
-        url = locations.with_query(url, [("n", str(min(most, _MOST_AT_ONCE)))])
+        count = str(min(most, _MOST_AT_ONCE))
+        request = replace(request, url=locations.with_query(request.url, [("n", count)]))
     found: set[str] = set()
     barren = 0
-    for answer in pages(session, url, scopes):
+    for answer in pages(session, request):
         check(answer)
         fresh = set(_texts(session, answer, key)) - found
         barren = 0 if fresh else barren + 1
@@ -77,39 +79,38 @@ def _collected(
     return sorted(found)[:most]
 
 
-def pages(
-    session: Session, url: str, scopes: tuple[str, ...], headers: dict[str, str] | None = None
-) -> Iterator[Answer]:
+def pages(session: Session, request: Request) -> Iterator[Answer]:
     """Yield a list's answers, page after page, as long as the registry links to another.
 
-    A link to another host is not followed, and a page that came already ends it.
+    A link to another host is not followed, and a page that was read before ends the list.
     """
     seen: set[str] = set()
-    while url not in seen:
-        seen.add(url)
+    while request.url not in seen:
+        seen.add(request.url)
         if len(seen) > session.limits.pages:
             raise LimitExceeded(
                 f"{session.host.domain} gives more than {session.limits.pages} pages"
             )
         limit = session.limits.tag_page_bytes
-        answer = session.answer("GET", url, scopes=scopes, headers=headers, limit=limit)
+        answer = session.answer(request, limit=limit)
         if len(answer.body) > limit:
             raise LimitExceeded(f"a list of {session.host.domain} is larger than {limit} bytes")
         yield answer
         following = _NEXT.search(answer.headers.get("link", ""))
         if following is None:
             return
-        url = locations.resolved(following.group(1), answer.url)
+        url = locations.resolve(following.group(1), answer.url)
         if not locations.is_same_host(url, session.base):
             session.registries.warn(
                 f"{session.host.domain} continues a list on another host; it is not followed there"
             )
             return
+        request = replace(request, url=url)
 
 
 def decoded(session: Session, answer: Answer) -> dict[str, object]:
     """Return the object that a list's answer holds; IntegrityError when it is none."""
-    refuse_page(session, answer)
+    session.refuse_page(answer)
     try:
         value = json.loads(answer.body)
     except (ValueError, RecursionError) as error:
@@ -129,14 +130,14 @@ def delete(session: Session, name: str, *, what: str) -> bool:
 
     Refused where the registry does not delete.
     """
-    answer = session.answer(
-        "DELETE", session.url(f"manifests/{name}"), scopes=session.scopes("pull,push,delete")
-    )
+    url = session.url(f"manifests/{name}")
+    request = Request("DELETE", url, session.scopes("pull,push,delete"))
+    answer = session.answer(request)
     if answer.status in (200, 202, 204):
         return True
     if answer.status == 404:
         return False
-    problem = session.problem("DELETE", answer, session.scopes("pull,push,delete"))
+    problem = session.problem(request, answer)
     if answer.status == 405 or "UNSUPPORTED" in problem.codes:
         raise Refused(f"{session.host.domain} does not delete {what}: it is switched off there")
     if ":" not in name and "DIGEST_INVALID" in problem.codes:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ocitool.errors import AccessDenied, IntegrityError, NotFound
 from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, mediatype, parse_manifest
 from ocitool.oci.document import encode
-from ocitool.places.registry.http.session import Answer
+from ocitool.places.registry.http.request import Answer, Request
 from ocitool.places.registry.listing import decoded, pages
 from ocitool.places.registry.repository import Repository
 
@@ -60,8 +60,9 @@ def _by_api(repository: Repository, subject: Digest) -> list[Descriptor] | None:
     found: list[Descriptor] = []
     url = session.url(f"referrers/{subject}")
     headers = {"Accept": mediatype.OCI_INDEX}
-    for answer in pages(session, url, session.scopes("pull"), headers):
-        if answer.status == _ABSENT and "NAME_UNKNOWN" in session.problem("GET", answer).codes:
+    request = Request("GET", url, session.scopes("pull"), headers)
+    for answer in pages(session, request):
+        if answer.status == _ABSENT and "NAME_UNKNOWN" in session.problem(request, answer).codes:
             raise NotFound(f"there is no repository {repository.name}")
         if answer.status != _OK or not _is_index(answer):
             return None
@@ -128,15 +129,16 @@ def add_to_fallback(
     entries = [one.to_json() for one in known] + [_entry(descriptor, document)]
     raw = encode({"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": entries})
     session = repository.session
-    answer = session.answer(
+    request = Request(
         "PUT",
         session.url(f"manifests/{fallback_tag(subject)}"),
-        scopes=session.scopes("pull,push"),
-        headers={"Content-Type": mediatype.OCI_INDEX},
-        content=raw,
+        session.scopes("pull,push"),
+        {"Content-Type": mediatype.OCI_INDEX},
+        raw,
     )
+    answer = session.answer(request)
     if not 200 <= answer.status < 300:
-        raise session.problem("PUT", answer, session.scopes("pull,push")).error(
+        raise session.problem(request, answer).error(
             f"list {descriptor.digest.short} as attached to {subject.short}"
         )
 

@@ -1,4 +1,4 @@
-"""Every registry of one command: how it is reached, and what all who talk to it share."""
+"""All registries of one command: how each is reached, and what all requests to it share."""
 
 import http.cookiejar
 import os
@@ -14,7 +14,7 @@ import httpx
 from ocitool import __version__
 from ocitool.places.registry.credentials.chain import CredentialChain
 from ocitool.places.registry.hosts import Host
-from ocitool.places.registry.http.retrying import Patience
+from ocitool.places.registry.http.backoff import HostBackoff
 from ocitool.places.registry.http.transport import Transport
 from ocitool.places.registry.options import RegistryOptions
 
@@ -47,7 +47,7 @@ class Registries:
         self._warn = warn
         self._warned: set[str] = set()
         self._stopped = threading.Event()
-        self._patience: dict[str, Patience] = {}
+        self._backoffs: dict[str, HostBackoff] = {}
         self._bases: dict[str, str] = {}
         self._lock = threading.Lock()
         self.client = self._new_client()
@@ -110,17 +110,17 @@ class Registries:
         """Tell whether the work was stopped."""
         return self._stopped.is_set()
 
-    def patience(self, address: str) -> Patience:
+    def backoff(self, address: str) -> HostBackoff:
         """Return what all sessions share about one host."""
         with self._lock:
-            if address not in self._patience:
-                self._patience[address] = Patience(self.options, self.sleep)
-            return self._patience[address]
+            if address not in self._backoffs:
+                self._backoffs[address] = HostBackoff(self.options, self.sleep)
+            return self._backoffs[address]
 
     def base(self, host: Host) -> str:
         """Return the URL at which a registry answers: https, or http where that is allowed.
 
-        On this machine https is tried first; whoever does not speak it is spoken to plainly.
+        On this machine https is tried first, and http where that is not spoken.
         """
         with self._lock:
             found = self._bases.get(host.domain)

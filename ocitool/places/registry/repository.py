@@ -18,8 +18,10 @@ from ocitool.places.registry.download import Download
 from ocitool.places.registry.hosts import Host
 from ocitool.places.registry.http import locations
 from ocitool.places.registry.http.problems import is_html
-from ocitool.places.registry.http.session import Answer, Session, refuse_page
+from ocitool.places.registry.http.request import Answer, Request
+from ocitool.places.registry.http.retrying import Retries
 from ocitool.places.registry.registries import Registries
+from ocitool.places.registry.session import Session
 
 ACCEPTED = (
     mediatype.OCI_INDEX,
@@ -57,7 +59,7 @@ class Repository:
     @property
     def name(self) -> str:
         """The repository's full name, such as `ghcr.io/a/b`."""
-        return f"{self.host.domain}/{self.session.path}"
+        return self.session.name
 
     @property
     def host(self) -> Host:
@@ -93,18 +95,15 @@ class Repository:
         """
         if not mediatype.is_foreign_layer(descriptor.media_type):
             return True
-        answer = self.session.answer(
-            "HEAD",
-            self.session.url(f"blobs/{descriptor.digest}"),
-            scopes=self.session.scopes("pull"),
-        )
+        url = self.session.url(f"blobs/{descriptor.digest}")
+        answer = self.session.answer(Request("HEAD", url, self.session.scopes("pull")))
         if answer.status == _OK:
             return True
-        url = foreign_url(descriptor) if self.session.options.allow_foreign_layers else None
-        if url is not None:
+        foreign = foreign_url(descriptor) if self.session.options.allow_foreign_layers else None
+        if foreign is not None:
             with self._lock:
-                self._elsewhere[descriptor.digest] = url
-        return url is not None
+                self._elsewhere[descriptor.digest] = foreign
+        return foreign is not None
 
     def open(self, descriptor: Descriptor) -> Blob:
         """Return content as a stream that verifies itself; NotFound when it is absent."""
@@ -133,7 +132,7 @@ class Repository:
         if url is not None:
             host = urlsplit(url).netloc
             locations.check(url, self.session.base, insecure=False)
-            session = Session(session.registries, host, nameless=True)
+            session = Session(session.registries, host, anonymous=True)
         return Download(session, descriptor, start=start, end=end, whole=end is None, url=url)
 
     def head(self, reference: Reference, *, forbidden_is_absent: bool = False) -> Descriptor | None:
@@ -142,9 +141,9 @@ class Repository:
         Some registries forbid what they do not have: `forbidden_is_absent` is for those who will
         hear soon enough what is really forbidden.
         """
-        answer = self.session.answer(
-            "HEAD", self._url(reference), scopes=self._pull, headers=_ACCEPT
-        )
+        retries = self.session.retries()
+        request = self._request("HEAD", reference)
+        answer = self.session.answer(request, retries=retries)
         if answer.status == _ABSENT or (answer.status == _FORBIDDEN and forbidden_is_absent):
             return None
         if answer.status == _OK:
@@ -152,9 +151,9 @@ class Repository:
             if found is not None:
                 return found
         elif answer.status not in _NO_HEAD:
-            raise self._refusal("HEAD", answer, reference)
+            raise self._refusal(request, answer, reference)
         try:
-            return self.fetch(reference)
+            return self._fetch(reference, retries)[0]
         except NotFound:
             return None
 
@@ -164,20 +163,19 @@ class Repository:
         The bytes decide what it is, and not the headers: where both are specific they have to
         agree. DigestMismatch when it was named by a digest that is another's.
         """
-        return self._fetched(reference)[0]
+        return self._fetch(reference, self.session.retries())[0]
 
-    def _fetched(self, reference: Reference) -> tuple[Descriptor, bytes]:
+    def _fetch(self, reference: Reference, retries: Retries) -> tuple[Descriptor, bytes]:
         limit = self.session.limits.pulled_manifest_bytes
-        answer = self.session.answer(
-            "GET", self._url(reference), scopes=self._pull, headers=_ACCEPT, limit=limit
-        )
+        request = self._request("GET", reference)
+        answer = self.session.answer(request, limit=limit, retries=retries)
         if answer.status != _OK:
-            raise self._refusal("GET", answer, reference)
+            raise self._refusal(request, answer, reference)
         if len(answer.body) > limit:
             raise LimitExceeded(
                 f"the manifest of {reference.familiar} is larger than {limit} bytes"
             )
-        refuse_page(self.session, answer)
+        self.session.refuse_page(answer)
         digest = self._digest(answer, reference)
         media_type = self._media_type(answer, reference)
         with self._lock:
@@ -198,13 +196,13 @@ class Repository:
     def _document(self, descriptor: Descriptor) -> bytes:
         raw = self.raw(descriptor.digest)
         if raw is None:
-            raw = self._fetched(
-                Reference(self.host.domain, self.session.path, None, descriptor.digest)
-            )[1]
+            named = Reference(self.host.domain, self.session.path, None, descriptor.digest)
+            raw = self._fetch(named, self.session.retries())[1]
         return raw
 
-    def _url(self, reference: Reference) -> str:
-        return self.session.url(f"manifests/{reference.digest or reference.tag}")
+    def _request(self, method: str, reference: Reference) -> Request:
+        url = self.session.url(f"manifests/{reference.digest or reference.tag}")
+        return Request(method, url, self._pull, _ACCEPT)
 
     def _digest(self, answer: Answer, reference: Reference) -> Digest:
         wanted = reference.digest
@@ -239,15 +237,15 @@ class Repository:
         what = f"the manifest of {reference.familiar}"
         return parse_manifest(answer.body, declared, limits=large, what=what).media_type
 
-    def _refusal(self, method: str, answer: Answer, reference: Reference) -> OcitoolError:
-        problem = self.session.problem(method, answer, self._pull)
+    def _refusal(self, request: Request, answer: Answer, reference: Reference) -> OcitoolError:
+        problem = self.session.problem(request, answer)
         if answer.status == _ABSENT and "NAME_UNKNOWN" not in problem.codes:
             return NotFound(
                 f"there is no {quoted(str(reference.digest or reference.tag))} in {self.name}",
                 hint="look at the name of the repository; `ocitool registry tags "
                 f"{reference.familiar_repository}` lists what it has",
             )
-        doing = "look at" if method == "HEAD" else "read"
+        doing = "look at" if request.method == "HEAD" else "read"
         return problem.error(f"{doing} {reference.familiar}")
 
 

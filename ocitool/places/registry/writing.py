@@ -1,4 +1,4 @@
-"""Place 3 as a target: blobs first, manifests by digest, tags last (distribution-spec, "Push")."""
+"""A repository as a target: blobs, manifests by digest, then tags (distribution-spec, "Push")."""
 
 import json
 import threading
@@ -9,7 +9,7 @@ from ocitool.events import Outcome
 from ocitool.image.content import Blob, Source
 from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, mediatype, parse_manifest
 from ocitool.places.registry.http.problems import Problem
-from ocitool.places.registry.http.session import Answer, refuse_page
+from ocitool.places.registry.http.request import Answer, Request
 from ocitool.places.registry.referrers import add_to_fallback
 from ocitool.places.registry.repository import Repository
 from ocitool.places.registry.upload import Uploads
@@ -18,8 +18,8 @@ _CREATED = 201
 _STORED = (200, _CREATED, 202)
 _UNKNOWN_BLOB = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
 _DOCKER = "application/vnd.docker."
-_PATIENCE = (1.0, 3.0, 9.0)
-"""Seconds to wait when a registry does not know blobs yet that it has just taken."""
+_SETTLING = (1.0, 3.0, 9.0)
+"""Seconds to wait when a registry does not see blobs yet that it has just taken."""
 
 
 class RepositoryWriter:
@@ -100,22 +100,24 @@ class RepositoryWriter:
 
     def _put_manifest(self, descriptor: Descriptor, raw: bytes, name: str) -> None:
         self._check_size(descriptor, raw)
-        for patience in (*_PATIENCE, None):
-            answer = self._session.answer(
-                "PUT",
-                self._session.url(f"manifests/{name}"),
-                scopes=self._session.scopes("pull,push"),
-                headers={"Content-Type": descriptor.media_type},
-                content=raw,
-            )
+        request = Request(
+            "PUT",
+            self._session.url(f"manifests/{name}"),
+            self._session.scopes("pull,push"),
+            {"Content-Type": descriptor.media_type},
+            raw,
+        )
+        retries = self._session.retries()
+        for seconds in (*_SETTLING, None):
+            answer = self._session.answer(request, retries=retries)
             if answer.status in _STORED:
                 self._confirm(answer, descriptor, name)
                 self._note_subject(descriptor, raw, answer)
                 return
-            problem = self._session.problem("PUT", answer, self._session.scopes("pull,push"))
-            if patience is None or not _is_about_blobs(problem):
+            problem = self._session.problem(request, answer)
+            if seconds is None or not _is_about_blobs(problem) or not retries.take():
                 break
-            self._send_again(patience, descriptor, raw)
+            self._send_again(seconds, descriptor, raw)
         if problem.is_immutable_tag and self._is_there(name, descriptor):
             return
         raise self._refusal(problem, descriptor, name)
@@ -132,7 +134,7 @@ class RepositoryWriter:
         """Look for a manifest whose storing was not put in the usual words."""
         if answer.status == _CREATED:
             return
-        refuse_page(self._session, answer)
+        self._session.refuse_page(answer)
         if not self._is_there(name, descriptor):
             raise Unavailable(
                 f"{self.repository.name} took {name} by status {answer.status}, and does not have "
@@ -140,9 +142,9 @@ class RepositoryWriter:
                 hint="look at what stands between here and the registry, and push again",
             )
 
-    def _send_again(self, patience: float, descriptor: Descriptor, raw: bytes) -> None:
+    def _send_again(self, seconds: float, descriptor: Descriptor, raw: bytes) -> None:
         """Look for every blob again, and send those that the registry has lost sight of."""
-        if self._session.registries.sleep(min(patience, self._session.options.retry_max_wait)):
+        if self._session.registries.sleep(min(seconds, self._session.options.retry_max_wait)):
             raise Unavailable("the work was stopped")
         document = parse_manifest(raw, descriptor.media_type)
         layers = getattr(document, "layers", ())
@@ -165,12 +167,10 @@ class RepositoryWriter:
                 f"{descriptor.digest}",
                 hint="push under another tag; --on-existing skip leaves it as it is",
             )
-        error = problem.error(f"push the manifest to {where}")
         raw = self._raw.get(descriptor.digest)
-        if raw is not None:
-            document = parse_manifest(raw, descriptor.media_type)
-            error.hint = _about(document, problem) or error.hint
-        return error
+        document = parse_manifest(raw, descriptor.media_type) if raw is not None else None
+        hint = _known_cause(document, problem) if document is not None else None
+        return problem.error(f"push the manifest to {where}", hint=hint)
 
     def _note_subject(self, descriptor: Descriptor, raw: bytes, answer: Answer) -> None:
         """Keep the list of referrers where the registry does not do it itself."""
@@ -199,7 +199,7 @@ def _is_about_blobs(problem: Problem) -> bool:
     return bool(set(problem.codes) & _UNKNOWN_BLOB) or "unknown blob" in problem.text.lower()
 
 
-def _about(document: Manifest | Index, problem: Problem) -> str | None:
+def _known_cause(document: Manifest | Index, problem: Problem) -> str | None:
     """Return what is known to make registries refuse such a manifest."""
     if problem.host.is_ecr and "mediaType" not in json.loads(document.raw):
         return (

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 import httpx
 
-from ocitool.places.registry.auth.auth import Authorizer
+from ocitool.places.registry.auth.authorizer import Authorizer
 from ocitool.places.registry.credentials.credential import Credential
 
 HOST = "registry.example"

@@ -236,7 +236,7 @@ class TestBrokenConnections:
         with EmulatedRegistry() as registry, reading(registry.host) as reader:
             registry.add_blob(NAME, DATA)
             registry.fail("GET", BLOBS, Drop(after=10), times=99)
-            with pytest.raises(Unavailable, match="broke off 6 times") as caught:
+            with pytest.raises(Unavailable, match="broke off, after 5 retries") as caught:
                 reader.blob(BLOB)
             assert len(ranges_of(registry)) == 6
             assert caught.value.hint is not None
@@ -307,7 +307,7 @@ class TestRanges:
             registry.add_blob(NAME, DATA)
             wrong = Status(status=206, headers={"Content-Range": "bytes 5-9/10"}, body=b"12345")
             registry.fail("GET", BLOBS, wrong, times=99)
-            with pytest.raises(Unavailable, match="nobody asked for"):
+            with pytest.raises(Unavailable, match="other parts than were asked for"):
                 reader.blob(BLOB)
 
     @settings(max_examples=25, deadline=None)
@@ -432,7 +432,7 @@ class TestRedirects:
         with Trap(status=307, headers={"Location": "/again"}) as trap, reading(trap.host) as reader:
             reader.registries._bases[trap.host] = trap.url
             trap._answer = (307, b"", {"Location": "ftp://127.0.0.1/x"})
-            with pytest.raises(Refused, match="no http address"):
+            with pytest.raises(Refused, match="not an http address"):
                 reader.blob(BLOB)
 
     @pytest.mark.parametrize(

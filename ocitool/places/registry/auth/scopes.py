@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 
-def merged(*groups: Iterable[str]) -> tuple[str, ...]:
-    """Return all scopes, one for each resource, in the order in which resources first come.
+def merge(*groups: Iterable[str]) -> tuple[str, ...]:
+    """Return all scopes, one for each resource, in the order in which resources first appear.
 
     Actions of one resource are joined. A scope of another form, such as "aws", is kept as it is
     (distribution's "Token Scope Documentation").

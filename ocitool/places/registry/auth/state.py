@@ -6,45 +6,45 @@ from collections.abc import Callable, Generator, Sequence
 import httpx
 
 from ocitool.places.registry.auth.challenge import Challenge, answerable, parse_challenges
-from ocitool.places.registry.auth.scopes import merged
-from ocitool.places.registry.auth.token_servers import RealmPolicy
-from ocitool.places.registry.auth.tokens import Token, bound, carried
+from ocitool.places.registry.auth.scopes import merge
+from ocitool.places.registry.auth.token_servers import TokenServerPolicy
+from ocitool.places.registry.auth.tokens import Token, read_limited, shared_headers
 from ocitool.places.registry.credentials.credential import Credential
 
 UNAUTHORIZED = 401
 
 
-class Slot:
+class TokenSlot:
     """The token for one set of scopes, and the lock under which it is fetched."""
 
     def __init__(self, scopes: tuple[str, ...]) -> None:
-        self.scopes = merged(scopes)
+        self.scopes = merge(scopes)
         self.lock = threading.Lock()
         self.token: Token | None = None
-        self.is_nobodys = False
+        self.is_anonymous = False
 
     def widen(self, token: Token, scopes: Sequence[str]) -> bool:
-        """Ask for these too from now on; tell whether that is more than `token` was asked for."""
-        self.scopes = merged(self.scopes, scopes)
+        """Ask for these scopes too from now on; tell whether `token` lacks any."""
+        self.scopes = merge(self.scopes, scopes)
         return self.scopes != token.scopes
 
 
-class Knowledge:
-    """The credential, the tokens, and what a registry wants. Thread-safe.
+class AuthState:
+    """The credential, the tokens, and the challenges of one registry. Thread-safe.
 
-    `clock` counts seconds. `is_strict` forbids to go on without a credential that was refused.
+    `clock` counts seconds. With `is_strict` a credential that was refused is an error.
     """
 
     def __init__(
         self,
-        realms: RealmPolicy,
+        servers: TokenServerPolicy,
         *,
         find: Callable[[], Credential | None],
         warn: Callable[[str], None],
         clock: Callable[[], float],
         is_strict: bool,
     ) -> None:
-        self.realms = realms
+        self.servers = servers
         self.clock = clock
         self.is_strict = is_strict
         self._find = find
@@ -56,7 +56,7 @@ class Knowledge:
         self._lock = threading.Lock()
         self._has_warned = False
         self._challenges: tuple[Challenge, ...] = ()
-        self._slots: dict[tuple[tuple[str, ...], bool], Slot] = {}
+        self._slots: dict[tuple[tuple[str, ...], bool], TokenSlot] = {}
 
     def credential(self) -> Credential | None:
         """Return what `find` found, asking it once."""
@@ -65,13 +65,13 @@ class Knowledge:
                 self._found = (self._find(),)
             return self._found[0]
 
-    def slot(self, scopes: tuple[str, ...], *, writing: bool) -> Slot:
+    def slot(self, scopes: tuple[str, ...], *, writing: bool) -> TokenSlot:
         """Return the place of the token for these scopes, whatever their order.
 
-        What reading got without the credential is not for writing.
+        A token that was got without the credential for reading is not used for writing.
         """
         with self._lock:
-            return self._slots.setdefault((tuple(sorted(scopes)), writing), Slot(scopes))
+            return self._slots.setdefault((tuple(sorted(scopes)), writing), TokenSlot(scopes))
 
     def challenges(self) -> tuple[Challenge, ...]:
         """Return the ways to authenticate that were named last, the one that worked first."""
@@ -102,11 +102,11 @@ class Knowledge:
                 return
             response = yield httpx.Request(
                 "GET",
-                self.realms.base.copy_with(path="/v2/"),
-                headers=carried(template),
+                self.servers.base.copy_with(path="/v2/"),
+                headers=shared_headers(template),
                 extensions=template.extensions,
             )
-            bound(response)
+            read_limited(response)
             self._was_asked = True
             if response.status_code == UNAUTHORIZED:
                 self.remember(answerable(challenges_of(response)))

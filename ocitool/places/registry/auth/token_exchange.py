@@ -1,49 +1,66 @@
-"""The exchange with a token server: from what is asked to the token, wherever it is sent on to."""
+"""The exchange with a token server: requests for a token, wherever they are redirected to."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
 import httpx
+from msgspec import Struct
 
-from ocitool.places.registry.auth.token_servers import RealmPolicy
-from ocitool.places.registry.auth.tokens import (
-    Token,
-    TokenRequest,
-    bound,
-    is_unsupported,
-    moved,
-    redirect_of,
-)
+from ocitool.errors import AccessDenied, OcitoolError
+from ocitool.places.registry.auth.token_servers import TokenServerPolicy
+from ocitool.places.registry.auth.tokens import Token, TokenRequest, is_unsupported, read_limited
+from ocitool.places.registry.http.redirects import Steps, follow
 
-_REDIRECTS = 5
+_REDIRECTS = 4
 
 
-def exchanged(
-    asked: TokenRequest, realms: RealmPolicy, clock: Callable[[], float]
-) -> Generator[httpx.Request, httpx.Response, Token]:
+class TokenRedirects(Struct, frozen=True):
+    """The policy of requests to token servers: the rules for the first server hold for all.
+
+    The credential goes along, where it may be seen.
+    """
+
+    asked: TokenRequest
+    servers: TokenServerPolicy
+    limit: int = _REDIRECTS
+    dropped_headers: frozenset[str] = frozenset({"host"})
+
+    def target(self, request: httpx.Request, response: httpx.Response, location: str) -> str:  # noqa: ARG002
+        """Return the URL to go on to; AccessDenied where the request must not go."""
+        url = self.servers.resolve(location, request.url)
+        if self.asked.credential is not None:
+            self.servers.check_credential(url)
+        return str(url)
+
+    def release(self, response: httpx.Response) -> None:
+        """Read the response, as httpx wants it of all answers but the last."""
+        read_limited(response)
+
+    def too_many(self) -> OcitoolError:
+        """Return the error for a token server that redirects without end."""
+        return AccessDenied(
+            f"the token server {self.asked.where} redirects more than {self.limit} times"
+        )
+
+
+def exchange(
+    asked: TokenRequest, servers: TokenServerPolicy, clock: Callable[[], float]
+) -> Steps[Token]:
     """Yield the requests that get a token, and return it.
 
     An identity token is exchanged by POST, and by GET where the server knows no other way. Raises
     what `TokenRequest.read` raises, and AccessDenied when a credential is to go where it may not.
     """
     if asked.refresh_token is not None:
-        response = yield from _followed(asked, asked.by_post(), realms)
+        response = yield from _follow(asked, asked.by_post(), servers)
         if not is_unsupported(response):
             return asked.read(response, clock())
-    response = yield from _followed(asked, asked.by_get(), realms)
+    response = yield from _follow(asked, asked.by_get(), servers)
     return asked.read(response, clock())
 
 
-def _followed(
-    asked: TokenRequest, request: httpx.Request, realms: RealmPolicy
-) -> Generator[httpx.Request, httpx.Response, httpx.Response]:
-    """Send a request, and on to where the server says, by the rules for the first server."""
-    for _ in range(_REDIRECTS):
-        if asked.credential is not None:
-            realms.check_credential(request.url)
-        response = yield request
-        bound(response)
-        location = redirect_of(response)
-        if location is None:
-            break
-        request = moved(request, realms.resolved(location, request.url))
+def _follow(
+    asked: TokenRequest, request: httpx.Request, servers: TokenServerPolicy
+) -> Steps[httpx.Response]:
+    response = yield from follow(request, TokenRedirects(asked, servers))
+    read_limited(response)
     return response

@@ -1,7 +1,7 @@
 """Which token server a registry may send us to, and which of them may see a credential.
 
-A registry is not trusted with the choice: whoever answers in its place could name any server and
-collect passwords, or reach services that trust this machine (CVE-2020-15157 was such a hole).
+A registry is not trusted with the choice: an attacker who answers in its place could name any
+server and collect passwords, or reach services that trust this machine (as in CVE-2020-15157).
 """
 
 import contextlib
@@ -31,32 +31,32 @@ _KNOWN_PAIRS: tuple[tuple[str, str], ...] = (
 )
 
 
-class RealmPolicy(Struct, frozen=True):
-    """What one registry's token servers may be. `allowed` are hosts, or hosts with a port."""
+class TokenServerPolicy(Struct, frozen=True):
+    """Which token servers one registry may name. `allowed` are hosts, or hosts with a port."""
 
     base: httpx.URL
     allowed: Sequence[str] = ()
 
     @property
     def registry(self) -> str:
-        """The registry as a person calls it."""
+        """The registry as image names spell it."""
         return shown_host(self.base)
 
-    def resolved(self, realm: str, asked: httpx.URL) -> httpx.URL:
-        """Return the realm's URL; a relative one is of the server that was `asked`.
+    def resolve(self, realm: str, asked: httpx.URL) -> httpx.URL:
+        """Return the URL of a token server: a challenge's realm, relative to the URL `asked`.
 
-        Raises AccessDenied for one that must not be spoken to at all: another scheme, plain http
-        for a registry that speaks https, and an address inside this machine or on its own link
-        for a registry that is elsewhere.
+        Raises AccessDenied for a server that must not be spoken to at all: another scheme, plain
+        http for a registry that speaks https, and an address inside this machine or on its own
+        link for a registry that is elsewhere.
         """
         try:
             url = asked.join(realm.partition("#")[0].strip())
         except (httpx.InvalidURL, ValueError):
-            raise self._refused(realm, "is no URL") from None
+            raise self._refused(realm, "is not a URL") from None
         if url.scheme not in ("https", "http") or not url.host or url.userinfo:
-            raise self._refused(realm, "is no http address")
+            raise self._refused(realm, "is not an http address")
         if url.port is not None and not 0 < url.port <= _LARGEST_PORT:
-            raise self._refused(realm, "has no such port")
+            raise self._refused(realm, "has an impossible port")
         if url.scheme == "http" and self.base.scheme != "http":
             raise self._refused(realm, "is not encrypted, though the registry is")
         if _is_inner(url.host) and not _is_inner(self.base.host):

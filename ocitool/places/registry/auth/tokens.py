@@ -13,32 +13,22 @@ from urllib.parse import urlencode
 
 import httpx
 
-from ocitool.errors import AccessDenied, LimitExceeded, MalformedDocument, Unavailable
+from ocitool.errors import AccessDenied, LimitExceeded, MalformedDocument
 from ocitool.oci import DEFAULT_LIMITS
 from ocitool.oci.document import decode_object
 from ocitool.places.registry.credentials.credential import Credential
 from ocitool.places.registry.http import locations
-from ocitool.places.registry.http.retrying import RETRIED_STATUS
+from ocitool.places.registry.http.retrying import RETRIED_STATUS, ServerBusy
 
 _CLIENT = "ocitool"
 _SHORTEST_LIFETIME = 60.0
 _MARGIN_SECONDS, _MARGIN_SHARE = 60.0, 0.2
 _SHOWN = 200
-_CARRIED = ("user-agent", "accept-encoding")
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SHARED_HEADERS = ("user-agent", "accept-encoding")
 _REFUSALS = frozenset({400, 401, 403})
 _NO_SUCH_METHOD = frozenset({404, 405})
 _SENDABLE = re.compile(r"[\x21-\x7e]+")
 _SECRET_FIELD = re.compile(r'("[a-z_]*token"\s*:\s*")[^"]*', re.IGNORECASE)
-
-
-class TokenServerBusy(Unavailable):
-    """A token server asks to come back later; `status` and `headers` are those of its answer."""
-
-    def __init__(self, message: str, *, status: int, headers: httpx.Headers) -> None:
-        super().__init__(message, hint="try again later")
-        self.status = status
-        self.headers = headers
 
 
 class CredentialRefused(AccessDenied):
@@ -62,7 +52,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRequest:
-    """What is asked of a token server. No `credential` asks as nobody."""
+    """What is asked of a token server; without a `credential` the request is anonymous."""
 
     realm: httpx.URL
     service: str
@@ -91,7 +81,7 @@ class TokenRequest:
         if self.credential is not None:
             if self.credential.username:
                 parameters.append(("account", _printable(self.credential.username)))
-            headers["Authorization"] = basic(self.credential)
+            headers["Authorization"] = basic_header(self.credential)
         url = locations.with_query(str(self.realm), parameters) if parameters else self.realm
         return self._request("GET", url, headers, None)
 
@@ -113,11 +103,11 @@ class TokenRequest:
     def read(self, response: httpx.Response, now: float) -> Token:
         """Return the token of an answer that was read.
 
-        Raises CredentialRefused, TokenServerBusy, or AccessDenied when there is none in it.
+        Raises CredentialRefused, ServerBusy, or AccessDenied when there is none in it.
         """
         status = response.status_code
         if status in RETRIED_STATUS or status >= 500:
-            raise TokenServerBusy(
+            raise ServerBusy(
                 f"the token server {self.where} answered {status}",
                 status=status,
                 headers=response.headers,
@@ -171,38 +161,18 @@ def is_unsupported(response: httpx.Response) -> bool:
     return response.status_code in _NO_SUCH_METHOD
 
 
-def redirect_of(response: httpx.Response) -> str | None:
-    """Return where a token server sends us on to, or None."""
-    if response.status_code not in _REDIRECTS:
-        return None
-    location: str | None = response.headers.get("location")
-    return location
-
-
-def moved(request: httpx.Request, url: httpx.URL) -> httpx.Request:
-    """Return the same request for another URL."""
-    headers = {key: value for key, value in request.headers.items() if key != "host"}
-    return httpx.Request(
-        request.method,
-        url,
-        headers=headers,
-        content=request.content or None,
-        extensions=request.extensions,
-    )
-
-
-def basic(credential: Credential) -> str:
+def basic_header(credential: Credential) -> str:
     """Return the credential as the value of an Authorization header (RFC 7617)."""
     pair = ":".join(credential.pair).encode("utf-8", "surrogateescape")
     return f"Basic {base64.b64encode(pair).decode('ascii')}"
 
 
-def carried(request: httpx.Request) -> dict[str, str]:
+def shared_headers(request: httpx.Request) -> dict[str, str]:
     """Return the headers that the requests for a token share with the one that needs it."""
-    return {key: request.headers[key] for key in _CARRIED if key in request.headers}
+    return {key: request.headers[key] for key in _SHARED_HEADERS if key in request.headers}
 
 
-def verbatim(credential: Credential) -> str:
+def bearer_header(credential: Credential) -> str:
     """Return a credential's registry token as the value of an Authorization header."""
     token = credential.registry_token or ""
     if not _SENDABLE.fullmatch(token):
@@ -210,8 +180,8 @@ def verbatim(credential: Credential) -> str:
     return f"Bearer {token}"
 
 
-def bound(response: httpx.Response, limit: int = DEFAULT_LIMITS.token_bytes) -> None:
-    """Read an answer whose length only its sender knows: what is after `limit` is not read."""
+def read_limited(response: httpx.Response, limit: int = DEFAULT_LIMITS.token_bytes) -> None:
+    """Read an answer whose length only its sender knows, up to `limit` bytes."""
     # Compressed, a small answer could become a large one; none was asked for.
     response.headers.pop("content-encoding", None)
     if isinstance(response.stream, httpx.SyncByteStream) and not response.is_stream_consumed:
@@ -265,4 +235,4 @@ def _secrets(credential: Credential | None) -> Sequence[str]:
     parts = (credential.password, credential.identity_token, credential.registry_token)
     plain = [part for part in parts if part]
     escaped = [json.dumps(part)[1:-1] for part in plain]
-    return [basic(credential).removeprefix("Basic "), *escaped, *plain]
+    return [basic_header(credential).removeprefix("Basic "), *escaped, *plain]

@@ -1,4 +1,4 @@
-"""Blobs as bodies of requests: in one piece or in several, and sent again where that is due."""
+"""Blobs as bodies of requests: in one piece or in several, and readable again for a retry."""
 
 import contextlib
 import os
@@ -19,10 +19,10 @@ OpenBlob = Callable[[], Blob]
 
 
 class Content:
-    """A blob on its way into requests. Not thread-safe.
+    """A blob that becomes the bodies of requests. Not thread-safe.
 
     It stays open from one body to the next; a body that does not begin where the last one ended
-    opens it anew. `failed` says that what went wrong is the source, and not the network.
+    opens it anew. `failed` says that reading the blob went wrong, and not the network.
     """
 
     def __init__(self, open_blob: OpenBlob) -> None:
@@ -93,10 +93,12 @@ class Body(httpx.SyncByteStream):
 
 
 @contextlib.contextmanager
-def spooled(descriptor: Descriptor, open_blob: OpenBlob, scratch: str | None) -> Iterator[OpenBlob]:
+def spool_blob(
+    descriptor: Descriptor, open_blob: OpenBlob, scratch: str | None
+) -> Iterator[OpenBlob]:
     """Fetch a blob to the disk, verified, and yield what opens it there.
 
-    `scratch` is the folder for that; the file has no name and goes with the block.
+    `scratch` is the folder for that; the file has no name and vanishes with the block.
     """
     file = scratch_file(scratch)
     try:

@@ -27,31 +27,31 @@ def origin(url: str) -> tuple[str, str, int]:
     try:
         parts = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
-        raise _no_url(url) from error
+        raise _not_a_url(url) from error
     is_port = parts.port is None or 0 < parts.port < 1 << 16
     if not is_port or not _HOST.fullmatch(parts.host):
-        raise _no_url(url)
+        raise _not_a_url(url)
     return parts.scheme, parts.host.lower(), parts.port or _PORTS.get(parts.scheme, 0)
 
 
-def resolved(location: str, asked: str) -> str:
+def resolve(location: str, asked: str) -> str:
     """Return the URL of a Location that came in answer to a request for the URL `asked`.
 
     The same host by plain http where https was used, or without the port that was used, is what
     a registry says that does not know of the proxy before it: it is put right. Refused for what
-    is no URL.
+    is not a URL.
     """
     if location.startswith("/") and not location.startswith("//"):
         scheme, _, rest = asked.partition("://")
         return f"{scheme}://{rest.partition('/')[0]}{location}"
     try:
         url = location if "://" in location[:12] else urljoin(asked, location)
-        return _repaired(url, urlsplit(url), urlsplit(asked))
+        return _repair(url, urlsplit(url), urlsplit(asked))
     except ValueError as error:
-        raise _no_url(location) from error
+        raise _not_a_url(location) from error
 
 
-def _repaired(url: str, theirs: SplitResult, ours: SplitResult) -> str:
+def _repair(url: str, theirs: SplitResult, ours: SplitResult) -> str:
     if theirs.hostname != ours.hostname:
         return url
     if ours.scheme == "https" and theirs.scheme == "http":
@@ -61,9 +61,9 @@ def _repaired(url: str, theirs: SplitResult, ours: SplitResult) -> str:
     return url
 
 
-def _no_url(text: str) -> Refused:
+def _not_a_url(text: str) -> Refused:
     return Refused(
-        f"the registry sent us to {quoted(text[:80])}, which is no address",
+        f"the registry sent us to {quoted(text[:80])}, which is not an address",
         hint="it, or something between here and it, is broken",
     )
 
@@ -77,7 +77,7 @@ def check(url: str, asked: str, *, insecure: bool) -> None:
     scheme, host, _ = origin(url)
     was, source, _ = origin(asked)
     if scheme not in _PORTS:
-        raise Refused(f"{source} sent us to {quoted(url[:80])}, which is no http address")
+        raise Refused(f"{source} sent us to {quoted(url[:80])}, which is not an http address")
     if was == "https" and scheme == "http" and not insecure:
         raise Refused(
             f"{source} sent us from https to plain http at {host}",

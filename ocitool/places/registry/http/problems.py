@@ -70,14 +70,18 @@ class Problem(Struct, frozen=True, kw_only=True):
             and ("immutable" in text or "cannot be overwritten" in text)
         )
 
-    def error(self, doing: str) -> OcitoolError:
-        """Return the error to raise; `doing` is the work, such as "push to ghcr.io/a/b"."""
-        kind, hint = self._meaning()
+    def error(self, doing: str, *, hint: str | None = None) -> OcitoolError:
+        """Return the error to raise; `doing` is the work, such as "push to ghcr.io/a/b".
+
+        `hint` is better advice than the usual one.
+        """
+        kind, usual = self._meaning()
         said = f": {self.text}" if self.text else ""
         where = f"{self.method} {self.elsewhere or self.host.domain}"
         if self.elsewhere is not None:
             where = f"{self.host.domain} sent us on, and {where}"
-        return kind(f"cannot {doing}: {where} answered {self.status}{said}", hint=hint)
+        text = f"cannot {doing}: {where} answered {self.status}{said}"
+        return kind(text, hint=hint or usual)
 
     def _meaning(self) -> tuple[type[OcitoolError], str | None]:
         if self.is_immutable_tag:
@@ -118,8 +122,8 @@ class Problem(Struct, frozen=True, kw_only=True):
             return Refused, "the registry takes no such part: try a smaller --chunk-size, or none"
         if is_html(self.headers, self.body):
             return IntegrityError, (
-                "a web page came instead of an answer: it is no registry, or something between "
-                "here and it answered; look at the host's name and at the proxy"
+                "a web page came instead of an answer: it is not a registry, or something "
+                "between here and it answered; look at the host's name and at the proxy"
             )
         return OcitoolError, None
 

@@ -34,8 +34,8 @@ class StallWatch:
         self._began, self._bytes = now, 0
 
 
-def watched(response: httpx.Response, limits: Limits) -> StallWatch:
-    """Begin to wait for a body: with less patience than an answer is waited for."""
+def watch(response: httpx.Response, limits: Limits) -> StallWatch:
+    """Begin to wait for a body, for a shorter time than is waited for an answer."""
     timeouts = response.request.extensions.get("timeout")
     if isinstance(timeouts, dict):
         timeouts["read"] = float(limits.stall_seconds)

@@ -146,7 +146,7 @@ class Transport(httpx.BaseTransport):
             origin(url)
         except Refused as error:
             hint = "look at HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
-            raise UsageError("the proxy's address is no URL", hint=hint) from error
+            raise UsageError("the proxy's address is not a URL", hint=hint) from error
         parsed = httpx.URL(url)
         if parsed.scheme.startswith("socks5") and importlib.util.find_spec("socksio") is None:
             raise UsageError(

@@ -177,8 +177,8 @@ class TestCredentialsStayAtHome:
         flow = caller.authorizer.auth_flow(httpx.Request("GET", f"{BASE}/v2/"))
         next(flow)
         text = repr([caller.authorizer, flow, *CREDENTIALS.values()])
-        text += repr([vars(caller.authorizer._known), caller.authorizer._known._slots])
-        slots = caller.authorizer._known._slots.values()
+        text += repr([vars(caller.authorizer._state), caller.authorizer._state._slots])
+        slots = caller.authorizer._state._slots.values()
         text += repr([vars(slot) for slot in slots])
         assert SECRET not in text
         assert "token-1" not in text

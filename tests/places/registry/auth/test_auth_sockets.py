@@ -8,6 +8,7 @@ import pytest
 
 from ocitool.errors import AccessDenied
 from ocitool.places.registry import Registries, RegistryOptions, Session
+from ocitool.places.registry.http.request import Request
 from tests.places.registry.homes import Home, entry
 from tests.support.docker_registry import running_registry
 from tests.support.registry import Access, EmulatedRegistry, Quirks, TokenQuirks
@@ -40,7 +41,7 @@ class Talk:
 
     def read(self) -> int:
         session = self.session
-        answer = session.answer("GET", session.url("tags/list"), scopes=session.scopes("pull"))
+        answer = session.answer(Request("GET", session.url("tags/list"), session.scopes("pull")))
         return answer.status
 
     def refusal(self) -> str:
@@ -53,7 +54,7 @@ class Talk:
     def write(self) -> int:
         session = self.session
         url = session.url("blobs/uploads/")
-        return session.answer("POST", url, scopes=session.scopes("pull,push")).status
+        return session.answer(Request("POST", url, session.scopes("pull,push"))).status
 
 
 def bearer(tokens: TokenQuirks | None = None, access: Access | None = None) -> EmulatedRegistry:

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from ocitool.errors import AccessDenied
-from ocitool.places.registry.auth.token_servers import RealmPolicy
+from ocitool.places.registry.auth.token_servers import TokenServerPolicy
 
 HUB = "https://registry-1.docker.io"
 COMPANY = "https://registry.example:5000"
@@ -13,11 +13,11 @@ LOCAL = "http://127.0.0.1:5000"
 
 def resolved(base: str, realm: str) -> httpx.URL:
     url = httpx.URL(base)
-    return RealmPolicy(url).resolved(realm, url.copy_with(path="/v2/a/tags/list"))
+    return TokenServerPolicy(url).resolve(realm, url.copy_with(path="/v2/a/tags/list"))
 
 
 def may_see(base: str, realm: str, *allowed: str) -> bool:
-    policy = RealmPolicy(httpx.URL(base), allowed)
+    policy = TokenServerPolicy(httpx.URL(base), allowed)
     try:
         policy.check_credential(httpx.URL(realm))
     except AccessDenied:
@@ -130,7 +130,7 @@ class TestWhoSeesACredential:
         assert not may_see(COMPANY, "https://auth.example:9443/token", "auth.example:8443")
 
     def test_the_refusal_names_both_hosts_and_the_way_out(self) -> None:
-        policy = RealmPolicy(httpx.URL(COMPANY))
+        policy = TokenServerPolicy(httpx.URL(COMPANY))
         with pytest.raises(AccessDenied) as caught:
             policy.check_credential(httpx.URL("https://auth.example/token"))
         assert "registry.example:5000" in caught.value.message

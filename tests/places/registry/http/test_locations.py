@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ocitool.errors import Refused
 from ocitool.places.registry.hosts import Host, address_literal, is_inner, is_loopback
-from ocitool.places.registry.http.locations import check, is_same_host, origin, resolved, with_query
+from ocitool.places.registry.http.locations import check, is_same_host, origin, resolve, with_query
 
 ASKED = "https://registry.example:5000/v2/a/blobs/uploads/"
 
@@ -23,7 +23,7 @@ ASKED = "https://registry.example:5000/v2/a/blobs/uploads/"
     ],
 )
 def test_a_location_is_taken_as_it_is_written(location: str, url: str) -> None:
-    assert resolved(location, ASKED) == url
+    assert resolve(location, ASKED) == url
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,11 @@ def test_a_registry_that_does_not_know_its_tls_proxy_is_put_right(
     location: str, url: str | None
 ) -> None:
     expected = url or "https://registry.example:5000/x?u=http://registry.example"
-    assert resolved(location, ASKED) == expected
+    assert resolve(location, ASKED) == expected
 
 
 def test_another_host_is_never_put_right() -> None:
-    assert resolved("http://other.example/x", ASKED) == "http://other.example/x"
+    assert resolve("http://other.example/x", ASKED) == "http://other.example/x"
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_another_host_is_never_put_right() -> None:
 )
 def test_what_is_no_address_is_refused(location: str) -> None:
     with pytest.raises(Refused):
-        check(resolved(location, ASKED), ASKED, insecure=True)
+        check(resolve(location, ASKED), ASKED, insecure=True)
 
 
 @given(st.text(st.characters(max_codepoint=0xFF), max_size=40))
 def test_any_location_is_an_address_or_refused(location: str) -> None:
     try:
-        url = resolved(location, ASKED)
+        url = resolve(location, ASKED)
         check(url, ASKED, insecure=False)
     except Refused:
         return

@@ -265,8 +265,8 @@ class TestMeaning:
                 IntegrityError,
                 "cannot push: PUT registry.example answered 200: Welcome!",
                 (
-                    "a web page came instead of an answer: it is no registry, or something between "
-                    "here and it answered; look at the host's name and at the proxy"
+                    "a web page came instead of an answer: it is not a registry, or something "
+                    "between here and it answered; look at the host's name and at the proxy"
                 ),
             ),
             (

@@ -1,4 +1,4 @@
-"""Repositories that have to exist before anything is pushed: Amazon's, made by its own tool."""
+"""Amazon's repositories have to exist before a push: they are created by Amazon's own command."""
 
 import shutil
 import subprocess
@@ -12,20 +12,20 @@ _DENIED = ("AccessDenied", "ExpiredToken", "Unable to locate credentials")
 
 
 def create_repository(domain: str, path: str, *, seconds: float = _SECONDS) -> bool:
-    """Make a repository by the aws command; return False when it exists already.
+    """Create a repository by the aws command; return False when it exists already.
 
-    UsageError for registries that make repositories by themselves; NotFound without the command;
-    Unavailable when it has not ended in so many `seconds`.
+    UsageError for registries that create repositories by themselves; NotFound without the command;
+    Unavailable when it has not ended after `seconds`.
     """
     host = Host(domain)
     if not host.is_ecr:
         raise UsageError(
-            f"{domain} makes repositories as they are pushed to", hint="leave out --create-repo"
+            f"{domain} creates repositories when they are pushed to", hint="leave out --create-repo"
         )
     command = create_command(host, path)
     if shutil.which("aws") is None:
         raise NotFound(
-            "the command `aws`, which makes the repository, is not there",
+            "the command `aws`, which creates the repository, is not installed",
             hint=f"install it, or run elsewhere: {command}",
         )
     try:

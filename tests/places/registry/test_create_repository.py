@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ocitool.errors import AccessDenied, NotFound, OcitoolError, Unavailable, UsageError
-from ocitool.places.registry.creating import create_repository
+from ocitool.places.registry.create_repository import create_repository
 
 ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 

@@ -12,12 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocitool.places.registry import RegistryOptions
+from ocitool.places.registry.http.backoff import HostBackoff, wanted_wait
 from ocitool.places.registry.http.retrying import (
     RETRIED_STATUS,
-    Patience,
     is_about_tls,
     is_retried_error,
-    wanted_wait,
 )
 
 NOW = 1_700_000_000.0
@@ -116,30 +115,30 @@ class Clock:
         return self.stopped
 
 
-def patience(clock: Clock, longest: float = 60.0) -> Patience:
-    return Patience(RegistryOptions(retry_max_wait=longest), clock.sleep, clock)
+def backoff(clock: Clock, longest: float = 60.0) -> HostBackoff:
+    return HostBackoff(RegistryOptions(retry_max_wait=longest), clock.sleep, clock)
 
 
-class TestPatience:
+class TestHostBackoff:
     def test_a_host_is_left_alone_for_as_long_as_it_wants(self) -> None:
         clock = Clock()
-        gate = patience(clock)
+        gate = backoff(clock)
         assert gate.back_off(0, 7.0, throttled=True) == 7.0
         gate.enter()
         assert clock.slept == [7.0]
 
     def test_nobody_waits_longer_than_was_allowed(self) -> None:
         clock = Clock()
-        gate = patience(clock, longest=3.0)
+        gate = backoff(clock, longest=3.0)
         gate.back_off(0, 900.0, throttled=True)
         gate.enter()
         assert clock.now == 3.0
 
     def test_a_wait_of_nothing_is_still_a_short_one(self) -> None:
-        assert patience(Clock()).back_off(0, 0.0, throttled=True) > 0
+        assert backoff(Clock()).back_off(0, 0.0, throttled=True) > 0
 
     def test_the_wait_doubles_and_spreads(self) -> None:
-        gate = patience(Clock(), longest=1e9)
+        gate = backoff(Clock(), longest=1e9)
         for attempt in range(6):
             waits = {gate.back_off(attempt, None, throttled=False) for _ in range(20)}
             assert len(waits) > 1
@@ -147,7 +146,7 @@ class TestPatience:
 
     def test_all_threads_wait_for_one_failure(self) -> None:
         clock = Clock()
-        gate = patience(clock)
+        gate = backoff(clock)
         gate.back_off(0, 5.0, throttled=False)
         gate.enter()
         gate.enter()
@@ -155,7 +154,7 @@ class TestPatience:
 
     def test_a_shorter_wait_does_not_end_a_longer_one(self) -> None:
         clock = Clock()
-        gate = patience(clock)
+        gate = backoff(clock)
         gate.back_off(0, 9.0, throttled=False)
         gate.back_off(0, 1.0, throttled=False)
         gate.enter()
@@ -164,14 +163,14 @@ class TestPatience:
     def test_a_stop_lets_everybody_through(self) -> None:
         clock = Clock()
         clock.stopped = True
-        gate = patience(clock)
+        gate = backoff(clock)
         gate.back_off(0, 50.0, throttled=True)
         gate.enter()
         gate.leave()
         assert len(clock.slept) == 1
 
     def test_too_many_requests_halve_how_many_go_at_once(self) -> None:
-        gate = patience(Clock())
+        gate = backoff(Clock())
         for _ in range(8):
             gate.enter()
         gate.leave()
@@ -181,25 +180,25 @@ class TestPatience:
         assert room(gate) == 4
 
     def test_one_request_at_a_time_may_always_go(self) -> None:
-        gate = patience(Clock())
+        gate = backoff(Clock())
         for _ in range(10):
             gate.back_off(0, 0.0, throttled=True)
         assert room(gate) == 1
 
     def test_success_lets_more_go_again(self) -> None:
-        gate = patience(Clock())
+        gate = backoff(Clock())
         gate.back_off(0, 0.0, throttled=True)
-        gate.went_well()
-        gate.went_well()
+        gate.note_success()
+        gate.note_success()
         assert room(gate) == 3
 
     def test_other_failures_leave_as_many_go_as_before(self) -> None:
-        gate = patience(Clock())
+        gate = backoff(Clock())
         gate.back_off(0, 0.0, throttled=False)
         assert room(gate) == 10
 
 
-def room(gate: Patience) -> int:
+def room(gate: HostBackoff) -> int:
     """Return how many of ten requests may be under way at once."""
     through: list[int] = []
     ending = threading.Event()

@@ -1,4 +1,4 @@
-"""The conversation with a registry: what is sent again, who hears what, and how it ends."""
+"""Requests to a registry: what is sent again, which host hears what, and how it ends."""
 
 import contextlib
 import socket
@@ -11,6 +11,7 @@ import pytest
 
 from ocitool.errors import AccessDenied, IntegrityError, OcitoolError, Refused, Unavailable
 from ocitool.places.registry import Registries, Session
+from ocitool.places.registry.http.request import Request
 from ocitool.places.registry.listing import tags
 from tests.places.registry.reading import HASTY, HOME, LIMITS, NAME, Reader, quick, reading
 from tests.support.images import build_image
@@ -238,14 +239,14 @@ class TestManners:
         with Trap(303, headers={"Location": "/x"}) as trap, reading(trap.host) as reader:
             session = reader.session
             with pytest.raises(Refused, match="303"):
-                session.answer("POST", session.url("blobs/uploads/"), scopes=())
+                session.answer(Request("POST", session.url("blobs/uploads/")))
 
     @pytest.mark.parametrize("location", ["http://[::1", "http://a:b:c/", "http://x:99999999/"])
     def test_a_location_that_is_no_address_is_refused_at_once(self, location: str) -> None:
         with Trap(307, headers={"Location": location}) as trap, reading(trap.host) as reader:
             session = reader.session
-            with pytest.raises(Refused, match="no address"):
-                session.answer("GET", session.url("x"), scopes=())
+            with pytest.raises(Refused, match="not an address"):
+                session.answer(Request("GET", session.url("x")))
             assert len(trap.log) == 1
 
     def test_who_refuses_after_a_redirect_is_named(self) -> None:
@@ -272,7 +273,7 @@ class TestManners:
         with Trap(201) as trap, Trap(307, headers={"Location": f"{trap.url}/x"}) as leading:
             with reading(leading.host) as reader:
                 session = reader.session
-                session.answer("PUT", session.url("blobs/x"), scopes=(), content=b"body")
+                session.answer(Request("PUT", session.url("blobs/x"), body=b"body"))
             assert [one.method for one in trap.log] == ["PUT"]
             assert trap.log[0].headers["content-length"] == "4"
             assert "transfer-encoding" not in trap.log[0].headers
@@ -314,7 +315,7 @@ class TestTheEnd:
             tags(reader.session)
             reader.registries.abort()
             session = reader.session
-            session.farewell("DELETE", session.url("blobs/uploads/1"), scopes=())
+            session.farewell(Request("DELETE", session.url("blobs/uploads/1")))
             assert [one.method for one in registry.log].count("DELETE") == 1
             with pytest.raises(OcitoolError):
                 tags(session)
@@ -324,8 +325,8 @@ class TestTheEnd:
         with reading(registry.host) as reader:
             session = reader.session
             began = time.monotonic()
-            session.farewell("DELETE", session.url("blobs/uploads/1"), scopes=())
-            session.farewell("DELETE", "http://[::bad/", scopes=())
+            session.farewell(Request("DELETE", session.url("blobs/uploads/1")))
+            session.farewell(Request("DELETE", "http://[::bad/"))
             assert time.monotonic() - began < 4
 
     def test_after_an_abort_one_can_begin_anew(self, registry: EmulatedRegistry) -> None:
