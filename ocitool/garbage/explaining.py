@@ -51,10 +51,10 @@ def explain(layout: Layout, plan: Plan, text: str) -> Explanation:
 
 
 def _kept(plan: Plan, digest: Digest) -> Explanation:
-    marks = plan.facts.marks
-    if str(digest) not in marks.reached:
+    reachable = plan.facts.reachable
+    if str(digest) not in reachable.digests:
         return Explanation(digest=digest, state="kept", reason="a running command uses it")
-    path = tuple(path_to(str(digest), marks.found_by))
+    path = tuple(path_to(str(digest), reachable.found_by))
     root = root_entries(plan.facts.index.entries).get(path[0])
     kept = next((k for k in plan.kept if str(k.digest) == path[0]), None)
     names = root.names if root is not None else ()

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from ocitool.containers import ContainerUse
 from ocitool.garbage.choice import Choice
-from ocitool.garbage.reachable import Marks
+from ocitool.garbage.reachable import Reachable
 from ocitool.oci import Digest
 from ocitool.places.layout.index import IndexFile
 from ocitool.places.layout.leftovers import Leftover
@@ -60,7 +60,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     """What a plan was made from, so that applying it can tell what has changed since."""
 
     index: IndexFile
-    marks: Marks
+    reachable: Reachable
     pins: tuple[Pin, ...]
     uses: tuple[ContainerUse, ...]
     subjects: Mapping[str, str]

@@ -1,19 +1,19 @@
 """Deciding what goes: mark from everything that holds, and the rest is garbage."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from ocitool.containers import ContainerUse, leftovers_of_containers
 from ocitool.errors import Refused, UsageError
 from ocitool.garbage.choice import Choice
+from ocitool.garbage.partition import Partition
 from ocitool.garbage.planned import Facts, GarbageBlob, GarbageImage, KeptImage, Plan
-from ocitool.garbage.reachable import Marker, Marks
-from ocitool.garbage.references import Edge
-from ocitool.garbage.retention import Held, Holding
+from ocitool.garbage.reachable import Reachable, StoredDocuments, mark_readable
+from ocitool.garbage.references import DescriptorRef
+from ocitool.garbage.retention import Held, Retention
 from ocitool.garbage.roots import (
     RootEntry,
     is_in,
     root_entries,
-    settle,
     subject_by_content,
     subject_by_name,
 )
@@ -84,29 +84,32 @@ class _Planning:
         self._now = now
         self._index = layout.index()
         self._listing = layout.listing()
-        self._marker = Marker(layout, self._listing.blobs, paths=paths)
-        self._marks = Marks()
+        self._documents = StoredDocuments(layout, self._listing.blobs)
+        self._reachable = Reachable()
+        self._paths = paths
         self._roots = root_entries(self._index.entries)
-        self._holding = Holding(layout, choice, uses, self._listing.blobs, now)
+        self._partition = Partition(self._documents, self._roots, self._reachable, paths=paths)
+        self._retention = Retention(layout, choice, uses, self._listing.blobs, now)
         self._attached: dict[str, str] = {}
         self._kept: list[KeptImage] = []
         self._young = 0
 
     def plan(self) -> Plan:
         candidates = self._candidates()
-        going = self._not_held(candidates)
-        certain = [r for d, r in self._roots.items() if d not in going and d not in self._attached]
-        self._mark(certain)
+        unheld = self._not_held(candidates)
+        self._partition.keep(d for d in self._roots if d not in unheld and d not in self._attached)
         self._mark_containers()
-        contents = {digest: self._contents(self._roots[digest]) for digest in going}
-        doomed = [*going, *self._settle_attached(contents)]
+        self._partition.remove(unheld)
+        orphans = self._choice.orphans
+        attached = self._partition.decide_attached(self._attached, orphans=orphans)
+        to_remove, contents = [*unheld, *attached], self._partition.contents
         self._mark_young()
-        blobs = self._blobs(doomed, contents)
+        blobs = self._blobs(to_remove, contents)
         layout, now = self._layout, self._now
         return Plan(
             path=layout.path,
             choice=self._choice,
-            images=tuple(self._image(digest, contents, blobs) for digest in doomed),
+            images=tuple(self._image(digest, contents, blobs) for digest in to_remove),
             blobs=tuple(blobs.values()),
             leftovers=(
                 *leftovers(layout, self._listing.odd, now),
@@ -115,14 +118,14 @@ class _Planning:
             kept=tuple(self._kept),
             unknown_files=tuple("/".join(p) for p in self._listing.odd if not is_of_known_form(p)),
             young=self._young,
-            absent=len(self._marks.absent),
+            absent=len(self._reachable.absent),
             waiting=trash_contents(layout.control),
             facts=Facts(
                 index=self._index,
-                marks=self._marks,
-                pins=self._holding.pins,
+                reachable=self._reachable,
+                pins=self._retention.pins,
                 uses=self._uses,
-                subjects={d: self._attached[d] for d in doomed if d in self._attached},
+                subjects={d: self._attached[d] for d in to_remove if d in self._attached},
                 contents=contents,
             ),
         )
@@ -132,9 +135,9 @@ class _Planning:
         found = {}
         for digest, root in self._roots.items():
             named = root.is_named
-            subject = subject_by_name(root) if named else subject_by_content(root, self._marker)
+            subject = subject_by_name(root) if named else subject_by_content(root, self._documents)
             if named and subject is None and self._choice.everything:
-                subject = subject_by_content(root, self._marker)
+                subject = subject_by_content(root, self._documents)
             if subject is not None:
                 self._attached[digest] = subject
             elif self._may_go(root, named=named):
@@ -147,28 +150,28 @@ class _Planning:
         if not (self._layout.is_store or self._choice.untagged):
             return False
         # An artifact has no name of its own in many places, and nobody runs it.
-        document = self._marker.document(root.edge)
+        document = self._documents.find(root.ref)
         return document is None or document.is_image
 
     def _not_held(self, candidates: Mapping[str, RootEntry]) -> dict[str, RootEntry]:
         """Return those that nothing holds, and note what holds the others."""
-        matching = self._holding.matching(candidates)
+        matching = self._retention.matching(candidates)
         images = [root for d, root in self._roots.items() if d not in self._attached]
-        last = self._holding.last_of_repositories(images)
-        going = {}
+        last = self._retention.last_of_repositories(images)
+        unheld = {}
         for digest, root in matching.items():
-            reason = self._holding.reason_to_stay(root, last)
+            reason = self._retention.reason_to_stay(root, last)
             if reason is None:
-                going[digest] = root
+                unheld[digest] = root
             else:
                 self._keep(root, reason)
         for digest in tuple(self._attached):
-            if self._holding.reason_to_stay(self._roots[digest], last) is not None:
+            if self._retention.reason_to_stay(self._roots[digest], last) is not None:
                 del self._attached[digest]
-        return going
+        return unheld
 
     def _keep(self, root: RootEntry, held: Held) -> None:
-        former = None if root.is_named else self._holding.former.get(root.digest)
+        former = None if root.is_named else self._retention.former.get(root.digest)
         self._kept.append(
             KeptImage(
                 digest=root.entries[0].digest,
@@ -179,67 +182,38 @@ class _Planning:
             )
         )
 
-    def _mark(self, roots: Sequence[RootEntry]) -> None:
-        # Of two entries for one digest, one may lie about its type.
-        edges = [Edge.to(e, optional=False) for root in roots for e in root.entries]
-        self._marker.mark(edges, self._marks)
-
     def _mark_containers(self) -> None:
         """Mark what containers or commands name that no entry of index.json leads to."""
         claimed = {claim for use in self._uses for claim in use.digests}
         for digest in (claimed & self._listing.blobs) | (
-            self._holding.leased & self._listing.blobs
+            self._retention.leased & self._listing.blobs
         ):
-            if digest not in self._marks.reached and digest not in self._roots:
-                size = self._layout.blob_size(Digest.parse(digest))
-                edge = Edge("", digest, size or 0, optional=True)
-                self._marker.mark([edge], self._marks, tolerant=True)
+            if digest not in self._reachable.digests and digest not in self._roots:
+                self._mark_alone([digest])
 
-    def _contents(self, root: RootEntry) -> frozenset[str]:
-        marks = Marks()
-        self._marker.mark([root.edge], marks, tolerant=True)
-        return frozenset(marks.reached)
-
-    def _settle_attached(self, contents: dict[str, frozenset[str]]) -> list[str]:
-        """Decide about what is attached; return what goes, its contents added to `contents`."""
-        open_ones = dict(self._attached)
-        gone: list[str] = []
-        while open_ones:
-            going = frozenset().union(*contents.values())
-            staying, leaving = settle(
-                open_ones, self._marks.reached, going, orphans=self._choice.orphans
-            )
-            if staying:
-                self._mark([self._roots[digest] for digest in staying])
-            elif leaving:
-                gone += [digest for digest in open_ones if digest in leaving]
-                contents.update((d, self._contents(self._roots[d])) for d in leaving)
-            else:
-                self._mark([self._roots[digest] for digest in open_ones])
-                break
-            settled = staying or leaving
-            open_ones = {d: s for d, s in open_ones.items() if d not in settled}
-        return gone
+    def _mark_alone(self, digests: Iterable[str]) -> None:
+        """Mark blobs of which only the digest is known, and all that they lead to."""
+        refs = []
+        for digest in digests:
+            size = self._layout.blob_size(Digest.parse(digest))
+            refs.append(DescriptorRef("", digest, size or 0, may_be_absent=True))
+        mark_readable(self._documents, refs, self._reachable, paths=self._paths)
 
     def _garbage(self) -> set[str]:
-        return set(self._listing.blobs - self._marks.reached - self._holding.leased)
+        return set(self._listing.blobs - self._reachable.digests - self._retention.leased)
 
     def _mark_young(self) -> None:
         """Mark blobs that are too young, and all that they lead to if they are documents."""
-        young = [digest for digest in self._garbage() if self._holding.is_young(digest)]
-        edges = []
-        for digest in young:
-            size = self._layout.blob_size(Digest.parse(digest))
-            edges.append(Edge("", digest, size or 0, optional=True))
-        self._marker.mark(edges, self._marks, tolerant=True)
+        young = [digest for digest in self._garbage() if self._retention.is_young(digest)]
+        self._mark_alone(young)
         self._young = len(young)
 
     def _blobs(
-        self, doomed: Iterable[str], contents: Mapping[str, frozenset[str]]
+        self, to_remove: Iterable[str], contents: Mapping[str, frozenset[str]]
     ) -> dict[str, GarbageBlob]:
         garbage = self._garbage()
         owners: dict[str, str] = {}
-        for digest in doomed:
+        for digest in to_remove:
             for part in contents[digest] & garbage:
                 owners.setdefault(part, digest)
         found = {}
@@ -259,7 +233,7 @@ class _Planning:
         blobs: Mapping[str, GarbageBlob],
     ) -> GarbageImage:
         root = self._roots[digest]
-        former = None if root.is_named else self._holding.former.get(digest)
+        former = None if root.is_named else self._retention.former.get(digest)
         subject = self._attached.get(digest)
         return GarbageImage(
             digest=root.entries[0].digest,

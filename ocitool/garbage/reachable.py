@@ -3,14 +3,15 @@
 Digests are texts here: there may be a hundred thousand of them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from msgspec import Struct, field
 
 from ocitool.errors import IntegrityError, NotFound, OcitoolError
-from ocitool.garbage.references import Document, Edge, read_edges
-from ocitool.oci import mediatype
+from ocitool.garbage.references import DescriptorRef, Document, read_references
+from ocitool.image.graph import Visit, walk
+from ocitool.oci import Digest, mediatype
 from ocitool.places.layout import Layout
 
 _STOPPED = "garbage cannot be told from it"
@@ -25,99 +26,179 @@ _LEAVES = frozenset(
 )
 
 
-class Marks(Struct):
-    """What walks came to: all digests, the documents that were entered, and what was absent.
+class Reachable(Struct):
+    """What was reached: all digests, the documents whose children were followed, what was absent.
 
-    `found_by` says from where each was reached first; it stays empty unless that is wanted.
+    `found_by` says which document led to each digest first; it is filled only when paths are asked
+    for.
     """
 
-    reached: set[str] = field(default_factory=set)
-    entered: dict[str, Document] = field(default_factory=dict)
-    absent: set[str] = field(default_factory=set)
+    digests: set[str] = field(default_factory=set)
+    documents: dict[str, Document] = field(default_factory=dict)
+    absent: dict[str, DescriptorRef] = field(default_factory=dict)
     found_by: dict[str, str] = field(default_factory=dict)
 
-    def copy(self) -> "Marks":
-        """Return marks to which more can be added while these stay as they are."""
-        return Marks(set(self.reached), dict(self.entered), set(self.absent), dict(self.found_by))
+    def copy(self) -> "Reachable":
+        """Return a copy to which more can be added while this stays as it is."""
+        return Reachable(
+            set(self.digests), dict(self.documents), dict(self.absent), dict(self.found_by)
+        )
 
 
-class Marker:
-    """Walks a layout whose blobs were listed before: what is not in the list is absent.
+class StoredDocuments:
+    """The documents of a layout whose blobs were listed before, each read once. Not thread-safe.
 
-    With `paths` it notes from where each blob was reached. Not thread-safe.
+    `present` are the digests that were listed: what is not among them is absent.
     """
 
-    def __init__(self, layout: Layout, present: AbstractSet[str], *, paths: bool = False) -> None:
+    def __init__(self, layout: Layout, present: AbstractSet[str]) -> None:
         self.present = present
         self._layout = layout
-        self._paths = paths
-        self._documents: dict[str, Document | None] = {}
+        self._known: dict[str, Document | None] = {}
 
-    def mark(self, roots: Iterable[Edge], marks: Marks, *, tolerant: bool = False) -> None:
-        """Add everything under the roots to the marks.
+    def read(self, ref: DescriptorRef) -> Document | None:
+        """Return what a blob leads to; None when it is not a document.
 
-        IntegrityError for a blob that a stored manifest or index.json names and that is absent or
-        damaged, unless `tolerant`: then what cannot be read leads nowhere.
+        NotFound when it is absent, IntegrityError when it is damaged.
         """
-        stack = [(root, True) for root in roots]
-        while stack:
-            edge, of_an_index = stack.pop()
-            marks.reached.add(edge.digest)
-            if edge.digest in marks.entered or not self._is_present(edge, marks, tolerant):
-                continue
-            if not (of_an_index or mediatype.is_document(edge.media_type)):
-                continue
-            document = self._enter(edge, tolerant)
-            if document is None:
-                continue
-            marks.entered[edge.digest] = document
-            if self._paths:
-                for child in document.edges:
-                    marks.found_by.setdefault(child.digest, edge.digest)
-            inside = not mediatype.is_manifest(edge.media_type)
-            for child in document.edges:
-                # Most are leaves, and there are many: these need no turn of their own.
-                if child.media_type in _LEAVES and child.digest in self.present:
-                    marks.reached.add(child.digest)
-                else:
-                    stack.append((child, inside))
+        if ref.digest not in self.present:
+            raise NotFound(f"blob {ref.digest} is missing from {self._layout.path!r}")
+        if ref.digest not in self._known:
+            self._known[ref.digest] = read_references(self._layout, ref)
+        return self._known[ref.digest]
 
-    def document(self, edge: Edge) -> Document | None:
-        """Return what a root leads to; None when it is no document or cannot be read."""
-        return self._enter(edge, tolerant=True) if edge.digest in self.present else None
-
-    def _is_present(self, edge: Edge, marks: Marks, tolerant: bool) -> bool:
-        if edge.digest in self.present:
-            return True
-        if not (edge.optional or tolerant):
-            raise IntegrityError(
-                f"blob {edge.digest} is missing, and an image needs it; {_STOPPED}",
-                hint=_REPAIR,
-            )
-        marks.absent.add(edge.digest)
-        return False
-
-    def _enter(self, edge: Edge, tolerant: bool) -> Document | None:
-        if edge.digest in self._documents:
-            return self._documents[edge.digest]
+    def find(self, ref: DescriptorRef) -> Document | None:
+        """Return what a blob leads to; None also when it cannot be read."""
         try:
-            document = read_edges(self._layout, edge)
-        except NotFound as error:
-            # It was listed a moment ago.
-            if tolerant or edge.optional:
-                return None
-            raise IntegrityError(f"{error.message}; {_STOPPED}", hint=_REPAIR) from error
-        except IntegrityError as error:
-            if tolerant:
-                return None
-            message = f"{error.message}; {_STOPPED}"
-            raise type(error)(message, hint=error.hint or _REPAIR) from error
+            return self.read(ref)
         except OcitoolError:
-            if tolerant:
+            return None
+
+
+OnMissing = Callable[[Visit[DescriptorRef], NotFound], None]
+
+
+def refuse_missing(visit: Visit[DescriptorRef], error: NotFound) -> None:
+    """Raise IntegrityError: an image needs what is missing, so garbage cannot be told from it."""
+    message = f"blob {visit.node.digest} is missing, and an image needs it; {_STOPPED}"
+    raise IntegrityError(message, hint=_REPAIR) from error
+
+
+def refuse_missing_documents(visit: Visit[DescriptorRef], error: NotFound) -> None:
+    """Raise NotFound for a manifest: what it names is not known. A missing layer names nothing."""
+    if visit.depth == 0 or mediatype.is_document(visit.node.media_type):
+        raise NotFound(f"{error.message}; {_STOPPED}", hint=_REPAIR) from error
+
+
+def mark_reachable(
+    documents: StoredDocuments,
+    roots: Iterable[DescriptorRef],
+    reachable: Reachable,
+    on_missing: OnMissing = refuse_missing,
+    *,
+    paths: bool = False,
+) -> None:
+    """Add everything under some roots to what is reachable.
+
+    `on_missing` says what to do about a blob that must not be absent. IntegrityError for a damaged
+    document. With `paths` it is noted which document led to each digest.
+    """
+    _mark(_Reader(documents, reachable, paths=paths), roots, on_missing)
+
+
+def mark_readable(
+    documents: StoredDocuments,
+    roots: Iterable[DescriptorRef],
+    reachable: Reachable,
+    *,
+    paths: bool = False,
+) -> None:
+    """Add what is found under some roots; what is absent or cannot be read leads nowhere."""
+    reader = _Reader(documents, reachable, tolerant=True, paths=paths)
+    _mark(reader, roots, lambda visit, _: reader.note_absent(visit.node))
+
+
+def mark_arrived(layout: Layout, reachable: Reachable) -> None:
+    """Add what lies under blobs that were absent when they were reached and are stored now."""
+    absent = reachable.absent.values()
+    arrived = [ref for ref in absent if layout.blob_size(Digest.parse(ref.digest)) is not None]
+    if arrived:
+        mark_readable(StoredDocuments(layout, layout.listing().blobs), arrived, reachable)
+
+
+def _mark(reader: "_Reader", roots: Iterable[DescriptorRef], on_missing: OnMissing) -> None:
+    def miss(visit: Visit[DescriptorRef], error: NotFound) -> None:
+        if visit.may_be_absent:
+            reader.note_absent(visit.node)
+        else:
+            on_missing(visit, error)
+
+    for _ in walk(reader.read, roots, miss):
+        pass
+
+
+class _Reader:
+    """Notes what a walk meets, and reads documents for it."""
+
+    def __init__(
+        self,
+        documents: StoredDocuments,
+        reachable: Reachable,
+        *,
+        tolerant: bool = False,
+        paths: bool = False,
+    ) -> None:
+        self._reachable = reachable
+        self._documents = documents
+        self._tolerant = tolerant
+        self._paths = paths
+
+    def read(self, visit: Visit[DescriptorRef]) -> Sequence[tuple[DescriptorRef, bool]]:
+        ref, reachable = visit.node, self._reachable
+        reachable.digests.add(ref.digest)
+        if ref.digest in reachable.documents:
+            return ()
+        document = self._document(visit)
+        if document is None:
+            return ()
+        reachable.documents[ref.digest] = document
+        if self._paths:
+            for child in document.references:
+                reachable.found_by.setdefault(child.digest, ref.digest)
+        present, digests = self._documents.present, reachable.digests
+        listed = []
+        for child in document.references:
+            # Most are leaves, and there are many: these need no visit of their own.
+            if child.media_type in _LEAVES and child.digest in present:
+                digests.add(child.digest)
+            else:
+                listed.append((child, child.may_be_absent))
+        return listed
+
+    def note_absent(self, ref: DescriptorRef) -> None:
+        self._reachable.absent[ref.digest] = ref
+
+    def _document(self, visit: Visit[DescriptorRef]) -> Document | None:
+        ref = visit.node
+        # What an index lists, or nothing says what it is, may be a document of an unknown type.
+        may_be_document = visit.depth == 0 or visit.may_be_absent
+        if not (may_be_document or mediatype.is_document(ref.media_type)):
+            if ref.digest not in self._documents.present:
+                raise NotFound(f"blob {ref.digest} is missing")
+            return None
+        try:
+            return self._documents.read(ref)
+        except NotFound:
+            raise
+        except IntegrityError as error:
+            if self._tolerant:
+                return None
+            hint = error.hint or _REPAIR
+            raise type(error)(f"{error.message}; {_STOPPED}", hint=hint) from error
+        except OcitoolError:
+            if self._tolerant:
                 return None
             raise
-        self._documents[edge.digest] = document
-        return document
 
 
 def path_to(digest: str, found_by: Mapping[str, str]) -> list[str]:

@@ -9,9 +9,15 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from ocitool.containers import ContainerUse, containers_by_image, describe_uses
-from ocitool.errors import NotFound, OcitoolError, Refused
-from ocitool.image.content import Root
-from ocitool.image.graph import Reached, reach, root_subject
+from ocitool.errors import NotFound, Refused
+from ocitool.garbage.partition import Partition
+from ocitool.garbage.reachable import (
+    Reachable,
+    StoredDocuments,
+    mark_arrived,
+    refuse_missing_documents,
+)
+from ocitool.garbage.roots import root_entries, root_subject
 from ocitool.images.lookup import Found
 from ocitool.oci import Descriptor, Digest
 from ocitool.oci.reference import familiar
@@ -47,24 +53,33 @@ def remove(
     for target in targets:
         _refuse_several_names(target, force=force)
     # What stays is marked before the lock is taken; under it only what is new is marked.
-    kept = Reached()
+    before, kept = layout.index(), Reachable()
+    documents = StoredDocuments(layout, layout.listing().blobs)
     holders = containers_by_image(layout, uses)
-    after, _, doomed = _without(layout.index(), targets, layout)
-    _mark_kept(layout, after, doomed, kept)
+    after, _, nameless = _without(before, targets, layout)
+    _select(documents, after, nameless, kept)
     with exclusive(layout) as moment:
-        after, dropped, doomed = _without(moment.index, targets, layout)
-        going = _mark_kept(layout, after, doomed, kept)
+        after, dropped, nameless = _without(moment.index, targets, layout)
+        if moment.index != before:
+            documents = StoredDocuments(layout, layout.listing().blobs)
+        mark_arrived(layout, kept)
+        to_remove, contents = _select(documents, after, nameless, kept)
         pins = read_pins(moment.control)
         if not force:
-            _refuse_held(going, pins, holders)
-        entries = [entry for entry in after.entries if entry.digest not in going]
-        contents = _contents(layout, moment.index, going) - kept.digests
+            _refuse_held(to_remove, pins, holders)
+        removed = [entry for entry in after.entries if entry.digest in to_remove]
+        entries = [entry for entry in after.entries if entry.digest not in to_remove]
+        dropped += [_drop(entry) for entry in removed if is_named(entry)]
         moment.make_room()
         moment.replace_index(after.with_entries(entries), dropped)
-        if any(pin.digest in going for pin in pins):
-            write_pins(moment.control, [pin for pin in pins if pin.digest not in going])
+        if any(pin.digest in to_remove for pin in pins):
+            write_pins(moment.control, [pin for pin in pins if pin.digest not in to_remove])
         blobs, freed = moment.delete(contents)
-    return Removal(dropped=tuple(dropped), images=tuple(going), blobs=tuple(blobs), freed=freed)
+    return Removal(dropped=tuple(dropped), images=tuple(to_remove), blobs=tuple(blobs), freed=freed)
+
+
+def _drop(entry: Descriptor) -> NameChange:
+    return NameChange(name=entry_names(entry)[0], old=entry.digest, new=None)
 
 
 def _refuse_several_names(target: Found, *, force: bool) -> None:
@@ -83,13 +98,13 @@ def _refuse_several_names(target: Found, *, force: bool) -> None:
 
 
 def _refuse_held(
-    going: Iterable[Digest],
+    to_remove: Iterable[Digest],
     pins: Iterable[Pin],
     holders: Mapping[Digest, tuple[ContainerUse, ...]],
 ) -> None:
     now = dt.datetime.now(dt.UTC)
     pinned = {pin.digest: pin for pin in pins if pin.holds(now)}
-    for digest in going:
+    for digest in to_remove:
         if digest in holders:
             raise Refused(
                 f"image {digest.short} is in use by {describe_uses(holders[digest])}",
@@ -109,7 +124,7 @@ def _without(
     """Return the index without the names, which names went, and which images lost the last."""
     entries = index.entries
     dropped: list[NameChange] = []
-    doomed: dict[Digest, None] = {}
+    nameless: dict[Digest, None] = {}
     for target in targets:
         digest = target.root.descriptor.digest
         for name in [target.name] if target.name else _all_names(entries, digest):
@@ -120,8 +135,8 @@ def _without(
             # The name may have moved since it was looked up; what it names now is meant.
             digest = changes[-1].old or digest
         if not _all_names(entries, digest):
-            doomed[digest] = None
-    return index.with_entries(entries), dropped, list(doomed)
+            nameless[digest] = None
+    return index.with_entries(entries), dropped, list(nameless)
 
 
 def _all_names(entries: Iterable[Descriptor], digest: Digest) -> list[str]:
@@ -130,41 +145,24 @@ def _all_names(entries: Iterable[Descriptor], digest: Digest) -> list[str]:
     ]
 
 
-def _mark_kept(
-    layout: Layout, index: IndexFile, doomed: list[Digest], kept: Reached
-) -> list[Digest]:
-    """Mark what stays in `kept`; return the roots that go, attached artifacts included."""
-    attached: list[tuple[Descriptor, Digest]] = []
-    for entry in index.entries:
-        if entry.digest in doomed:
-            continue
-        subject = None if is_named(entry) else root_subject(layout, Root(descriptor=entry))
-        if subject is None:
-            reach(layout, [entry], kept)
-        else:
-            attached.append((entry, subject))
-    going = dict.fromkeys(doomed)
-    lost = _contents(layout, index, going)
-    # An artifact may be attached to an artifact, so look again until nothing changes.
-    while attached:
-        leaving = [pair for pair in attached if pair[1] in lost and pair[1] not in kept.digests]
-        if not leaving:
-            reach(layout, [entry for entry, _ in attached], kept)
-            break
-        attached = [pair for pair in attached if pair not in leaving]
-        going.update((entry.digest, None) for entry, _ in leaving)
-        lost |= _contents(layout, index, going)
-    return list(going)
+def _select(
+    documents: StoredDocuments, index: IndexFile, nameless: Iterable[Digest], kept: Reachable
+) -> tuple[dict[Digest, None], set[Digest]]:
+    """Return the roots to remove, attached artifacts included, and the blobs that only they need.
 
-
-def _contents(layout: Layout, index: IndexFile, roots: Iterable[Digest]) -> set[Digest]:
-    """Return everything under the roots that go; a damaged one is followed as far as it goes."""
-    found = Reached()
-    going = set(roots)
-    for entry in index.entries:
-        if entry.digest in going:
-            try:
-                reach(layout, [entry], found)
-            except OcitoolError:
-                continue
-    return found.digests
+    What stays is added to `kept`.
+    """
+    roots = root_entries(index.entries)
+    to_remove = [text for digest in nameless if (text := str(digest)) in roots]
+    others = {digest: root for digest, root in roots.items() if digest not in to_remove}
+    attached = {
+        digest: subject
+        for digest, root in others.items()
+        if (subject := root_subject(root, documents)) is not None
+    }
+    partition = Partition(documents, roots, kept, refuse_missing_documents)
+    partition.keep(digest for digest in others if digest not in attached)
+    partition.remove(to_remove)
+    to_remove += partition.decide_attached(attached)
+    contents = set[str]().union(*partition.contents.values()) - kept.digests
+    return {Digest.parse(d): None for d in to_remove}, {Digest.parse(d) for d in contents}

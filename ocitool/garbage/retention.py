@@ -22,7 +22,7 @@ class Held(Struct, frozen=True):
     holders: tuple[ContainerUse, ...] = ()
 
 
-class Holding:
+class Retention:
     """Knows what holds the images of a layout at one moment. `now` is seconds since the epoch."""
 
     def __init__(

@@ -1,14 +1,14 @@
 """The roots of a layout, sorted by what they are: named, nameless, attached to something."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
 from ocitool.errors import OcitoolError
-from ocitool.garbage.reachable import Marker
-from ocitool.garbage.references import Edge
+from ocitool.garbage.reachable import StoredDocuments
+from ocitool.garbage.references import DescriptorRef
 from ocitool.image.content import Root
 from ocitool.oci import Descriptor, Digest
 from ocitool.oci.annotations import SUBJECT, full_name, label
@@ -26,9 +26,14 @@ class RootEntry(Struct, frozen=True):
     position: int
 
     @property
-    def edge(self) -> Edge:
-        """The edge that leads to it."""
-        return Edge.to(self.entries[0], optional=False)
+    def ref(self) -> DescriptorRef:
+        """The reference that leads to it."""
+        return DescriptorRef.to(self.entries[0], may_be_absent=False)
+
+    @property
+    def refs(self) -> list[DescriptorRef]:
+        """One reference for each entry: of two entries for one digest, one may lie."""
+        return [DescriptorRef.to(entry, may_be_absent=False) for entry in self.entries]
 
     @property
     def is_named(self) -> bool:
@@ -77,7 +82,7 @@ def subject_by_name(root: RootEntry) -> str | None:
     return subjects.pop() if len(subjects) == 1 else None
 
 
-def subject_by_content(root: RootEntry, marker: Marker) -> str | None:
+def subject_by_content(root: RootEntry, documents: StoredDocuments) -> str | None:
     """Return what a root is attached to by its annotation or its manifest, or None."""
     for entry in root.entries:
         text = entry.annotations.get(SUBJECT)
@@ -86,8 +91,13 @@ def subject_by_content(root: RootEntry, marker: Marker) -> str | None:
                 return str(Digest.parse(text))
             except OcitoolError:
                 continue
-    document = marker.document(root.edge)
+    document = documents.find(root.ref)
     return document.subject if document is not None else None
+
+
+def root_subject(root: RootEntry, documents: StoredDocuments) -> str | None:
+    """Return what a root is attached to, or None: by its tags if it has names, else by content."""
+    return subject_by_name(root) if root.is_named else subject_by_content(root, documents)
 
 
 def is_in(subject: str, digests: AbstractSet[str]) -> bool:
@@ -97,19 +107,3 @@ def is_in(subject: str, digests: AbstractSet[str]) -> bool:
     if subject.startswith("sha512:") and len(subject) < len("sha512:") + 128:
         return any(digest.startswith(subject) for digest in digests)
     return False
-
-
-def settle(
-    attached: Mapping[str, str], kept: AbstractSet[str], going: AbstractSet[str], *, orphans: bool
-) -> tuple[set[str], set[str]]:
-    """Return which attached roots stay now, and which go when nothing more stays.
-
-    `attached` maps roots to what they are attached to. One whose subject is neither kept nor
-    going is an orphan; it stays unless `orphans` are to go.
-    """
-    staying = {root for root, subject in attached.items() if is_in(subject, kept)}
-    leaving = set()
-    for root, subject in attached.items():
-        if root not in staying and (orphans or is_in(subject, going)):
-            leaving.add(root)
-    return staying, leaving

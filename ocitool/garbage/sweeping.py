@@ -15,8 +15,7 @@ from ocitool.containers import (
 from ocitool.errors import IntegrityError, StorageError
 from ocitool.fsops import Directory
 from ocitool.garbage.planned import GarbageBlob, GarbageImage, Plan
-from ocitool.garbage.reachable import Marker, Marks
-from ocitool.garbage.references import Edge
+from ocitool.garbage.reachable import Reachable, StoredDocuments, mark_arrived, mark_reachable
 from ocitool.garbage.roots import RootEntry, is_in, root_entries
 from ocitool.oci import Digest
 from ocitool.places.layout import Layout, NameChange, exclusive
@@ -110,26 +109,27 @@ def _look_again(
     held = _held_now(layout, plan, pins, now, ask_again)
     roots = root_entries(moment.index.entries)
     before = root_entries(plan.facts.index.entries)
-    going = {
+    to_remove = {
         str(image.digest): image
         for image in plan.images
         if _is_as_planned(str(image.digest), before, roots)
         and str(image.digest) not in claimed
         and image.digest not in held
     }
-    marks = plan.facts.marks.copy()
-    if len(going) < len(plan.images) or moment.index != plan.facts.index:
-        _mark_again(layout, roots, going, marks)
-    _spare_attached(layout, plan, roots, going, marks)
+    reachable = plan.facts.reachable.copy()
+    if len(to_remove) < len(plan.images) or moment.index != plan.facts.index:
+        _mark_again(layout, roots, to_remove, reachable)
+    mark_arrived(layout, reachable)
+    _spare_attached(layout, plan, roots, to_remove, reachable)
     grace = plan.choice.grace_in(is_store=layout.is_store)
     blobs = [
         blob
         for blob in plan.blobs
-        if str(blob.digest) not in marks.reached
+        if str(blob.digest) not in reachable.digests
         and str(blob.digest) not in claimed
         and not (grace > 0 and _is_young(layout, blob.digest, now - grace))
     ]
-    return _Still(list(going.values()), blobs, pins)
+    return _Still(list(to_remove.values()), blobs, pins)
 
 
 def _is_as_planned(digest: str, before: dict[str, RootEntry], after: dict[str, RootEntry]) -> bool:
@@ -149,32 +149,32 @@ def _held_now(
 
 
 def _mark_again(
-    layout: Layout, roots: dict[str, RootEntry], going: dict[str, GarbageImage], marks: Marks
+    layout: Layout,
+    roots: dict[str, RootEntry],
+    to_remove: dict[str, GarbageImage],
+    reachable: Reachable,
 ) -> None:
-    staying = [
-        Edge.to(entry, optional=False)
-        for digest, root in roots.items()
-        if digest not in going
-        for entry in root.entries
-    ]
-    Marker(layout, layout.listing().blobs).mark(staying, marks)
+    kept = [ref for digest, root in roots.items() if digest not in to_remove for ref in root.refs]
+    mark_reachable(StoredDocuments(layout, layout.listing().blobs), kept, reachable)
 
 
 def _spare_attached(
     layout: Layout,
     plan: Plan,
     roots: dict[str, RootEntry],
-    going: dict[str, GarbageImage],
-    marks: Marks,
+    to_remove: dict[str, GarbageImage],
+    reachable: Reachable,
 ) -> None:
     """Let what is attached to an image that stays after all stay with it."""
     subjects = plan.facts.subjects
     while spared := [
-        digest for digest in going if digest in subjects and is_in(subjects[digest], marks.reached)
+        digest
+        for digest in to_remove
+        if digest in subjects and is_in(subjects[digest], reachable.digests)
     ]:
         for digest in spared:
-            del going[digest]
-        _mark_again(layout, roots, going, marks)
+            del to_remove[digest]
+        _mark_again(layout, roots, to_remove, reachable)
 
 
 def _is_young(layout: Layout, digest: Digest, limit: float) -> bool:
@@ -186,10 +186,10 @@ def _remove(
     layout: Layout, plan: Plan, moment: Exclusive, still: _Still, now: dt.datetime
 ) -> list[NameChange]:
     """Note the run, take the entries out of index.json, and move the blobs, in this order."""
-    going = {image.digest for image in still.images}
-    entries = [entry for entry in moment.index.entries if entry.digest in going]
-    needs = set().union(*(plan.facts.contents[str(digest)] for digest in going))
-    pins = [pin for pin in still.pins if pin.digest in going]
+    removed = {image.digest for image in still.images}
+    entries = [entry for entry in moment.index.entries if entry.digest in removed]
+    needs = set().union(*(plan.facts.contents[str(digest)] for digest in removed))
+    pins = [pin for pin in still.pins if pin.digest in removed]
     run = TrashRun.new(now, entries, pins, sorted(needs))
     with _begun(moment.control, run) as folder:
         changes = [
@@ -197,11 +197,11 @@ def _remove(
             for entry in entries
             if is_named(entry)
         ]
-        rest = [entry for entry in moment.index.entries if entry.digest not in going]
+        rest = [entry for entry in moment.index.entries if entry.digest not in removed]
         if entries:
             moment.replace_index(moment.index.with_entries(rest), changes)
         if pins:
-            write_pins(moment.control, [pin for pin in still.pins if pin.digest not in going])
+            write_pins(moment.control, [pin for pin in still.pins if pin.digest not in removed])
         _move(layout, folder, [blob.digest for blob in still.blobs])
     return changes
 

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from ocitool.errors import IntegrityError, NotFound, OcitoolError
 from ocitool.fsops import Directory
-from ocitool.garbage.reachable import Marker, Marks
-from ocitool.garbage.references import Edge
+from ocitool.garbage.reachable import Reachable, StoredDocuments, mark_reachable
+from ocitool.garbage.references import DescriptorRef
 from ocitool.oci import Descriptor, Digest
 from ocitool.oci.annotations import without_names
 from ocitool.places.layout import Layout, NameChange, exclusive
@@ -148,19 +148,20 @@ def _whole(
     """Return the entries whose images are all there, the images that are not, and what the former
     lead to.
     """
-    marker = Marker(layout, layout.listing().blobs)
+    documents = StoredDocuments(layout, layout.listing().blobs)
     whole: list[Descriptor] = []
     lost: dict[Digest, None] = {}
     reached: set[str] = set()
     for entry in entries:
-        marks = Marks()
+        found = Reachable()
         try:
-            marker.mark([Edge.to(entry, optional=False)], marks)
+            ref = DescriptorRef.to(entry, may_be_absent=False)
+            mark_reachable(documents, [ref], found)
         except IntegrityError:
             lost[entry.digest] = None
         else:
             whole.append(entry)
-            reached |= marks.reached
+            reached |= found.digests
     return whole, list(lost), {Digest.parse(digest) for digest in reached}
 
 

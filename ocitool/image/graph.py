@@ -1,17 +1,22 @@
 """What an image is made of: children, closures, platforms, and what lives with what.
 
 Image graphs are shallow and their manifests small, so a closure is read as a whole before any
-layer moves. Every walk is iterative and visits a digest once, so an index that lists itself, or
-ten times the next one, costs no more than its blobs.
+layer moves. There is one walk over the graph, and each user of it brings a reader. It is iterative
+and visits a digest once, so an index that lists itself, or ten times the next one, costs no more
+than its blobs.
 """
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
-from typing import cast
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar, cast
 
-from msgspec import Struct, field
-
-from ocitool.errors import IntegrityError, LimitExceeded, NotFound, OcitoolError
+from ocitool.errors import (
+    IntegrityError,
+    LimitExceeded,
+    MalformedDocument,
+    NotFound,
+    OcitoolError,
+)
 from ocitool.image.content import Closure, Inventory, Root, Source
 from ocitool.oci import (
     DEFAULT_LIMITS,
@@ -21,6 +26,7 @@ from ocitool.oci import (
     Index,
     Limits,
     Manifest,
+    decode_object,
     mediatype,
     parse_manifest,
 )
@@ -52,16 +58,148 @@ def content_of(manifest: Manifest) -> tuple[Descriptor, ...]:
     return (manifest.config, *manifest.layers)
 
 
+def may_be_absent(media_type: str, *, in_index: bool) -> bool:
+    """Tell whether a place may lack what a document lists, and be whole without it.
+
+    An index may list platforms that were not copied, and a foreign layer is where its `urls` lead
+    (image-spec image-index.md; layer.md, "Non-Distributable Layers").
+    """
+    return in_index or mediatype.is_foreign_layer(media_type)
+
+
+def children(document: Document) -> list[tuple[Descriptor, bool]]:
+    """Return what a document lists, in order, each with whether it may be absent."""
+    listed = document.manifests if isinstance(document, Index) else content_of(document)
+    in_index = isinstance(document, Index)
+    return [(child, may_be_absent(child.media_type, in_index=in_index)) for child in listed]
+
+
+def unlisted(document: Document) -> list[Descriptor]:
+    """Return the descriptors in a document that stand where the specification has none.
+
+    What they name is kept although it does not travel: a later specification may mean it.
+    """
+    listed = {child.digest for child, _ in children(document)}
+    fields = decode_object(document.raw, what="manifest")
+    return [found for found in descriptors_in(fields) if found.digest not in listed]
+
+
+def read_unknown(source: Source, descriptor: Descriptor) -> list[Descriptor]:
+    """Return all that is named by a blob which may be a document of an unknown type, verified."""
+    if descriptor.size > DEFAULT_LIMITS.manifest_bytes:
+        return []
+    with source.open(descriptor) as blob:
+        fields = fields_of_unknown(blob.read_all(DEFAULT_LIMITS.manifest_bytes))
+    return list(descriptors_in(fields)) if fields is not None else []
+
+
+def fields_of_unknown(raw: bytes) -> dict[str, object] | None:
+    """Decode what may be a document of an unknown type; None for a blob that is not JSON."""
+    if not raw.lstrip().startswith(b"{"):
+        return None
+    try:
+        return decode_object(raw, what="document", limit=len(raw))
+    except IntegrityError:
+        return None
+
+
+def descriptors_in(fields: Mapping[str, object]) -> Iterator[Descriptor]:
+    """Yield every object in a decoded document that looks like a descriptor, its subject aside."""
+    stack = [value for key, value in fields.items() if key != "subject"]
+    while stack:
+        inner = stack.pop()
+        if isinstance(inner, list):
+            stack += inner
+        elif isinstance(inner, dict):
+            stack += inner.values()
+            descriptor = _as_descriptor(inner)
+            if descriptor is not None:
+                yield descriptor
+
+
+def _as_descriptor(fields: Mapping[str, object]) -> Descriptor | None:
+    media_type, digest, size = fields.get("mediaType"), fields.get("digest"), fields.get("size")
+    if not isinstance(digest, str) or not isinstance(size, int):
+        return None
+    try:
+        parsed = Digest.parse(digest)
+    except MalformedDocument:
+        return None
+    known_type = media_type if isinstance(media_type, str) else ""
+    return Descriptor(media_type=known_type, digest=parsed, size=size)
+
+
+class Node(Protocol):
+    """A descriptor, in whatever form a walk reads it."""
+
+    @property
+    def media_type(self) -> str:
+        """What it says about the content."""
+
+    @property
+    def digest(self) -> Hashable:
+        """The name of the content."""
+
+    @property
+    def size(self) -> int:
+        """The bytes of the content, as promised."""
+
+
+N = TypeVar("N", bound=Node)
+
+
+class Visit(NamedTuple, Generic[N]):
+    """One stop of a walk. The roots have depth 0; a root must be there."""
+
+    node: N
+    may_be_absent: bool
+    depth: int
+
+
+def walk(
+    read: Callable[[Visit[N]], Sequence[tuple[N, bool]]],
+    roots: Iterable[N],
+    on_missing: Callable[[Visit[N], NotFound], None],
+) -> Iterator[N]:
+    """Visit everything under some roots, and yield what was read: children before parents.
+
+    `read` returns what a visited node lists, with whether each may be absent, and nothing for a
+    blob that lists nothing. It raises NotFound for what is not there; `on_missing` then decides
+    whether that is an error. A node is visited once, however many documents list it, but again
+    where it has another size or role: one of two descriptors may lie, and what is absent here may
+    be needed there.
+    """
+    stack = [(Visit(root, False, 0), False) for root in reversed(list(roots))]
+    visited: set[tuple[Hashable, int, bool, bool]] = set()
+    while stack:
+        visit, is_read = stack.pop()
+        node, optional, depth = visit
+        if is_read:
+            yield node
+            continue
+        key = (node.digest, node.size, mediatype.is_document(node.media_type), optional)
+        if key in visited:
+            continue
+        visited.add(key)
+        try:
+            found = read(visit)
+        except NotFound as error:
+            on_missing(visit, error)
+            continue
+        stack.append((visit, True))
+        stack += [(Visit(child, absent, depth + 1), False) for child, absent in reversed(found)]
+
+
 def closure_of(source: Source, root: Descriptor, limits: Limits = DEFAULT_LIMITS) -> Closure:
     """Read all manifests under a root into a closure.
 
-    A child of an index that is absent, or lacks one of its blobs, is `missing`; so is nothing
-    else: a root without its own blobs raises NotFound. IntegrityError for a damaged graph,
-    LimitExceeded for one that is too deep.
+    Only a child of an index can be `missing`: it is absent itself, or one of its blobs is. A root
+    without its own blobs raises NotFound. IntegrityError for a damaged graph, LimitExceeded for
+    one that is too deep.
     """
     if not mediatype.is_document(root.media_type):
         return Closure(root=root, documents=(), blobs=(root,))
-    return _Planner(source, limits).plan(root)
+    return _ClosureReader(source, limits).closure(root)
 
 
 @functools.cache
@@ -70,72 +208,56 @@ def _is_inventory(kind: type[Source]) -> bool:
     return issubclass(kind, Inventory)
 
 
-class _Planner:
+class _ClosureReader:
     def __init__(self, source: Source, limits: Limits) -> None:
         self._source = source
         self._has = cast("Inventory", source).has if _is_inventory(type(source)) else None
         self._known: dict[tuple[str, int], bool] = {}
         self._limits = limits
         self._sizes: dict[Digest, int] = {}
-        self._documents: dict[Digest, tuple[Descriptor, Document]] = {}
+        self._documents: dict[Digest, Document] = {}
         self._blobs: dict[Digest, Descriptor] = {}
         self._missing: dict[Digest, Descriptor] = {}
 
-    def plan(self, root: Descriptor) -> Closure:
-        # A stack of (descriptor, depth, decoded document once its children were visited).
-        stack: list[tuple[Descriptor, int, Document | None]] = [(root, 0, None)]
-        visited: set[Digest] = set()
-        while stack:
-            descriptor, depth, document = stack.pop()
-            if document is not None:
-                self._documents[descriptor.digest] = (descriptor, document)
-                continue
-            self._check_size(descriptor)
-            if descriptor.digest in visited:
-                continue
-            visited.add(descriptor.digest)
-            if depth > self._limits.index_depth:
-                raise LimitExceeded(f"indexes are nested deeper than {self._limits.index_depth}")
-            document = self._read(descriptor, optional=depth > 0)
-            if document is not None:
-                stack.append((descriptor, depth, document))
-                if isinstance(document, Index):
-                    self._push_children(document, depth, stack)
+    def closure(self, root: Descriptor) -> Closure:
+        order = {d.digest: d for d in walk(self._read, [root], self._miss)}
         return Closure(
             root=root,
-            documents=tuple(self._documents.values()),
+            documents=tuple((order[d], self._documents[d]) for d in order if d in self._documents),
             blobs=tuple(self._blobs.values()),
             missing=tuple(self._missing.values()),
         )
 
-    def _push_children(
-        self, index: Index, depth: int, stack: list[tuple[Descriptor, int, Document | None]]
-    ) -> None:
-        for child in reversed(index.manifests):
-            if mediatype.is_document(child.media_type):
-                stack.append((child, depth + 1, None))
-            elif self._is_present(child):
-                self._add_blobs([child])
-            else:
-                self._missing[child.digest] = child
-
-    def _read(self, descriptor: Descriptor, *, optional: bool) -> Document | None:
-        try:
-            document = read_document(self._source, descriptor, self._limits)
-            if isinstance(document, Manifest):
-                self._require_content(descriptor, document)
-        except NotFound:
-            if not optional:
-                raise
-            self._missing[descriptor.digest] = descriptor
-            return None
+    def _read(self, visit: Visit[Descriptor]) -> Sequence[tuple[Descriptor, bool]]:
+        descriptor = visit.node
+        self._check_size(descriptor)
+        if not mediatype.is_document(descriptor.media_type):
+            # A child of an index whose type is unknown travels as a blob.
+            if not self._is_present(descriptor):
+                raise NotFound(f"blob {descriptor.digest} is missing")
+            self._add_blobs([descriptor])
+            return ()
+        if visit.depth > self._limits.index_depth:
+            raise LimitExceeded(f"indexes are nested deeper than {self._limits.index_depth}")
+        document = read_document(self._source, descriptor, self._limits)
+        listed = children(document)
         if isinstance(document, Manifest):
+            self._require_content(descriptor, listed)
             self._add_blobs(content_of(document))
-        return document
+            listed = []
+        self._documents[descriptor.digest] = document
+        return listed
 
-    def _require_content(self, descriptor: Descriptor, manifest: Manifest) -> None:
-        for blob in content_of(manifest):
-            if not self._is_present(blob) and not mediatype.is_foreign_layer(blob.media_type):
+    def _miss(self, visit: Visit[Descriptor], error: NotFound) -> None:
+        if not visit.may_be_absent:
+            raise error
+        self._missing[visit.node.digest] = visit.node
+
+    def _require_content(
+        self, descriptor: Descriptor, content: Iterable[tuple[Descriptor, bool]]
+    ) -> None:
+        for blob, absent in content:
+            if not absent and not self._is_present(blob):
                 # The place itself says best whether it is absent or has another size.
                 self._source.open(blob).close()
                 raise NotFound(
@@ -192,20 +314,18 @@ def image_children(index: Index) -> tuple[Descriptor, ...]:
 
 def images_of(closure: Closure) -> tuple[tuple[Descriptor, Manifest], ...]:
     """Return the image manifests of a closure, in the order in which its indexes list them."""
-    found: dict[Digest, tuple[Descriptor, Manifest]] = {}
     documents = {descriptor.digest: document for descriptor, document in closure.documents}
-    stack: list[Descriptor] = [closure.root]
-    visited: set[Digest] = set()
-    while stack:
-        descriptor = stack.pop()
+
+    def read(visit: Visit[Descriptor]) -> Sequence[tuple[Descriptor, bool]]:
+        document = documents.get(visit.node.digest)
+        listed = image_children(document) if isinstance(document, Index) else ()
+        return [(child, True) for child in listed]
+
+    found: dict[Digest, tuple[Descriptor, Manifest]] = {}
+    for descriptor in walk(read, [closure.root], lambda _visit, _error: None):
         document = documents.get(descriptor.digest)
-        if document is None or descriptor.digest in visited:
-            continue
-        visited.add(descriptor.digest)
-        if isinstance(document, Index):
-            stack.extend(reversed(image_children(document)))
-        elif document.is_image:
-            found[descriptor.digest] = (descriptor, document)
+        if isinstance(document, Manifest) and document.is_image:
+            found.setdefault(descriptor.digest, (descriptor, document))
     return tuple(found.values())
 
 
@@ -225,48 +345,3 @@ def root_subject(source: Source, root: Root) -> Digest | None:
     except OcitoolError:
         document = None
     return subject_of(root, document)
-
-
-class Reached(Struct):
-    """What walks came to: all digests, and those of the documents whose children were followed.
-
-    The two differ: one image may hold as a layer what another image has for its manifest.
-    """
-
-    digests: set[Digest] = field(default_factory=set)
-    followed: set[Digest] = field(default_factory=set)
-
-
-def reach(
-    source: Source,
-    roots: Iterable[Descriptor],
-    reached: Reached,
-    limits: Limits = DEFAULT_LIMITS,
-) -> None:
-    """Add everything under the roots to `reached`.
-
-    An absent child of an index is a sparse index and skipped; any other manifest that is absent
-    or unreadable raises, so that nothing is deleted because of a read error.
-    """
-    stack: list[tuple[Descriptor, bool]] = [(root, False) for root in roots]
-    while stack:
-        descriptor, optional = stack.pop()
-        reached.digests.add(descriptor.digest)
-        if descriptor.digest in reached.followed:
-            continue
-        if not mediatype.is_document(descriptor.media_type):
-            continue
-        try:
-            document = read_document(source, descriptor, limits)
-        except NotFound:
-            if optional:
-                continue
-            raise
-        reached.followed.add(descriptor.digest)
-        stack.extend(_children(document))
-
-
-def _children(document: Document) -> Iterator[tuple[Descriptor, bool]]:
-    if isinstance(document, Index):
-        return ((child, True) for child in document.manifests)
-    return ((blob, False) for blob in content_of(document))

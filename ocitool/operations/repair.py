@@ -13,8 +13,8 @@ from ocitool.containers import clear_leftovers
 from ocitool.errors import IntegrityError, NotFound, OcitoolError
 from ocitool.events import Observer
 from ocitool.image.content import Blob, Source
-from ocitool.image.graph import content_of, read_document
-from ocitool.oci import Descriptor, Digest, Index, mediatype
+from ocitool.image.graph import Visit, children, read_document, read_unknown, unlisted, walk
+from ocitool.oci import Descriptor, Digest, mediatype
 from ocitool.operations.verify import Problem, VerifyReport, verify
 from ocitool.places.layout import Layout, Writing, exclusive
 from ocitool.places.layout.leftovers import clear, leftovers
@@ -96,30 +96,30 @@ def _fetch(
 ) -> tuple[list[Digest], list[Digest]]:
     """Bring what is missing from the sources; return what came, and what was set aside for good.
 
-    Whoever is fetched may name more that is missing, so this walks as it fetches. A child of an
-    index that never was here is a sparse index and not missed; one that was set aside is.
+    What is fetched may name more that is missing, so this fetches while it walks. A child of an
+    index that never was here is not missed: the index is sparse. A child that was set aside is.
     """
     known = quarantined_digests(layout)
     fetched: list[Digest] = []
     lost: list[Digest] = []
+
+    def read(visit: Visit[Descriptor]) -> list[tuple[Descriptor, bool]]:
+        descriptor = visit.node
+        if visit.may_be_absent and not _was_here(layout, descriptor, known):
+            return []
+        if not layout.has(descriptor):
+            if not _fetch_blob(writing, sources, descriptor, observer):
+                raise NotFound(f"blob {descriptor.digest} is missing")
+            fetched.append(descriptor.digest)
+        return _listed_in(layout, visit)
+
+    def miss(visit: Visit[Descriptor], _error: NotFound) -> None:
+        if visit.node.digest in known:
+            lost.append(visit.node.digest)
+
     with Writing(layout, keep=True) as writing:
-        stack = [(entry, False) for entry in layout.index().entries]
-        visited: set[Descriptor] = set()
-        while stack:
-            descriptor, optional = stack.pop()
-            key = Descriptor(
-                media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size
-            )
-            if key in visited or (optional and not _was_here(layout, descriptor, known)):
-                continue
-            visited.add(key)
-            if not layout.has(descriptor):
-                if not _brought(writing, sources, descriptor, observer):
-                    lost += [descriptor.digest] if descriptor.digest in known else []
-                    continue
-                fetched.append(descriptor.digest)
-            if mediatype.is_document(descriptor.media_type):
-                stack += _children(layout, descriptor)
+        for _ in walk(read, layout.index().entries, miss):
+            pass
     return fetched, list(dict.fromkeys(lost))
 
 
@@ -127,7 +127,7 @@ def _was_here(layout: Layout, descriptor: Descriptor, known: set[Digest]) -> boo
     return descriptor.digest in known or layout.has(descriptor)
 
 
-def _brought(
+def _fetch_blob(
     writing: Writing, sources: Sequence[Source], descriptor: Descriptor, observer: Observer
 ) -> bool:
     writing.announce([descriptor])
@@ -144,12 +144,14 @@ def _brought(
     return False
 
 
-def _children(layout: Layout, descriptor: Descriptor) -> list[tuple[Descriptor, bool]]:
-    """Return what a document names, and whether that may be absent; nothing of a damaged one."""
+def _listed_in(layout: Layout, visit: Visit[Descriptor]) -> list[tuple[Descriptor, bool]]:
+    """Return what a blob names, and whether that may be absent; nothing if it is damaged."""
     try:
-        document = read_document(layout, descriptor)
+        if mediatype.is_document(visit.node.media_type):
+            document = read_document(layout, visit.node)
+            return children(document) + [(found, True) for found in unlisted(document)]
+        if visit.depth == 0 or visit.may_be_absent:
+            return [(found, True) for found in read_unknown(layout, visit.node)]
     except OcitoolError:
-        return []
-    if isinstance(document, Index):
-        return [(child, True) for child in document.manifests]
-    return [(blob, mediatype.is_foreign_layer(blob.media_type)) for blob in content_of(document)]
+        pass
+    return []

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -22,8 +23,10 @@ from ocitool.errors import (
 )
 from ocitool.events import Observer
 from ocitool.formats.compression import DecompressingReader
+from ocitool.garbage.reachable import Reachable, StoredDocuments, mark_readable
+from ocitool.garbage.references import DescriptorRef
 from ocitool.image.content import CHUNK, Blob, Catalog, Closure, Inventory, Root
-from ocitool.image.graph import closure_of, content_of, read_document
+from ocitool.image.graph import Visit, children, closure_of, content_of, read_document, walk
 from ocitool.image.wholeness import (
     Incomplete,
     UnfittingConfig,
@@ -31,7 +34,7 @@ from ocitool.image.wholeness import (
     require_whole,
     whole_image,
 )
-from ocitool.oci import Descriptor, Digest, Index, Manifest, mediatype
+from ocitool.oci import Descriptor, Digest, Manifest, mediatype
 from ocitool.places.layout import Layout
 from ocitool.places.layout.trash import last_run
 from ocitool.transfer.plan import PlanSize
@@ -187,50 +190,68 @@ def _incomplete(refused: _Refused, found: Sequence[Problem], *, hashed: bool) ->
     ]
 
 
+class _Needed(NamedTuple):
+    """A descriptor, and what to call the image that needs it."""
+
+    descriptor: Descriptor
+    called: str
+
+    @property
+    def media_type(self) -> str:
+        return self.descriptor.media_type
+
+    @property
+    def digest(self) -> Digest:
+        return self.descriptor.digest
+
+    @property
+    def size(self) -> int:
+        return self.descriptor.size
+
+
 def _follow(source: Catalog, roots: Sequence[Root], graph: _Graph) -> None:
     """Add what refused images reach to the graph, with all damage on the way."""
-    stack = [(root.descriptor, root.called, False) for root in reversed(roots)]
-    # One digest may be a layer here and a manifest there, may be absent here and needed there, and
-    # one of two descriptors may lie about its size.
-    visited: set[tuple[Digest, int, bool, bool]] = set()
-    while stack:
-        descriptor, called, optional = stack.pop()
-        is_document = mediatype.is_document(descriptor.media_type)
-        visit = (descriptor.digest, descriptor.size, is_document, optional)
-        if visit in visited:
-            continue
-        visited.add(visit)
+
+    def read(visit: Visit[_Needed]) -> list[tuple[_Needed, bool]]:
+        descriptor, called = visit.node
         problem = _presence(source, descriptor, called)
+        if problem is not None and problem.kind == "missing":
+            raise NotFound(problem.message)
         if problem is not None:
-            if optional and problem.kind == "missing":
-                absent = graph.absent if is_document else graph.foreign
-                absent[descriptor.digest] = descriptor
-            else:
-                graph.problems.append(problem)
-            continue
+            graph.problems.append(problem)
+            return []
         graph.blobs[descriptor.digest] = descriptor
-        if is_document:
-            stack += _enter(source, descriptor, called, graph)
+        listed = _enter(source, descriptor, graph)
+        return [(_Needed(_slim(child), called), absent) for child, absent in listed]
+
+    def miss(visit: Visit[_Needed], error: NotFound) -> None:
+        descriptor = visit.node.descriptor
+        if visit.may_be_absent:
+            is_document = mediatype.is_document(descriptor.media_type)
+            absent = graph.absent if is_document else graph.foreign
+            absent[descriptor.digest] = descriptor
+        else:
+            subject = str(descriptor.digest)
+            problem = Problem(kind="missing", subject=subject, message=error.message)
+            graph.problems.append(problem)
+
+    for _ in walk(read, [_Needed(root.descriptor, root.called) for root in roots], miss):
+        pass
 
 
-def _enter(
-    source: Catalog, descriptor: Descriptor, called: str, graph: _Graph
-) -> list[tuple[Descriptor, str, bool]]:
+def _enter(source: Catalog, descriptor: Descriptor, graph: _Graph) -> list[tuple[Descriptor, bool]]:
     """Return the children of a manifest or index, and whether each may be absent."""
+    if not mediatype.is_document(descriptor.media_type):
+        return []
     try:
         document = read_document(source, descriptor)
     except OcitoolError as error:
         if not _is_found_by_hashing(source, descriptor, error):
             graph.problems.append(_bad_document(descriptor, error))
         return []
-    if isinstance(document, Index):
-        return [(_slim(child), called, True) for child in reversed(document.manifests)]
-    if document.is_image:
+    if isinstance(document, Manifest) and document.is_image:
         _note_diff_ids(source, descriptor, document, graph)
-    return [
-        (_slim(blob), called, mediatype.is_foreign_layer(blob.media_type))
-        for blob in reversed(content_of(document))
-    ]
+    return children(document)
 
 
 def _is_found_by_hashing(source: Catalog, descriptor: Descriptor, error: OcitoolError) -> bool:
@@ -311,6 +332,7 @@ def _unreferenced(
     found: list[Descriptor] = []
     unknown_files: list[str] = []
     problems: list[Problem] = []
+    needed = _reachable(layout)
     # What has the wrong size is damaged however it hashes, and may be without an end.
     told = {problem.subject for problem in graph.problems if problem.kind == "size"}
     for path, digest in layout.blob_files():
@@ -326,8 +348,21 @@ def _unreferenced(
             _raise_failure(error)
             problems.append(Problem(kind="file", subject=path, message=error.message))
             continue
-        found.append(Descriptor(media_type="application/octet-stream", digest=digest, size=size))
+        blob = Descriptor(media_type="application/octet-stream", digest=digest, size=size)
+        if str(digest) in needed:
+            graph.blobs[digest] = blob
+        else:
+            found.append(blob)
     return found, unknown_files, problems
+
+
+def _reachable(layout: Layout) -> set[str]:
+    """Return all that `gc` keeps for the entries of index.json, documents of any type followed."""
+    found = Reachable()
+    documents = StoredDocuments(layout, layout.listing().blobs)
+    entries = layout.index().entries
+    mark_readable(documents, [DescriptorRef.to(e, may_be_absent=False) for e in entries], found)
+    return found.digests
 
 
 def _records(layout: Layout) -> Iterator[Problem]:

@@ -1,6 +1,8 @@
 """Removing images: the name first, then what nothing else needs, and never more."""
 
+import dataclasses
 import datetime as dt
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 from ocitool.containers import ContainerUse
 from ocitool.errors import IntegrityError, NotFound, OcitoolError, Refused
-from ocitool.garbage import Removal, plan, remove, sweep, undo
+from ocitool.garbage import Removal, explain, plan, remove, sweep, undo
 from ocitool.image.content import Blob
 from ocitool.images.lookup import Found, find_image
 from ocitool.oci import Descriptor
@@ -19,6 +21,8 @@ from ocitool.places.layout import Layout, Writing, untag
 from tests.support.disk import traced
 from tests.support.images import (
     Built,
+    BuiltImage,
+    as_json,
     blob_path,
     build_artifact,
     build_image,
@@ -36,6 +40,7 @@ LEFT = build_image([SHARED, {"left": b"l"}])
 RIGHT = build_image([SHARED, {"right": b"r"}])
 ARM = image("arm", platform="linux/arm64")
 SIGNATURE = build_artifact(IMAGE.descriptor)
+UNKNOWN = "application/vnd.example.unknown.v1+json"
 
 
 def rm(layout: Layout, *texts: str, force: bool = False) -> Removal:
@@ -44,6 +49,18 @@ def rm(layout: Layout, *texts: str, force: bool = False) -> Removal:
 
 def hexes(*built: Built) -> set[str]:
     return {digest.hex for one in built for digest in one.blobs}
+
+
+def keeper_of(built: BuiltImage) -> tuple[Built, Descriptor]:
+    """Return an index of one document of a type that is known nowhere, and that document.
+
+    It is the manifest of an image otherwise, so it names what the image needs.
+    """
+    manifest = json.loads(built.manifest) | {"mediaType": UNKNOWN}
+    data = as_json(manifest)
+    unknown = describe(data, UNKNOWN)
+    index = build_index([], fields={"manifests": [unknown.to_json()]})
+    return dataclasses.replace(index, blobs={**index.blobs, unknown.digest: data}), unknown
 
 
 def damage(folder: Path, descriptor: Descriptor) -> None:
@@ -213,6 +230,19 @@ class TestWhatStays:
             bring(layout, RIGHT, B)
             (tmp_path / blob_path(RIGHT.layers[0])).unlink()
             assert [p.subject for p in verify(layout).problems] == [str(RIGHT.layers[0].digest)]
+
+    def test_what_a_document_of_an_unknown_type_names_stays_as_gc_says(
+        self, tmp_path: Path
+    ) -> None:
+        keeper, unknown = keeper_of(LEFT)
+        with store(tmp_path, a=LEFT, keep=keeper) as layout:
+            found = plan(layout, now=time.time(), paths=True)
+            assert explain(layout, found, str(LEFT.layers[0].digest)).state == "kept"
+            rm(layout, "a:1")
+            assert verify(layout).unreferenced == ()
+        assert blobs_in(tmp_path) == {unknown.digest.hex, keeper.descriptor.digest.hex} | {
+            part.digest.hex for part in (LEFT.config, *LEFT.layers)
+        }
 
     def test_a_blob_that_a_running_command_claims_stays(self, tmp_path: Path) -> None:
         with (

@@ -17,6 +17,7 @@ from ocitool.errors import (
     SizeMismatch,
 )
 from ocitool.image.content import Blob, Root, SynthesizedImage
+from ocitool.image.graph import Visit, children, read_document, walk
 from ocitool.oci import (
     DEFAULT_LIMITS,
     Descriptor,
@@ -25,7 +26,6 @@ from ocitool.oci import (
     Limits,
     Manifest,
     mediatype,
-    parse_manifest,
 )
 from ocitool.oci.annotations import full_name, label
 from ocitool.oci.document import array, decode_object, structure
@@ -201,20 +201,18 @@ class ArchiveSource:
         return holders, damaged
 
     def _manifests_under(self, root: Descriptor) -> Iterator[Manifest]:
-        stack, visited = [root], set[Digest]()
-        while stack:
-            descriptor = stack.pop()
-            known = mediatype.is_document(descriptor.media_type)
-            if descriptor.digest in visited or not known or not self.has(descriptor):
-                continue
-            visited.add(descriptor.digest)
-            with self.open(descriptor) as blob:
-                raw = blob.read_all(self._limits.manifest_bytes)
-            what = f"manifest {descriptor.digest.short} of {self.what!r}"
-            document = parse_manifest(raw, descriptor.media_type, limits=self._limits, what=what)
-            if isinstance(document, Index):
-                stack.extend(reversed(document.manifests))
-            else:
+        documents: dict[Digest, Manifest | Index] = {}
+
+        def read(visit: Visit[Descriptor]) -> list[tuple[Descriptor, bool]]:
+            if not mediatype.is_document(visit.node.media_type) or not self.has(visit.node):
+                return []
+            document = read_document(self, visit.node, self._limits)
+            documents[visit.node.digest] = document
+            return children(document) if isinstance(document, Index) else []
+
+        for descriptor in walk(read, [root], lambda _visit, _error: None):
+            document = documents.get(descriptor.digest)
+            if isinstance(document, Manifest):
                 yield document
 
 
