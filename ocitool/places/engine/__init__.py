@@ -1,7 +1,7 @@
-"""Place 4: a running Docker or Podman engine, over its socket.
+"""A running Docker or Podman engine as a place, over its socket.
 
-An engine gives and takes archives: what it exports is read like any `docker save`, what it shall
-load is the universal tar. `endpoint` finds the socket, `engine` talks to it.
+An engine exports and loads archives: its export is read like any `docker save`, and it is sent the
+universal tar. `endpoint` finds the socket, `engine` talks to it.
 """
 
 from ocitool.places.engine.endpoint import Endpoint, docker_endpoint, podman_endpoint

@@ -1,4 +1,4 @@
-"""Talking to an engine: its images out as an archive, an archive in (Docker Engine API)."""
+"""Talking to an engine: exporting its images as an archive, loading one (Docker Engine API)."""
 
 import json
 import math
@@ -12,7 +12,6 @@ import httpx
 
 from ocitool.errors import (
     AccessDenied,
-    IntegrityError,
     NotFound,
     OcitoolError,
     Refused,
@@ -62,35 +61,35 @@ class Engine:
 
     def names(self, name: str) -> tuple[str, ...]:
         """Return all names of the image called `name`, which may be an ID; NotFound if none is."""
-        answer = self._request("GET", f"/images/{name}/json", name)
+        answer = self._request("GET", f"/images/{name}/json", image=name)
         tags = answer.get("RepoTags") if isinstance(answer, dict) else None
         return tuple(str(tag) for tag in tags or () if tag != "<none>:<none>")
 
     def containers(self) -> object:
         """Return what the engine says of every container, stopped ones too, as JSON values.
 
-        Podman tells of those that other tools keep in its storage as well, such as Buildah.
+        Podman includes those that other tools keep in its storage, such as Buildah.
         """
         if self.endpoint.kind != "podman":
-            return self._request("GET", "/containers/json?all=1", "containers", _LIST_BYTES)
+            return self._request("GET", "/containers/json?all=1", _LIST_BYTES)
         question = "libpod/containers/json?all=true&external=true"
         try:
-            return self._request("GET", f"/v4.0.0/{question}", "containers", _LIST_BYTES)
+            return self._request("GET", f"/v4.0.0/{question}", _LIST_BYTES)
         except Unavailable:
             raise
         except OcitoolError:
             # Podman 3 does not know that version of its interface.
-            return self._request("GET", f"/v3.0.0/{question}", "containers", _LIST_BYTES)
+            return self._request("GET", f"/v3.0.0/{question}", _LIST_BYTES)
 
     def images(self, *, dangling: bool) -> object:
         """Return what the engine says of its images, or of those that are dangling, as JSON."""
         filters = json.dumps({"dangling": ["true" if dangling else "false"]})
         question = httpx.QueryParams({"filters": filters})
-        return self._request("GET", f"/images/json?{question}", "images", _LIST_BYTES)
+        return self._request("GET", f"/images/json?{question}", _LIST_BYTES)
 
     def image_id(self, name: str) -> str:
         """Return what the engine calls the image that a name means now; NotFound if none."""
-        answer = self._request("GET", f"{_image_path(name)}/json", name)
+        answer = self._request("GET", f"{_image_path(name)}/json", image=name)
         return str(answer.get("Id")) if isinstance(answer, dict) else ""
 
     def remove_image(self, name: str) -> object:
@@ -98,7 +97,7 @@ class Engine:
 
         Never by force: Refused when a container uses it, NotFound when it is not there.
         """
-        return self._request("DELETE", _image_path(name), name)
+        return self._request("DELETE", _image_path(name), image=name)
 
     def export(self, names: Sequence[str], write: Callable[[bytes], object]) -> None:
         """Write images as the archive that `docker save` gives; NotFound when one is absent."""
@@ -109,7 +108,7 @@ class Engine:
             self._client.stream("GET", "/images/get", params=query) as response,
         ):
             if response.status_code != httpx.codes.OK:
-                raise self._failure(response, called)
+                raise self._failure(response, image=called)
             for part in response.iter_raw(1 << 20):
                 write(part)
 
@@ -126,11 +125,14 @@ class Engine:
             ) as response,
         ):
             if response.status_code != httpx.codes.OK:
-                raise self._failure(response, "the archive")
+                raise self._failure(response)
             return tuple(self._messages(response))
 
     def _messages(self, response: httpx.Response) -> Iterator[str]:
-        """Yield what a load reported; an error among the lines ends it, whatever the status."""
+        """Yield what a load reported; an error among the lines ends it, whatever the status.
+
+        Why an engine refuses an archive is its own affair: that is a failure, not damage.
+        """
         for line in _body(response).decode("utf-8", "replace").splitlines():
             try:
                 message = json.loads(line)
@@ -139,7 +141,7 @@ class Engine:
             if not isinstance(message, dict):
                 continue
             if message.get("error"):
-                raise IntegrityError(
+                raise OcitoolError(
                     f"{self.what} refused the archive: {message['error']}",
                     hint=_advice(str(message["error"])),
                 )
@@ -147,35 +149,38 @@ class Engine:
             if text:
                 yield text
 
-    def _request(self, method: str, path: str, called: str, limit: int = _ANSWER_BYTES) -> object:
+    def _request(
+        self, method: str, path: str, limit: int = _ANSWER_BYTES, *, image: str | None = None
+    ) -> object:
         # Removing takes an engine as long as its disk does; a question is answered soon.
         patience = _SILENCE_SECONDS if method == "DELETE" else _QUESTION_SECONDS
         timeout = httpx.Timeout(patience, connect=_CONNECT_SECONDS)
         deadline = time.monotonic() + patience
         with (
-            self._translated(called),
+            self._translated(image or path.partition("?")[0]),
             self._client.stream(method, path, timeout=timeout) as response,
         ):
             if response.status_code != httpx.codes.OK:
-                raise self._failure(response, called)
+                raise self._failure(response, image=image)
             try:
                 return json.loads(_body(response, limit, deadline))
             except (ValueError, RecursionError) as error:
                 raise Unavailable(f"{self.what} gave an answer that is not JSON") from error
 
-    def _failure(self, response: httpx.Response, called: str) -> OcitoolError:
+    def _failure(self, response: httpx.Response, *, image: str | None = None) -> OcitoolError:
+        """Return what a refusal means; only a question about an image is answered by NotFound."""
         body = _body(response).decode("utf-8", "replace")
         try:
             value = json.loads(body)
             text = str(value.get("message") or value.get("cause") or body)
         except (ValueError, AttributeError):
             text = body.strip()
-        absent = response.status_code == httpx.codes.NOT_FOUND or any(
+        is_absent = response.status_code == httpx.codes.NOT_FOUND or any(
             words in text.lower() for words in ("no such image", "does not exist", "not known")
         )
-        if absent:
+        if image is not None and is_absent:
             return NotFound(
-                f"{self.what} has no image {called}",
+                f"{self.what} has no image {image}",
                 hint=f"`{self.endpoint.kind} images` lists what it has",
             )
         if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
