@@ -22,6 +22,15 @@ def number(field: bytes) -> int:
     return digits
 
 
+def is_number(field: bytes) -> bool:
+    """Tell whether a numeric field is well-formed."""
+    try:
+        number(field)
+    except BadHeader:
+        return False
+    return True
+
+
 def text(block: bytes, start: int, end: int) -> str:
     """Decode a field up to its first NUL."""
     nul = block.find(0, start, end)

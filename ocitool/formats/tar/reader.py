@@ -11,32 +11,24 @@ from ocitool.errors import LimitExceeded, MalformedArchive
 from ocitool.formats.tar.entry import DEFAULT_TAR_LIMITS, Entry, EntryType, NotATar, TarLimits
 from ocitool.formats.tar.extensions import EXTENSION_FLAGS, Extensions
 from ocitool.formats.tar.fields import BadHeader, number, octal, text
+from ocitool.formats.tar.headers import (
+    FLAG_OF_SPARSE,
+    TYPES,
+    WITH_DATA,
+    as_directory,
+    prefixed,
+    sums_of,
+)
 from ocitool.formats.tar.inputs import STREAM_CHUNK, TarInput
 
 _BLOCK_SIZE: Final = 512
 _ZERO_BLOCK: Final = bytes(_BLOCK_SIZE)
-_ASCII: Final = bytes(range(128))
 _CACHED_FIELDS: Final = 1 << 12
-_GNU_MAGIC: Final = b"ustar  \0"
-_USTAR_MAGIC: Final = b"ustar\x0000"
-_FLAG_OF_SPARSE: Final = ord("S")
 
 # Name; mode, uid and gid; size; mtime; checksum; type flag and first byte of the link name;
 # magic, version, user, group and device numbers.
 _HEADER: Final = struct.Struct("100s 24s 12s 12s 8s 2s 99x 88s 167x")
 
-_TYPES: Final = {
-    0: EntryType.FILE,
-    ord("0"): EntryType.FILE,
-    ord("1"): EntryType.HARD_LINK,
-    ord("2"): EntryType.SYMLINK,
-    ord("3"): EntryType.CHARACTER,
-    ord("4"): EntryType.BLOCK,
-    ord("5"): EntryType.DIRECTORY,
-    ord("6"): EntryType.FIFO,
-    ord("7"): EntryType.FILE,
-    _FLAG_OF_SPARSE: EntryType.FILE,
-}
 _DIRECTORY: Final = EntryType.DIRECTORY
 # The type flag and the first byte of the link name, of members that need no second look.
 _PLAIN_KINDS: Final = {
@@ -44,7 +36,6 @@ _PLAIN_KINDS: Final = {
     b"\0\0": EntryType.FILE,
     b"5\0": EntryType.DIRECTORY,
 }
-_WITH_DATA: Final = frozenset({EntryType.FILE, EntryType.OTHER})
 
 
 class TarReader:
@@ -276,12 +267,7 @@ class TarReader:
 
     def _verify_checksum(self, block: bytes) -> None:
         """Compare the sum of the header's bytes with the one it states, its own field as spaces."""
-        expected = self._expected_sum(block[148:156])
-        # Of two halves, because 256 bytes of any kind stay below the modulus of Adler-32.
-        unsigned = sum(zlib.adler32(half) & 0xFFFF for half in (block[:256], block[256:])) - 1
-        # Some old writers summed signed characters.
-        signed = unsigned - 256 * len(block.translate(None, _ASCII))
-        if expected not in (unsigned, signed):
+        if self._expected_sum(block[148:156]) not in sums_of(block):
             raise self._bad_checksum()
 
     def _expected_sum(self, field: bytes) -> int:
@@ -303,40 +289,23 @@ class TarReader:
     def _completed(self, entry: Entry, block: bytes) -> Entry:
         """Add to a member what few headers have, and what the extension headers before it say."""
         flag = block[156]
-        entry_type = _TYPES.get(flag, EntryType.OTHER)
+        entry_type = TYPES.get(flag, EntryType.OTHER)
         entry = replace(
             entry,
             type=entry_type,
-            name=self._prefixed(block, entry.name) if block[345] else entry.name,
+            name=prefixed(block, entry.name) if block[345] else entry.name,
             link_name=text(block, 157, 257),
         )
-        if flag == _FLAG_OF_SPARSE:
+        if flag == FLAG_OF_SPARSE:
             entry = self._sparse_member(entry, block)
         if self._overridden:
             entry = self._extensions.applied_to(entry)
             self._overridden = self._extensions.apply_to_all
-        if entry.size and entry_type not in _WITH_DATA:
+        if entry.size and entry_type not in WITH_DATA:
             entry = replace(entry, size=0)
         if entry_type is EntryType.FILE and entry.name[-1:] == "/":
-            entry = self._directory_by_name(entry)
+            entry = as_directory(entry)
         return entry
-
-    def _directory_by_name(self, entry: Entry) -> Entry:
-        """V7 wrote directories as files whose name ends in "/"."""
-        if entry.size:
-            raise BadHeader("a file whose name ends in '/' has data")
-        return replace(entry, type=EntryType.DIRECTORY)
-
-    def _prefixed(self, block: bytes, name: str) -> str:
-        """Put the ustar prefix before the name, where the field is a prefix at all."""
-        magic = block[257:265]
-        if magic == _GNU_MAGIC:
-            if self._is_number(block[345:357]) and self._is_number(block[357:369]):
-                return name  # GNU keeps the access and change times there.
-        elif magic != _USTAR_MAGIC:
-            raise BadHeader("a name prefix in a header that is not ustar")
-        end = 476 if block[508:512] == b"tar\0" else 500
-        return f"{text(block, 345, end)}/{name}"
 
     def _identity(self, field: bytes) -> tuple[int, int, int]:
         mode, uid, gid = (self._number(field[at : at + 8]) for at in (0, 8, 16))
@@ -370,13 +339,6 @@ class TarReader:
             self._numbers.clear()
         self._numbers[field] = found
         return found
-
-    def _is_number(self, field: bytes) -> bool:
-        try:
-            self._number(field)
-        except BadHeader:
-            return False
-        return True
 
     def _sparse_member(self, entry: Entry, block: bytes) -> Entry:
         """Read on to the end of an old GNU sparse map; the data follows it."""
@@ -429,5 +391,5 @@ class MemberData:
 
 
 def entries(source: TarInput, *, limits: TarLimits = DEFAULT_TAR_LIMITS) -> Iterator[Entry]:
-    """Yield the members of a tar whose data nobody needs; errors as `TarReader`."""
+    """Yield the members of a tar whose data is not needed; errors as `TarReader`."""
     return iter(TarReader(source, limits=limits))

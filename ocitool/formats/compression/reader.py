@@ -1,23 +1,17 @@
-"""The codecs of layers and of whole archives: telling them apart, reading and writing. No disk.
-
-Reading takes gzip (RFC 1952, any number of members), zstd (RFC 8878, any number of frames, also
-skippable ones), bzip2 and xz, in bounded memory and bounded pieces. Writing makes gzip and zstd,
-the same bytes every time. All heavy work happens outside the interpreter lock.
-"""
+"""Decompressing, in bounded memory and bounded pieces, with every checksum verified."""
 
 import bz2
 import lzma
 import re
-import struct
 import sys
-import zlib
-from enum import StrEnum
 from typing import Final, Protocol
 
-from isal import igzip_lib, isal_zlib
+from isal import igzip_lib
 from msgspec import Struct
 
-from ocitool.errors import LimitExceeded, MalformedArchive, UsageError
+from ocitool.errors import LimitExceeded, MalformedArchive
+from ocitool.formats.compression.codec import MAGIC_SIZE, Codec, sniff
+from ocitool.formats.compression.gzip_header import LARGEST, check_header, header_size
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -25,56 +19,11 @@ else:
     from backports import zstd
 
 CHUNK_SIZE: Final = 1 << 18
-COMPRESSION_BLOCK: Final = 1 << 18
-"""Compressors are fed blocks of this many bytes: isal's output depends on how its input is cut."""
-
-GZIP_LEVEL: Final = 2
-"""isal's levels are 0 to 3; 2 compresses like zlib's 5 at ten times its speed."""
-ZSTD_LEVEL: Final = 3
-"""zstd's levels are 1 to 22; 3 is its own default and that of other image tools."""
-
 # isal's stubs declare the class as an instance of Exception.
 _ISAL_ERROR: Final[type[Exception]] = igzip_lib.IsalError  # type: ignore[assignment]
 
-# 2**15 bytes of history in a gzip frame. Of isal's sizes of tables this one gives the smallest
-# output that costs no time.
-_GZIP_WINDOW: Final = 31
-_GZIP_MEMORY: Final = 6
-
-_MAGIC_SIZE: Final = 10
 _NOT_NUL: Final = re.compile(rb"[^\0]")
 _FIRST_FEED: Final = 1 << 12
-_LARGEST_GZIP_HEADER: Final = 1 << 18
-_BZIP2_BLOCKS: Final = (b"1AY&SY", b"\x17rE8P\x90")
-
-_GZIP_HEADER_CRC: Final = 0x02
-_GZIP_EXTRA: Final = 0x04
-_GZIP_NAME: Final = 0x08
-_GZIP_COMMENT: Final = 0x10
-_GZIP_RESERVED: Final = 0xE0
-
-
-class Codec(StrEnum):
-    """How a stream of bytes is compressed."""
-
-    NONE = "none"
-    GZIP = "gzip"
-    BZIP2 = "bzip2"
-    XZ = "xz"
-    ZSTD = "zstd"
-
-
-def sniff(head: bytes) -> Codec:
-    """Tell the codec from the first bytes of a stream, best ten or more; NONE if it is no other."""
-    if head[:3] == b"\x1f\x8b\x08":
-        return Codec.GZIP
-    if head[:4] == b"\x28\xb5\x2f\xfd" or (head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5):
-        return Codec.ZSTD
-    if head[:6] == b"\xfd7zXZ\0":
-        return Codec.XZ
-    if head[:3] == b"BZh" and head[3:4] in b"123456789" and head[4:10] in _BZIP2_BLOCKS:
-        return Codec.BZIP2
-    return Codec.NONE
 
 
 class CompressionLimits(Struct, frozen=True, kw_only=True):
@@ -160,7 +109,7 @@ class DecompressingReader:
         self.bytes_in = 0
         self.bytes_out = 0
         if codec is None:
-            self._fill(_MAGIC_SIZE)
+            self._fill(MAGIC_SIZE)
             codec = sniff(self._pending)
         self.codec = codec
 
@@ -257,12 +206,12 @@ class DecompressingReader:
 
     def _next_member(self) -> _Decoder | None:
         """Begin the next member; return None at the end."""
-        self._fill(_MAGIC_SIZE)
+        self._fill(MAGIC_SIZE)
         if self._members and self.codec in (Codec.GZIP, Codec.XZ):
             self._pass_padding()
         if self._members and not self._available():
             return None
-        head = self._pending[self._position : self._position + _MAGIC_SIZE]
+        head = self._pending[self._position : self._position + MAGIC_SIZE]
         if sniff(head) is not self.codec:
             raise self._not_a_member()
         self._feed_size = _FIRST_FEED
@@ -274,13 +223,13 @@ class DecompressingReader:
             found = _NOT_NUL.search(self._pending, self._position)
             if found is not None:
                 self._position = found.start()
-                self._fill(_MAGIC_SIZE)
+                self._fill(MAGIC_SIZE)
                 return
             self._position = len(self._pending)
             self._fill(1)
 
     def _not_a_member(self) -> MalformedArchive:
-        if self._raw_ended and self._available() < _MAGIC_SIZE and not self._members:
+        if self._raw_ended and self._available() < MAGIC_SIZE and not self._members:
             return self._cut()
         what = "other data follows the" if self._members else "the data is not"
         return MalformedArchive(f"damaged {self.codec} data: {what} {self.codec} data")
@@ -300,22 +249,15 @@ class DecompressingReader:
 
     def _pass_gzip_header(self) -> None:
         """Read a member's header ourselves: isal garbles one that is split between two calls."""
-        wanted = _MAGIC_SIZE
-        while (size := _gzip_header_size(self._pending, self._position)) is None:
-            if wanted > _LARGEST_GZIP_HEADER:
-                raise LimitExceeded(f"a gzip header exceeds {_LARGEST_GZIP_HEADER} bytes")
+        wanted = MAGIC_SIZE
+        while (size := header_size(self._pending, self._position)) is None:
+            if wanted > LARGEST:
+                raise LimitExceeded(f"a gzip header exceeds {LARGEST} bytes")
             self._fill(wanted)
             if self._raw_ended and self._available() < wanted:
                 raise self._cut()
             wanted = max(wanted, self._available()) + 1
-        header = self._take(size)
-        flags = header[3]
-        if flags & _GZIP_RESERVED:
-            raise MalformedArchive("damaged gzip data: a header with reserved flags")
-        if flags & _GZIP_HEADER_CRC:
-            (stated,) = struct.unpack("<H", header[-2:])
-            if zlib.crc32(header[:-2]) & 0xFFFF != stated:
-                raise MalformedArchive("damaged gzip data: a header's checksum is wrong")
+        check_header(self._take(size))
 
     # Errors.
 
@@ -327,87 +269,3 @@ class DecompressingReader:
         if "Memory usage limit" in text or "too much memory" in text:
             return LimitExceeded(f"the {self.codec} data asks for too much memory")
         return MalformedArchive(f"damaged {self.codec} data: {text}")
-
-
-class _Encoder(Protocol):
-    def compress(self, data: bytes | memoryview, /) -> bytes: ...
-
-    def flush(self) -> bytes: ...
-
-
-class Compressor:
-    """Compress a stream to gzip or zstd: the same content gives the same bytes, however it is cut.
-
-    gzip headers carry neither name nor time; zstd frames carry a checksum. `level` defaults to
-    `GZIP_LEVEL` or `ZSTD_LEVEL`. Other codecs and levels raise UsageError. Not thread-safe, but
-    compressors in different threads run in parallel.
-    """
-
-    __slots__ = ("_encoder", "_pending")
-
-    def __init__(self, codec: Codec, level: int | None = None) -> None:
-        self._encoder = _new_encoder(codec, level)
-        self._pending = bytearray()
-
-    def compress(self, data: bytes, /) -> bytes:
-        """Take the next content; return what compressed bytes there are by now, often none."""
-        view = memoryview(data)
-        pieces = []
-        if self._pending:
-            missing = COMPRESSION_BLOCK - len(self._pending)
-            self._pending += view[:missing]
-            view = view[missing:]
-            if len(self._pending) < COMPRESSION_BLOCK:
-                return b""
-            pieces.append(self._encoder.compress(bytes(self._pending)))
-            self._pending.clear()
-        whole = len(view) - len(view) % COMPRESSION_BLOCK
-        pieces += [
-            self._encoder.compress(view[at : at + COMPRESSION_BLOCK])
-            for at in range(0, whole, COMPRESSION_BLOCK)
-        ]
-        self._pending += view[whole:]
-        return b"".join(pieces)
-
-    def flush(self) -> bytes:
-        """End the stream; return the rest of it. Call once, last."""
-        rest = self._encoder.compress(bytes(self._pending))
-        self._pending.clear()
-        return rest + self._encoder.flush()
-
-
-def _new_encoder(codec: Codec, level: int | None) -> _Encoder:
-    if codec is Codec.GZIP:
-        level = GZIP_LEVEL if level is None else level
-        if not 0 <= level <= 3:
-            raise UsageError(f"no gzip level {level}: there are 0 to 3")
-        return isal_zlib.compressobj(level, isal_zlib.DEFLATED, _GZIP_WINDOW, _GZIP_MEMORY)
-    if codec is Codec.ZSTD:
-        level = ZSTD_LEVEL if level is None else level
-        if not 1 <= level <= 22:
-            raise UsageError(f"no zstd level {level}: there are 1 to 22")
-        return zstd.ZstdCompressor(
-            options={
-                zstd.CompressionParameter.compression_level: level,
-                zstd.CompressionParameter.checksum_flag: 1,
-            }
-        )
-    raise UsageError(f"cannot compress with {codec}: use gzip or zstd")
-
-
-def _gzip_header_size(data: bytes, start: int) -> int | None:
-    """Return how long the gzip header at `start` is; None if it is not all there."""
-    if len(data) - start < 10:
-        return None
-    flags = data[start + 3]
-    end = start + 10
-    if flags & _GZIP_EXTRA:
-        end += 2 + int.from_bytes(data[end : end + 2], "little")
-    for text in _GZIP_NAME, _GZIP_COMMENT:
-        if flags & text:
-            end = data.find(0, end) + 1
-            if not end:
-                return None
-    if flags & _GZIP_HEADER_CRC:
-        end += 2
-    return end - start if end <= len(data) else None
