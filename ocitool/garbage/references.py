@@ -13,10 +13,10 @@ from msgspec import Struct, field
 
 from ocitool.errors import NotFound
 from ocitool.image.graph import (
+    absence_rule,
     children,
     descriptors_in,
     fields_of_unknown,
-    may_be_absent,
     read_document,
     unlisted,
 )
@@ -119,16 +119,13 @@ def _decode_fast(raw: bytes, media_type: str) -> Document | None:
     links = plain.manifests if index else config
     if not (links and _accounts_for_all(plain, raw, media_type, len(links))):
         return None
+    may_be_absent = absence_rule(media_type)
+    references = [
+        DescriptorRef(link.media_type, link.digest, link.size, may_be_absent(link.media_type))
+        for link in links
+    ]
     return Document(
-        tuple(
-            DescriptorRef(
-                link.media_type,
-                link.digest,
-                link.size,
-                may_be_absent(link.media_type, in_index=index),
-            )
-            for link in links
-        ),
+        tuple(references),
         plain.subject.digest if plain.subject is not None else None,
         index or mediatype.is_image_config(links[0].media_type),
     )

@@ -58,20 +58,24 @@ def content_of(manifest: Manifest) -> tuple[Descriptor, ...]:
     return (manifest.config, *manifest.layers)
 
 
-def may_be_absent(media_type: str, *, in_index: bool) -> bool:
-    """Tell whether a place may lack what a document lists, and be whole without it.
+def absence_rule(document_type: str) -> Callable[[str], bool]:
+    """Return what tells, by its media type, whether a place may lack what a document lists.
 
     An index may list platforms that were not copied, and a foreign layer is where its `urls` lead
-    (image-spec image-index.md; layer.md, "Non-Distributable Layers").
+    (image-spec image-index.md; layer.md, "Non-Distributable Layers"). Everything else is needed.
     """
-    return in_index or mediatype.is_foreign_layer(media_type)
+    return _always if mediatype.is_index(document_type) else mediatype.is_foreign_layer
+
+
+def _always(_media_type: str) -> bool:
+    return True
 
 
 def children(document: Document) -> list[tuple[Descriptor, bool]]:
     """Return what a document lists, in order, each with whether it may be absent."""
     listed = document.manifests if isinstance(document, Index) else content_of(document)
-    in_index = isinstance(document, Index)
-    return [(child, may_be_absent(child.media_type, in_index=in_index)) for child in listed]
+    may_be_absent = absence_rule(document.media_type)
+    return [(child, may_be_absent(child.media_type)) for child in listed]
 
 
 def unlisted(document: Document) -> list[Descriptor]:
@@ -169,25 +173,29 @@ def walk(
     where it has another size or role: one of two descriptors may lie, and what is absent here may
     be needed there.
     """
-    stack = [(Visit(root, False, 0), False) for root in reversed(list(roots))]
     visited: set[tuple[Hashable, int, bool, bool]] = set()
-    while stack:
-        visit, is_read = stack.pop()
-        node, optional, depth = visit
-        if is_read:
-            yield node
-            continue
-        key = (node.digest, node.size, mediatype.is_document(node.media_type), optional)
-        if key in visited:
-            continue
-        visited.add(key)
-        try:
-            found = read(visit)
-        except NotFound as error:
-            on_missing(visit, error)
-            continue
-        stack.append((visit, True))
-        stack += [(Visit(child, absent, depth + 1), False) for child, absent in reversed(found)]
+    for root in roots:
+        stack = [(Visit(root, False, 0), False)]
+        while stack:
+            visit, is_read = stack.pop()
+            node, optional, depth = visit
+            if is_read:
+                yield node
+                continue
+            key = (node.digest, node.size, mediatype.is_document(node.media_type), optional)
+            if key in visited:
+                continue
+            visited.add(key)
+            try:
+                found = read(visit)
+            except NotFound as error:
+                on_missing(visit, error)
+                continue
+            if not found:
+                yield node
+                continue
+            stack.append((visit, True))
+            stack += [(Visit(child, absent, depth + 1), False) for child, absent in reversed(found)]
 
 
 def closure_of(source: Source, root: Descriptor, limits: Limits = DEFAULT_LIMITS) -> Closure:

@@ -58,6 +58,18 @@ _LAYERS: dict[str, Compression] = {
 }
 
 
+_DOCUMENTS = frozenset(
+    {
+        OCI_INDEX,
+        OCI_MANIFEST,
+        DOCKER_LIST,
+        DOCKER_MANIFEST,
+        DOCKER_SCHEMA1,
+        DOCKER_SCHEMA1_SIGNED,
+    }
+)
+
+
 def is_index(media_type: str) -> bool:
     """Tell whether it is an OCI index or a Docker manifest list."""
     return media_type in (OCI_INDEX, DOCKER_LIST)
@@ -78,7 +90,7 @@ def is_document(media_type: str) -> bool:
 
     Registries keep these among their manifests; everything else is a blob.
     """
-    return is_index(media_type) or is_manifest(media_type) or is_schema1(media_type)
+    return media_type in _DOCUMENTS
 
 
 def is_image_config(media_type: str) -> bool:
