@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ocitool.oci import Manifest as Manifest
     from ocitool.oci import Platform as Platform
     from ocitool.oci import Reference as Reference
+    from ocitool.operations.hashing import Problem as Problem
     from ocitool.operations.inspect import ImageReport as ImageReport
     from ocitool.operations.inspect import LayerReport as LayerReport
     from ocitool.operations.inspect import inspect as inspect
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from ocitool.operations.save import save as save
     from ocitool.operations.save import save_file as save_file
     from ocitool.operations.tag import tag as tag
-    from ocitool.operations.verify import Problem as Problem
     from ocitool.operations.verify import VerifyReport as VerifyReport
     from ocitool.operations.verify import verify as verify
     from ocitool.places.archive import ArchiveSource as ArchiveSource
@@ -95,7 +95,7 @@ __getattr__, __dir__, __all__ = lazy(
         "OnExisting": "operations.push_target",
         "Packing": "operations.save",
         "Platform": "oci",
-        "Problem": "operations.verify",
+        "Problem": "operations.hashing",
         "PushReport": "operations.push_target",
         "Pushing": "operations.push",
         "Reference": "oci",

@@ -174,6 +174,15 @@ def synthesized_images(source: Source) -> Mapping[Digest, SynthesizedImage]:
     return source.synthesized if isinstance(source, SynthesizesManifests) else {}
 
 
+@runtime_checkable
+class Remarking(Protocol):
+    """A source that offers some images in another way than it holds them."""
+
+    @property
+    def remarks(self) -> Mapping[Digest, tuple[str, ...]]:
+        """What was made or left out, in words, by the digest of a root."""
+
+
 class RangeStream(Protocol):
     """Some bytes of a blob in order, not verified."""
 

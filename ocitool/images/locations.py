@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ocitool.errors import NotFound, UsageError
+from ocitool.errors import NotFound, Refused, UsageError
 from ocitool.image.content import Catalog, Root
+from ocitool.image.entries import ambiguous, ambiguous_names
 from ocitool.images.lookup import find_image, full_name
 from ocitool.oci import Reference
 from ocitool.oci.quoting import quoted
@@ -76,13 +77,23 @@ def parse_place(text: str) -> Place:
                 hint=f"use one of {', '.join(_SHOWN)} or a path that begins with ./ or /",
             )
     if text == "-" or text.startswith(("/", "./", "../")):
-        return Place(kind=PlaceKind.PATH, path=text, text=text)
+        return path_place(text)
     for prefix, kind in _PREFIXES.items():
         if text.startswith(prefix):
             return _prefixed(kind, text.removeprefix(prefix), text)
     if not text:
         raise UsageError("the name of the image is empty")
     return Place(kind=PlaceKind.STORE, name=text, text=text)
+
+
+def path_place(text: str) -> Place:
+    """Return the file or folder that a text means, or with `@DIGEST` behind it an image in it."""
+    at = _AT_DIGEST.search(text)
+    if at is None or os.path.lexists(text):
+        return Place(kind=PlaceKind.PATH, path=text, text=text)
+    return Place(
+        kind=PlaceKind.PATH, path=text[: at.start()], name=text[at.start() + 1 :], text=text
+    )
 
 
 def registry_reference(text: str) -> Reference:
@@ -139,7 +150,7 @@ def _prefixed(kind: PlaceKind, rest: str, text: str) -> Place:
 class Opened(Struct, frozen=True, kw_only=True):
     """A source that is open, and the roots in it that were meant.
 
-    `layout` is the source when that is a layout directory.
+    `layout` is the layout directory that the source reads, if it is one.
     """
 
     source: Catalog
@@ -174,9 +185,12 @@ def open_source(
         with layout:
             yield Opened(source=layout, roots=(root,), layout=layout, place=place)
     elif place.kind is PlaceKind.LAYOUT:
+        from ocitool.images.arranged import arranged
+
         with Layout.existing(place.path) as layout:
-            roots = _named(layout, place.name)
-            yield Opened(source=layout, roots=roots, layout=layout, place=place)
+            source = arranged(layout)
+            roots = _named(source, place.name)
+            yield Opened(source=source, roots=roots, layout=layout, place=place)
     elif place.kind in ENGINES:
         with exported([place], scratch=scratch) as archive:
             yield Opened(source=archive, roots=archive.roots(), layout=None, place=place)
@@ -300,6 +314,9 @@ def one_root(opened: Opened) -> Root:
         return candidates[0]
     if not candidates:
         raise NotFound(f"{opened.place.text} holds no image")
+    shared = ambiguous_names(candidates)
+    if len(shared) == 1 and len(next(iter(shared.values()))) == len(candidates):
+        raise ambiguous(*next(iter(shared.items())))
     names = [root.names[0] if root.names else root.label or "" for root in candidates]
     digests = [str(root.descriptor.digest) for root in candidates]
     listed = ", ".join(name or digest for name, digest in zip(names, digests, strict=True))
@@ -327,10 +344,16 @@ def _from_store(store: str, place: Place) -> tuple[Layout, Root]:
 
 
 def _named(source: Catalog, name: str | None) -> tuple[Root, ...]:
+    """Return the root of a name, or all of an ambiguous one: a platform may decide."""
     if name is None:
         return source.roots()
     try:
         found = source.resolve(name)
+    except Refused:
+        shared = tuple(replace(r, names=(name,)) for r in source.roots() if name in r.names)
+        if not shared:
+            raise
+        return shared
     except NotFound:
         full = full_name(name)
         known = {text for root in source.roots() for text in root.names}

@@ -5,10 +5,12 @@ containerd's full name. They disagree in the wild: the first may be a full refer
 tag. Reading prefers the second.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from ocitool.errors import UsageError
+from ocitool.oci.digest import Digest
+from ocitool.oci.quoting import quoted
 from ocitool.oci.reference import Reference
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -19,23 +21,42 @@ REFERENCE_DIGEST = "vnd.docker.reference.digest"
 ATTESTATION = "attestation-manifest"
 
 
-def full_name(annotations: Mapping[str, str]) -> str | None:
+def full_name(annotations: Mapping[str, str], digest: Digest | None = None) -> str | None:
     """Return the full reference that an entry's annotations hold, or None.
 
-    A bare word in `ref.name` is a tag without a repository and no name: none is invented.
+    A bare word in `ref.name` is a tag without a repository and not a name: none is invented. With
+    the `digest` of the entry, a name that is only the digest of something else does not count.
     """
-    image_name = annotations.get(IMAGE_NAME)
-    if image_name and (name := _normalized(image_name)):
-        return name
-    ref_name = annotations.get(REF_NAME, "")
-    if "/" in ref_name or ":" in ref_name:
-        return _normalized(ref_name)
+    for text in _candidates(annotations):
+        reference = _parsed(text)
+        if isinstance(reference, Reference) and _is_true(reference, digest):
+            return reference.name
     return None
 
 
-def label(annotations: Mapping[str, str]) -> str | None:
-    """Return what an entry is called when that is no full reference, or None."""
-    return annotations.get(REF_NAME) or annotations.get(IMAGE_NAME) or None
+def refused_name(annotations: Mapping[str, str], digest: Digest) -> str | None:
+    """Return which name of an entry cannot be used, and why; None when it has a name or none."""
+    if full_name(annotations, digest) is not None:
+        return None
+    for text in _candidates(annotations):
+        reference = _parsed(text)
+        if isinstance(reference, str):
+            return reference
+        return f"{quoted(text)}: the image has another digest, {digest}"
+    return None
+
+
+def label(annotations: Mapping[str, str], digest: Digest | None = None) -> str | None:
+    """Return what an entry is called when that is not a full reference, or None.
+
+    With the `digest` of the entry, the digest of something else is not a label either.
+    """
+    for key in (REF_NAME, IMAGE_NAME):
+        if text := annotations.get(key):
+            reference = _parsed(text)
+            if not isinstance(reference, Reference) or _is_true(reference, digest):
+                return text
+    return None
 
 
 def without_names(annotations: Mapping[str, str]) -> dict[str, str]:
@@ -43,10 +64,24 @@ def without_names(annotations: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in annotations.items() if key not in (REF_NAME, IMAGE_NAME)}
 
 
+def _candidates(annotations: Mapping[str, str]) -> Iterator[str]:
+    if image_name := annotations.get(IMAGE_NAME):
+        yield image_name
+    ref_name = annotations.get(REF_NAME, "")
+    if "/" in ref_name or ":" in ref_name:
+        yield ref_name
+
+
+def _is_true(reference: Reference, digest: Digest | None) -> bool:
+    # What has a tag goes by that, whatever digest stands behind it.
+    return digest is None or reference.tag is not None or reference.digest == digest
+
+
 # One command asks for the same names of a large store several times.
 @lru_cache(maxsize=1 << 15)
-def _normalized(text: str) -> str | None:
+def _parsed(text: str) -> Reference | str:
+    """Return the reference, or what is wrong with it."""
     try:
-        return Reference.parse(text).name
-    except UsageError:
-        return None
+        return Reference.parse(text)
+    except UsageError as error:
+        return error.message

@@ -18,6 +18,7 @@ from ocitool.places.layout.writing import refuse_moves
 from ocitool.transfer.copy import transfer
 from ocitool.transfer.plan import (
     CopyReport,
+    check_names,
     convert,
     drop_orphans,
     is_attached,
@@ -56,6 +57,7 @@ def load(
     place: Source = source
     if platforms:
         planned, place = select_platforms(platforms, planned, source)
+    check_names(source, planned, watcher)
     if name is not None:
         planned = _renamed(planned, name)
     if not clobber:

@@ -27,6 +27,7 @@ from ocitool.places.layout import Layout, Writing
 from ocitool.places.registry import Registries, Repository
 from ocitool.places.registry.upload import Uploads
 from ocitool.transfer.plan import (
+    check_names,
     convert,
     drop_orphans,
     is_attached,
@@ -148,6 +149,7 @@ def _prepare(
     place: Source = source
     if how.platforms:
         planned, place = select_platforms(how.platforms, planned, source)
+    check_names(source, planned, observer)
     for image in planned:
         for child in image.closure.missing:
             observer.warn(f"{image.root.called} is pushed without {described(child)}")

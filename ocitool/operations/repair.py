@@ -15,7 +15,8 @@ from ocitool.events import Observer
 from ocitool.image.content import Blob, Source
 from ocitool.image.graph import Visit, children, read_document, read_unknown, unlisted, walk
 from ocitool.oci import Descriptor, Digest, mediatype
-from ocitool.operations.verify import Problem, VerifyReport, verify
+from ocitool.operations.hashing import Problem
+from ocitool.operations.verify import VerifyReport, verify
 from ocitool.places.layout import Layout, Writing, exclusive
 from ocitool.places.layout.leftovers import clear, leftovers
 from ocitool.places.layout.quarantine import SetAside, quarantined_digests, set_aside
@@ -83,6 +84,8 @@ def _suspects(report: VerifyReport) -> list[Digest]:
     """Return the blobs that a report finds fault with, by their digests."""
     found: dict[Digest, None] = {}
     for problem in report.problems:
+        if problem.kind in ("incomplete", "name"):
+            continue
         text = problem.subject.removeprefix("blobs/").replace("/", ":", 1)
         try:
             found[Digest.parse(text)] = None

@@ -22,6 +22,7 @@ from ocitool.places.archive import PlainImage, PlainLayer, archive_size, docker_
 from ocitool.places.layout import Layout, Writing
 from ocitool.transfer.plan import (
     CopyReport,
+    check_names,
     drop_orphans,
     is_attached,
     make_report,
@@ -89,6 +90,7 @@ def packed(
     place: Source = source
     if chosen.platforms:
         planned, place = select_platforms(chosen.platforms, planned, source)
+    check_names(source, planned, watcher)
     for image in planned:
         for child in image.closure.missing:
             watcher.warn(f"{image.root.called} is saved without {described(child)}")

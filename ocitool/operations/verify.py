@@ -1,31 +1,27 @@
 """Is it whole? Every blob hashed, every size, every diff ID, every reference followed."""
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
+from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.containers import containers
 from ocitool.errors import (
     DigestMismatch,
     IntegrityError,
-    LimitExceeded,
-    MalformedArchive,
     NotFound,
     OcitoolError,
     Refused,
     SizeMismatch,
-    StorageError,
 )
 from ocitool.events import Observer
-from ocitool.formats.compression import DecompressingReader
 from ocitool.garbage.reachable import Reachable, StoredDocuments, mark_readable
 from ocitool.garbage.references import DescriptorRef
-from ocitool.image.content import CHUNK, Blob, Catalog, Closure, Inventory, Root
+from ocitool.image.content import Catalog, Closure, Inventory, Remarking, Root
+from ocitool.image.entries import ambiguous, ambiguous_names
 from ocitool.image.graph import Visit, children, closure_of, content_of, read_document, walk
 from ocitool.image.wholeness import (
     Incomplete,
@@ -34,23 +30,11 @@ from ocitool.image.wholeness import (
     require_whole,
     whole_image,
 )
-from ocitool.oci import Descriptor, Digest, Manifest, mediatype
+from ocitool.oci import Descriptor, Digest, Manifest, Reference, mediatype
+from ocitool.operations.hashing import Problem, check_blobs, raise_failure
 from ocitool.places.layout import Layout
 from ocitool.places.layout.trash import last_run
 from ocitool.transfer.plan import PlanSize
-
-
-class Problem(Struct, frozen=True, kw_only=True):
-    """One piece of damage.
-
-    `kind` is missing, size, digest, diff-id, document, file, record or incomplete. A record is
-    what a layout itself keeps: pins, containers, what `gc` can undo. An image is incomplete when
-    nothing of it can be used, although no single blob is to blame.
-    """
-
-    kind: str
-    subject: str
-    message: str
 
 
 class VerifyReport(Struct, frozen=True, kw_only=True):
@@ -69,6 +53,7 @@ class VerifyReport(Struct, frozen=True, kw_only=True):
     foreign: tuple[Descriptor, ...] = ()
     unreferenced: tuple[Digest, ...] = ()
     unknown_files: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -120,8 +105,11 @@ def verify(
         graph.problems += _records(source)
     checks = [*graph.blobs.values(), *unreferenced]
     if not fast:
-        graph.problems += _check_all(source, checks, graph, jobs, observer or Observer())
+        graph.problems += check_blobs(
+            source, checks, graph.diff_ids, jobs=jobs, observer=observer or Observer()
+        )
     graph.problems += _incomplete(refused, graph.problems, hashed=not fast)
+    graph.problems += _bad_names(source, chosen)
     return VerifyReport(
         roots=len(chosen),
         blobs=len(checks),
@@ -131,6 +119,7 @@ def verify(
         foreign=tuple(graph.foreign.values()),
         unreferenced=tuple(descriptor.digest for descriptor in unreferenced),
         unknown_files=tuple(unknown_files),
+        remarks=_remarks(source, chosen),
     )
 
 
@@ -159,7 +148,7 @@ def _judge(source: Catalog, roots: Sequence[Root], graph: _Graph) -> _Refused:
             closure = closure_of(source, root.descriptor)
             images = require_whole(source, root, closure)
         except OcitoolError as error:
-            _raise_failure(error)
+            raise_failure(error)
             refused.append((root, error))
             continue
         if not is_store:
@@ -207,6 +196,28 @@ class _Needed(NamedTuple):
     @property
     def size(self) -> int:
         return self.descriptor.size
+
+
+def _bad_names(source: Catalog, roots: Sequence[Root]) -> Iterator[Problem]:
+    """Yield names that lead to no image, or to several."""
+    if isinstance(source, Layout) and source.is_store:
+        for root in roots:
+            for name in root.names:
+                digest = Reference.parse(name).digest
+                if digest is not None and digest != root.descriptor.digest:
+                    message = f"{name} is the name of image {root.descriptor.digest}"
+                    yield Problem(kind="name", subject=name, message=message)
+        return
+    for name, found in ambiguous_names(roots).items():
+        if any(name in root.names for root in found):
+            yield Problem(kind="name", subject=name, message=ambiguous(name, found).message)
+
+
+def _remarks(source: Catalog, roots: Sequence[Root]) -> tuple[str, ...]:
+    if not isinstance(source, Remarking):
+        return ()
+    digests = dict.fromkeys(root.descriptor.digest for root in roots)
+    return tuple(text for digest in digests for text in source.remarks.get(digest, ()))
 
 
 def _follow(source: Catalog, roots: Sequence[Root], graph: _Graph) -> None:
@@ -275,14 +286,8 @@ def _slim(child: Descriptor) -> Descriptor:
 
 
 def _bad_document(descriptor: Descriptor, error: OcitoolError) -> Problem:
-    _raise_failure(error)
+    raise_failure(error)
     return Problem(kind="document", subject=str(descriptor.digest), message=error.message)
-
-
-def _raise_failure(error: OcitoolError) -> None:
-    """Raise what tells of the disk or its rights, and not of the blob."""
-    if isinstance(error, StorageError):
-        raise error
 
 
 def _note_diff_ids(
@@ -345,7 +350,7 @@ def _unreferenced(
             file, size = layout.open_blob(digest)
             os.close(file)
         except OcitoolError as error:
-            _raise_failure(error)
+            raise_failure(error)
             problems.append(Problem(kind="file", subject=path, message=error.message))
             continue
         blob = Descriptor(media_type="application/octet-stream", digest=digest, size=size)
@@ -378,87 +383,6 @@ def _records(layout: Layout) -> Iterator[Problem]:
         except (IntegrityError, Refused) as error:
             message = f"{error.message}; {error.hint}" if error.hint else error.message
             yield Problem(kind="record", subject=subject, message=message)
-
-
-def _check_all(
-    source: Catalog,
-    blobs: Sequence[Descriptor],
-    graph: _Graph,
-    jobs: int,
-    observer: Observer,
-) -> list[Problem]:
-    problems: list[Problem] = []
-    lock = threading.Lock()
-
-    def check(descriptor: Descriptor) -> Callable[[Stop], None]:
-        def run(stop: Stop) -> None:
-            def watch(count: int) -> None:
-                stop.check()
-                observer.advance(count)
-
-            try:
-                with source.open(descriptor).watched(watch) as blob:
-                    _read(blob, graph.diff_ids.get(descriptor.digest, set()))
-            except OcitoolError as error:
-                _raise_failure(error)
-                with lock:
-                    problems.append(_damage(descriptor, error))
-
-        return run
-
-    ordered = sorted(blobs, key=lambda descriptor: -descriptor.size)
-    observer.begin("verifying", sum(descriptor.size for descriptor in blobs))
-    try:
-        run_all([check(descriptor) for descriptor in ordered], jobs)
-    finally:
-        observer.end()
-    return sorted(problems, key=lambda problem: problem.subject)
-
-
-class _DiffIdMismatch(IntegrityError):
-    """A layer is what its digest says, but unpacks to something else."""
-
-
-def _read(blob: Blob, diff_ids: set[Digest]) -> None:
-    """Read a blob to its verified end, and what it unpacks to if it is a layer."""
-    if not diff_ids or diff_ids == {blob.descriptor.digest}:
-        while blob.read():
-            pass
-        return
-    hashers = {algorithm: Digest.of(b"", algorithm).hasher() for algorithm in _algorithms(diff_ids)}
-    try:
-        reader = DecompressingReader(blob)
-        while part := reader.read(CHUNK):
-            for hasher in hashers.values():
-                hasher.update(part)
-    except (MalformedArchive, LimitExceeded) as error:
-        # If the blob is damaged, that is what this raises; if not, it was made like this.
-        while blob.read():
-            pass
-        raise _DiffIdMismatch(
-            f"layer {blob.descriptor.digest} does not unpack to its diff ID: {error.message}"
-        ) from error
-    for diff_id in sorted(diff_ids):
-        actual = Digest.from_hasher(diff_id.algorithm, hashers[diff_id.algorithm])
-        if actual != diff_id:
-            raise _DiffIdMismatch(
-                f"layer {blob.descriptor.digest} unpacks to {actual}, not to its diff ID {diff_id}"
-            )
-
-
-def _algorithms(digests: set[Digest]) -> set[str]:
-    return {digest.algorithm for digest in digests}
-
-
-def _damage(descriptor: Descriptor, error: OcitoolError) -> Problem:
-    kinds: tuple[tuple[type[OcitoolError], str], ...] = (
-        (_DiffIdMismatch, "diff-id"),
-        (DigestMismatch, "digest"),
-        (SizeMismatch, "size"),
-        (NotFound, "missing"),
-    )
-    kind = next((name for type_, name in kinds if isinstance(error, type_)), "digest")
-    return Problem(kind=kind, subject=str(descriptor.digest), message=error.message)
 
 
 def _unique(problems: Sequence[Problem]) -> list[Problem]:

@@ -1,14 +1,23 @@
 """Plans: which images go, with all that belongs to them, and what became of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from ocitool.errors import LimitExceeded
+from ocitool.errors import LimitExceeded, NotFound
 from ocitool.events import Observer
-from ocitool.image.content import Catalog, Closure, PlannedImage, Root, Source, synthesized_images
+from ocitool.image.content import (
+    Catalog,
+    Closure,
+    PlannedImage,
+    Remarking,
+    Root,
+    Source,
+    synthesized_images,
+)
+from ocitool.image.entries import ambiguous, ambiguous_names
 from ocitool.image.graph import closure_of, images_of, read_config, root_subject, subject_of
 from ocitool.image.wholeness import require_whole
 from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, Platform
@@ -104,12 +113,46 @@ def _weight(raw: bytes) -> int:
 def select_platforms(
     platforms: Sequence[Platform], planned: Sequence[PlannedImage], source: Source
 ) -> tuple[list[PlannedImage], Source]:
-    """Return the part of each image for some platforms, and the source that knows it."""
+    """Return the part of each image for some platforms, and the source that knows it.
+
+    Of images that share a name, those that are for none of the platforms are left out.
+    """
     layered = LayeredSource(source)
-    chosen = [
-        image if is_attached(image) else select(layered, image, platforms) for image in planned
-    ]
+    chosen: list[PlannedImage] = []
+    left_out: list[PlannedImage] = []
+    for image in planned:
+        try:
+            part = image if is_attached(image) else select(layered, image, platforms)
+        except NotFound:
+            if not _shares_a_name(image, planned):
+                raise
+            left_out.append(image)
+        else:
+            chosen.append(part)
+    for image in left_out:
+        if not _shares_a_name(image, chosen):
+            # None of those that share the name suits: the refusal lists what there is.
+            select(layered, image, platforms)
     return chosen, layered
+
+
+def _shares_a_name(image: PlannedImage, others: Iterable[PlannedImage]) -> bool:
+    names = set(image.root.names)
+    return any(other is not image and names & set(other.root.names) for other in others)
+
+
+def check_names(source: Source, planned: Sequence[PlannedImage], observer: Observer) -> None:
+    """Remark on names that the source could not offer as they are.
+
+    Refused when a name stands for several of the images.
+    """
+    for name, roots in ambiguous_names([image.root for image in planned]).items():
+        if any(name in root.names for root in roots):
+            raise ambiguous(name, roots)
+    if isinstance(source, Remarking):
+        for image in planned:
+            for remark in source.remarks.get(image.root.descriptor.digest, ()):
+                observer.remark(remark)
 
 
 def drop_orphans(

@@ -42,7 +42,7 @@ def load(
 ) -> None:
     """Load images from an archive: docker save, podman save, an OCI layout or tar, a folder."""
     from ocitool.cli.render import texts
-    from ocitool.images.locations import Place, PlaceKind, open_source, parse_place
+    from ocitool.images.locations import PlaceKind, open_source, parse_place, path_place
     from ocitool.operations import load as copying
     from ocitool.places.layout import Layout
 
@@ -50,7 +50,7 @@ def load(
     text = _archive(source, source_option)
     place = parse_place(text)
     if place.kind is PlaceKind.STORE:
-        place = Place(kind=PlaceKind.PATH, path=text, text=text)
+        place = path_place(text)
     with (
         open_source(place, store=options.store, stdin=0, scratch=options.temporary) as opened,
         Layout.create(options.store, store=True) as layout,

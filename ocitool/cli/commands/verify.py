@@ -159,6 +159,8 @@ def _as_json(report: "VerifyReport") -> dict[str, object]:
         "absent": [str(child.digest) for child in report.absent],
         "unreferenced": [str(digest) for digest in report.unreferenced],
         "strays": list(report.unknown_files),
+        "foreign": [str(layer.digest) for layer in report.foreign],
+        "remarks": list(report.remarks),
     }
 
 
@@ -168,6 +170,10 @@ def _show(report: "VerifyReport", what: str) -> None:
     for child in report.absent:
         platform = f" ({console.safe(str(child.platform))})" if child.platform is not None else ""
         console.note(f"not here: {child.digest}{platform}, named by an index")
+    for layer in report.foreign:
+        console.note(f"not here: {layer.digest}, a foreign layer, which its image gets elsewhere")
+    for remark in report.remarks:
+        console.note(console.safe(remark))
     if report.unreferenced:
         console.note(f"{counted(len(report.unreferenced), 'blob')} without an image")
     for stray in report.unknown_files:

@@ -116,9 +116,11 @@ def remarks(report: "CopyReport", *, into_store: bool = True) -> list[str]:
     for image_report in report.images:
         lines += _missing(image_report)
         if into_store and not image_report.names and image_report.label:
+            label = image_report.label
+            what = "not a name" if "/" in label or ":" in label else "a tag without a repository"
             lines.append(
-                f"it was called {image_report.label!r} there, a tag without a repository; name it "
-                f"with: ocitool tag {image_report.digest.short} NAME"
+                f"it was called {label!r} there, {what}; name it with: "
+                f"ocitool tag {image_report.digest.short} NAME"
             )
     return lines + moves(report.moved, into_store=into_store)
 

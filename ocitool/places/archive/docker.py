@@ -21,12 +21,16 @@ _NO_TAG = "i-was-a-digest"
 
 
 class DockerImage(Struct, frozen=True, kw_only=True):
-    """One entry of manifest.json: paths of its files and full names, in its order."""
+    """One entry of manifest.json: paths of its files and full names, in its order.
+
+    `refused` are tags that are not names, each with what is wrong with it.
+    """
 
     position: int
     config: str
     layers: tuple[str, ...]
     names: tuple[str, ...]
+    refused: Mapping[str, str] = {}
 
 
 def parse_docker_manifest(
@@ -50,14 +54,15 @@ def parse_docker_manifest(
 
 
 def _image(value: object, position: int, what: str) -> DockerImage:
-    path = f"{what}[{position}]"
+    path = f"{what}: [{position}]"
     entry = _folded(as_object(value, path), path)
-    tags = strings(entry, "repotags", path)
+    names, refused = _names(strings(entry, "repotags", path))
     return DockerImage(
         position=position,
         config=required_string(entry, "config", path),
         layers=strings(entry, "layers", path),
-        names=tuple(dict.fromkeys(_names(tags, path))),
+        names=names,
+        refused=refused,
     )
 
 
@@ -71,12 +76,16 @@ def _folded(entry: Mapping[str, object], path: str) -> dict[str, object]:
     return folded
 
 
-def _names(tags: tuple[str, ...], path: str) -> list[str]:
-    try:
-        references = [Reference.parse(tag) for tag in tags]
-    except UsageError as error:
-        raise MalformedDocument(
-            f"{path}.RepoTags: {error.message}",
-            hint="docker refuses it too: save the image again under a name that is valid",
-        ) from error
-    return [reference.name for reference in references if reference.tag != _NO_TAG]
+def _names(tags: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the full names that tags stand for, and the tags that are not names."""
+    names: dict[str, None] = {}
+    refused: dict[str, str] = {}
+    for tag in tags:
+        try:
+            reference = Reference.parse(tag)
+        except UsageError as error:
+            refused[tag] = error.message
+            continue
+        if reference.tag != _NO_TAG:
+            names[reference.name] = None
+    return tuple(names), refused

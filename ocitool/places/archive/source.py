@@ -17,6 +17,7 @@ from ocitool.errors import (
     SizeMismatch,
 )
 from ocitool.image.content import Blob, Root, SynthesizedImage
+from ocitool.image.entries import Entries, arrange, entry_root
 from ocitool.image.graph import Visit, children, read_document, walk
 from ocitool.oci import (
     DEFAULT_LIMITS,
@@ -27,9 +28,7 @@ from ocitool.oci import (
     Manifest,
     mediatype,
 )
-from ocitool.oci.annotations import full_name, label
 from ocitool.oci.document import array, decode_object, structure
-from ocitool.oci.quoting import quoted
 from ocitool.oci.version import check_layout_version
 from ocitool.places.archive.docker import MANIFEST_FILE, DockerImage, parse_docker_manifest
 from ocitool.places.archive.manifest_merger import Holders, ManifestMerger
@@ -47,7 +46,7 @@ class ArchiveSource:
         self._members = members
         self._limits = limits
         self._synthesizer = ManifestSynthesizer(members, limits)
-        self._roots = self._read_roots()
+        self._entries = self._read_entries()
 
     @property
     def what(self) -> str:
@@ -58,6 +57,11 @@ class ArchiveSource:
     def synthesized(self) -> Mapping[Digest, SynthesizedImage]:
         """The images that have no manifest in the archive, by the digest of the one made here."""
         return self._synthesizer.synthesized
+
+    @property
+    def remarks(self) -> Mapping[Digest, tuple[str, ...]]:
+        """What was made or left out to offer a root, by its digest."""
+        return self._entries.remarks
 
     def close(self) -> None:
         """Close the archive; harmless when repeated."""
@@ -71,24 +75,14 @@ class ArchiveSource:
 
     def roots(self) -> tuple[Root, ...]:
         """Return the images of index.json, then those that only manifest.json knows."""
-        return self._roots
+        return self._entries.roots
 
     def resolve(self, name: str) -> Root:
-        """Return the root with this name, label or digest; NotFound lists what there is."""
-        found = [
-            root
-            for root in self._roots
-            if name in root.names or name == root.label or name == str(root.descriptor.digest)
-        ]
-        if not found:
-            names = [name for root in self._roots for name in root.names or (root.label,) if name]
-            raise NotFound(
-                f"there is no image {quoted(name)} in {self.what!r}",
-                hint=f"it holds {', '.join(names)}" if names else "its images have no names",
-            )
-        if len(found) > 1:
-            raise IntegrityError(f"{quoted(name)} names more than one image in {self.what!r}")
-        return found[0]
+        """Return the root with this name, label or digest.
+
+        NotFound lists what there is; Refused when the name stands for several images.
+        """
+        return self._entries.resolve(name, self.what)
 
     def has(self, descriptor: Descriptor) -> bool:
         """Tell whether the archive holds content of that digest and size."""
@@ -123,14 +117,17 @@ class ArchiveSource:
             return None
         return Content(member=member, data=b"", where=f"{path} in {self.what!r}")
 
-    def _read_roots(self) -> tuple[Root, ...]:
+    def _read_entries(self) -> Entries:
         roots = self._index_roots()
         docker = self._docker_images()
         if docker is None and not roots:
             raise MalformedDocument(f"index.json of {self.what!r} lists no image")
-        merged = _merged(self._merge_docker(docker or (), roots))
-        _refuse_ambiguous_names(merged, self.what)
-        return merged
+        refused: dict[Digest, list[str]] = {}
+        merged = self._merge_docker(docker or (), roots, refused)
+        entries = arrange(merged, join_nameless=docker is None, refused=refused)
+        for digest, raw in entries.indexes.items():
+            self._synthesizer.add_document(digest, raw)
+        return entries
 
     def _index_roots(self) -> list[Root]:
         data = read_document_member(self._members, INDEX_FILE, self._limits)
@@ -150,7 +147,7 @@ class ArchiveSource:
             Descriptor.from_json(value, f"{what}: manifests[{position}]")
             for position, value in enumerate(values)
         ]
-        return [_root_of(entry) for entry in entries]
+        return [entry_root(entry) for entry in entries]
 
     def _docker_images(self) -> tuple[DockerImage, ...] | None:
         data = read_document_member(self._members, MANIFEST_FILE, self._limits)
@@ -159,8 +156,16 @@ class ArchiveSource:
         what = f"{MANIFEST_FILE} of {self.what!r}"
         return parse_docker_manifest(data, what=what, limits=self._limits)
 
-    def _merge_docker(self, images: Sequence[DockerImage], roots: Sequence[Root]) -> list[Root]:
-        """Give OCI images the names that manifest.json has for them, or make up their manifests."""
+    def _merge_docker(
+        self,
+        images: Sequence[DockerImage],
+        roots: Sequence[Root],
+        refused: dict[Digest, list[str]],
+    ) -> list[Root]:
+        """Give OCI images the names that manifest.json has for them, or make their manifests.
+
+        `refused` gets what is wrong with names of the latter.
+        """
         holders, damaged = self._holders(roots) if images else ({}, {})
         merger = ManifestMerger(roots, holders)
         for image in images:
@@ -168,15 +173,13 @@ class ArchiveSource:
             sound = {position for position, _ in holders.get(config, ())} if damaged else set()
             for position, error in damaged.items():
                 if position not in sound:
-                    # It may be this very image: nothing is made up in its place.
+                    # It may be this very image: nothing is made in its place.
                     raise error
             if not merger.merge(image, config):
                 names = tuple(dict.fromkeys((*merger.take_over(image, config), *image.names)))
-                merger.append(
-                    self._synthesizer.root(replace(image, names=names), config),
-                    image,
-                    config,
-                )
+                root = self._synthesizer.root(replace(image, names=names), config)
+                refused.setdefault(root.descriptor.digest, []).extend(image.refused.values())
+                merger.append(root, image, config)
         return merger.roots()
 
     def _holders(self, roots: Sequence[Root]) -> tuple[Holders, dict[int, IntegrityError]]:
@@ -214,42 +217,3 @@ class ArchiveSource:
             document = documents.get(descriptor.digest)
             if isinstance(document, Manifest):
                 yield document
-
-
-def _root_of(entry: Descriptor) -> Root:
-    name = full_name(entry.annotations)
-    return Root(
-        descriptor=entry,
-        names=(name,) if name else (),
-        label=None if name else label(entry.annotations),
-    )
-
-
-def _merged(roots: list[Root]) -> tuple[Root, ...]:
-    """Return one root per digest, with all its names; a label counts only without a name."""
-    merged: dict[Digest, Root] = {}
-    for root in roots:
-        known = merged.setdefault(root.descriptor.digest, root)
-        if known is not root:
-            names = tuple(dict.fromkeys((*known.names, *root.names)))
-            # An entry of index.json may be of a type that says nothing.
-            is_document = mediatype.is_document(known.descriptor.media_type)
-            merged[root.descriptor.digest] = Root(
-                descriptor=known.descriptor if is_document else root.descriptor,
-                names=names,
-                label=None if names else known.label or root.label,
-            )
-    return tuple(merged.values())
-
-
-def _refuse_ambiguous_names(roots: tuple[Root, ...], what: str) -> None:
-    owners: dict[str, Digest] = {}
-    for root in roots:
-        for name in root.names:
-            owner = owners.setdefault(name, root.descriptor.digest)
-            if owner != root.descriptor.digest:
-                raise IntegrityError(
-                    f"{what!r} gives the name {name} to two images, {owner} and "
-                    f"{root.descriptor.digest}; docker would take the last one",
-                    hint="save the archive again, or load one image under --tag NAME",
-                )

@@ -13,6 +13,7 @@ from ocitool.errors import IntegrityError, LimitExceeded, MalformedArchive, NotF
 from ocitool.formats.compression import Codec, sniff
 from ocitool.image.content import Root, SynthesizedImage, SynthesizedLayer
 from ocitool.oci import Descriptor, Digest, ImageConfig, Limits, build_manifest, mediatype
+from ocitool.oci.annotations import IMAGE_NAME
 from ocitool.oci.quoting import quoted
 from ocitool.places.archive.docker import MANIFEST_FILE, DockerImage
 from ocitool.places.archive.members import Member, Members, read_member
@@ -89,11 +90,21 @@ class ManifestSynthesizer:
             )
         ]
         raw = build_manifest(descriptor, [layer.descriptor for layer in layers])
-        root = Descriptor(media_type=mediatype.OCI_MANIFEST, digest=Digest.of(raw), size=len(raw))
-        where = f"the manifest made for {image.config}"
-        self.contents[root.digest] = Content(member=None, data=raw, where=where)
+        label = None if image.names else next(iter(image.refused), None)
+        root = Descriptor(
+            media_type=mediatype.OCI_MANIFEST,
+            digest=Digest.of(raw),
+            size=len(raw),
+            annotations={IMAGE_NAME: label} if label else {},
+        )
+        self.add_document(root.digest, raw)
         self.synthesized[root.digest] = SynthesizedImage(config=descriptor, layers=tuple(layers))
-        return Root(descriptor=root, names=image.names)
+        return Root(descriptor=root, names=image.names, label=label)
+
+    def add_document(self, digest: Digest, raw: bytes) -> None:
+        """Offer a document that the archive does not hold."""
+        where = f"manifest {digest.short}, which was made for {self._what!r}"
+        self.contents[digest] = Content(member=None, data=raw, where=where)
 
     def _layer(
         self, image: DockerImage, position: int, path: str, diff_id: Digest

@@ -142,7 +142,7 @@ class Layout:
     def resolve(self, name: str) -> Root:
         """Return the root with exactly this name, label or digest.
 
-        NotFound when there is none; IntegrityError when the name stands for two images.
+        NotFound when there is none; Refused when the name stands for two images.
         """
         found: dict[Digest, list[Descriptor]] = {}
         for entry in self.index().entries:
@@ -152,7 +152,7 @@ class Layout:
             raise NotFound(f"there is no image {familiar(name)!r} in {self.path!r}")
         if len(found) > 1:
             digests = ", ".join(str(digest) for digest in found)
-            raise IntegrityError(
+            raise Refused(
                 f"{familiar(name)!r} names more than one image in {self.path!r}: {digests}",
                 hint=f"name one by its digest: oci:{self.path}@DIGEST",
             )

@@ -11,6 +11,7 @@ from ocitool.errors import (
     MalformedArchive,
     MalformedDocument,
     NotFound,
+    Refused,
     SizeMismatch,
 )
 from ocitool.image.content import Root
@@ -185,13 +186,15 @@ def test_a_full_name_in_ref_name_alone_is_a_name(tmp_path: Path) -> None:
     assert roots(tmp_path, members)[0].names == ("quay.io/x/y:3",)
 
 
-def test_one_name_for_two_images_is_refused(tmp_path: Path) -> None:
+def test_a_name_of_two_images_is_refused_where_it_is_asked_for(tmp_path: Path) -> None:
     members = layout_files({A: ONE, B: TWO})
     members["index.json"] = index_file(
         [named_entry(ONE.descriptor, A), named_entry(TWO.descriptor, A)]
     )
-    with pytest.raises(IntegrityError, match=r"gives the name docker\.io/library/a:1 to two"):
-        opened(tmp_path, members)
+    with opened(tmp_path, members) as source:
+        with pytest.raises(Refused, match=r"a:1' names more than one image"):
+            source.resolve(A)
+        assert source.resolve(str(TWO.descriptor.digest)).names == (A,)
 
 
 def test_one_tag_in_two_repositories_is_two_names(tmp_path: Path) -> None:
@@ -224,7 +227,7 @@ def test_a_label_of_two_images_is_ambiguous(tmp_path: Path) -> None:
     )
     with (
         opened(tmp_path, members) as source,
-        pytest.raises(IntegrityError, match="more than one image"),
+        pytest.raises(Refused, match="more than one image"),
     ):
         source.resolve("1")
 

@@ -77,11 +77,10 @@ def test_the_tag_that_crane_makes_up_is_no_name() -> None:
     assert parsed(entry(RepoTags=["a:i-was-a-digest"]))[0].names == ()
 
 
-def test_a_tag_that_is_no_name_is_refused_with_advice() -> None:
-    with pytest.raises(MalformedDocument, match="Upper") as raised:
-        parsed(entry(RepoTags=["Upper:1"]))
-    assert raised.value.hint is not None
-    assert "docker refuses it too" in raised.value.hint
+def test_a_tag_that_is_not_a_name_is_left_out_and_told() -> None:
+    (image,) = parsed(entry(RepoTags=["Upper:1", "a:1"]))
+    assert image.names == ("docker.io/library/a:1",)
+    assert "must be lower case" in image.refused["Upper:1"]
 
 
 @pytest.mark.parametrize("layers", [None, []])

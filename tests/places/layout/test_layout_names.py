@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ocitool.errors import IntegrityError, NotFound
+from ocitool.errors import NotFound, Refused
 from ocitool.oci import Descriptor
 from ocitool.places.layout import Layout, untag
 from ocitool.places.layout.index import IndexFile, drop_name, set_root
@@ -204,7 +204,7 @@ class TestResolving:
         pair = [named_entry(built.descriptor, "1.0") for built in (IMAGE, OTHER)]
         (tmp_path / "index.json").write_bytes(index_file(pair))
         with Layout.existing(str(tmp_path)) as layout:
-            with pytest.raises(IntegrityError, match="names more than one image") as caught:
+            with pytest.raises(Refused, match="names more than one image") as caught:
                 layout.resolve("1.0")
             assert str(IMAGE.descriptor.digest) in caught.value.message
             assert str(OTHER.descriptor.digest) in caught.value.message

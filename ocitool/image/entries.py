@@ -1,0 +1,246 @@
+"""The entries of an index.json as images: their names, and one name on several entries.
+
+One name on several entries has three meanings, which the descriptors tell apart. Entries for
+different platforms are one multi-platform image that lacks an index of its own: it is made. A
+signature or attestation under the name of its image is attached to that. Anything else is
+ambiguous: which image is meant must be said (image-spec image-layout.md, "index.json File").
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ocitool.errors import NotFound, Refused
+from ocitool.image.content import Root
+from ocitool.oci import Descriptor, Digest, mediatype
+from ocitool.oci.annotations import (
+    ATTESTATION,
+    REFERENCE_DIGEST,
+    REFERENCE_TYPE,
+    SUBJECT,
+    full_name,
+    label,
+    refused_name,
+    without_names,
+)
+from ocitool.oci.document import encode
+from ocitool.oci.quoting import quoted
+
+KIND = "kind"
+"""The annotation by which cosign and hauler say what an entry is."""
+
+_COSIGN = "dev.cosignproject.cosign/"
+_COSIGN_IMAGES = (f"{_COSIGN}image", f"{_COSIGN}imageIndex")
+
+
+class Entries(Struct, frozen=True, kw_only=True):
+    """The images of an index.json.
+
+    `roots` are what it offers; `originals` the entries as they stand there, each digest once.
+    `indexes` are the bytes of the indexes that were made. `remarks` say, by the digest of a root,
+    what was made or left out.
+    """
+
+    roots: tuple[Root, ...]
+    originals: tuple[Root, ...]
+    indexes: Mapping[Digest, bytes]
+    remarks: Mapping[Digest, tuple[str, ...]]
+
+    def resolve(self, name: str, what: str) -> Root:
+        """Return the image with this name, label or digest.
+
+        NotFound lists what `what` holds; Refused when the name stands for several images.
+        """
+        found = [root for root in self.roots if _is_called(root, name)]
+        if not found:
+            found = [root for root in self.originals if name == str(root.descriptor.digest)]
+        if not found:
+            names = [name for root in self.roots for name in root.names or (root.label,) if name]
+            raise NotFound(
+                f"there is no image {quoted(name)} in {what!r}",
+                hint=f"it holds {', '.join(names)}" if names else "its images have no names",
+            )
+        if len(found) > 1:
+            raise ambiguous(name, found)
+        return found[0]
+
+
+def entry_root(entry: Descriptor) -> Root:
+    """Return an entry of an index.json under the name that it has there."""
+    name = full_name(entry.annotations, entry.digest)
+    return Root(
+        descriptor=entry,
+        names=(name,) if name else (),
+        label=None if name else label(entry.annotations, entry.digest),
+    )
+
+
+def arrange(
+    entries: Sequence[Root],
+    *,
+    join_nameless: bool,
+    refused: Mapping[Digest, Sequence[str]] | None = None,
+) -> Entries:
+    """Sort out names that stand on several entries, and remark on names that cannot be used.
+
+    `join_nameless` takes an index.json of nothing but nameless entries for different platforms for
+    one multi-platform image. `refused` is what is wrong with names that no entry has, by digest.
+    """
+    originals = _merge(entries)
+    roots, indexes = _join_platforms(_attach(originals), join_nameless=join_nameless)
+    remarks: dict[Digest, tuple[str, ...]] = {}
+    for root in originals:
+        digest = root.descriptor.digest
+        reasons = list((refused or {}).get(digest, ()))
+        if not reasons and (why := refused_name(root.descriptor.annotations, digest)):
+            reasons = [why]
+        if reasons:
+            remarks[digest] = tuple(f"a name is left out: {reason}" for reason in reasons)
+    for root in roots:
+        if root.descriptor.digest in indexes:
+            remarks[root.descriptor.digest] = (_made(root),)
+    return Entries(roots=roots, originals=originals, indexes=indexes, remarks=remarks)
+
+
+def ambiguous(name: str, roots: Iterable[Root]) -> Refused:
+    """Return the error for a name that stands for several images."""
+    digests = ", ".join(str(root.descriptor.digest) for root in roots)
+    return Refused(
+        f"{quoted(name)} names more than one image: {digests}",
+        hint="choose one by its digest, for example oci-archive:FILE@DIGEST or oci:DIR@DIGEST, "
+        "or by its --platform",
+    )
+
+
+def ambiguous_names(roots: Iterable[Root]) -> dict[str, list[Root]]:
+    """Return the names that stand for several images, with those."""
+    owners = _owners(roots)
+    return {name: found for name, found in owners.items() if len(found) > 1}
+
+
+def _is_called(root: Root, name: str) -> bool:
+    return name in root.names or name in (root.label, str(root.descriptor.digest))
+
+
+def _merge(roots: Iterable[Root]) -> tuple[Root, ...]:
+    """Return one root per digest, with all its names; a label counts only without a name."""
+    merged: dict[Digest, Root] = {}
+    for root in roots:
+        known = merged.setdefault(root.descriptor.digest, root)
+        if known is not root:
+            names = tuple(dict.fromkeys((*known.names, *root.names)))
+            # An entry of index.json may be of a type that says nothing.
+            is_document = mediatype.is_document(known.descriptor.media_type)
+            merged[root.descriptor.digest] = Root(
+                descriptor=known.descriptor if is_document else root.descriptor,
+                names=names,
+                label=None if names else known.label or root.label,
+            )
+    return tuple(merged.values())
+
+
+def _is_attached(entry: Descriptor) -> bool:
+    kind = entry.annotations.get(KIND, "")
+    return (
+        SUBJECT in entry.annotations
+        or entry.annotations.get(REFERENCE_TYPE) == ATTESTATION
+        or (kind.startswith(_COSIGN) and kind not in _COSIGN_IMAGES)
+    )
+
+
+def _attach(roots: Sequence[Root]) -> tuple[Root, ...]:
+    """Take the name of an image from what is attached to it, and note what that is."""
+    images = [root for root in roots if not _is_attached(root.descriptor)]
+    by_name = _owners(images)
+    beside = [root for root in images if root.descriptor.annotations.get(KIND) in _COSIGN_IMAGES]
+    return tuple(
+        _attached(root, by_name, beside) if _is_attached(root.descriptor) else root
+        for root in roots
+    )
+
+
+def _attached(root: Root, by_name: Mapping[str, list[Root]], beside: Sequence[Root]) -> Root:
+    names = root.names or ((root.label,) if root.label else ())
+    images = [image for name in names for image in by_name.get(name, ())] if names else beside
+    if not images:
+        return root
+    annotations = without_names(root.descriptor.annotations)
+    attested = annotations.get(REFERENCE_DIGEST)
+    subjects = [str(image.descriptor.digest) for image in images]
+    if attested in subjects or len(subjects) == 1:
+        annotations.setdefault(SUBJECT, attested if attested in subjects else subjects[0])
+    return Root(descriptor=replace(root.descriptor, annotations=annotations))
+
+
+def _owners(roots: Iterable[Root]) -> dict[str, list[Root]]:
+    owners: dict[str, list[Root]] = {}
+    for root in roots:
+        for name in root.names or ((root.label,) if root.label else ()):
+            owners.setdefault(name, []).append(root)
+    return owners
+
+
+def _join_platforms(
+    roots: tuple[Root, ...], *, join_nameless: bool
+) -> tuple[tuple[Root, ...], dict[Digest, bytes]]:
+    """Make an index of entries that share a name and are for different platforms."""
+    groups: dict[tuple[Digest, ...], tuple[list[Root], list[str]]] = {}
+    for name, group in _shared(roots, join_nameless=join_nameless):
+        if _differ_in_platform(group):
+            key = tuple(root.descriptor.digest for root in group)
+            groups.setdefault(key, (group, []))[1].extend([name] if name else [])
+    indexes: dict[Digest, bytes] = {}
+    joined = list(roots)
+    for group, names in groups.values():
+        index, raw = _index_of(group, names)
+        indexes[index.descriptor.digest] = raw
+        digests = [root.descriptor.digest for root in joined]
+        joined.insert(digests.index(group[0].descriptor.digest), index)
+        members = {root.descriptor.digest for root in group}
+        joined = [kept for root in joined for kept in _without(root, names, members)]
+    return tuple(joined), indexes
+
+
+def _shared(roots: Sequence[Root], *, join_nameless: bool) -> Iterator[tuple[str, list[Root]]]:
+    """Yield the names that several roots have, with those; "" for all, when none has a name."""
+    yield from ambiguous_names(roots).items()
+    images = [root for root in roots if not _is_attached(root.descriptor)]
+    nameless = all(not root.names and root.label is None for root in images)
+    if join_nameless and nameless and len(images) > 1:
+        yield "", images
+
+
+def _differ_in_platform(roots: Sequence[Root]) -> bool:
+    known = [
+        str(root.descriptor.platform.normalized())
+        for root in roots
+        if root.descriptor.platform is not None
+        and not root.descriptor.platform.is_unknown
+        and mediatype.is_document(root.descriptor.media_type)
+    ]
+    return len(set(known)) == len(roots)
+
+
+def _index_of(roots: Sequence[Root], names: Sequence[str]) -> tuple[Root, bytes]:
+    children = [
+        replace(root.descriptor, annotations=without_names(root.descriptor.annotations)).to_json()
+        for root in roots
+    ]
+    raw = encode({"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": children})
+    descriptor = Descriptor(media_type=mediatype.OCI_INDEX, digest=Digest.of(raw), size=len(raw))
+    full = tuple(name for name in names if any(name in root.names for root in roots))
+    label = next((name for name in names if name not in full), None)
+    return Root(descriptor=descriptor, names=full, label=None if full else label), raw
+
+
+def _without(root: Root, names: Sequence[str], members: set[Digest]) -> list[Root]:
+    """Return the root unless the index that was made has taken all its names."""
+    if root.descriptor.digest not in members:
+        return [root]
+    left = tuple(name for name in root.names if name not in names)
+    return [replace(root, names=left)] if left else []
+
+
+def _made(root: Root) -> str:
+    return f"{root.called} lacks an index of its platforms: one was made, {root.descriptor.digest}"

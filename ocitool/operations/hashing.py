@@ -1,0 +1,128 @@
+"""Blobs of an image read to their end: what `verify` finds wrong with the bytes."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct
+
+from ocitool.concurrency import Stop, run_all
+from ocitool.errors import (
+    DigestMismatch,
+    IntegrityError,
+    LimitExceeded,
+    MalformedArchive,
+    NotFound,
+    OcitoolError,
+    SizeMismatch,
+    StorageError,
+)
+from ocitool.events import Observer
+from ocitool.formats.compression import DecompressingReader
+from ocitool.image.content import CHUNK, Blob, Source
+from ocitool.oci import Descriptor, Digest
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """One piece of damage.
+
+    `kind` is missing, size, digest, diff-id, document, file, record, incomplete or name. A record
+    is what a layout itself keeps: pins, containers, what `gc` can undo. An image is incomplete when
+    nothing of it can be used, although no single blob is to blame. A name is a problem when it
+    stands for several images, or is the digest of something else.
+    """
+
+    kind: str
+    subject: str
+    message: str
+
+
+def raise_failure(error: OcitoolError) -> None:
+    """Raise what tells of the disk or its rights, and not of the blob."""
+    if isinstance(error, StorageError):
+        raise error
+
+
+def check_blobs(
+    source: Source,
+    blobs: Sequence[Descriptor],
+    diff_ids: Mapping[Digest, set[Digest]],
+    *,
+    jobs: int,
+    observer: Observer,
+) -> list[Problem]:
+    """Read blobs to their end, each once, and return what is wrong with them.
+
+    `diff_ids` are what layers must unpack to. Raises StorageError from the disk.
+    """
+    problems: list[Problem] = []
+    lock = threading.Lock()
+
+    def check(descriptor: Descriptor) -> Callable[[Stop], None]:
+        def run(stop: Stop) -> None:
+            def watch(count: int) -> None:
+                stop.check()
+                observer.advance(count)
+
+            try:
+                with source.open(descriptor).watched(watch) as blob:
+                    _read(blob, diff_ids.get(descriptor.digest, set()))
+            except OcitoolError as error:
+                raise_failure(error)
+                with lock:
+                    problems.append(_damage(descriptor, error))
+
+        return run
+
+    ordered = sorted(blobs, key=lambda descriptor: -descriptor.size)
+    observer.begin("verifying", sum(descriptor.size for descriptor in blobs))
+    try:
+        run_all([check(descriptor) for descriptor in ordered], jobs)
+    finally:
+        observer.end()
+    return sorted(problems, key=lambda problem: problem.subject)
+
+
+class _DiffIdMismatch(IntegrityError):
+    """A layer is what its digest says, but unpacks to something else."""
+
+
+def _read(blob: Blob, diff_ids: set[Digest]) -> None:
+    """Read a blob to its verified end, and what it unpacks to if it is a layer."""
+    if not diff_ids or diff_ids == {blob.descriptor.digest}:
+        while blob.read():
+            pass
+        return
+    hashers = {algorithm: Digest.of(b"", algorithm).hasher() for algorithm in _algorithms(diff_ids)}
+    try:
+        reader = DecompressingReader(blob)
+        while part := reader.read(CHUNK):
+            for hasher in hashers.values():
+                hasher.update(part)
+    except (MalformedArchive, LimitExceeded) as error:
+        # If the blob is damaged, that is what this raises; if not, it was made like this.
+        while blob.read():
+            pass
+        raise _DiffIdMismatch(
+            f"layer {blob.descriptor.digest} does not unpack to its diff ID: {error.message}"
+        ) from error
+    for diff_id in sorted(diff_ids):
+        actual = Digest.from_hasher(diff_id.algorithm, hashers[diff_id.algorithm])
+        if actual != diff_id:
+            raise _DiffIdMismatch(
+                f"layer {blob.descriptor.digest} unpacks to {actual}, not to its diff ID {diff_id}"
+            )
+
+
+def _algorithms(digests: set[Digest]) -> set[str]:
+    return {digest.algorithm for digest in digests}
+
+
+def _damage(descriptor: Descriptor, error: OcitoolError) -> Problem:
+    kinds: tuple[tuple[type[OcitoolError], str], ...] = (
+        (_DiffIdMismatch, "diff-id"),
+        (DigestMismatch, "digest"),
+        (SizeMismatch, "size"),
+        (NotFound, "missing"),
+    )
+    kind = next((name for type_, name in kinds if isinstance(error, type_)), "digest")
+    return Problem(kind=kind, subject=str(descriptor.digest), message=error.message)
