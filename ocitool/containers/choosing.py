@@ -1,9 +1,10 @@
-"""Which image a container is made from: one for one platform, whatever was named."""
+"""Which image a container is made from: one for a single platform."""
 
 from msgspec import Struct
 
 from ocitool.errors import UsageError
 from ocitool.image import choosing
+from ocitool.image.choosing import PlatformImage
 from ocitool.image.content import Closure, Root
 from ocitool.image.graph import closure_of
 from ocitool.images.lookup import Found
@@ -16,7 +17,7 @@ from ocitool.places.layout import Layout
 class Chosen(Struct, frozen=True, kw_only=True):
     """An image for one platform, and the entry of the store that it belongs to.
 
-    `name` is what it is called: as it was named, else any name of it, else its digest.
+    `name` is the name that the user gave, else any name of the image, else its digest.
     """
 
     name: str
@@ -35,36 +36,45 @@ def choose(
     *,
     usual: Platform | None = None,
 ) -> Chosen:
-    """Return the image that is meant: the one for `platform`, else the only one, else for `usual`.
+    """Return the image to run: the one for `platform`, else the only one, else the one for `usual`.
 
-    NotFound when there is none for the platform, UsageError for what could not run here at all.
+    NotFound if there is none for that platform, UsageError for what cannot run here at all.
     """
     root = found.whole or found.root
-    closure = closure_of(layout, root.descriptor, limits)
     name = next((n for n in (found.name, *root.names) if n), str(root.descriptor.digest))
-    inner = closure_of(layout, found.root.descriptor, limits) if found.whole else closure
-    images = choosing.platform_images(layout, inner)
-    if not images:
-        raise UsageError(f"{quoted(familiar(name))} is no image that could run")
-    wanted = platform or (usual if len(images) > 1 else None)
-    if wanted is not None:
-        image = choosing.choose(images, wanted, called=quoted(familiar(name)))
-    elif len(images) == 1:
-        image = images[0]
-    else:
-        hint = "say which with --platform"
-        raise UsageError(f"{quoted(familiar(name))} holds {len(images)} images", hint=hint)
+    inner = closure_of(layout, found.root.descriptor, limits)
+    image = _choose_image(layout, inner, platform, usual, called=quoted(familiar(name)))
     config = image.read_config(layout, limits)
     if config.platform.os.lower() not in ("", "linux"):
         raise UsageError(
             f"{quoted(familiar(name))} is an image for {quoted(config.platform.os)}",
-            hint="a container is made of an image for linux",
+            hint="a container needs an image for linux",
         )
     return Chosen(
         name=name,
         root=root,
-        closure=closure,
+        # What must stay in the store is all of the entry, also where one platform is used.
+        closure=closure_of(layout, root.descriptor, limits) if found.whole else inner,
         descriptor=image.descriptor,
         manifest=image.manifest,
         config=config,
     )
+
+
+def _choose_image(
+    layout: Layout,
+    closure: Closure,
+    platform: Platform | None,
+    usual: Platform | None,
+    *,
+    called: str,
+) -> PlatformImage:
+    images = choosing.platform_images(layout, closure)
+    if not images:
+        raise UsageError(f"{called} is not an image that can run")
+    wanted = platform or (usual if len(images) > 1 else None)
+    if wanted is not None:
+        return choosing.choose(images, wanted, called=called)
+    if len(images) > 1:
+        raise UsageError(f"{called} holds {len(images)} images", hint="choose one with --platform")
+    return images[0]

@@ -247,7 +247,7 @@ class _Creation:
             self._keep_image(moment)
             self._layout.touch(self._chosen.root.descriptor.digest)
             if self._outside is not None:
-                parent.move_as(name, parent, os.path.basename(self._outside))
+                parent.move(name, parent, os.path.basename(self._outside))
             else:
                 with private_place(self._control, BUNDLES) as bundles:
                     parent.move(name, bundles)

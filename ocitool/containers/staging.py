@@ -220,4 +220,4 @@ def _move_bundle(folder: Directory, name: str, beside: str, container_id: str) -
     with folder.subdirectory(name) as bundle:
         if not is_bundle_of(bundle, container_id):
             return
-    folder.move_as(name, folder, beside)
+    folder.move(name, folder, beside)

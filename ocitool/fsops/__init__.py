@@ -1,9 +1,12 @@
 """Every change ocitool makes to a disk, in one place.
 
-A directory is an open descriptor; files are named relative to it, one component at a time, and no
-symbolic link is ever followed. A file appears under its name only when its bytes are complete and
-on the disk. Because no other module writes, renames or removes, faults can be recorded and
-injected here.
+A `Directory` is an open descriptor. Names are relative to it, one component at a time, and no
+symbolic link is followed. A file gets its name only when its bytes are complete and on the disk.
+Because no other package writes, renames or removes, tests can record every change and inject
+faults here.
+
+`directory` opens, looks, renames and removes; `files` writes single files; `parts` receives a file
+in any order; `output` is a file that the user asked for; `trees` builds and removes whole trees.
 """
 
 from ocitool.fsops.descriptors import CHUNK, nanoseconds, read_up_to, write_all

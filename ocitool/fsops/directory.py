@@ -15,9 +15,9 @@ Kind = Literal["file", "folder", "link", "special"]
 
 
 class Directory:
-    """An open directory. Every name given to it is one component and follows no link.
+    """An open directory. Every name given to it is a single component, and links are not followed.
 
-    Safe to use from several threads. `path` serves messages only.
+    Safe to use from several threads. `path` is used in messages only.
     """
 
     def __init__(self, descriptor: int, path: str) -> None:
@@ -26,13 +26,13 @@ class Directory:
 
     @classmethod
     def open(cls, path: str) -> "Directory":
-        """Open a directory that exists. The path itself is the user's, so its links count."""
+        """Open an existing directory. Links in `path` are followed: the user chose the path."""
         with translated("open the folder", path):
             return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY), path)
 
     @classmethod
     def create(cls, path: str, mode: int = 0o777) -> "Directory":
-        """Open a directory, making it (with `mode` less the umask) and its parents. Durable."""
+        """Open a directory; make it (with `mode` less the umask) and its parents, durably."""
         absolute = os.path.abspath(path)
         parent = os.path.dirname(absolute)
         if not os.path.isdir(absolute):
@@ -43,7 +43,7 @@ class Directory:
         folder = cls.open(path)
         try:
             with translated("sync the folder", parent):
-                # Whoever made it may have died before its name was durable.
+                # An empty folder may have been made by a process that died before this sync.
                 if is_empty(folder.descriptor):
                     sync_path(parent)
         except BaseException:
@@ -73,7 +73,7 @@ class Directory:
         return os.path.join(self.path, name)
 
     def subdirectory(self, name: str, *, create: bool = False, lasting: bool = True) -> "Directory":
-        """Open a folder inside this one, making it when `create` is set, durably if `lasting`."""
+        """Open a folder in this one; with `create` make it if missing, durably if `lasting`."""
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
         with translated("open the folder", self.child(name)):
             try:
@@ -86,7 +86,7 @@ class Directory:
                 descriptor = os.open(name, flags, dir_fd=self.descriptor)
             folder = Directory(descriptor, self.child(name))
             try:
-                # Whoever made it may have died before its name was durable.
+                # An empty folder may have been made by a process that died before this sync.
                 if create and lasting and is_empty(descriptor):
                     os.fsync(self.descriptor)
             except BaseException:
@@ -94,11 +94,14 @@ class Directory:
                 raise
         return folder
 
+    # Looking.
+
     def open_file(self, name: str) -> tuple[int, int]:
         """Open a regular file for reading and return (descriptor, size in bytes).
 
         Raises NotFound, and IntegrityError for a link, FIFO, device or folder; never blocks.
         """
+        # Without O_NONBLOCK, opening a FIFO would wait for its writer.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with translated("open", self.child(name)):
             descriptor = os.open(name, flags, dir_fd=self.descriptor)
@@ -108,23 +111,20 @@ class Directory:
             raise IntegrityError(f"{self.child(name)!r} is not a regular file")
         return descriptor, status.st_size
 
-    def size_of(self, name: str) -> int | None:
-        """Return the size in bytes of a regular file, or None when there is none."""
+    def read_file(self, name: str, limit: int) -> bytes:
+        """Return the content of a small file; IntegrityError if it exceeds `limit` bytes."""
+        descriptor, _ = self.open_file(name)
         try:
-            status = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
-        except OSError:
-            return None
-        return status.st_size if stat.S_ISREG(status.st_mode) else None
-
-    def modified(self, name: str) -> float | None:
-        """Return when an entry was last modified, in seconds since the epoch; None if absent."""
-        try:
-            return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_mtime
-        except OSError:
-            return None
+            with translated("read", self.child(name)):
+                data = read_up_to(descriptor, limit + 1)
+        finally:
+            os.close(descriptor)
+        if len(data) > limit:
+            raise IntegrityError(f"{self.child(name)!r} is larger than {limit} bytes")
+        return data
 
     def read_exactly(self, name: str, size: int) -> bytes | None:
-        """Return the bytes of a file that has just that size; None for anything else."""
+        """Return the content of a file of exactly `size` bytes; None for anything else."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             descriptor = os.open(name, flags, dir_fd=self.descriptor)
@@ -139,50 +139,23 @@ class Directory:
         return data if len(data) == size else None
 
     def link_target(self, name: str) -> str | None:
-        """Return where a symbolic link points, as it is written there; None for anything else."""
+        """Return the target of a symbolic link as it is stored; None for anything else."""
         try:
             return os.readlink(name, dir_fd=self.descriptor)
         except OSError:
             return None
-
-    def read_file(self, name: str, limit: int) -> bytes:
-        """Return a small file's bytes; more than `limit` bytes is an IntegrityError."""
-        descriptor, _ = self.open_file(name)
-        try:
-            with translated("read", self.child(name)):
-                data = read_up_to(descriptor, limit + 1)
-        finally:
-            os.close(descriptor)
-        if len(data) > limit:
-            raise IntegrityError(f"{self.child(name)!r} is larger than {limit} bytes")
-        return data
 
     def names(self) -> list[str]:
         """Return the names of the entries, sorted."""
         return sorted(self.unordered_names())
 
     def unordered_names(self) -> list[str]:
-        """Return the names of the entries as they come, where there may be very many."""
+        """Return the names of the entries in no order: sorting hundreds of thousands takes long."""
         with translated("list", self.path):
             return os.listdir(self.descriptor)
 
-    def touch(self, name: str) -> None:
-        """Set a file's modification time to now; silently does nothing where it may not."""
-        with contextlib.suppress(OSError):
-            os.utime(name, dir_fd=self.descriptor, follow_symlinks=False)
-
-    def remove(self, name: str) -> int:
-        """Remove a file if it is there and return the bytes that gave free (0 if shared)."""
-        with translated("remove", self.child(name)):
-            try:
-                status = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
-                os.unlink(name, dir_fd=self.descriptor)
-            except FileNotFoundError:
-                return 0
-        return status.st_size if status.st_nlink == 1 else 0
-
     def kind(self, name: str) -> Kind | None:
-        """Return what an entry is, links not followed; None when there is none."""
+        """Return the kind of an entry, links not followed; None if there is no such entry."""
         try:
             mode = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_mode
         except FileNotFoundError:
@@ -195,44 +168,63 @@ class Directory:
             return "file"
         return "link" if stat.S_ISLNK(mode) else "special"
 
+    def size_of(self, name: str) -> int | None:
+        """Return the size of a regular file in bytes; None if there is no such file."""
+        try:
+            status = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+        except OSError:
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def modified(self, name: str) -> float | None:
+        """Return the modification time of an entry, in seconds since the epoch; None if absent."""
+        try:
+            return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_mtime
+        except OSError:
+            return None
+
     def permissions(self, name: str) -> int:
         """Return the nine permission bits of an entry, links not followed."""
         with translated("look at", self.child(name)):
             return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_mode & 0o777
 
-    def move(self, name: str, directory: "Directory") -> None:
-        """Move an entry into another folder of the same file system, atomically.
-
-        A file or link replaces one that has its name there; a folder replaces an empty folder only.
-        """
-        with translated("move to", directory.child(name)):
-            os.rename(name, name, src_dir_fd=self.descriptor, dst_dir_fd=directory.descriptor)
-
-    def sync(self) -> None:
-        """Make earlier changes of names in this directory durable."""
-        with translated("sync the folder", self.path):
-            os.fsync(self.descriptor)
-
-    def free_space(self) -> tuple[int, int]:
-        """Return how many bytes of this file system are free for us, and how many it has."""
-        with translated("look at", self.path):
-            status = os.fstatvfs(self.descriptor)
-        return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
-
     def status(self, name: str) -> os.stat_result | None:
-        """Return what the system knows of an entry, links not followed; None without one."""
+        """Return lstat(2) of an entry; None if there is no such entry."""
         with translated("look at", self.child(name)):
             try:
                 return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
             except FileNotFoundError:
                 return None
 
+    def free_space(self) -> tuple[int, int]:
+        """Return the free bytes of the file system for this user, and its total size."""
+        with translated("look at", self.path):
+            status = os.fstatvfs(self.descriptor)
+        return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+
+    # Changing.
+
+    def touch(self, name: str) -> None:
+        """Set the modification time to now; does nothing if this user may not."""
+        with contextlib.suppress(OSError):
+            os.utime(name, dir_fd=self.descriptor, follow_symlinks=False)
+
     def set_attribute(self, attribute: str, value: bytes) -> bool:
-        """Give this folder an extended attribute; False where that is not possible."""
+        """Set an extended attribute of the folder; False where that is not possible."""
         return set_attribute(self.descriptor, attribute, value)
 
+    def remove(self, name: str) -> int:
+        """Remove a file if it exists; return the bytes freed (0 if it has another hard link)."""
+        with translated("remove", self.child(name)):
+            try:
+                status = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+                os.unlink(name, dir_fd=self.descriptor)
+            except FileNotFoundError:
+                return 0
+        return status.st_size if status.st_nlink == 1 else 0
+
     def remove_folder(self, name: str) -> bool:
-        """Remove a folder if it is empty; tell whether it is gone."""
+        """Remove a folder if it is empty; False if it has entries."""
         with translated("remove the folder", self.child(name)):
             try:
                 os.rmdir(name, dir_fd=self.descriptor)
@@ -244,10 +236,17 @@ class Directory:
                 raise
         return True
 
-    def move_as(self, name: str, directory: "Directory", other: str) -> None:
-        """Move an entry into another folder of the same file system under another name.
+    def move(self, name: str, target: "Directory", other: str | None = None) -> None:
+        """Move an entry into another folder of the same file system, atomically.
 
-        A file or link replaces one that has that name; a folder replaces an empty folder only.
+        It keeps its name unless `other` is given. A file or link replaces one that has the name
+        there; a folder replaces only an empty folder.
         """
-        with translated("move to", directory.child(other)):
-            os.rename(name, other, src_dir_fd=self.descriptor, dst_dir_fd=directory.descriptor)
+        other = other or name
+        with translated("move to", target.child(other)):
+            os.rename(name, other, src_dir_fd=self.descriptor, dst_dir_fd=target.descriptor)
+
+    def sync(self) -> None:
+        """Make earlier creations, renames and removals in this directory durable."""
+        with translated("sync the folder", self.path):
+            os.fsync(self.descriptor)

@@ -1,4 +1,4 @@
-"""What the system says when it cannot do something, as errors of ours."""
+"""Errors of the operating system, translated into the kinds of `ocitool.errors`."""
 
 import contextlib
 import errno
@@ -10,7 +10,7 @@ from ocitool.errors import IntegrityError, NotFound, OcitoolError, StorageError
 _STORAGE = {
     errno.ENOSPC: ("no space left", "free some space, or choose another disk"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or choose another disk"),
-    errno.EROFS: ("the file system is read-only", "choose a place that can be written"),
+    errno.EROFS: ("the file system is read-only", "choose a place that is writable"),
     errno.EACCES: ("permission denied", "check the owner and the mode of the path"),
     errno.EPERM: ("operation not permitted", "check the owner and the mode of the path"),
     errno.EIO: ("the disk reports an I/O error", "check the disk; the old state is intact"),
@@ -22,7 +22,7 @@ _STORAGE = {
 
 @contextlib.contextmanager
 def translated(action: str, path: str) -> Iterator[None]:
-    """Turn an `OSError` into an error kind of ours that names what was done to which path."""
+    """Turn an `OSError` of the block into an OcitoolError that names the action and the path."""
     try:
         yield
     except OSError as error:
@@ -30,14 +30,14 @@ def translated(action: str, path: str) -> Iterator[None]:
 
 
 def translate(error: OSError, action: str, path: str) -> OcitoolError:
-    """Return the error of ours that says the same as `error`."""
+    """Return the OcitoolError for `error`: what could not be done to which path, and why."""
     what = f"cannot {action} {path!r}"
     if error.errno == errno.ENOENT:
         return NotFound(f"{what}: it does not exist")
     if error.errno == errno.ENXIO:
         return IntegrityError(f"{what}: it is not a regular file")
     if error.errno == errno.ELOOP:
-        return IntegrityError(f"{what}: it is a symbolic link, and none is followed here")
+        return IntegrityError(f"{what}: it is a symbolic link, which is not followed")
     if error.errno in (errno.ENOTDIR, errno.EISDIR):
         return IntegrityError(f"{what}: {os.strerror(error.errno or 0).lower()}")
     reason, hint = _STORAGE.get(error.errno or 0, (error.strerror or str(error), None))

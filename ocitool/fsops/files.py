@@ -91,7 +91,7 @@ class TemporaryFile:
         """
         with translated("write", directory.child(name)):
             finish_file(self._descriptor, mode, durable=durable)
-        self._directory.move_as(self._name, directory, name)
+        self._directory.move(self._name, directory, name)
         self._close()
 
     def discard(self) -> None:
@@ -109,7 +109,7 @@ class TemporaryFile:
 def replace_file(directory: Directory, name: str, data: bytes, *, staging: Directory) -> None:
     """Write a small file atomically and durably, replacing what had that name.
 
-    The file is written in `staging`, a folder of the same file system.
+    The content is written in `staging` first, a folder of the same file system.
     """
     temporary = TemporaryFile.create(staging, f"{name}.")
     try:

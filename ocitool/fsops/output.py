@@ -1,4 +1,4 @@
-"""A file that the user asked for."""
+"""The file that a command writes for the user, such as the archive of `save`."""
 
 import contextlib
 import os
@@ -12,11 +12,11 @@ from ocitool.fsops.scratch import fresh_name
 
 
 class OutputFile:
-    """A file for the user that appears whole or not at all.
+    """A file for the user that appears complete or not at all.
 
-    A file that it replaces leaves it its mode. Until `publish` it has no name where the file
-    system allows that, so that even a killed process leaves nothing. A pipe, terminal or device
-    is written as it is.
+    It takes the mode of a file that it replaces. Where the file system allows it, the file has no
+    name until `publish`, so even a killed process leaves nothing behind. A pipe, terminal or
+    device is written to directly.
     """
 
     def __init__(self, path: str) -> None:
@@ -36,7 +36,7 @@ class OutputFile:
             raise
 
     def _open(self) -> int:
-        # By the path as given: what /dev/stdout leads to may be a pipe, which has no other path.
+        # The path as given, not its real path: /dev/stdout may lead to a pipe, which has no path.
         try:
             mode = os.stat(self.path).st_mode
         except FileNotFoundError:
@@ -48,7 +48,7 @@ class OutputFile:
             self._direct = True
             return os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
         flags = os.O_RDWR | os.O_CLOEXEC
-        # A nameless file gets its name through /proc, which a chroot may lack.
+        # A file without a name gets one through /proc, which a chroot may lack.
         if os.path.isdir("/proc/self/fd"):
             with contextlib.suppress(OSError):
                 return os.open(".", flags | os.O_TMPFILE, 0o666, dir_fd=self._folder.descriptor)
@@ -63,7 +63,7 @@ class OutputFile:
         self._writeback.wrote(len(data))
 
     def publish(self) -> None:
-        """Make the file durable and give it its name, over whatever had it."""
+        """Make the file durable and give it its name, replacing what had that name."""
         if self._direct:
             return
         with translated("write", self.path):
@@ -71,6 +71,7 @@ class OutputFile:
                 os.fchmod(self._descriptor, self._mode)
             os.fsync(self._descriptor)
             if self._temporary is None:
+                # link(2) cannot replace a file, so the file gets a name of its own first.
                 self._temporary = fresh_name()
                 os.link(
                     f"/proc/self/fd/{self._descriptor}",
@@ -84,7 +85,7 @@ class OutputFile:
             os.fsync(folder)
 
     def close(self) -> None:
-        """Drop what was not published; harmless when repeated."""
+        """Close the file, and remove it unless it was published; harmless when repeated."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

@@ -1,4 +1,4 @@
-"""A file that fills up in any order, such as a blob that comes over several connections."""
+"""A file that is written in any order, such as a blob fetched over several connections."""
 
 import contextlib
 import os
@@ -10,10 +10,10 @@ from ocitool.fsops.failures import translated
 
 
 class PartFile:
-    """A file that fills up in any order, over several processes, on its way to its final name.
+    """A file that is written in any order, over several runs, until it gets its final name.
 
-    Whoever has it open has it alone. Beside it lies a journal of lines, `journal`, for which
-    nothing is promised: what it says has to be checked before it is relied upon.
+    Only one process has it open at a time. A journal beside it says which parts were written. The
+    journal is never synced, so what it says must be verified before it is relied upon.
     """
 
     def __init__(self, directory: Directory, name: str, descriptor: int, journal: int) -> None:
@@ -24,9 +24,9 @@ class PartFile:
 
     @classmethod
     def open(cls, directory: Directory, name: str) -> "PartFile | None":
-        """Open or make a part file in a folder; None while somebody else has it open.
+        """Open or make a part file in a folder; None while another process has it open.
 
-        The folder is closed with the file, and at once when there is none.
+        Takes over `directory`: it is closed with the file, or at once if the result is None.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with contextlib.ExitStack() as undo, translated("open", directory.child(name)):
@@ -43,7 +43,7 @@ class PartFile:
 
     @staticmethod
     def journal_size(directory: Directory, name: str) -> int:
-        """Return how many bytes are in the journal of a part file, whoever has it open."""
+        """Return the size of the journal in bytes; another process may have the file open."""
         return directory.size_of(_journal_name(name)) or 0
 
     def size(self) -> int:
@@ -51,12 +51,12 @@ class PartFile:
         return os.fstat(self._descriptor).st_size
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Return up to `size` bytes from a place."""
+        """Return up to `size` bytes from `offset`."""
         with translated("read", self._directory.child(self._name)):
             return os.pread(self._descriptor, size, offset)
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
-        """Write all of `data` at a place. May be called from several threads."""
+        """Write all of `data` at `offset`. May be called from several threads."""
         view = memoryview(data)
         with translated("write", self._directory.child(self._name)):
             while view:
@@ -64,7 +64,7 @@ class PartFile:
                 view, offset = view[written:], offset + written
 
     def begin_to_sync(self, start: int, end: int) -> None:
-        """Have the kernel begin to write these bytes to the disk; promises nothing."""
+        """Ask the kernel to start writing these bytes to the disk; promises nothing."""
         with contextlib.suppress(OSError):
             os.posix_fadvise(self._descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
 
@@ -74,11 +74,11 @@ class PartFile:
             write_all(self._journal, line)
 
     def notes(self, limit: int) -> bytes:
-        """Return the journal, up to `limit` bytes of it."""
+        """Return the first `limit` bytes of the journal."""
         return os.pread(self._journal, limit, 0)
 
     def empty(self) -> None:
-        """Forget all that has come."""
+        """Truncate the file and its journal."""
         with translated("write", self._directory.child(self._name)):
             os.ftruncate(self._journal, 0)
             os.ftruncate(self._descriptor, 0)
@@ -93,7 +93,7 @@ class PartFile:
         """
         with translated("write", directory.child(name)):
             finish_file(self._descriptor, mode, durable=durable)
-        self._directory.move_as(self._name, directory, name)
+        self._directory.move(self._name, directory, name)
         self._forget_journal()
         self.close()
 
@@ -106,7 +106,7 @@ class PartFile:
             self.close()
 
     def close(self) -> None:
-        """Leave the file as it is, for whoever opens it next; harmless when repeated."""
+        """Close the file and keep it for the next run; harmless when repeated."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(self._journal)
@@ -119,7 +119,7 @@ class PartFile:
 
 
 def _is_ours_alone(descriptor: int, directory: Directory, name: str) -> bool:
-    """Lock a file; tell whether that worked and it still has its name."""
+    """Lock a file; False if another process has the lock, or the file lost its name meanwhile."""
     import fcntl
 
     try:

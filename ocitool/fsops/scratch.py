@@ -1,4 +1,4 @@
-"""Space for a while, gone with whoever asked for it."""
+"""Temporary files and folders that vanish with the process."""
 
 import contextlib
 import errno
@@ -9,33 +9,33 @@ from ocitool.fsops.failures import translated
 
 
 def fresh_name() -> str:
-    """Return a name that nothing has."""
+    """Return a random name, which no file has yet."""
     return f".ocitool-{os.urandom(8).hex()}"
 
 
 @contextlib.contextmanager
 def scratch_folder(path: str | None) -> Iterator[str]:
-    """Make a private folder, in `path` or a usual one, that is removed with the block."""
+    """Make a private folder in `path` (default /var/tmp or /tmp); it is removed with the block."""
     import tempfile
 
-    place = path or _usual_scratch()
+    place = path or _default_folder()
     with translated("make a temporary folder in", place):
         folder = tempfile.TemporaryDirectory(prefix="ocitool-", dir=place)
     with folder as name:
         yield name
 
 
-def _usual_scratch() -> str:
+def _default_folder() -> str:
     # /tmp is often kept in memory, and images are large.
     return next((p for p in ("/var/tmp", "/tmp") if os.path.isdir(p)), ".")  # noqa: S108
 
 
 def scratch_file(path: str | None) -> int:
-    """Return a descriptor of an empty file without a name, in `path` or a usual folder.
+    """Return a descriptor of an empty file without a name, in `path` (default /var/tmp or /tmp).
 
     The kernel frees its space when the descriptor is closed, however the process ends.
     """
-    folder = path or _usual_scratch()
+    folder = path or _default_folder()
     with translated("create a temporary file in", folder):
         try:
             return os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)

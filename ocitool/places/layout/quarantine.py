@@ -97,5 +97,5 @@ def _move(layout: Layout, digest: Digest, identity: tuple[int, ...]) -> str | No
             return None
         name = f"{digest.algorithm}-{digest.hex}.{os.urandom(4).hex()}"
         with moment.control.subdirectory(QUARANTINE, create=True) as folder:
-            layout.blob_folder(digest.algorithm).move_as(digest.hex, folder, name)
+            layout.blob_folder(digest.algorithm).move(digest.hex, folder, name)
         return f"{CONTROL}/{QUARANTINE}/{name}"
