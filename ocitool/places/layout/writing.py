@@ -118,7 +118,7 @@ class Writing:
 
     def writer(self) -> "BlobWriter":
         """Return a writer for content whose digest is known only at its end."""
-        return BlobWriter(self)
+        return BlobWriter(self._temporary_file(), self._store)
 
     def open(self, descriptor: Descriptor) -> Blob:
         """Return a blob of the layout as a stream that verifies itself."""
@@ -138,6 +138,12 @@ class Writing:
 
     def _temporary_file(self) -> TemporaryFile:
         return TemporaryFile.create(self._temporary, f"{self._lease.name}.")
+
+    def _store(self, temporary: TemporaryFile, descriptor: Descriptor) -> None:
+        """Claim a blob that is complete, and publish it unless it is stored already."""
+        self.announce([descriptor])
+        if not self.has(descriptor):
+            self._publish(temporary, descriptor.digest)
 
     def _publish(self, temporary: TemporaryFile | PartFile, digest: Digest) -> None:
         folder = self.layout.blob_folder(digest.algorithm, create=True)
@@ -191,9 +197,11 @@ def refuse_moves(changes: Sequence[NameChange], path: str) -> None:
 class BlobWriter:
     """Content on its way into a layout, named by its sha256 when it is complete."""
 
-    def __init__(self, writing: Writing) -> None:
-        self._writing = writing
-        self._file = writing._temporary_file()  # noqa: SLF001 - two halves of one mechanism
+    def __init__(
+        self, temporary: TemporaryFile, store: Callable[[TemporaryFile, Descriptor], None]
+    ) -> None:
+        self._file = temporary
+        self._store = store
         self._hasher = hashlib.sha256()
         self._size = 0
 
@@ -207,9 +215,7 @@ class BlobWriter:
         """Store the content durably, claim it, and return its descriptor."""
         digest = Digest.from_hasher("sha256", self._hasher)
         descriptor = Descriptor(media_type=media_type, digest=digest, size=self._size)
-        self._writing.announce([descriptor])
-        if not self._writing.has(descriptor):
-            self._writing._publish(self._file, digest)  # noqa: SLF001
+        self._store(self._file, descriptor)
         return descriptor
 
     def close(self) -> None:
