@@ -1,10 +1,9 @@
-"""What the engine tells whoever watches: progress and remarks.
+"""What the library tells its observer: progress, remarks, waits.
 
 Methods may be called from several threads at once and must return quickly. The library prints
 nothing; the command line overrides these methods.
 """
 
-from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -43,8 +42,9 @@ class Observer:
     def warn(self, text: str) -> None:
         """Something may not be what the user expects; `text` may hold text from an image."""
 
+    def wait(self, text: str) -> None:
+        """This process waits for another one; told once for each wait."""
 
-class Waits:
-    """Who is told, once for each wait, that this process waits for another one: nobody at first."""
 
-    tell: Callable[[str], None] | None = None
+SILENT = Observer()
+"""The observer where none is given."""

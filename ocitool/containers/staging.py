@@ -39,7 +39,7 @@ class Staging:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as undo:
-            self.lease = Lease.take(self._control)
+            self.lease = Lease.take(self._control, self._layout.observer)
             undo.callback(self.lease.release)
             with private_place(self._control, STAGING) as folder:
                 self._name, self.folder = make_private_folder(folder, f"{self.lease.name}.")

@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ocitool.errors import NotFound, Refused, UsageError
+from ocitool.events import SILENT, Observer
 from ocitool.image.content import Catalog, Root
 from ocitool.image.entries import ambiguous, ambiguous_names
 from ocitool.images.lookup import find_image, full_name
@@ -296,10 +297,13 @@ def _engine_names(engine: "Engine", text: str) -> tuple[str, ...]:
     return (text,) if by_name or not known else known
 
 
-def open_store(path: str) -> Layout:
-    """Open the store for reading; NotFound with advice when nothing was ever loaded."""
+def open_store(path: str, observer: Observer = SILENT) -> Layout:
+    """Open the store; NotFound with advice when nothing was ever loaded.
+
+    `observer` is told when a change of the store waits for another process.
+    """
     try:
-        return Layout.existing(path)
+        return Layout.existing(path, observer=observer)
     except NotFound as error:
         raise NotFound(
             f"there is no image yet: the store {path!r} does not exist",

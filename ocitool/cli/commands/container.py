@@ -58,7 +58,6 @@ def create(
     image share what was unpacked where the kernel lets them.
     """
     from ocitool.containers import CreateOptions, create_container
-    from ocitool.images.locations import open_store
     from ocitool.images.lookup import find_image
 
     options = settings(context)
@@ -72,7 +71,7 @@ def create(
         usual=usual_platform(),
         alone=copy,
     )
-    with open_store(options.store) as layout:
+    with options.open_store() as layout:
         made = create_container(layout, find_image(layout, image.removeprefix("store:")), wish)
     if json:
         console.out_json({**_as_json(made.container, "created"), **_unpacked_json(made)})
@@ -88,10 +87,9 @@ def create(
 def list_containers(context: typer.Context, *, quiet: Quiet = False, json: Json = False) -> None:
     """List the containers of the store and the images that they keep."""
     from ocitool.containers import containers, running_bundles
-    from ocitool.images.locations import open_store
 
     options = settings(context)
-    with open_store(options.store) as layout:
+    with options.open_store() as layout:
         found = containers(layout)
     active = running_bundles(one.bundle for one in found)
     states = {one.id: _state(one, active) for one in found}
@@ -116,10 +114,9 @@ def remove(
 ) -> None:
     """Remove containers and what they wrote. Their images stay; `gc` may remove them then."""
     from ocitool.containers import remove_container
-    from ocitool.images.locations import open_store
 
     options = settings(context)
-    with open_store(options.store) as layout:
+    with options.open_store() as layout:
         done = [remove_container(layout, name) for name in dict.fromkeys(names)]
     for one in done:
         if one.left is not None:

@@ -152,7 +152,8 @@ def _copy(
     if target.kind not in (PlaceKind.STORE, PlaceKind.LAYOUT):
         return deliver(opened.source, _named(opened, target), target, packing, observer)
     own = target.kind is PlaceKind.STORE
-    with Layout.create(options.store if own else target.path, store=own) as layout:
+    path = options.store if own else target.path
+    with Layout.create(path, store=own, observer=observer) as layout:
         return copying.load(
             opened.source,
             layout,

@@ -24,11 +24,10 @@ def df(
 ) -> None:
     """Show what images share, what each alone occupies, who holds it, and what can go."""
     from ocitool.containers import providers
-    from ocitool.images.locations import open_store
     from ocitool.operations.disk_usage import usage
 
     options = settings(context)
-    with open_store(options.store) as layout:
+    with options.open_store() as layout:
         uses = [u for who in providers(containers or (), layout=layout) for u in who.uses()]
         found = usage(layout, uses, time.time())
     if json:

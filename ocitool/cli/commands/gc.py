@@ -9,7 +9,7 @@ import typer
 from msgspec import Struct
 
 from ocitool.cli.options.quantities import parse_seconds
-from ocitool.cli.options.shared import Json, Quiet, settings
+from ocitool.cli.options.shared import Json, Quiet, Settings, settings
 from ocitool.cli.render import console
 from ocitool.errors import NotFound, UsageError
 
@@ -128,7 +128,7 @@ def gc(
         untagged=untagged,
         orphans=orphan_referrers,
     )
-    layout = _opened(place, options.store)
+    layout = _opened(place, options)
     if layout is None and undo:
         raise NotFound("there is nothing to undo: there is no store yet")
     if layout is None:
@@ -188,14 +188,14 @@ def _of_engine(
     )
 
 
-def _opened(place: str | None, store: str) -> "Layout | None":
+def _opened(place: str | None, options: Settings) -> "Layout | None":
     """Return the layout that is meant; None for a store that was never made."""
     from ocitool.images.locations import PlaceKind, parse_place
     from ocitool.places.layout import Layout
 
     if place is None:
         try:
-            return Layout.existing(store)
+            return Layout.existing(options.store, observer=options.observer())
         except NotFound:
             return None
     found = parse_place(place)
@@ -203,7 +203,7 @@ def _opened(place: str | None, store: str) -> "Layout | None":
         raise UsageError(
             f"{place!r} is no layout", hint="garbage is collected in oci:DIR, or in the store"
         )
-    return Layout.existing(found.path)
+    return Layout.existing(found.path, observer=options.observer())
 
 
 def _say_that_nothing_is_there(store: str, manner: _Manner) -> None:

@@ -83,11 +83,10 @@ def images(
     json: Json = False,
 ) -> None:
     """List the images of the store; <none> is an image that has no name any more."""
-    from ocitool.images.locations import open_store
 
     options = settings(context)
     try:
-        store = open_store(options.store)
+        store = options.open_store()
     except NotFound:
         rows = []
     else:

@@ -51,11 +51,11 @@ def load(
     place = parse_place(text)
     if place.kind is PlaceKind.STORE:
         place = path_place(text)
+    observer = options.observer(quiet=quiet)
     with (
         open_source(place, store=options.store, stdin=0, scratch=options.temporary) as opened,
-        Layout.create(options.store, store=True) as layout,
+        Layout.create(options.store, store=True, observer=observer) as layout,
     ):
-        observer = options.observer(quiet=quiet)
         report = copying.load(
             opened.source,
             layout,

@@ -30,7 +30,6 @@ def pin(
     json: Json = False,
 ) -> None:
     """Keep images from every garbage collection, by their digest; without NAME list the pins."""
-    from ocitool.images.locations import open_store
     from ocitool.images.lookup import find_image
     from ocitool.operations import pin as pinning
 
@@ -38,7 +37,7 @@ def pin(
     now = dt.datetime.now(dt.UTC)
     if not names and (until or reason):
         raise UsageError("--until and --reason are about an image; name one")
-    with open_store(options.store) as layout:
+    with options.open_store() as layout:
         if not names:
             _show(layout.pins(), now, json=json)
             return
@@ -59,12 +58,11 @@ def unpin(
     json: Json = False,
 ) -> None:
     """Drop the pins of images."""
-    from ocitool.images.locations import open_store
     from ocitool.images.lookup import find_image
     from ocitool.operations import pin as pinning
 
     options = settings(context)
-    with open_store(options.store) as layout:
+    with options.open_store() as layout:
         found = [find_image(layout, name.removeprefix("store:")) for name in names]
         pins = pinning.unpin(layout, [one.root.descriptor.digest for one in found])
     if json:

@@ -71,7 +71,7 @@ def pull(
     reports: list[CopyReport] = []
     failures: list[OcitoolError] = []
     with (
-        Layout.create(options.store, store=True) as layout,
+        Layout.create(options.store, store=True, observer=observer) as layout,
         registries(with_foreign(reach, allowed=allow_foreign_layers), observer) as connected,
         Writing(layout, keep=True) as writing,
     ):

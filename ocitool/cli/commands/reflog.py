@@ -29,11 +29,10 @@ def reflog(
 ) -> None:
     """List what each name pointed to, and when; NAME@{n} is what `restore` takes."""
     from ocitool.cli.render import texts
-    from ocitool.images.locations import open_store
     from ocitool.operations.restore import name_history
 
     options = settings(context)
-    with open_store(options.store) as layout:
+    with options.open_store() as layout:
         # As its own lines spell it.
         name = _NUMBER.sub("", name) if name is not None else None
         found = name_history(layout, texts.full(name) if name is not None else None)

@@ -22,7 +22,6 @@ def restore(
 ) -> None:
     """Make a name point to what it pointed to n changes ago."""
     from ocitool.cli.render import texts
-    from ocitool.images.locations import open_store
     from ocitool.operations import restore as restoring
 
     found = _REFERENCE.fullmatch(reference)
@@ -32,7 +31,7 @@ def restore(
         )
     options = settings(context)
     name = texts.full(found["name"])
-    with open_store(options.store) as layout:
+    with options.open_store() as layout:
         changes = restoring.restore(layout, name, int(found["number"]))
     if json:
         console.out_json({"changed": [texts.change_json(change) for change in changes]})

@@ -24,11 +24,10 @@ def rm(
     from ocitool.cli.render import texts
     from ocitool.containers import providers
     from ocitool.garbage import remove
-    from ocitool.images.locations import open_store
     from ocitool.images.lookup import find_image
 
     options = settings(context)
-    with open_store(options.store) as layout:
+    with options.open_store() as layout:
         found = [find_image(layout, name.removeprefix("store:")) for name in dict.fromkeys(names)]
         uses = [use for who in providers(["store"], layout=layout) for use in who.uses()]
         removal = remove(layout, found, force=force, uses=uses)

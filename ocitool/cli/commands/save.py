@@ -118,12 +118,12 @@ def _opened(
     names: list[str], options: Settings, *, all_tags: bool
 ) -> "Iterator[tuple[Catalog, list[Root]]]":
     """Open what holds the images: the store, or one engine for all of them."""
-    from ocitool.images.locations import ENGINES, PlaceKind, exported, open_store, parse_place
+    from ocitool.images.locations import ENGINES, PlaceKind, exported, parse_place
 
     places = [parse_place(name) for name in names]
     kinds = {place.kind for place in places}
     if kinds == {PlaceKind.STORE}:
-        with open_store(options.store) as layout:
+        with options.open_store() as layout:
             wanted = [place.name or "" for place in places]
             yield layout, (_all_tags(layout, wanted) if all_tags else _chosen(layout, wanted))
     elif len(kinds) == 1 and kinds <= set(ENGINES) and not all_tags:

@@ -17,13 +17,12 @@ def tag(
 ) -> None:
     """Give an image more names. A name that another image has moves, and that is said."""
     from ocitool.cli.render import texts
-    from ocitool.images.locations import open_store
     from ocitool.images.lookup import find_image
     from ocitool.operations import tag as tagging
 
     options = settings(context)
     full = list(dict.fromkeys(texts.full(name) for name in names))
-    with open_store(options.store) as layout:
+    with options.open_store() as layout:
         found = find_image(layout, source.removeprefix("store:"))
         changes = tagging.tag(layout, found.root, full)
     if json:
@@ -50,12 +49,11 @@ def untag(
 ) -> None:
     """Drop names and keep their images, which are <none> when it was the last one."""
     from ocitool.cli.render import texts
-    from ocitool.images.locations import open_store
     from ocitool.places import layout as layouts
     from ocitool.places.layout.index import entry_names
 
     options = settings(context)
-    with open_store(options.store) as layout:
+    with options.open_store() as layout:
         # In a layout of another tool a tag alone may be all that an image is called.
         entries = () if layout.is_store else layout.index().entries
         labels = {name for entry in entries for name in entry_names(entry)}

@@ -46,7 +46,7 @@ def verify(
     Exit code 0 when all is sound, 3 when something is damaged, 7 when it cannot be read at all.
     A repair deletes no blob and no name: what is damaged is moved to .ocitool/quarantine.
     """
-    from ocitool.images.locations import open_store, parse_place
+    from ocitool.images.locations import parse_place
     from ocitool.operations import verify as verification
 
     options = settings(context)
@@ -57,7 +57,7 @@ def verify(
         return
     observer = options.observer(quiet=quiet)
     if source is None:
-        with open_store(options.store) as layout:
+        with options.open_store() as layout:
             report = verification.verify(layout, fast=fast, observer=observer)
     else:
         place = parse_place(source)
@@ -89,7 +89,7 @@ def _repair(
 
     observer = options.observer(quiet=quiet)
     with contextlib.ExitStack() as stack:
-        layout = stack.enter_context(_repairable(source, options.store))
+        layout = stack.enter_context(_repairable(source, options))
         places = [parse_place(text) for text in repair_from]
         connected = stack.enter_context(connected_to(reach, observer, *places))
         opened = [stack.enter_context(source_at(place, options, connected)) for place in places]
@@ -102,19 +102,19 @@ def _repair(
         raise typer.Exit(_DAMAGED)
 
 
-def _repairable(source: str | None, store: str) -> "Layout":
+def _repairable(source: str | None, options: Settings) -> "Layout":
     """Return the store or the layout that is meant, open; UsageError for any other place."""
-    from ocitool.images.locations import PlaceKind, open_store, parse_place
+    from ocitool.images.locations import PlaceKind, parse_place
     from ocitool.places.layout import Layout
 
     if source is None:
-        return open_store(store)
+        return options.open_store()
     place = parse_place(source)
     if place.kind not in (PlaceKind.LAYOUT, PlaceKind.PATH) or place.name or source == "-":
         raise UsageError(
             f"{source!r} cannot be repaired", hint="the store can, and a layout as oci:DIR"
         )
-    return Layout.existing(place.path)
+    return Layout.existing(place.path, observer=options.observer())
 
 
 def _repair_json(report: "RepairReport") -> dict[str, object]:

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.render import console
 from ocitool.errors import UsageError
-from ocitool.events import Waits
 
 if TYPE_CHECKING:
     from ocitool.cli.render.progress import Messages
     from ocitool.oci import Platform
+    from ocitool.places.layout import Layout
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,12 +30,16 @@ class Settings:
 
         return progress(self.progress, quiet=self.quiet or quiet)
 
+    def open_store(self) -> "Layout":
+        """Open the store; NotFound with advice when nothing was ever loaded."""
+        from ocitool.images.locations import open_store
+
+        return open_store(self.store, self.observer())
+
 
 def settings(context: typer.Context) -> Settings:
     """Return the global options."""
-    found = context.find_object(Settings) or Settings(store=default_store())
-    Waits.tell = None if found.quiet else console.note
-    return found
+    return context.find_object(Settings) or Settings(store=default_store())
 
 
 def default_store() -> str:

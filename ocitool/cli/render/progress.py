@@ -40,6 +40,10 @@ class Messages(Observer):
         if not self._quiet:
             console.note(text)
 
+    def wait(self, text: str) -> None:
+        """Print what this process waits for."""
+        self.remark(text)
+
     def warn(self, text: str) -> None:
         """Print something that may not be what the user expects."""
         console.note(f"warning: {text}")

@@ -73,7 +73,10 @@ class Exclusive:
 @contextlib.contextmanager
 def exclusive(layout: Layout) -> Iterator[Exclusive]:
     """Hold the layout's lock for the block. Keep it short: every writer waits."""
-    with layout.folder.subdirectory(CONTROL, create=True) as control, locked(control):
+    with (
+        layout.folder.subdirectory(CONTROL, create=True) as control,
+        locked(control, observer=layout.observer),
+    ):
         # Who removes an image to make room gets back what a killed command took, too.
         clear_dead(control)
         if layout.is_store:

@@ -12,6 +12,7 @@ from typing import Self
 from msgspec import Struct
 
 from ocitool.errors import IntegrityError, NotFound, OcitoolError, Refused, SizeMismatch
+from ocitool.events import SILENT, Observer
 from ocitool.fsops import Directory, Stamp, replace_file, translated
 from ocitool.image.content import Blob, Root
 from ocitool.oci import Descriptor, Digest
@@ -47,8 +48,9 @@ class Layout:
     the store are names full references, and is an image without a name dangling.
     """
 
-    def __init__(self, folder: Directory) -> None:
+    def __init__(self, folder: Directory, observer: Observer = SILENT) -> None:
         self.folder = folder
+        self.observer = observer
         self._blob_folders: dict[str, Directory] = {}
         # Those of which the names are known to be on the disk: whoever made a folder that is
         # found here may have died before that.
@@ -62,8 +64,11 @@ class Layout:
         self.is_store = self.control is not None and self.control.size_of(STORE_FILE) is not None
 
     @classmethod
-    def existing(cls, path: str) -> "Layout":
-        """Open a layout that exists; NotFound without one, IntegrityError for another folder."""
+    def existing(cls, path: str, *, observer: Observer = SILENT) -> "Layout":
+        """Open a layout that exists; NotFound without one, IntegrityError for another folder.
+
+        `observer` is told when a change of the layout waits for another process.
+        """
         try:
             folder = Directory.open(path)
         except NotFound as error:
@@ -71,23 +76,23 @@ class Layout:
         try:
             # The version is written last: whoever finds it finds all the rest.
             _check_version(folder)
-            return cls(folder)
+            return cls(folder, observer)
         except BaseException:
             folder.close()
             raise
 
     @classmethod
-    def create(cls, path: str, *, store: bool = False) -> "Layout":
+    def create(cls, path: str, *, store: bool = False, observer: Observer = SILENT) -> "Layout":
         """Open a layout, making it when it is absent. Any number of processes may race here.
 
-        Refuses a folder that holds something else.
+        Refuses a folder that holds something else. `observer` is as for `existing`.
         """
         folder = Directory.create(path, 0o700 if store else 0o777)
         try:
             present = folder.names()
             if LAYOUT_FILE not in present or CONTROL not in present:
                 _initialise(folder, present, store=store)
-            return cls(folder)
+            return cls(folder, observer)
         except BaseException:
             folder.close()
             raise

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable
 
 from ocitool.errors import IntegrityError, NotFound
+from ocitool.events import SILENT, Observer
 from ocitool.fsops import Directory, read_up_to, translated, write_all
 from ocitool.oci import Digest
 from ocitool.places.layout.lock import locked
@@ -25,20 +26,31 @@ _LEASE_BYTES = 64 << 20
 class Lease:
     """A running command's claim on blobs. Safe to use from several threads."""
 
-    def __init__(self, control: Directory, folder: Directory, name: str, descriptor: int) -> None:
+    def __init__(
+        self,
+        control: Directory,
+        folder: Directory,
+        name: str,
+        descriptor: int,
+        observer: Observer,
+    ) -> None:
         self._control = control
+        self._observer = observer
         self._folder = folder
         self._descriptor = descriptor
         self.name = name
 
     @classmethod
-    def take(cls, control: Directory) -> "Lease":
-        """Start a lease, after clearing what dead owners left behind."""
+    def take(cls, control: Directory, observer: Observer = SILENT) -> "Lease":
+        """Start a lease, after clearing what dead owners left behind.
+
+        `observer` is told when that, or `add`, waits for another process.
+        """
         folder = control.subdirectory(LEASES, create=True, lasting=False)
         name = os.urandom(8).hex()
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            with locked(control):
+            with locked(control, observer=observer):
                 clear_dead(control)
                 with translated("create a lease in", folder.path):
                     descriptor = os.open(name, flags, 0o666, dir_fd=folder.descriptor)
@@ -46,7 +58,7 @@ class Lease:
         except BaseException:
             folder.close()
             raise
-        lease = cls(control, folder, name, descriptor)
+        lease = cls(control, folder, name, descriptor, observer)
         try:
             lease._append(json.dumps({"pid": os.getpid(), "started": int(time.time())}))
         except BaseException:
@@ -58,7 +70,7 @@ class Lease:
         """Claim blobs. After this returns nobody deletes them until `release`."""
         lines = "\n".join(str(digest) for digest in digests)
         if lines:
-            with locked(self._control):
+            with locked(self._control, observer=self._observer):
                 self._append(lines)
 
     def _append(self, lines: str) -> None:

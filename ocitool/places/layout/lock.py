@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 from ocitool.errors import Refused
-from ocitool.events import Waits
+from ocitool.events import SILENT, Observer
 from ocitool.fsops import Directory, translate, translated
 
 LOCK_FILE = "lock"
@@ -17,17 +17,19 @@ _TOLD_AFTER = 1.0
 
 
 @contextlib.contextmanager
-def locked(control: Directory, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+def locked(
+    control: Directory, timeout: float = LOCK_TIMEOUT, *, observer: Observer = SILENT
+) -> Iterator[None]:
     """Hold the exclusive lock of the layout whose `.ocitool` folder is `control`.
 
-    Waits up to `timeout` seconds, then raises Refused naming the holder. The kernel frees the
-    lock when its holder dies. Not reentrant.
+    Waits up to `timeout` seconds, then raises Refused naming the holder; after one second
+    `observer` is told of the wait. The kernel frees the lock when its holder dies. Not reentrant.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     with translated("open the lock", control.child(LOCK_FILE)):
         descriptor = os.open(LOCK_FILE, flags, 0o666, dir_fd=control.descriptor)
     try:
-        _acquire(descriptor, control.child(LOCK_FILE), timeout)
+        _acquire(descriptor, control.child(LOCK_FILE), timeout, observer)
         with contextlib.suppress(OSError):
             os.pwrite(descriptor, f"{os.getpid():<20}\n".encode(), 0)
         yield
@@ -35,7 +37,7 @@ def locked(control: Directory, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _acquire(descriptor: int, path: str, timeout: float) -> None:
+def _acquire(descriptor: int, path: str, timeout: float, observer: Observer) -> None:
     begun = time.monotonic()
     told = False
     pause = 0.001
@@ -50,8 +52,8 @@ def _acquire(descriptor: int, path: str, timeout: float) -> None:
                     f"{_holder(descriptor)}",
                     hint="wait for that process to end, or end it, then try again",
                 ) from None
-            if waited > _TOLD_AFTER and not told and Waits.tell is not None:
-                Waits.tell(f"waiting for process {_holder(descriptor)}, which has locked {path!r}")
+            if waited > _TOLD_AFTER and not told:
+                observer.wait(f"waiting for process {_holder(descriptor)}, which locks {path!r}")
                 told = True
             # Random pauses keep twenty waiting processes from knocking in step.
             time.sleep(pause * (0.5 + random.random()))  # noqa: S311

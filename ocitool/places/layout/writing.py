@@ -49,7 +49,7 @@ class Writing:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as undo:
             undo.callback(self.control.close)
-            self._lease = Lease.take(self.control)
+            self._lease = Lease.take(self.control, self.layout.observer)
             undo.callback(self._lease.release)
             self._temporary = self.control.subdirectory(TEMPORARY, create=True, lasting=False)
             undo.callback(self._temporary.close)

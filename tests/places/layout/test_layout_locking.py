@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ocitool.errors import IntegrityError, Refused, StorageError
+from ocitool.events import SILENT
 from ocitool.fsops import Directory
 from ocitool.places.layout import Layout, Writing, exclusive
 from ocitool.places.layout.lease import Lease, claimed_digests
@@ -87,7 +88,7 @@ class TestTheLock:
 
     def test_a_lock_that_the_system_cannot_give_is_a_storage_error(self) -> None:
         with pytest.raises(StorageError, match="cannot lock 'l'"):
-            _acquire(99_999, "l", 1)
+            _acquire(99_999, "l", 1, SILENT)
 
     def test_a_linked_lock_file_is_not_followed(self, tmp_path: Path) -> None:
         (tmp_path / "control").mkdir()
