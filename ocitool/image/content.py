@@ -175,6 +175,14 @@ def synthesized_images(source: Source) -> Mapping[Digest, SynthesizedImage]:
 
 
 @runtime_checkable
+class Positioned(Protocol):
+    """A source whose content can be looked at anywhere, not verified, to describe it."""
+
+    def read_at(self, descriptor: Descriptor, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes from `offset` on; b"" at the end, NotFound when absent."""
+
+
+@runtime_checkable
 class Remarking(Protocol):
     """A source that offers some images in another way than it holds them."""
 

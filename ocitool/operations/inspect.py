@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 from msgspec import Struct, field
@@ -9,10 +10,11 @@ from msgspec import Struct, field
 from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
 from ocitool.errors import NotFound, OcitoolError
 from ocitool.events import Observer
+from ocitool.formats.compression import Codec, sniff
 from ocitool.image.choosing import PlatformImage, best, choose, platform_images
-from ocitool.image.content import Closure, Root, Source
+from ocitool.image.content import Closure, Positioned, Root, Source
 from ocitool.image.graph import closure_of, is_attestation
-from ocitool.image.layers import LayerMeasure, measure_layer
+from ocitool.image.layers import LayerMeasure, measure_layer, measure_plain_layer
 from ocitool.oci import (
     Descriptor,
     Digest,
@@ -27,6 +29,7 @@ from ocitool.places.layout import Cache
 
 CACHE_KIND = "layers"
 
+_SNIFFED = 512
 _NOP = re.compile(r"^/bin/sh -c #\(nop\)\s+")
 _SHELL = re.compile(r"^(?:\|\d+ .*?)?/bin/sh -c\s+", re.DOTALL)
 _BUILDKIT = re.compile(r"\s# buildkit$")
@@ -259,12 +262,11 @@ def _measures(
     for layer in {layer.digest: layer for layer in manifest.layers}.values():
         known = _recall(cache, layer)
         reason = _opaque(layer)
-        if reason is not None:
-            found[layer.digest] = reason
-        elif known is not None:
-            found[layer.digest] = known
-        else:
+        measure = reason or known or _measure_headers(source, layer)
+        if measure is None:
             missing.append(layer)
+        else:
+            found[layer.digest] = measure
     if missing:
         found |= _measure_all(source, missing, jobs, observer)
         if cache is not None:
@@ -276,6 +278,21 @@ def _measures(
                 }
             )
     return found
+
+
+def _measure_headers(source: Source, layer: Descriptor) -> LayerMeasure | str | None:
+    """Measure a plain layer of an archive by its headers; None where it must be read.
+
+    Whether the bytes are what the digest says is not looked at: `verify` proves that.
+    """
+    if not isinstance(source, Positioned):
+        return None
+    try:
+        if sniff(source.read_at(layer, 0, _SNIFFED)) is not Codec.NONE:
+            return None
+        return measure_plain_layer(partial(source.read_at, layer), layer)
+    except OcitoolError as error:
+        return error.message
 
 
 def _measure_all(

@@ -18,11 +18,12 @@ from tests.support.images import (
     build_image,
     build_index,
     describe,
+    docker_archive,
     tar_of,
     whiteout,
     write_layout,
 )
-from tests.support.stores import Listener, platform
+from tests.support.stores import Listener, platform, written
 
 A = "docker.io/library/a:1"
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -329,3 +330,24 @@ def test_a_real_docker_archive_is_described(tmp_path: Path) -> None:
     assert [layer.size for layer in report.layers] == [layer.tar_size for layer in report.layers]
     assert all(layer.instruction for layer in report.layers)
     assert [step.layer for step in report.steps if step.layer] == [1, 2, 3, 4, 5]
+
+
+def test_a_plain_layer_of_an_archive_is_measured_by_its_headers(tmp_path: Path) -> None:
+    image = build_image([{"a": b"\1" * (8 << 20), "b": b"2"}], compression="none")
+    path = written(tmp_path / "x.tar", docker_archive({A: image}))
+    with open_archive(str(path)) as source:
+        before = _bytes_read()
+        report = inspect(source, source.roots()[0])
+        assert _bytes_read() - before < 1 << 20
+    (layer,) = report.layers
+    assert (layer.tar_size, layer.file_bytes, layer.entries) == (
+        layer.size,
+        (8 << 20) + 1,
+        2,
+    )
+    assert layer.problem is None
+
+
+def _bytes_read() -> int:
+    (line,) = [x for x in Path("/proc/self/io").read_text().splitlines() if x.startswith("rchar")]
+    return int(line.split()[1])

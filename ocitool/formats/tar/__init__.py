@@ -4,12 +4,19 @@ It reads what image tools write: V7, POSIX ustar, PAX (POSIX.1-2001, "pax Interc
 long names, base-256 numbers, and the headers of GNU and PAX sparse files. It never guesses: where
 two readers could see different members in the same bytes, the archive is refused.
 
-A `TarReader` takes an input, of which there are two: `SeekableInput` for a file, whose member data
-is passed over by seeking, and `StreamInput` for anything that can only be read.
+A `TarReader` takes an input, of which there are three: `SeekableInput` for a file and
+`PositionedInput` for a part of one, whose member data is passed over, and `StreamInput` for
+anything that can only be read.
 """
 
 from ocitool.formats.tar.entry import DEFAULT_TAR_LIMITS, Entry, EntryType, NotATar, TarLimits
-from ocitool.formats.tar.inputs import SeekableFile, SeekableInput, StreamInput, TarInput
+from ocitool.formats.tar.inputs import (
+    PositionedInput,
+    SeekableFile,
+    SeekableInput,
+    StreamInput,
+    TarInput,
+)
 from ocitool.formats.tar.reader import MemberData, TarReader, entries
 
 __all__ = [
@@ -18,6 +25,7 @@ __all__ = [
     "EntryType",
     "MemberData",
     "NotATar",
+    "PositionedInput",
     "SeekableFile",
     "SeekableInput",
     "StreamInput",

@@ -61,6 +61,34 @@ class SeekableInput:
         return skipped
 
 
+class PositionedInput:
+    """A tar that can be read at any offset, such as one inside an archive; data is passed over.
+
+    `read_at(offset, n)` must return at most `n` bytes, and `b""` only at the end.
+    """
+
+    __slots__ = ("_offset", "_read_at", "_size")
+
+    chunk_size = SEEKABLE_CHUNK
+
+    def __init__(self, read_at: Callable[[int, int], bytes], size: int) -> None:
+        self._read_at = read_at
+        self._offset = 0
+        self._size = size
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, at most `size`."""
+        data = self._read_at(self._offset, min(size, self._size - self._offset))
+        self._offset += len(data)
+        return data
+
+    def skip(self, size: int, /) -> int:
+        """Move on by `size` bytes, never past the end; return by how many."""
+        skipped = min(size, self._size - self._offset)
+        self._offset += skipped
+        return skipped
+
+
 class StreamInput:
     """A tar that can only be read: data is passed over by reading it.
 

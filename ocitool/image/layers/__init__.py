@@ -5,7 +5,7 @@ folder, `tree` walks one as a process would that has it for its root.
 """
 
 from ocitool.image.layers.extraction import Extracted, Extraction, Keep
-from ocitool.image.layers.measure import LayerMeasure, measure_layer
+from ocitool.image.layers.measure import LayerMeasure, measure_layer, measure_plain_layer
 from ocitool.image.layers.paths import OPAQUE_WHITEOUT, WHITEOUT_PREFIX, is_whiteout, layer_path
 from ocitool.image.layers.tree import Spot, Tree, prune
 from ocitool.image.layers.unpacking import unpacked
@@ -22,6 +22,7 @@ __all__ = [
     "is_whiteout",
     "layer_path",
     "measure_layer",
+    "measure_plain_layer",
     "prune",
     "unpacked",
 ]

@@ -1,6 +1,7 @@
-"""What a layer holds, in numbers, from one pass over its stored bytes."""
+"""What a layer holds, in numbers: from one pass over its stored bytes, or from headers alone."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
@@ -16,11 +17,13 @@ from ocitool.formats.tar import (
     DEFAULT_TAR_LIMITS,
     Entry,
     EntryType,
+    PositionedInput,
     StreamInput,
     TarLimits,
     TarReader,
 )
 from ocitool.image.layers.paths import is_whiteout, layer_path
+from ocitool.oci import Descriptor
 
 REMEMBERED_FILES: Final = 500_000
 """How many files of one layer are watched for a later member of the same path."""
@@ -66,6 +69,32 @@ def measure_layer(
         stored_size=content.reader.bytes_in,
         tar_size=content.reader.bytes_out,
         diff_id=f"sha256:{content.sha256.hexdigest()}",
+        file_bytes=tally.file_bytes,
+        entries=tally.entries,
+        whiteouts=tally.whiteouts,
+        sparse_files=tally.sparse_files,
+    )
+
+
+def measure_plain_layer(
+    read_at: Callable[[int, int], bytes],
+    layer: Descriptor,
+    *,
+    tar_limits: TarLimits = DEFAULT_TAR_LIMITS,
+) -> LayerMeasure:
+    """Measure a layer that is not compressed, reading only the headers of its members.
+
+    `read_at(offset, n)` gives its bytes. Nothing is verified: `diff_id` is the layer's own digest.
+    Raises as `measure_layer` does.
+    """
+    tally = _Tally()
+    for entry in TarReader(PositionedInput(read_at, layer.size), limits=tar_limits):
+        tally.add(entry)
+    return LayerMeasure(
+        codec=Codec.NONE,
+        stored_size=layer.size,
+        tar_size=layer.size,
+        diff_id=str(layer.digest),
         file_bytes=tally.file_bytes,
         entries=tally.entries,
         whiteouts=tally.whiteouts,

@@ -114,6 +114,12 @@ class TarMembers:
 
         return read, _nothing
 
+    def read_at(self, member: Member, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes of a member from `offset` on."""
+        with translated("read", self.what):
+            count = max(0, min(size, member.size - offset))
+            return os.pread(self._file, count, member.offset + offset)
+
     def close(self) -> None:
         """Close the file."""
         file, self._file = self._file, -1
@@ -179,6 +185,15 @@ class FolderMembers:
                 return os.read(file, count)
 
         return read, lambda: os.close(file)
+
+    def read_at(self, member: Member, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes of a member from `offset` on."""
+        file, _ = self._open(member.path)
+        try:
+            with translated("read", member.path):
+                return os.pread(file, size, offset)
+        finally:
+            os.close(file)
 
     def close(self) -> None:
         """Close the folder."""

@@ -91,6 +91,20 @@ class ArchiveSource:
 
     def open(self, descriptor: Descriptor) -> Blob:
         """Return content as a stream that verifies itself; NotFound when absent."""
+        content = self._content(descriptor)
+        if content.member is None:
+            return Blob.of(descriptor, content.data, where=content.where)
+        read, close = self._members.opened(content.member)
+        return Blob(descriptor, read, where=content.where, close=close)
+
+    def read_at(self, descriptor: Descriptor, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes of content from `offset` on, not verified."""
+        content = self._content(descriptor)
+        if content.member is None:
+            return content.data[offset : offset + size]
+        return self._members.read_at(content.member, offset, size)
+
+    def _content(self, descriptor: Descriptor) -> Content:
         content = self._find(descriptor.digest)
         if content is None:
             raise NotFound(
@@ -102,10 +116,7 @@ class ArchiveSource:
                 f"{content.where} is {content.size} bytes; its descriptor promises "
                 f"{descriptor.size}"
             )
-        if content.member is None:
-            return Blob.of(descriptor, content.data, where=content.where)
-        read, close = self._members.opened(content.member)
-        return Blob(descriptor, read, where=content.where, close=close)
+        return content
 
     def _find(self, digest: Digest) -> Content | None:
         known = self._synthesizer.contents.get(digest)

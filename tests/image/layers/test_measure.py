@@ -14,7 +14,9 @@ import pytest
 from ocitool.errors import LimitExceeded, MalformedArchive
 from ocitool.formats.compression import Codec, CompressionLimits, Compressor
 from ocitool.formats.tar import NotATar
-from ocitool.image.layers import LayerMeasure, measure_layer
+from ocitool.image.layers import LayerMeasure, measure_layer, measure_plain_layer
+from ocitool.oci import Descriptor, Digest
+from ocitool.oci.mediatype import OCI_LAYER
 
 
 def member(name: str, size: int = 0, type_: bytes = tarfile.REGTYPE) -> tarfile.TarInfo:
@@ -77,6 +79,13 @@ def test_an_empty_layer_of_any_length_has_no_members(size: int) -> None:
 def test_bytes_after_the_end_of_the_tar_belong_to_its_digest() -> None:
     content = tar([member("a", 5)]) + b"trailing" * 300_000
     assert measure(gzip.compress(content)).diff_id.endswith(hashlib.sha256(content).hexdigest())
+
+
+def test_headers_alone_give_the_same_numbers_as_all_bytes() -> None:
+    data = tar([member("a", 5), member("b/", 0, tarfile.DIRTYPE), member("a", 900)]) + b"\0" * 99
+    layer = Descriptor(media_type=OCI_LAYER, digest=Digest.of(data), size=len(data))
+    found = measure_plain_layer(lambda offset, size: data[offset : offset + size], layer)
+    assert found == measure(data)
 
 
 def test_hard_links_count_once() -> None:
