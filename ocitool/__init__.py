@@ -43,11 +43,9 @@ if TYPE_CHECKING:
     from ocitool.operations.inspect import inspect as inspect
     from ocitool.operations.load import load as load
     from ocitool.operations.pull import pull as pull
-    from ocitool.operations.push import Pushing as Pushing
     from ocitool.operations.push import push as push
     from ocitool.operations.push_target import OnExisting as OnExisting
     from ocitool.operations.push_target import PushReport as PushReport
-    from ocitool.operations.save import Packing as Packing
     from ocitool.operations.save import save as save
     from ocitool.operations.save import save_file as save_file
     from ocitool.operations.tag import tag as tag
@@ -61,10 +59,11 @@ if TYPE_CHECKING:
     from ocitool.places.registry import Registries as Registries
     from ocitool.places.registry import RegistryOptions as RegistryOptions
     from ocitool.places.registry import Repository as Repository
-    from ocitool.transfer.plan import CopiedImage as CopiedImage
-    from ocitool.transfer.plan import CopyReport as CopyReport
-    from ocitool.transfer.recompress import Conversion as Conversion
+    from ocitool.transfer.pipeline import TransferOptions as TransferOptions
     from ocitool.transfer.remote import RemoteImages as RemoteImages
+    from ocitool.transfer.report import Conversion as Conversion
+    from ocitool.transfer.report import CopiedImage as CopiedImage
+    from ocitool.transfer.report import CopyReport as CopyReport
     from ocitool.version import __version__ as __version__
 
 __getattr__, __dir__, __all__ = lazy(
@@ -74,9 +73,9 @@ __getattr__, __dir__, __all__ = lazy(
         "ArchiveSource": "places.archive",
         "Blob": "image.content",
         "Closure": "image.content",
-        "Conversion": "transfer.recompress",
-        "CopiedImage": "transfer.plan",
-        "CopyReport": "transfer.plan",
+        "Conversion": "transfer.report",
+        "CopiedImage": "transfer.report",
+        "CopyReport": "transfer.report",
         "Descriptor": "oci",
         "Digest": "oci",
         "FolderSource": "places.archive",
@@ -93,11 +92,9 @@ __getattr__, __dir__, __all__ = lazy(
         "Observer": "events",
         "OcitoolError": "errors",
         "OnExisting": "operations.push_target",
-        "Packing": "operations.save",
         "Platform": "oci",
         "Problem": "operations.hashing",
         "PushReport": "operations.push_target",
-        "Pushing": "operations.push",
         "Reference": "oci",
         "Refused": "errors",
         "Registries": "places.registry",
@@ -107,6 +104,7 @@ __getattr__, __dir__, __all__ = lazy(
         "Repository": "places.registry",
         "Root": "image.content",
         "StorageError": "errors",
+        "TransferOptions": "transfer.pipeline",
         "Unavailable": "errors",
         "UsageError": "errors",
         "VerifyReport": "operations.verify",

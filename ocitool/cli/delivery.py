@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from ocitool.events import Observer
     from ocitool.image.content import Catalog, Root
     from ocitool.images.locations import Place
-    from ocitool.operations.save import Packing
-    from ocitool.transfer.plan import CopyReport
+    from ocitool.oci import Platform
+    from ocitool.transfer.pipeline import TransferOptions
+    from ocitool.transfer.report import CopyReport
 
 
 def check_destination(target: "Place", *, json: bool) -> None:
@@ -31,8 +32,11 @@ def deliver(
     source: "Catalog",
     roots: "Sequence[Root]",
     target: "Place",
-    packing: "Packing",
+    options: "TransferOptions",
     observer: "Observer",
+    *,
+    form: str = "universal",
+    featured: "Platform | None" = None,
 ) -> "CopyReport":
     """Write images to a place that takes archives; return what went there."""
     from ocitool.images.locations import ENGINES, engine_of
@@ -41,11 +45,23 @@ def deliver(
     if target.kind in ENGINES:
         with (
             engine_of(target) as engine,
-            saving.packed(source, roots, packing, observer=observer) as archive,
+            saving.pack(
+                source, roots, options, form=form, featured=featured, observer=observer
+            ) as archive,
         ):
             for line in engine.load(archive.pieces):
                 observer.remark(f"{target.kind}: {line}")
             return archive.report
     if target.path == "-":
-        return saving.save(source, roots, console.out_bytes, packing, observer=observer)
-    return saving.save_file(source, roots, target.path, packing, observer=observer)
+        return saving.save(
+            source,
+            roots,
+            console.out_bytes,
+            options,
+            form=form,
+            featured=featured,
+            observer=observer,
+        )
+    return saving.save_file(
+        source, roots, target.path, options, form=form, featured=featured, observer=observer
+    )

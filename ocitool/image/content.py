@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ocitool.errors import DigestMismatch, LimitExceeded, SizeMismatch
 from ocitool.events import Outcome
 from ocitool.formats.compression import Codec
-from ocitool.oci import Descriptor, Digest, Index, Manifest
+from ocitool.oci import Descriptor, Digest, Index, Manifest, Platform
 
 CHUNK = 1 << 18
 
@@ -310,14 +310,23 @@ class Closure(Struct, frozen=True, kw_only=True):
         return None
 
 
-class PlannedImage(Struct, frozen=True, kw_only=True):
-    """A root on its way, with all it needs.
+class ConfigFacts(Struct, frozen=True, kw_only=True):
+    """What moving an image needs of its configuration."""
 
-    `featured` is the image that readers see who know one platform only, such as `docker load`.
+    platform: Platform
+    diff_ids: tuple[Digest, ...]
+
+
+class PlannedImage(Struct, frozen=True, kw_only=True):
+    """A root that is to be moved, with all it needs, from one reading.
+
+    `configs` holds what the configurations of its images say, by their digests. `featured` is the
+    image for readers that know only one platform, such as `docker load`.
     """
 
     root: Root
     closure: Closure
+    configs: Mapping[Digest, ConfigFacts] = field(default_factory=dict)
     featured: Manifest | None = None
 
 

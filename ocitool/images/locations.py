@@ -196,9 +196,11 @@ def open_source(
         with exported([place], scratch=scratch) as archive:
             yield Opened(source=archive, roots=archive.roots(), layout=None, place=place)
     elif place.kind is PlaceKind.REGISTRY:
+        from ocitool.transfer.remote import RemoteImages
+
         with _connected(registries) as connected:
-            repository = _repository(connected, place)
-            yield Opened(source=repository, roots=repository.roots(), layout=None, place=place)
+            images = RemoteImages(_repository(connected, place))
+            yield Opened(source=images, roots=images.roots(), layout=None, place=place)
     else:
         from ocitool.places.archive import open_archive
 
@@ -212,13 +214,11 @@ def with_attached(opened: Opened) -> Opened:
 
     Other places offer that by themselves, except for images that have cosign's names.
     """
-    from ocitool.places.registry import Repository
     from ocitool.transfer.remote import RemoteImages
 
-    if isinstance(opened.source, Repository):
-        images = RemoteImages(opened.source)
-        tagged = images.add_attached(opened.roots)
-        return replace(opened, source=images, roots=(*opened.roots, *tagged))
+    if isinstance(opened.source, RemoteImages):
+        tagged = opened.source.add_attached(opened.roots)
+        return replace(opened, roots=(*opened.roots, *tagged))
     return replace(opened, roots=(*opened.roots, *_signatures(opened)))
 
 

@@ -8,103 +8,48 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from ocitool.concurrency import DEFAULT_JOBS
-from ocitool.errors import UsageError
 from ocitool.events import Observer
-from ocitool.image.content import Catalog, PlannedImage, Root, Source, synthesized_images
-from ocitool.oci import Platform
+from ocitool.image.content import Catalog, PlannedImage, Root
 from ocitool.places.layout import Layout, NameChange, Writing
 from ocitool.places.layout.writing import refuse_moves
-from ocitool.transfer.copy import transfer
-from ocitool.transfer.plan import (
-    CopyReport,
-    check_names,
-    convert,
-    drop_orphans,
-    is_attached,
-    make_report,
-    plan_images,
-    select_platforms,
-)
-from ocitool.transfer.recompress import COMPRESSIONS, KEEP, Recompressor
+from ocitool.transfer.pipeline import Pipeline, TransferOptions
+from ocitool.transfer.report import CopyReport
 
 
 def load(
     source: Catalog,
     layout: Layout,
+    options: TransferOptions | None = None,
     *,
     roots: Sequence[Root] | None = None,
-    name: str | None = None,
-    platforms: Sequence[Platform] = (),
-    compression: str | None = None,
     clobber: bool = True,
-    strict: bool = False,
-    jobs: int = DEFAULT_JOBS,
     observer: Observer | None = None,
 ) -> CopyReport:
     """Bring images into a layout, all of them or none.
 
-    `roots` chooses among what the source offers (default: everything). `name` replaces the names
-    of the one image there is. `compression` None keeps what has a manifest and compresses other
-    layers with gzip; otherwise one of COMPRESSIONS. `clobber` False refuses to move a name.
-    `strict` refuses an index whose children are not all there.
+    `roots` chooses among what the source offers (default: everything). `clobber` False refuses to
+    move a name that another image has.
     """
-    if compression is not None and compression not in COMPRESSIONS:
-        raise UsageError(f"there is no compression {compression!r}: {', '.join(COMPRESSIONS)}")
-    watcher = observer or Observer()
-    planned = plan_images(source, source.roots() if roots is None else roots, strict=strict)
-    before = planned
-    place: Source = source
-    if platforms:
-        planned, place = select_platforms(platforms, planned, source)
-    check_names(source, planned, watcher)
-    if name is not None:
-        planned = _renamed(planned, name)
+    pipeline = Pipeline(source, options, observer)
+    pipeline.plan(source.roots() if roots is None else roots)
     if not clobber:
-        _refuse_known_moves(source, layout, planned, compression)
+        _refuse_known_moves(pipeline, layout)
     with Writing(layout, clobber=clobber) as writing:
-        recompressor = Recompressor(place, writing, jobs=jobs, observer=watcher)
-        planned, conversions = convert(source, planned, recompressor, compression)
-        planned = drop_orphans(before, planned, watcher)
-        moved_bytes = transfer(
-            recompressor.layered,
-            writing,
-            [_labelled(image, layout) for image in planned],
-            known_outcomes=recompressor.known_outcomes,
-            jobs=jobs,
-            observer=watcher,
-        )
-    return make_report(
-        recompressor.layered,
-        planned,
-        conversions=conversions,
-        moved=writing.changes,
-        transfer=moved_bytes,
-    )
+        pipeline.convert(writing)
+        labelled = [_use_label(image, layout) for image in pipeline.images]
+        transferred = pipeline.transfer(writing, labelled)
+    return pipeline.report(moved=writing.changes, transfer=transferred)
 
 
-def _renamed(planned: Sequence[PlannedImage], name: str) -> list[PlannedImage]:
-    images = [image for image in planned if not is_attached(image)]
-    if len(images) != 1:
-        raise UsageError(
-            f"one name cannot be given to {len(images)} images",
-            hint="load them first, then name each with `ocitool tag`",
-        )
-    renamed = replace(images[0], root=replace(images[0].root, names=(name,), label=None))
-    return [renamed if image is images[0] else image for image in planned]
-
-
-def _refuse_known_moves(
-    source: Catalog, layout: Layout, planned: Sequence[PlannedImage], compression: str | None
-) -> None:
+def _refuse_known_moves(pipeline: Pipeline, layout: Layout) -> None:
     """Refuse early where the digest is known before anything is converted."""
-    if compression not in (None, KEEP):
+    if pipeline.options.changes_compression:
         return
-    synthesized = synthesized_images(source)
     present = {name: root.descriptor.digest for root in layout.roots() for name in root.names}
+    synthesized = {image.root.descriptor.digest for image in pipeline.synthesized}
     changes = [
         NameChange(name=name, old=present[name], new=image.root.descriptor.digest)
-        for image in planned
+        for image in pipeline.images
         if image.root.descriptor.digest not in synthesized
         for name in image.root.names
         if present.get(name) not in (None, image.root.descriptor.digest)
@@ -112,7 +57,7 @@ def _refuse_known_moves(
     refuse_moves(changes, layout.path)
 
 
-def _labelled(image: PlannedImage, layout: Layout) -> PlannedImage:
+def _use_label(image: PlannedImage, layout: Layout) -> PlannedImage:
     """Let a bare tag be the name where names need no repository: in a layout not our own."""
     root = image.root
     if layout.is_store or root.names or root.label is None:

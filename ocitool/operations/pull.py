@@ -4,67 +4,63 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import NotFound
 from ocitool.events import Observer
-from ocitool.image.content import Source
+from ocitool.image.content import Root
 from ocitool.oci import Platform, Reference
 from ocitool.places.layout import Layout, Writing
-from ocitool.transfer.copy import transfer
-from ocitool.transfer.plan import (
-    CopyReport,
-    drop_orphans,
-    make_report,
-    plan_images,
-    select_platforms,
-)
+from ocitool.places.registry import Repository
+from ocitool.transfer.pipeline import Pipeline, TransferOptions
 from ocitool.transfer.remote import RemoteImages
+from ocitool.transfer.report import CopyReport
 
 
 def pull(
-    source: RemoteImages,
-    layout: Layout,
+    repository: Repository,
+    target: Layout | Writing,
     references: Sequence[Reference],
+    options: TransferOptions | None = None,
     *,
-    platforms: Sequence[Platform] = (),
-    attached: bool = False,
-    writing: Writing | None = None,
-    jobs: int = DEFAULT_JOBS,
     observer: Observer | None = None,
 ) -> CopyReport:
     """Bring images of one repository into a layout under the names they have there.
 
-    Of an index everything is brought, or these platforms under a new digest. `attached` brings
-    what is attached, too. `writing` is one of the layout that other images share: then names take
-    effect with it. When it fails, whole blobs stay in the layout and so do parts of them, for the
-    next try. NotFound when the registry does not have an image.
+    Everything of an index is fetched, or the platforms of the options. `target` may be the
+    writing of a layout that other images share: then names take effect with it. When it fails,
+    whole blobs stay in the layout and so do parts of them, for the next try. NotFound when the
+    registry does not have an image.
     """
-    if writing is None:
-        with Writing(layout, keep=True) as own:
-            report = pull(
-                source,
-                layout,
-                references,
-                platforms=platforms,
-                attached=attached,
-                writing=own,
-                jobs=jobs,
-                observer=observer,
-            )
-        return replace(report, moved=tuple(own.changes))
-    roots = [source.find(reference) for reference in references]
-    if not roots:
-        raise NotFound(f"{source.repository.name} has no tags")
-    narrowed = [source.narrowed(root, platforms) for root in roots] if platforms else []
-    if narrowed and all(root is not None for root in narrowed):
-        roots, platforms = [root for root in narrowed if root is not None], ()
-    if attached:
-        roots += source.add_attached(roots)
-    watcher = observer or Observer()
-    before = planned = plan_images(source, roots)
-    place: Source = source
-    if platforms:
-        planned, place = select_platforms(platforms, planned, source)
-    planned = drop_orphans(before, planned, watcher)
-    moved = transfer(place, writing, planned, jobs=jobs, observer=watcher)
-    return make_report(place, planned, transfer=moved)
+    if isinstance(target, Layout):
+        with Writing(target, keep=True) as writing:
+            report = _pull(repository, writing, references, options, observer)
+        return replace(report, moved=tuple(writing.changes))
+    return _pull(repository, target, references, options, observer)
+
+
+def _pull(
+    repository: Repository,
+    writing: Writing,
+    references: Sequence[Reference],
+    options: TransferOptions | None,
+    observer: Observer | None,
+) -> CopyReport:
+    source = RemoteImages(repository, writing.layout)
+    pipeline = Pipeline(source, options, observer)
+    found = [source.find(reference) for reference in references]
+    if not found:
+        raise NotFound(f"{repository.name} has no tags")
+    roots, platforms = _narrow(source, found, pipeline.options.platforms)
+    if pipeline.options.attached:
+        roots = [*roots, *source.add_attached(roots)]
+    pipeline.plan(roots, platforms=platforms)
+    pipeline.drop_orphans()
+    return pipeline.report(transfer=pipeline.transfer(writing))
+
+
+def _narrow(
+    source: RemoteImages, roots: Sequence[Root], platforms: Sequence[Platform]
+) -> tuple[Sequence[Root], Sequence[Platform]]:
+    """Select platforms by the indexes alone, where they tell; return what is still to select."""
+    narrowed = [source.narrow(root, platforms) for root in roots] if platforms else []
+    found = [root for root in narrowed if root is not None]
+    return (found, ()) if found and len(found) == len(roots) else (roots, platforms)

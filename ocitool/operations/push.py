@@ -5,64 +5,18 @@ Everything is planned, and converted where it must be; then each destination get
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
-from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import NotFound, OcitoolError, UsageError
 from ocitool.events import Observer, Outcome
-from ocitool.fsops import scratch_folder
-from ocitool.image.content import Catalog, PlannedImage, Root, Source, synthesized_images
-from ocitool.image.wholeness import described
-from ocitool.oci import Descriptor, Digest, Platform, Reference, mediatype
-from ocitool.operations.push_target import (
-    OnExisting,
-    PreparedPush,
-    PushReport,
-    TagPusher,
-    belongs_to_another,
-)
-from ocitool.places.layout import Layout, Writing
+from ocitool.image.content import Catalog, PlannedImage, Root, Source
+from ocitool.oci import Descriptor, Digest, Reference
+from ocitool.operations.push_target import OnExisting, PushReport, TagPusher, belongs_to_another
 from ocitool.places.registry import Registries, Repository
 from ocitool.places.registry.upload import Uploads
-from ocitool.transfer.plan import (
-    check_names,
-    convert,
-    drop_orphans,
-    is_attached,
-    plan_images,
-    select_platforms,
-)
-
-if TYPE_CHECKING:
-    from ocitool.transfer.recompress import Conversion
+from ocitool.transfer.pipeline import Pipeline, TransferOptions
+from ocitool.transfer.plan import is_attached
 
 OnFailure = Callable[[Reference, OcitoolError], None]
-
-
-class Pushing(Struct, frozen=True, kw_only=True):
-    """How images go to a registry.
-
-    `platforms` takes these of an index only. `compression` None keeps what has a manifest and
-    compresses other layers with gzip; otherwise one of COMPRESSIONS. `strict` refuses an index
-    that lacks some of its children; `attached` takes along what is attached to the images.
-    Layers that have to be converted, or fetched again, are kept in the folder `scratch` meanwhile.
-    """
-
-    platforms: tuple[Platform, ...] = ()
-    compression: str | None = None
-    on_existing: OnExisting = OnExisting.OVERWRITE
-    strict: bool = False
-    attached: bool = False
-    jobs: int = DEFAULT_JOBS
-    scratch: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.compression is not None and self.compression not in mediatype.COMPRESSIONS:
-            raise UsageError(
-                f"there is no compression {self.compression!r}: {', '.join(mediatype.COMPRESSIONS)}"
-            )
 
 
 def push(
@@ -70,36 +24,29 @@ def push(
     roots: Sequence[Root],
     destinations: Sequence[Reference],
     registries: Registries,
-    how: Pushing | None = None,
+    options: TransferOptions | None = None,
     *,
+    on_existing: OnExisting = OnExisting.OVERWRITE,
     observer: Observer | None = None,
     on_failure: OnFailure | None = None,
 ) -> list[PushReport]:
     """Push images, to the destinations or, without any, to the names that they have.
 
-    Idempotent: what a registry has is not sent. Refused where `how.on_existing` does not let a
-    tag be moved; then nothing was sent to that destination. The first destination that fails ends
-    everything, unless `on_failure` is there to hear of it: then the others go on.
+    Idempotent: what a registry has is not sent. Refused where `on_existing` does not let a tag be
+    moved; then nothing was sent to that destination. The first destination that fails ends
+    everything, unless `on_failure` is there to hear of it: then the others are still pushed.
     """
-    chosen = how or Pushing()
-    watcher = observer or Observer()
-    early = _Early.for_one(destinations, registries, chosen)
-    with _prepare(source, roots, chosen, watcher, early) as prepared:
+    pipeline = Pipeline(source, options, observer)
+    pipeline.plan(roots, attached=pipeline.options.attached)
+    pipeline.warn_of_missing("pushed")
+    early = _EarlyLayers.for_one(destinations, registries, on_existing)
+    with _convert(pipeline, early):
+        images, attached = _sort_out(pipeline.images, attached=pipeline.options.attached)
+        pusher = TagPusher(pipeline, registries, attached=attached, on_existing=on_existing)
         reports = []
-        images, attached = _sort_out(prepared.planned, attached=chosen.attached)
-        pusher = TagPusher(
-            prepared,
-            registries,
-            attached=attached,
-            on_existing=chosen.on_existing,
-            jobs=chosen.jobs,
-            scratch=chosen.scratch,
-            observer=watcher,
-        )
-        sent = early.outcomes if early is not None else {}
         for image, destination in _pairs(images, destinations):
             try:
-                reports.append(pusher.push(image, destination, sent))
+                reports.append(pusher.push(image, destination, early.outcomes if early else {}))
             except OcitoolError as error:
                 if on_failure is None or registries.stopped:
                     raise
@@ -107,7 +54,17 @@ def push(
         return reports
 
 
-class _Early:
+@contextlib.contextmanager
+def _convert(pipeline: Pipeline, early: "_EarlyLayers | None") -> Iterator[None]:
+    if not pipeline.needs_conversion:
+        pipeline.drop_orphans()
+        yield
+        return
+    with pipeline.convert_in_scratch(after=None if early is None else early.send):
+        yield
+
+
+class _EarlyLayers:
     """Sends layers to the destination as soon as they are converted. Thread-safe."""
 
     def __init__(self, repository: Repository) -> None:
@@ -116,13 +73,13 @@ class _Early:
 
     @classmethod
     def for_one(
-        cls, destinations: Sequence[Reference], registries: Registries, how: Pushing
-    ) -> "_Early | None":
+        cls, destinations: Sequence[Reference], registries: Registries, on_existing: OnExisting
+    ) -> "_EarlyLayers | None":
         """Return what sends early, where no policy could refuse the push afterwards.
 
         Of several destinations, one that fails must not keep the layers from the others.
         """
-        if len(destinations) != 1 or how.on_existing is not OnExisting.OVERWRITE:
+        if len(destinations) != 1 or on_existing is not OnExisting.OVERWRITE:
             return None
         return cls(Repository.of(registries, destinations[0], writing=True))
 
@@ -133,47 +90,6 @@ class _Early:
             return
         self._uploads.put(descriptor, lambda: source.open(descriptor))
         self.outcomes[descriptor.digest] = Outcome.UPLOADED
-
-
-@contextlib.contextmanager
-def _prepare(
-    source: Catalog,
-    roots: Sequence[Root],
-    how: Pushing,
-    observer: Observer,
-    early: _Early | None,
-) -> Iterator[PreparedPush]:
-    before = planned = plan_images(source, roots, strict=how.strict)
-    if not how.attached:
-        before = planned = [s for s in planned if not is_attached(s)]
-    place: Source = source
-    if how.platforms:
-        planned, place = select_platforms(how.platforms, planned, source)
-    check_names(source, planned, observer)
-    for image in planned:
-        for child in image.closure.missing:
-            observer.warn(f"{image.root.called} is pushed without {described(child)}")
-    with contextlib.ExitStack() as scratch:
-        conversions: list[Conversion] = []
-        if _needs_conversion(source, planned, how):
-            from ocitool.transfer.recompress import Recompressor
-
-            folder = scratch.enter_context(scratch_folder(how.scratch))
-            layout = scratch.enter_context(Layout.create(f"{folder}/layout"))
-            writing = scratch.enter_context(Writing(layout, durable=False))
-            recompressor = Recompressor(
-                place,
-                writing,
-                jobs=how.jobs,
-                observer=observer,
-                after=None if early is None else lambda layer: early.send(layer, writing),
-            )
-            planned, conversions = convert(source, planned, recompressor, how.compression)
-            place = recompressor.layered
-        planned = drop_orphans(before, planned, observer)
-        yield PreparedPush(
-            origin=source, source=place, planned=tuple(planned), conversions=tuple(conversions)
-        )
 
 
 def _sort_out(
@@ -187,13 +103,6 @@ def _sort_out(
     digests = {image.root.descriptor.digest for image in others}
     images = [image for image in planned if image.root.descriptor.digest not in digests]
     return (images, others) if images else (others, [])
-
-
-def _needs_conversion(source: Source, planned: Sequence[PlannedImage], how: Pushing) -> bool:
-    if how.compression not in (None, mediatype.KEEP):
-        return True
-    synthesized = synthesized_images(source)
-    return any(image.root.descriptor.digest in synthesized for image in planned)
 
 
 def _pairs(

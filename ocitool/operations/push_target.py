@@ -7,24 +7,23 @@ same of its blobs.
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ocitool.errors import OcitoolError, Refused
-from ocitool.events import Observer, Outcome
-from ocitool.image.content import Catalog, PlannedImage, Source
+from ocitool.events import Outcome
+from ocitool.image.content import PlannedImage
 from ocitool.image.graph import closure_of, content_of, subject_of
 from ocitool.oci import Descriptor, Digest, Manifest, Reference
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, Repository, RepositoryWriter
 from ocitool.places.registry.referrers import cosign_subject
-from ocitool.transfer.copy import Moved, TransferReport, transfer
-from ocitool.transfer.plan import CopiedImage, is_attached, make_report
-
-if TYPE_CHECKING:
-    from ocitool.transfer.recompress import Conversion
+from ocitool.transfer.copy import Moved, TransferReport
+from ocitool.transfer.pipeline import Pipeline
+from ocitool.transfer.plan import is_attached
+from ocitool.transfer.remote import RemoteImages
+from ocitool.transfer.report import Conversion, CopiedImage, report_image
 
 _NEIGHBOURS = 50
 """How many other images of the store are looked at for layers that a registry may mount."""
@@ -58,7 +57,7 @@ class PushReport(Struct, frozen=True, kw_only=True):
     image: CopiedImage
     moved_from: Digest | None = None
     kept: Digest | None = None
-    conversions: "tuple[Conversion, ...]" = ()
+    conversions: tuple[Conversion, ...] = ()
     attached: int = 0
     transfer: TransferReport = field(default_factory=TransferReport)
 
@@ -73,18 +72,6 @@ class PushReport(Struct, frozen=True, kw_only=True):
         return f"{self.destination.repository}@{self.digest}"
 
 
-class PreparedPush(Struct, frozen=True, kw_only=True):
-    """What is ready to be pushed: images, where they are read, and what was converted.
-
-    `origin` is the place from which it came before any conversion.
-    """
-
-    origin: Catalog
-    source: Source
-    planned: tuple[PlannedImage, ...]
-    conversions: "tuple[Conversion, ...]"
-
-
 class TagPusher:
     """Pushes prepared images to destinations, one after the other.
 
@@ -94,22 +81,16 @@ class TagPusher:
 
     def __init__(
         self,
-        prepared: PreparedPush,
+        pipeline: Pipeline,
         registries: Registries,
         *,
         attached: Sequence[PlannedImage],
         on_existing: OnExisting,
-        jobs: int,
-        scratch: str | None,
-        observer: Observer,
     ) -> None:
-        self._prepared = prepared
+        self._pipeline = pipeline
         self._attached = attached
         self._registries = registries
         self._on_existing = on_existing
-        self._jobs = jobs
-        self._scratch = scratch
-        self._observer = observer
         self._pushed: list[Reference] = []
 
     def push(
@@ -186,25 +167,17 @@ class TagPusher:
         main = planned[0].root.descriptor
         tagged = destination.tag is not None and ending is Ending.PUSHED
         tags = {s.root.descriptor.digest: _signature_tags(s) for s in planned[1:]}
-        remote = isinstance(self._prepared.origin, Repository)
         writer = RepositoryWriter(
             repository,
-            self._prepared.source,
+            self._pipeline.source,
             tags=tags | {main.digest: (str(destination.tag),) if tagged else ()},
             documents={d.digest: m.raw for s in planned for d, m in s.closure.documents},
             mountable=self._mountable(destination, planned),
-            remote=remote,
-            scratch=self._scratch,
+            remote=isinstance(self._pipeline.origin, RemoteImages),
+            scratch=self._pipeline.options.scratch,
         )
-        known_outcomes = _present(writer, planned, present=ending is Ending.PRESENT) | dict(sent)
-        return transfer(
-            self._prepared.source,
-            writer,
-            planned,
-            known_outcomes=known_outcomes,
-            jobs=self._jobs,
-            observer=self._observer,
-        )
+        known = _present(writer, planned, present=ending is Ending.PRESENT) | dict(sent)
+        return self._pipeline.transfer(writer, planned, known)
 
     def _mountable(
         self, destination: Reference, planned: Sequence[PlannedImage]
@@ -213,9 +186,11 @@ class TagPusher:
         blobs = {blob.digest for image in planned for blob in image.closure.blobs}
         found: dict[Digest, list[str]] = {}
         siblings = [r.path for r in self._pushed if r.domain == destination.domain]
-        origin = self._prepared.origin
-        if isinstance(origin, Repository) and origin.host.domain == destination.domain:
-            siblings.append(origin.session.path)
+        origin = self._pipeline.origin
+        if isinstance(origin, RemoteImages):
+            repository = origin.repository
+            if repository.host.domain == destination.domain:
+                siblings.append(repository.session.path)
         for path in siblings:
             if path != destination.path:
                 for digest in blobs:
@@ -238,10 +213,10 @@ class TagPusher:
         return PushReport(
             destination=destination,
             ending=ending,
-            image=make_report(self._prepared.source, [image]).images[0],
+            image=report_image(image),
             moved_from=existing.digest if moved and existing is not None else None,
             kept=existing.digest if existing is not None and ending is Ending.SKIPPED else None,
-            conversions=self._prepared.conversions,
+            conversions=tuple(self._pipeline.conversions),
             attached=attached,
         )
 

@@ -9,19 +9,25 @@ class LayeredSource:
 
     def __init__(self, *places: Source) -> None:
         self._places = places
+        # What a place can do is asked once: it takes longer than to look for a blob.
+        self._inventories = [place if isinstance(place, Inventory) else None for place in places]
         self._documents: dict[Digest, bytes] = {}
 
     def add(self, raw: bytes, media_type: str) -> Descriptor:
-        """Keep a document and return its descriptor."""
+        """Keep a new document and return its descriptor."""
         digest = Digest.of(raw)
         self._documents[digest] = raw
         return Descriptor(media_type=media_type, digest=digest, size=len(raw))
+
+    def keep(self, digest: Digest, raw: bytes) -> None:
+        """Keep a document that was read and verified, so that it is not read again."""
+        self._documents[digest] = raw
 
     def has(self, descriptor: Descriptor) -> bool:
         """Tell whether a document or one of the places holds the content."""
         if descriptor.digest in self._documents:
             return True
-        return any(not isinstance(p, Inventory) or p.has(descriptor) for p in self._places)
+        return any(place is None or place.has(descriptor) for place in self._inventories)
 
     def open(self, descriptor: Descriptor) -> Blob:
         """Return content from the first place that has it."""
@@ -45,7 +51,7 @@ class LayeredSource:
                 place.abort()
 
     def _place_of(self, descriptor: Descriptor) -> Source:
-        for place in self._places[:-1]:
-            if not isinstance(place, Inventory) or place.has(descriptor):
+        for place, inventory in zip(self._places[:-1], self._inventories, strict=False):
+            if inventory is None or inventory.has(descriptor):
                 return place
         return self._places[-1]

@@ -1,87 +1,60 @@
-"""Plans: which images go, with all that belongs to them, and what became of them."""
+"""Which images are moved, with all that belongs to them."""
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
-from ocitool.errors import LimitExceeded, NotFound
+from ocitool.errors import LimitExceeded, OcitoolError
 from ocitool.events import Observer
 from ocitool.image.content import (
     Catalog,
     Closure,
+    ConfigFacts,
     PlannedImage,
     Remarking,
     Root,
     Source,
-    synthesized_images,
 )
 from ocitool.image.entries import ambiguous, ambiguous_names
-from ocitool.image.graph import closure_of, images_of, read_config, root_subject, subject_of
+from ocitool.image.graph import closure_of, read_document, subject_of
 from ocitool.image.wholeness import require_whole
-from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, Platform
+from ocitool.oci import DEFAULT_LIMITS, Digest
 from ocitool.oci.document import structure
-from ocitool.places.layout import NameChange
-from ocitool.transfer.copy import TransferReport
 from ocitool.transfer.layered import LayeredSource
-from ocitool.transfer.platforms import platforms_of, select
-
-if TYPE_CHECKING:
-    from ocitool.transfer.recompress import Conversion, Recompressor
-
-
-class CopiedImage(Struct, frozen=True, kw_only=True):
-    """One image that arrived: how it is called, what it is, and what is missing of it.
-
-    `image_id` is the digest of the config, docker's image ID, when the image is for one platform.
-    `label` is what the source called an image that has no full name.
-    """
-
-    names: tuple[str, ...]
-    label: str | None
-    digest: Digest
-    media_type: str
-    image_id: Digest | None
-    platforms: tuple[Platform, ...]
-    missing: tuple[Descriptor, ...] = ()
-
-
-class CopyReport(Struct, frozen=True, kw_only=True):
-    """What a load, save or copy did. `attached` counts artifacts that came along.
-
-    `transfer` counts nothing where an archive was written: it has no blobs of before.
-    """
-
-    images: tuple[CopiedImage, ...]
-    attached: int = 0
-    conversions: "tuple[Conversion, ...]" = ()
-    moved: tuple[NameChange, ...] = ()
-    transfer: TransferReport = field(default_factory=TransferReport)
 
 
 def plan_images(
-    source: Catalog, roots: Sequence[Root], *, strict: bool = False
+    source: LayeredSource, catalog: Catalog, roots: Sequence[Root], *, strict: bool = False
 ) -> list[PlannedImage]:
-    """Plan the way of some roots of a source, each digest once with all its names.
+    """Plan the move of some roots of a catalog, each digest once with all its names.
 
-    Artifacts of the source that are attached to one of them go along. NotFound for an index of
-    which nothing is there, or not all when `strict`; IntegrityError for a config that does not fit
-    its layers.
+    Everything is read from `source`, which keeps the documents. Artifacts of the catalog that are
+    attached to one of the roots are added. NotFound for an index of which nothing is there, or not
+    all when `strict`; IntegrityError for a config that does not fit its layers.
     """
-    planned = _plan(source, _merge(roots))
-    for image in planned:
-        require_whole(source, image.root, image.closure, strict=strict)
-    return planned + _attached_to(source, planned)
+    planned = []
+    for image in _plan(source, _merge_names(roots)):
+        whole = require_whole(source, image.root, image.closure, strict=strict)
+        configs = {
+            one.manifest.config.digest: ConfigFacts(
+                platform=one.config.platform, diff_ids=tuple(one.config.diff_ids)
+            )
+            for one in whole
+        }
+        planned.append(replace(image, configs=configs))
+    return planned + _attached_to(source, catalog, planned)
 
 
-def _plan(source: Source, roots: Sequence[Root]) -> list[PlannedImage]:
+def _plan(source: LayeredSource, roots: Sequence[Root]) -> list[PlannedImage]:
     """Plan the roots; LimitExceeded when their manifests are too much to keep in memory at once."""
     planned: list[PlannedImage] = []
     size = PlanSize()
     for root in roots:
-        planned.append(PlannedImage(root=root, closure=closure_of(source, root.descriptor)))
-        size.add(planned[-1].closure)
+        closure = closure_of(source, root.descriptor)
+        planned.append(PlannedImage(root=root, closure=closure))
+        size.add(closure)
+        for descriptor, document in closure.documents:
+            source.keep(descriptor.digest, document.raw)
     return planned
 
 
@@ -108,37 +81,6 @@ class PlanSize:
 def _weight(raw: bytes) -> int:
     """Return what a decoded document costs in memory, a few hundred bytes a unit."""
     return structure(raw) + len(raw) // 40
-
-
-def select_platforms(
-    platforms: Sequence[Platform], planned: Sequence[PlannedImage], source: Source
-) -> tuple[list[PlannedImage], Source]:
-    """Return the part of each image for some platforms, and the source that knows it.
-
-    Of images that share a name, those that are for none of the platforms are left out.
-    """
-    layered = LayeredSource(source)
-    chosen: list[PlannedImage] = []
-    left_out: list[PlannedImage] = []
-    for image in planned:
-        try:
-            part = image if is_attached(image) else select(layered, image, platforms)
-        except NotFound:
-            if not _shares_a_name(image, planned):
-                raise
-            left_out.append(image)
-        else:
-            chosen.append(part)
-    for image in left_out:
-        if not _shares_a_name(image, chosen):
-            # None of those that share the name suits: the refusal lists what there is.
-            select(layered, image, platforms)
-    return chosen, layered
-
-
-def _shares_a_name(image: PlannedImage, others: Iterable[PlannedImage]) -> bool:
-    names = set(image.root.names)
-    return any(other is not image and names & set(other.root.names) for other in others)
 
 
 def check_names(source: Source, planned: Sequence[PlannedImage], observer: Observer) -> None:
@@ -189,59 +131,7 @@ def _documents(planned: Sequence[PlannedImage]) -> set[Digest]:
     return {d.digest for image in planned for d, _ in image.closure.documents}
 
 
-def convert(
-    source: Catalog,
-    planned: list[PlannedImage],
-    recompressor: "Recompressor",
-    compression: str | None,
-) -> "tuple[list[PlannedImage], list[Conversion]]":
-    """Convert what must be: images without a manifest, and all of them when asked."""
-    synthesized = synthesized_images(source)
-    made_up = [s for s in planned if s.root.descriptor.digest in synthesized]
-    conversions: list[Conversion] = []
-    results: dict[Digest, PlannedImage] = {}
-    if made_up:
-        jobs_for = [
-            (image.root, manifest, read_config(source, manifest).diff_ids)
-            for image in made_up
-            for _, manifest in images_of(image.closure)
-        ]
-        new, done = recompressor.made_up(jobs_for, compression)
-        conversions += done
-        results |= {
-            old.root.descriptor.digest: moved for old, moved in zip(made_up, new, strict=True)
-        }
-    others = [s for s in planned if s.root.descriptor.digest not in synthesized]
-    if compression not in (None, "keep"):
-        new, done = recompressor.images(others, str(compression))
-        conversions += done
-        results |= {
-            old.root.descriptor.digest: moved for old, moved in zip(others, new, strict=True)
-        }
-    moved = [results.get(s.root.descriptor.digest, s) for s in planned]
-    return moved, conversions
-
-
-def make_report(
-    source: Source,
-    planned: Sequence[PlannedImage],
-    *,
-    conversions: "Sequence[Conversion]" = (),
-    moved: Sequence[NameChange] = (),
-    transfer: TransferReport | None = None,
-) -> CopyReport:
-    """Return what became of images that arrived."""
-    images = [image for image in planned if not is_attached(image)]
-    return CopyReport(
-        images=tuple(_report(source, image) for image in images),
-        attached=len(planned) - len(images),
-        conversions=tuple(conversions),
-        moved=tuple(moved),
-        transfer=transfer or TransferReport(),
-    )
-
-
-def _merge(roots: Sequence[Root]) -> list[Root]:
+def _merge_names(roots: Sequence[Root]) -> list[Root]:
     """Return the roots, each digest once with all its names, in their order."""
     merged: dict[Digest, Root] = {}
     for root in roots:
@@ -252,15 +142,17 @@ def _merge(roots: Sequence[Root]) -> list[Root]:
     return list(merged.values())
 
 
-def _attached_to(source: Catalog, planned: Sequence[PlannedImage]) -> list[PlannedImage]:
-    """Return the source's nameless roots whose subject is in one of the closures."""
+def _attached_to(
+    source: LayeredSource, catalog: Catalog, planned: Sequence[PlannedImage]
+) -> list[PlannedImage]:
+    """Return the catalog's nameless roots whose subject is in one of the closures."""
     held = _documents(planned)
-    roots = source.roots()
+    roots = catalog.roots()
     waiting: dict[Digest, list[int]] = {}
     for position, root in enumerate(roots):
         if root.names or root.label is not None or root.descriptor.digest in held:
             continue
-        subject = root_subject(source, root)
+        subject = _read_subject(source, root)
         if subject is not None:
             waiting.setdefault(subject, []).append(position)
     found: list[PlannedImage] = []
@@ -272,6 +164,18 @@ def _attached_to(source: Catalog, planned: Sequence[PlannedImage]) -> list[Plann
     return found
 
 
+def _read_subject(source: LayeredSource, root: Root) -> Digest | None:
+    """Read what a root is attached to; the manifest of what is attached is kept."""
+    try:
+        document = read_document(source, root.descriptor)
+    except OcitoolError:
+        return subject_of(root, None)
+    subject = subject_of(root, document)
+    if subject is not None:
+        source.keep(root.descriptor.digest, document.raw)
+    return subject
+
+
 def _subject(image: PlannedImage) -> Digest | None:
     root = image.root
     return subject_of(root, image.closure.document(root.descriptor.digest))
@@ -280,17 +184,3 @@ def _subject(image: PlannedImage) -> Digest | None:
 def is_attached(image: PlannedImage) -> bool:
     """Tell whether a root is an artifact that lives with its subject, and no image."""
     return not image.root.names and _subject(image) is not None
-
-
-def _report(source: Source, image: PlannedImage) -> CopiedImage:
-    images = images_of(image.closure)
-    single = len(images) == 1 and images[0][0].digest == image.root.descriptor.digest
-    return CopiedImage(
-        names=image.root.names,
-        label=image.root.label,
-        digest=image.root.descriptor.digest,
-        media_type=image.root.descriptor.media_type,
-        image_id=images[0][1].config.digest if single else None,
-        platforms=platforms_of(source, image.closure),
-        missing=image.closure.missing,
-    )

@@ -1,12 +1,13 @@
 """Some of an image's platforms, as an image of their own."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from ocitool.image.choosing import choose, platform_images
-from ocitool.image.content import Closure, PlannedImage, Source
+from ocitool.errors import NotFound
+from ocitool.image.choosing import PlatformImage, choose
+from ocitool.image.content import Closure, PlannedImage
 from ocitool.image.graph import (
     attested,
     closure_of,
@@ -17,6 +18,7 @@ from ocitool.image.graph import (
 from ocitool.oci import Descriptor, Index, Platform, mediatype
 from ocitool.oci.document import encode
 from ocitool.transfer.layered import LayeredSource
+from ocitool.transfer.plan import is_attached
 
 
 def select(
@@ -27,21 +29,68 @@ def select(
     One platform gives that image's own manifest, its digest unchanged. Several give a new index
     of them and of what attests them. NotFound lists what there is.
     """
-    images = platform_images(layered, image.closure)
-    chosen = [choose(images, wanted, called=image.root.called).descriptor for wanted in platforms]
-    unique = {descriptor.digest: descriptor for descriptor in chosen}
-    root = image.closure.document(image.root.descriptor.digest)
-    if not isinstance(root, Index):
+    root, closure = image.root, image.closure
+    listed = planned_manifests(image)
+    chosen = [choose(listed, wanted, called=root.called).descriptor for wanted in platforms]
+    unique = {descriptor.digest for descriptor in chosen}
+    index = closure.document(root.descriptor.digest)
+    if not isinstance(index, Index):
         return image
-    if len(unique) == 1:
-        descriptor = replace(chosen[0], annotations=image.root.descriptor.annotations)
-    else:
-        children = [child for child, _ in images_of(image.closure) if child.digest in unique]
-        children += _attestations(layered, image.closure, {str(digest) for digest in unique})
-        new = _listing(layered, root, children)
-        descriptor = replace(new, annotations=image.root.descriptor.annotations)
-    moved = replace(image.root, descriptor=descriptor)
-    return PlannedImage(root=moved, closure=closure_of(layered, descriptor))
+    new = chosen[0]
+    if len(unique) > 1:
+        children = [one.descriptor for one in listed if one.descriptor.digest in unique]
+        children += _attestations(layered, closure, {str(digest) for digest in unique})
+        new = _listing(layered, index, children)
+    descriptor = replace(new, annotations=root.descriptor.annotations)
+    return replace(
+        image,
+        root=replace(root, descriptor=descriptor),
+        closure=closure_of(layered, descriptor),
+    )
+
+
+def select_each(
+    layered: LayeredSource, images: Sequence[PlannedImage], platforms: Sequence[Platform]
+) -> list[PlannedImage]:
+    """Return the part of each image for some platforms; what is attached stays as it is.
+
+    Of images that share a name, those that are for none of the platforms are left out.
+    """
+    chosen: list[PlannedImage] = []
+    left_out: list[PlannedImage] = []
+    for image in images:
+        try:
+            part = image if is_attached(image) else select(layered, image, platforms)
+        except NotFound:
+            if not _shares_a_name(image, images):
+                raise
+            left_out.append(image)
+        else:
+            chosen.append(part)
+    for image in left_out:
+        if not _shares_a_name(image, chosen):
+            # None of those that share the name suits: the refusal lists what there is.
+            select(layered, image, platforms)
+    return chosen
+
+
+def _shares_a_name(image: PlannedImage, others: Iterable[PlannedImage]) -> bool:
+    names = set(image.root.names)
+    return any(other is not image and names & set(other.root.names) for other in others)
+
+
+def planned_manifests(image: PlannedImage) -> tuple[PlatformImage, ...]:
+    """Return the image manifests of a plan, in the order in which its indexes list them."""
+    return tuple(
+        PlatformImage(
+            descriptor=descriptor,
+            manifest=manifest,
+            platform=(
+                descriptor.platform or image.configs[manifest.config.digest].platform
+            ).normalized(),
+        )
+        for descriptor, manifest in images_of(image.closure)
+    )
 
 
 def _attestations(layered: LayeredSource, closure: Closure, images: set[str]) -> list[Descriptor]:
@@ -54,11 +103,6 @@ def _attestations(layered: LayeredSource, closure: Closure, images: set[str]) ->
         if is_attestation(child) and attested(child) in images and layered.has(child)
     }
     return list(found.values())
-
-
-def platforms_of(source: Source, closure: Closure) -> tuple[Platform, ...]:
-    """Return the platforms of the images in a closure, in order."""
-    return tuple(image.platform for image in platform_images(source, closure))
 
 
 def select_in_index(

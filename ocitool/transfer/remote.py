@@ -28,8 +28,8 @@ class RemoteImages:
         self._small: dict[Digest, bytes] = {}
 
     def roots(self) -> tuple[Root, ...]:
-        """Return what is attached to the images, as far as it was asked for."""
-        return tuple(self._attached)
+        """Return the images that were named, and what is attached as far as it was asked for."""
+        return (*self.repository.roots(), *self._attached)
 
     def resolve(self, name: str) -> Root:
         """Return the image with a full name, tag or digest; NotFound when there is none."""
@@ -75,7 +75,7 @@ class RemoteImages:
             return True
         return self.repository.raw(descriptor.digest) is not None
 
-    def narrowed(self, root: Root, platforms: Sequence[Platform]) -> Root | None:
+    def narrow(self, root: Root, platforms: Sequence[Platform]) -> Root | None:
         """Return the part of an index for these platforms, judged by the index alone.
 
         None when it does not tell the platforms of its images: then each has to be looked at.

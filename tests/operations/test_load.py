@@ -23,7 +23,7 @@ from ocitool.operations.load import load
 from ocitool.operations.save import save_file
 from ocitool.places.archive import open_archive
 from ocitool.places.layout import Layout
-from ocitool.transfer.plan import CopyReport
+from ocitool.transfer.report import CopyReport
 from tests.support.images import (
     BuiltImage,
     Compression,

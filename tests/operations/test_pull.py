@@ -20,8 +20,8 @@ from ocitool.oci import Digest, Platform, Reference
 from ocitool.operations.pull import pull
 from ocitool.places.layout import Layout, Writing
 from ocitool.places.registry import Repository
-from ocitool.transfer.plan import CopyReport
-from ocitool.transfer.remote import RemoteImages
+from ocitool.transfer.pipeline import TransferOptions
+from ocitool.transfer.report import CopyReport
 from tests.places.registry.reading import NAME, reading
 from tests.support.certificates import Authority
 from tests.support.command import ROOT, Command, environment
@@ -69,14 +69,14 @@ def pulled(
     **options: Any,
 ) -> CopyReport:
     with Layout.create(str(store), store=True) as layout, reading(host, **options) as reader:
-        source = RemoteImages(Repository(reader.session), layout)
         references = [Reference.parse(f"{host}/{NAME}:{tag}") for tag in tags]
         return pull(
-            source,
+            Repository(reader.session),
             layout,
             references,
-            platforms=[Platform.parse(text) for text in platforms],
-            attached=attached,
+            TransferOptions(
+                platforms=tuple(Platform.parse(text) for text in platforms), attached=attached
+            ),
             observer=observer,
         )
 

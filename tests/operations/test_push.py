@@ -20,10 +20,11 @@ from ocitool.errors import (
 )
 from ocitool.events import Outcome
 from ocitool.oci import Digest, Platform, Reference
-from ocitool.operations.push import Pushing, push
+from ocitool.operations.push import push
 from ocitool.operations.push_target import Ending, OnExisting, PushReport
 from ocitool.places.archive import open_archive
 from ocitool.places.registry import Registries
+from ocitool.transfer.pipeline import TransferOptions
 from tests.places.registry.pushes import (
     NAME,
     UPLOADS,
@@ -382,8 +383,8 @@ def _copy(
             place, store="", stdin=0, scratch=str(tmp_path), registries=registries
         ) as opened,
     ):
-        how = Pushing(scratch=str(tmp_path))
-        return push(opened.source, opened.roots, [target], registries, how)[0]
+        chosen = TransferOptions(scratch=str(tmp_path))
+        return push(opened.source, opened.roots, [target], registries, chosen)[0]
 
 
 class TestFromRegistry:
@@ -549,6 +550,7 @@ import re, sys
 from pathlib import Path
 from ocitool.places.layout import Layout
 from ocitool.operations.push import push
+from ocitool.transfer.pipeline import TransferOptions
 from ocitool.places.registry import Registries, RegistryOptions
 from ocitool.oci import Reference
 with Layout.existing(sys.argv[1]) as layout, Registries(RegistryOptions()) as registries:

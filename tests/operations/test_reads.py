@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ocitool.image.content import Root
-from ocitool.oci import Reference
+from ocitool.oci import Platform, Reference
 from ocitool.operations.inspect import inspect
 from ocitool.operations.load import load
 from ocitool.operations.pull import pull
@@ -14,7 +14,7 @@ from ocitool.operations.push import push
 from ocitool.operations.save import save
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, RegistryOptions, Repository
-from ocitool.transfer.remote import RemoteImages
+from ocitool.transfer.pipeline import TransferOptions
 from tests.support.command import Command
 from tests.support.images import Built, BuiltImage, build_artifact, build_image, build_index
 from tests.support.registry import EmulatedRegistry
@@ -76,6 +76,13 @@ def test_load_reads_a_manifest_once_and_a_configuration_to_check_it_and_to_copy_
     assert opened(source) == ({1}, 2)
 
 
+def test_load_of_one_platform_reads_a_manifest_once(tmp_path: Path) -> None:
+    source = Shelf(INDEX)
+    with Layout.create(str(tmp_path / "store"), store=True) as layout:
+        load(source, layout, TransferOptions(platforms=(Platform.parse("linux/arm64"),)))
+    assert opened(source) == ({1}, 2)
+
+
 def test_load_reads_what_is_attached_once(tmp_path: Path) -> None:
     source = Shelf(ONE, SIGNATURE)
     with Layout.create(str(tmp_path / "store"), store=True) as layout:
@@ -114,7 +121,7 @@ def test_pull_fetches_everything_once(tmp_path: Path) -> None:
         registry.add_image("t/a", INDEX, "1")
         reference = Reference.parse(f"{registry.host}/t/a:1")
         with Layout.create(str(tmp_path / "store"), store=True) as layout:
-            pull(RemoteImages(Repository.of(connected, reference), layout), layout, [reference])
+            pull(Repository.of(connected, reference), layout, [reference])
         assert fetched_once(registry, ONE)
 
 
@@ -135,3 +142,21 @@ class TestCommands:
                 done = ocitool(command, "--plain-http", f"docker://{registry.host}/t/a:1")
                 assert done.code == 0, done.err
                 assert requests(registry) == Counter([f"/v2/t/a/blobs/{ONE.config.digest}"])
+
+    def test_copy_from_a_registry_fetches_everything_once(
+        self, ocitool: Command, tmp_path: Path
+    ) -> None:
+        for target in ("store:a:1", f"oci:{tmp_path}/layout:1", f"oci-archive:{tmp_path}/a.tar:1"):
+            with EmulatedRegistry() as registry:
+                registry.add_image("t/a", ONE, "1")
+                done = ocitool("copy", "--plain-http", f"docker://{registry.host}/t/a:1", target)
+                assert done.code == 0, done.err
+                assert fetched_once(registry, ONE)
+
+    def test_copy_between_registries_fetches_everything_once(self, ocitool: Command) -> None:
+        with EmulatedRegistry() as registry, EmulatedRegistry() as other:
+            registry.add_image("t/a", ONE, "1")
+            source, target = (f"docker://{one.host}/t/a:1" for one in (registry, other))
+            done = ocitool("copy", "--plain-http", source, target)
+            assert done.code == 0, done.err
+            assert fetched_once(registry, ONE)

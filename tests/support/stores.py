@@ -7,11 +7,12 @@ from ocitool.events import Observer
 from ocitool.image.content import Root
 from ocitool.oci import Digest, Platform
 from ocitool.operations.load import load
-from ocitool.operations.save import Packing, save
+from ocitool.operations.save import save
 from ocitool.operations.verify import VerifyReport, verify
 from ocitool.places.archive import open_archive
 from ocitool.places.layout import Layout
-from ocitool.transfer.plan import CopyReport
+from ocitool.transfer.pipeline import TransferOptions
+from ocitool.transfer.report import CopyReport
 
 
 class Listener(Observer):
@@ -58,11 +59,10 @@ def load_archive(
         return load(
             source,
             layout,
-            name=name,
-            platforms=platforms,
-            compression=compression,
+            TransferOptions(
+                name=name, platforms=tuple(platforms), compression=compression, strict=strict
+            ),
             clobber=clobber,
-            strict=strict,
             observer=observer,
         )
 
@@ -84,7 +84,8 @@ def save_bytes(
             layout,
             roots,
             parts.append,
-            Packing(platforms=tuple(platforms), featured=featured, strict=strict),
+            TransferOptions(platforms=tuple(platforms), strict=strict),
+            featured=featured,
             observer=observer,
         )
     return b"".join(parts)

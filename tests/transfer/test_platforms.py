@@ -5,11 +5,11 @@ import json
 import pytest
 
 from ocitool.errors import NotFound
-from ocitool.image.content import PlannedImage, Root
+from ocitool.image.content import ConfigFacts, PlannedImage, Root
 from ocitool.image.graph import closure_of, images_of
 from ocitool.oci import Index
 from ocitool.transfer.layered import LayeredSource
-from ocitool.transfer.platforms import platforms_of, select
+from ocitool.transfer.platforms import planned_manifests, select
 from tests.support.images import Built, build_image, build_index
 from tests.support.sources import MemorySource
 from tests.support.stores import platform
@@ -26,7 +26,12 @@ def select_from(
 ) -> tuple[PlannedImage, LayeredSource]:
     layered = LayeredSource(source or MemorySource(built))
     root = Root(descriptor=built.descriptor, names=NAMES)
-    image = PlannedImage(root=root, closure=closure_of(layered, built.descriptor))
+    closure = closure_of(layered, built.descriptor)
+    configs = {
+        manifest.config.digest: ConfigFacts(platform=platform("linux/arm64"), diff_ids=())
+        for _, manifest in images_of(closure)
+    }
+    image = PlannedImage(root=root, closure=closure, configs=configs)
     return select(layered, image, [platform(text) for text in texts]), layered
 
 
@@ -48,10 +53,10 @@ def test_the_name_stays() -> None:
 
 
 def test_two_platforms_are_an_index_of_these_two() -> None:
-    image, layered = select_from(INDEX, "linux/s390x", "linux/amd64")
+    image, _ = select_from(INDEX, "linux/s390x", "linux/amd64")
     images = [descriptor.digest for descriptor, _ in images_of(image.closure)]
     assert images == [AMD64.descriptor.digest, S390X.descriptor.digest]
-    assert [str(p) for p in platforms_of(layered, image.closure)] == [
+    assert [str(one.platform) for one in planned_manifests(image)] == [
         "linux/amd64",
         "linux/s390x",
     ]

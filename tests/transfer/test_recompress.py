@@ -11,7 +11,7 @@ import pytest
 from ocitool.errors import DigestMismatch, UsageError
 from ocitool.oci import Descriptor, Digest, Index, Manifest, parse_manifest
 from ocitool.places.layout import Layout
-from ocitool.transfer.plan import CopyReport
+from ocitool.transfer.report import CopyReport
 from tests.support.images import (
     BuiltImage,
     Compression,

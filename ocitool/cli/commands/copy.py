@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from ocitool.events import Observer
     from ocitool.image.content import Root
     from ocitool.images.locations import Opened, Place
-    from ocitool.operations.save import Packing
     from ocitool.places.registry import RegistryOptions
-    from ocitool.transfer.plan import CopyReport
+    from ocitool.transfer.pipeline import TransferOptions
+    from ocitool.transfer.report import CopyReport
 
 
 @with_reach
@@ -73,8 +73,7 @@ def copy(
     from ocitool.cli.delivery import check_destination
     from ocitool.cli.render import texts
     from ocitool.images.locations import PlaceKind, parse_place, with_attached
-    from ocitool.operations.push import Pushing
-    from ocitool.operations.save import Packing
+    from ocitool.transfer.pipeline import TransferOptions
 
     options = settings(context)
     origin, target = parse_place(source), parse_place(destination)
@@ -90,11 +89,12 @@ def copy(
     check_destination(target, json=json)
     texts.check_digest_file(digestfile)
     observer = options.observer(quiet=quiet)
-    packing = Packing(
+    chosen = TransferOptions(
         platforms=platforms(platform),
-        featured=usual_platform(),
+        compression=compression,
         strict=strict,
-        compression=compression or "keep",
+        attached=referrers,
+        jobs=jobs,
         scratch=options.temporary,
     )
     reach = with_foreign(in_chunks(reach, chunk_size), allowed=allow_foreign_layers)
@@ -104,16 +104,15 @@ def copy(
     ):
         images = with_attached(opened) if referrers else opened
         if connected is not None and target.kind is PlaceKind.REGISTRY:
-            chosen = Pushing(
-                platforms=packing.platforms,
-                compression=compression,
+            reports = push_to(
+                images,
+                target,
+                connected,
+                chosen,
+                observer,
                 on_existing=policy(on_existing),
-                strict=strict,
-                attached=referrers,
-                jobs=jobs,
-                scratch=options.temporary,
+                create=create_repo,
             )
-            reports = push_to(images, target, connected, chosen, observer, create=create_repo)
             show(
                 reports,
                 observer,
@@ -122,7 +121,7 @@ def copy(
                 digestfile=digestfile,
             )
             return
-        report = _copy(images, target, options, packing, observer, jobs)
+        report = _copy(images, target, options, chosen, observer)
     if digestfile is not None:
         texts.write_digests(digestfile, [image.digest for image in report.images])
     if json:
@@ -139,10 +138,11 @@ def _copy(
     opened: "Opened",
     target: "Place",
     options: Settings,
-    packing: "Packing",
+    chosen: "TransferOptions",
     observer: "Observer",
-    jobs: int,
 ) -> "CopyReport":
+    from msgspec.structs import replace
+
     from ocitool.cli.delivery import deliver
     from ocitool.cli.render import texts
     from ocitool.images.locations import PlaceKind
@@ -150,19 +150,16 @@ def _copy(
     from ocitool.places.layout import Layout
 
     if target.kind not in (PlaceKind.STORE, PlaceKind.LAYOUT):
-        return deliver(opened.source, _named(opened, target), target, packing, observer)
+        named = _named(opened, target)
+        return deliver(opened.source, named, target, chosen, observer, featured=usual_platform())
     own = target.kind is PlaceKind.STORE
     path = options.store if own else target.path
     with Layout.create(path, store=own, observer=observer) as layout:
         return copying.load(
             opened.source,
             layout,
+            replace(chosen, name=texts.full(target.name) if own and target.name else target.name),
             roots=opened.roots,
-            name=texts.full(target.name) if own and target.name else target.name,
-            platforms=packing.platforms,
-            compression=None if packing.compression == "keep" else packing.compression,
-            strict=packing.strict,
-            jobs=jobs,
             observer=observer,
         )
 

@@ -45,6 +45,7 @@ def load(
     from ocitool.images.locations import PlaceKind, open_source, parse_place, path_place
     from ocitool.operations import load as copying
     from ocitool.places.layout import Layout
+    from ocitool.transfer.pipeline import TransferOptions
 
     options = settings(context)
     text = _archive(source, source_option)
@@ -59,12 +60,14 @@ def load(
         report = copying.load(
             opened.source,
             layout,
+            TransferOptions(
+                name=texts.full(tag) if tag is not None else None,
+                platforms=platforms(platform),
+                compression=compression,
+                strict=strict,
+            ),
             roots=opened.roots,
-            name=texts.full(tag) if tag is not None else None,
-            platforms=platforms(platform),
-            compression=compression,
             clobber=not no_clobber,
-            strict=strict,
             observer=observer,
         )
     if json:

@@ -4,7 +4,6 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from msgspec import Struct
 
 from ocitool.cli.options.registry import (
     ForeignLayers,
@@ -21,10 +20,11 @@ from ocitool.errors import OcitoolError, UsageError
 
 if TYPE_CHECKING:
     from ocitool.events import Observer
-    from ocitool.oci import Platform, Reference
+    from ocitool.oci import Reference
     from ocitool.places.layout import Writing
     from ocitool.places.registry import Registries, RegistryOptions
-    from ocitool.transfer.plan import CopyReport
+    from ocitool.transfer.pipeline import TransferOptions
+    from ocitool.transfer.report import CopyReport
 
 _SAVED_EVERY = 1.0
 """Seconds after which the names of finished images take effect while others still come."""
@@ -59,15 +59,14 @@ def pull(
     from ocitool.cli.render import texts
     from ocitool.images.locations import registry_reference
     from ocitool.places.layout import Layout, Writing
+    from ocitool.transfer.pipeline import TransferOptions
 
     options = settings(context)
     references = [registry_reference(name) for name in names]
     if all_tags and any(":" in name.rpartition("/")[2] for name in names):
         raise UsageError("--all-tags takes every tag of a repository: name it without one")
     observer = options.observer(quiet=quiet)
-    chosen = _Chosen(
-        platforms=platforms(platform), all_tags=all_tags, referrers=referrers, jobs=jobs
-    )
+    chosen = TransferOptions(platforms=platforms(platform), attached=referrers, jobs=jobs)
     reports: list[CopyReport] = []
     failures: list[OcitoolError] = []
     with (
@@ -78,7 +77,7 @@ def pull(
         saved = time.monotonic()
         for reference in references:
             try:
-                report = _pull(connected, writing, reference, chosen, observer)
+                report = _pull(connected, writing, reference, chosen, observer, all_tags=all_tags)
             except OcitoolError as error:
                 if fail_fast or len(references) == 1:
                     raise
@@ -111,41 +110,24 @@ def pull(
         raise failures[0]
 
 
-class _Chosen(Struct, frozen=True, kw_only=True):
-    """What to take of each name."""
-
-    platforms: "tuple[Platform, ...]"
-    all_tags: bool
-    referrers: bool
-    jobs: int
-
-
 def _pull(
     connected: "Registries",
     writing: "Writing",
     reference: "Reference",
-    chosen: _Chosen,
+    chosen: "TransferOptions",
     observer: "Observer",
+    *,
+    all_tags: bool,
 ) -> "CopyReport":
     from ocitool.operations import pull as pulling
     from ocitool.places.registry import Repository
     from ocitool.places.registry.listing import tags
-    from ocitool.transfer.remote import RemoteImages
 
     repository = Repository.of(connected, reference)
     references = [reference]
-    if chosen.all_tags:
+    if all_tags:
         references = [reference.with_tag(tag) for tag in tags(repository.session)]
-    return pulling.pull(
-        RemoteImages(repository, writing.layout),
-        writing.layout,
-        references,
-        platforms=chosen.platforms,
-        attached=chosen.referrers,
-        writing=writing,
-        jobs=chosen.jobs,
-        observer=observer,
-    )
+    return pulling.pull(repository, writing, references, chosen, observer=observer)
 
 
 def _print(report: "CopyReport", reference: "Reference", *, quiet: bool) -> None:

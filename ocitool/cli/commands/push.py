@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from ocitool.image.content import Root
     from ocitool.images.locations import Opened, Place
     from ocitool.oci import Reference
-    from ocitool.operations.push import Pushing
     from ocitool.operations.push_target import OnExisting, PushReport
     from ocitool.places.registry import Registries, RegistryOptions
+    from ocitool.transfer.pipeline import TransferOptions
 
 OnExistingOption = Annotated[
     str,
@@ -88,15 +88,16 @@ def push(
     from ocitool.cli.render import texts
     from ocitool.images.locations import parse_place, registry_reference, with_attached
     from ocitool.operations import push as pushing
+    from ocitool.transfer.pipeline import TransferOptions
 
     options = settings(context)
     targets = [registry_reference(text) for text in destinations or ()]
     texts.check_digest_file(digestfile)
     observer = options.observer(quiet=quiet)
-    how = pushing.Pushing(
+    existing = policy(on_existing)
+    chosen = TransferOptions(
         platforms=platforms(platform),
         compression=compression,
-        on_existing=policy(on_existing),
         strict=strict,
         attached=referrers,
         jobs=jobs,
@@ -115,7 +116,8 @@ def push(
             images.roots,
             targets,
             connected,
-            how,
+            chosen,
+            on_existing=existing,
             observer=observer,
             on_failure=None if fail_fast or _is_single(images.roots, targets) else failures.add,
         )
@@ -144,9 +146,10 @@ def push_to(
     opened: "Opened",
     target: "Place",
     connected: "Registries",
-    how: "Pushing",
+    chosen: "TransferOptions",
     observer: "Observer",
     *,
+    on_existing: "OnExisting",
     create: bool,
 ) -> "list[PushReport]":
     """Push what is open to the one name that a place of a registry means."""
@@ -157,7 +160,13 @@ def push_to(
     if create:
         create_repositories([destination], observer)
     return pushing.push(
-        opened.source, opened.roots, [destination], connected, how, observer=observer
+        opened.source,
+        opened.roots,
+        [destination],
+        connected,
+        chosen,
+        on_existing=on_existing,
+        observer=observer,
     )
 
 

@@ -66,22 +66,24 @@ def save(
     """
     from ocitool.cli.delivery import check_destination, deliver
     from ocitool.cli.render import texts
-    from ocitool.operations.save import Packing
+    from ocitool.operations.save import check_form
+    from ocitool.transfer.pipeline import TransferOptions
 
     options = settings(context)
     target = _target(output)
     check_destination(target, json=json)
     observer = options.observer(quiet=quiet)
-    packing = Packing(
+    check_form(form, compression)
+    chosen = TransferOptions(
         platforms=platforms(platform),
-        featured=usual_platform(),
         strict=strict,
-        form=form,
-        compression=compression or "keep",
+        compression=compression,
         scratch=options.temporary,
     )
     with _opened(names, options, all_tags=all_tags) as (source, roots):
-        report = deliver(source, roots, target, packing, observer)
+        report = deliver(
+            source, roots, target, chosen, observer, form=form, featured=usual_platform()
+        )
     if target.path == "-":
         return
     if json:

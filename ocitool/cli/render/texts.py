@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from ocitool.oci import Descriptor, Digest
     from ocitool.places.layout import NameChange
     from ocitool.transfer.copy import TransferReport
-    from ocitool.transfer.plan import CopiedImage, CopyReport
-    from ocitool.transfer.recompress import Conversion
+    from ocitool.transfer.report import Conversion, CopiedImage, CopyReport
 
 
 def familiar(name: str) -> str:

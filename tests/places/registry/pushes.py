@@ -13,11 +13,12 @@ from msgspec.structs import replace
 from ocitool.errors import OcitoolError
 from ocitool.image.content import Blob
 from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, Reference
-from ocitool.operations.push import Pushing, push
-from ocitool.operations.push_target import PushReport
+from ocitool.operations.push import push
+from ocitool.operations.push_target import OnExisting, PushReport
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, RegistryOptions, Session
 from ocitool.places.registry.upload import Uploads
+from ocitool.transfer.pipeline import TransferOptions
 from tests.support.http_exchange import Logged
 from tests.support.images import Built
 from tests.support.layouts import bring
@@ -137,13 +138,15 @@ class Shelf:
         bring(self.layout, built, *names)
 
     def push(self, built: Built, *destinations: Reference | str, **how: Any) -> list[PushReport]:
-        """Push one image; `how` are the fields of Pushing."""
+        """Push one image; `how` are options and `on_existing`."""
         digest = built.descriptor.digest
         if not any(root.descriptor.digest == digest for root in self.layout.roots()):
             self.add(built)
         roots = [root for root in self.layout.roots() if root.descriptor.digest == digest]
         targets = [Reference.parse(t) if isinstance(t, str) else t for t in destinations]
-        return push(self.layout, roots, targets, self.registries, Pushing(**how))
+        existing = how.pop("on_existing", OnExisting.OVERWRITE)
+        options = TransferOptions(**how)
+        return push(self.layout, roots, targets, self.registries, options, on_existing=existing)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,6 @@ from ocitool.operations.pull import pull
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, Repository
 from ocitool.places.registry.listing import tags
-from ocitool.transfer.remote import RemoteImages
 from tests.places.registry.reading import HOME, NAME, quick
 from tests.support.certificates import Authority, Pair
 from tests.support.fault_proxy import ConnectProxy
@@ -125,7 +124,7 @@ def assert_clean(trap: Trap, registry: EmulatedRegistry) -> None:
 def pulled(repository: Repository, folder: Path) -> None:
     reference = Reference.parse(f"{repository.name}:1")
     with Layout.create(str(folder / "store"), store=True) as layout:
-        pull(RemoteImages(repository, layout), layout, [reference])
+        pull(repository, layout, [reference])
 
 
 def test_a_credential_serves_where_it_belongs(field: Field, tmp_path: Path) -> None:

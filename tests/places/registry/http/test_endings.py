@@ -12,7 +12,6 @@ from ocitool.oci import Reference
 from ocitool.operations.pull import pull
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Repository
-from ocitool.transfer.remote import RemoteImages
 from tests.places.registry.reading import HASTY, NAME, reading
 from tests.support.fault_proxy import FaultProxy, TcpFault
 from tests.support.images import build_image
@@ -84,7 +83,7 @@ def ended(host: str, store: Path) -> OcitoolError | None:
     ):
         reference = Reference.parse(f"{host}/{NAME}:1")
         try:
-            pull(RemoteImages(Repository(reader.session), layout), layout, [reference])
+            pull(Repository(reader.session), layout, [reference])
         except OcitoolError as error:
             failure = error
     assert time.monotonic() - began < SECONDS

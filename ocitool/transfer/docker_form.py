@@ -1,0 +1,97 @@
+"""The docker form of an archive: plain layers, as docker before version 25 wrote them."""
+
+import functools
+from collections.abc import Iterator, Sequence
+
+from msgspec.structs import replace
+
+from ocitool.errors import NotFound
+from ocitool.events import Observer
+from ocitool.image.content import Catalog, PlannedImage, Source
+from ocitool.image.graph import read_config
+from ocitool.image.layers import unpacked
+from ocitool.oci import Descriptor, Digest, Manifest
+from ocitool.places.archive import PlainImage, PlainLayer
+from ocitool.places.layout import Layout
+from ocitool.transfer.plan import is_attached
+from ocitool.transfer.platforms import planned_manifests
+
+
+def plain_images(
+    catalog: Catalog, source: Source, planned: Sequence[PlannedImage], observer: Observer
+) -> list[PlainImage]:
+    """Return the featured images with their layers uncompressed, each once with all its names.
+
+    Content is read from `source`; `catalog` may know how long a layer is. What is attached is
+    left out, and so are other platforms, with a warning. NotFound without a featured image.
+    """
+    sizes = _TarSizes(catalog, source, observer)
+    images: dict[Digest, PlainImage] = {}
+    for image in planned:
+        if image.featured is None:
+            if not is_attached(image):
+                raise NotFound(f"{image.root.called} holds no image that docker could load")
+            continue
+        _warn_of_other_platforms(image, observer)
+        plain = _plain_image(source, image, image.featured, sizes, observer)
+        known = images.get(plain.config_digest)
+        names = (*(known.names if known else ()), *plain.names)
+        images[plain.config_digest] = replace(plain, names=tuple(dict.fromkeys(names)))
+    return list(images.values())
+
+
+def _warn_of_other_platforms(image: PlannedImage, observer: Observer) -> None:
+    listed = planned_manifests(image)
+    if len(listed) > 1:
+        chosen = next(one for one in listed if one.manifest == image.featured)
+        observer.warn(f"{image.root.called} is saved for {chosen.platform} only")
+
+
+def _plain_image(
+    source: Source, image: PlannedImage, manifest: Manifest, sizes: "_TarSizes", observer: Observer
+) -> PlainImage:
+    config = read_config(source, manifest)
+    layers = tuple(
+        PlainLayer(
+            diff_id=diff_id,
+            size=sizes.of(layer, diff_id),
+            read=functools.partial(_read_tar, source, layer, diff_id, observer),
+        )
+        for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True)
+    )
+    return PlainImage(
+        names=image.root.names,
+        config_digest=manifest.config.digest,
+        config=config,
+        layers=layers,
+    )
+
+
+def _read_tar(
+    source: Source, layer: Descriptor, diff_id: Digest, observer: Observer
+) -> Iterator[bytes]:
+    with source.open(layer).watched(observer.advance) as blob:
+        yield from unpacked(blob, diff_id, stored=layer.digest)
+
+
+class _TarSizes:
+    """How long the tar of a layer is: a header says so before the data can be written."""
+
+    def __init__(self, catalog: Catalog, source: Source, observer: Observer) -> None:
+        self._source = source
+        self._observer = observer
+        self._cache = catalog.cache("layers") if isinstance(catalog, Layout) else None
+        self._known: dict[Digest, int] = {}
+
+    def of(self, layer: Descriptor, diff_id: Digest) -> int:
+        """Return the size in bytes: remembered, or found by unpacking once."""
+        if layer.digest == diff_id:
+            return layer.size
+        fact = self._cache.get(str(layer.digest)) if self._cache is not None else None
+        size = fact.get("tar_size") if isinstance(fact, dict) else None
+        if isinstance(size, int):
+            return size
+        if layer.digest not in self._known:
+            parts = _read_tar(self._source, layer, diff_id, self._observer)
+            self._known[layer.digest] = sum(map(len, parts))
+        return self._known[layer.digest]

@@ -1,0 +1,171 @@
+"""Layers that get another compression: each once, several at a time, verified on the way."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ocitool.concurrency import Stop, processors, run_all
+from ocitool.errors import MalformedDocument
+from ocitool.events import Observer, Outcome
+from ocitool.formats.compression import GZIP_LEVEL, ZSTD_LEVEL, Codec, Compressor, sniff
+from ocitool.image.content import Source
+from ocitool.image.layers import unpacked
+from ocitool.oci import Descriptor, Digest, mediatype
+from ocitool.places.layout import Cache, Writing
+
+LAYER_CODECS: Mapping[Codec, mediatype.Compression] = {
+    Codec.GZIP: "gzip",
+    Codec.ZSTD: "zstd",
+    Codec.NONE: "none",
+}
+"""The compressions that a layer may have (image-spec layer.md)."""
+_LEVELS = {Codec.GZIP: GZIP_LEVEL, Codec.ZSTD: ZSTD_LEVEL}
+
+AfterLayer = Callable[[Descriptor, Source], None]
+"""Is called with each layer that is ready, and where it can be read."""
+
+
+class LayerTask(Struct, frozen=True, kw_only=True):
+    """A layer to convert: what it is, what it must unpack to, and the codec it shall have."""
+
+    descriptor: Descriptor
+    diff_id: Digest
+    codec: Codec
+
+
+class LayerConverter:
+    """Converts layers into a scratch layout.
+
+    `results` are the new layers by the digests of the old ones; `outcomes` says what became of
+    each new layer. `after` is called while others are still converted: then only as many at a
+    time as there are processors, so that they are not all ready at the end.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        scratch: Writing,
+        *,
+        jobs: int,
+        observer: Observer,
+        after: AfterLayer | None = None,
+    ) -> None:
+        self.results: dict[Digest, Descriptor] = {}
+        self.outcomes: dict[Digest, Outcome] = {}
+        self._source = source
+        self._scratch = scratch
+        self._jobs = jobs
+        self._after = after
+        self._processors = threading.Semaphore(jobs if after is None else processors())
+        self._observer = observer
+        self._converted = scratch.layout.cache("recompressed")
+        self._checked = scratch.layout.cache("diff-ids")
+        self._lock = threading.Lock()
+        self._facts: dict[Cache, dict[str, object]] = {self._converted: {}, self._checked: {}}
+
+    def codec_of(self, layer: Descriptor) -> Codec:
+        """Return the codec of a layer by its first bytes, whatever its media type says."""
+        with self._source.open(layer) as blob:
+            return sniff(blob.read(512))
+
+    def convert(self, layers: Sequence[LayerTask]) -> None:
+        """Convert layers; DigestMismatch for one that does not unpack to its diff ID."""
+        # One blob under two diff IDs is looked at twice: one of them may be a lie.
+        unique = {(layer.descriptor.digest, layer.diff_id): layer for layer in layers}
+        ordered = sorted(unique.values(), key=lambda layer: -layer.descriptor.size)
+        self._observer.begin("converting", sum(layer.descriptor.size for layer in ordered))
+        try:
+            run_all([self._task(layer) for layer in ordered], self._jobs)
+        finally:
+            self._observer.end()
+        for cache, facts in self._facts.items():
+            cache.update(facts)
+
+    def _task(self, layer: LayerTask) -> Callable[[Stop], None]:
+        def run(stop: Stop) -> None:
+            with self._processors:
+                result, outcome = self._layer(layer, stop)
+            if self._after is not None:
+                self._after(result, self._scratch)
+            with self._lock:
+                self.results[layer.descriptor.digest] = result
+                self.outcomes[result.digest] = outcome
+            self._observer.finish(result, outcome)
+
+        return run
+
+    def _layer(self, layer: LayerTask, stop: Stop) -> tuple[Descriptor, Outcome]:
+        if self.codec_of(layer.descriptor) is layer.codec:
+            return self._keep(layer, stop)
+        known = self._recall(layer)
+        if known is not None:
+            self._check(layer, stop)
+            return known, Outcome.EXISTED
+        compressor = None if layer.codec is Codec.NONE else Compressor(layer.codec)
+        writer = self._scratch.writer()
+        try:
+            for part in self._unpack(layer, stop):
+                data = part if compressor is None else compressor.compress(part)
+                if data:
+                    writer.write(data)
+            if compressor is not None:
+                writer.write(compressor.flush())
+            result = writer.commit(_media_type(layer))
+        finally:
+            writer.close()
+        self._note(self._converted, _key(layer), [str(result.digest), result.size])
+        return result, Outcome.CONVERTED
+
+    def _keep(self, layer: LayerTask, stop: Stop) -> tuple[Descriptor, Outcome]:
+        """Store a layer as it is, once it is known to unpack to its diff ID."""
+        descriptor = replace(layer.descriptor, media_type=_media_type(layer))
+        self._scratch.announce([descriptor])
+        text = str(descriptor.digest)
+        present = self._scratch.has(descriptor)
+        if not (present and self._checked.get(text) == str(layer.diff_id)):
+            self._check(layer, stop)
+            self._scratch.put(descriptor, lambda: self._source.open(layer.descriptor))
+            self._note(self._checked, text, str(layer.diff_id))
+        return descriptor, Outcome.EXISTED if present else Outcome.STORED
+
+    def _recall(self, layer: LayerTask) -> Descriptor | None:
+        try:
+            text, size = msgspec.convert(self._converted.get(_key(layer)), tuple[str, int])
+            digest = Digest.parse(text)
+        except (msgspec.ValidationError, MalformedDocument):
+            return None
+        result = Descriptor(media_type=_media_type(layer), digest=digest, size=size)
+        self._scratch.announce([result])
+        return result if self._scratch.has(result) else None
+
+    def _check(self, layer: LayerTask, stop: Stop) -> None:
+        for _ in self._unpack(layer, stop):
+            pass
+
+    def _unpack(self, layer: LayerTask, stop: Stop) -> Iterator[bytes]:
+        """Yield a layer's tar, and raise DigestMismatch unless it hashes to the diff ID."""
+
+        def watch(count: int) -> None:
+            stop.check()
+            self._observer.advance(count)
+
+        stored = layer.descriptor.digest
+        with self._source.open(layer.descriptor).watched(watch) as blob:
+            yield from unpacked(blob, layer.diff_id, stored=stored)
+
+    def _note(self, cache: Cache, key: str, value: object) -> None:
+        with self._lock:
+            self._facts[cache][key] = value
+
+
+def _media_type(layer: LayerTask) -> str:
+    compression = LAYER_CODECS[layer.codec]
+    docker = layer.descriptor.media_type.startswith("application/vnd.docker.")
+    return mediatype.layer_type(compression, docker=docker and compression != "zstd")
+
+
+def _key(layer: LayerTask) -> str:
+    return f"{layer.diff_id} {layer.codec} {_LEVELS.get(layer.codec, 0)}"

@@ -1,0 +1,206 @@
+"""The steps that every verb takes: plan, select platforms, convert, drop orphans, transfer, report.
+
+A verb says from where, to where and which of the steps; how each is done stands here alone.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ocitool.concurrency import DEFAULT_JOBS
+from ocitool.errors import UsageError
+from ocitool.events import Observer, Outcome
+from ocitool.fsops import scratch_folder
+from ocitool.image.content import (
+    Catalog,
+    PlannedImage,
+    Root,
+    Target,
+    synthesized_images,
+)
+from ocitool.image.wholeness import described
+from ocitool.oci import Digest, Platform, mediatype
+from ocitool.places.layout import Layout, NameChange, Writing
+from ocitool.transfer.copy import TransferReport, transfer
+from ocitool.transfer.layered import LayeredSource
+from ocitool.transfer.plan import check_names, drop_orphans, is_attached, plan_images
+from ocitool.transfer.platforms import select_each
+from ocitool.transfer.report import Conversion, CopyReport, report_copy
+
+if TYPE_CHECKING:
+    from ocitool.transfer.layer_conversion import AfterLayer
+
+
+class TransferOptions(Struct, frozen=True, kw_only=True):
+    """How images are moved, the same for every verb.
+
+    `platforms` takes only these from an index, under a new digest. `compression` is one of
+    COMPRESSIONS; None converts only what its target cannot hold: images without a manifest get
+    gzip layers, except in archives. `strict` refuses an index that lacks some of its children.
+    `attached` also moves what a registry has attached to the images: signatures, SBOMs,
+    attestations; between files it is always moved. `name` replaces the names of the one image
+    there is. `jobs` is the number of blobs at a time. Layers that have to be converted, or fetched
+    again, are kept in the folder `scratch` meanwhile.
+    """
+
+    platforms: tuple[Platform, ...] = ()
+    compression: str | None = None
+    strict: bool = False
+    attached: bool = False
+    name: str | None = None
+    jobs: int = DEFAULT_JOBS
+    scratch: str | None = None
+
+    def __post_init__(self) -> None:
+        known = mediatype.COMPRESSIONS
+        if self.compression is not None and self.compression not in known:
+            raise UsageError(f"there is no compression {self.compression!r}: {', '.join(known)}")
+
+    @property
+    def changes_compression(self) -> bool:
+        """Whether layers get a compression that is named."""
+        return self.compression not in (None, mediatype.KEEP)
+
+
+class Pipeline:
+    """Images on their way from one place to another: what is planned, and where it is read.
+
+    `origin` is the place they come from; `source` is where their content is read, which has the
+    documents of the plan in memory, and what was converted. Call the steps in their order.
+    """
+
+    def __init__(
+        self,
+        origin: Catalog,
+        options: TransferOptions | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.origin = origin
+        self.options = options or TransferOptions()
+        self.observer = observer or Observer()
+        self.source = LayeredSource(origin)
+        self.images: list[PlannedImage] = []
+        self.conversions: list[Conversion] = []
+        self._planned: list[PlannedImage] = []
+        self._known_outcomes: Mapping[Digest, Outcome] = {}
+
+    def plan(
+        self,
+        roots: Sequence[Root],
+        *,
+        attached: bool = True,
+        platforms: Sequence[Platform] | None = None,
+    ) -> None:
+        """Read everything about the roots and what is attached to them; select the platforms.
+
+        `platforms` replaces those of the options. NotFound for a platform that is not there, and
+        for an image of which too much is missing; Refused for a name that stands for several
+        images; UsageError for one name that is given to several.
+        """
+        images = plan_images(self.source, self.origin, roots, strict=self.options.strict)
+        if not attached:
+            images = [image for image in images if not is_attached(image)]
+        self._planned = images
+        wanted = self.options.platforms if platforms is None else platforms
+        if wanted:
+            images = select_each(self.source, images, wanted)
+        check_names(self.origin, images, self.observer)
+        if self.options.name is not None:
+            images = _rename(images, self.options.name)
+        self.images = images
+
+    def warn_of_missing(self, participle: str) -> None:
+        """Warn of each child that an index lacks; `participle` is such as "saved"."""
+        for image in self.images:
+            for child in image.closure.missing:
+                self.observer.warn(
+                    f"{image.root.called} is {participle} without {described(child)}"
+                )
+
+    @property
+    def synthesized(self) -> list[PlannedImage]:
+        """The images that have a manifest only because one was made for them."""
+        known = synthesized_images(self.origin)
+        return [image for image in self.images if image.root.descriptor.digest in known]
+
+    @property
+    def needs_conversion(self) -> bool:
+        """Whether layers have to change for a place that holds no plain docker images."""
+        return self.options.changes_compression or bool(self.synthesized)
+
+    def convert(self, scratch: Writing, *, after: "AfterLayer | None" = None) -> None:
+        """Convert what must be, into a scratch layout; drop what is attached to what changed."""
+        if self.needs_conversion:
+            from ocitool.transfer.recompress import Recompressor
+
+            recompressor = Recompressor(
+                self.source,
+                scratch,
+                synthesized=synthesized_images(self.origin),
+                jobs=self.options.jobs,
+                observer=self.observer,
+                after=after,
+            )
+            self.images, self.conversions = recompressor.convert(
+                self.images, self.options.compression
+            )
+            self.source = recompressor.layered
+            self._known_outcomes = recompressor.known_outcomes
+        self.drop_orphans()
+
+    @contextlib.contextmanager
+    def convert_in_scratch(self, *, after: "AfterLayer | None" = None) -> Iterator[None]:
+        """Convert into a layout of its own, which lives for the block."""
+        with (
+            scratch_folder(self.options.scratch) as folder,
+            Layout.create(f"{folder}/layout") as layout,
+            Writing(layout, durable=False) as writing,
+        ):
+            self.convert(writing, after=after)
+            yield
+
+    def drop_orphans(self) -> None:
+        """Drop what is attached to an image that is left behind or has another digest now."""
+        self.images = drop_orphans(self._planned, self.images, self.observer)
+
+    def transfer(
+        self,
+        target: Target,
+        images: Sequence[PlannedImage] | None = None,
+        known_outcomes: Mapping[Digest, Outcome] | None = None,
+    ) -> TransferReport:
+        """Move all images, or these, to a target.
+
+        `known_outcomes` says what the target has already; None where the target is the layout of
+        the conversion.
+        """
+        return transfer(
+            self.source,
+            target,
+            self.images if images is None else images,
+            known_outcomes=self._known_outcomes if known_outcomes is None else known_outcomes,
+            jobs=self.options.jobs,
+            observer=self.observer,
+        )
+
+    def report(
+        self, *, moved: Sequence[NameChange] = (), transfer: TransferReport | None = None
+    ) -> CopyReport:
+        """Return what became of the images."""
+        return report_copy(
+            self.images, conversions=self.conversions, moved=moved, transfer=transfer
+        )
+
+
+def _rename(planned: Sequence[PlannedImage], name: str) -> list[PlannedImage]:
+    images = [image for image in planned if not is_attached(image)]
+    if len(images) != 1:
+        raise UsageError(
+            f"one name cannot be given to {len(images)} images",
+            hint="load them first, then name each with `ocitool tag`",
+        )
+    renamed = replace(images[0], root=replace(images[0].root, names=(name,), label=None))
+    return [renamed if image is images[0] else image for image in planned]

@@ -1,0 +1,87 @@
+"""What a load, save, pull or copy did."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct, field
+
+from ocitool.image.content import PlannedImage
+from ocitool.oci import Descriptor, Digest, Platform
+from ocitool.places.layout import NameChange
+from ocitool.transfer.copy import TransferReport
+from ocitool.transfer.plan import is_attached
+from ocitool.transfer.platforms import planned_manifests
+
+
+class Conversion(Struct, frozen=True, kw_only=True):
+    """A manifest that became another one. `layers` counts those whose bytes changed.
+
+    `old` is None where the archive had no manifest and one was made.
+    """
+
+    old: Digest | None
+    new: Digest
+    layers: int
+    compression: str
+
+
+class CopiedImage(Struct, frozen=True, kw_only=True):
+    """One image that arrived: how it is called, what it is, and what is missing of it.
+
+    `image_id` is the digest of the config, docker's image ID, when the image is for one platform.
+    `label` is what the source called an image that has no full name.
+    """
+
+    names: tuple[str, ...]
+    label: str | None
+    digest: Digest
+    media_type: str
+    image_id: Digest | None
+    platforms: tuple[Platform, ...]
+    missing: tuple[Descriptor, ...] = ()
+
+
+class CopyReport(Struct, frozen=True, kw_only=True):
+    """What a load, save or copy did. `attached` counts the artifacts copied with the images.
+
+    `transfer` counts nothing where an archive was written: it has no blobs of before.
+    """
+
+    images: tuple[CopiedImage, ...]
+    attached: int = 0
+    conversions: tuple[Conversion, ...] = ()
+    moved: tuple[NameChange, ...] = ()
+    transfer: TransferReport = field(default_factory=TransferReport)
+
+
+def report_image(image: PlannedImage) -> CopiedImage:
+    """Return what to tell of an image."""
+    root = image.root
+    images = planned_manifests(image)
+    single = len(images) == 1 and images[0].descriptor.digest == root.descriptor.digest
+    return CopiedImage(
+        names=root.names,
+        label=root.label,
+        digest=root.descriptor.digest,
+        media_type=root.descriptor.media_type,
+        image_id=images[0].manifest.config.digest if single else None,
+        platforms=tuple(one.platform for one in images),
+        missing=image.closure.missing,
+    )
+
+
+def report_copy(
+    images: Sequence[PlannedImage],
+    *,
+    conversions: Sequence[Conversion] = (),
+    moved: Sequence[NameChange] = (),
+    transfer: TransferReport | None = None,
+) -> CopyReport:
+    """Return what became of images that were moved."""
+    reported = [report_image(image) for image in images if not is_attached(image)]
+    return CopyReport(
+        images=tuple(reported),
+        attached=len(images) - len(reported),
+        conversions=tuple(conversions),
+        moved=tuple(moved),
+        transfer=transfer or TransferReport(),
+    )
