@@ -341,7 +341,8 @@ def _from_store(store: str, place: Place) -> tuple[Layout, Root]:
             raise
     except NotFound as error:
         if place.text == name and os.path.exists(name):
-            error.hint = f"for the file of that name write ./{name}"
+            hint = f"for the file of that name write ./{name}"
+            raise NotFound(error.message, hint=hint) from error
         raise
     root = replace(found.root, names=(found.name,)) if found.name else found.root
     return layout, root

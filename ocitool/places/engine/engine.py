@@ -196,7 +196,7 @@ class Engine:
 
 
 class _Translation:
-    """Turns what httpx raises into kinds of ours."""
+    """Translates the errors of httpx into our kinds of error."""
 
     def __init__(self, engine: Engine, called: str) -> None:
         self._engine = engine
@@ -230,7 +230,7 @@ class _Translation:
 
 def _image_path(name: str) -> str:
     if ".." in name.split("/"):
-        raise Refused(f"{quoted(name)} is no name of an image")
+        raise Refused(f"{quoted(name)} is not the name of an image")
     return f"/images/{quote(name, safe='/:@')}"
 
 

@@ -1,8 +1,15 @@
-"""Place 3: repositories in registries, over HTTP (OCI distribution-spec 1.1).
+"""Registries as a place: their repositories, over HTTP (OCI distribution-spec 1.1).
 
-`registries` is what all of a command shares, `session` the conversation about one repository, over
-`transport` and `connections`, with credentials by `auth`;
-`repository` reads images, `writing` stores them, `listing` and `referrers` find out what there is.
+What to find where:
+
+- `repository` reads images (`download` resumes broken blobs), `writing` stores them (`upload`,
+  `upload_session`); `listing` and `referrers` find out what there is; `create_repository` is for
+  Amazon's registry;
+- `session` takes each request about a repository through its steps, retry(redirect(auth(wire)));
+- `registries` is what all requests of a command share, `options` what a user says about them,
+  `hosts` what the name of a registry tells about it;
+- `http` holds the steps, the connections, and the errors that refusals become (`http.problems`);
+- `auth` answers challenges, `credentials` finds the password to answer them with.
 """
 
 from typing import TYPE_CHECKING

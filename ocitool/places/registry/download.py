@@ -1,7 +1,7 @@
 """Downloads of blobs, resumed where they broke off (RFC 9110, section 14).
 
 `Download` gives the bytes in order, whatever happens to the connection; whether they are the right
-ones is the business of the `Blob` around it.
+ones is checked by the `Blob` around it.
 """
 
 import contextlib
@@ -90,14 +90,14 @@ class Download:
                 response.close()
 
     def _next(self) -> bytes | memoryview | None:
-        """Return what came next, b"" at the end, or None when the connection has to be remade."""
+        """Return the next bytes, b"" at the end, or None when a new connection is needed."""
         try:
             part = next(self._parts, b"")
             if self._watch is not None and self._response is not None:
                 self._watch.saw(len(part), self._response.request)
         except (httpx.TransportError, httpx.DecodingError) as error:
             if self._position == self._end:
-                # All that was promised has come; whether it is right the digest tells.
+                # All promised bytes have arrived; the digest tells whether they are right.
                 return b""
             self.close()
             self._retry(error)
@@ -133,13 +133,13 @@ class Download:
     def _open(self) -> None:
         response = self._request()
         try:
-            skip = self._skipped(response)
+            skip = self._count_unwanted(response)
             if skip is None:
                 # Another range than was asked for is worth nothing, but the whole may be.
                 self._distrusts_ranges = True
                 response.close()
                 response = self._request()
-                skip = self._skipped(response)
+                skip = self._count_unwanted(response)
             if skip is None:
                 raise Unavailable(
                     f"{self._session.host.domain} sends other parts than were asked for"
@@ -159,10 +159,10 @@ class Download:
         request = Request("GET", self._url, self._session.scopes("pull"), headers)
         return self._session.open(request, retries=self._retries)
 
-    def _skipped(self, response: httpx.Response) -> int | None:
+    def _count_unwanted(self, response: httpx.Response) -> int | None:
         """Return how many bytes at the beginning are not wanted; None when it is another part.
 
-        Raises NoRanges where only a part will do, and the refusal when it is no blob.
+        Raises NoRanges where only a part will do, and the error for a refusal.
         """
         status = response.status_code
         if status == _OK:
@@ -221,11 +221,11 @@ def _content(response: httpx.Response, descriptor: Descriptor) -> Iterator[bytes
         return raw
     length = response.headers.get("content-length")
     if length is not None:
-        return raw if length == str(descriptor.size) else _unzipped(raw)
+        return raw if length == str(descriptor.size) else _unzip(raw)
     first = bytes(next(raw, b""))
     is_layer_itself = descriptor.media_type.endswith("gzip") and not _is_twice_packed(first)
     parts = itertools.chain((first,), raw)
-    return parts if is_layer_itself else _unzipped(parts)
+    return parts if is_layer_itself else _unzip(parts)
 
 
 def _is_packed(response: httpx.Response) -> bool:
@@ -240,7 +240,7 @@ def _is_twice_packed(first: bytes) -> bool:
         return False
 
 
-def _unzipped(parts: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+def _unzip(parts: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
     unpacker = zlib.decompressobj(wbits=31)
     for part in parts:
         data = bytes(part)

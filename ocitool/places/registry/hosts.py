@@ -1,4 +1,4 @@
-"""What is known about a registry by its name alone: its address, and what it is known to refuse."""
+"""What the name of a registry tells about it: its address, and known limits of its kind."""
 
 import contextlib
 import ipaddress
@@ -59,7 +59,7 @@ class Host(Struct, frozen=True):
 
     @property
     def takes_chunks(self) -> bool:
-        """Tell whether uploads may come in parts; Google's registries take them whole only."""
+        """Tell whether uploads may be sent in parts; Google's registries take only whole blobs."""
         return not self.name.endswith(_GOOGLE_ENDINGS)
 
     def chunk_size(self, wanted: int) -> int:

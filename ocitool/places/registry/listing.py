@@ -17,7 +17,7 @@ _OK = 200
 _DENIED = 401
 _NOT_OFFERED = (403, 404, 405)
 _BARREN = 100
-"""Pages without anything new that are read before a list counts as one that never ends."""
+"""After so many pages without anything new a list counts as endless."""
 
 
 def tags(session: Session, most: int | None = None) -> list[str]:
@@ -47,7 +47,7 @@ def catalog(session: Session, most: int | None = None) -> list[str]:
         if answer.status in _NOT_OFFERED or denied:
             raise Refused(
                 f"{session.host.domain} does not list its repositories ({answer.status})",
-                hint="Docker Hub, GHCR, ECR and others keep that to their web pages and own tools",
+                hint="Docker Hub, GHCR, ECR and others list them only in their web pages",
             )
         if answer.status != _OK:
             raise session.problem(request, answer).error(f"list {session.host.domain}")
@@ -108,20 +108,20 @@ def pages(session: Session, request: Request) -> Iterator[Answer]:
         request = replace(request, url=url)
 
 
-def decoded(session: Session, answer: Answer) -> dict[str, object]:
-    """Return the object that a list's answer holds; IntegrityError when it is none."""
+def decode(session: Session, answer: Answer) -> dict[str, object]:
+    """Return the object that a list's answer holds; IntegrityError for anything else."""
     session.refuse_page(answer)
     try:
         value = json.loads(answer.body)
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{session.host.domain} gave a list that is not JSON") from error
     if not isinstance(value, dict):
-        raise IntegrityError(f"{session.host.domain} gave a list that is no JSON object")
+        raise IntegrityError(f"{session.host.domain} gave a list that is not a JSON object")
     return value
 
 
 def _texts(session: Session, answer: Answer, key: str) -> list[str]:
-    values = decoded(session, answer).get(key)
+    values = decode(session, answer).get(key)
     return [text for text in values if isinstance(text, str)] if isinstance(values, list) else []
 
 

@@ -1,4 +1,4 @@
-"""What a user may say about how registries are reached."""
+"""How registries are reached, as the user chose it."""
 
 from dataclasses import dataclass, field
 
@@ -11,11 +11,12 @@ class RegistryOptions:
     """How registries are reached. Times are in seconds, sizes in bytes.
 
     `plain_http` speaks http to hosts that are not this machine too; `insecure` verifies no
-    certificate. `chunk_size` uploads in parts of that size. `username` and `password` come before
-    every file and helper. A list of `allowed_realms` names hosts that may see credentials beside
-    the registry's own. With `anonymous_fallback` reading goes on as nobody, and says so, when the
-    credential that was found is refused. With `allow_foreign_layers` a foreign layer that a
-    registry lacks is fetched from the first https URL that its descriptor gives, as nobody.
+    certificate. `chunk_size` uploads in parts of that size. `username` and `password` take
+    precedence over files and helpers. `allowed_realms` are hosts of token servers that may see
+    credentials beside the registry's own. With `anonymous_fallback` reads continue anonymously,
+    with a warning, when the credential that was found is refused. With `allow_foreign_layers` a
+    foreign layer that a registry lacks is fetched from the first https URL that its descriptor
+    gives, anonymously.
     """
 
     plain_http: bool = False
@@ -38,7 +39,7 @@ class RegistryOptions:
             raise UsageError("--client-cert and --client-key go together")
         if self.plain_http and self.insecure:
             raise UsageError(
-                "--plain-http speaks no TLS, so --insecure has nothing to leave out",
+                "--plain-http does not use TLS, so --insecure has no certificate to accept",
                 hint="give one of the two",
             )
         if self.chunk_size is not None and self.chunk_size < 1:

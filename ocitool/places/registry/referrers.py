@@ -11,7 +11,7 @@ from ocitool.errors import AccessDenied, IntegrityError, NotFound
 from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, mediatype, parse_manifest
 from ocitool.oci.document import encode
 from ocitool.places.registry.http.request import Answer, Request
-from ocitool.places.registry.listing import decoded, pages
+from ocitool.places.registry.listing import decode, pages
 from ocitool.places.registry.repository import Repository
 
 COSIGN_ENDINGS = (".sig", ".att", ".sbom")
@@ -66,7 +66,7 @@ def _by_api(repository: Repository, subject: Digest) -> list[Descriptor] | None:
             raise NotFound(f"there is no repository {repository.name}")
         if answer.status != _OK or not _is_index(answer):
             return None
-        found += _listed(repository, answer)
+        found += _entries(repository, answer)
     return found
 
 
@@ -75,8 +75,8 @@ def _is_index(answer: Answer) -> bool:
     return said.partition(";")[0].strip().lower() == mediatype.OCI_INDEX
 
 
-def _listed(repository: Repository, answer: Answer) -> list[Descriptor]:
-    values = decoded(repository.session, answer).get("manifests")
+def _entries(repository: Repository, answer: Answer) -> list[Descriptor]:
+    values = decode(repository.session, answer).get("manifests")
     return [
         Descriptor.from_json(value, path=f"manifests[{number}]")
         for number, value in enumerate(values if isinstance(values, list) else [])
@@ -115,9 +115,9 @@ def add_to_fallback(
     descriptor: Descriptor,
     document: Manifest | Index,
 ) -> None:
-    """Put a manifest on the list of its subject's fallback tag, for others to find.
+    """Add a manifest to the list under its subject's fallback tag, where clients look for it.
 
-    The list is read, added to and written: two who do that at once may lose one of the two.
+    The list is read, extended and written: two processes at the same time may lose an entry.
     """
     try:
         index = _fallback(repository, subject)

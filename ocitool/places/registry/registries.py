@@ -82,12 +82,12 @@ class Registries:
         self.client.close()
 
     def abort(self) -> None:
-        """Break all that is under way, from another thread; what waits goes on with an error."""
+        """Break every transfer, from another thread; what waits fails with an error."""
         self._stopped.set()
         self.transport.abort()
 
     def resume(self) -> None:
-        """Begin anew after `abort`, for work that has nothing to do with what failed."""
+        """Begin anew after `abort`, for work that does not depend on what failed."""
         if self._stopped.is_set():
             self.client.close()
             self.client = self._new_client()
@@ -145,7 +145,7 @@ def _speaks_tls(address: str) -> bool:
         ):
             return True
     except ssl.SSLError as error:
-        # One that wants a client's certificate speaks it, too.
+        # A server that wants a client certificate speaks TLS, too.
         return "ALERT" in (error.reason or "")
     except OSError:
         return False

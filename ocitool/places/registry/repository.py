@@ -1,4 +1,4 @@
-"""Place 3: a repository in a registry, as a source of images (distribution-spec, "Pull")."""
+"""A repository in a registry, as a source of images (distribution-spec, "Pull")."""
 
 import threading
 from collections.abc import Sequence
@@ -138,8 +138,8 @@ class Repository:
     def head(self, reference: Reference, *, forbidden_is_absent: bool = False) -> Descriptor | None:
         """Return what a tag or digest stands for, by the cheapest request; None when absent.
 
-        Some registries forbid what they do not have: `forbidden_is_absent` is for those who will
-        hear soon enough what is really forbidden.
+        Some registries answer 403 for what they do not have: with `forbidden_is_absent` that counts
+        as absent, for callers whose next request will show what is really forbidden.
         """
         retries = self.session.retries()
         request = self._request("HEAD", reference)
@@ -147,7 +147,7 @@ class Repository:
         if answer.status == _ABSENT or (answer.status == _FORBIDDEN and forbidden_is_absent):
             return None
         if answer.status == _OK:
-            found = _described(answer, reference)
+            found = _describe(answer, reference)
             if found is not None:
                 return found
         elif answer.status not in _NO_HEAD:
@@ -228,7 +228,9 @@ class Repository:
     def _media_type(self, answer: Answer, reference: Reference) -> str:
         said = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         if said == "text/html" or is_html(answer.headers, answer.body):
-            raise IntegrityError(f"{self.host.domain} answers with a web page for a manifest")
+            raise IntegrityError(
+                f"{self.host.domain} answers with a web page instead of a manifest"
+            )
         declared = None if said in _GENERIC or said not in ACCEPTED else said
         if mediatype.is_schema1(said):
             declared = said
@@ -252,7 +254,7 @@ class Repository:
 def foreign_url(descriptor: Descriptor) -> str | None:
     """Return where a foreign layer says it can be had: its first https URL, or None.
 
-    One with a user's name in it is none: nobody is to log in there.
+    A URL with a user name in it does not count: no login may happen there.
     """
     for url in descriptor.urls:
         try:
@@ -264,7 +266,7 @@ def foreign_url(descriptor: Descriptor) -> str | None:
     return None
 
 
-def _described(answer: Answer, reference: Reference) -> Descriptor | None:
+def _describe(answer: Answer, reference: Reference) -> Descriptor | None:
     """Return what a HEAD says, when it says all that is needed and nothing that cannot be."""
     text = answer.headers.get("docker-content-digest", "")
     length = answer.headers.get("content-length", "")

@@ -84,7 +84,7 @@ class Uploads:
     def mount(self, descriptor: Descriptor, repository: str) -> tuple[bool, str | None]:
         """Ask for a blob of another repository; return whether it is there, and an open session.
 
-        Whatever goes wrong means that the blob is sent as usual.
+        After any failure the blob is sent as usual.
         """
         url = locations.with_query(
             self._session.url("blobs/uploads/"),

@@ -86,7 +86,7 @@ class UploadSession:
         return max(host.chunk_size(wanted), min(self._state.least_part, _LARGEST_PART))
 
     def _send_whole(self, content: Content) -> OcitoolError | None:
-        request = self._closing(content, 0)
+        request = self._closing_request(content, 0)
         answer = self._send(request)
         if isinstance(answer, Answer) and answer.status == _TOO_LARGE and self._may_go_in_parts():
             self._state.whole_refused = True
@@ -110,7 +110,7 @@ class UploadSession:
             if isinstance(reached, OcitoolError):
                 return reached
             offset = reached
-        request = self._closing(content, offset)
+        request = self._closing_request(content, offset)
         answer = self._send(request)
         if isinstance(answer, Answer) and answer.status >= 500:
             self._state.closes_full = True
@@ -164,7 +164,7 @@ class UploadSession:
         if "location" in answer.headers:
             self._url = next_url(self._session, answer)
 
-    def _closing(self, content: Content, offset: int) -> Request:
+    def _closing_request(self, content: Content, offset: int) -> Request:
         """Return the request that closes the session with the rest of the blob."""
         url = locations.with_query(self._url, [("digest", str(self._descriptor.digest))])
         return self._request("PUT", url, content.body(offset, self._descriptor.size - offset))
@@ -226,7 +226,7 @@ class UploadSession:
 
 
 def next_url(session: Session, answer: Answer) -> str:
-    """Return where an upload continues; Refused where a registry must not send anybody."""
+    """Return where an upload continues; Refused where a registry must not send us."""
     url = locations.resolve(answer.headers["location"], answer.url)
     locations.check(url, answer.url, insecure=session.permits_plain_http)
     return url

@@ -27,7 +27,7 @@ class RepositoryWriter:
 
     `tags` are the roots that shall get tags, and which; `documents` holds the bytes of the roots.
     `mountable` are repositories of this registry that may hold a blob already. With `remote` the
-    blobs come from afar.
+    blobs are read over the network.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class RepositoryWriter:
         self.repository.abort()
 
     def announce(self, descriptors: Sequence[Descriptor]) -> None:
-        """Hear what will come: a registry needs no warning."""
+        """Hear what will be sent: a registry does not need to know."""
 
     def has(self, descriptor: Descriptor) -> bool:
         """Ask whether the registry holds the content."""
@@ -65,7 +65,7 @@ class RepositoryWriter:
                 self._blobs[descriptor.digest] = descriptor
             return self._uploads.has(descriptor)
         if self._tags.get(descriptor.digest):
-            # A root goes up under its tag; asking first would save nothing.
+            # A root is pushed under its tag; asking first would save nothing.
             return False
         return self.knows(descriptor.digest)
 
@@ -74,7 +74,7 @@ class RepositoryWriter:
         try:
             return self.repository.head(self._reference(digest=digest)) is not None
         except OcitoolError:
-            # Some answer 403 for what is absent; the push itself will tell.
+            # Some registries answer 403 for absent manifests; the push itself will tell.
             return False
 
     def put(self, descriptor: Descriptor, open_blob: Callable[[], Blob]) -> Outcome:
@@ -154,13 +154,13 @@ class RepositoryWriter:
                 self._uploads.put(blob, lambda blob=blob: self._source.open(blob))  # type: ignore[misc]
 
     def _is_there(self, name: str, descriptor: Descriptor) -> bool:
-        found = self.repository.head(self._called(name))
+        found = self.repository.head(self._parse_name(name))
         return found is not None and found.digest == descriptor.digest
 
     def _refusal(self, problem: Problem, descriptor: Descriptor, name: str) -> OcitoolError:
         where = f"{self.repository.name}:{name}" if ":" not in name else self.repository.name
         if problem.is_immutable_tag:
-            found = self.repository.head(self._called(name))
+            found = self.repository.head(self._parse_name(name))
             holds = found.digest if found is not None else "another image"
             return Refused(
                 f"{where} cannot be moved: it is immutable and names {holds}, not "
@@ -178,13 +178,13 @@ class RepositoryWriter:
         if document.subject is None or answer.headers.get("oci-subject"):
             return
         self._session.registries.warn(
-            f"{self.repository.host.domain} keeps no list of what is attached to an image: a tag "
-            "has to do, and two who push to it at once may lose an entry"
+            f"{self.repository.host.domain} keeps no list of what is attached to an image: a "
+            "tag is used instead, and two pushes to it at the same time may lose an entry"
         )
         with self._lock:
             add_to_fallback(self.repository, document.subject.digest, descriptor, document)
 
-    def _called(self, name: str) -> Reference:
+    def _parse_name(self, name: str) -> Reference:
         """Return the reference of a tag or digest in this repository."""
         if ":" in name:
             return self._reference(digest=Digest.parse(name))
@@ -200,7 +200,7 @@ def _is_about_blobs(problem: Problem) -> bool:
 
 
 def _known_cause(document: Manifest | Index, problem: Problem) -> str | None:
-    """Return what is known to make registries refuse such a manifest."""
+    """Return a known reason why registries refuse such a manifest, or None."""
     if problem.host.is_ecr and "mediaType" not in json.loads(document.raw):
         return (
             "this registry wants the field mediaType in the manifest, which this image lacks; "

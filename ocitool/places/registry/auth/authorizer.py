@@ -21,8 +21,8 @@ class Authorizer(httpx.Auth):
     A request to any other origin than `base` goes without Authorization. `find` looks the
     credential up, once and not before a challenge. `allowed_realms` are token servers that may see
     it beside the registry's own and the known ones. A request carries as extensions "scopes", the
-    rights it needs, and "writing". Only reading goes on without the credential when that is
-    refused, and says so through `warn`. `clock` counts seconds.
+    rights it needs, and "writing". Only reads continue without the credential when that is
+    refused, and `warn` is told. `clock` counts seconds.
 
     Raises AccessDenied, ServerBusy (which may be tried again), and what `find` raises.
     """

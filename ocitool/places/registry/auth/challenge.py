@@ -33,7 +33,7 @@ def parse_challenges(values: Sequence[str]) -> tuple[Challenge, ...]:
     """Return the challenges of all WWW-Authenticate headers, in the order they were sent.
 
     Never raises: what cannot be read is left out. Values need no quotes, as some registries send
-    none; of a parameter that comes twice the first counts.
+    none; the first of repeated parameters counts.
     """
     return tuple(challenge for value in values for challenge in _parse(value))
 
@@ -94,7 +94,7 @@ def _value(text: str, position: int) -> tuple[str | None, int]:
 def _after_garbage(text: str, position: int) -> int:
     if not text.startswith('"', position):
         return _after(_GARBAGE, text, position)
-    # What looks like a challenge inside quotes is none; without a second quote all the rest is.
+    # Text inside quotes is never a challenge; without a second quote all the rest is inside.
     quoted = _QUOTED.match(text, position)
     return len(text) if quoted is None else quoted.end()
 

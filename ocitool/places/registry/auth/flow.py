@@ -117,7 +117,7 @@ class AuthFlow:
         return self._try_once("a renewed token")
 
     def _give_up_credential(self, grant: _Grant) -> bool:
-        """Go on without a credential that the registry itself refused, where that is allowed."""
+        """Continue without a credential that the registry itself refused, where that is allowed."""
         is_bare_left = grant.scheme != BASIC or "bare" not in self._taken
         credential = self._state.credential()
         if credential is None or not self._may_be_anonymous or not is_bare_left:

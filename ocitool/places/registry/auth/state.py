@@ -79,7 +79,7 @@ class AuthState:
             return self._challenges
 
     def remember(self, challenges: tuple[Challenge, ...]) -> None:
-        """Keep what the registry wants, for requests whose refusal does not say it."""
+        """Keep the challenges, for requests whose refusal does not name any."""
         with self._lock:
             self._challenges = challenges
 
@@ -96,7 +96,7 @@ class AuthState:
         return self._was_asked
 
     def ask(self, template: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Ask the API's root what the registry wants, unless that was done."""
+        """Ask the API's root for challenges, unless that was done."""
         with self._ask_lock:
             if self._was_asked:
                 return
@@ -112,11 +112,11 @@ class AuthState:
                 self.remember(answerable(challenges_of(response)))
 
     def warn_once(self, text: str) -> None:
-        """Say that reading goes on without the credential, once."""
+        """Warn, once, that reads continue without the credential."""
         with self._lock:
             had_warned, self._has_warned = self._has_warned, True
         if not had_warned:
-            self._warn(f"{text}; going on without credentials")
+            self._warn(f"{text}; continuing without credentials")
 
 
 def challenges_of(response: httpx.Response) -> tuple[Challenge, ...]:

@@ -52,15 +52,15 @@ class TokenServerPolicy(Struct, frozen=True):
         try:
             url = asked.join(realm.partition("#")[0].strip())
         except (httpx.InvalidURL, ValueError):
-            raise self._refused(realm, "is not a URL") from None
+            raise self._refusal(realm, "is not a URL") from None
         if url.scheme not in ("https", "http") or not url.host or url.userinfo:
-            raise self._refused(realm, "is not an http address")
+            raise self._refusal(realm, "is not an http address")
         if url.port is not None and not 0 < url.port <= _LARGEST_PORT:
-            raise self._refused(realm, "has an impossible port")
+            raise self._refusal(realm, "has an impossible port")
         if url.scheme == "http" and self.base.scheme != "http":
-            raise self._refused(realm, "is not encrypted, though the registry is")
+            raise self._refusal(realm, "is not encrypted, though the registry is")
         if _is_inner(url.host) and not _is_inner(self.base.host):
-            raise self._refused(realm, "is inside this machine or network, and the registry is not")
+            raise self._refusal(realm, "is inside this machine or network, and the registry is not")
         return url
 
     def check_credential(self, url: httpx.URL) -> None:
@@ -84,7 +84,7 @@ class TokenServerPolicy(Struct, frozen=True):
             for pattern, server in _KNOWN_PAIRS
         )
 
-    def _refused(self, realm: str, why: str) -> AccessDenied:
+    def _refusal(self, realm: str, why: str) -> AccessDenied:
         return AccessDenied(
             f"{self.registry} names a token server that {why}: {quoted(realm)}",
             hint="nothing was sent to it; look at the registry's address and configuration",

@@ -1,4 +1,4 @@
-"""Asking a token server for a token: what is sent, and what is made of the answer.
+"""Messages to and from token servers: requests for a token, and their answers.
 
 Nothing here sends anything: `TokenRequest` builds requests and reads answers (distribution's
 "Token Authentication" and "OAuth2 Token Authentication").
@@ -32,7 +32,7 @@ _SECRET_FIELD = re.compile(r'("[a-z_]*token"\s*:\s*")[^"]*', re.IGNORECASE)
 
 
 class CredentialRefused(AccessDenied):
-    """A token server does not take the credential it was shown."""
+    """A token server refuses the credential."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

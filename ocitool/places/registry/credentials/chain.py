@@ -1,4 +1,4 @@
-"""The chain of places where the credential for a repository is looked up."""
+"""The chain of sources where the credential for a repository is looked up."""
 
 import os
 import threading
@@ -9,7 +9,7 @@ from ocitool.places.registry.credentials.credential import Credential, Credentia
 from ocitool.places.registry.credentials.file import CredentialFile, HelperSetting
 from ocitool.places.registry.credentials.helper import SECONDS, CredentialHelper, HelperMissing
 from ocitool.places.registry.credentials.keys import server_keys
-from ocitool.places.registry.credentials.locations import Place, places
+from ocitool.places.registry.credentials.locations import CredentialSource, sources
 
 __all__ = ["Credential", "CredentialChain", "CredentialProblem"]
 
@@ -17,9 +17,9 @@ __all__ = ["Credential", "CredentialChain", "CredentialProblem"]
 class CredentialChain:
     """Finds credentials: what was given, then the files of docker and podman and their helpers.
 
-    `environment` is this process's unless it is given. Remembers what it read, so that no helper
-    is run twice for one question. `warn` hears of problems that reading goes on without, each
-    once. Thread-safe.
+    `environment` is this process's unless it is given. Answers are cached, so that no helper is
+    run twice for one question. `warn` is told, once each, of problems that a read tolerates.
+    Thread-safe.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class CredentialChain:
         if username is not None and password is not None:
             self._given = Credential.of_pair(username, password, "the command line")
         self._environment = os.environ if environment is None else environment
-        self._places = tuple(places(self._environment, authfile))
+        self._sources = tuple(sources(self._environment, authfile))
         self._helper_seconds = helper_seconds
         self._warn = warn
         self._warned: set[str] = set()
@@ -47,34 +47,34 @@ class CredentialChain:
         self._answers: dict[tuple[str, str], Credential | CredentialProblem | None] = {}
 
     def find(self, domain: str, path: str, *, writing: bool) -> Credential | None:
-        """Return the credential for a repository of a registry, or None to be nobody.
+        """Return the credential for a repository of a registry, or None for anonymous access.
 
-        The first place that has one for it counts. A place or helper that fails is a warning when
-        reading; when `writing` it raises AccessDenied, as a push must not become anonymous.
+        The first source that has a credential counts. A source or helper that fails is a warning
+        for a read; when `writing` it raises AccessDenied, as a push must not become anonymous.
         """
         if self._given is not None:
             return self._given
         with self._lock:
-            for place in self._places:
-                file = self._read(place, writing=writing)
-                found = self._found_in(file, domain, path, writing=writing) if file else None
+            for source in self._sources:
+                file = self._read(source, writing=writing)
+                found = self._find_in(file, domain, path, writing=writing) if file else None
                 if found is not None:
                     return found
         return None
 
-    def _read(self, place: Place, *, writing: bool) -> CredentialFile | None:
-        if place.path not in self._files:
+    def _read(self, source: CredentialSource, *, writing: bool) -> CredentialFile | None:
+        if source.path not in self._files:
             try:
-                self._files[place.path] = place.read()
+                self._files[source.path] = source.read()
             except CredentialProblem as problem:
-                self._files[place.path] = problem
-        found = self._files[place.path]
+                self._files[source.path] = problem
+        found = self._files[source.path]
         if isinstance(found, CredentialProblem):
             self._tolerate(found, writing=writing)
             return None
         return found
 
-    def _found_in(
+    def _find_in(
         self, file: CredentialFile, domain: str, path: str, *, writing: bool
     ) -> Credential | None:
         """Ask the helper that the file names, then the file itself."""
@@ -112,7 +112,7 @@ class CredentialChain:
             try:
                 self._answers[key] = self._ask(setting, server)
             except CredentialProblem as problem:
-                self._answers[key] = explained(problem, setting, origin)
+                self._answers[key] = explain(problem, setting, origin)
         return self._answers[key]
 
     def _ask(self, setting: HelperSetting, server: str) -> Credential | None:
@@ -125,12 +125,12 @@ class CredentialChain:
             raise CredentialProblem(problem.message, hint=problem.hint)
         if problem.message not in self._warned:
             self._warned.add(problem.message)
-            self._warn(f"{problem.message}; going on without it")
+            self._warn(f"{problem.message}; continuing without it")
 
 
-def explained(problem: CredentialProblem, setting: HelperSetting, origin: str) -> CredentialProblem:
+def explain(problem: CredentialProblem, setting: HelperSetting, origin: str) -> CredentialProblem:
     """Return the problem with the file that named the helper, and what can be done."""
-    way_out = f"mend the helper, or remove `{setting.key}` there"
+    way_out = f"repair the helper, or remove `{setting.key}` there"
     if isinstance(problem, HelperMissing):
         text = f"{origin} names the credential helper docker-credential-{setting.name}"
         return CredentialProblem(f"{text}, which is not on PATH", hint=way_out)

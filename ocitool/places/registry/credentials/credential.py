@@ -1,4 +1,4 @@
-"""What proves to a registry who we are."""
+"""The credential that identifies us to a registry."""
 
 from dataclasses import dataclass, field
 
@@ -38,4 +38,4 @@ class Credential:
 
 
 class CredentialProblem(AccessDenied):
-    """A credential cannot be looked up: reading goes on without it, writing does not."""
+    """A credential cannot be looked up: reads continue without it, writes do not."""

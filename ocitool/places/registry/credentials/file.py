@@ -49,7 +49,7 @@ class CredentialFile:
         except (UnicodeDecodeError, RecursionError, ValueError):
             raise CredentialProblem(f"{origin} is not JSON", hint=_MEND) from None
         if not isinstance(document, dict):
-            raise CredentialProblem(f"{origin} is no JSON object", hint=_MEND)
+            raise CredentialProblem(f"{origin} is not a JSON object", hint=_MEND)
         if is_legacy and not isinstance(document.get("auths"), dict):
             document = {"auths": document}
         return cls(origin, document)
@@ -96,12 +96,12 @@ class CredentialFile:
     def entry(self, domain: str, path: str) -> Credential | None:
         """Return the credential written here that covers a repository most closely.
 
-        An empty entry only says that a helper knows more. Raises CredentialProblem for one that
-        cannot be read; the message has nothing of it.
+        An empty entry only says that a helper knows more. Raises CredentialProblem for an entry
+        that cannot be read; the message holds nothing of it.
         """
         auths = self.section("auths")
         for key in best_first(auths, domain, path):
-            found = self._decoded(key, auths[key])
+            found = self._decode(key, auths[key])
             if found is not None:
                 return found
         return None
@@ -112,7 +112,7 @@ class CredentialFile:
         if value is None:
             return {}
         if not isinstance(value, dict):
-            raise CredentialProblem(f"{self.origin}: `{name}` is no JSON object", hint=_MEND)
+            raise CredentialProblem(f"{self.origin}: `{name}` is not a JSON object", hint=_MEND)
         return value
 
     def _setting(self, name: object, key: str) -> HelperSetting | None:
@@ -122,7 +122,7 @@ class CredentialFile:
             raise CredentialProblem(f"{self.origin}: `{key}` names no helper", hint=_MEND)
         return HelperSetting(name, key)
 
-    def _decoded(self, key: str, entry: object) -> Credential | None:
+    def _decode(self, key: str, entry: object) -> Credential | None:
         fields = entry if isinstance(entry, dict) else {"auth": entry}
         texts = {name: value for name, value in fields.items() if isinstance(value, str) and value}
         user, password = texts.get("username"), texts.get("password")

@@ -1,6 +1,6 @@
 """Credential helpers: programs named docker-credential-X that keep secrets elsewhere.
 
-Their protocol is docker-credential-helpers': one word says what to do, the rest is on stdin, and
+The protocol of docker-credential-helpers: the argument is the action, the rest is on stdin, and
 errors are text on stdout.
 """
 
@@ -29,7 +29,7 @@ class CredentialHelper:
     """A helper by the name that files give it, such as "pass". Run anew for each call.
 
     Nothing secret is ever in its arguments. Raises HelperMissing, and CredentialProblem when the
-    helper fails, takes more than `seconds`, or answers what is not of the protocol.
+    helper fails, takes more than `seconds`, or breaks the protocol.
     """
 
     name: str
@@ -46,7 +46,7 @@ class CredentialHelper:
         answer = self._run("get", server)
         if answer is None:
             return None
-        fields = self._decoded(answer)
+        fields = self._decode(answer)
         user, secret = fields.get("Username"), fields.get("Secret")
         if not isinstance(user, str) or not isinstance(secret, str):
             raise CredentialProblem(f"{self.program} gave an answer without a name and a secret")
@@ -63,12 +63,12 @@ class CredentialHelper:
 
     def servers(self) -> tuple[str, ...]:
         """Return the servers that the helper has a secret for."""
-        return tuple(self._decoded(self._run("list", "") or "{}"))
+        return tuple(self._decode(self._run("list", "") or "{}"))
 
     def _run(self, action: str, given: str, hidden: Sequence[str] = ()) -> str | None:
         """Return what the helper printed; None when it says that there is no such credential.
 
-        What is `hidden` shows in no error.
+        The texts in `hidden` appear in no error.
         """
         path = shutil.which(self.program, path=self.environment.get("PATH", os.defpath))
         if path is None:
@@ -96,14 +96,14 @@ class CredentialHelper:
         reason = _reason(output, done.stderr, done.returncode, hidden)
         raise CredentialProblem(f"{self.program} {action} failed: {reason}")
 
-    def _decoded(self, answer: str) -> Mapping[str, object]:
-        # What a helper prints may be secret, even where it is no JSON.
+    def _decode(self, answer: str) -> Mapping[str, object]:
+        # What a helper prints may be secret, even where it is not JSON.
         try:
             value = json.loads(answer)
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
-            raise CredentialProblem(f"{self.program} gave an answer that is no JSON object")
+            raise CredentialProblem(f"{self.program} gave an answer that is not a JSON object")
         return value
 
 

@@ -1,4 +1,4 @@
-"""Under which names registries stand in credential files, and which of them means a repository.
+"""The names that registries have in credential files, and which of them covers a repository.
 
 A registry's host is written plainly, with a port, or as a URL with `/v1/` or `/v2/` behind it;
 podman also writes `host/namespace` (containers-auth.json, section "FORMAT").
@@ -30,12 +30,12 @@ def server_keys(domain: str) -> tuple[str, ...]:
 
 def host_of(key: str) -> str:
     """Return the host that a key of a file is about, lower case; Docker Hub's is `docker.io`."""
-    return _parsed(key)[0]
+    return _parse(key)[0]
 
 
 def is_of_host(key: str, domain: str) -> bool:
     """Tell whether a key is about a whole registry, not about a namespace of it."""
-    return _parsed(key) == (_canonical(domain), "")
+    return _parse(key) == (_canonical(domain), "")
 
 
 def best_first(keys: Iterable[str], domain: str, path: str = "") -> list[str]:
@@ -46,11 +46,11 @@ def best_first(keys: Iterable[str], domain: str, path: str = "") -> list[str]:
     host = _canonical(domain)
     found = []
     for key in keys:
-        its_host, namespace = _parsed(key)
+        its_host, namespace = _parse(key)
         if its_host == host and _covers(namespace, path):
             is_other = key != server_key(domain)
             found.append((-len(namespace), is_other, key.lower() != host, key))
-    # The order of the file is kept among what is alike.
+    # Keys that are alike keep the order of the file.
     return [key for *_, key in sorted(found, key=lambda item: item[:-1])]
 
 
@@ -58,7 +58,7 @@ def _covers(namespace: str, path: str) -> bool:
     return not namespace or path == namespace or path.startswith(f"{namespace}/")
 
 
-def _parsed(key: str) -> tuple[str, str]:
+def _parse(key: str) -> tuple[str, str]:
     """Return (host, namespace) of a key."""
     _, separator, rest = key.partition("://")
     if separator:

@@ -12,8 +12,8 @@ _AUTHFILE = "REGISTRY_AUTH_FILE"
 _INLINE = "DOCKER_AUTH_CONFIG"
 
 
-class Place(Struct, frozen=True, kw_only=True):
-    """A path, or a variable with the content itself. One that is `required` has to exist."""
+class CredentialSource(Struct, frozen=True, kw_only=True):
+    """A file, or a variable that holds the content itself. With `is_required` it has to exist."""
 
     path: str
     content: str | None = None
@@ -33,21 +33,25 @@ class Place(Struct, frozen=True, kw_only=True):
         return found
 
 
-def places(environment: Mapping[str, str], authfile: str | None = None) -> Iterator[Place]:
-    """Yield the places in the order in which they count.
+def sources(
+    environment: Mapping[str, str], authfile: str | None = None
+) -> Iterator[CredentialSource]:
+    """Yield the sources in the order in which they count.
 
     `--authfile`, REGISTRY_AUTH_FILE, DOCKER_AUTH_CONFIG, docker's file, podman's two, .dockercfg.
     """
     if authfile:
-        yield Place(path=authfile, is_required=True)
+        yield CredentialSource(path=authfile, is_required=True)
     if environment.get(_AUTHFILE):
-        yield Place(path=environment[_AUTHFILE])
+        yield CredentialSource(path=environment[_AUTHFILE])
     if environment.get(_INLINE):
-        yield Place(path=_INLINE, content=environment[_INLINE])
-    yield Place(path=docker_config(environment))
-    yield Place(path=os.path.join(_runtime(environment), "containers", "auth.json"))
-    yield Place(path=os.path.join(_configuration(environment), "containers", "auth.json"))
-    yield Place(path=os.path.join(_home(environment), ".dockercfg"), is_legacy=True)
+        yield CredentialSource(path=_INLINE, content=environment[_INLINE])
+    yield CredentialSource(path=docker_config(environment))
+    yield CredentialSource(path=os.path.join(_runtime(environment), "containers", "auth.json"))
+    yield CredentialSource(
+        path=os.path.join(_configuration(environment), "containers", "auth.json")
+    )
+    yield CredentialSource(path=os.path.join(_home(environment), ".dockercfg"), is_legacy=True)
 
 
 def written_path(environment: Mapping[str, str], authfile: str | None = None) -> str:

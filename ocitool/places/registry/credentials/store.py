@@ -1,7 +1,7 @@
 """Keeping and forgetting credentials: what `login` and `logout` change.
 
-A credential goes where docker would put it: to the helper that the file names for the registry,
-else into the file. All else in the file stays as it is.
+A credential is stored where docker would store it: in the helper that the file names for the
+registry, else in the file. All else in the file stays as it is.
 """
 
 import base64
@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ocitool.fsops import Directory, TemporaryFile
-from ocitool.places.registry.credentials.chain import explained
+from ocitool.places.registry.credentials.chain import explain
 from ocitool.places.registry.credentials.credential import Credential, CredentialProblem
 from ocitool.places.registry.credentials.file import CredentialFile, HelperSetting
 from ocitool.places.registry.credentials.helper import CredentialHelper
@@ -37,13 +37,13 @@ class CredentialStore:
         self.path = written_path(self._environment, authfile)
 
     def save(self, domain: str, credential: Credential) -> str:
-        """Keep a registry's credential, over the one before; return where it is kept."""
+        """Store a registry's credential, replacing an older one; return where it is kept."""
         key = server_key(domain)
         setting = self._read().helper(domain)
         if setting is None:
             self._change(lambda auths: auths.update({key: _entry(credential)}))
             return self.path
-        with self._using(setting) as helper:
+        with self._helper(setting) as helper:
             helper.store(key, *credential.pair)
         # As docker does: an empty entry tells for which registries there was a login.
         self._change(lambda auths: auths.update({key: {}}))
@@ -55,7 +55,7 @@ class CredentialStore:
         has_erased = False
         setting = file.helper(domain)
         if setting is not None:
-            with self._using(setting) as helper:
+            with self._helper(setting) as helper:
                 for key in server_keys(domain):
                     has_erased = helper.erase(key) or has_erased
         keys = [key for key in file.section("auths") if is_of_host(key, domain)]
@@ -67,7 +67,7 @@ class CredentialStore:
         file = self._read()
         names = dict.fromkeys(file.section("auths"))
         for server, setting in file.helpers():
-            with self._using(setting) as helper:
+            with self._helper(setting) as helper:
                 for name in (server,) if server is not None else helper.servers():
                     if helper.erase(name):
                         names[name] = None
@@ -78,11 +78,11 @@ class CredentialStore:
         return CredentialFile.read(self.path) or CredentialFile(self.path, {})
 
     @contextlib.contextmanager
-    def _using(self, setting: HelperSetting) -> Iterator[CredentialHelper]:
+    def _helper(self, setting: HelperSetting) -> Iterator[CredentialHelper]:
         try:
             yield CredentialHelper(setting.name, self._environment)
         except CredentialProblem as problem:
-            raise explained(problem, setting, self.path) from problem
+            raise explain(problem, setting, self.path) from problem
 
     def _drop(self, keys: Iterable[str]) -> None:
         dropped = frozenset(keys)

@@ -105,12 +105,12 @@ def spool_blob(
         with open_blob() as blob:
             while part := blob.read(_PIECE):
                 write_all(file, part)
-        yield lambda: _stored(descriptor, file)
+        yield lambda: _open_copy(descriptor, file)
     finally:
         os.close(file)
 
 
-def _stored(descriptor: Descriptor, file: int) -> Blob:
+def _open_copy(descriptor: Descriptor, file: int) -> Blob:
     position = 0
 
     def read(size: int) -> bytes:

@@ -1,7 +1,7 @@
 """Connections that can be broken from another thread, and that read much at a time.
 
 httpcore reads 64 KiB at a time, and over TLS gets one record of 16 KiB. The connections here read
-up to 1 MiB, and over TLS go on as long as records have already arrived.
+up to 1 MiB, and over TLS continue as long as records have already arrived.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import httpcore
 
 READ = 1 << 20
 _TURN = 0.2
-"""How often, in seconds, whoever connects looks whether the work was stopped."""
+"""How often, in seconds, a waiting connect looks whether the work was stopped."""
 
 
 class Backend(httpcore.NetworkBackend):
@@ -83,7 +83,7 @@ class _Attempt:
         threading.Thread(target=self._run, daemon=True).start()
 
     def result(self) -> httpcore.NetworkStream:
-        """Return the connection that was made; raise why there is none."""
+        """Return the connection, or raise the reason for its failure."""
         if self._stream is None:
             raise self._error or httpcore.ConnectError("the connection could not be made")
         return self._stream
@@ -162,7 +162,7 @@ class Connection(httpcore.NetworkStream):
         try:
             return self._socket.recv_into(buffer, 0, socket.MSG_WAITALL)
         except BlockingIOError as error:
-            raise TimeoutError("no byte came in time") from error
+            raise TimeoutError("no byte arrived in time") from error
 
     def _receive_more(self, buffer: memoryview) -> int:
         """Add the records that have arrived already; a TLS read returns one of them."""

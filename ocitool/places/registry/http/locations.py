@@ -1,8 +1,8 @@
 """Where a registry sends us, and whether we go there.
 
-A Location is opaque: its bytes are kept, for an upload's state is in them (distribution-spec,
-"Pushing blobs"). What is repaired is the scheme and port that a registry behind a TLS proxy gets
-wrong about itself.
+A Location is opaque: its bytes are kept, as the state of an upload is in them (distribution-spec,
+"Pushing blobs"). Only the scheme and port that a registry behind a TLS proxy gets wrong
+about itself are repaired.
 """
 
 import re
@@ -20,7 +20,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Return (scheme, host, port) of a URL, the port filled in; Refused when it is none.
+    """Return (scheme, host, port) of a URL, the port filled in; Refused when it is not a URL.
 
     The host is the one to which the request will go: read by the library that sends it.
     """
@@ -35,7 +35,7 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def resolve(location: str, asked: str) -> str:
-    """Return the URL of a Location that came in answer to a request for the URL `asked`.
+    """Return the URL of a Location in the answer to a request for the URL `asked`.
 
     The same host by plain http where https was used, or without the port that was used, is what
     a registry says that does not know of the proxy before it: it is put right. Refused for what
@@ -69,10 +69,10 @@ def _not_a_url(text: str) -> Refused:
 
 
 def check(url: str, asked: str, *, insecure: bool) -> None:
-    """Raise Refused where a registry must not send anybody.
+    """Raise Refused where a registry must not send us.
 
     From https to http, unless `insecure`; and from elsewhere to this machine or its own link,
-    where services answer that trust whoever can reach them.
+    where services trust every caller.
     """
     scheme, host, _ = origin(url)
     was, source, _ = origin(asked)
@@ -88,7 +88,7 @@ def check(url: str, asked: str, *, insecure: bool) -> None:
 
 
 def with_query(url: str, parameters: Sequence[tuple[str, str]]) -> str:
-    """Add parameters to a URL as text, leaving what is there as it is."""
+    """Add parameters to a URL as text, keeping the rest as it is."""
     added = "&".join(f"{key}={quote(value, safe='')}" for key, value in parameters)
     return f"{url}{'&' if '?' in url else '?'}{added}"
 

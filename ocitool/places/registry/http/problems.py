@@ -1,6 +1,6 @@
 """What a registry's refusal means, and what a person can do about it.
 
-The status decides the kind, the error code refines it, and the host is asked for its habits last:
+The status decides the kind, the error code refines it, and the known quirks of the host count last:
 the same mistake is 401, 403 or 404 depending on whose registry it is (distribution-spec, "Error
 Codes").
 """
@@ -35,7 +35,7 @@ _PROXY, _TOO_LARGE, _NOT_NEXT, _BUSY, _NO_ROOM = 407, 413, 416, 429, 507
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """A refusal: what was asked of whom, and what came back. `body` is what was read of it.
+    """A refusal: the request, and the answer with the part of its `body` that was read.
 
     `elsewhere` is the host to which the registry sent us and that refused, if it was another one.
     """
@@ -59,7 +59,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """What the registry says about it, short, from whichever form it chose."""
         found = [f"{code}: {message}" if message else code for code, message in _errors(self.body)]
-        return _shortened("; ".join(found)) if found else _plain(self.body)
+        return _shorten("; ".join(found)) if found else _plain(self.body)
 
     @property
     def is_immutable_tag(self) -> bool:
@@ -225,8 +225,8 @@ def _message(error: Mapping[str, object]) -> str:
 
 def _plain(body: bytes) -> str:
     text = _TAGS.sub(" ", body.decode("utf-8", "replace"))
-    return _shortened(" ".join(text.split()))
+    return _shorten(" ".join(text.split()))
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -54,7 +54,7 @@ def follow(request: httpx.Request, policy: RedirectPolicy) -> Steps[httpx.Respon
             return response
         policy.release(response)
         target = policy.target(request, response, location)
-        request = _moved(request, target, policy.dropped_headers)
+        request = _redirect(request, target, policy.dropped_headers)
     raise policy.too_many()
 
 
@@ -69,7 +69,7 @@ def drive(steps: Steps[Result], send: Callable[[httpx.Request], httpx.Response])
             return result
 
 
-def _moved(request: httpx.Request, url: str, dropped: frozenset[str]) -> httpx.Request:
+def _redirect(request: httpx.Request, url: str, dropped: frozenset[str]) -> httpx.Request:
     headers = {key: value for key, value in request.headers.items() if key not in dropped}
     moved = httpx.Request(request.method, url, headers=headers, extensions=dict(request.extensions))
     # The headers that say how long the body is were kept. Given as content, even an empty body
@@ -90,7 +90,7 @@ class RegistryRedirects(Struct, frozen=True):
     dropped_headers: frozenset[str] = frozenset({"host", "authorization", "cookie"})
 
     def target(self, request: httpx.Request, response: httpx.Response, location: str) -> str:
-        """Return the URL to go on to; Refused where a registry must not send anybody."""
+        """Return the URL to go on to; Refused where a registry must not send us."""
         if response.status_code == SEE_OTHER and request.method not in ("GET", "HEAD"):
             raise Refused(f"{self.domain} wants an upload to become a download (303)")
         asked = str(request.url)

@@ -1,4 +1,4 @@
-"""What is asked of a registry and what it answers, as values."""
+"""Requests to registries and their answers, as values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

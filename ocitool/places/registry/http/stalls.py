@@ -1,4 +1,4 @@
-"""Bodies that come so slowly that their end will not: noticed by how little came in a while."""
+"""Bodies that arrive too slowly ever to end: recognised by the bytes of a period."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from ocitool.oci import Limits
 
 
 class StallWatch:
-    """Counts what comes of one body, and tells a trickle from a slow network. Not thread-safe.
+    """Counts the bytes of one body, and tells a trickle from a slow network. Not thread-safe.
 
     `clock` counts seconds.
     """
@@ -21,7 +21,7 @@ class StallWatch:
         self._bytes = 0
 
     def saw(self, count: int, request: httpx.Request) -> None:
-        """Note some bytes; httpx.ReadTimeout when too few came for as long as is waited."""
+        """Note some bytes; httpx.ReadTimeout when a whole period brought too few."""
         self._bytes += count
         now = self._clock()
         passed = now - self._began
@@ -29,7 +29,7 @@ class StallWatch:
             return
         if self._bytes < self._limits.stall_bytes * passed:
             raise httpx.ReadTimeout(
-                f"fewer than {self._limits.stall_bytes} bytes a second came", request=request
+                f"fewer than {self._limits.stall_bytes} bytes a second arrived", request=request
             )
         self._began, self._bytes = now, 0
 

@@ -65,12 +65,12 @@ class Transport(httpx.BaseTransport):
         self._aborted = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request; the body of the response comes as it is read."""
+        """Send one request; the body of the response is read as it is iterated."""
         if self._aborted and FAREWELL not in request.extensions:
             raise httpx.ReadError("the work was stopped", request=request)
         url = request.url
         pool = self._pool(url.scheme, url.host, url.port)
-        with _translated(request), self._named_proxy(request):
+        with _translate_errors(request), self._named_proxy(request):
             response = pool.handle_request(
                 httpcore.Request(
                     method=request.method,
@@ -93,7 +93,7 @@ class Transport(httpx.BaseTransport):
         )
 
     def abort(self) -> None:
-        """Break every connection, so that whoever waits on one goes on with an error."""
+        """Break every connection, so that every wait for one ends with an error."""
         self._aborted = True
         self._backend.abort()
 
@@ -178,7 +178,7 @@ class _Body(httpx.SyncByteStream):
         self._request = request
 
     def __iter__(self) -> Iterator[bytes]:
-        with _translated(self._request):
+        with _translate_errors(self._request):
             yield from self._parts
 
     def close(self) -> None:
@@ -189,10 +189,10 @@ class _Body(httpx.SyncByteStream):
 
 
 def body_of(response: httpx.Response) -> Iterator[bytes | memoryview]:
-    """Yield a body as it comes. A large one is read past the HTTP library, from the socket.
+    """Yield a body as it arrives. A large one is read past the HTTP library, from the socket.
 
-    That saves four copies of each byte; the connection is not used again then. What is yielded
-    is good until the next part is asked for. Raises httpx.TransportError, also when the body
+    That saves four copies of each byte; the connection is not reused then. A part is valid until
+    the next one is asked for. Raises httpx.TransportError, also when the body
     ends early.
     """
     parts = response.iter_raw()
@@ -207,7 +207,7 @@ def body_of(response: httpx.Response) -> Iterator[bytes | memoryview]:
     ):
         yield from parts
         return
-    # What came with the header is with the HTTP library: it gives all of that at once.
+    # The bytes that arrived with the header are in the HTTP library: it gives them all at once.
     first = next(parts, b"")
     yield first
     remaining = int(length) - len(first)
@@ -216,7 +216,7 @@ def body_of(response: httpx.Response) -> Iterator[bytes | memoryview]:
     wanted = _LEAST_READ
     while remaining:
         began = time.monotonic()
-        with _translated(response.request):
+        with _translate_errors(response.request):
             size = stream.receive_into(buffer[: min(remaining, wanted)], timeouts.get("read"))
         if not size:
             raise httpx.RemoteProtocolError("the connection was closed", request=response.request)
@@ -233,7 +233,7 @@ def _next_size(size: int, seconds: float) -> int:
 
 
 @contextlib.contextmanager
-def _translated(request: httpx.Request) -> Iterator[None]:
+def _translate_errors(request: httpx.Request) -> Iterator[None]:
     try:
         yield
     except tuple(kind for kind, _ in _ERRORS) as error:

@@ -27,8 +27,8 @@ def unreachable(domain: str, error: httpx.TransportError) -> OcitoolError:
     if is_about_tls(error):
         return Unavailable(f"{about} by TLS: {error}", hint=_tls_hint(str(error)))
     if isinstance(error, httpx.TimeoutException):
-        return Unavailable(f"{domain} did not answer in time: {_named(error)}")
-    return Unavailable(f"{about}: {_named(error)}", hint=_network_hint(str(error)))
+        return Unavailable(f"{domain} did not answer in time: {_reason(error)}")
+    return Unavailable(f"{about}: {_reason(error)}", hint=_network_hint(str(error)))
 
 
 def _other_host(domain: str, error: httpx.TransportError) -> str | None:
@@ -43,7 +43,7 @@ def _other_host(domain: str, error: httpx.TransportError) -> str | None:
     return None if spellings & {domain.lower(), Host(domain).address.lower()} else netloc
 
 
-def _named(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return _NUMBER.sub("", str(error)) or type(error).__name__
 
 

@@ -45,7 +45,7 @@ class TestStaleCredentials:
         assert caller.send(scopes=("repository:x:pull",)).status_code == 200
         (warning,) = caller.warnings
         assert USER.origin in warning
-        assert "going on without credentials" in warning
+        assert "continuing without credentials" in warning
 
     def test_they_are_not_tried_again_for_the_same(self) -> None:
         servers = self.picky()
