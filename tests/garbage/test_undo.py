@@ -119,7 +119,7 @@ def test_a_damaged_run_cannot_be_undone_and_is_no_obstacle_to_anything_else(
         untag(layout, [A])
         collect(layout)
         next((tmp_path / ".ocitool" / "trash").rglob("run.json")).write_bytes(damage)
-        with pytest.raises(IntegrityError, match="cannot be brought back") as caught:
+        with pytest.raises(IntegrityError, match="cannot be undone") as caught:
             undo(layout)
         assert "--purge" in (caught.value.hint or "")
         assert collect(layout) == 0

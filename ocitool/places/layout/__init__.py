@@ -1,8 +1,10 @@
 """Place 1: an OCI image layout directory, and the store that is built on one.
 
-`layout` reads, `writing` writes, `exclusive` changes names and deletes, `index` knows what
-index.json holds, `lock` and `lease` keep several processes apart, `reflog` remembers what names
-pointed to, `cache` what was measured.
+`layout` reads and `writing` writes; `exclusive` changes names and deletes; `index` edits the
+entries of index.json; `lock` and `lease` keep processes apart; `partial` receives blobs in parts;
+`reflog` records what names pointed to, `pins` what must stay, `cache` what was measured; `trash`
+keeps what garbage collection removed; `quarantine` keeps damaged blobs; `leftovers` finds what
+killed processes left; `reserve` leaves room to remove images on a full disk.
 (image-spec image-layout.md)
 """
 

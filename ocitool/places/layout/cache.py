@@ -1,8 +1,8 @@
-"""What was measured once and need not be measured again.
+"""Results that are kept, so that nothing is measured twice.
 
-A folder `.ocitool/cache/` of append-only files of JSON lines, one file per kind of fact. A fact
-is keyed by digests, so it never becomes wrong, and the folder can be deleted at any time. A line
-that a crash cut is skipped.
+`.ocitool/cache/` holds append-only files of JSON lines, one file for each kind of fact. Facts are
+keyed by digests, so they never become wrong, and the folder can be deleted at any time. A line
+that a crash cut short is skipped.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ _CACHE_LINES = 250_000
 
 
 class Cache:
-    """One kind of remembered fact: string key to JSON value. Thread-safe.
+    """Cached facts of one kind: string keys, JSON values. Thread-safe.
 
-    A layout that cannot be written remembers nothing and works all the same.
+    In a layout that is not writable, the facts last as long as this object.
     """
 
     def __init__(self, control: Directory | None, kind: str) -> None:
@@ -33,12 +33,12 @@ class Cache:
         self._lock = threading.Lock()
 
     def get(self, key: str) -> object | None:
-        """Return the remembered value, or None."""
+        """Return the cached value, or None."""
         with self._lock:
             return self._load().get(key)
 
     def update(self, facts: Mapping[str, object]) -> None:
-        """Keep facts for later runs, all in one write; a failure to write is no failure."""
+        """Add facts in one write; a failure to write them is ignored."""
         with self._lock:
             known = self._load()
             fresh = {key: value for key, value in facts.items() if known.get(key) != value}
@@ -50,12 +50,13 @@ class Cache:
                 contextlib.suppress(OcitoolError),
                 self._control.subdirectory(CACHE, create=True, lasting=False) as folder,
             ):
+                # The leading newline ends a line that a crash may have cut short.
                 append_to_file(folder, self._file, b"\n" + lines.encode("ascii"))
 
     def _load(self) -> dict[str, object]:
         if self._facts is None:
             self._facts = {}
-            # Line by line and no more than so many, for all of them stay in memory.
+            # Line by line and a limited number of lines, because all of them stay in memory.
             for line in islice(io.BytesIO(self._read()), _CACHE_LINES):
                 with contextlib.suppress(ValueError, TypeError, RecursionError):
                     key, value = json.loads(line)
@@ -73,6 +74,6 @@ class Cache:
 
 
 def forget(control: Directory) -> None:
-    """Delete all that is remembered, of every kind."""
+    """Delete the cached facts of every kind."""
     with contextlib.suppress(NotFound):
         remove_tree(control, CACHE)

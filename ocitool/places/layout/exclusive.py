@@ -1,4 +1,4 @@
-"""The moments in which one process alone changes index.json or deletes blobs."""
+"""Changes that one process makes at a time: rewriting index.json and deleting blobs."""
 
 import contextlib
 import datetime as dt
@@ -20,7 +20,7 @@ EditIndex = Callable[[IndexFile], tuple[IndexFile, list[NameChange]]]
 
 
 class Exclusive:
-    """The right to change a layout, while the lock is held. `index` is what it holds now."""
+    """The right to change a layout while its lock is held. `index` is the current index.json."""
 
     def __init__(self, layout: Layout, control: Directory) -> None:
         self.index = layout.index()
@@ -28,21 +28,21 @@ class Exclusive:
         self._layout = layout
 
     def make_room(self) -> None:
-        """Let images be removed on a full disk, too: call it before anything is written."""
+        """Free space for removing images on a full disk; call it before anything is written."""
         make_room(self.control, self._layout.folder.size_of(INDEX_FILE) or 0)
 
     def replace_index(self, after: IndexFile, changes: Sequence[NameChange]) -> None:
-        """Rewrite index.json atomically and durably, and note the changes before."""
+        """Record the changes in the reflog, then rewrite index.json atomically and durably."""
         if after == self.index:
-            # Whoever wrote it may have died before its name was durable.
+            # The process that wrote it may have died before its name was durable.
             self._layout.folder.sync()
             return
         data = after.encode()
         if len(data) > index_limit(is_store=self._layout.is_store):
-            # Written all the same, it could never be read again.
+            # An index above its limit could be written, but never read again.
             raise Refused(
                 f"the {INDEX_FILE} of {self._layout.path!r} is full",
-                hint="remove images that nobody needs: `ocitool rm`",
+                hint="remove images that are not needed: `ocitool rm`",
             )
         record(self.control, changes, dt.datetime.now(dt.UTC))
         with self.control.subdirectory(TEMPORARY, create=True, lasting=False) as staging:
@@ -54,8 +54,8 @@ class Exclusive:
     ) -> tuple[list[Digest], int]:
         """Delete blobs that no running command claims; return them and the bytes freed.
 
-        Claims of the lease `but_lease` do not count. What the last garbage collection would miss
-        when it is undone goes to where it keeps the rest.
+        Claims of the lease `but_lease` do not count. Blobs that the last garbage collection needs
+        to be undone move to its trash instead.
         """
         claimed = claimed_digests(self.control, but=but_lease)
         deleted, freed = [], 0
@@ -77,7 +77,7 @@ def exclusive(layout: Layout) -> Iterator[Exclusive]:
         layout.folder.subdirectory(CONTROL, create=True) as control,
         locked(control, observer=layout.observer),
     ):
-        # Who removes an image to make room gets back what a killed command took, too.
+        # A command that removes images to make room also gets back what a killed command took.
         clear_dead(control)
         if layout.is_store:
             set_aside(control)
@@ -85,7 +85,7 @@ def exclusive(layout: Layout) -> Iterator[Exclusive]:
 
 
 def edit_index(layout: Layout, edit: EditIndex) -> list[NameChange]:
-    """Change index.json by a function of what it holds at that moment; return the changes."""
+    """Apply `edit` to the current index.json under the lock; return the changes of names."""
     with exclusive(layout) as moment:
         after, changes = edit(moment.index)
         moment.replace_index(after, changes)
@@ -93,9 +93,9 @@ def edit_index(layout: Layout, edit: EditIndex) -> list[NameChange]:
 
 
 def untag(layout: Layout, names: Sequence[str]) -> list[NameChange]:
-    """Drop names; their images stay, without a name if these were the last ones.
+    """Remove names; their images stay, without a name if it was their last one.
 
-    NotFound when a name is not there; then nothing is changed.
+    NotFound if one of the names does not exist; then nothing changes.
     """
 
     def edit(index: IndexFile) -> tuple[IndexFile, list[NameChange]]:

@@ -1,7 +1,7 @@
-"""What index.json holds, and how names change in it. Pure: no disk.
+"""The entries of index.json, and how their names change. Without disk access.
 
-An entry is a descriptor whose annotations may name it; one image has one entry per name. An entry
-without a name is an image that lost its name, or an artifact that lives with its subject
+An entry is a descriptor whose annotations may name it; an image has one entry for each name. An
+entry without a name is an image that lost its name, or an artifact that belongs to its subject
 (image-spec image-layout.md, "index.json File").
 """
 
@@ -28,7 +28,7 @@ class NameChange(Struct, frozen=True, kw_only=True):
 
 
 class IndexFile(Struct, frozen=True):
-    """The entries of an index.json, and the fields beside them, which survive a rewrite."""
+    """The entries of an index.json, and its other fields, which a rewrite keeps."""
 
     entries: tuple[Descriptor, ...] = ()
     fields: Mapping[str, object] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class IndexFile(Struct, frozen=True):
     def parse(cls, data: bytes, *, what: str, limit: int) -> "IndexFile":
         """Decode an index.json; `"manifests": null`, as Docker 25.0.0 writes it, is empty."""
         document = decode_object(data, what=what, limit=limit)
-        # Without the key it is damaged: taken for an empty one, the next write would lose all.
+        # A file without the key is damaged. If it counted as empty, the next write would lose all.
         values = array(document, "manifests", what)
         entries = tuple(
             Descriptor.from_json(value, f"{what}.manifests[{position}]")
@@ -47,7 +47,7 @@ class IndexFile(Struct, frozen=True):
         return cls(entries, fields)
 
     def encode(self) -> bytes:
-        """Return compact JSON in the order of the specification."""
+        """Return compact JSON with the keys in the order of the specification."""
         document: dict[str, object] = {"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX}
         document.update(self.fields)
         document["manifests"] = [entry.to_json() for entry in self.entries]
@@ -59,12 +59,12 @@ class IndexFile(Struct, frozen=True):
 
 
 def index_limit(*, is_store: bool) -> int:
-    """Return how many bytes an index.json may have; our own store may hold many images."""
+    """Return the largest size of an index.json in bytes; a store may hold many images."""
     return STORE_INDEX_BYTES if is_store else DEFAULT_LIMITS.manifest_bytes
 
 
 def entry_names(entry: Descriptor) -> tuple[str, ...]:
-    """Return every string that a user may call the entry by, the full name first."""
+    """Return every string that a user may name the entry with, the full name first."""
     found = (
         full_name(entry.annotations),
         entry.annotations.get(IMAGE_NAME),
@@ -81,8 +81,8 @@ def is_named(entry: Descriptor) -> bool:
 def with_name(descriptor: Descriptor, name: str, *, is_store: bool) -> Descriptor:
     """Return the descriptor annotated with a name.
 
-    In our own store both annotations hold the full name, because skopeo and umoci look up the
-    first of two equal short tags. In another layout `ref.name` is what the user typed.
+    In a store both annotations hold the full name, because skopeo and umoci take the first of two
+    equal short tags. In another layout `ref.name` is what the user typed.
     """
     annotations = without_names(descriptor.annotations)
     if is_store or "/" in name or ":" in name:
@@ -94,7 +94,7 @@ def with_name(descriptor: Descriptor, name: str, *, is_store: bool) -> Descripto
 def set_root(
     entries: Iterable[Descriptor], descriptor: Descriptor, names: Iterable[str], *, is_store: bool
 ) -> tuple[tuple[Descriptor, ...], list[NameChange]]:
-    """Return the entries with `descriptor` among them under `names`, and which names moved.
+    """Return the entries with `descriptor` added under `names`, and which names moved.
 
     An image that loses its last name keeps an entry without one. Without `names` the descriptor
     gets a nameless entry unless it has an entry already.
@@ -108,7 +108,7 @@ def set_roots(
     *,
     is_store: bool,
 ) -> tuple[tuple[Descriptor, ...], list[NameChange]]:
-    """Do what `set_root` does for one root after the other, in one pass over the entries."""
+    """Do the same as `set_root` for several roots in order, in one pass over the entries."""
     kept = _Entries(entries)
     changes: list[NameChange] = []
     for descriptor, names in roots:
@@ -126,7 +126,7 @@ def set_roots(
 def drop_name(
     entries: Iterable[Descriptor], name: str
 ) -> tuple[tuple[Descriptor, ...], list[NameChange]]:
-    """Return the entries without the name; its image stays, nameless if it was the last one."""
+    """Return the entries without the name; the image stays, nameless if it was its last name."""
     kept = _Entries(entries)
     old = kept.take_name(name)
     changes = [NameChange(name=name, old=old, new=None)] if old else []
@@ -134,7 +134,7 @@ def drop_name(
 
 
 class _Entries:
-    """Entries in their order, found by name and by digest, so that many names cost no square."""
+    """Entries in order, found by name and by digest: without the maps, n names cost n squared."""
 
     def __init__(self, entries: Iterable[Descriptor]) -> None:
         self._kept: dict[int, Descriptor] = {}

@@ -35,25 +35,25 @@ _HEX = re.compile("[0-9a-f]+").fullmatch
 
 
 class Listing(Struct, frozen=True):
-    """The names under blobs/: `blobs` as digest texts, and the paths of what is named by none."""
+    """The names below blobs/: `blobs` as digest texts, `odd` the paths not named by a digest."""
 
     blobs: AbstractSet[str]
     odd: tuple[tuple[str, ...], ...]
 
 
 class Layout:
-    """A layout directory as a place to read from. Safe to use from several threads.
+    """A layout directory, opened for reading. Safe to use from several threads.
 
-    `own` tells our store (made by `create(store=True)`) from a layout of another tool: only in
-    the store are names full references, and is an image without a name dangling.
+    `is_store` tells a store (made by `create(store=True)`) from a layout of another tool: only in
+    a store are names full references, and only there is an image without a name dangling.
     """
 
     def __init__(self, folder: Directory, observer: Observer = SILENT) -> None:
         self.folder = folder
         self.observer = observer
         self._blob_folders: dict[str, Directory] = {}
-        # Those of which the names are known to be on the disk: whoever made a folder that is
-        # found here may have died before that.
+        # Algorithms whose folder is known to be durable: the process that made a folder may have
+        # died before its name was on the disk.
         self._lasting: set[str] = set()
         self._seen: tuple[Stamp, IndexFile] | None = None
         self._lock = threading.Lock()
@@ -65,16 +65,16 @@ class Layout:
 
     @classmethod
     def existing(cls, path: str, *, observer: Observer = SILENT) -> "Layout":
-        """Open a layout that exists; NotFound without one, IntegrityError for another folder.
+        """Open an existing layout; NotFound if there is none, IntegrityError for another folder.
 
-        `observer` is told when a change of the layout waits for another process.
+        `observer` is told if a change of the layout waits for another process.
         """
         try:
             folder = Directory.open(path)
         except NotFound as error:
             raise NotFound(f"there is no image layout at {path!r}") from error
         try:
-            # The version is written last: whoever finds it finds all the rest.
+            # The version file is written last, so where it exists all the rest does, too.
             _check_version(folder)
             return cls(folder, observer)
         except BaseException:
@@ -83,9 +83,9 @@ class Layout:
 
     @classmethod
     def create(cls, path: str, *, store: bool = False, observer: Observer = SILENT) -> "Layout":
-        """Open a layout, making it when it is absent. Any number of processes may race here.
+        """Open a layout, making it if it is absent. Several processes may do so at once.
 
-        Refuses a folder that holds something else. `observer` is as for `existing`.
+        Refused for a folder that holds other files. `observer` is as for `existing`.
         """
         folder = Directory.create(path, 0o700 if store else 0o777)
         try:
@@ -99,11 +99,11 @@ class Layout:
 
     @property
     def path(self) -> str:
-        """The path as the user gave it, for messages."""
+        """The path that the user gave, for messages."""
         return self.folder.path
 
     def close(self) -> None:
-        """Close every directory that is open; harmless when repeated."""
+        """Close all open folders; harmless when repeated."""
         with self._lock:
             folders, self._blob_folders = list(self._blob_folders.values()), {}
         for folder in folders:
@@ -124,21 +124,21 @@ class Layout:
         self.close()
 
     def index(self) -> IndexFile:
-        """Return what index.json holds at this moment."""
+        """Return the current content of index.json."""
         limit = index_limit(is_store=self.is_store)
         stamp, seen = Stamp.of(self.folder, INDEX_FILE), self._seen
         if seen is not None and seen[0] == stamp:
             return seen[1]
-        # A layout is made with its index, so one that is gone is damage and not "no images".
+        # A layout is made with its index, so a missing one is damage and does not mean "no images".
         data = self.folder.read_file(INDEX_FILE, limit)
         index = IndexFile.parse(data, what=INDEX_FILE, limit=limit)
-        # Decoding ten thousand entries takes as long as all else that naming an image does.
+        # Decoding ten thousand entries takes as long as everything else that `tag` does.
         if stamp is not None and stamp.is_stable and Stamp.of(self.folder, INDEX_FILE) == stamp:
             self._seen = (stamp, index)
         return index
 
     def roots(self) -> tuple[Root, ...]:
-        """Return the images and artifacts of index.json, one per digest, in its order."""
+        """Return the images and artifacts of index.json, one for each digest, in its order."""
         grouped: dict[Digest, list[Descriptor]] = {}
         for entry in self.index().entries:
             grouped.setdefault(entry.digest, []).append(entry)
@@ -164,7 +164,7 @@ class Layout:
         return _as_root(next(iter(found.values())))
 
     def former_names(self) -> dict[str, FormerName]:
-        """Return the last name that each digest lost, keyed by the digest's text."""
+        """Return the last name that each digest lost, by the text of the digest."""
         return former_names(self.control) if self.control is not None else {}
 
     def pins(self) -> tuple[Pin, ...]:
@@ -172,34 +172,34 @@ class Layout:
         return read_pins(self.control) if self.control is not None else ()
 
     def cache(self, kind: str) -> Cache:
-        """Return what is remembered of one kind of fact about this layout's content."""
+        """Return the cache of one kind of fact about the content of this layout."""
         return Cache(self.control, kind)
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Tell whether a regular file of the right name and size is there."""
+        """Tell whether a regular file with the right name and size exists."""
         return self.blob_size(descriptor.digest) == descriptor.size
 
     def touch(self, digest: Digest) -> None:
-        """Note that a blob is in use now, as far as that is possible."""
+        """Mark a blob as used now, if this user may."""
         with contextlib.suppress(OcitoolError):
             self.blob_folder(digest.algorithm).touch(digest.hex)
 
     def blob_size(self, digest: Digest) -> int | None:
-        """Return a blob's size in bytes, or None when it is absent."""
+        """Return the size of a blob in bytes; None if it is absent."""
         try:
             return self.blob_folder(digest.algorithm).size_of(digest.hex)
         except NotFound:
             return None
 
     def open_blob(self, digest: Digest) -> tuple[int, int]:
-        """Return (file descriptor, size) of a blob, unverified; NotFound when absent."""
+        """Return (file descriptor, size) of a blob, unverified; NotFound if it is absent."""
         try:
             return self.blob_folder(digest.algorithm).open_file(digest.hex)
         except NotFound as error:
             raise NotFound(f"blob {digest} is missing from {self.path!r}") from error
 
     def open(self, descriptor: Descriptor) -> Blob:
-        """Return a blob as a stream that verifies itself; NotFound when absent."""
+        """Return a blob as a stream that verifies itself; NotFound if it is absent."""
         file, size = self.open_blob(descriptor.digest)
         where = f"blob {descriptor.digest.short} in {self.path!r}"
         if size != descriptor.size:
@@ -216,13 +216,13 @@ class Layout:
         return Blob(descriptor, read, where=where, close=lambda: os.close(file))
 
     def blob_digests(self) -> Iterator[Digest]:
-        """Yield the digest of every well-named file under blobs/, sorted by name."""
+        """Yield the digest of every file below blobs/ that is named by one, sorted by name."""
         for _, digest in self.blob_files():
             if digest is not None:
                 yield digest
 
     def blob_files(self) -> Iterator[tuple[str, Digest | None]]:
-        """Yield the path of everything under blobs/, and the digest of what is named by one."""
+        """Yield the path of everything below blobs/, and its digest if it is named by one."""
         try:
             with self.folder.subdirectory(BLOBS) as blobs:
                 found = [(name, blobs.size_of(name) is None) for name in blobs.names()]
@@ -236,7 +236,7 @@ class Layout:
                 yield f"{BLOBS}/{algorithm}/{name}", _digest_named(algorithm, name)
 
     def listing(self) -> "Listing":
-        """Return what lies under blobs/ by its names alone, in one pass and no particular order."""
+        """Return the names below blobs/ in one pass, in no particular order; opens no file."""
         found: set[str] = set()
         odd: list[tuple[str, ...]] = []
         try:
@@ -256,7 +256,7 @@ class Layout:
         return Listing(found, tuple(odd))
 
     def blob_folder(self, algorithm: str, *, create: bool = False) -> Directory:
-        """Return the open folder blobs/ALGORITHM; it stays open with the layout."""
+        """Return the folder blobs/ALGORITHM, which stays open as long as the layout."""
         with self._lock:
             folder = self._blob_folders.get(algorithm)
             if folder is None or (create and algorithm not in self._lasting):
@@ -272,8 +272,9 @@ class Layout:
 
 
 def _of_digests(names: list[str], length: int | None) -> list[str]:
-    """Return the names that are so many hex digits; there may be very many of them."""
+    """Return the names that consist of `length` hex digits."""
     good = [name for name in names if len(name) == length]
+    # One match over all of them takes a fraction of a match for each of 100,000 names.
     if _HEX("".join(good)):
         return good
     return [name for name in good if _HEX(name)]
@@ -303,7 +304,7 @@ def _initialise(folder: Directory, present: list[str], *, store: bool) -> None:
     foreign = [name for name in present if name != CONTROL]
     if foreign and LAYOUT_FILE not in present and not _was_begun(folder, present):
         raise Refused(
-            f"{folder.path!r} holds other files and is no image layout",
+            f"{folder.path!r} holds other files and is not an image layout",
             hint="name an empty or a new folder",
         )
     with (
@@ -322,7 +323,7 @@ def _initialise(folder: Directory, present: list[str], *, store: bool) -> None:
 
 
 def _was_begun(folder: Directory, present: list[str]) -> bool:
-    # Another process, alive or killed, made the control folder first and the rest after it.
+    # Another process, alive or killed, makes the control folder first and the rest after it.
     return CONTROL in present or CONTROL in folder.names()
 
 

@@ -1,8 +1,8 @@
 """Leases: which blobs a running command is about to store or to reuse.
 
-A lease is a file that its owner keeps locked, so a dead owner is recognised by the lock alone.
-Whoever deletes blobs reads the leases under the store's lock; whoever adds to a lease holds that
-lock too, and only then asks which blobs are there. So no blob vanishes between the two.
+A lease is a file that its owner keeps locked, so the lock alone tells whether the owner lives.
+A command that deletes blobs reads the leases under the store's lock. A command that adds to a lease
+holds the same lock, and looks for the blobs only afterwards. So no blob vanishes in between.
 """
 
 import contextlib
@@ -42,9 +42,9 @@ class Lease:
 
     @classmethod
     def take(cls, control: Directory, observer: Observer = SILENT) -> "Lease":
-        """Start a lease, after clearing what dead owners left behind.
+        """Start a lease; first clear what dead owners left behind.
 
-        `observer` is told when that, or `add`, waits for another process.
+        `observer` is told if this, or `add`, waits for another process.
         """
         folder = control.subdirectory(LEASES, create=True, lasting=False)
         name = os.urandom(8).hex()
@@ -67,7 +67,7 @@ class Lease:
         return lease
 
     def add(self, digests: Iterable[Digest]) -> None:
-        """Claim blobs. After this returns nobody deletes them until `release`."""
+        """Claim blobs: from now until `release` no process deletes them."""
         lines = "\n".join(str(digest) for digest in digests)
         if lines:
             with locked(self._control, observer=self._observer):
@@ -88,7 +88,7 @@ class Lease:
 
 
 def claimed_digests(control: Directory, *, but: str | None = None) -> set[Digest]:
-    """Return what live leases claim, except the lease named `but`. Call under the lock."""
+    """Return the digests that live leases claim, except the lease `but`. Call under the lock."""
     claimed: set[Digest] = set()
     try:
         folder = control.subdirectory(LEASES)
@@ -102,7 +102,7 @@ def claimed_digests(control: Directory, *, but: str | None = None) -> set[Digest
 
 
 def live_leases(control: Directory) -> set[str]:
-    """Return the names of the leases whose owners live. It may be asked without the lock."""
+    """Return the names of the leases whose owners live. Needs no lock."""
     alive = set()
     with contextlib.suppress(NotFound), control.subdirectory(LEASES) as folder:
         for name in folder.names():
@@ -149,6 +149,6 @@ def clear_dead(control: Directory) -> None:
                 folder.remove(name)
     with control.subdirectory(TEMPORARY, create=True, lasting=False) as temporary:
         for name in temporary.names():
-            # What is no file, none of ours put there.
+            # Anything but a regular file was not put there by ocitool.
             if name.partition(".")[0] not in alive and temporary.size_of(name) is not None:
                 temporary.remove(name)

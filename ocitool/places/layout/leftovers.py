@@ -1,7 +1,7 @@
-"""What killed processes left in a layout: ours in `.ocitool/`, and those of other tools.
+"""What killed processes left in a layout: ocitool's own files and those of other tools.
 
-Of other tools only what is old and of a known form is taken for a leftover. What is among the
-blobs and has no known form is a stray: it is told of, and stays.
+A file of another tool counts as a leftover only if it is old and its name has a known form. A file
+among the blobs whose name has no known form is an unknown file: it is reported, and it stays.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _AMONG_BLOBS = re.compile(
 
 
 class Leftover(Struct, frozen=True, kw_only=True):
-    """A file or folder that nobody will go on with; `folder` and `name` are below the layout."""
+    """A file or folder that no process will use again; its path is relative to the layout."""
 
     folder: tuple[str, ...]
     name: str
@@ -45,9 +45,9 @@ class Leftover(Struct, frozen=True, kw_only=True):
 
 
 def leftovers(layout: Layout, odd: Sequence[tuple[str, ...]], now: float) -> list[Leftover]:
-    """Return what can go; `odd` are the paths of what lies among the blobs and is none.
+    """Return what can be removed; `odd` are the paths among the blobs that are not blobs.
 
-    `now` is in seconds since the epoch; what has a later time counts as young.
+    `now` is in seconds since the epoch; a file with a later time counts as new.
     """
     found = [*_of_other_tools(layout, odd, now)]
     if layout.control is not None:
@@ -56,14 +56,15 @@ def leftovers(layout: Layout, odd: Sequence[tuple[str, ...]], now: float) -> lis
 
 
 def is_of_known_form(path: tuple[str, ...]) -> bool:
-    """Tell whether what lies among the blobs is a temporary file of some tool, young or old."""
+    """Tell whether a path among the blobs is a temporary file of a known tool, new or old."""
     return _AMONG_BLOBS.fullmatch(path[-1]) is not None
 
 
 def clear(layout: Layout, found: Sequence[Leftover], now: float) -> tuple[int, int]:
-    """Remove those that are still leftovers; return how many went and the bytes that gave free.
+    """Remove those that are still leftovers; return how many, and the bytes freed.
 
-    Call it under the layout's lock: whoever took that removed temporary files of dead commands.
+    Call it under the layout's lock. Taking that lock already removed the temporary files of dead
+    commands; they count as removed here.
     """
     if not found:
         return 0, 0
@@ -127,9 +128,9 @@ def _reason_of_part(layout: Layout, folder: Directory, name: str, now: float) ->
         return "the whole blob is there"
     modified = folder.modified(name)
     if modified is None:
-        return "what it is about is gone"
+        return "its partial blob is gone"
     if now - modified > PART_SECONDS:
-        return f"nobody went on with it for {PART_SECONDS / 86400:.0f} days"
+        return f"its download was not resumed for {PART_SECONDS / 86400:.0f} days"
     return None
 
 
@@ -170,7 +171,7 @@ def _if_old(folder: Directory, path: tuple[str, ...], now: float) -> Leftover | 
 
 
 def _is_locked(folder: Directory, name: str) -> bool:
-    """Tell whether somebody holds a lock on a file or folder."""
+    """Tell whether a process holds a lock on a file or folder."""
     try:
         if folder.kind(name) == "folder":
             opened = folder.subdirectory(name)

@@ -1,4 +1,4 @@
-"""The store's lock: exclusive, between processes, held for moments only."""
+"""The lock of a layout: exclusive between processes, and held only for moments."""
 
 import contextlib
 import fcntl
@@ -22,8 +22,9 @@ def locked(
 ) -> Iterator[None]:
     """Hold the exclusive lock of the layout whose `.ocitool` folder is `control`.
 
-    Waits up to `timeout` seconds, then raises Refused naming the holder; after one second
-    `observer` is told of the wait. The kernel frees the lock when its holder dies. Not reentrant.
+    Waits up to `timeout` seconds, then raises Refused, which names the holder. After one second
+    `observer` is told about the wait. The kernel frees the lock when its holder dies. Not
+    reentrant.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     with translated("open the lock", control.child(LOCK_FILE)):

@@ -1,8 +1,8 @@
-"""A blob that arrives in parts, from several connections or over several processes.
+"""A blob that is received in parts, over several connections or in several runs.
 
-`.ocitool/ingest/ALGORITHM-HEX` holds the bytes where they belong, a journal beside it which have
-come. The journal is believed only as far as the digest of the whole agrees in the end. The front
-that has come without a gap is hashed as it grows, so a blob that comes in order is read once.
+`.ocitool/ingest/ALGORITHM-HEX` holds the bytes at their offsets, and a journal beside it lists the
+ranges received. The journal is not trusted: the digest of the whole decides in the end. The bytes
+before the first gap are hashed as they arrive, so a blob received in order is never read back.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ INGEST = "ingest"
 _JOURNAL_BYTES = 16 << 20
 _READ = 1 << 20
 _SYNCED_AT_ONCE = 8 << 20
-"""The sync at the end then finds little to do."""
+"""Bytes that are handed to the disk at a time, so that the sync at the end finds little to do."""
 
 
 class PartialBlob:
-    """One blob on its way, held by one process. Thread-safe."""
+    """A blob that is being received by this process. Thread-safe."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class PartialBlob:
         descriptor: Descriptor,
         publish: Callable[[PartFile, Digest], None],
     ) -> Self | None:
-        """Begin or go on with a blob; None while another process has it."""
+        """Start or resume a blob; None while another process is receiving it."""
         folder = control.subdirectory(INGEST, create=True, lasting=False)
         part = PartFile.open(folder, _name(descriptor.digest))
         if part is None:
@@ -60,18 +60,18 @@ class PartialBlob:
 
     @staticmethod
     def progress_of(control: Directory, descriptor: Descriptor) -> int:
-        """Return a number that grows as long as some process gets on with a blob."""
+        """Return a number that grows while a process is receiving the blob."""
         with contextlib.suppress(NotFound), control.subdirectory(INGEST) as folder:
             return PartFile.journal_size(folder, _name(descriptor.digest))
         return 0
 
     def missing(self) -> list[tuple[int, int]]:
-        """Return the ranges that have not come yet."""
+        """Return the ranges (start, end) that are still missing."""
         with self._lock:
             return self._ranges.gaps(self._descriptor.size)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Keep some bytes, and note that they have come."""
+        """Write bytes at `offset`, and note the range in the journal."""
         self._part.write_at(offset, data)
         end = offset + len(data)
         self._part.note(b"%d %d\n" % (offset, end))
@@ -80,7 +80,7 @@ class PartialBlob:
         self._grow(offset, data)
 
     def commit(self) -> None:
-        """Verify the whole and store it; DigestMismatch drops what has come."""
+        """Verify the blob and store it; DigestMismatch discards everything received."""
         with self._hashing:
             self._hash_up_to_a_gap()
         actual = self._hasher.hexdigest()
@@ -88,17 +88,17 @@ class PartialBlob:
         if self._front != self._descriptor.size or actual != digest.hex:
             self._part.discard()
             raise DigestMismatch(
-                f"what came for {digest} hashes to {digest.algorithm}:{actual}",
-                hint="run the command again: what had come is thrown away",
+                f"the content received for {digest} hashes to {digest.algorithm}:{actual}",
+                hint="run the command again: the damaged content was discarded",
             )
         self._publish(self._part, digest)
 
     def discard(self) -> None:
-        """Give up what has come; harmless when repeated."""
+        """Discard everything received; harmless when repeated."""
         self._part.discard()
 
     def close(self) -> None:
-        """Leave what has come for the next try; harmless when repeated."""
+        """Keep everything received for the next run; harmless when repeated."""
         self._part.close()
 
     def _take_up(self) -> None:
@@ -112,7 +112,7 @@ class PartialBlob:
             self._part.empty()
 
     def _grow(self, offset: int, data: bytes | memoryview) -> None:
-        # Whoever is hashing already goes on until it comes to a gap.
+        # A thread that is hashing already continues up to the next gap.
         if not self._hashing.acquire(blocking=False):
             return
         try:

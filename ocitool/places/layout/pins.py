@@ -1,7 +1,7 @@
-"""Images that stay whatever happens to their names: `.ocitool/pins.json`.
+"""Pins: images that stay whatever happens to their names. `.ocitool/pins.json`.
 
-A pin holds an image by its digest, so a name that moves on leaves the pin with the image. A pin
-that has expired holds nothing.
+A pin names an image by its digest, so it stays with the image when the name moves to another one.
+An expired pin protects nothing.
 """
 
 import datetime as dt
@@ -23,9 +23,9 @@ _TIME = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0
 
 
 class Pin(Struct, frozen=True, kw_only=True):
-    """An image that is held, and why. Times are RFC 3339 UTC; `until` None is for ever.
+    """An image that must stay, and why. Times are RFC 3339 UTC; `until` None means for ever.
 
-    `name` is what the image was called when it was pinned, or its digest.
+    `name` is the name of the image when it was pinned, or its digest.
     """
 
     digest: Digest
@@ -50,11 +50,11 @@ class Pin(Struct, frozen=True, kw_only=True):
 
 
 def pin_of(value: object, path: str) -> Pin:
-    """Read a pin found at `path`; MalformedDocument for what is none."""
+    """Decode a pin; `path` is its place in the document, for MalformedDocument."""
     obj = as_object(value, path)
     until = optional_string(obj, "until", path)
     if until is not None and not _TIME(until):
-        raise MalformedDocument(f"{path}.until is no time in UTC, such as 2030-01-31T00:00:00Z")
+        raise MalformedDocument(f"{path}.until is not a time in UTC, such as 2030-01-31T00:00:00Z")
     return Pin(
         digest=Digest.parse(string(obj, "digest", path)),
         name=string(obj, "name", path),
@@ -65,7 +65,7 @@ def pin_of(value: object, path: str) -> Pin:
 
 
 def read_pins(control: Directory | None) -> tuple[Pin, ...]:
-    """Return all pins, expired ones too. A damaged file raises: it is not "no pins"."""
+    """Return all pins, also expired ones. A damaged file raises: it must not mean "no pins"."""
     if control is None:
         return ()
     try:

@@ -1,6 +1,6 @@
-"""Blobs that were damaged, set aside and never deleted: `.ocitool/quarantine/ALGORITHM-HEX.xxx`.
+"""Damaged blobs, set aside and never deleted: `.ocitool/quarantine/ALGORITHM-HEX.xxx`.
 
-What is left of a damaged blob may be all that is left of it anywhere, so only a person removes it.
+A damaged blob may be the last copy of its content anywhere, so only a person may remove it.
 """
 
 import os
@@ -18,17 +18,17 @@ _CHUNK = 1 << 20
 
 
 class SetAside(Struct, frozen=True, kw_only=True):
-    """A blob that is not what its name says, and where it is now, below the layout."""
+    """A blob that does not match its name, and its new path relative to the layout."""
 
     digest: Digest
     place: str
 
 
 def set_aside(layout: Layout, digests: Iterable[Digest]) -> list[SetAside]:
-    """Move those of the blobs that do not hash to their names; the sound ones stay.
+    """Move the blobs that do not hash to their names; sound blobs stay.
 
-    What is no regular file is moved as it is. Each is hashed without the layout's lock and moved
-    under it, unless it is another file by then.
+    Anything but a regular file is moved as it is. A blob is hashed without the layout's lock and
+    moved under the lock, unless it was replaced in between.
     """
     done = []
     for digest in digests:
@@ -40,7 +40,7 @@ def set_aside(layout: Layout, digests: Iterable[Digest]) -> list[SetAside]:
 
 
 def quarantined_digests(layout: Layout) -> set[Digest]:
-    """Return the digests of all blobs that were ever set aside and are still there."""
+    """Return the digests of all blobs in quarantine."""
     found: set[Digest] = set()
     try:
         with (
@@ -70,7 +70,7 @@ def _identity(layout: Layout, digest: Digest) -> tuple[int, ...] | None:
 
 
 def _identity_if_damaged(layout: Layout, digest: Digest) -> tuple[int, ...] | None:
-    """Return what identifies a damaged blob; None for a sound one, and without one."""
+    """Return the identity of a damaged blob; None if it is sound or absent."""
     identity = _identity(layout, digest)
     if identity is None:
         return None

@@ -1,8 +1,8 @@
-"""What every name pointed to and when: an append-only file of JSON lines in `.ocitool/`.
+"""The reflog: what every name pointed to and when, as JSON lines in `.ocitool/reflog`.
 
 Each line is {"time": RFC 3339 UTC, "name": full name, "old": digest or null, "new": digest or
-null}. It is written before index.json changes, so a crash between the two leaves a line about a
-change that did not happen; readers therefore ask it only about images that have no name now.
+null}. A line is appended before index.json changes, so a crash in between leaves a line about a
+change that did not happen. Readers therefore compare it with the current names.
 """
 
 import datetime as dt
@@ -19,20 +19,20 @@ from ocitool.places.layout.index import NameChange
 
 REFLOG = "reflog"
 _READ_BYTES = 16 << 20
-"""How much of the end of a reflog is read: some 60,000 changes."""
+"""How much is read of the end of a reflog: about 60,000 changes."""
 
 
 class FormerName(Struct, frozen=True, kw_only=True):
-    """A name that an image had, and when it lost it (RFC 3339 UTC)."""
+    """A name that an image had, and when the image lost it (RFC 3339 UTC)."""
 
     name: str
     lost: str
 
 
 class NameEvent(Struct, frozen=True, kw_only=True):
-    """A line of the reflog: at `time` a name moved from one digest to another, or from or to none.
+    """A line of the reflog: at `time` a name moved from the digest `old` to the digest `new`.
 
-    `time` is empty where the moment is not known.
+    `old` is None for a new name, `new` for a removed one. `time` is empty if it is not known.
     """
 
     name: str
@@ -42,7 +42,7 @@ class NameEvent(Struct, frozen=True, kw_only=True):
 
 
 def time_text(moment: dt.datetime) -> str:
-    """Return a moment as RFC 3339 UTC to the second; such texts sort as their moments do."""
+    """Return a time as RFC 3339 UTC in seconds; such texts sort in the order of their times."""
     return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -61,12 +61,12 @@ def record(control: Directory, changes: Iterable[NameChange], now: dt.datetime) 
         for change in changes
     ]
     if lines:
-        # The leading newline closes a line that a crash may have cut.
+        # The leading newline ends a line that a crash may have cut short.
         append_to_file(control, REFLOG, ("\n" + "\n".join(lines) + "\n").encode("ascii"))
 
 
 def former_names(control: Directory) -> dict[str, FormerName]:
-    """Return, for every digest that lost a name in the later past, the last name it lost."""
+    """Return the last name that each digest lost, as far back as the reflog is read."""
     former: dict[str, FormerName] = {}
     for event in events(control):
         if event.old is not None and event.old != event.new:
@@ -75,7 +75,7 @@ def former_names(control: Directory) -> dict[str, FormerName]:
 
 
 def events(control: Directory) -> Iterator[NameEvent]:
-    """Yield the changes of the later past as they were written, the oldest first."""
+    """Yield the recorded changes, the oldest first, as far back as the reflog is read."""
     for line in io.BytesIO(_end_of(control)):
         try:
             entry = json.loads(line)
@@ -93,10 +93,10 @@ def _is_end(value: object) -> bool:
 def meanings(
     written: Iterable[NameEvent], current: Mapping[str, str]
 ) -> dict[str, tuple[NameEvent, ...]]:
-    """Return what happened to each name, the newest first, so that `NAME@{n}` is the nth `new`.
+    """Return the history of each name, the newest change first: `NAME@{n}` is the nth `new`.
 
-    `current` says what the names mean now. A line that no change followed is left out; a change
-    that no line tells of has an empty time.
+    `current` maps the names to their digests now. A line whose change never happened is left out;
+    a change without a line has an empty time.
     """
     by_name: dict[str, list[NameEvent]] = {name: [] for name in current}
     for event in written:
@@ -113,13 +113,13 @@ def meanings(
 
 
 def _drop_what_did_not_happen(happened: list[NameEvent], meaning: str | None) -> None:
-    # The line is written first; whoever died then left the name where it was.
+    # The line is written first; a process that died right after it left the name where it was.
     if happened and happened[-1].new != meaning and happened[-1].old == meaning:
         happened.pop()
 
 
 def _end_of(control: Directory) -> bytes:
-    """Return the end of the reflog; the first line of it may be cut."""
+    """Return the end of the reflog; its first line may be incomplete."""
     try:
         descriptor, size = control.open_file(REFLOG)
     except NotFound:

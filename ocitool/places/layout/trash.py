@@ -1,8 +1,8 @@
-"""What the last garbage collection took away: `.ocitool/trash/RUN/`, until it is undone or emptied.
+"""The trash: what garbage collection removed, in `.ocitool/trash/RUN/`, until undone or purged.
 
-A run's `run.json` is on the disk before anything else changes; then index.json is rewritten, then
-blobs move to `RUN/ALGORITHM/HEX`. So a crash leaves a run that can be undone at every point, and
-what it left among the blobs is garbage again.
+`run.json` is on the disk before anything else changes; then index.json is rewritten; then the blobs
+move to `RUN/ALGORITHM/HEX`. So the run can be undone whenever a crash happens, and blobs that did
+not move yet are garbage for the next run.
 """
 
 import contextlib
@@ -31,8 +31,8 @@ _HASHED_AT_ONCE = 1 << 20
 class TrashRun(Struct, frozen=True, kw_only=True):
     """What one garbage collection removed. `time` is RFC 3339 UTC.
 
-    `entries` are those of index.json, with their names; `needs` all that was under them, also
-    what stayed because another image needs it.
+    `entries` are the entries of index.json, with their names. `needs` are the digests of everything
+    that they reference, also of blobs that stayed because another image needs them.
     """
 
     name: str
@@ -49,7 +49,7 @@ class TrashRun(Struct, frozen=True, kw_only=True):
         pins: Sequence[Pin],
         needs: Sequence[str],
     ) -> Self:
-        """Return a run that begins now, under a name that sorts after earlier ones."""
+        """Return a run that starts at `now`; its name sorts after those of earlier runs."""
         name = f"{now.astimezone(dt.UTC):%Y%m%dT%H%M%S.%f}-{os.urandom(4).hex()}"
         return cls(
             name=name,
@@ -60,11 +60,11 @@ class TrashRun(Struct, frozen=True, kw_only=True):
         )
 
     def is_over(self, now: dt.datetime) -> bool:
-        """Tell whether it has been kept as long as was promised."""
+        """Tell whether the run was kept as long as promised."""
         return self.time <= time_text(now - LASTING)
 
     def encode(self) -> bytes:
-        """Return the content of the run's file."""
+        """Return the content of run.json."""
         return encode(
             {
                 "version": 1,
@@ -76,7 +76,7 @@ class TrashRun(Struct, frozen=True, kw_only=True):
         )
 
     def write(self, folder: Directory) -> None:
-        """Write the run's file into its folder, atomically and durably."""
+        """Write run.json into the folder of the run, atomically and durably."""
         replace_file(folder, _RUN_FILE, self.encode(), staging=folder)
 
 
@@ -94,9 +94,9 @@ def _parse(name: str, data: bytes) -> TrashRun:
 
 
 class TrashContents(Struct, frozen=True, kw_only=True):
-    """What is in the trash: runs, the newest last, blobs and the bytes that they take.
+    """The trash: its runs, the newest last, its number of blobs and their bytes.
 
-    `since` is when the last run was, RFC 3339 UTC, or None.
+    `since` is the time of the last run, RFC 3339 UTC, or None.
     """
 
     runs: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ class TrashContents(Struct, frozen=True, kw_only=True):
 
 
 def trash_contents(control: Directory | None) -> TrashContents:
-    """Return what waits in the trash."""
+    """Return what is in the trash."""
     if control is None:
         return TrashContents()
     names = run_names(control)
@@ -123,7 +123,7 @@ def trash_contents(control: Directory | None) -> TrashContents:
 
 
 def run_names(control: Directory) -> list[str]:
-    """Return the names of all runs, the oldest first, those without a file of theirs too."""
+    """Return the names of all runs, the oldest first, also of those without a run.json."""
     try:
         with control.subdirectory(TRASH) as trash:
             return [name for name in trash.names() if trash.kind(name) == "folder"]
@@ -132,7 +132,7 @@ def run_names(control: Directory) -> list[str]:
 
 
 def last_sound_run(control: Directory) -> TrashRun | None:
-    """Return the run that can be undone; None when there is none, or its file is damaged."""
+    """Return the run that can be undone; None if there is none or its run.json is damaged."""
     try:
         return last_run(control)
     except IntegrityError:
@@ -140,7 +140,7 @@ def last_sound_run(control: Directory) -> TrashRun | None:
 
 
 def last_run(control: Directory) -> TrashRun | None:
-    """Return the run that is to be undone, or None; IntegrityError when its file is damaged."""
+    """Return the run that can be undone, or None; IntegrityError if its run.json is damaged."""
     for name in reversed(run_names(control)):
         with contextlib.suppress(NotFound):
             with control.subdirectory(TRASH) as trash, trash.subdirectory(name) as folder:
@@ -149,14 +149,14 @@ def last_run(control: Directory) -> TrashRun | None:
                 return _parse(name, data)
             except IntegrityError as error:
                 raise IntegrityError(
-                    f"what the last run removed cannot be brought back: {error.message}",
+                    f"the last run cannot be undone: {error.message}",
                     hint="`ocitool gc --purge` empties the trash",
                 ) from error
     return None
 
 
 def begin(control: Directory, run: TrashRun) -> Directory:
-    """Make a run's folder with its file, durably, and return it open."""
+    """Make the folder of a run with its run.json, durably, and return it open."""
     with control.subdirectory(TRASH, create=True) as trash:
         folder = trash.subdirectory(run.name, create=True)
     try:
@@ -175,7 +175,7 @@ def open_run(control: Directory, name: str) -> Directory:
 
 
 def blobs_of(control: Directory, name: str) -> Iterator[tuple[Digest, Directory]]:
-    """Yield each blob of a run and the folder it is in."""
+    """Yield each blob of a run and the folder that holds it."""
     with control.subdirectory(TRASH) as trash:
         for algorithm, folder, hex_digits in _contents(trash, name):
             with contextlib.suppress(IntegrityError):
@@ -183,7 +183,7 @@ def blobs_of(control: Directory, name: str) -> Iterator[tuple[Digest, Directory]
 
 
 def is_sound(folder: Directory, digest: Digest) -> bool:
-    """Tell whether a blob of a run is what its name says; NotFound when it is gone."""
+    """Tell whether a blob of a run hashes to its name; NotFound if it is gone."""
     hasher = digest.hasher()
     descriptor, _ = folder.open_file(digest.hex)
     try:
@@ -206,7 +206,7 @@ def _contents(trash: Directory, name: str) -> Iterator[tuple[str, Directory, str
 
 
 def forget_run(control: Directory, name: str) -> None:
-    """Make a run one that cannot be undone. Call it under the layout's lock."""
+    """Remove run.json, so that the run cannot be undone. Call it under the layout's lock."""
     with (
         contextlib.suppress(NotFound),
         control.subdirectory(TRASH) as trash,
@@ -216,9 +216,9 @@ def forget_run(control: Directory, name: str) -> None:
 
 
 def remove_run(control: Directory, name: str) -> tuple[int, int]:
-    """Delete a forgotten run; return how many blobs went and the bytes that gave free."""
+    """Delete a forgotten run; return how many blobs were deleted, and the bytes freed."""
     freed = blobs = 0
-    # Another process may be deleting it, too.
+    # Another process may be deleting it at the same time.
     with contextlib.suppress(NotFound), control.subdirectory(TRASH) as trash:
         for _, folder, hex_digits in _contents(trash, name):
             freed += folder.remove(hex_digits)
@@ -228,7 +228,7 @@ def remove_run(control: Directory, name: str) -> tuple[int, int]:
 
 
 class KeptForUndo:
-    """Takes blobs that the last run needs to be undone. Use it under the layout's lock."""
+    """Moves blobs to the trash that the last run needs to be undone. Use it under the lock."""
 
     def __init__(self, control: Directory) -> None:
         self._control = control
@@ -238,7 +238,7 @@ class KeptForUndo:
         self._folder: Directory | None = None
 
     def take(self, folder: Directory, digest: Digest) -> bool:
-        """Move a blob from its folder to the run when that needs it; tell whether it did."""
+        """Move a blob from its folder to the run if the run needs it; tell whether it did."""
         if self._run is None or str(digest) not in self._needs:
             return False
         if self._folder is None:

@@ -1,4 +1,4 @@
-"""A writer's time in a layout: blobs go in one by one, names change together at the end."""
+"""Writing to a layout: blobs are stored one by one, names change together at the end."""
 
 import contextlib
 import hashlib
@@ -21,15 +21,14 @@ from ocitool.places.layout.partial import PartialBlob
 
 
 class Writing:
-    """One writer's lease on a layout, as a place to write to (`Target`) and to read from.
+    """A session that writes to a layout (`Target`) and reads from it. A context manager.
 
-    Use it as a context manager. What `root` was told takes effect in one atomic rewrite of
-    index.json when the block ends without an error; `changes` then lists the names that moved.
-    When the block fails, index.json is untouched and blobs that nobody else can be using are
-    removed again. Without `clobber` it fails with Refused where a name would move from another
-    image. With `keep` the blobs of a block that fails stay, for whoever tries again, unless the
-    disk is what failed. A layout that ends with this process need not be `durable`. All methods
-    may be called from several threads.
+    The roots set with `root` take effect in one atomic rewrite of index.json when the block ends
+    without an error; `changes` then lists the names that moved. If the block fails, index.json is
+    untouched, and blobs that no other process can be using are removed again. Without `clobber`
+    a name that would move from another image is Refused. With `keep` the blobs stay even if the
+    block fails, for the next try, unless the disk was the reason. Set `durable` to False only for a
+    layout that this process deletes again. All methods may be called from several threads.
     """
 
     def __init__(
@@ -79,11 +78,11 @@ class Writing:
             self.control.close()
 
     def announce(self, descriptors: Sequence[Descriptor]) -> None:
-        """Claim blobs, so that no other process deletes them before this block ends."""
+        """Claim blobs: no other process deletes them before this block ends."""
         self._lease.add([descriptor.digest for descriptor in descriptors])
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Tell whether the content is stored; what is there is touched, for it is in use."""
+        """Tell whether the content is stored; if so, mark it as used now."""
         if not self.layout.has(descriptor):
             return False
         self.layout.blob_folder(descriptor.digest.algorithm).touch(descriptor.digest.hex)
@@ -106,14 +105,14 @@ class Writing:
         return Outcome.STORED
 
     def ingest(self, descriptor: Descriptor) -> PartialBlob | None:
-        """Begin or go on with a blob that comes in parts; None while another process is at it.
+        """Start or resume a blob that is received in parts; None while another process does so.
 
-        What has come stays in the layout when the work breaks off, for the next try.
+        The parts stay in the layout if the transfer breaks off, for the next run.
         """
         return PartialBlob.open(self.control, descriptor, self._publish)
 
     def progress_of(self, descriptor: Descriptor) -> int:
-        """Return a number that grows as long as another process gets on with a blob."""
+        """Return a number that grows while another process is receiving the blob."""
         return PartialBlob.progress_of(self.control, descriptor)
 
     def writer(self) -> "BlobWriter":
@@ -130,7 +129,7 @@ class Writing:
             self._roots.append((descriptor, tuple(names)))
 
     def checkpoint(self) -> None:
-        """Let what `root` was told so far take effect now, and the block go on."""
+        """Let the roots set so far take effect now; the block continues."""
         self._commit()
         with self._lock:
             self._stored.clear()
@@ -153,7 +152,7 @@ class Writing:
             self._algorithms.add(digest.algorithm)
 
     def _commit(self) -> None:
-        # The names of reused blobs too: who stored them may still be on the way to this line.
+        # Also for reused blobs: the process that stored them may not have synced their names yet.
         for algorithm in sorted(self._algorithms):
             self.layout.blob_folder(algorithm).sync()
         if self._roots:
@@ -167,7 +166,7 @@ class Writing:
         return index.with_entries(entries), changes
 
     def _roll_back(self, error: BaseException) -> None:
-        # A disk that is full gets its space back.
+        # After a failure of the disk the space is always given back: it may be full.
         if self._keep and not isinstance(error, StorageError):
             return
         with contextlib.suppress(OcitoolError), exclusive(self.layout) as moment:
@@ -177,7 +176,7 @@ class Writing:
                 moment.delete(self._stored, but_lease=self._lease.name)
 
     def _sweep(self) -> None:
-        """Remove what a signal cut off between making a file and taking charge of it."""
+        """Remove files that a signal orphaned between their creation and their first use."""
         with contextlib.suppress(OcitoolError):
             for name in self._temporary.names():
                 if name.startswith(f"{self._lease.name}."):
@@ -189,13 +188,13 @@ def refuse_moves(changes: Sequence[NameChange], path: str) -> None:
     taken = [familiar(change.name) for change in changes if change.old is not None]
     if taken:
         raise Refused(
-            f"{', '.join(taken)} names another image in {path!r} already",
+            f"{', '.join(taken)} already names another image in {path!r}",
             hint="choose another name, or leave out --no-clobber to move this one",
         )
 
 
 class BlobWriter:
-    """Content on its way into a layout, named by its sha256 when it is complete."""
+    """Writes content whose digest (sha256) is known only at its end."""
 
     def __init__(
         self, temporary: TemporaryFile, store: Callable[[TemporaryFile, Descriptor], None]
@@ -206,7 +205,7 @@ class BlobWriter:
         self._size = 0
 
     def write(self, data: bytes) -> None:
-        """Add bytes."""
+        """Write bytes at the end."""
         self._file.write(data)
         self._hasher.update(data)
         self._size += len(data)
@@ -219,5 +218,5 @@ class BlobWriter:
         return descriptor
 
     def close(self) -> None:
-        """Drop what was not committed; harmless when repeated."""
+        """Discard the content unless it was committed; harmless when repeated."""
         self._file.discard()

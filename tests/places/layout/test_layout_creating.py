@@ -85,7 +85,7 @@ def test_a_folder_with_something_else_in_it_is_refused_and_untouched(
 ) -> None:
     (tmp_path / name).write_bytes(b"mine")
     before = open_descriptors()
-    with pytest.raises(Refused, match="no image layout") as caught:
+    with pytest.raises(Refused, match="not an image layout") as caught:
         Layout.create(str(tmp_path), store=True)
     assert caught.value.hint
     assert [p.name for p in tmp_path.iterdir()] == [name]
