@@ -81,7 +81,7 @@ class TestFetching:
             "",
         ],
     )
-    def test_a_content_type_is_read_with_patience(self, said: str) -> None:
+    def test_a_content_type_is_read_leniently(self, said: str) -> None:
         with answering(said) as server, reading(server.host) as reader:
             assert reader.fetched("1").media_type == OCI_MANIFEST
 

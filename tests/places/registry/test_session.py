@@ -187,7 +187,7 @@ class TestTokens:
             assert len(registry.requests("GET", LIST)) <= 2
 
     @pytest.mark.parametrize("fallback", [True, False])
-    def test_reading_goes_on_as_nobody_unless_that_is_not_wanted(self, fallback: bool) -> None:
+    def test_reads_continue_anonymously_unless_that_is_switched_off(self, fallback: bool) -> None:
         tokens = TokenQuirks(anonymous=frozenset({"pull"}))
         with EmulatedRegistry(Quirks(access=Access(scheme="bearer")), tokens=tokens) as registry:
             registry.add_image(NAME, build_image(), "1")
@@ -197,7 +197,7 @@ class TestTokens:
                 assert tags(reader.session) == ["1"]
 
 
-class TestManners:
+class TestAnswers:
     def test_a_warning_is_heard_once(self) -> None:
         with filled(warning="Your licence ends") as registry, reading(registry.host) as reader:
             for _ in range(3):
@@ -320,7 +320,9 @@ class TestTheEnd:
             with pytest.raises(OcitoolError):
                 tags(session)
 
-    def test_a_farewell_to_nobody_is_short_and_silent(self, registry: EmulatedRegistry) -> None:
+    def test_a_farewell_without_an_answer_is_short_and_silent(
+        self, registry: EmulatedRegistry
+    ) -> None:
         registry.fail("DELETE", ".", Delay(30), times=99)
         with reading(registry.host) as reader:
             session = reader.session

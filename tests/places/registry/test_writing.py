@@ -143,7 +143,7 @@ class TestForgottenBlobs:
             assert whole(registry, IMAGE)
             assert len(registry.requests("PUT", str(layer).replace(":", "%3A"))) == 2
 
-    def test_three_waits_are_all_the_patience_there_is(self, tmp_path: Path) -> None:
+    def test_a_manifest_is_sent_again_three_times_at_most(self, tmp_path: Path) -> None:
         with EmulatedRegistry() as registry, shelf(tmp_path) as shop:
             registry.fail("PUT", TAGGED, refused(404, "BLOB_UNKNOWN", "unknown blob"), times=99)
             with pytest.raises(NotFound, match="unknown blob"):

@@ -24,9 +24,9 @@ class TokenRedirects(Struct, frozen=True):
     limit: int = _REDIRECTS
     dropped_headers: frozenset[str] = frozenset({"host"})
 
-    def target(self, request: httpx.Request, response: httpx.Response, location: str) -> str:  # noqa: ARG002
+    def target(self, request: httpx.Request, response: httpx.Response) -> str:
         """Return the URL to go on to; AccessDenied where the request must not go."""
-        url = self.servers.resolve(location, request.url)
+        url = self.servers.resolve(response.headers["location"], request.url)
         if self.asked.credential is not None:
             self.servers.check_credential(url)
         return str(url)

@@ -31,7 +31,7 @@ class RedirectPolicy(Protocol):
     def dropped_headers(self) -> frozenset[str]:
         """The headers, in lower case, that are not sent on to the next server."""
 
-    def target(self, request: httpx.Request, response: httpx.Response, location: str) -> str:
+    def target(self, request: httpx.Request, response: httpx.Response) -> str:
         """Return the URL to go on to; raises where this request must not go."""
 
     def release(self, response: httpx.Response) -> None:
@@ -49,12 +49,10 @@ def follow(request: httpx.Request, policy: RedirectPolicy) -> Steps[httpx.Respon
     """
     for _ in range(policy.limit + 1):
         response = yield request
-        location = response.headers.get("location")
-        if response.status_code not in _STATUSES or location is None:
+        if response.status_code not in _STATUSES or "location" not in response.headers:
             return response
         policy.release(response)
-        target = policy.target(request, response, location)
-        request = _redirect(request, target, policy.dropped_headers)
+        request = _redirect(request, policy.target(request, response), policy.dropped_headers)
     raise policy.too_many()
 
 
@@ -89,12 +87,12 @@ class RegistryRedirects(Struct, frozen=True):
     insecure: bool
     dropped_headers: frozenset[str] = frozenset({"host", "authorization", "cookie"})
 
-    def target(self, request: httpx.Request, response: httpx.Response, location: str) -> str:
+    def target(self, request: httpx.Request, response: httpx.Response) -> str:
         """Return the URL to go on to; Refused where a registry must not send us."""
         if response.status_code == SEE_OTHER and request.method not in ("GET", "HEAD"):
             raise Refused(f"{self.domain} wants an upload to become a download (303)")
         asked = str(request.url)
-        url = locations.resolve(location, asked)
+        url = locations.resolve(response.headers["location"], asked)
         locations.check(url, asked, insecure=self.insecure)
         return url
 

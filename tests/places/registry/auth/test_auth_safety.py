@@ -37,7 +37,7 @@ class TestStaleCredentials:
 
     @pytest.mark.parametrize("credential", [USER, IDENTITY])
     @pytest.mark.parametrize("status", [400, 401, 403])
-    def test_reading_goes_on_without_them_and_says_so_once(
+    def test_reads_continue_without_them_with_one_warning(
         self, status: int, credential: Credential
     ) -> None:
         caller = Caller(self.picky(status), credential)
@@ -65,7 +65,7 @@ class TestStaleCredentials:
         with pytest.raises(AccessDenied, match="refused"):
             Caller(self.picky(), USER, fallback=False).send()
 
-    def test_what_nobody_may_read_is_refused_for_the_credentials_sake(self) -> None:
+    def test_content_that_is_not_public_is_refused_because_of_the_credential(self) -> None:
         servers = Servers(tokens=lambda _: httpx.Response(403))
         caller = Caller(servers, USER)
         with pytest.raises(AccessDenied, match=r"the credential for .* was refused"):
@@ -95,7 +95,7 @@ class TestRealms:
         assert "--allow-realm auth.example" in caught.value.hint
         assert Caller(servers, USER, allowed=("auth.example",)).send().status_code == 200
 
-    def test_nobody_may_ask_an_unknown_one(self) -> None:
+    def test_an_unknown_server_may_be_asked_anonymously(self) -> None:
         servers = Servers(realm="https://auth.example/token")
         assert Caller(servers).send().status_code == 200
 
@@ -103,7 +103,7 @@ class TestRealms:
         "realm",
         ["https://127.0.0.1/token", "https://169.254.169.254/token", "http://x.example/token"],
     )
-    def test_nobody_goes_where_services_trust_this_machine(self, realm: str) -> None:
+    def test_no_request_goes_where_services_trust_this_machine(self, realm: str) -> None:
         servers = Servers(realm=realm)
         with pytest.raises(AccessDenied, match="names a token server"):
             Caller(servers).send()

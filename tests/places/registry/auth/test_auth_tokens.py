@@ -40,7 +40,7 @@ class TestTokenByGet:
             ("scope", "repository:c/d:pull"),
         ]
 
-    def test_nobody_sends_no_authorization(self) -> None:
+    def test_an_anonymous_request_has_no_authorization(self) -> None:
         assert "authorization" not in self.first(None, PULL).headers
 
     def test_a_user_sends_the_stored_password_and_says_who_it_is(self) -> None:
@@ -81,7 +81,7 @@ class TestTokenByGet:
     def test_a_request_without_scopes_asks_for_none(self) -> None:
         assert "scope" not in self.first(USER, ()).url.params
 
-    def test_the_patience_of_the_request_holds_for_the_token_too(self) -> None:
+    def test_the_timeouts_of_the_request_hold_for_the_token_too(self) -> None:
         servers = Servers()
         caller = Caller(servers)
         caller.send()
@@ -223,7 +223,7 @@ class TestAnswersOfTokenServers:
         assert "wrong password" in caught.value.message
         assert caught.value.hint == f"ocitool login {HOST}"
 
-    def test_nobody_who_is_refused_is_told_to_log_in(self) -> None:
+    def test_an_anonymous_refusal_says_to_log_in(self) -> None:
         servers = Servers(tokens=lambda _: httpx.Response(401))
         with pytest.raises(AccessDenied, match="wants credentials") as caught:
             Caller(servers).send()

@@ -75,7 +75,7 @@ class TestBearer:
         caller.send(scopes=PUSH)
         assert caller.lookups == 1
 
-    def test_what_was_read_as_nobody_is_not_for_writing(self) -> None:
+    def test_an_anonymous_token_is_not_used_for_writing(self) -> None:
         servers = Servers()
 
         def refuse_ann(request: httpx.Request) -> httpx.Response:

@@ -112,7 +112,7 @@ class TestWhoSeesACredential:
             ("https://10.0.0.5", "https://10.0.0.6/token"),
         ],
     )
-    def test_nobody_else(self, base: str, realm: str) -> None:
+    def test_no_other_server_may(self, base: str, realm: str) -> None:
         assert not may_see(base, realm)
 
     @pytest.mark.parametrize(

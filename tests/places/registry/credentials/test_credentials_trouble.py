@@ -95,7 +95,7 @@ class TestHelpers:
 
 
 class TestMissingHelper:
-    def test_reading_goes_on_as_nobody_with_one_warning(self, home: Home) -> None:
+    def test_reads_continue_anonymously_with_one_warning(self, home: Home) -> None:
         path = home.docker({"credsStore": "desktop", "auths": {HOST: {}}})
         chain = home.chain()
         for name in ("a", "b", "c"):
@@ -256,6 +256,6 @@ class TestBrokenFiles:
         home.variables["REGISTRY_AUTH_FILE"] = str(home.folder / "none.json")
         assert home.user() is None
 
-    def test_no_home_at_all_is_nobody(self, home: Home) -> None:
+    def test_without_a_home_there_is_no_credential(self, home: Home) -> None:
         chain = CredentialChain(environment={"HOME": "/dev/null/x"}, warn=home.warnings.append)
         assert chain.find(HOST, "a", writing=True) is None

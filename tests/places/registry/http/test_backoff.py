@@ -127,7 +127,7 @@ class TestHostBackoff:
         gate.enter()
         assert clock.slept == [7.0]
 
-    def test_nobody_waits_longer_than_was_allowed(self) -> None:
+    def test_no_wait_is_longer_than_allowed(self) -> None:
         clock = Clock()
         gate = backoff(clock, longest=3.0)
         gate.back_off(0, 900.0, throttled=True)

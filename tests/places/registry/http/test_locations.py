@@ -95,7 +95,7 @@ def test_any_location_is_an_address_or_refused(location: str) -> None:
         "https://good.example\\@127.0.0.1/x",
     ],
 )
-def test_nobody_is_sent_to_plain_http_or_to_this_machine(url: str) -> None:
+def test_redirects_to_plain_http_or_to_this_machine_are_refused(url: str) -> None:
     with pytest.raises(Refused):
         check(url, ASKED, insecure=False)
 

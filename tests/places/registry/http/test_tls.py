@@ -88,7 +88,9 @@ class TestRefusals:
             listed(registry, plain_http=True)
         assert registry.requests("GET") == []
 
-    def test_nobody_is_led_from_tls_to_plain_http(self, authority: Authority, pair: Pair) -> None:
+    def test_a_redirect_from_tls_to_plain_http_is_refused(
+        self, authority: Authority, pair: Pair
+    ) -> None:
         with Trap() as trap:
             leading = Trap(
                 307,
@@ -199,7 +201,7 @@ class TestFiles:
         with pytest.raises(StorageError, match=r"gone\.pem"):
             trust("host", RegistryOptions(ca_cert=str(tmp_path / "gone.pem")), HOME)
 
-    def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(
+    def test_a_key_with_a_passphrase_is_refused_without_asking_for_it(
         self, authority: Authority, tmp_path: Path
     ) -> None:
         client = authority.client("locked")
