@@ -8,6 +8,7 @@ from ocitool.cli.render import console
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
+    from ocitool.cli.output import Output
     from ocitool.events import Observer
     from ocitool.image.content import Catalog, Root
     from ocitool.images.locations import Place
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ocitool.transfer.report import CopyReport
 
 
-def check_destination(target: "Place", *, json: bool) -> None:
+def check_destination(target: "Place", out: "Output") -> None:
     """Refuse what would put a tar on a terminal, or a tar and JSON into one stream."""
     if target.path != "-":
         return
@@ -24,7 +25,7 @@ def check_destination(target: "Place", *, json: bool) -> None:
         raise UsageError(
             "a tar is not written to a terminal", hint="use -o FILE, or pipe it into a command"
         )
-    if json:
+    if out.is_json:
         raise UsageError("--json and the tar cannot both go to stdout", hint="use -o FILE")
 
 

@@ -110,7 +110,7 @@ def _report(error: BaseException, *, debug: bool) -> int:
         console.note(f"ocitool: {error.message}")
         if error.hint:
             console.note(f"  {error.hint}")
-        return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), _FAILED)
+        return _exit_code(error)
     if isinstance(error, OSError):
         console.note(f"ocitool: {error.strerror or error}")
         if error.filename is None:
@@ -123,6 +123,13 @@ def _report(error: BaseException, *, debug: bool) -> int:
     if not debug:
         console.note("  run it again with --debug before the command, and report what it prints")
     return _FAILED
+
+
+def _exit_code(error: errors.OcitoolError) -> int:
+    """Return the code of an error; of several things that failed, that of the first."""
+    # Set where some of several things failed.
+    first = getattr(error, "first", error)
+    return next((code for kind, code in _EXIT_CODES if isinstance(first, kind)), _FAILED)
 
 
 def _forget_stdout() -> None:

@@ -10,7 +10,6 @@ from ocitool.lazy import lazy
 
 if TYPE_CHECKING:
     from ocitool.garbage.choice import Choice as Choice
-    from ocitool.garbage.choice import LabelTest as LabelTest
     from ocitool.garbage.explaining import Explanation as Explanation
     from ocitool.garbage.explaining import explain as explain
     from ocitool.garbage.planned import GarbageBlob as GarbageBlob
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from ocitool.garbage.undoing import Undone as Undone
     from ocitool.garbage.undoing import purge as purge
     from ocitool.garbage.undoing import undo as undo
+    from ocitool.images.filters import LabelTest as LabelTest
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,

@@ -1,12 +1,11 @@
 """Which images a garbage collection may take, apart from what holds them."""
 
-import fnmatch
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
-from ocitool.errors import UsageError
 from ocitool.image.content import Root
+from ocitool.images.filters import GARBAGE_KEYS, LabelTest, matches_name, parse_filters
 from ocitool.oci import Reference, parse_time
 from ocitool.places.layout.reflog import FormerName
 
@@ -25,7 +24,7 @@ class Choice(Struct, frozen=True, kw_only=True):
 
     everything: bool = False
     unused_for: float | None = None
-    labels: tuple["LabelTest", ...] = ()
+    labels: tuple[LabelTest, ...] = ()
     references: tuple[str, ...] = ()
     keep_last: int = 0
     grace: float | None = None
@@ -39,45 +38,13 @@ class Choice(Struct, frozen=True, kw_only=True):
         return 0.0 if is_store else FOREIGN_GRACE
 
 
-class LabelTest(Struct, frozen=True, kw_only=True):
-    """A label that an image shall have, or shall not have when it is not `wanted`."""
-
-    key: str
-    value: str | None = None
-    wanted: bool = True
-
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether an image with these labels passes."""
-        has = self.key in labels and self.value in (None, labels[self.key])
-        return has is self.wanted
-
-
 def choice_of(filters: Iterable[str], seconds: Callable[[str], float], **rest: object) -> Choice:
     """Return the choice that `--filter KEY=VALUE` texts stand for; UsageError for another key."""
-    unused_for: float | None = None
-    labels: list[LabelTest] = []
-    references: list[str] = []
-    for text in filters:
-        key, separator, value = text.partition("=")
-        if key == "unused-for" and separator:
-            unused_for = max(unused_for or 0.0, seconds(value))
-        elif key in ("label", "label!") and value:
-            name, equals, content = value.partition("=")
-            labels.append(
-                LabelTest(key=name, value=content if equals else None, wanted=key == "label")
-            )
-        elif key == "reference" and value:
-            references.append(value)
-        else:
-            raise UsageError(
-                f"--filter {text!r} is unknown",
-                hint="use unused-for=TIME, label=KEY[=VALUE], label!=KEY[=VALUE] or "
-                "reference=PATTERN",
-            )
+    found = parse_filters(filters, GARBAGE_KEYS, seconds)
     return Choice(
-        unused_for=unused_for,
-        labels=tuple(labels),
-        references=tuple(references),
+        unused_for=found.unused_for,
+        labels=found.labels,
+        references=found.references,
         **rest,  # type: ignore[arg-type]
     )
 
@@ -102,16 +69,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
 
     def matches(self, patterns: Iterable[str]) -> bool:
         """Tell whether a name or repository of it fits one of the patterns."""
-        texts = {self.root.label} if self.root.label is not None else set()
-        for name in self.called:
-            reference = Reference.parse(name)
-            texts |= {
-                reference.familiar,
-                reference.familiar_repository,
-                reference.name,
-                reference.repository,
-            }
-        return any(fnmatch.fnmatchcase(text, p) for text in texts for p in patterns)
+        return matches_name(self.called, self.root.label, patterns)
 
     @property
     def repositories(self) -> set[str]:

@@ -30,7 +30,7 @@ class EngineImage(Struct, frozen=True, kw_only=True):
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """What has to be removed, one after the other, until the image is gone."""
+        """What has to be removed, one after the other, until the image is removed."""
         if self.names:
             return self.names
         return self.digests if len(self.digests) > 1 else (self.id,)
@@ -47,13 +47,20 @@ class EnginePlan(Struct, frozen=True, kw_only=True):
     """What a collection would remove from an engine, and what stays although it is dangling."""
 
     engine: str
-    going: tuple[EngineImage, ...]
+    to_remove: tuple[EngineImage, ...]
     held: tuple[HeldImage, ...]
 
     @property
     def size(self) -> int:
         """The bytes of what goes; what images share is counted with each of them."""
-        return sum(image.size for image in self.going)
+        return sum(image.size for image in self.to_remove)
+
+
+class RefusedImage(Struct, frozen=True, kw_only=True):
+    """An image that an engine did not remove, and its reason."""
+
+    image: EngineImage
+    reason: str
 
 
 class EngineSwept(Struct, frozen=True, kw_only=True):
@@ -62,7 +69,7 @@ class EngineSwept(Struct, frozen=True, kw_only=True):
     images: tuple[EngineImage, ...]
     untagged: tuple[str, ...]
     deleted: tuple[str, ...]
-    refused: tuple[tuple[EngineImage, str], ...]
+    refused: tuple[RefusedImage, ...]
 
 
 def plan_engine(
@@ -82,7 +89,7 @@ def plan_engine(
     holders = {image.id: _holders(image, uses) for image in found.values()}
     return EnginePlan(
         engine=engine,
-        going=tuple(image for image in found.values() if not holders[image.id]),
+        to_remove=tuple(image for image in found.values() if not holders[image.id]),
         held=tuple(
             HeldImage(image=image, holders=tuple(holders[image.id]))
             for image in found.values()
@@ -93,26 +100,27 @@ def plan_engine(
 
 def sweep_engine(plan: EnginePlan) -> EngineSwept:
     """Have the engine remove what the plan names; one that it refuses is told, the rest goes."""
-    gone: list[EngineImage] = []
-    refused: list[tuple[EngineImage, str]] = []
+    removed: list[EngineImage] = []
+    refused: list[RefusedImage] = []
     untagged: list[str] = []
     deleted: list[str] = []
     with _connected(plan.engine) as connection:
-        for image in plan.going:
+        for image in plan.to_remove:
             try:
                 targets = [t for t in image.targets if _still_means(connection, t, image)]
                 if image.targets and not targets:
-                    refused.append((image, "its names mean other images since"))
+                    reason = "its names mean other images since"
+                    refused.append(RefusedImage(image=image, reason=reason))
                     continue
                 for target in targets:
                     _note(_removed(connection, target), untagged, deleted)
-                gone.append(image)
+                removed.append(image)
             except Unavailable:
                 raise
             except OcitoolError as error:
-                refused.append((image, error.message))
+                refused.append(RefusedImage(image=image, reason=error.message))
     return EngineSwept(
-        images=tuple(gone),
+        images=tuple(removed),
         untagged=tuple(dict.fromkeys(untagged)),
         deleted=tuple(dict.fromkeys(deleted)),
         refused=tuple(refused),
@@ -178,7 +186,7 @@ def _full(name: str) -> str:
 
 
 def _still_means(connection: Engine, target: str, image: EngineImage) -> bool:
-    """Tell whether a name means the image that was planned; one that is gone does no harm."""
+    """Tell whether a name means the image that was planned; one that is removed does no harm."""
     if target == image.id or "@" in target:
         return True
     try:

@@ -4,6 +4,7 @@ A summary is keyed by the root's digest, so it can never become stale; only a sp
 missing children may arrive later, is summed up anew every time.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -115,6 +116,25 @@ def summarize(source: Source, root: Root) -> ImageSummary:
         artifact_type=getattr(document, "effective_artifact_type", None) if not images else None,
         missing=len(closure.missing),
     )
+
+
+def unique_sizes(
+    roots: Sequence[Root], summaries: Mapping[Digest, ImageSummary]
+) -> dict[Digest, int]:
+    """Return how many bytes each image alone occupies."""
+    contents = {root.descriptor.digest: blob_sizes(root, summaries) for root in roots}
+    counts = Counter(text for parts in contents.values() for text in parts)
+    return {
+        digest: sum(size for text, size in parts.items() if counts[text] == 1)
+        for digest, parts in contents.items()
+    }
+
+
+def blob_sizes(root: Root, summaries: Mapping[Digest, ImageSummary]) -> dict[str, int]:
+    """Return the size of every blob of an image, by its digest, the root's own included."""
+    summary = summaries[root.descriptor.digest]
+    layers = dict(zip(summary.layers, summary.layer_sizes, strict=True))
+    return {str(root.descriptor.digest): root.descriptor.size, **summary.parts, **layers}
 
 
 def _unique(texts: Iterable[str]) -> tuple[str, ...]:

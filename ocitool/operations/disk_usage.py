@@ -1,7 +1,6 @@
 """Where the bytes of a store are: what images share, what each alone occupies, who holds them."""
 
 import datetime as dt
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
@@ -10,8 +9,7 @@ from ocitool.containers import ContainerUse, containers_by_image, leftovers_of_c
 from ocitool.errors import IntegrityError, Refused
 from ocitool.garbage import Choice, plan
 from ocitool.image.content import Root
-from ocitool.images.summaries import ImageSummary, image_summaries
-from ocitool.oci import Digest
+from ocitool.images.summaries import blob_sizes, image_summaries, unique_sizes
 from ocitool.places.layout import Layout
 from ocitool.places.layout.leftovers import Leftover, leftovers
 from ocitool.places.layout.pins import Pin
@@ -56,24 +54,6 @@ class Usage(Struct, frozen=True, kw_only=True):
     problem: str | None = None
 
 
-def unique_sizes(
-    roots: Sequence[Root], summaries: Mapping[Digest, ImageSummary]
-) -> dict[Digest, int]:
-    """Return how many bytes each image alone occupies."""
-    contents = {root.descriptor.digest: _contents(root, summaries) for root in roots}
-    counts = Counter(text for parts in contents.values() for text in parts)
-    return {
-        digest: sum(size for text, size in parts.items() if counts[text] == 1)
-        for digest, parts in contents.items()
-    }
-
-
-def _contents(root: Root, summaries: Mapping[Digest, ImageSummary]) -> dict[str, int]:
-    summary = summaries[root.descriptor.digest]
-    layers = dict(zip(summary.layers, summary.layer_sizes, strict=True))
-    return {str(root.descriptor.digest): root.descriptor.size, **summary.parts, **layers}
-
-
 def _name_of(former: Mapping[str, FormerName], root: Root) -> str | None:
     found = former.get(str(root.descriptor.digest))
     return found.name if found is not None else None
@@ -93,7 +73,7 @@ def usage(layout: Layout, uses: Iterable[ContainerUse], now: float) -> Usage:
     images = [
         ImageUsage(
             root=root,
-            size=sum(_contents(root, known).values()),
+            size=sum(blob_sizes(root, known).values()),
             unique=unique[root.descriptor.digest],
             holders=holders.get(root.descriptor.digest, ()),
             pin=pins.get(root.descriptor.digest),
@@ -101,7 +81,7 @@ def usage(layout: Layout, uses: Iterable[ContainerUse], now: float) -> Usage:
         )
         for root in roots
     ]
-    everything = {text: size for r in roots for text, size in _contents(r, known).items()}
+    everything = {text: size for r in roots for text, size in blob_sizes(r, known).items()}
     return Usage(
         images=tuple(sorted(images, key=lambda image: -image.unique)),
         stored=sum(layout.blob_size(digest) or 0 for digest in layout.blob_digests()),

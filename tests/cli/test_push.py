@@ -313,7 +313,7 @@ class TestSeveral:
             done = ocitool("push", place, *names)
             assert done.code == 5
             assert done.out == f"{registry.host}/second/app@{DIGEST}\n"
-            assert "1 of 2 pushes failed" in done.err
+            assert "1 of 2 failed" in done.err
 
     def test_json_tells_of_the_failure_beside_the_success(
         self, ocitool: Command, place: str

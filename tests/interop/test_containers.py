@@ -346,11 +346,11 @@ class TestDocker:
         plan = plan_engine("docker")
         assert [one.image.id for one in plan.held] == [images["old"]]
         assert [use.name for use in plan.held[0].holders] == ["stopped"]
-        assert images["old"] not in [image.id for image in plan.going]
+        assert images["old"] not in [image.id for image in plan.to_remove]
         docker.run("rm", "stopped")
         plan = plan_engine("docker")
-        assert images["old"] in [image.id for image in plan.going]
-        assert images["new"] not in [image.id for image in plan.going]
+        assert images["old"] in [image.id for image in plan.to_remove]
+        assert images["new"] not in [image.id for image in plan.to_remove]
         assert docker.has(images["old"])
         swept = sweep_engine(plan)
         assert images["old"] in swept.deleted
@@ -366,7 +366,7 @@ class TestDocker:
         plan = plan_engine("docker")
         docker.run("create", "--name", "late", images["old"])
         swept = sweep_engine(plan)
-        assert images["old"] in [image.id for image, _ in swept.refused]
+        assert images["old"] in [refused.image.id for refused in swept.refused]
         assert docker.has(images["old"])
 
     def test_names_that_no_container_holds_go_when_everything_is_wanted(
@@ -377,7 +377,7 @@ class TestDocker:
         monkeypatch.setenv("DOCKER_HOST", docker.host)
         docker.run("tag", images["new"], "another:2")
         plan = plan_engine("docker", everything=True)
-        (new,) = [image for image in plan.going if image.id == images["new"]]
+        (new,) = [image for image in plan.to_remove if image.id == images["new"]]
         assert set(new.names) == {"moving:1", "another:2"}
         sweep_engine(plan)
         assert not docker.has(images["new"])
@@ -423,14 +423,14 @@ class TestPodman:
             monkeypatch.setenv("CONTAINER_HOST", address)
             plan = plan_engine("podman")
             assert [use.name for one in plan.held for use in one.holders] == ["external"]
-            assert plan.going == ()
+            assert plan.to_remove == ()
             podman.buildah("rm", "external")
             plan = plan_engine("podman")
-            assert [one.id.removeprefix("sha256:") for one in plan.going] == [
+            assert [one.id.removeprefix("sha256:") for one in plan.to_remove] == [
                 image.removeprefix("sha256:")
             ]
             sweep_engine(plan)
-            assert plan_engine("podman").going == ()
+            assert plan_engine("podman").to_remove == ()
 
 
 def test_an_engine_that_was_asked_for_and_is_not_there_stops_the_run(

@@ -1,21 +1,24 @@
 """ocitool artifact: files and folders in registries, and what is attached to images."""
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.commands.push import DigestFile
-from ocitool.cli.options.registry import ChunkSize, Jobs, in_chunks, registries, with_reach
-from ocitool.cli.options.shared import Json, Quiet, settings
-from ocitool.cli.render import console
+from ocitool.cli.options.expand import Group, with_options
+from ocitool.cli.options.registry import REGISTRY, ChunkSize, Jobs, in_chunks, registries
+from ocitool.cli.options.transfer import DigestFile
+from ocitool.cli.output import JSON_OUTPUT, OUTPUT, Output
 from ocitool.cli.render.console import safe
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ocitool.artifacts.receiving import PulledFile
     from ocitool.artifacts.sending import ArtifactReport
-    from ocitool.events import Observer
     from ocitool.places.registry import RegistryOptions
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="NAME[:TAG][@DIGEST] in a registry.")]
@@ -34,159 +37,52 @@ Config = Annotated[
     str | None, typer.Option("--config", metavar="FILE[:TYPE]", help="The artifact's config.")
 ]
 
-artifact = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """How files become an artifact, and how it is sent."""
 
-@artifact.command("push")
-@with_reach
-def push(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="NAME[:TAG] in a registry.")],
-    files: Files,
-    *,
-    artifact_type: ArtifactType = None,
-    annotation: Annotations = None,
-    config: Config = None,
-    digestfile: DigestFile = None,
-    chunk_size: ChunkSize = None,
-    jobs: Jobs = DEFAULT_JOBS,
-    quiet: Quiet = False,
-    json: Json = False,
-    reach: "RegistryOptions",
-) -> None:
-    """Push files and folders as one artifact; the same content gives the same digest.
+    artifact_type: str | None
+    annotation: list[str] | None
+    config: str | None
+    digestfile: str | None
+    chunk_size: str | None
+    jobs: int
 
-    The last line printed is NAME@DIGEST.
-    """
-    from ocitool.artifacts import sending
-    from ocitool.images.locations import registry_reference
+    def send(
+        self,
+        send: "Callable[..., ArtifactReport]",
+        name: str,
+        files: list[str],
+        out: Output,
+        registry: "RegistryOptions",
+    ) -> None:
+        """Push or attach files, and print the name and digest of the artifact."""
+        from ocitool.artifacts.sending import PackOptions
+        from ocitool.cli import documents
+        from ocitool.cli.render import texts
+        from ocitool.cli.render.artifact import sent_remark
+        from ocitool.images.locations import registry_reference
 
-    options = settings(context)
-    observer = options.observer(quiet=quiet)
-    making = sending.PackOptions(
-        files=files,
-        artifact_type=artifact_type,
-        annotations=_annotations(annotation),
-        config=config,
-        scratch=options.temporary,
-        jobs=jobs,
-    )
-    with registries(in_chunks(reach, chunk_size), observer) as connected:
-        report = sending.push(connected, registry_reference(name), making, observer=observer)
-    _show(report, observer, quiet=quiet or options.quiet, json=json, digestfile=digestfile)
-
-
-@artifact.command("attach")
-@with_reach
-def attach(
-    context: typer.Context,
-    name: Name,
-    files: Files,
-    *,
-    artifact_type: ArtifactType = None,
-    annotation: Annotations = None,
-    config: Config = None,
-    digestfile: DigestFile = None,
-    chunk_size: ChunkSize = None,
-    jobs: Jobs = DEFAULT_JOBS,
-    quiet: Quiet = False,
-    json: Json = False,
-    reach: "RegistryOptions",
-) -> None:
-    """Push files and folders as an artifact that is attached to what NAME stands for now.
-
-    The last line printed is the artifact's NAME@DIGEST.
-    """
-    from ocitool.artifacts import sending
-    from ocitool.images.locations import registry_reference
-
-    options = settings(context)
-    observer = options.observer(quiet=quiet)
-    making = sending.PackOptions(
-        files=files,
-        artifact_type=artifact_type,
-        annotations=_annotations(annotation),
-        config=config,
-        scratch=options.temporary,
-        jobs=jobs,
-    )
-    with registries(in_chunks(reach, chunk_size), observer) as connected:
-        report = sending.attach(connected, registry_reference(name), making, observer=observer)
-    _show(report, observer, quiet=quiet or options.quiet, json=json, digestfile=digestfile)
-
-
-@artifact.command("pull")
-@with_reach
-def pull(
-    context: typer.Context,
-    name: Name,
-    *,
-    output: Annotated[
-        str, typer.Option("--output", "-o", metavar="DIR", help="Where the files go.")
-    ] = ".",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that exist already.")
-    ] = False,
-    quiet: Quiet = False,
-    json: Json = False,
-    reach: "RegistryOptions",
-) -> None:
-    """Write the files and folders of an artifact, all of them or none; prints their paths."""
-    from ocitool.artifacts import receiving
-    from ocitool.cli.render.artifact import pulled_json
-    from ocitool.images.locations import registry_reference
-    from ocitool.places.registry import Repository
-
-    if os.path.exists(output) and not os.path.isdir(output):
-        raise UsageError(f"{output!r} is no folder", hint="-o names the folder for the files")
-    observer = settings(context).observer(quiet=quiet)
-    reference = registry_reference(name)
-    with registries(reach, observer) as connected:
-        report = receiving.pull(
-            Repository.of(connected, reference),
-            reference,
-            output,
-            overwrite=overwrite,
-            observer=observer,
+        options = PackOptions(
+            files=files,
+            artifact_type=self.artifact_type,
+            annotations=_annotations(self.annotation),
+            config=self.config,
+            scratch=out.options.temporary,
+            jobs=self.jobs,
         )
-    if json:
-        console.out_json(pulled_json(report, reference, output))
-        return
-    if not report.files:
-        observer.remark(f"{reference.familiar} holds no files")
-    for file in report.files:
-        path = os.path.normpath(os.path.join(output, file.title))
-        console.out(safe(f"{path}/" if file.is_folder else path))
-
-
-@artifact.command("ls")
-@with_reach
-def ls(context: typer.Context, name: Name, *, json: Json = False, reach: "RegistryOptions") -> None:
-    """List what is attached to NAME: signatures, SBOMs, attestations, and what is to those."""
-    from ocitool.artifacts.attached import list_attached
-    from ocitool.cli.render.artifact import attached_json, attached_lines
-    from ocitool.images.locations import registry_reference
-    from ocitool.places.registry import Repository
-
-    observer = settings(context).observer()
-    reference = registry_reference(name)
-    with registries(reach, observer) as connected:
-        root, found = list_attached(Repository.of(connected, reference), reference)
-    if json:
-        console.out_json(
-            {
-                "name": reference.name,
-                "digest": str(root.digest),
-                "media_type": root.media_type,
-                "attached": [attached_json(one) for one in found],
-            }
+        with registries(in_chunks(registry, self.chunk_size), out.observer) as connected:
+            report = send(connected, registry_reference(name), options, observer=out.observer)
+        out.observer.remark(sent_remark(report))
+        if self.digestfile is not None:
+            texts.write_digests(self.digestfile, [report.descriptor.digest])
+        out.result(
+            report,
+            text=lambda report: [report.pinned],
+            ids=lambda report: [str(report.descriptor.digest)],
+            view=documents.SENT,
         )
-        return
-    console.out(f"{reference.repository}@{root.digest}")
-    for line in attached_lines(found):
-        console.out(line)
-    if not found:
-        observer.remark(f"nothing is attached to {reference.familiar}")
 
 
 def _annotations(texts: list[str] | None) -> dict[str, str]:
@@ -201,21 +97,123 @@ def _annotations(texts: list[str] | None) -> dict[str, str]:
     return found
 
 
-def _show(
-    report: "ArtifactReport",
-    observer: "Observer",
-    *,
-    quiet: bool,
-    json: bool,
-    digestfile: str | None,
-) -> None:
-    from ocitool.cli.render import texts
-    from ocitool.cli.render.artifact import sent_json, sent_remark
+PACKING = Group(
+    {
+        "artifact_type": (ArtifactType, None),
+        "annotation": (Annotations, None),
+        "config": (Config, None),
+        "digestfile": (DigestFile, None),
+        "chunk_size": (ChunkSize, None),
+        "jobs": (Jobs, DEFAULT_JOBS),
+    },
+    lambda _, **options: Packing(**options),
+)
 
-    observer.remark(sent_remark(report))
-    if digestfile is not None:
-        texts.write_digests(digestfile, [report.descriptor.digest])
-    if json:
-        console.out_json(sent_json(report))
-    else:
-        console.out(str(report.descriptor.digest) if quiet else report.pinned)
+artifact = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+
+@artifact.command("push")
+@with_options(packing=PACKING, out=OUTPUT, registry=REGISTRY)
+def push(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="NAME[:TAG] in a registry.")],
+    files: Files,
+    *,
+    packing: "Packing",
+    out: Output,
+    registry: "RegistryOptions",
+) -> None:
+    """Push files and folders as one artifact; the same content gives the same digest.
+
+    The last line printed is NAME@DIGEST.
+    """
+    from ocitool.artifacts import sending
+
+    packing.send(sending.push, name, files, out, registry)
+
+
+@artifact.command("attach")
+@with_options(packing=PACKING, out=OUTPUT, registry=REGISTRY)
+def attach(
+    name: Name,
+    files: Files,
+    *,
+    packing: "Packing",
+    out: Output,
+    registry: "RegistryOptions",
+) -> None:
+    """Push files and folders as an artifact that is attached to the image that NAME names now.
+
+    The last line printed is the artifact's NAME@DIGEST.
+    """
+    from ocitool.artifacts import sending
+
+    packing.send(sending.attach, name, files, out, registry)
+
+
+@artifact.command("pull")
+@with_options(out=OUTPUT, registry=REGISTRY)
+def pull(
+    name: Name,
+    *,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="DIR", help="The folder for the files.")
+    ] = ".",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that exist already.")
+    ] = False,
+    out: Output,
+    registry: "RegistryOptions",
+) -> None:
+    """Write all files and folders of an artifact, or none of them, and print their paths."""
+    from ocitool.artifacts import receiving
+    from ocitool.cli import documents
+    from ocitool.images.locations import registry_reference
+    from ocitool.places.registry import Repository
+
+    if os.path.exists(output) and not os.path.isdir(output):
+        raise UsageError(f"{output!r} is not a folder", hint="-o names the folder for the files")
+    reference = registry_reference(name)
+    with registries(registry, out.observer) as connected:
+        report = receiving.pull(
+            Repository.of(connected, reference),
+            reference,
+            output,
+            overwrite=overwrite,
+            observer=out.observer,
+        )
+    out.result(
+        report,
+        text=lambda report: [_path(output, file) for file in report.files],
+        view=documents.received(output).beside(name=reference.name),
+    )
+    if not report.files:
+        out.remark([f"{reference.familiar} holds no files"])
+
+
+@artifact.command("ls")
+@with_options(out=JSON_OUTPUT, registry=REGISTRY)
+def ls(name: Name, *, out: Output, registry: "RegistryOptions") -> None:
+    """List what is attached to NAME, such as signatures and SBOMs, as a tree."""
+    from ocitool.artifacts.attached import list_attached
+    from ocitool.cli import documents
+    from ocitool.cli.render.artifact import attached_lines
+    from ocitool.images.locations import registry_reference
+    from ocitool.places.registry import Repository
+
+    reference = registry_reference(name)
+    with registries(registry, out.observer) as connected:
+        root, found = list_attached(Repository.of(connected, reference), reference)
+    out.result(
+        found,
+        text=lambda found: [f"{reference.repository}@{root.digest}", *attached_lines(found)],
+        view=documents.ATTACHED.under(
+            "attached", name=reference.name, digest=root.digest, media_type=root.media_type
+        ),
+    )
+    if not found:
+        out.remark([f"nothing is attached to {reference.familiar}"])
+
+
+def _path(folder: str, file: "PulledFile") -> str:
+    path = os.path.normpath(os.path.join(folder, file.title))
+    return safe(f"{path}/" if file.is_folder else path)

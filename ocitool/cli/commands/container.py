@@ -2,158 +2,155 @@
 
 import datetime as dt
 import os
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
 
-from ocitool.cli.options.shared import (
-    Json,
-    OnePlatform,
-    Quiet,
-    one_platform,
-    settings,
-    usual_platform,
-)
+from ocitool.cli.options.expand import Group, with_options
+from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
+from ocitool.cli.output import OUTPUT, Output, nothing
 from ocitool.cli.render import console
 from ocitool.cli.render.console import safe
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
-    from ocitool.containers import Container, Created
+    from ocitool.containers import Container, Created, CreateOptions
 
 _ID_LENGTH = 12
 
 container = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
 
+class _Listed(Struct, frozen=True):
+    """A container and its state: created, running, removed or "bundle missing"."""
+
+    container: "Container"
+    state: str
+
+
+def _create_options(
+    _: typer.Context, *, name: str | None, bundle: str | None, copy: bool, platform: str | None
+) -> "CreateOptions":
+    from ocitool.containers import CreateOptions
+
+    if bundle == "":
+        raise UsageError("--bundle is empty", hint="name a new folder")
+    return CreateOptions(
+        name=name,
+        bundle=bundle,
+        platform=one_platform(platform),
+        usual=usual_platform(),
+        alone=copy,
+    )
+
+
+Name = Annotated[str | None, typer.Option("--name", metavar="N", help="A name for the container.")]
+Bundle = Annotated[
+    str | None, typer.Option("--bundle", metavar="DIR", help="A new folder for the bundle.")
+]
+Copy = Annotated[
+    bool,
+    typer.Option(
+        "--copy",
+        help='Share nothing: for runtimes that cannot mount an overlay at "/", such as crun 1.8.',
+    ),
+]
+CREATE = Group(
+    {
+        "name": (Name, None),
+        "bundle": (Bundle, None),
+        "copy": (Copy, False),
+        "platform": (OnePlatform, None),
+    },
+    _create_options,
+)
+
+
 @container.command("create")
-def create(
-    context: typer.Context,
+@with_options(create=CREATE, out=OUTPUT)
+def create_command(
     image: Annotated[str, typer.Argument(metavar="NAME", help="An image of the store.")],
     command: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[COMMAND…]", help="To run instead; after -- if it has options."),
+        typer.Argument(
+            metavar="[COMMAND…]", help="Run this instead; write -- before it if it has options."
+        ),
     ] = None,
     *,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="N", help="What to call the container.")
-    ] = None,
-    bundle: Annotated[
-        str | None, typer.Option("--bundle", metavar="DIR", help="A new folder for the bundle.")
-    ] = None,
-    copy: Annotated[
-        bool,
-        typer.Option(
-            "--copy",
-            help='Share nothing: for runtimes that lay no overlay at "/", such as crun 1.8.',
-        ),
-    ] = False,
-    platform: OnePlatform = None,
-    quiet: Quiet = False,
-    json: Json = False,
+    create: "CreateOptions",
+    out: Output,
 ) -> None:
     """Make a container from an image; its image stays, whatever happens to names.
 
     The last line printed is the bundle: `runc run --bundle DIR N` starts it. Containers of one
     image share what was unpacked where the kernel lets them.
     """
-    from ocitool.containers import CreateOptions, create_container
+    from msgspec.structs import replace
+
+    from ocitool.cli import documents
+    from ocitool.containers import create_container
     from ocitool.images.lookup import find_image
 
-    options = settings(context)
-    if bundle == "":
-        raise UsageError("--bundle is empty", hint="name a new folder")
-    wish = CreateOptions(
-        name=name,
-        bundle=bundle,
-        command=tuple(command or ()),
-        platform=one_platform(platform),
-        usual=usual_platform(),
-        alone=copy,
-    )
-    with options.open_store() as layout:
-        made = create_container(layout, find_image(layout, image.removeprefix("store:")), wish)
-    if json:
-        console.out_json({**_as_json(made.container, "created"), **_unpacked_json(made)})
-    elif quiet or options.quiet:
-        console.out(made.container.id)
-    else:
-        for line in _remarks(made):
+    options = replace(create, command=tuple(command or ()))
+    with out.options.open_store() as layout:
+        created = create_container(
+            layout, find_image(layout, image.removeprefix("store:")), options
+        )
+    if out.is_text:
+        for line in _remarks(created):
             console.note(line)
-        console.out(safe(made.container.bundle))
+    out.result(
+        created,
+        text=lambda created: [safe(created.container.bundle)],
+        ids=lambda created: [created.container.id],
+        view=documents.CREATED.beside(state="created"),
+    )
 
 
 @container.command("ls")
-def list_containers(context: typer.Context, *, quiet: Quiet = False, json: Json = False) -> None:
+@with_options(out=OUTPUT)
+def list_containers(*, out: Output) -> None:
     """List the containers of the store and the images that they keep."""
+    from ocitool.cli import documents
     from ocitool.containers import containers, running_bundles
 
-    options = settings(context)
-    with options.open_store() as layout:
+    with out.options.open_store() as layout:
         found = containers(layout)
-    active = running_bundles(one.bundle for one in found)
-    states = {one.id: _state(one, active) for one in found}
-    if json:
-        console.out_json([_as_json(one, states[one.id]) for one in found])
-    elif quiet or options.quiet:
-        for one in found:
-            console.out(one.id)
-    else:
-        _show(found, states)
+    running = running_bundles(one.bundle for one in found)
+    out.result(
+        [_Listed(one, _state(one, running)) for one in found],
+        text=_table,
+        ids=lambda rows: [row.container.id for row in rows],
+        view=documents.CONTAINER,
+    )
 
 
 @container.command("rm")
+@with_options(out=OUTPUT)
 def remove(
-    context: typer.Context,
     names: Annotated[
         list[str], typer.Argument(metavar="NAME…", help="Names or IDs of containers.")
     ],
     *,
-    quiet: Quiet = False,
-    json: Json = False,
+    out: Output,
 ) -> None:
-    """Remove containers and what they wrote. Their images stay; `gc` may remove them then."""
+    """Remove containers and what they wrote. Their images stay until `gc` removes them."""
+    from ocitool.cli import documents
     from ocitool.containers import remove_container
 
-    options = settings(context)
-    with options.open_store() as layout:
-        done = [remove_container(layout, name) for name in dict.fromkeys(names)]
-    for one in done:
+    with out.options.open_store() as layout:
+        removed = [remove_container(layout, name) for name in dict.fromkeys(names)]
+    for one in removed:
         if one.left is not None:
             console.note(f"left alone: {safe(one.left)} is not the bundle of {one.container.name}")
-    if json:
-        console.out_json({"removed": [_as_json(one.container, "removed") for one in done]})
-    elif not (quiet or options.quiet):
-        for one in done:
-            console.out(f"Removed: {one.container.name}")
-
-
-def _as_json(one: "Container", state: str) -> dict[str, object]:
-    return {
-        "id": one.id,
-        "name": one.name,
-        "state": state,
-        "image": one.image,
-        "digest": one.digest,
-        "manifest": one.manifest,
-        "config": one.config,
-        "created": one.created,
-        "bundle": one.bundle,
-        "shared_tree": one.tree,
-    }
-
-
-def _unpacked_json(made: "Created") -> dict[str, object]:
-    done = made.extracted
-    if done is None:
-        return {"rootless": made.rootless, "unpacked": None}
-    unpacked = {
-        "entries": done.entries,
-        "bytes": done.size,
-        "special_left_out": done.special,
-        "attributes_left_out": done.attributes,
-    }
-    return {"rootless": made.rootless, "unpacked": unpacked}
+    out.result(
+        [_Listed(one.container, "removed") for one in removed],
+        text=lambda rows: [f"Removed: {row.container.name}" for row in rows],
+        ids=nothing,
+        view=documents.CONTAINER.under("removed"),
+    )
 
 
 def _remarks(made: "Created") -> list[str]:
@@ -184,32 +181,31 @@ def _state(one: "Container", active: set[str]) -> str:
     return "created" if os.path.isdir(one.bundle) else "bundle missing"
 
 
-def _show(found: "list[Container]", states: dict[str, str]) -> None:
+def _table(found: Sequence[_Listed]) -> Iterator[str]:
     from ocitool.cli.render import texts
     from ocitool.cli.render.columns import age, fits, table
 
     now = dt.datetime.now(dt.UTC)
     rows = [
         (
-            one.id[:_ID_LENGTH],
-            one.name,
-            texts.familiar(one.image),
-            one.digest.partition(":")[2][:_ID_LENGTH],
-            states[one.id],
-            age(one.created, now),
-            safe(one.bundle),
+            one.container.id[:_ID_LENGTH],
+            one.container.name,
+            texts.familiar(one.container.image),
+            one.container.digest.partition(":")[2][:_ID_LENGTH],
+            one.state,
+            age(one.container.created, now),
+            safe(one.container.bundle),
         )
         for one in found
     ]
     header = ("CONTAINER ID", "NAME", "IMAGE", "DIGEST", "STATE", "CREATED", "BUNDLE")
     width = console.terminal_width()
     if width is None or fits(header, rows, width):
-        for line in table(header, rows):
-            console.out(line)
+        yield from table(header, rows)
         return
     # A path is there to be copied, so it is whole and has a line of its own.
     lines = table(header[:-1], [row[:-1] for row in rows], drop=(3, 5), shrink=(2, 1), width=width)
-    console.out(lines[0])
+    yield lines[0]
     for line, row in zip(lines[1:], rows, strict=True):
-        console.out(line)
-        console.out(f"  {row[-1]}")
+        yield line
+        yield f"  {row[-1]}"

@@ -5,35 +5,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.commands.push import CreateRepository, DigestFile, OnExistingOption
+from ocitool.cli.commands.push import push_to, show
+from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import (
-    ChunkSize,
+    REGISTRY,
     ForeignLayers,
-    Jobs,
-    Referrers,
     connected_to,
     in_chunks,
     source_at,
     with_foreign,
-    with_reach,
 )
-from ocitool.cli.options.shared import (
-    Compression,
-    Json,
-    Quiet,
-    Settings,
-    SomePlatforms,
-    Strict,
-    platforms,
-    settings,
-    usual_platform,
-)
-from ocitool.cli.render import console
-from ocitool.concurrency import DEFAULT_JOBS
+from ocitool.cli.options.shared import usual_platform
+from ocitool.cli.options.transfer import COPYING, SENDING, Sending
+from ocitool.cli.output import OUTPUT, Output
 from ocitool.errors import UsageError
+from ocitool.images.locations import PlaceKind
 
 if TYPE_CHECKING:
-    from ocitool.events import Observer
     from ocitool.image.content import Root
     from ocitool.images.locations import Opened, Place
     from ocitool.places.registry import RegistryOptions
@@ -41,124 +29,93 @@ if TYPE_CHECKING:
     from ocitool.transfer.report import CopyReport
 
 
-@with_reach
+@with_options(options=COPYING, sending=SENDING, out=OUTPUT, registry=REGISTRY)
 def copy(
-    context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="SRC", help="NAME, oci:DIR:TAG, ./FILE, …")],
     destination: Annotated[
         str, typer.Argument(metavar="DST", help="NAME, oci:DIR:TAG, oci-archive:FILE, …")
     ],
     *,
-    platform: SomePlatforms = None,
-    compression: Compression = None,
-    strict: Strict = False,
-    on_existing: OnExistingOption = "overwrite",
-    referrers: Referrers = False,
+    options: "TransferOptions",
+    sending: Sending,
     allow_foreign_layers: ForeignLayers = False,
-    digestfile: DigestFile = None,
-    create_repo: CreateRepository = False,
-    chunk_size: ChunkSize = None,
-    jobs: Jobs = DEFAULT_JOBS,
-    quiet: Quiet = False,
-    json: Json = False,
-    reach: "RegistryOptions",
+    out: Output,
+    registry: "RegistryOptions",
 ) -> None:
     """Copy images between registries, the store, layouts, archives and engines, digests unchanged.
 
     Places: docker://NAME, NAME or store:NAME, oci:DIR[:TAG], oci-archive:FILE[:TAG],
     docker-archive:FILE[:NAME], docker-daemon:NAME, podman:NAME, dir:DIR (read only), and paths
-    that begin with ./ or /. Without a name in SRC everything in it is copied.
+    that begin with ./ or /. If SRC names no image, everything in it is copied.
     """
-    from ocitool.cli.commands.push import policy, push_to, show
     from ocitool.cli.delivery import check_destination
     from ocitool.cli.render import texts
-    from ocitool.images.locations import PlaceKind, parse_place, with_attached
-    from ocitool.transfer.pipeline import TransferOptions
+    from ocitool.images.locations import parse_place, with_attached
 
-    options = settings(context)
     origin, target = parse_place(source), parse_place(destination)
+    _refuse_misunderstandings(target, destination)
+    check_destination(target, out)
+    texts.check_digest_file(sending.digestfile)
+    registry = with_foreign(in_chunks(registry, sending.chunk_size), allowed=allow_foreign_layers)
+    with (
+        connected_to(registry, out.observer, origin, target) as connected,
+        source_at(origin, out.options, connected) as opened,
+    ):
+        images = with_attached(opened) if options.attached else opened
+        if connected is not None and target.kind is PlaceKind.REGISTRY:
+            reports = push_to(images, target, connected, options, sending, out.observer)
+            show(reports, out, sending.digestfile)
+        else:
+            _show(_copy(images, target, options, out), target, sending, out)
+
+
+def _refuse_misunderstandings(target: "Place", text: str) -> None:
+    """Refuse a destination that cannot be written, or that looks like a file and is a name."""
     if target.kind is PlaceKind.FOLDER:
         raise UsageError("the dir: form is read only", hint="write oci:DIR:TAG instead")
-    if target.text == target.name and (
-        os.path.exists(destination) or destination.endswith((".tar", ".gz", ".zst", "/"))
-    ):
+    looks_like_a_file = os.path.exists(text) or text.endswith((".tar", ".gz", ".zst", "/"))
+    if target.text == target.name and looks_like_a_file:
         raise UsageError(
-            f"{destination!r} would be the name of an image in the store",
-            hint=f"for a file write ./{destination}, for the name store:{destination}",
+            f"{text!r} would be the name of an image in the store",
+            hint=f"for a file write ./{text}, for the name store:{text}",
         )
-    check_destination(target, json=json)
-    texts.check_digest_file(digestfile)
-    observer = options.observer(quiet=quiet)
-    chosen = TransferOptions(
-        platforms=platforms(platform),
-        compression=compression,
-        strict=strict,
-        attached=referrers,
-        jobs=jobs,
-        scratch=options.temporary,
-    )
-    reach = with_foreign(in_chunks(reach, chunk_size), allowed=allow_foreign_layers)
-    with (
-        connected_to(reach, observer, origin, target) as connected,
-        source_at(origin, options, connected) as opened,
-    ):
-        images = with_attached(opened) if referrers else opened
-        if connected is not None and target.kind is PlaceKind.REGISTRY:
-            reports = push_to(
-                images,
-                target,
-                connected,
-                chosen,
-                observer,
-                on_existing=policy(on_existing),
-                create=create_repo,
-            )
-            show(
-                reports,
-                observer,
-                quiet=quiet or options.quiet,
-                json=json,
-                digestfile=digestfile,
-            )
-            return
-        report = _copy(images, target, options, chosen, observer)
-    if digestfile is not None:
-        texts.write_digests(digestfile, [image.digest for image in report.images])
-    if json:
-        console.out_json({"destination": destination, **texts.report_json(report)})
-        return
+
+
+def _show(report: "CopyReport", target: "Place", sending: Sending, out: Output) -> None:
+    from ocitool.cli import documents
+    from ocitool.cli.render import texts
+
+    if sending.digestfile is not None:
+        texts.write_digests(sending.digestfile, [image.digest for image in report.images])
+    stored = target.kind in (PlaceKind.STORE, PlaceKind.LAYOUT)
+    view = documents.STORED if stored else documents.COPIED
     if target.path != "-":
-        for image in report.images:
-            console.out(str(image.digest))
-    for line in texts.remarks(report, into_store=target.kind is PlaceKind.STORE):
-        observer.remark(line)
+        out.result(report, text=texts.digests, view=view.beside(destination=target.text))
+    out.remark(texts.remarks(report, into_store=target.kind is PlaceKind.STORE))
 
 
 def _copy(
-    opened: "Opened",
-    target: "Place",
-    options: Settings,
-    chosen: "TransferOptions",
-    observer: "Observer",
+    opened: "Opened", target: "Place", options: "TransferOptions", out: Output
 ) -> "CopyReport":
     from msgspec.structs import replace
 
     from ocitool.cli.delivery import deliver
     from ocitool.cli.render import texts
-    from ocitool.images.locations import PlaceKind
-    from ocitool.operations import load as copying
+    from ocitool.operations import load as loading
     from ocitool.places.layout import Layout
 
+    observer = out.observer
     if target.kind not in (PlaceKind.STORE, PlaceKind.LAYOUT):
         named = _named(opened, target)
-        return deliver(opened.source, named, target, chosen, observer, featured=usual_platform())
-    own = target.kind is PlaceKind.STORE
-    path = options.store if own else target.path
-    with Layout.create(path, store=own, observer=observer) as layout:
-        return copying.load(
+        return deliver(opened.source, named, target, options, observer, featured=usual_platform())
+    is_store = target.kind is PlaceKind.STORE
+    path = out.options.store if is_store else target.path
+    name = texts.full(target.name) if is_store and target.name else target.name
+    with Layout.create(path, store=is_store, observer=observer) as layout:
+        return loading.load(
             opened.source,
             layout,
-            replace(chosen, name=texts.full(target.name) if own and target.name else target.name),
+            replace(options, name=name),
             roots=opened.roots,
             observer=observer,
         )

@@ -1,11 +1,13 @@
 """ocitool df: where the bytes of the store are, and who holds them."""
 
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.options.shared import Json, settings
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.output import JSON_OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.cli.render.columns import size, table
 
@@ -13,34 +15,34 @@ if TYPE_CHECKING:
     from ocitool.operations.disk_usage import ImageUsage, Usage
 
 
+@with_options(out=JSON_OUTPUT)
 def df(
-    context: typer.Context,
     *,
     containers: Annotated[
         list[str] | None,
         typer.Option(metavar="WHO", help="Whose containers count, as in gc; default: as there."),
     ] = None,
-    json: Json = False,
+    out: Output,
 ) -> None:
     """Show what images share, what each alone occupies, who holds it, and what can go."""
+    from ocitool.cli import documents
     from ocitool.containers import providers
     from ocitool.operations.disk_usage import usage
 
-    options = settings(context)
-    with options.open_store() as layout:
+    with out.options.open_store() as layout:
         uses = [u for who in providers(containers or (), layout=layout) for u in who.uses()]
         found = usage(layout, uses, time.time())
-    if json:
-        console.out_json(_as_json(found))
-        return
+    out.result(found, text=_lines, view=documents.DISK_USAGE)
+    if found.problem is not None and out.is_text:
+        console.note(f"gc would stop: {found.problem}")
+
+
+def _lines(found: "Usage") -> Iterator[str]:
     rows = [_row(image) for image in found.images]
     header = ["IMAGE", "DIGEST", "ALONE", "SHARED", "HELD BY"]
-    for line in table(header, rows, right=(2, 3), shrink=(0, 4), width=console.terminal_width()):
-        console.out(line)
+    yield from table(header, rows, right=(2, 3), shrink=(0, 4), width=console.terminal_width())
     for name, count in _totals(found).items():
-        console.out(f"{name + ':':<12} {'unknown' if count is None else size(count):>9}")
-    if found.problem is not None:
-        console.note(f"gc would stop: {found.problem}")
+        yield f"{name + ':':<12} {'unknown' if count is None else size(count):>9}"
 
 
 def _totals(found: "Usage") -> dict[str, int | None]:
@@ -77,30 +79,4 @@ def _holders(image: "ImageUsage") -> str:
         parts.append("a pin" + (f" ({console.safe(image.pin.reason)})" if image.pin.reason else ""))
     if image.root.names or image.root.label:
         parts.append("its name")
-    return ", ".join(parts) or "nobody"
-
-
-def _as_json(found: "Usage") -> dict[str, object]:
-    from ocitool.cli.render.gc import container_json
-
-    return {
-        "images": [
-            {
-                "digest": str(image.root.descriptor.digest),
-                "names": list(image.root.names),
-                "size": image.size,
-                "unique": image.unique,
-                "shared": image.shared,
-                "containers": [container_json(use) for use in image.holders],
-                "pin": image.pin.to_json() if image.pin is not None else None,
-            }
-            for image in found.images
-        ],
-        "stored": found.stored,
-        "shared": found.shared,
-        "garbage": found.garbage,
-        "unheld": found.unheld,
-        "waiting": found.waiting,
-        "leftovers": found.leftovers,
-        "problem": found.problem,
-    }
+    return ", ".join(parts) or "nothing"

@@ -1,16 +1,18 @@
-"""ocitool gc: what nothing needs goes, after it was shown, and can come back."""
+"""ocitool gc: show what nothing needs, remove it, and bring it back on request."""
 
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import Struct
 
+from ocitool.cli.asking import ask_to_remove, confirm
+from ocitool.cli.options.expand import Group, with_options
 from ocitool.cli.options.quantities import parse_seconds
-from ocitool.cli.options.shared import Json, Quiet, Settings, settings
-from ocitool.cli.render import console
+from ocitool.cli.options.shared import Settings
+from ocitool.cli.output import OUTPUT, Output, nothing
 from ocitool.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -19,172 +21,230 @@ if TYPE_CHECKING:
     from ocitool.places.layout import Layout
 
 _GARBAGE_FOUND = 3
-_NOTHING_DONE = 2
 _NOT_WHOLE = 7
 
+Everything = Annotated[
+    bool, typer.Option("--all", "-a", help="Also remove tagged images that nothing uses.")
+]
+Filters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter",
+        metavar="KEY=VALUE",
+        help="unused-for=TIME, label=KEY[=VALUE], label!=KEY[=VALUE], reference=PATTERN",
+    ),
+]
+KeepLast = Annotated[
+    int,
+    typer.Option(
+        "--keep-last",
+        min=0,
+        metavar="N",
+        help="Keep the N most recently used images of each repository.",
+    ),
+]
+Grace = Annotated[
+    str | None,
+    typer.Option(
+        "--grace",
+        metavar="TIME",
+        help="Keep what is younger than TIME; default: 0 in the store, 1h in a layout.",
+    ),
+]
+Untagged = Annotated[
+    bool, typer.Option("--untagged", help="In a layout: also remove images without a name.")
+]
+OrphanReferrers = Annotated[
+    bool,
+    typer.Option(
+        "--orphan-referrers", help="Also remove artifacts attached to images that are not here."
+    ),
+]
+Containers = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PROVIDER",
+        help="Keep the images of these containers: store, docker, podman, docker:FILE, "
+        "podman:FILE, cri:FILE, kube:FILE or none; may be repeated. The store's own containers "
+        "always count. Default: the store and every engine whose socket exists.",
+    ),
+]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        metavar="docker|podman", help="Collect the garbage of this engine, through its API."
+    ),
+]
 
-class _Manner(Struct, frozen=True, kw_only=True):
-    """How the command was asked to speak and to act."""
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which images may be removed."""
+
+    everything: bool
+    filters: list[str] | None
+    keep_last: int
+    grace: str | None
+    untagged: bool
+    orphan_referrers: bool
+
+    def options(self) -> dict[str, object]:
+        """Return the options besides --all, with their values."""
+        return {
+            "--filter": self.filters,
+            "--keep-last": self.keep_last,
+            "--grace": self.grace,
+            "--untagged": self.untagged,
+            "--orphan-referrers": self.orphan_referrers,
+        }
+
+    def choice(self) -> "Choice":
+        """Return what the options say to the library."""
+        from ocitool.garbage.choice import choice_of
+
+        return choice_of(
+            self.filters or (),
+            parse_seconds,
+            everything=self.everything,
+            keep_last=self.keep_last,
+            grace=parse_seconds(self.grace) if self.grace is not None else None,
+            untagged=self.untagged,
+            orphans=self.orphan_referrers,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """What to do; without any of these: show the plan, ask, and remove."""
+
+    dry_run: bool
+    check: bool
+    explain: str | None
+    undo: bool
+    purge: bool
     force: bool
-    json: bool
-    quiet: bool
 
     @property
-    def reports(self) -> bool:
-        """Whether text is wanted."""
-        return not (self.json or self.quiet)
+    def only_shows(self) -> bool:
+        """Whether the plan is shown and nothing removed."""
+        return self.dry_run or self.check
 
 
+SELECTION = Group(
+    {
+        "everything": (Everything, False),
+        "filters": (Filters, None),
+        "keep_last": (KeepLast, 0),
+        "grace": (Grace, None),
+        "untagged": (Untagged, False),
+        "orphan_referrers": (OrphanReferrers, False),
+    },
+    lambda _, **options: Selection(**options),
+)
+
+
+def _flag(*names: str, text: str) -> tuple[object, bool]:
+    return Annotated[bool, typer.Option(*names, help=text)], False
+
+
+MODE = Group(
+    {
+        "dry_run": _flag("--dry-run", text="Show the plan and remove nothing."),
+        "check": _flag("--check", text="Like --dry-run; exit code 3 when there is garbage."),
+        "explain": (
+            Annotated[
+                str | None,
+                typer.Option(
+                    "--explain", metavar="DIGEST", help="Say why a blob is kept or removed."
+                ),
+            ],
+            None,
+        ),
+        "undo": _flag("--undo", text="Bring back what the last run removed."),
+        "purge": _flag("--purge", text="Empty the trash for good."),
+        "force": _flag("--force", "-f", text="Do not ask."),
+    },
+    lambda _, **options: Mode(**options),
+)
+
+
+@with_options(selection=SELECTION, mode=MODE, out=OUTPUT)
 def gc(
-    context: typer.Context,
     place: Annotated[
         str | None, typer.Argument(metavar="[oci:DIR]", help="A layout; default: the store.")
     ] = None,
     *,
-    everything: Annotated[
-        bool,
-        typer.Option("--all", "-a", help="Also images with names that nothing holds."),
-    ] = False,
-    filters: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--filter",
-            metavar="KEY=VALUE",
-            help="unused-for=TIME, label=KEY[=VALUE], label!=KEY[=VALUE], reference=PATTERN",
-        ),
-    ] = None,
-    keep_last: Annotated[
-        int,
-        typer.Option("--keep-last", min=0, metavar="N", help="Of each repository keep so many."),
-    ] = 0,
-    grace: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Keep what is younger; default 0, in a layout 1h."),
-    ] = None,
-    containers: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WHO",
-            help="Whose containers count: store, docker, podman, docker:FILE, podman:FILE, "
-            "cri:FILE, kube:FILE, none; default: the store and each engine whose socket exists. "
-            "The store counts always, and files besides.",
-        ),
-    ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(metavar="docker|podman", help="Of an engine: its own images, by its API."),
-    ] = None,
-    untagged: Annotated[
-        bool, typer.Option("--untagged", help="In a layout: also what has no name.")
-    ] = False,
-    orphan_referrers: Annotated[
-        bool,
-        typer.Option("--orphan-referrers", help="Also what is attached to something not here."),
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, do nothing.")] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="As --dry-run; exit code 3 when there is garbage.")
-    ] = False,
-    explain: Annotated[
-        str | None, typer.Option(metavar="DIGEST", help="Say why a blob stays or goes.")
-    ] = None,
-    undo: Annotated[bool, typer.Option("--undo", help="Bring back what went last.")] = False,
-    purge: Annotated[bool, typer.Option("--purge", help="Empty the trash for good.")] = False,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Do not ask.")] = False,
-    quiet: Quiet = False,
-    json: Json = False,
+    selection: Selection,
+    containers: Containers = None,
+    engine: Engine = None,
+    mode: Mode,
+    out: Output,
 ) -> None:
-    """Remove images without a name, and blobs that nothing needs; keep what containers use.
+    """Remove images without a name and blobs that nothing needs; keep what containers use.
 
-    What went waits in the trash for a day, or until the next run that removes something.
+    What was removed waits in the trash for a day, or until the next run that removes something.
+    `gc --undo` restores an image only if all of its blobs can be restored.
     """
-    from ocitool.garbage.choice import choice_of
-
-    _refuse_two_modes(dry_run or check, explain is not None, undo, purge)
-    options = settings(context)
-    own = {
-        "--filter": filters,
-        "--keep-last": keep_last,
-        "--grace": grace,
-        "--untagged": untagged,
-        "--orphan-referrers": orphan_referrers,
-    }
-    manner = _Manner(force=force, json=json, quiet=quiet or options.quiet)
+    if (mode.only_shows, mode.explain is not None, mode.undo, mode.purge).count(True) > 1:
+        raise UsageError("--dry-run or --check, --explain, --undo and --purge exclude each other")
     if engine is not None:
-        chosen = {"a layout": place, **own, "--explain": explain, "--undo": undo, "--purge": purge}
-        _of_engine(engine, chosen, containers or (), manner, everything, dry_run, check)
+        _collect_engine(engine, place, selection, containers or (), mode, out)
         return
-    if undo or purge:
-        _refuse_what_does_not_choose(
-            {"--all": everything, **own, "--containers": containers}, undo=undo
-        )
-    choice = choice_of(
-        filters or (),
-        parse_seconds,
-        everything=everything,
-        keep_last=keep_last,
-        grace=parse_seconds(grace) if grace is not None else None,
-        untagged=untagged,
-        orphans=orphan_referrers,
-    )
-    layout = _opened(place, options)
-    if layout is None and undo:
+    if mode.undo or mode.purge:
+        _refuse_selection(selection, containers, mode)
+    choice = selection.choice()
+    layout = _opened(place, out.options)
+    if layout is None and mode.undo:
         raise NotFound("there is nothing to undo: there is no store yet")
     if layout is None:
-        _say_that_nothing_is_there(options.store, manner)
+        _say_that_nothing_is_there(out)
         return
     with layout:
-        if undo:
-            _undo(layout, manner)
-        elif purge:
-            _purge(layout, manner)
-        elif explain is not None:
-            _explain(layout, choice, containers or (), explain, manner)
+        if mode.undo:
+            _undo(layout, out)
+        elif mode.purge:
+            _purge(layout, mode, out)
+        elif mode.explain is not None:
+            _explain(layout, choice, containers or (), mode.explain, out)
         else:
-            _collect(layout, choice, containers or (), manner, dry_run=dry_run, check=check)
-
-
-def _refuse_two_modes(*chosen: bool) -> None:
-    if sum(chosen) > 1:
-        raise UsageError("--dry-run or --check, --explain, --undo and --purge exclude each other")
+            _collect(layout, choice, containers or (), mode, out)
 
 
 def _first_given(options: Mapping[str, object]) -> str | None:
     return next((name for name, value in options.items() if value), None)
 
 
-def _refuse_what_does_not_choose(others: Mapping[str, object], *, undo: bool) -> None:
+def _refuse_selection(selection: Selection, containers: Sequence[str] | None, mode: Mode) -> None:
+    others = {"--all": selection.everything, **selection.options(), "--containers": containers}
     wrong = _first_given(others)
     if wrong is not None:
-        mode, whole = ("--undo", "the last run") if undo else ("--purge", "the trash")
-        raise UsageError(f"{wrong} chooses nothing with {mode}, which takes {whole} whole")
+        name, whole = ("--undo", "the last run") if mode.undo else ("--purge", "the trash")
+        raise UsageError(f"{wrong} selects nothing with {name}, which takes all of {whole}")
 
 
-def _of_engine(
+def _collect_engine(
     engine: str,
-    others: Mapping[str, object],
-    containers: Iterable[str],
-    manner: _Manner,
-    everything: bool,
-    dry_run: bool,
-    check: bool,
+    place: str | None,
+    selection: Selection,
+    containers: Sequence[str],
+    mode: Mode,
+    out: Output,
 ) -> None:
     from ocitool.cli.commands.gc_engine import collect_engine
 
-    wrong = _first_given(others)
+    modes = {"--explain": mode.explain, "--undo": mode.undo, "--purge": mode.purge}
+    wrong = _first_given({"a layout": place, **selection.options(), **modes})
     if wrong is not None:
         hint = "--all, --containers with files, --dry-run, --check, --force and --json do"
         raise UsageError(f"{wrong} does not go together with --engine", hint=hint)
     collect_engine(
         engine,
-        everything=everything,
-        containers=list(containers),
-        dry_run=dry_run,
-        check=check,
-        force=manner.force,
-        quiet=manner.quiet,
-        json=manner.json,
+        everything=selection.everything,
+        containers=containers,
+        only_shows=mode.only_shows,
+        check=mode.check,
+        force=mode.force,
+        out=out,
     )
 
 
@@ -201,18 +261,20 @@ def _opened(place: str | None, options: Settings) -> "Layout | None":
     found = parse_place(place)
     if found.kind not in (PlaceKind.LAYOUT, PlaceKind.PATH) or found.name or place == "-":
         raise UsageError(
-            f"{place!r} is no layout", hint="garbage is collected in oci:DIR, or in the store"
+            f"{place!r} is not a layout", hint="garbage is collected in oci:DIR, or in the store"
         )
     return Layout.existing(found.path, observer=options.observer())
 
 
-def _say_that_nothing_is_there(store: str, manner: _Manner) -> None:
-    if manner.json:
-        from ocitool.cli.render.gc import nothing_json
+def _say_that_nothing_is_there(out: Output) -> None:
+    from ocitool.cli import documents
 
-        console.out_json(nothing_json(store))
-    elif manner.reports:
-        console.out("no garbage: there is no store yet")
+    out.result(
+        out.options.store,
+        text=lambda _: ["no garbage: there is no store yet"],
+        ids=nothing,
+        view=documents.without_store,
+    )
 
 
 def _uses(layout: "Layout", words: Iterable[str]) -> "tuple[tuple[str, ...], list[ContainerUse]]":
@@ -233,115 +295,97 @@ def _ask_store_again(
     return lambda: _uses(layout, ["store"])[1]
 
 
+class _Collected(Struct, frozen=True, kw_only=True):
+    """A plan, what was removed of it, and the providers that were asked for containers."""
+
+    plan: "Plan"
+    swept: "Swept | None"
+    asked: tuple[str, ...]
+
+
 def _collect(
-    layout: "Layout",
-    choice: "Choice",
-    words: Sequence[str],
-    manner: _Manner,
-    *,
-    dry_run: bool,
-    check: bool,
+    layout: "Layout", choice: "Choice", words: Sequence[str], mode: Mode, out: Output
 ) -> None:
+    from ocitool.cli.render import gc as gc_text
     from ocitool.garbage import plan, sweep
 
     now = time.time()
     asked, uses = _uses(layout, words)
     planned = plan(layout, choice, uses=uses, now=now)
-    if dry_run or check:
-        _show(planned, None, asked, manner)
-        if check and not planned.is_empty:
+    if mode.only_shows:
+        _show(_Collected(plan=planned, swept=None, asked=asked), mode, out)
+        if mode.check and not planned.is_empty:
             raise typer.Exit(_GARBAGE_FOUND)
         return
-    if not planned.is_empty and not manner.force:
-        _ask(planned, asked)
+    if not planned.is_empty and not mode.force:
+        ask_to_remove(gc_text.plan_lines(planned, asked))
     swept = sweep(layout, planned, now=now, ask_again=_ask_store_again(layout, words))
-    _show(planned, swept, asked, manner)
+    _show(_Collected(plan=planned, swept=swept, asked=asked), mode, out)
 
 
-def _write_plan(planned: "Plan", asked: Sequence[str], write: Callable[[str], None]) -> None:
+def _show(collected: _Collected, mode: Mode, out: Output) -> None:
+    from ocitool.cli import documents
+
+    images = collected.plan.images if collected.swept is None else collected.swept.images
+    out.result(
+        collected,
+        text=lambda collected: _lines(collected, force=mode.force),
+        ids=lambda _: [str(image.digest) for image in images],
+        view=documents.GARBAGE,
+    )
+
+
+def _lines(collected: _Collected, *, force: bool) -> Iterator[str]:
     from ocitool.cli.render import gc as gc_text
 
-    gc_text.show(gc_text.plan_lines(planned, asked), write)
+    planned, swept = collected.plan, collected.swept
+    # The plan was shown already where a question was asked.
+    if swept is None or force or planned.is_empty:
+        yield from gc_text.plan_lines(planned, collected.asked)
+    if swept is not None and (not planned.is_empty or swept.freed or swept.emptied):
+        yield from gc_text.swept_lines(swept)
 
 
-def _show(planned: "Plan", swept: "Swept | None", asked: Sequence[str], manner: _Manner) -> None:
-    from ocitool.cli.render import gc as gc_text
-
-    if manner.json:
-        console.out_json(gc_text.plan_json(planned, swept, asked))
-    elif manner.quiet:
-        for image in planned.images if swept is None else swept.images:
-            console.out(str(image.digest))
-    elif swept is None:
-        _write_plan(planned, asked, console.out)
-    else:
-        if manner.force or planned.is_empty:
-            _write_plan(planned, asked, console.out)
-        if not planned.is_empty or swept.freed or swept.emptied:
-            gc_text.show(gc_text.swept_lines(swept), console.out)
-
-
-def _ask(planned: "Plan", asked: Sequence[str]) -> None:
-    """Ask on the terminal; without one, or with any answer but yes, end the command."""
-    _write_plan(planned, asked, console.ask)
-    if not (console.is_terminal(sys.stdin) and console.is_terminal(sys.stderr)):
-        console.note("ocitool: nothing was removed, for there is no terminal to ask on")
-        console.note("  use -f to remove this, or --dry-run to see it only")
-        raise typer.Exit(_NOTHING_DONE)
-    _confirm("remove this?")
-
-
-def _confirm(question: str) -> None:
-    console.note(f"{question} [y/N]")
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        console.note("nothing was removed")
-        raise typer.Exit(_NOTHING_DONE)
-
-
-def _undo(layout: "Layout", manner: _Manner) -> None:
+def _undo(layout: "Layout", out: Output) -> None:
+    from ocitool.cli import documents
     from ocitool.cli.render import gc as gc_text
     from ocitool.garbage import undo
 
     undone = undo(layout)
-    if manner.json:
-        console.out_json(gc_text.undone_json(undone))
-    elif manner.quiet:
-        for digest in undone.images:
-            console.out(str(digest))
-    else:
-        gc_text.show(gc_text.undone_lines(undone), console.out)
+    out.result(
+        undone,
+        text=gc_text.undone_lines,
+        ids=lambda undone: map(str, undone.images),
+        view=documents.UNDONE,
+    )
     if undone.lost:
         raise typer.Exit(_NOT_WHOLE)
 
 
-def _purge(layout: "Layout", manner: _Manner) -> None:
+def _purge(layout: "Layout", mode: Mode, out: Output) -> None:
     from ocitool.cli.render.columns import counted, size
     from ocitool.garbage import purge
     from ocitool.places.layout.trash import trash_contents
 
     found = trash_contents(layout.control)
-    if found.runs and not manner.force:
-        if not (console.is_terminal(sys.stdin) and console.is_terminal(sys.stderr)):
-            console.note(f"ocitool: {size(found.size)} wait in the trash; nothing was purged")
-            console.note("  use -f where there is no terminal to ask on")
-            raise typer.Exit(_NOTHING_DONE)
-        _confirm(f"free {size(found.size)} for good?")
+    if found.runs and not mode.force:
+        confirm(
+            f"free {size(found.size)} for good?",
+            f"nothing was purged: {size(found.size)} wait in the trash",
+        )
     blobs, freed = purge(layout) if found.runs else (0, 0)
-    if manner.json:
-        console.out_json({"blobs": blobs, "freed": freed})
-    elif manner.reports:
-        console.out(f"freed {size(freed)} of {counted(blobs, 'blob')}")
+    out.result(
+        {"blobs": blobs, "freed": freed},
+        text=lambda _: [f"freed {size(freed)} of {counted(blobs, 'blob')}"],
+        ids=nothing,
+    )
 
 
 def _explain(
-    layout: "Layout", choice: "Choice", words: Iterable[str], text: str, manner: _Manner
+    layout: "Layout", choice: "Choice", words: Iterable[str], text: str, out: Output
 ) -> None:
     from ocitool.cli.render import gc as gc_text
     from ocitool.garbage import explain, plan
 
     planned = plan(layout, choice, uses=_uses(layout, words)[1], now=time.time(), paths=True)
-    found = explain(layout, planned, text)
-    if manner.json:
-        console.out_json(gc_text.explanation_json(found))
-    else:
-        gc_text.show(gc_text.explanation_lines(found), console.out)
+    out.result(explain(layout, planned, text), text=gc_text.explanation_lines)

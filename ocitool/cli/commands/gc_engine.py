@@ -1,12 +1,14 @@
 """gc --engine: the dangling images of an engine, who holds which, and the rest removed."""
 
 import datetime as dt
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import typer
+from msgspec import Struct
 
+from ocitool.cli.asking import ask_to_remove
+from ocitool.cli.output import Output
 from ocitool.cli.render import console
 from ocitool.cli.render.console import safe
 
@@ -14,46 +16,52 @@ if TYPE_CHECKING:
     from ocitool.containers import ContainerUse
     from ocitool.garbage.engine import EngineImage, EnginePlan, EngineSwept
 
-_NOTHING_DONE, _GARBAGE_FOUND, _REFUSED = 2, 3, 6
+_GARBAGE_FOUND, _REFUSED = 3, 6
 _SHORT = 12
-_LAST_SECOND = 253_402_300_800
-"""The beginning of the year 10,000, which no date of ours can hold."""
+
+
+class _Collected(Struct, frozen=True, kw_only=True):
+    plan: "EnginePlan"
+    swept: "EngineSwept | None"
 
 
 def collect_engine(
     engine: str,
     *,
-    everything: bool = False,
-    containers: Sequence[str] = (),
-    dry_run: bool = False,
-    check: bool = False,
-    force: bool = False,
-    quiet: bool = False,
-    json: bool = False,
+    everything: bool,
+    containers: Sequence[str],
+    only_shows: bool,
+    check: bool,
+    force: bool,
+    out: Output,
 ) -> None:
     """Show the garbage of an engine and remove it, as `gc` does with that of a store.
 
     Files of `containers`, such as kube:FILE, count besides the engine's own containers. Ends with
     exit code 2 where it cannot ask, 3 when `check` finds garbage, 6 when the engine refuses one.
     """
+    from ocitool.cli import documents
     from ocitool.garbage.engine import plan_engine, sweep_engine
 
     plan = plan_engine(engine, everything=everything, others=_others(containers, engine))
     swept = None
-    if not (dry_run or check) and plan.going:
+    if not only_shows and plan.to_remove:
         if not force:
-            _ask(plan)
+            ask_to_remove(_plan_lines(plan))
         swept = sweep_engine(plan)
-    if json:
-        console.out_json(_as_json(plan, swept))
-    elif quiet:
-        for image in plan.going if swept is None else swept.images:
-            console.out(safe(image.id))
-    elif swept is None:
-        _show(plan, console.out)
-    else:
-        _show_swept(plan, swept, told=not force)
-    if check and plan.going:
+    images = plan.to_remove if swept is None else swept.images
+    if swept is not None and out.is_text:
+        for refused in swept.refused:
+            console.note(
+                f"refused: {_called(refused.image)} {_short(refused.image)}: {safe(refused.reason)}"
+            )
+    out.result(
+        _Collected(plan=plan, swept=swept),
+        text=lambda collected: _lines(collected, force=force),
+        ids=lambda _: [safe(image.id) for image in images],
+        view=documents.ENGINE_GARBAGE,
+    )
+    if check and plan.to_remove:
         raise typer.Exit(_GARBAGE_FOUND)
     if swept is not None and swept.refused:
         raise typer.Exit(_REFUSED)
@@ -74,86 +82,39 @@ def _others(words: Sequence[str], engine: str) -> "list[ContainerUse]":
     return found
 
 
-def _ask(plan: "EnginePlan") -> None:
-    """Ask on the terminal; without one, or with any answer but yes, end the command."""
-    _show(plan, console.ask)
-    if not (console.is_terminal(sys.stdin) and console.is_terminal(sys.stderr)):
-        console.note("ocitool: nothing was removed, for there is no terminal to ask on")
-        console.note("  use -f to remove this, or --dry-run to see it only")
-        raise typer.Exit(_NOTHING_DONE)
-    console.note("remove this? [y/N]")
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        console.note("nothing was removed")
-        raise typer.Exit(_NOTHING_DONE)
+def _lines(collected: _Collected, *, force: bool) -> Iterator[str]:
+    from ocitool.cli.render.columns import counted
+
+    plan, swept = collected.plan, collected.swept
+    # The plan was shown already where a question was asked.
+    if swept is None or force:
+        yield from _plan_lines(plan)
+    if swept is not None:
+        for name in swept.untagged:
+            yield f"Untagged: {safe(name)}"
+        yield f"{counted(len(swept.images), 'image')} removed from {plan.engine}"
 
 
-def _show(plan: "EnginePlan", write: Callable[[str], None]) -> None:
+def _plan_lines(plan: "EnginePlan") -> Iterator[str]:
+    from ocitool.cli.documents import time_of
     from ocitool.cli.render.columns import age, counted, size, table
     from ocitool.containers import describe_uses
 
     now = dt.datetime.now(dt.UTC)
-    if plan.going:
+    if plan.to_remove:
         rows = [
-            (_called(image), _short(image), age(_time(image.created), now), size(image.size))
-            for image in plan.going
+            (_called(image), _short(image), age(time_of(image.created), now), size(image.size))
+            for image in plan.to_remove
         ]
-        for line in table(("IMAGE", "ID", "CREATED", "SIZE"), rows, right=(3,)):
-            write(line)
+        yield from table(("IMAGE", "ID", "CREATED", "SIZE"), rows, right=(3,))
     for held in plan.held:
-        who = safe(describe_uses(held.holders))
-        write(f"stays: {_called(held.image)} {_short(held.image)}: {who}")
-    if plan.going:
-        write(f"{counted(len(plan.going), 'image')} of {plan.engine}, {size(plan.size)} at most")
+        users = safe(describe_uses(held.holders))
+        yield f"stays: {_called(held.image)} {_short(held.image)}: {users}"
+    if plan.to_remove:
+        count = counted(len(plan.to_remove), "image")
+        yield f"{count} of {plan.engine}, {size(plan.size)} at most"
     else:
-        write(f"no garbage in {plan.engine}")
-
-
-def _show_swept(plan: "EnginePlan", swept: "EngineSwept", *, told: bool) -> None:
-    from ocitool.cli.render.columns import counted
-
-    if not told:
-        _show(plan, console.out)
-    for image, reason in swept.refused:
-        console.note(f"refused: {_called(image)} {_short(image)}: {safe(reason)}")
-    for name in swept.untagged:
-        console.out(f"Untagged: {safe(name)}")
-    console.out(f"{counted(len(swept.images), 'image')} removed from {plan.engine}")
-
-
-def _as_json(plan: "EnginePlan", swept: "EngineSwept | None") -> dict[str, object]:
-    return {
-        "engine": plan.engine,
-        "images": [_image_json(image) for image in plan.going],
-        "kept": [
-            {
-                **_image_json(held.image),
-                "containers": [
-                    {"provider": u.provider, "id": u.id, "name": u.name, "state": u.state}
-                    for u in held.holders
-                ],
-            }
-            for held in plan.held
-        ],
-        "size": plan.size,
-        "done": None
-        if swept is None
-        else {
-            "images": [image.id for image in swept.images],
-            "untagged": list(swept.untagged),
-            "deleted": list(swept.deleted),
-            "refused": [{"id": image.id, "reason": reason} for image, reason in swept.refused],
-        },
-    }
-
-
-def _image_json(image: "EngineImage") -> dict[str, object]:
-    return {
-        "id": image.id,
-        "names": list(image.names),
-        "digests": list(image.digests),
-        "size": image.size,
-        "created": _time(image.created),
-    }
+        yield f"no garbage in {plan.engine}"
 
 
 def _called(image: "EngineImage") -> str:
@@ -162,9 +123,3 @@ def _called(image: "EngineImage") -> str:
 
 def _short(image: "EngineImage") -> str:
     return safe(image.id.rpartition(":")[2][:_SHORT])
-
-
-def _time(seconds: int) -> str | None:
-    if not 0 < seconds < _LAST_SECOND:
-        return None
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

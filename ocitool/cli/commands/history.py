@@ -1,21 +1,15 @@
 """ocitool history: the steps that made an image, joined with its layers."""
 
 import datetime as dt
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
 
-from ocitool.cli.options.registry import connected_to, source_at, with_reach
-from ocitool.cli.options.shared import (
-    Json,
-    NoTruncation,
-    OnePlatform,
-    Quiet,
-    one_platform,
-    settings,
-    usual_platform,
-)
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.registry import REGISTRY, opened_at
+from ocitool.cli.options.shared import NoTruncation, OnePlatform, one_platform
+from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.cli.render.columns import age, size, table
 
@@ -24,71 +18,54 @@ if TYPE_CHECKING:
     from ocitool.places.registry import RegistryOptions
 
 
-@with_reach
+@with_options(out=OUTPUT, registry=REGISTRY)
 def history(
-    context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, …")],
     *,
     platform: OnePlatform = None,
     no_trunc: NoTruncation = False,
-    quiet: Quiet = False,
-    json: Json = False,
-    reach: "RegistryOptions",
+    out: Output,
+    registry: "RegistryOptions",
 ) -> None:
     """List the steps that made an image, the first first, with the layer and size of each."""
-    from ocitool.images.locations import PlaceKind, one_root, parse_place
-    from ocitool.operations import inspect as inspection
+    from ocitool.cli import documents
+    from ocitool.cli.commands.inspect import read_report
+    from ocitool.images.locations import one_root, parse_place
 
-    options = settings(context)
-    wanted = one_platform(platform)
-    observer = options.observer(quiet=quiet or not console.is_terminal(sys.stderr))
     place = parse_place(source)
-    with (
-        connected_to(reach, observer, place) as connected,
-        source_at(place, options, connected) as opened,
-    ):
-        report = inspection.inspect(
-            opened.source,
-            one_root(opened),
-            platform=wanted or usual_platform(),
-            required=wanted is not None,
-            measure=place.kind is not PlaceKind.REGISTRY,
-            cache=opened.cache("layers"),
-            observer=observer,
-        )
-    rows = _rows(report)
-    if json:
-        console.out_json([_as_json(step, layer) for step, layer in rows])
-    elif quiet or options.quiet:
-        for _, layer in rows:
-            if layer is not None:
-                console.out(str(layer.digest))
-    else:
-        _show(rows, no_trunc=no_trunc)
+    with opened_at(place, out.options, registry, out.bar) as opened:
+        report = read_report(opened, one_root(opened), one_platform(platform), out.bar)
+    out.result(
+        _rows(report),
+        text=lambda rows: _lines(rows, no_trunc=no_trunc),
+        ids=lambda rows: [str(row.layer.digest) for row in rows if row.layer is not None],
+        view=documents.HISTORY,
+    )
 
 
-_Rows = list[tuple["StepReport | None", "LayerReport | None"]]
+class _Row(Struct, frozen=True):
+    """A step and the layer that it made; None where one of them is not known."""
+
+    step: "StepReport | None"
+    layer: "LayerReport | None"
 
 
-def _rows(report: "ImageReport") -> _Rows:
+def _rows(report: "ImageReport") -> list[_Row]:
     """Return the steps with their layers, then layers that no step is known to have made."""
     layers = {layer.number: layer for layer in report.layers}
-    rows: _Rows = [(step, layers.pop(step.layer or 0, None)) for step in report.steps]
-    return rows + [(None, layer) for layer in layers.values()]
+    rows = [_Row(step, layers.pop(step.layer or 0, None)) for step in report.steps]
+    return rows + [_Row(None, layer) for layer in layers.values()]
 
 
-def _show(rows: _Rows, *, no_trunc: bool) -> None:
+def _lines(rows: list[_Row], *, no_trunc: bool) -> list[str]:
     now = dt.datetime.now(dt.UTC)
-    lines = [_cells(step, layer, now) for step, layer in rows]
     width = None if no_trunc else console.width()
     header = ("LAYER", "CREATED", "STORED", "UNPACKED", "INSTRUCTION")
-    for line in table(header, lines, right=(2, 3), shrink=(4,), width=width):
-        console.out(line)
+    return table(header, [_cells(row, now) for row in rows], right=(2, 3), shrink=(4,), width=width)
 
 
-def _cells(
-    step: "StepReport | None", layer: "LayerReport | None", now: dt.datetime
-) -> tuple[str, ...]:
+def _cells(row: _Row, now: dt.datetime) -> tuple[str, ...]:
+    step, layer = row.step, row.layer
     text = step.instruction if step is not None else "(missing from the history)"
     return (
         layer.digest.short if layer is not None else "-",
@@ -97,17 +74,3 @@ def _cells(
         size(layer.tar_size) if layer is not None else "-",
         console.safe(" ".join(text.split())),
     )
-
-
-def _as_json(step: "StepReport | None", layer: "LayerReport | None") -> dict[str, object]:
-    return {
-        "instruction": step.instruction if step else None,
-        "created_by": step.created_by if step else None,
-        "created": step.created if step else None,
-        "comment": step.comment if step else None,
-        "layer": str(layer.digest) if layer else None,
-        "diff_id": str(layer.diff_id) if layer and layer.diff_id else None,
-        "size": layer.size if layer else None,
-        "unpacked": layer.tar_size if layer else None,
-        "file_bytes": layer.file_bytes if layer else None,
-    }

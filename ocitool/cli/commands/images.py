@@ -1,145 +1,148 @@
-"""ocitool images: what the store holds."""
+"""ocitool images: what the store or another place holds."""
 
 import datetime as dt
-import fnmatch
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import Struct
 
-from ocitool.cli.options.shared import Json, NoTruncation, Quiet, settings
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.shared import NoTruncation
+from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.cli.render.columns import age, fits, size, table
-from ocitool.errors import IntegrityError, NotFound, Refused, UsageError
+from ocitool.errors import NotFound, Refused, UsageError
 
 if TYPE_CHECKING:
     from ocitool.containers import ContainerUse
     from ocitool.events import Observer
-    from ocitool.image.content import Root
-    from ocitool.images.summaries import ImageSummary
+    from ocitool.images.filters import ImageFilters
+    from ocitool.images.listing import ListedImage
+    from ocitool.images.locations import Place
     from ocitool.oci import Digest
     from ocitool.places.layout import Layout
-    from ocitool.places.layout.pins import Pin
     from ocitool.places.layout.reflog import FormerName
 
 _NONE = "<none>"
 _DROPPED = (6, 3)
-"""The columns that go where there is little room."""
+"""The columns that are left out where there is little room."""
+
+Filters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter",
+        "-f",
+        metavar="KEY=VALUE",
+        help="dangling=true, label=KEY[=VALUE], label!=KEY[=VALUE], reference=PATTERN, "
+        "before=NAME, since=NAME",
+    ),
+]
+Containers = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PROVIDER", help="Whose containers to look for, as in gc."),
+]
 
 
 class _Row(Struct, frozen=True, kw_only=True):
-    """An image of the store: its entry, its summary, its past and who holds it.
+    """An image, and the containers that use it."""
 
-    `alone` are the bytes that no other image has.
-    """
-
-    root: "Root"
-    summary: "ImageSummary"
-    former: "FormerName | None"
-    unpacked: int | None
-    alone: int
+    image: "ListedImage"
     holders: "tuple[ContainerUse, ...]" = ()
-    pin: "Pin | None" = None
-
-    @property
-    def identifier(self) -> str:
-        """The image ID, or the digest of an index, which has no image ID of its own."""
-        single = self.summary.kind == "image" and len(self.summary.image_ids) == 1
-        return self.summary.image_ids[0] if single else str(self.root.descriptor.digest)
-
-    @property
-    def dangling(self) -> bool:
-        """Whether the image has no name of any kind."""
-        return not self.root.names and self.root.label is None and self.summary.kind != "artifact"
 
 
+@with_options(out=OUTPUT)
 def images(
-    context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A repository, name or pattern.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME|PLACE]",
+            help="A name or pattern of the store, or a place: ./FILE, oci:DIR, docker-daemon:, …",
+        ),
     ] = None,
     *,
     show_all: Annotated[
-        bool, typer.Option("--all", "-a", help="Artifacts too, such as signatures.")
+        bool, typer.Option("--all", "-a", help="Also list artifacts, such as signatures.")
     ] = False,
     digests: Annotated[bool, typer.Option("--digests", help="Show digests.")] = False,
     no_trunc: NoTruncation = False,
-    filters: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--filter",
-            "-f",
-            metavar="KEY=VALUE",
-            help="dangling=true, label=KEY[=VALUE], reference=PATTERN, before=NAME, since=NAME",
-        ),
-    ] = None,
-    containers: Annotated[
-        list[str] | None,
-        typer.Option(metavar="WHO", help="Whose containers to look for, as in gc."),
-    ] = None,
-    quiet: Quiet = False,
-    json: Json = False,
+    filters: Filters = None,
+    containers: Containers = None,
+    out: Output,
 ) -> None:
-    """List the images of the store; <none> is an image that has no name any more."""
+    """List the images of the store or another place; <none> is an image that lost its name."""
+    from ocitool.cli import documents
+    from ocitool.images.filters import LIST_KEYS, parse_filters
+    from ocitool.images.locations import PlaceKind, parse_place
 
-    options = settings(context)
+    wanted = parse_filters(filters or (), LIST_KEYS)
+    place = parse_place(name) if name is not None else None
+    if place is None or place.kind is PlaceKind.STORE:
+        rows = _of_store(place.name if place is not None else None, wanted, containers or (), out)
+    else:
+        rows = [_Row(image=image) for image in _of_place(place, wanted, out)]
+    out.result(
+        [row for row in rows if show_all or row.image.kind != "artifact"],
+        text=lambda rows: _lines(rows, digests=digests, no_trunc=no_trunc),
+        ids=lambda rows: dict.fromkeys(
+            row.image.identifier if no_trunc else _short(row.image.identifier) for row in rows
+        ),
+        view=documents.LISTED,
+    )
+
+
+def _of_store(
+    pattern: str | None, filters: "ImageFilters", words: Sequence[str], out: Output
+) -> list[_Row]:
+    from ocitool.images.filters import matches_name
+    from ocitool.images.listing import created_in, list_store, select
+    from ocitool.images.lookup import find_image
+
     try:
-        store = options.open_store()
+        store = out.options.open_store()
     except NotFound:
-        rows = []
-    else:
-        with store as layout:
-            rows = _rows(layout, containers or (), options.observer())
-            rows = _filtered(layout, rows, name, filters or [])
-    if not show_all:
-        rows = [row for row in rows if row.summary.kind != "artifact"]
-    if json:
-        console.out_json([_as_json(row) for row in rows])
-    elif quiet or options.quiet:
-        identifiers = dict.fromkeys(row.identifier for row in rows)
-        for identifier in identifiers:
-            console.out(identifier if no_trunc else _short(identifier))
-    else:
-        _show(rows, digests=digests, no_trunc=no_trunc)
-
-
-def _rows(layout: "Layout", words: Sequence[str], observer: "Observer") -> list[_Row]:
-    from ocitool.images.summaries import image_summaries
-    from ocitool.operations.disk_usage import unique_sizes
-
-    roots = layout.roots()
-    known = image_summaries(layout, roots)
-    former = layout.former_names()
-    unpacked = _unpacked_sizes(layout)
-    alone = unique_sizes(roots, known)
-    nameless = any(not root.names and root.label is None for root in roots)
-    holders = _holders(layout, words, observer) if nameless or words else {}
-    pins = _pins(layout, observer)
-    rows = [
-        _Row(
-            root=root,
-            summary=known[root.descriptor.digest],
-            former=None if root.names else former.get(str(root.descriptor.digest)),
-            unpacked=unpacked(known[root.descriptor.digest]),
-            alone=alone[root.descriptor.digest],
-            holders=holders.get(root.descriptor.digest, ()),
-            pin=pins.get(root.descriptor.digest),
+        return []
+    with store as layout:
+        listed = list_store(layout, out.observer)
+        holders: Mapping[Digest, tuple[ContainerUse, ...]] = {}
+        if words or any(image.is_dangling for image in listed):
+            holders = _holders(layout, words, out.observer)
+        found = select(
+            listed,
+            filters,
+            lambda name: created_in(listed, str(find_image(layout, name).root.descriptor.digest)),
         )
-        for root in roots
+    return [
+        _Row(image=image, holders=holders.get(image.digest, ()) if image.digest else ())
+        for image in found
+        if pattern is None or matches_name(image.names, image.label, [pattern])
     ]
-    return sorted(rows, key=lambda row: _moment(row.summary.created), reverse=True)
 
 
-def _pins(layout: "Layout", observer: "Observer") -> "Mapping[Digest, Pin]":
-    """Return the pins that hold, by image; a damaged list is only told: nothing is deleted here."""
-    now = dt.datetime.now(dt.UTC)
-    try:
-        return {pin.digest: pin for pin in layout.pins() if pin.holds(now)}
-    except IntegrityError as error:
-        observer.remark(error.message)
-        return {}
+def _of_place(place: "Place", filters: "ImageFilters", out: Output) -> "list[ListedImage]":
+    """Return the images of a layout, an archive or an engine; NotFound when it holds none."""
+    from ocitool.images.filters import matches_name
+    from ocitool.images.listing import created_in, list_engine, list_source, select
+    from ocitool.images.locations import ENGINES, PlaceKind, engine_of, open_source
+
+    if place.kind is PlaceKind.REGISTRY:
+        raise UsageError(
+            f"{place.text!r} is in a registry, whose images are not listed here",
+            hint=f"use: ocitool registry tags {place.name}, or ocitool inspect {place.text}",
+        )
+    if place.kind in ENGINES:
+        with engine_of(place) as engine:
+            listed = list_engine(engine)
+        if place.name is not None:
+            listed = [one for one in listed if matches_name(one.names, None, [place.name])]
+    else:
+        options = out.options
+        with open_source(place, store=options.store, stdin=0, scratch=options.temporary) as opened:
+            listed = list_source(opened.source, opened.roots)
+    if not listed:
+        raise NotFound(f"{place.text} holds no image")
+    return select(listed, filters, lambda name: created_in(listed, name))
 
 
 def _holders(
@@ -159,128 +162,45 @@ def _holders(
     return containers_by_image(layout, uses)
 
 
-def _moment(created: str | None) -> float:
-    """Return a time as seconds since the epoch; what is none comes before all others."""
-    from ocitool.oci import parse_time
-
-    moment = parse_time(created) if created else None
-    return moment.timestamp() if moment is not None else float("-inf")
-
-
-def _unpacked_sizes(layout: "Layout") -> Callable[["ImageSummary"], int | None]:
-    """Return a function that sums what is remembered of an image's layers."""
-    cache = layout.cache("layers")
-
-    def unpacked(summary: "ImageSummary") -> int | None:
-        total = 0
-        for digest in summary.layers:
-            fact = cache.get(digest)
-            tar_size = fact.get("tar_size") if isinstance(fact, dict) else None
-            if not isinstance(tar_size, int):
-                return None
-            total += tar_size
-        return total
-
-    return unpacked
-
-
-def _filtered(
-    layout: "Layout", rows: Sequence[_Row], name: str | None, filters: Sequence[str]
-) -> list[_Row]:
-    tests = [_test(layout, rows, text) for text in filters]
-    if name is not None:
-        tests.append(lambda row: _matches_name(row, name))
-    return [row for row in rows if all(test(row) for test in tests)]
-
-
-def _test(layout: "Layout", rows: Sequence[_Row], text: str) -> Callable[[_Row], bool]:
-    key, separator, value = text.partition("=")
-    if key == "dangling" and value in ("true", "false", "1", "0"):
-        return lambda row: row.dangling is (value in ("true", "1"))
-    if key == "label" and separator:
-        wanted, has_value, content = value.partition("=")
-        return lambda row: _has_label(row.summary.labels, wanted, content if has_value else None)
-    if key == "reference" and separator:
-        return lambda row: _matches_name(row, value)
-    if key in ("before", "since") and separator:
-        limit = _created(layout, rows, value)
-        if key == "before":
-            return lambda row: _moment(row.summary.created) < limit
-        return lambda row: _moment(row.summary.created) > limit
-    raise UsageError(
-        f"--filter {text!r} is unknown",
-        hint="use dangling=true|false, label=KEY[=VALUE], reference=PATTERN, before= or since=NAME",
-    )
-
-
-def _has_label(labels: Mapping[str, str], key: str, value: str | None) -> bool:
-    return key in labels and (value is None or labels[key] == value)
-
-
-def _created(layout: "Layout", rows: Sequence[_Row], text: str) -> float:
-    from ocitool.images.lookup import find_image
-
-    digest = find_image(layout, text).root.descriptor.digest
-    return next(
-        _moment(row.summary.created) for row in rows if row.root.descriptor.digest == digest
-    )
-
-
-def _matches_name(row: _Row, pattern: str) -> bool:
-    from ocitool.oci import Reference
-
-    for name in row.root.names:
-        reference = Reference.parse(name)
-        candidates = (
-            reference.familiar,
-            reference.familiar_repository,
-            reference.name,
-            reference.repository,
-        )
-        if any(fnmatch.fnmatchcase(candidate, pattern) for candidate in candidates):
-            return True
-    return row.root.label is not None and fnmatch.fnmatchcase(row.root.label, pattern)
-
-
-def _show(rows: Sequence[_Row], *, digests: bool, no_trunc: bool) -> None:
+def _lines(rows: Sequence[_Row], *, digests: bool, no_trunc: bool) -> Iterator[str]:
     header = ["REPOSITORY", "TAG", "IMAGE ID", "PLATFORM", "CREATED", "SIZE", "UNPACKED"]
     if digests:
         header = ["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"]
-    more = any(row.dangling or row.holders or row.pin for row in rows)
+    more = any(row.image.is_dangling or row.holders or row.image.pin for row in rows)
     if more:
         header += ["ALONE", "HELD BY"]
     now = dt.datetime.now(dt.UTC)
     lines = [
-        [*cells, *([size(row.alone), _held_by(row)] if more else [])]
+        [*cells, *([size(row.image.unique), _held_by(row)] if more else [])]
         for row in rows
         for cells in _cells(row, now, digests=digests, trunc=no_trunc)
     ]
     right = (5, 6) if digests else (5, 6, 7)
     width = None if no_trunc or digests else console.width()
     if more and width is not None and not fits(header, lines, width, drop=_DROPPED):
-        _show_below(rows, header[:-2], now, width)
+        yield from _lines_below(rows, header[:-2], now, width)
         return
-    for line in table(header, lines, right=right, drop=_DROPPED, shrink=(0, 1), width=width):
-        console.out(line)
+    yield from table(header, lines, right=right, drop=_DROPPED, shrink=(0, 1), width=width)
 
 
-def _show_below(rows: Sequence[_Row], header: list[str], now: dt.datetime, width: int) -> None:
-    """Show what an image was called, and who holds it, below it, for there is no room beside it."""
+def _lines_below(
+    rows: Sequence[_Row], header: list[str], now: dt.datetime, width: int
+) -> Iterator[str]:
+    """Yield each image, and below it its former name and its users where they have no room."""
     cells = [_cells(row, now, digests=False, trunc=False) for row in rows]
     for row, lines in zip(rows, cells, strict=True):
-        if row.dangling:
+        if row.image.is_dangling:
             lines[0][0] = _NONE
     every = [line for lines in cells for line in lines]
     shown = iter(table(header, every, right=(5, 6), drop=_DROPPED, shrink=(0, 1), width=width))
-    console.out(next(shown))
+    yield next(shown)
     for row, lines in zip(rows, cells, strict=True):
-        for line in itertools.islice(shown, len(lines)):
-            console.out(line)
-        if row.dangling and row.former is not None:
-            console.out(f"  {_called_before(row.former, now)}; {size(row.alone)} alone")
+        yield from itertools.islice(shown, len(lines))
+        if row.image.is_dangling and row.image.former is not None:
+            yield (f"  {_called_before(row.image.former, now)}; {size(row.image.unique)} alone")
         held = _held_by(row)
         if held:
-            console.out(f"  held by {held}")
+            yield (f"  held by {held}")
 
 
 def _called_before(former: "FormerName", now: dt.datetime) -> str:
@@ -294,69 +214,42 @@ def _held_by(row: _Row) -> str:
     from ocitool.containers import describe_uses
 
     parts = [console.safe(describe_uses(row.holders))] if row.holders else []
-    if row.pin is not None:
+    if row.image.pin is not None:
         parts.append("a pin")
     return ", ".join(parts)
 
 
 def _cells(row: _Row, now: dt.datetime, *, digests: bool, trunc: bool) -> list[list[str]]:
-    identifier = row.identifier if trunc else _short(row.identifier)
-    created, stored = age(row.summary.created, now), size(row.summary.size)
+    identifier = row.image.identifier if trunc else _short(row.image.identifier)
+    created, stored = age(row.image.created, now), size(row.image.size)
     if digests:
-        rest = [str(row.root.descriptor.digest), identifier, created, stored]
+        rest = [str(row.image.digest or "-"), identifier, created, stored]
     else:
-        rest = [identifier, _platforms(row.summary), created, stored, size(row.unpacked)]
+        rest = [identifier, _platforms(row.image), created, stored, size(row.image.unpacked)]
     return [[*pair, *rest] for pair in _names(row, now)]
 
 
 def _names(row: _Row, now: dt.datetime) -> list[list[str]]:
     from ocitool.cli.render import texts
 
-    if row.root.names:
-        return [list(pair) for pair in texts.table_name(row.root.names)]
-    if row.root.label is not None:
-        return [[_NONE, console.safe(row.root.label)]]
-    if row.summary.kind == "artifact":
-        return [[console.safe(row.summary.artifact_type or "artifact"), _NONE]]
-    if row.former is not None:
-        return [[f"{_NONE} {_called_before(row.former, now)}", _NONE]]
+    if row.image.names:
+        return [list(pair) for pair in texts.table_name(row.image.names)]
+    if row.image.label is not None:
+        return [[_NONE, console.safe(row.image.label)]]
+    if row.image.kind == "artifact":
+        return [[console.safe(row.image.artifact_type or "artifact"), _NONE]]
+    if row.image.former is not None:
+        return [[f"{_NONE} {_called_before(row.image.former, now)}", _NONE]]
     return [[_NONE, _NONE]]
 
 
-def _platforms(summary: "ImageSummary") -> str:
-    if summary.problem:
+def _platforms(image: "ListedImage") -> str:
+    if image.problem:
         return "damaged"
-    if len(summary.platforms) > 2:
-        return f"{len(summary.platforms)} platforms"
-    return console.safe(", ".join(summary.platforms)) or "-"
+    if len(image.platforms) > 2:
+        return f"{len(image.platforms)} platforms"
+    return console.safe(", ".join(image.platforms)) or "-"
 
 
 def _short(digest: str) -> str:
     return digest.partition(":")[2][:12]
-
-
-def _as_json(row: _Row) -> dict[str, object]:
-    from ocitool.cli.render.gc import container_json
-
-    summary = row.summary
-    return {
-        "names": list(row.root.names),
-        "label": row.root.label,
-        "digest": str(row.root.descriptor.digest),
-        "media_type": row.root.descriptor.media_type,
-        "kind": summary.kind,
-        "image_ids": list(summary.image_ids),
-        "platforms": list(summary.platforms),
-        "created": summary.created,
-        "size": summary.size,
-        "unpacked": row.unpacked,
-        "labels": dict(summary.labels),
-        "subject": summary.subject,
-        "missing": summary.missing,
-        "former_name": row.former.name if row.former else None,
-        "former_name_lost": row.former.lost if row.former else None,
-        "unique": row.alone,
-        "containers": [container_json(use) for use in row.holders],
-        "pin": row.pin.to_json() if row.pin is not None else None,
-        "problem": summary.problem,
-    }

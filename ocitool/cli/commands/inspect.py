@@ -2,29 +2,22 @@
 
 import datetime as dt
 import re
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.options.registry import connected_to, source_at, with_reach
-from ocitool.cli.options.shared import (
-    Json,
-    NoTruncation,
-    OnePlatform,
-    Quiet,
-    Settings,
-    one_platform,
-    settings,
-    usual_platform,
-)
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.registry import REGISTRY, opened_at
+from ocitool.cli.options.shared import NoTruncation, OnePlatform, one_platform, usual_platform
+from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.cli.render.columns import age, bar, cells, clip, counted, padded, size, styled, when
 from ocitool.cli.render.console import safe
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
+    from ocitool.events import Observer
     from ocitool.image.content import Root
     from ocitool.images.locations import Opened
     from ocitool.oci import Platform
@@ -36,9 +29,8 @@ _DIGEST = re.compile(r"sha\d+:[0-9a-f]+")
 _Rows = list[tuple[str, str | None]]
 
 
-@with_reach
+@with_options(out=OUTPUT, registry=REGISTRY)
 def inspect(
-    context: typer.Context,
     sources: Annotated[
         list[str], typer.Argument(metavar="SRC…", help="NAME, ID, oci:DIR:TAG, ./FILE, -, …")
     ],
@@ -54,49 +46,53 @@ def inspect(
         bool, typer.Option("--config", help="The bytes of the image's configuration.")
     ] = False,
     no_trunc: NoTruncation = False,
-    quiet: Quiet = False,
-    json: Json = False,
-    reach: "RegistryOptions",
+    out: Output,
+    registry: "RegistryOptions",
 ) -> None:
     """Show an image: identity, configuration, and its layers with the steps that made them.
 
     Of an index the image for --platform, DOCKER_DEFAULT_PLATFORM, this machine or else the first
     is shown, and the others are listed. With --json one SRC gives an object, several an array.
     """
-    from ocitool.images.locations import PlaceKind, parse_place
-    from ocitool.operations import inspect as inspection
+    from ocitool.cli import documents
+    from ocitool.images.locations import parse_place
 
-    options = settings(context)
     if raw + manifest + config > 1:
         raise UsageError("--raw, --manifest and --config exclude each other")
     wanted = one_platform(platform)
     reports: list[ImageReport] = []
-    observer = options.observer(quiet=quiet or not _on_terminal())
     for text in sources:
-        place = parse_place(text)
-        with (
-            connected_to(reach, observer, place) as connected,
-            source_at(place, options, connected) as opened,
-        ):
+        with opened_at(parse_place(text), out.options, registry, out.bar) as opened:
             if raw or manifest or config:
                 console.out_bytes(_document(opened, wanted, raw=raw, config=config))
-                continue
-            reports.append(
-                inspection.inspect(
-                    opened.source,
-                    _with_all_names(opened),
-                    platform=wanted or usual_platform(),
-                    required=wanted is not None,
-                    measure=place.kind is not PlaceKind.REGISTRY,
-                    cache=opened.cache("layers"),
-                    observer=observer,
-                )
-            )
-    if json and reports:
-        values = [_as_json(report) for report in reports]
-        console.out_json(values[0] if len(sources) == 1 else values)
-    else:
-        _print(reports, options, quiet=quiet, no_trunc=no_trunc)
+            else:
+                reports.append(read_report(opened, _with_all_names(opened), wanted, out.bar))
+    if reports:
+        single = len(sources) == 1
+        out.result(
+            reports,
+            text=lambda reports: _pictures(reports, None if no_trunc else console.width()),
+            ids=lambda reports: [str(report.digest) for report in reports],
+            view=lambda reports: documents.INSPECTED(reports[0] if single else reports),
+        )
+
+
+def read_report(
+    opened: "Opened", root: "Root", wanted: "Platform | None", observer: "Observer"
+) -> "ImageReport":
+    """Read what there is to show of an image: that for a platform, else for this machine."""
+    from ocitool.images.locations import PlaceKind
+    from ocitool.operations import inspect as inspection
+
+    return inspection.inspect(
+        opened.source,
+        root,
+        platform=wanted or usual_platform(),
+        required=wanted is not None,
+        measure=opened.place.kind is not PlaceKind.REGISTRY,
+        cache=opened.cache("layers"),
+        observer=observer,
+    )
 
 
 def _with_all_names(opened: "Opened") -> "Root":
@@ -114,19 +110,11 @@ def _with_all_names(opened: "Opened") -> "Root":
     return root
 
 
-def _on_terminal() -> bool:
-    return console.is_terminal(sys.stderr)
-
-
-def _print(reports: "list[ImageReport]", options: Settings, *, quiet: bool, no_trunc: bool) -> None:
+def _pictures(reports: "list[ImageReport]", width: int | None) -> Iterator[str]:
     for number, report in enumerate(reports):
-        if quiet or options.quiet:
-            console.out(str(report.digest))
-            continue
         if number:
-            console.out()
-        for line in picture(report, None if no_trunc else console.width()):
-            console.out(line)
+            yield ""
+        yield from picture(report, width)
 
 
 def _document(opened: "Opened", wanted: "Platform | None", *, raw: bool, config: bool) -> bytes:
@@ -278,60 +266,3 @@ def _command(words: Iterable[str]) -> str:
 
 def _one_line(text: str) -> str:
     return safe(" ".join(text.split()))
-
-
-def _as_json(report: "ImageReport") -> dict[str, object]:
-    config = report.config.config
-    return {
-        "names": list(report.names),
-        "label": report.label,
-        "digest": str(report.digest),
-        "media_type": report.media_type,
-        "index_digest": str(report.index_digest) if report.index_digest else None,
-        "image_id": str(report.image_id),
-        "platform": str(report.platform),
-        "created": report.created,
-        "author": report.config.author or None,
-        "size": report.size,
-        "unpacked": report.unpacked,
-        "annotations": dict(report.annotations),
-        "config": {
-            "user": config.user or None,
-            "working_dir": config.working_dir or None,
-            "entrypoint": list(config.entrypoint),
-            "cmd": list(config.cmd),
-            "env": list(config.env),
-            "exposed_ports": list(config.exposed_ports),
-            "volumes": list(config.volumes),
-            "labels": dict(config.labels),
-            "stop_signal": config.stop_signal or None,
-            "shell": list(config.shell),
-            "healthcheck": list(config.healthcheck.test) if config.healthcheck else None,
-        },
-        "layers": [_layer_json(layer) for layer in report.layers],
-        "platforms": [
-            {
-                "platform": str(item.platform) if item.platform is not None else None,
-                "digest": str(item.digest),
-                "size": item.size,
-            }
-            for item in report.platforms
-        ],
-        "attestations": report.attestations,
-    }
-
-
-def _layer_json(layer: "LayerReport") -> dict[str, object]:
-    return {
-        "digest": str(layer.digest),
-        "diff_id": str(layer.diff_id) if layer.diff_id else None,
-        "media_type": layer.media_type,
-        "size": layer.size,
-        "unpacked": layer.tar_size,
-        "file_bytes": layer.file_bytes,
-        "entries": layer.entries,
-        "instruction": layer.instruction,
-        "created_by": layer.created_by,
-        "created": layer.created,
-        "problem": layer.problem,
-    }

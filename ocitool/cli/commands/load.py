@@ -2,25 +2,30 @@
 
 import os
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.options.shared import (
-    Compression,
-    Json,
-    Quiet,
-    SomePlatforms,
-    Strict,
-    platforms,
-    settings,
-)
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.transfer import CONVERSION
+from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.errors import UsageError
 
+if TYPE_CHECKING:
+    from ocitool.transfer.pipeline import TransferOptions
+    from ocitool.transfer.report import CopyReport
 
+
+Tag = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Name for the image (the archive must hold exactly one)."),
+]
+
+
+@with_options(options=CONVERSION, out=OUTPUT)
 def load(
-    context: typer.Context,
     source: Annotated[
         str | None, typer.Argument(metavar="[FILE|DIR|-]", help="The archive; - is standard input.")
     ] = None,
@@ -28,61 +33,51 @@ def load(
     source_option: Annotated[
         str | None, typer.Option("--input", "-i", metavar="FILE", help="The archive, as in docker.")
     ] = None,
-    tag: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Call the one image in it so.")
-    ] = None,
-    platform: SomePlatforms = None,
-    compression: Compression = None,
+    tag: Tag = None,
+    options: "TransferOptions",
     no_clobber: Annotated[
         bool, typer.Option("--no-clobber", help="Refuse to move a name that exists.")
     ] = False,
-    strict: Strict = False,
-    quiet: Quiet = False,
-    json: Json = False,
+    out: Output,
 ) -> None:
     """Load images from an archive: docker save, podman save, an OCI layout or tar, a folder."""
+    from msgspec.structs import replace
+
+    from ocitool.cli import documents
     from ocitool.cli.render import texts
     from ocitool.images.locations import PlaceKind, open_source, parse_place, path_place
-    from ocitool.operations import load as copying
+    from ocitool.operations import load as loading
     from ocitool.places.layout import Layout
-    from ocitool.transfer.pipeline import TransferOptions
 
-    options = settings(context)
+    store, scratch = out.options.store, out.options.temporary
     text = _archive(source, source_option)
     place = parse_place(text)
     if place.kind is PlaceKind.STORE:
         place = path_place(text)
-    observer = options.observer(quiet=quiet)
     with (
-        open_source(place, store=options.store, stdin=0, scratch=options.temporary) as opened,
-        Layout.create(options.store, store=True, observer=observer) as layout,
+        open_source(place, store=store, stdin=0, scratch=scratch) as opened,
+        Layout.create(store, store=True, observer=out.observer) as layout,
     ):
-        report = copying.load(
+        report = loading.load(
             opened.source,
             layout,
-            TransferOptions(
-                name=texts.full(tag) if tag is not None else None,
-                platforms=platforms(platform),
-                compression=compression,
-                strict=strict,
-            ),
+            replace(options, name=texts.full(tag) if tag is not None else None),
             roots=opened.roots,
             clobber=not no_clobber,
-            observer=observer,
+            observer=out.observer,
         )
-    if json:
-        console.out_json({"store": options.store, **texts.report_json(report)})
-        return
+    out.result(report, text=_lines, ids=texts.digests, view=documents.STORED.beside(store=store))
+    out.remark(texts.remarks(report))
+
+
+def _lines(report: "CopyReport") -> Iterator[str]:
+    from ocitool.cli.render import texts
+
     for image in report.images:
-        if quiet or options.quiet:
-            console.out(str(image.digest))
-        elif image.names:
-            for name in image.names:
-                console.out(f"Loaded image: {texts.familiar(name)}")
-        else:
-            console.out(f"Loaded image ID: {image.image_id or image.digest}")
-    for line in texts.remarks(report):
-        observer.remark(line)
+        for name in image.names:
+            yield f"Loaded image: {texts.familiar(name)}"
+        if not image.names:
+            yield f"Loaded image ID: {image.image_id or image.digest}"
 
 
 def _archive(argument: str | None, option: str | None) -> str:

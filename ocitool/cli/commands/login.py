@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.options.registry import registries, with_reach
-from ocitool.cli.options.shared import Json, settings
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.registry import REGISTRY, registries
+from ocitool.cli.output import JSON_OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.errors import AccessDenied, UsageError
 
@@ -25,9 +26,8 @@ HostArgument = Annotated[
 ]
 
 
-@with_reach
+@with_options(out=JSON_OUTPUT, registry=REGISTRY)
 def login(
-    context: typer.Context,
     host: HostArgument = None,
     *,
     username: Annotated[
@@ -37,8 +37,8 @@ def login(
         bool, typer.Option("--password-stdin", help="Read the password from stdin.")
     ] = False,
     password: Annotated[str | None, typer.Option("--password", "-p", hidden=True)] = None,
-    json: Json = False,
-    reach: "RegistryOptions",
+    out: Output,
+    registry: "RegistryOptions",
 ) -> None:
     """Log in to a registry: check a name and password there, then keep them as docker does.
 
@@ -55,20 +55,18 @@ def login(
         )
     domain = _domain(host)
     user, secret = _asked(username, from_stdin=password_stdin)
-    observer = settings(context).observer()
-    _check(replace(reach, username=user, password=secret), domain, observer)
-    store = CredentialStore(authfile=reach.authfile)
+    _check(replace(registry, username=user, password=secret), domain, out.observer)
+    store = CredentialStore(authfile=registry.authfile)
     kept = store.save(domain, Credential.of_pair(user, secret, ""))
-    if json:
-        console.out_json({"registry": domain, "username": user, "kept_in": kept})
-        return
-    manner = ", unencrypted" if kept == store.path else ""
-    console.out(f"Logged in to {domain} as {console.safe(user)}")
-    observer.remark(f"kept in {kept}{manner}")
+    out.result(
+        {"registry": domain, "username": user, "kept_in": kept},
+        text=lambda _: [f"Logged in to {domain} as {console.safe(user)}"],
+    )
+    out.remark([f"kept in {kept}{', unencrypted' if kept == store.path else ''}"])
 
 
+@with_options(out=JSON_OUTPUT)
 def logout(
-    context: typer.Context,
     host: HostArgument = None,
     *,
     everywhere: Annotated[
@@ -80,7 +78,7 @@ def logout(
             "--authfile", envvar="OCITOOL_AUTHFILE", metavar="FILE", help="Where it is kept."
         ),
     ] = None,
-    json: Json = False,
+    out: Output,
 ) -> None:
     """Log out from a registry: forget the name and password, here and at the helper."""
     from ocitool.places.registry.credentials.store import CredentialStore
@@ -93,15 +91,15 @@ def logout(
     else:
         domain = _domain(host)
         removed = (domain,) if store.erase(domain) else ()
-    if json:
-        console.out_json({"removed": list(removed)})
-    else:
-        for name in removed:
-            console.out(f"Logged out from {console.safe(name)}")
-        if not removed:
-            console.out(f"Not logged in to {'any registry' if everywhere else domain}")
+    out.result(
+        {"removed": removed},
+        text=lambda _: (
+            [f"Logged out from {console.safe(name)}" for name in removed]
+            or [f"Not logged in to {'any registry' if everywhere else domain}"]
+        ),
+    )
     if not everywhere:
-        _tell_what_remains(domain, authfile, settings(context).observer())
+        _tell_what_remains(domain, authfile, out.observer)
 
 
 def _domain(host: str | None) -> str:
@@ -166,11 +164,11 @@ def _prompted_secret() -> str:
             raise UsageError("the password cannot be asked for here", hint=_ASK_NOBODY) from None
 
 
-def _check(reach: "RegistryOptions", domain: str, observer: "Observer") -> None:
+def _check(options: "RegistryOptions", domain: str, observer: "Observer") -> None:
     """Ask the registry whether it takes the name and password."""
     from ocitool.places.registry import Session
 
-    with registries(reach, observer) as connected:
+    with registries(options, observer) as connected:
         session = Session(connected, domain, writing=True)
         if session.base.startswith("http:") and not session.host.is_loopback:
             observer.warn(f"the password goes to {domain} without encryption")

@@ -1,13 +1,14 @@
 """ocitool pin and unpin: images that stay whatever happens to their names."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.quantities import parse_seconds
-from ocitool.cli.options.shared import Json, settings
+from ocitool.cli.output import JSON_OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.cli.render.columns import table, when
 from ocitool.errors import UsageError
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from ocitool.places.layout.pins import Pin
 
 
+@with_options(out=JSON_OUTPUT)
 def pin(
-    context: typer.Context,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME…]", help="Names or image IDs.")
     ] = None,
@@ -27,49 +28,51 @@ def pin(
         typer.Option(metavar="T", help="The end: a date, an RFC 3339 time, or 30d from now."),
     ] = None,
     reason: Annotated[str | None, typer.Option(metavar="R", help="Why, for whoever asks.")] = None,
-    json: Json = False,
+    out: Output,
 ) -> None:
     """Keep images from every garbage collection, by their digest; without NAME list the pins."""
+    from ocitool.cli import documents
     from ocitool.images.lookup import find_image
     from ocitool.operations import pin as pinning
 
-    options = settings(context)
     now = dt.datetime.now(dt.UTC)
     if not names and (until or reason):
         raise UsageError("--until and --reason are about an image; name one")
-    with options.open_store() as layout:
+    with out.options.open_store() as layout:
         if not names:
-            _show(layout.pins(), now, json=json)
+            out.result(layout.pins(), text=lambda pins: _lines(pins, now), view=documents.PIN)
             return
         end = _moment(until, now) if until is not None else None
         roots = [find_image(layout, name.removeprefix("store:")).root for name in names]
         pins = pinning.pin(layout, roots, now=now, until=end, reason=reason)
-    if json:
-        console.out_json([pin_json(one) for one in pins])
-        return
-    for one in pins:
-        console.out(f"Pinned: {_called(one)}" + (f" until {one.until}" if one.until else ""))
+    out.result(
+        pins,
+        text=lambda pins: [
+            f"Pinned: {_called(one)}" + (f" until {one.until}" if one.until else "") for one in pins
+        ],
+        view=documents.PIN,
+    )
 
 
+@with_options(out=JSON_OUTPUT)
 def unpin(
-    context: typer.Context,
     names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names or image IDs.")],
     *,
-    json: Json = False,
+    out: Output,
 ) -> None:
     """Drop the pins of images."""
+    from ocitool.cli import documents
     from ocitool.images.lookup import find_image
     from ocitool.operations import pin as pinning
 
-    options = settings(context)
-    with options.open_store() as layout:
+    with out.options.open_store() as layout:
         found = [find_image(layout, name.removeprefix("store:")) for name in names]
         pins = pinning.unpin(layout, [one.root.descriptor.digest for one in found])
-    if json:
-        console.out_json([pin_json(one) for one in pins])
-        return
-    for one in pins:
-        console.out(f"Unpinned: {_called(one)}")
+    out.result(
+        pins,
+        text=lambda pins: [f"Unpinned: {_called(one)}" for one in pins],
+        view=documents.PIN,
+    )
 
 
 def _moment(text: str, now: dt.datetime) -> dt.datetime:
@@ -93,10 +96,7 @@ def _called(one: "Pin") -> str:
     return texts.familiar(one.name)
 
 
-def _show(pins: "Sequence[Pin]", now: dt.datetime, *, json: bool) -> None:
-    if json:
-        console.out_json([pin_json(one) for one in pins])
-        return
+def _lines(pins: "Sequence[Pin]", now: dt.datetime) -> Iterator[str]:
     rows = [
         [
             _called(one),
@@ -107,10 +107,4 @@ def _show(pins: "Sequence[Pin]", now: dt.datetime, *, json: bool) -> None:
         ]
         for one in pins
     ]
-    for line in table(["PINNED AS", "DIGEST", "SINCE", "UNTIL", "REASON"], rows):
-        console.out(line)
-
-
-def pin_json(one: "Pin") -> dict[str, object]:
-    """Return a pin as JSON."""
-    return one.to_json()
+    yield from table(["PINNED AS", "DIGEST", "SINCE", "UNTIL", "REASON"], rows)

@@ -1,136 +1,131 @@
 """ocitool pull: images from registries into the store."""
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
 
+from ocitool.cli.attempts import Attempts, Failure
+from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import (
+    REGISTRY,
     ForeignLayers,
-    Jobs,
-    Referrers,
     registries,
     with_foreign,
-    with_reach,
 )
-from ocitool.cli.options.shared import Json, Quiet, SomePlatforms, platforms, settings
-from ocitool.cli.render import console
-from ocitool.concurrency import DEFAULT_JOBS
-from ocitool.errors import OcitoolError, UsageError
+from ocitool.cli.options.transfer import PULLING, FailFast
+from ocitool.cli.output import OUTPUT, Output
+from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
-    from ocitool.events import Observer
     from ocitool.oci import Reference
-    from ocitool.places.layout import Writing
+    from ocitool.places.layout import NameChange
     from ocitool.places.registry import Registries, RegistryOptions
     from ocitool.transfer.pipeline import TransferOptions
     from ocitool.transfer.report import CopyReport
 
 _SAVED_EVERY = 1.0
-"""Seconds after which the names of finished images take effect while others still come."""
+"""Seconds after which the names of finished images take effect while others are still pulled."""
+
+AllTags = Annotated[bool, typer.Option("--all-tags", "-a", help="Every tag of the repository.")]
 
 
-@with_reach
+@with_options(options=PULLING, out=OUTPUT, registry=REGISTRY)
 def pull(
-    context: typer.Context,
     names: Annotated[
         list[str], typer.Argument(metavar="NAME…", help="NAME[:TAG][@DIGEST] in a registry.")
     ],
     *,
-    platform: SomePlatforms = None,
-    all_tags: Annotated[
-        bool, typer.Option("--all-tags", "-a", help="Every tag of the repository.")
-    ] = False,
-    referrers: Referrers = False,
+    options: "TransferOptions",
+    all_tags: AllTags = False,
     allow_foreign_layers: ForeignLayers = False,
-    jobs: Jobs = DEFAULT_JOBS,
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="End at the first image that fails.")
-    ] = False,
-    quiet: Quiet = False,
-    json: Json = False,
-    reach: "RegistryOptions",
+    fail_fast: FailFast = False,
+    out: Output,
+    registry: "RegistryOptions",
 ) -> None:
     """Copy images from registries into the store: all that a name holds, digests unchanged.
 
-    What the store has is not fetched again, and a download that broke off goes on where it
+    What the store has is not fetched again, and a download that broke off continues where it
     stopped. Prints NAME@DIGEST for each.
     """
+    from ocitool.cli import documents
     from ocitool.cli.render import texts
     from ocitool.images.locations import registry_reference
-    from ocitool.places.layout import Layout, Writing
-    from ocitool.transfer.pipeline import TransferOptions
 
-    options = settings(context)
     references = [registry_reference(name) for name in names]
     if all_tags and any(":" in name.rpartition("/")[2] for name in names):
         raise UsageError("--all-tags takes every tag of a repository: name it without one")
-    observer = options.observer(quiet=quiet)
-    chosen = TransferOptions(platforms=platforms(platform), attached=referrers, jobs=jobs)
+    attempts = Attempts(out, len(references), fail_fast=fail_fast)
+    registry = with_foreign(registry, allowed=allow_foreign_layers)
+    pulled = _pull_all(references, options, attempts, out, registry, all_tags=all_tags)
+    for line in texts.moves(pulled.moved):
+        out.observer.remark(line)
+    out.document(pulled, documents.PULLED)
+    attempts.finish()
+
+
+class _Pulled(Struct, frozen=True, kw_only=True):
+    """What was pulled into the store, the names that moved, and what failed."""
+
+    store: str
+    moved: "tuple[NameChange, ...]"
+    images: "tuple[CopyReport, ...]"
+    failed: tuple[Failure, ...]
+
+
+def _pull_all(
+    references: "Sequence[Reference]",
+    options: "TransferOptions",
+    attempts: Attempts,
+    out: Output,
+    registry: "RegistryOptions",
+    *,
+    all_tags: bool,
+) -> _Pulled:
+    """Pull images one after the other, and print each one that has arrived."""
+    from ocitool.cli.render import texts
+    from ocitool.operations import pull as pulling
+    from ocitool.places.layout import Layout, Writing
+    from ocitool.places.registry import Repository
+
     reports: list[CopyReport] = []
-    failures: list[OcitoolError] = []
     with (
-        Layout.create(options.store, store=True, observer=observer) as layout,
-        registries(with_foreign(reach, allowed=allow_foreign_layers), observer) as connected,
+        Layout.create(out.options.store, store=True, observer=out.observer) as layout,
+        registries(registry, out.observer) as connected,
         Writing(layout, keep=True) as writing,
     ):
         saved = time.monotonic()
         for reference in references:
-            try:
-                report = _pull(connected, writing, reference, chosen, observer, all_tags=all_tags)
-            except OcitoolError as error:
-                if fail_fast or len(references) == 1:
-                    raise
-                observer.warn(f"{reference.familiar}: {error.message}")
-                failures.append(error)
-                continue
-            reports.append(report)
-            if time.monotonic() - saved > _SAVED_EVERY:
-                writing.checkpoint()
-                saved = time.monotonic()
-            if not json:
-                _print(report, reference, quiet=quiet or options.quiet)
-            for line in texts.remarks(report):
-                observer.remark(line)
-    for line in texts.moves(writing.changes):
-        observer.remark(line)
-    if json:
-        console.out_json(
-            {
-                "store": options.store,
-                "moved": [texts.change_json(change) for change in writing.changes],
-                "images": [texts.report_json(report) for report in reports],
-            }
-        )
-    if failures:
-        failures[0].message = (
-            f"{len(failures)} of {len(references)} images could not be pulled; the first: "
-            f"{failures[0].message}"
-        )
-        raise failures[0]
+            with attempts.one(reference):
+                found = _references(connected, reference, all_tags=all_tags)
+                repository = Repository.of(connected, reference)
+                report = pulling.pull(repository, writing, found, options, observer=out.observer)
+                reports.append(report)
+                if time.monotonic() - saved > _SAVED_EVERY:
+                    writing.checkpoint()
+                    saved = time.monotonic()
+                digests = texts.digests(report)
+                pinned = [f"{reference.repository}@{digest}" for digest in digests]
+                out.lines(pinned, ids=digests)
+                for line in texts.remarks(report):
+                    out.observer.remark(line)
+    return _Pulled(
+        store=out.options.store,
+        moved=tuple(writing.changes),
+        images=tuple(reports),
+        failed=tuple(attempts.failed),
+    )
 
 
-def _pull(
-    connected: "Registries",
-    writing: "Writing",
-    reference: "Reference",
-    chosen: "TransferOptions",
-    observer: "Observer",
-    *,
-    all_tags: bool,
-) -> "CopyReport":
-    from ocitool.operations import pull as pulling
+def _references(
+    connected: "Registries", reference: "Reference", *, all_tags: bool
+) -> "list[Reference]":
     from ocitool.places.registry import Repository
     from ocitool.places.registry.listing import tags
 
-    repository = Repository.of(connected, reference)
-    references = [reference]
-    if all_tags:
-        references = [reference.with_tag(tag) for tag in tags(repository.session)]
-    return pulling.pull(repository, writing, references, chosen, observer=observer)
-
-
-def _print(report: "CopyReport", reference: "Reference", *, quiet: bool) -> None:
-    for image in report.images:
-        pinned = f"{reference.repository}@{image.digest}"
-        console.out(str(image.digest) if quiet else pinned)
+    if not all_tags:
+        return [reference]
+    session = Repository.of(connected, reference).session
+    return [reference.with_tag(tag) for tag in tags(session)]

@@ -2,13 +2,18 @@
 
 import datetime as dt
 import re
-from typing import Annotated
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.options.shared import Json, NoTruncation, settings
-from ocitool.cli.render import console
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.shared import NoTruncation
+from ocitool.cli.output import JSON_OUTPUT, Output
 from ocitool.cli.render.columns import age, table, when
+
+if TYPE_CHECKING:
+    from ocitool.operations.restore import Meaning
 
 _NUMBER = re.compile(r"@\{[0-9]+\}\Z")
 _STATES = {
@@ -20,48 +25,39 @@ _STATES = {
 }
 
 
+@with_options(out=JSON_OUTPUT)
 def reflog(
-    context: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One name only.")] = None,
     *,
     no_trunc: NoTruncation = False,
-    json: Json = False,
+    out: Output,
 ) -> None:
-    """List what each name pointed to, and when; NAME@{n} is what `restore` takes."""
+    """List what each name pointed to, and when; `restore` takes NAME@{n} as it is shown here."""
+    from ocitool.cli import documents
     from ocitool.cli.render import texts
     from ocitool.operations.restore import name_history
 
-    options = settings(context)
-    with options.open_store() as layout:
+    with out.options.open_store() as layout:
         # As its own lines spell it.
         name = _NUMBER.sub("", name) if name is not None else None
         found = name_history(layout, texts.full(name) if name is not None else None)
-    if json:
-        console.out_json(
-            [
-                {
-                    "name": one.name,
-                    "number": one.number,
-                    "time": one.time or None,
-                    "digest": one.digest,
-                    "state": one.state,
-                }
-                for one in found
-            ]
-        )
-        return
+    out.result(found, text=lambda found: _lines(found, whole=no_trunc), view=documents.REFLOG)
+
+
+def _lines(found: "Iterable[Meaning]", *, whole: bool) -> Iterator[str]:
+    from ocitool.cli.render import texts
+
     now = dt.datetime.now(dt.UTC)
     rows = [
         [
             f"{texts.familiar(one.name)}@{{{one.number}}}",
-            _digest(one.digest, whole=no_trunc),
-            when(one.time) if no_trunc else age(one.time or None, now),
+            _digest(one.digest, whole=whole),
+            when(one.time) if whole else age(one.time or None, now),
             _STATES[one.state],
         ]
         for one in found
     ]
-    for line in table(["NAME", "DIGEST", "SINCE", ""], rows):
-        console.out(line)
+    yield from table(["NAME", "DIGEST", "SINCE", ""], rows)
 
 
 def _digest(digest: str | None, *, whole: bool) -> str:

@@ -4,15 +4,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.options.registry import registries, with_reach
-from ocitool.cli.options.shared import Json, Quiet, settings
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.registry import REGISTRY, registries
+from ocitool.cli.output import JSON_OUTPUT, OUTPUT, PLAIN_OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.cli.render.console import safe
-from ocitool.errors import NotFound, OcitoolError, UsageError
+from ocitool.errors import NotFound, UsageError
 from ocitool.oci.quoting import quoted
 
 if TYPE_CHECKING:
-    from ocitool.places.registry import RegistryOptions
+    from ocitool.oci import Reference
+    from ocitool.places.registry import RegistryOptions, Repository
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="NAME[:TAG][@DIGEST] in a registry.")]
 Repositories = Annotated[str, typer.Argument(metavar="REPOSITORY", help="Such as ghcr.io/a/b.")]
@@ -24,110 +26,78 @@ registry = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
 
 @registry.command("tags")
-@with_reach
+@with_options(out=JSON_OUTPUT, options=REGISTRY)
 def tags(
-    context: typer.Context,
-    repository: Repositories,
-    *,
-    limit: Most = None,
-    json: Json = False,
-    reach: "RegistryOptions",
+    repository: Repositories, *, limit: Most = None, out: Output, options: "RegistryOptions"
 ) -> None:
     """List the tags of a repository."""
     from ocitool.images.locations import registry_reference
     from ocitool.places.registry import Session
-    from ocitool.places.registry.listing import tags as listed
+    from ocitool.places.registry.listing import tags as list_tags
 
     reference = registry_reference(repository)
-    with registries(reach, settings(context).observer()) as connected:
-        found = listed(Session(connected, reference.domain, reference.path), limit)
-    if json:
-        console.out_json({"repository": reference.repository, "tags": found})
-        return
-    for tag in found:
-        console.out(safe(tag))
+    with registries(options, out.observer) as connected:
+        found = list_tags(Session(connected, reference.domain, reference.path), limit)
+    out.result({"repository": reference.repository, "tags": found}, text=lambda _: map(safe, found))
 
 
 @registry.command("catalog")
-@with_reach
+@with_options(out=JSON_OUTPUT, options=REGISTRY)
 def catalog(
-    context: typer.Context,
     host: Annotated[str, typer.Argument(metavar="HOST", help="Such as registry.example:5000.")],
     *,
     limit: Most = None,
-    json: Json = False,
-    reach: "RegistryOptions",
+    out: Output,
+    options: "RegistryOptions",
 ) -> None:
-    """List the repositories of a registry, where it tells."""
+    """List the repositories of a registry that offers such a list."""
     from ocitool.images.locations import registry_host
     from ocitool.places.registry import Session
-    from ocitool.places.registry.listing import catalog as listed
+    from ocitool.places.registry.listing import catalog as list_repositories
 
     domain = registry_host(host)
-    with registries(reach, settings(context).observer()) as connected:
-        found = listed(Session(connected, domain), limit)
-    if json:
-        console.out_json({"registry": domain, "repositories": found})
-        return
-    for name in found:
-        console.out(safe(name))
+    with registries(options, out.observer) as connected:
+        found = list_repositories(Session(connected, domain), limit)
+    out.result({"registry": domain, "repositories": found}, text=lambda _: map(safe, found))
 
 
 @registry.command("digest")
-@with_reach
+@with_options(out=OUTPUT, options=REGISTRY)
 def digest(
-    context: typer.Context,
     names: Annotated[list[str], typer.Argument(metavar="NAME…")],
     *,
-    quiet: Quiet = False,
-    json: Json = False,
-    reach: "RegistryOptions",
+    out: Output,
+    options: "RegistryOptions",
 ) -> None:
-    """Print NAME@DIGEST of what a tag stands for now; nothing is fetched."""
+    """Print NAME@DIGEST of the image that a tag names now, without fetching it."""
+    from ocitool.cli import documents
+    from ocitool.cli.attempts import Attempts
     from ocitool.images.locations import registry_reference
     from ocitool.places.registry import Repository
 
-    options = settings(context)
-    rows: list[dict[str, object]] = []
-    failures: list[OcitoolError] = []
-    observer = options.observer(quiet=quiet)
-    with registries(reach, observer) as connected:
+    attempts = Attempts(out, len(names))
+    rows: list[object] = []
+    with registries(options, out.observer) as connected:
         for reference in [registry_reference(name) for name in names]:
             repository = Repository.of(connected, reference)
-            try:
+            with attempts.one(reference):
                 found = repository.head(reference) or repository.fetch(reference)
-            except OcitoolError as error:
-                if len(names) == 1:
-                    raise
-                observer.warn(f"{reference.familiar}: {error.message}")
-                failures.append(error)
-                continue
-            pinned = f"{reference.repository}@{found.digest}"
-            rows.append(
-                {
-                    "name": reference.name,
-                    "digest": str(found.digest),
-                    "media_type": found.media_type,
-                    "size": found.size,
-                }
-            )
-            if not json:
-                console.out(str(found.digest) if quiet or options.quiet else pinned)
-    if json:
-        console.out_json(rows if len(names) > 1 else rows[0])
-    if failures:
-        raise failures[0]
+                out.lines([f"{reference.repository}@{found.digest}"], ids=[str(found.digest)])
+                rows.append(documents.DIGEST.beside(name=reference.name)(found))
+    rows += [documents.FAILURE(failure) for failure in attempts.failed]
+    out.document(rows[0] if len(names) == 1 else rows)
+    attempts.finish()
 
 
 @registry.command("manifest")
-@with_reach
-def manifest(context: typer.Context, name: Name, *, reach: "RegistryOptions") -> None:
+@with_options(out=PLAIN_OUTPUT, options=REGISTRY)
+def manifest(name: Name, *, out: Output, options: "RegistryOptions") -> None:
     """Print the bytes of a manifest or index as the registry gives them."""
     from ocitool.images.locations import registry_reference
     from ocitool.places.registry import Repository
 
     reference = registry_reference(name)
-    with registries(reach, settings(context).observer()) as connected:
+    with registries(options, out.observer) as connected:
         repository = Repository.of(connected, reference)
         descriptor = repository.fetch(reference)
         with repository.open(descriptor) as blob:
@@ -136,48 +106,57 @@ def manifest(context: typer.Context, name: Name, *, reach: "RegistryOptions") ->
 
 
 @registry.command("rm")
-@with_reach
+@with_options(out=PLAIN_OUTPUT, options=REGISTRY)
 def rm(
-    context: typer.Context,
     names: Annotated[list[str], typer.Argument(metavar="NAME…")],
     *,
     by_digest: Annotated[
         bool,
-        typer.Option("--by-digest", help="Delete the image itself, hence all tags that it has."),
+        typer.Option("--by-digest", help="Delete the image itself, and with it all its tags."),
     ] = False,
     ignore_missing: Annotated[
-        bool, typer.Option("--ignore-missing", help="What is not there counts as deleted.")
+        bool, typer.Option("--ignore-missing", help="Succeed for names that do not exist.")
     ] = False,
-    reach: "RegistryOptions",
+    out: Output,
+    options: "RegistryOptions",
 ) -> None:
     """Delete tags from a registry, or with --by-digest images."""
     from ocitool.images.locations import registry_reference
     from ocitool.places.registry import Repository
-    from ocitool.places.registry.listing import delete
 
-    with registries(reach, settings(context).observer()) as connected:
+    with registries(options, out.observer) as connected:
         for name in names:
             reference = registry_reference(name)
-            if "@" not in name and ":" not in name.rpartition("/")[2]:
-                raise UsageError(
-                    f"{quoted(name)} names no tag, and `latest` is not meant by chance here",
-                    hint=f"write {name}:TAG",
-                )
-            if reference.digest is not None and not by_digest:
-                raise UsageError(
-                    f"{reference.familiar} is an image by its digest: all its tags would go",
-                    hint="say --by-digest if that is meant, or name a tag",
-                )
+            _check_what_is_deleted(name, reference, by_digest=by_digest)
             repository = Repository.of(connected, reference, writing=True)
-            found = repository.head(reference) if by_digest else None
-            what = str(found.digest) if found is not None else str(reference.tag)
-            there = found is not None or not by_digest
-            gone = there and delete(repository.session, what, what=reference.familiar)
-            if not gone and not ignore_missing:
+            deleted = _delete(repository, reference, by_digest=by_digest)
+            if deleted is None and not ignore_missing:
                 raise NotFound(f"there is no {reference.familiar}")
-            if gone:
-                console.out(f"Deleted: {safe(reference.repository)}{_joined(what)}")
+            if deleted is not None:
+                out.lines([f"Deleted: {safe(reference.repository)}{deleted}"])
 
 
-def _joined(what: str) -> str:
-    return f"@{what}" if ":" in what else f":{what}"
+def _check_what_is_deleted(name: str, reference: "Reference", *, by_digest: bool) -> None:
+    if "@" not in name and ":" not in name.rpartition("/")[2]:
+        raise UsageError(
+            f"{quoted(name)} has no tag, and `latest` is not assumed when deleting",
+            hint=f"write {name}:TAG",
+        )
+    if reference.digest is not None and not by_digest:
+        raise UsageError(
+            f"{reference.familiar} is an image by its digest: all its tags would be deleted",
+            hint="say --by-digest if that is meant, or name a tag",
+        )
+
+
+def _delete(repository: "Repository", reference: "Reference", *, by_digest: bool) -> str | None:
+    """Delete a tag or an image; return `:TAG` or `@DIGEST`, or None when it does not exist."""
+    from ocitool.places.registry.listing import delete
+
+    what, shown = str(reference.tag), f":{reference.tag}"
+    if by_digest:
+        found = repository.head(reference)
+        if found is None:
+            return None
+        what, shown = str(found.digest), f"@{found.digest}"
+    return shown if delete(repository.session, what, what=reference.familiar) else None

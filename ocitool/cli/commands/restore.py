@@ -1,26 +1,31 @@
 """ocitool restore: a name means again what it meant before."""
 
 import re
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.options.shared import Json, settings
-from ocitool.cli.render import console
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.output import JSON_OUTPUT, Output
 from ocitool.errors import UsageError
+
+if TYPE_CHECKING:
+    from ocitool.places.layout import NameChange
 
 _REFERENCE = re.compile(r"(?P<name>.+)@\{(?P<number>[0-9]{1,9})\}")
 
 
+@with_options(out=JSON_OUTPUT)
 def restore(
-    context: typer.Context,
     reference: Annotated[
         str, typer.Argument(metavar="NAME@{n}", help="A line of `reflog`; n is 1 for the last.")
     ],
     *,
-    json: Json = False,
+    out: Output,
 ) -> None:
     """Make a name point to what it pointed to n changes ago."""
+    from ocitool.cli import documents
     from ocitool.cli.render import texts
     from ocitool.operations import restore as restoring
 
@@ -29,15 +34,21 @@ def restore(
         raise UsageError(
             f"{reference!r} is not like NAME@{{1}}", hint="`ocitool reflog NAME` lists them"
         )
-    options = settings(context)
     name = texts.full(found["name"])
-    with options.open_store() as layout:
+    with out.options.open_store() as layout:
         changes = restoring.restore(layout, name, int(found["number"]))
-    if json:
-        console.out_json({"changed": [texts.change_json(change) for change in changes]})
-        return
-    for change in changes:
-        came = f", from {change.old}" if change.old is not None else ""
-        console.out(f"{texts.familiar(change.name)} is {change.new} again{came}")
+    out.result(
+        changes,
+        text=lambda changes: _lines(changes, name),
+        view=documents.CHANGE.under("changed"),
+    )
+
+
+def _lines(changes: "Sequence[NameChange]", name: str) -> Iterator[str]:
+    from ocitool.cli.render import texts
+
     if not changes:
-        console.out(f"{texts.familiar(name)} is that image already")
+        yield f"{texts.familiar(name)} is that image already"
+    for change in changes:
+        before = f", from {change.old}" if change.old is not None else ""
+        yield f"{texts.familiar(change.name)} is {change.new} again{before}"

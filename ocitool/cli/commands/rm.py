@@ -1,52 +1,52 @@
 """ocitool rm: names, and with the last one the image."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.options.shared import Json, Quiet, settings
-from ocitool.cli.render import console
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render.columns import counted, size
 
+if TYPE_CHECKING:
+    from ocitool.garbage import Removal
 
+
+@with_options(out=OUTPUT)
 def rm(
-    context: typer.Context,
     names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names or image IDs.")],
     *,
     force: Annotated[
         bool,
         typer.Option("--force", "-f", help="Also what has several names, is pinned or in use."),
     ] = False,
-    quiet: Quiet = False,
-    json: Json = False,
+    out: Output,
 ) -> None:
     """Remove names and, with its last name, an image and the blobs that nothing else needs."""
-    from ocitool.cli.render import texts
+    from ocitool.cli import documents
     from ocitool.containers import providers
     from ocitool.garbage import remove
     from ocitool.images.lookup import find_image
 
-    options = settings(context)
-    with options.open_store() as layout:
+    with out.options.open_store() as layout:
         found = [find_image(layout, name.removeprefix("store:")) for name in dict.fromkeys(names)]
         uses = [use for who in providers(["store"], layout=layout) for use in who.uses()]
         removal = remove(layout, found, force=force, uses=uses)
-    if json:
-        console.out_json(
-            {
-                "dropped": [change.name for change in removal.dropped],
-                "images": [str(digest) for digest in removal.images],
-                "blobs": [str(digest) for digest in removal.blobs],
-                "freed": removal.freed,
-            }
-        )
-        return
-    if not (quiet or options.quiet):
-        for change in removal.dropped:
-            console.out(f"Untagged: {texts.familiar(change.name)}")
-    for digest in removal.images:
-        console.out(str(digest) if quiet or options.quiet else f"Deleted: {digest}")
+    out.result(
+        removal,
+        text=_lines,
+        ids=lambda removal: map(str, removal.images),
+        view=documents.REMOVED,
+    )
     if removal.blobs:
-        options.observer(quiet=quiet).remark(
-            f"freed {size(removal.freed)} in {counted(len(removal.blobs), 'blob')}"
-        )
+        out.remark([f"freed {size(removal.freed)} in {counted(len(removal.blobs), 'blob')}"])
+
+
+def _lines(removal: "Removal") -> Iterator[str]:
+    from ocitool.cli.render import texts
+
+    for change in removal.dropped:
+        yield f"Untagged: {texts.familiar(change.name)}"
+    for digest in removal.images:
+        yield f"Deleted: {digest}"

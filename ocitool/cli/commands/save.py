@@ -6,96 +6,79 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.options.shared import (
-    Compression,
-    Json,
-    Quiet,
-    Settings,
-    SomePlatforms,
-    Strict,
-    platforms,
-    settings,
-    usual_platform,
-)
-from ocitool.cli.render import console
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.shared import Settings, usual_platform
+from ocitool.cli.options.transfer import CONVERSION
+from ocitool.cli.output import OUTPUT, Output
 from ocitool.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from ocitool.image.content import Catalog, Root
     from ocitool.images.locations import Place
     from ocitool.places.layout import Layout
+    from ocitool.transfer.pipeline import TransferOptions
 
 
+Destination = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE|-",
+        help="Where to write; - is stdout, docker-daemon: or podman: that engine.",
+    ),
+]
+Form = Annotated[
+    str,
+    typer.Option(
+        "--type",
+        metavar="universal|docker|oci",
+        help="universal is both; docker is the old layout with plain layers.",
+    ),
+]
+
+
+@with_options(options=CONVERSION, out=OUTPUT)
 def save(
-    context: typer.Context,
     names: Annotated[
         list[str],
         typer.Argument(metavar="NAME…", help="Images of the store, or docker-daemon:NAME…"),
     ],
     *,
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE|-",
-            help="Where to write; - is stdout, docker-daemon: or podman: that engine.",
-        ),
-    ] = "-",
-    form: Annotated[
-        str,
-        typer.Option(
-            "--type",
-            metavar="universal|docker|oci",
-            help="universal is both; docker is the old layout with plain layers.",
-        ),
-    ] = "universal",
-    platform: SomePlatforms = None,
-    compression: Compression = None,
+    output: Destination = "-",
+    form: Form = "universal",
+    options: "TransferOptions",
     all_tags: Annotated[
         bool, typer.Option("--all-tags", help="Each NAME is a repository: save all its tags.")
     ] = False,
-    strict: Strict = False,
-    quiet: Quiet = False,
-    json: Json = False,
+    out: Output,
 ) -> None:
     """Save images as one tar that docker, podman, skopeo and containerd load.
 
     Layers are written as they are, and the same images always give the same bytes. A FILE ends
-    in .tar, .tar.gz or .tar.zst, and appears whole or not at all.
+    in .tar, .tar.gz or .tar.zst, and appears only when it is complete.
     """
+    from ocitool.cli import documents
     from ocitool.cli.delivery import check_destination, deliver
     from ocitool.cli.render import texts
     from ocitool.operations.save import check_form
-    from ocitool.transfer.pipeline import TransferOptions
 
-    options = settings(context)
     target = _target(output)
-    check_destination(target, json=json)
-    observer = options.observer(quiet=quiet)
-    check_form(form, compression)
-    chosen = TransferOptions(
-        platforms=platforms(platform),
-        strict=strict,
-        compression=compression,
-        scratch=options.temporary,
-    )
-    with _opened(names, options, all_tags=all_tags) as (source, roots):
+    check_destination(target, out)
+    check_form(form, options.compression)
+    with _opened(names, out.options, all_tags=all_tags) as (source, roots):
         report = deliver(
-            source, roots, target, chosen, observer, form=form, featured=usual_platform()
+            source, roots, target, options, out.observer, form=form, featured=usual_platform()
         )
     if target.path == "-":
         return
-    if json:
-        console.out_json({"destination": output, **texts.report_json(report)})
-        return
-    for image in report.images:
-        if quiet or options.quiet:
-            console.out(str(image.digest))
-        else:
-            console.out(f"Saved image: {texts.called_image(image)}")
-    for line in texts.remarks(report, into_store=False):
-        observer.remark(line)
+    out.result(
+        report,
+        text=lambda report: [f"Saved image: {texts.called_image(one)}" for one in report.images],
+        ids=texts.digests,
+        view=documents.COPIED.beside(destination=output),
+    )
+    out.remark(texts.remarks(report, into_store=False))
 
 
 def _target(output: str) -> "Place":

@@ -1,68 +1,68 @@
 """ocitool tag and untag: names of images in the store."""
 
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
 
-from ocitool.cli.options.shared import Json, settings
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.output import JSON_OUTPUT, Output, nothing
 from ocitool.cli.render import console
 
 
+@with_options(out=JSON_OUTPUT)
 def tag(
-    context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="SRC", help="A name or an image ID.")],
     names: Annotated[list[str], typer.Argument(metavar="NEW…", help="The new names.")],
     *,
-    json: Json = False,
+    out: Output,
 ) -> None:
     """Give an image more names. A name that another image has moves, and that is said."""
+    from ocitool.cli import documents
     from ocitool.cli.render import texts
     from ocitool.images.lookup import find_image
     from ocitool.operations import tag as tagging
 
-    options = settings(context)
     full = list(dict.fromkeys(texts.full(name) for name in names))
-    with options.open_store() as layout:
+    with out.options.open_store() as layout:
         found = find_image(layout, source.removeprefix("store:"))
         changes = tagging.tag(layout, found.root, full)
-    if json:
-        console.out_json(
-            {
-                "digest": str(found.root.descriptor.digest),
-                "names": full,
-                "changed": [texts.change_json(change) for change in changes],
-            }
-        )
-        return
-    for change in changes:
-        if change.old is not None:
-            options.observer().remark(
-                f"{texts.familiar(change.name)} moved from {change.old} to {change.new}"
-            )
+    tagged = {"digest": found.root.descriptor.digest, "names": full}
+    out.result(changes, text=nothing, view=documents.CHANGE.under("changed", **tagged))
+    out.remark(
+        f"{texts.familiar(change.name)} moved from {change.old} to {change.new}"
+        for change in changes
+        if change.old is not None
+    )
 
 
+@with_options(out=JSON_OUTPUT)
 def untag(
-    context: typer.Context,
     names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names to drop.")],
     *,
-    json: Json = False,
+    out: Output,
 ) -> None:
     """Drop names and keep their images, which are <none> when it was the last one."""
+    from ocitool.cli import documents
     from ocitool.cli.render import texts
     from ocitool.places import layout as layouts
     from ocitool.places.layout.index import entry_names
 
-    options = settings(context)
-    with options.open_store() as layout:
+    with out.options.open_store() as layout:
         # In a layout of another tool a tag alone may be all that an image is called.
         entries = () if layout.is_store else layout.index().entries
         labels = {name for entry in entries for name in entry_names(entry)}
         given = [name.removeprefix("store:") for name in names]
         full = [name if name in labels else texts.full(name) for name in given]
         changes = layouts.untag(layout, list(dict.fromkeys(full)))
-    if json:
-        console.out_json({"changed": [texts.change_json(change) for change in changes]})
-        return
-    for change in changes:
-        name = change.name if change.name in labels else texts.familiar(change.name)
-        console.out(f"Untagged: {console.safe(name)}")
+    out.result(
+        changes,
+        text=lambda changes: [f"Untagged: {_called(change.name, labels)}" for change in changes],
+        view=documents.CHANGE.under("changed"),
+    )
+
+
+def _called(name: str, labels: Collection[str]) -> str:
+    from ocitool.cli.render import texts
+
+    return console.safe(name) if name in labels else texts.familiar(name)

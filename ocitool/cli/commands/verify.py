@@ -1,12 +1,15 @@
 """ocitool verify: is it whole?"""
 
 import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.options.registry import connected_to, source_at, with_reach
-from ocitool.cli.options.shared import Json, Quiet, Settings, settings
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.registry import REGISTRY, connected_to, opened_at, source_at
+from ocitool.cli.options.shared import Settings
+from ocitool.cli.output import OUTPUT, Output, nothing
 from ocitool.cli.render import console
 from ocitool.cli.render.columns import counted, size
 from ocitool.errors import UsageError
@@ -20,9 +23,8 @@ if TYPE_CHECKING:
 _DAMAGED = 3
 
 
-@with_reach
+@with_options(out=OUTPUT, registry=REGISTRY)
 def verify(
-    context: typer.Context,
     source: Annotated[
         str | None, typer.Argument(metavar="[SRC]", help="An image or a place; default: the store.")
     ] = None,
@@ -37,69 +39,65 @@ def verify(
         list[str] | None,
         typer.Option("--repair-from", metavar="SRC", help="And fetch again what is missing there."),
     ] = None,
-    quiet: Quiet = False,
-    json: Json = False,
-    reach: "RegistryOptions",
+    out: Output,
+    registry: "RegistryOptions",
 ) -> None:
     """Check every blob, size, diff ID and reference of the store, an archive or a layout.
 
     Exit code 0 when all is sound, 3 when something is damaged, 7 when it cannot be read at all.
     A repair deletes no blob and no name: what is damaged is moved to .ocitool/quarantine.
     """
-    from ocitool.images.locations import parse_place
-    from ocitool.operations import verify as verification
+    from ocitool.cli import documents
 
-    options = settings(context)
+    what = source or out.options.store
     if repair or repair_from:
         if fast:
             raise UsageError("--fast does not look at what would have to be repaired")
-        _repair(source, repair_from or [], options, reach, quiet=quiet, json=json)
+        repaired = _repair(source, repair_from or [], out, registry)
+        out.result(
+            repaired,
+            text=lambda report: _repair_lines(report, what),
+            ids=nothing,
+            view=documents.REPAIRED,
+        )
+        if not repaired.sound:
+            raise typer.Exit(_DAMAGED)
         return
-    observer = options.observer(quiet=quiet)
-    if source is None:
-        with options.open_store() as layout:
-            report = verification.verify(layout, fast=fast, observer=observer)
-    else:
-        place = parse_place(source)
-        with (
-            connected_to(reach, observer, place) as connected,
-            source_at(place, options, connected) as opened,
-        ):
-            roots = opened.roots if place.name else None
-            report = verification.verify(opened.source, roots, fast=fast, observer=observer)
-    if json:
-        console.out_json(_as_json(report))
-    elif not (quiet or options.quiet):
-        _show(report, source or options.store)
+    report = _verify(source, out, registry, fast=fast)
+    out.result(
+        report, text=lambda report: _lines(report, what), ids=nothing, view=documents.VERIFIED
+    )
     if not report.sound:
         raise typer.Exit(_DAMAGED)
+
+
+def _verify(
+    source: str | None, out: Output, registry: "RegistryOptions", *, fast: bool
+) -> "VerifyReport":
+    from ocitool.images.locations import parse_place
+    from ocitool.operations import verify as verification
+
+    if source is None:
+        with out.options.open_store() as layout:
+            return verification.verify(layout, fast=fast, observer=out.observer)
+    place = parse_place(source)
+    with opened_at(place, out.options, registry, out.observer) as opened:
+        roots = opened.roots if place.name else None
+        return verification.verify(opened.source, roots, fast=fast, observer=out.observer)
 
 
 def _repair(
-    source: str | None,
-    repair_from: list[str],
-    options: Settings,
-    reach: "RegistryOptions",
-    *,
-    quiet: bool,
-    json: bool,
-) -> None:
+    source: str | None, repair_from: list[str], out: Output, registry: "RegistryOptions"
+) -> "RepairReport":
     from ocitool.images.locations import parse_place
     from ocitool.operations import repair
 
-    observer = options.observer(quiet=quiet)
     with contextlib.ExitStack() as stack:
-        layout = stack.enter_context(_repairable(source, options))
+        layout = stack.enter_context(_repairable(source, out.options))
         places = [parse_place(text) for text in repair_from]
-        connected = stack.enter_context(connected_to(reach, observer, *places))
-        opened = [stack.enter_context(source_at(place, options, connected)) for place in places]
-        report = repair.repair(layout, [one.source for one in opened], observer=observer)
-    if json:
-        console.out_json(_repair_json(report))
-    elif not (quiet or options.quiet):
-        _show_repair(report, source or options.store)
-    if not report.sound:
-        raise typer.Exit(_DAMAGED)
+        connected = stack.enter_context(connected_to(registry, out.observer, *places))
+        opened = [stack.enter_context(source_at(place, out.options, connected)) for place in places]
+        return repair.repair(layout, [one.source for one in opened], observer=out.observer)
 
 
 def _repairable(source: str | None, options: Settings) -> "Layout":
@@ -117,56 +115,23 @@ def _repairable(source: str | None, options: Settings) -> "Layout":
     return Layout.existing(place.path, observer=options.observer())
 
 
-def _repair_json(report: "RepairReport") -> dict[str, object]:
-    return {
-        **_as_json(report.after),
-        "sound": report.sound,
-        "found": [
-            {"kind": problem.kind, "subject": problem.subject, "message": problem.message}
-            for problem in report.before
-        ],
-        "set_aside": [{"digest": str(one.digest), "place": one.place} for one in report.aside],
-        "fetched": [str(digest) for digest in report.fetched],
-        "lost": [str(digest) for digest in report.lost],
-        "leftovers": report.leftovers,
-    }
-
-
-def _show_repair(report: "RepairReport", what: str) -> None:
+def _repair_lines(report: "RepairReport", what: str) -> Iterator[str]:
     for problem in report.before:
-        console.out(f"found: {problem.kind}: {console.safe(problem.message)}")
+        yield f"found: {problem.kind}: {console.safe(problem.message)}"
     for one in report.aside:
-        console.out(f"set aside: {one.digest}: {one.place}")
+        yield f"set aside: {one.digest}: {one.place}"
     for digest in report.fetched:
-        console.out(f"fetched: {digest}")
+        yield f"fetched: {digest}"
     if report.leftovers:
         console.note(f"{counted(report.leftovers, 'leftover')} of killed commands removed")
     for digest in report.lost:
         console.note(f"lost: {digest}; --repair-from SRC fetches it from where it is whole")
-    _show(report.after, what)
+    yield from _lines(report.after, what)
 
 
-def _as_json(report: "VerifyReport") -> dict[str, object]:
-    return {
-        "sound": report.sound,
-        "images": report.roots,
-        "blobs": report.blobs,
-        "bytes": report.size,
-        "problems": [
-            {"kind": problem.kind, "subject": problem.subject, "message": problem.message}
-            for problem in report.problems
-        ],
-        "absent": [str(child.digest) for child in report.absent],
-        "unreferenced": [str(digest) for digest in report.unreferenced],
-        "strays": list(report.unknown_files),
-        "foreign": [str(layer.digest) for layer in report.foreign],
-        "remarks": list(report.remarks),
-    }
-
-
-def _show(report: "VerifyReport", what: str) -> None:
+def _lines(report: "VerifyReport", what: str) -> Iterator[str]:
     for problem in report.problems:
-        console.out(f"{problem.kind}: {console.safe(problem.message)}")
+        yield f"{problem.kind}: {console.safe(problem.message)}"
     for child in report.absent:
         platform = f" ({console.safe(str(child.platform))})" if child.platform is not None else ""
         console.note(f"not here: {child.digest}{platform}, named by an index")
@@ -180,4 +145,4 @@ def _show(report: "VerifyReport", what: str) -> None:
         console.note(f"not a blob: {stray}")
     count = f"{counted(report.roots, 'image')}, {counted(report.blobs, 'blob')}"
     verdict = "sound" if report.sound else f"{len(report.problems)} damaged"
-    console.out(f"{console.safe(what)}: {count}, {size(report.size)}: {verdict}")
+    yield f"{console.safe(what)}: {count}, {size(report.size)}: {verdict}"

@@ -1,14 +1,13 @@
 """The options that say how registries are reached, the same for every command that reaches one."""
 
 import contextlib
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ocitool.cli.options.expand import Group
 from ocitool.cli.options.quantities import parse_seconds, parse_size
 
 if TYPE_CHECKING:
@@ -61,72 +60,42 @@ _OPTIONS: dict[str, tuple[Any, object]] = {
 }
 
 
-def with_reach(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options; it takes what they say as `reach`, a RegistryOptions."""
-    own = inspect.signature(command)
-    kept = [parameter for name, parameter in own.parameters.items() if name != "reach"]
-    added = [
-        inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-        )
-        for name, (annotation, default) in _OPTIONS.items()
-    ]
-
-    @wraps(command)
-    def wrapper(**values: Any) -> None:
-        said = {name: values.pop(name) for name in _OPTIONS}
-        command(**values, reach=_options(**said))
-
-    wrapper.__signature__ = own.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {
-        **{name: value for name, value in command.__annotations__.items() if name != "reach"},
-        **{name: annotation for name, (annotation, _) in _OPTIONS.items()},
-    }
-    return wrapper
-
-
-def _options(
+def _build(
+    _: typer.Context,
     *,
-    plain_http: bool,
-    insecure: bool,
-    ca_cert: str | None,
-    client_cert: str | None,
-    client_key: str | None,
-    authfile: str | None,
     allow_realm: list[str] | None,
     no_anonymous_fallback: bool,
     retry_max_wait: str | None,
+    **same: Any,
 ) -> "RegistryOptions":
     from ocitool.places.registry.options import RegistryOptions
 
     found = RegistryOptions(
-        plain_http=plain_http,
-        insecure=insecure,
-        ca_cert=ca_cert,
-        client_cert=client_cert,
-        client_key=client_key,
-        authfile=authfile,
         allowed_realms=tuple(allow_realm or ()),
         anonymous_fallback=not no_anonymous_fallback,
+        **same,
     )
     if retry_max_wait is None:
         return found
     return replace(found, retry_max_wait=parse_seconds(retry_max_wait))
 
 
-def in_chunks(reach: "RegistryOptions", chunk_size: str | None) -> "RegistryOptions":
+REGISTRY = Group(_OPTIONS, _build)
+
+
+def in_chunks(options: "RegistryOptions", chunk_size: str | None) -> "RegistryOptions":
     """Return the options with the size of --chunk-size, if one was given."""
-    return reach if chunk_size is None else replace(reach, chunk_size=parse_size(chunk_size))
+    return options if chunk_size is None else replace(options, chunk_size=parse_size(chunk_size))
 
 
-def with_foreign(reach: "RegistryOptions", *, allowed: bool) -> "RegistryOptions":
+def with_foreign(options: "RegistryOptions", *, allowed: bool) -> "RegistryOptions":
     """Return the options with what --allow-foreign-layers says."""
-    return replace(reach, allow_foreign_layers=True) if allowed else reach
+    return replace(options, allow_foreign_layers=True) if allowed else options
 
 
 @contextlib.contextmanager
 def connected_to(
-    reach: "RegistryOptions", observer: "Observer", *places: "Place"
+    options: "RegistryOptions", observer: "Observer", *places: "Place"
 ) -> "Iterator[Registries | None]":
     """Yield what talks to registries, if one of the places is in one; else None."""
     from ocitool.images.locations import PlaceKind
@@ -134,30 +103,42 @@ def connected_to(
     if not any(place.kind is PlaceKind.REGISTRY for place in places):
         yield None
         return
-    with registries(reach, observer) as connected:
+    with registries(options, observer) as connected:
         yield connected
 
 
 def source_at(
-    place: "Place", options: "Settings", connected: "Registries | None"
+    place: "Place", settings: "Settings", connected: "Registries | None"
 ) -> "AbstractContextManager[Opened]":
     """Return a place for reading, ready to be entered."""
     from ocitool.images.locations import open_source
 
     return open_source(
         place,
-        store=options.store,
+        store=settings.store,
         stdin=0,
-        scratch=options.temporary,
+        scratch=settings.temporary,
         registries=connected,
     )
 
 
-def registries(reach: "RegistryOptions", observer: "Observer") -> "Registries":
+@contextlib.contextmanager
+def opened_at(
+    place: "Place", settings: "Settings", options: "RegistryOptions", observer: "Observer"
+) -> "Iterator[Opened]":
+    """Yield a place, open for reading."""
+    with (
+        connected_to(options, observer, place) as connected,
+        source_at(place, settings, connected) as opened,
+    ):
+        yield opened
+
+
+def registries(options: "RegistryOptions", observer: "Observer") -> "Registries":
     """Return what talks to registries in this run, ready to be entered."""
     from ocitool.places.registry import Registries
 
-    return Registries(reach, warn=observer.warn)
+    return Registries(options, warn=observer.warn)
 
 
 ChunkSize = Annotated[

@@ -92,15 +92,4 @@ SomePlatforms = Annotated[
         "--platform", metavar="P,…", help="Take only these platforms, such as linux/amd64."
     ),
 ]
-Compression = Annotated[
-    str | None,
-    typer.Option(
-        "--compression",
-        metavar="keep|gzip|zstd|none",
-        help="Convert layers, which gives new digests; the image ID stays.",
-    ),
-]
-Strict = Annotated[
-    bool, typer.Option("--strict", help="Refuse an index that lacks some of its platforms.")
-]
 NoTruncation = Annotated[bool, typer.Option("--no-trunc", help="Do not shorten anything.")]

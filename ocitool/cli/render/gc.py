@@ -1,14 +1,13 @@
-"""How a garbage collection is put into words and into JSON."""
+"""How a garbage collection is put into words."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ocitool.cli.render import console, texts
 from ocitool.cli.render.columns import age, counted, size, table
 
 if TYPE_CHECKING:
-    from ocitool.containers import ContainerUse
     from ocitool.garbage import Explanation, GarbageImage, KeptImage, Plan, Swept, Undone
 
 _NONE = "<none>"
@@ -133,115 +132,3 @@ def explanation_lines(found: "Explanation") -> list[str]:
         title = f"  {called}" if depth == 0 and called else ""
         lines.append(f"{'  ' * depth}{'-> ' if depth else ''}{digest}{title}")
     return lines
-
-
-def plan_json(plan: "Plan", swept: "Swept | None", asked: Sequence[str]) -> dict[str, object]:
-    """Return a plan, and what was done of it, as JSON."""
-    return {
-        "path": plan.path,
-        "images": [_image_json(image) for image in plan.images],
-        "blobs": [
-            {
-                "digest": str(blob.digest),
-                "size": blob.size,
-                "image": texts.text_of(blob.image),
-                "reason": blob.reason,
-            }
-            for blob in plan.blobs
-        ],
-        "leftovers": [
-            {"path": leftover.path, "size": leftover.size, "reason": leftover.reason}
-            for leftover in plan.leftovers
-        ],
-        "kept": [_kept_json(kept) for kept in plan.kept],
-        "asked": list(asked),
-        "strays": list(plan.unknown_files),
-        "young": plan.young,
-        "absent": plan.absent,
-        "size": plan.size,
-        "waiting": {
-            "blobs": plan.waiting.blobs,
-            "size": plan.waiting.size,
-            "since": plan.waiting.since,
-        },
-        "done": _swept_json(swept) if swept is not None else None,
-    }
-
-
-def nothing_json(path: str) -> dict[str, object]:
-    """Return the plan for a store that was never made as JSON."""
-    lists: dict[str, object] = {
-        key: [] for key in ("images", "blobs", "leftovers", "kept", "asked", "strays")
-    }
-    waiting = {"blobs": 0, "size": 0, "since": None}
-    numbers = {"young": 0, "absent": 0, "size": 0}
-    return {"path": path, **lists, **numbers, "waiting": waiting, "done": None}
-
-
-def _image_json(image: "GarbageImage") -> dict[str, object]:
-    return {
-        "digest": str(image.digest),
-        "kind": image.kind,
-        "names": list(image.names),
-        "former_name": image.former,
-        "former_name_lost": image.lost,
-        "size": image.size,
-        "reason": image.reason,
-    }
-
-
-def _kept_json(kept: "KeptImage") -> dict[str, object]:
-    return {
-        "digest": str(kept.digest),
-        "names": list(kept.names),
-        "former_name": kept.former,
-        "reason": kept.reason,
-        "containers": [container_json(use) for use in kept.holders],
-    }
-
-
-def container_json(use: "ContainerUse") -> dict[str, object]:
-    """Return a container that uses an image as JSON."""
-    return {"provider": use.provider, "id": use.id, "name": use.name, "state": use.state}
-
-
-def _swept_json(swept: "Swept") -> dict[str, object]:
-    return {
-        "images": [str(image.digest) for image in swept.images],
-        "blobs": [str(digest) for digest in swept.blobs],
-        "dropped": [change.name for change in swept.dropped],
-        "leftovers": swept.leftovers,
-        "waiting": swept.waiting,
-        "freed": swept.freed,
-        "emptied": swept.emptied,
-        "spared": swept.spared,
-    }
-
-
-def undone_json(undone: "Undone") -> dict[str, object]:
-    """Return what came back as JSON."""
-    return {
-        "time": undone.time,
-        "images": [str(digest) for digest in undone.images],
-        "blobs": undone.blobs,
-        "names": list(undone.names),
-        "kept": [texts.change_json(change) for change in undone.kept],
-        "lost": [str(digest) for digest in undone.lost],
-    }
-
-
-def explanation_json(found: "Explanation") -> dict[str, object]:
-    """Return why a blob stays or goes as JSON."""
-    return {
-        "digest": str(found.digest),
-        "state": found.state,
-        "reason": found.reason,
-        "path": list(found.path),
-        "names": list(found.names),
-    }
-
-
-def show(lines: Iterable[str], write: Callable[[str], None]) -> None:
-    """Write lines one by one."""
-    for line in lines:
-        write(line)

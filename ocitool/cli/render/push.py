@@ -1,53 +1,12 @@
-"""What a push says: in JSON, and as remarks."""
+"""What a push says, as remarks."""
 
 from typing import TYPE_CHECKING
 
 from ocitool.cli.render.columns import size
-from ocitool.cli.render.texts import image_json, text_of
 from ocitool.events import Outcome
 
 if TYPE_CHECKING:
-    from ocitool.errors import OcitoolError
-    from ocitool.oci import Reference
     from ocitool.operations.push_target import PushReport
-    from ocitool.transfer.copy import TransferReport
-
-
-def report_json(report: "PushReport") -> dict[str, object]:
-    """Return what became of one image at one destination, blob by blob."""
-    return {
-        "destination": str(report.destination),
-        "pinned": report.pinned,
-        "status": str(report.ending),
-        "moved_from": text_of(report.moved_from),
-        "attached": report.attached,
-        "image": image_json(report.image),
-        "blobs": blobs_json(report.transfer),
-    }
-
-
-def failure_json(destination: "Reference", error: "OcitoolError") -> dict[str, object]:
-    """Return what there is to say of a destination that could not be pushed to."""
-    return {
-        "destination": str(destination),
-        "status": "failed",
-        "error": error.message,
-        "hint": error.hint,
-    }
-
-
-def blobs_json(transfer: "TransferReport") -> list[dict[str, object]]:
-    """Return what became of each blob and document."""
-    return [
-        {
-            "digest": str(moved.descriptor.digest),
-            "media_type": moved.descriptor.media_type,
-            "size": moved.descriptor.size,
-            "outcome": str(moved.outcome),
-            "seconds": round(moved.seconds, 3),
-        }
-        for moved in transfer.blobs
-    ]
 
 
 def remarks(report: "PushReport") -> list[str]:

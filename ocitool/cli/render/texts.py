@@ -1,4 +1,4 @@
-"""How images, names and changes are put into words and into JSON."""
+"""How images, names and changes are put into words."""
 
 import os
 from collections.abc import Sequence
@@ -8,10 +8,9 @@ from ocitool.cli.render import console
 from ocitool.cli.render.columns import counted
 
 if TYPE_CHECKING:
-    from ocitool.oci import Descriptor, Digest
+    from ocitool.oci import Digest
     from ocitool.places.layout import NameChange
-    from ocitool.transfer.copy import TransferReport
-    from ocitool.transfer.report import Conversion, CopiedImage, CopyReport
+    from ocitool.transfer.report import CopiedImage, CopyReport
 
 
 def familiar(name: str) -> str:
@@ -37,64 +36,9 @@ def full(name: str) -> str:
     return reference.name
 
 
-def image_json(image: "CopiedImage") -> dict[str, object]:
-    """Return a copied image as JSON."""
-    return {
-        "names": list(image.names),
-        "label": image.label,
-        "digest": str(image.digest),
-        "media_type": image.media_type,
-        "image_id": str(image.image_id) if image.image_id else None,
-        "platforms": [str(platform) for platform in image.platforms],
-        "missing": [missing_json(child) for child in image.missing],
-    }
-
-
-def missing_json(child: "Descriptor") -> dict[str, object]:
-    """Return an absent child of an index as JSON."""
-    platform = str(child.platform) if child.platform is not None else None
-    return {"digest": str(child.digest), "platform": platform}
-
-
-def report_json(report: "CopyReport") -> dict[str, object]:
-    """Return what a load, save or copy did as JSON."""
-    return {
-        "images": [image_json(image) for image in report.images],
-        "attached": report.attached,
-        "conversions": [_conversion_json(conversion) for conversion in report.conversions],
-        "moved": [change_json(change) for change in report.moved],
-        **_transfer_json(report.transfer),
-    }
-
-
-def _transfer_json(transfer: "TransferReport") -> dict[str, object]:
-    if not (transfer.stored_blobs or transfer.existing_blobs):
-        return {}
-    return {
-        "blobs_stored": transfer.stored_blobs,
-        "bytes_stored": transfer.stored_bytes,
-        "blobs_existing": transfer.existing_blobs,
-        "bytes_existing": transfer.existing_bytes,
-    }
-
-
-def change_json(change: "NameChange") -> dict[str, object]:
-    """Return a change of a name as JSON."""
-    return {"name": change.name, "from": text_of(change.old), "to": text_of(change.new)}
-
-
-def _conversion_json(conversion: "Conversion") -> dict[str, object]:
-    return {
-        "from": text_of(conversion.old),
-        "to": str(conversion.new),
-        "layers": conversion.layers,
-        "compression": conversion.compression,
-    }
-
-
-def text_of(digest: "Digest | None") -> str | None:
-    """Return a digest as JSON has it."""
-    return str(digest) if digest is not None else None
+def digests(report: "CopyReport") -> list[str]:
+    """Return the digests of the images that were copied, as text."""
+    return [str(image.digest) for image in report.images]
 
 
 def remarks(report: "CopyReport", *, into_store: bool = True) -> list[str]:

@@ -1,0 +1,61 @@
+"""Several things done one after the other, where a failure of one does not keep the others."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ocitool.errors import OcitoolError
+
+if TYPE_CHECKING:
+    from ocitool.cli.output import Output
+    from ocitool.oci import Reference
+
+
+class SomeFailed(OcitoolError):
+    """Some of several things failed; the exit code is that of the `first` failure."""
+
+    def __init__(self, first: OcitoolError, failed: int, total: int) -> None:
+        text = f"{failed} of {total} failed; the first: {first.message}"
+        super().__init__(text, hint=first.hint)
+        self.first = first
+
+
+class Failure:
+    """What failed, by its name, and why."""
+
+    def __init__(self, name: str, error: OcitoolError) -> None:
+        self.name = name
+        self.error = error
+
+
+class Attempts:
+    """The things that a command tries, and what failed so far.
+
+    With `fail_fast`, or when there is only one, the first failure ends the command.
+    """
+
+    def __init__(self, out: "Output", total: int, *, fail_fast: bool = False) -> None:
+        self.failed: list[Failure] = []
+        self.ends_at_once = fail_fast or total <= 1
+        self._out = out
+        self._total = total
+
+    @contextlib.contextmanager
+    def one(self, reference: "Reference") -> Iterator[None]:
+        """Do one thing in the block; a failure is told, noted, and ends only the block."""
+        try:
+            yield
+        except OcitoolError as error:
+            if self.ends_at_once:
+                raise
+            self.add(reference, error)
+
+    def add(self, reference: "Reference", error: OcitoolError) -> None:
+        """Note a failure, and tell it."""
+        self.failed.append(Failure(str(reference), error))
+        self._out.observer.warn(f"{reference.familiar}: {error.message}")
+
+    def finish(self) -> None:
+        """Raise SomeFailed if anything failed."""
+        if self.failed:
+            raise SomeFailed(self.failed[0].error, len(self.failed), self._total)

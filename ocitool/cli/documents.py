@@ -1,0 +1,220 @@
+"""The JSON documents of the commands; `README.md` beside this file describes every field."""
+
+import datetime as dt
+import os
+from collections.abc import Mapping
+
+from ocitool.cli.render.document import View, each, plain
+
+_TITLE = "org.opencontainers.image.title"
+_YEAR_10000 = 253_402_300_800
+"""Seconds since the epoch; no date of ours can hold a later one."""
+
+
+def _or_none(value: object) -> object:
+    return plain(value) or None
+
+
+def _rounded(seconds: object) -> object:
+    return round(seconds, 3) if isinstance(seconds, float) else seconds
+
+
+def time_of(seconds: object) -> str | None:
+    """Return seconds since the epoch as a time, or None where an engine gives none."""
+    if not isinstance(seconds, int) or not 0 < seconds < _YEAR_10000:
+        return None
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _attached(below: object) -> object:
+    return ATTACHED(below)
+
+
+def _title(annotations: object) -> object:
+    return annotations.get(_TITLE) if isinstance(annotations, Mapping) else None
+
+
+FAILURE = View("name", error="error.message", hint="error.hint")
+CHANGE = View("name", **{"from": "old", "to": "new"})
+USE = View("provider id name state")
+PIN = View("digest name since until reason")
+
+# Images that were copied.
+
+_MISSING = View("digest platform")
+IMAGE = View("names label digest media_type image_id platforms", missing=_MISSING)
+_CONVERSION = View("layers compression", **{"from": "old", "to": "new"})
+COPIED = View("attached", images=IMAGE, conversions=_CONVERSION, moved=CHANGE)
+STORED = COPIED | View(
+    blobs_stored="transfer.stored_blobs",
+    bytes_stored="transfer.stored_bytes",
+    blobs_existing="transfer.existing_blobs",
+    bytes_existing="transfer.existing_bytes",
+)
+PULLED = View("store", moved=CHANGE, images=STORED, failed=FAILURE)
+_BLOB = View("digest media_type size").at("descriptor") | View(
+    outcome="outcome", seconds=("seconds", _rounded)
+)
+PUSHED = View(
+    "destination pinned moved_from attached",
+    status="ending",
+    image=IMAGE,
+    blobs=("transfer.blobs", _BLOB),
+)
+FAILED_PUSH = View(destination="name", error="error.message", hint="error.hint")
+
+# The store.
+
+LISTED = View(
+    "names label digest media_type kind image_ids platforms created size unpacked unique labels "
+    "subject missing problem",
+    former_name="former.name",
+    former_name_lost="former.lost",
+    pin=PIN,
+).at("image") | View(containers=("holders", USE))
+REFLOG = View("name number digest state", time=("time", _or_none))
+REMOVED = View("images blobs freed", dropped=("dropped", each("name")))
+_USAGE = View(
+    "size unique shared",
+    digest="root.descriptor.digest",
+    names="root.names",
+    containers=("holders", USE),
+    pin=PIN,
+)
+DISK_USAGE = View("stored shared garbage unheld waiting leftovers problem", images=_USAGE)
+
+# Looking inside.
+
+_RUNTIME = View(
+    "entrypoint cmd env exposed_ports volumes labels shell",
+    user=("user", _or_none),
+    working_dir=("working_dir", _or_none),
+    stop_signal=("stop_signal", _or_none),
+    healthcheck="healthcheck.test",
+)
+_LAYER = View(
+    "digest diff_id media_type size file_bytes entries instruction created_by created problem",
+    unpacked="tar_size",
+)
+INSPECTED = View(
+    "names label digest media_type index_digest image_id platform created size unpacked "
+    "annotations attestations",
+    author=("config.author", _or_none),
+    config=("config.config", _RUNTIME),
+    layers=_LAYER,
+    platforms=View("platform digest size"),
+)
+HISTORY = View("instruction created_by created comment").at("step") | View(
+    layer="layer.digest",
+    diff_id="layer.diff_id",
+    size="layer.size",
+    unpacked="layer.tar_size",
+    file_bytes="layer.file_bytes",
+)
+_PROBLEM = View("kind subject message")
+VERIFIED = View(
+    "sound blobs unreferenced",
+    images="roots",
+    bytes="size",
+    problems=_PROBLEM,
+    absent=("absent", each("digest")),
+    foreign=("foreign", each("digest")),
+    strays="unknown_files",
+    remarks="remarks",
+)
+REPAIRED = VERIFIED.at("after") | View(
+    "sound fetched lost leftovers",
+    found=("before", _PROBLEM),
+    set_aside=("aside", View("digest place")),
+)
+
+# Garbage.
+
+_GARBAGE_IMAGE = View(
+    "digest kind names size reason", former_name="former", former_name_lost="lost"
+)
+_KEPT = View("digest names reason", former_name="former", containers=("holders", USE))
+_PLAN = View(
+    "path young absent size",
+    images=_GARBAGE_IMAGE,
+    blobs=View("digest size image reason"),
+    strays="unknown_files",
+    leftovers=View("path size reason"),
+    kept=_KEPT,
+    waiting=View("blobs size since"),
+)
+_SWEPT = View(
+    "blobs leftovers waiting freed emptied spared",
+    images=("images", each("digest")),
+    dropped=("dropped", each("name")),
+)
+GARBAGE = _PLAN.at("plan") | View("asked", done=("swept", _SWEPT))
+UNDONE = View("time images blobs names lost", kept=CHANGE)
+_ENGINE_IMAGE = View("id names digests size", created=("created", time_of))
+_ENGINE_SWEPT = View(
+    "untagged deleted",
+    images=("images", each("id")),
+    refused=View("reason", id="image.id"),
+)
+ENGINE_GARBAGE = View("engine size").at("plan") | View(
+    images=("plan.to_remove", _ENGINE_IMAGE),
+    kept=("plan.held", _ENGINE_IMAGE.at("image") | View(containers=("holders", USE))),
+    done=("swept", _ENGINE_SWEPT),
+)
+
+# Containers.
+
+_BUNDLE = View("id name image digest manifest config created bundle", shared_tree="tree")
+CONTAINER = _BUNDLE.at("container") | View("state")
+_UNPACKED = View(
+    "entries", bytes="size", special_left_out="special", attributes_left_out="attributes"
+)
+CREATED = _BUNDLE.at("container") | View("rootless", unpacked=("extracted", _UNPACKED))
+
+# Registries.
+
+DIGEST = View("digest media_type size")
+_DESCRIPTOR = View("digest media_type")
+_FILE = View("digest media_type size", title=("annotations", _title))
+SENT = _DESCRIPTOR.at("descriptor") | View(
+    "destination pinned",
+    artifact_type="manifest.effective_artifact_type",
+    subject="subject.digest",
+    files=("manifest.layers", _FILE),
+    blobs=("transfer.blobs", _BLOB),
+)
+ATTACHED = View("digest media_type size annotations").at("descriptor") | View(
+    "artifact_type created", attached=("attached", _attached)
+)
+
+
+def without_store(path: str) -> object:
+    """Return the plan of `gc` for a store that was never made."""
+    lists: dict[str, object] = {
+        key: [] for key in ("images", "blobs", "leftovers", "kept", "asked", "strays")
+    }
+    waiting = {"blobs": 0, "size": 0, "since": None}
+    return {
+        "path": path,
+        **lists,
+        "young": 0,
+        "absent": 0,
+        "size": 0,
+        "waiting": waiting,
+        "done": None,
+    }
+
+
+def received(folder: str) -> View:
+    """Return the view of an artifact whose files were written to a folder."""
+    path = os.path.join
+    return View(
+        digest="descriptor.digest",
+        artifact_type="artifact_type",
+        files=_FILE.at("descriptor")
+        | View(
+            title="title",
+            path=("title", lambda title: os.path.normpath(path(folder, str(title)))),
+            kind=("is_folder", lambda is_folder: "folder" if is_folder else "file"),
+        ),
+    )

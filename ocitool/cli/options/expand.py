@@ -1,0 +1,61 @@
+"""Groups of options: a command takes one value, and the user sees the options it is made of."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import typer
+
+Command = Callable[..., None]
+_CONTEXT = inspect.Parameter(
+    "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Options by the name of their parameter, each with its default, and what they make.
+
+    `build` is called with the context and the values of the options.
+    """
+
+    options: Mapping[str, tuple[Any, object]]
+    build: Callable[..., object]
+
+
+def with_options(**groups: Group) -> Callable[[Command], Command]:
+    """Replace parameters of a command by the options of the groups with the same names.
+
+    The command is called with the value that each group builds of them.
+    """
+
+    def decorate(command: Command) -> Command:
+        own = inspect.signature(command)
+        parameters = [_CONTEXT]
+        for name, parameter in own.parameters.items():
+            parameters += _options(groups[name]) if name in groups else [parameter]
+
+        @wraps(command)
+        def wrapper(context: typer.Context, **values: Any) -> None:
+            for name, group in groups.items():
+                given = {option: values.pop(option) for option in group.options}
+                values[name] = group.build(context, **given)
+
+            command(**values)
+
+        wrapper.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {one.name: one.annotation for one in parameters}
+        return wrapper
+
+    return decorate
+
+
+def _options(group: Group) -> list[inspect.Parameter]:
+    return [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+        )
+        for name, (annotation, default) in group.options.items()
+    ]

@@ -1,0 +1,105 @@
+"""The options of the commands that copy images: what is taken, and how it is sent."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ocitool.cli.options.expand import Group
+from ocitool.cli.options.registry import ChunkSize, Jobs, Referrers
+from ocitool.cli.options.shared import SomePlatforms, platforms, settings
+from ocitool.concurrency import DEFAULT_JOBS
+from ocitool.errors import UsageError
+
+if TYPE_CHECKING:
+    from ocitool.operations.push_target import OnExisting
+    from ocitool.transfer.pipeline import TransferOptions
+
+Compression = Annotated[
+    str | None,
+    typer.Option(
+        "--compression",
+        metavar="keep|gzip|zstd|none",
+        help="Convert layers, which gives new digests; the image ID stays.",
+    ),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse an index that lacks some of its platforms.")
+]
+OnExistingOption = Annotated[
+    str,
+    typer.Option(
+        "--on-existing",
+        metavar="same|overwrite|skip|error",
+        help="If the tag exists: accept only the same image, move it, keep it, or fail.",
+    ),
+]
+DigestFile = Annotated[
+    str | None,
+    typer.Option("--digestfile", metavar="F", help="Write the digests to this file, one a line."),
+]
+CreateRepository = Annotated[
+    bool,
+    typer.Option(
+        "--create-repo", help="Create the repository first (Amazon ECR, with the aws command)."
+    ),
+]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="End at the first failure.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """How images go to a registry, apart from which."""
+
+    on_existing: str
+    digestfile: str | None
+    create_repo: bool
+    chunk_size: str | None
+
+    @property
+    def policy(self) -> "OnExisting":
+        """What to do when a tag exists; UsageError for another word."""
+        from ocitool.operations.push_target import OnExisting
+
+        try:
+            return OnExisting(self.on_existing)
+        except ValueError:
+            words = ", ".join(OnExisting)
+            raise UsageError(f"--on-existing {self.on_existing!r} is not one of {words}") from None
+
+
+def _transfer(
+    context: typer.Context, *, platform: str | None, referrers: bool = False, **same: Any
+) -> "TransferOptions":
+    from ocitool.transfer.pipeline import TransferOptions
+
+    return TransferOptions(
+        platforms=platforms(platform),
+        attached=referrers,
+        scratch=settings(context).temporary,
+        **same,
+    )
+
+
+_PLATFORM = (SomePlatforms, None)
+_REFERRERS = (Referrers, False)
+_JOBS = (Jobs, DEFAULT_JOBS)
+_CONVERSION = {
+    "platform": _PLATFORM,
+    "compression": (Compression, None),
+    "strict": (Strict, False),
+}
+CONVERSION = Group(_CONVERSION, _transfer)
+"""For archives: load and save."""
+PULLING = Group({"platform": _PLATFORM, "referrers": _REFERRERS, "jobs": _JOBS}, _transfer)
+COPYING = Group({**_CONVERSION, "referrers": _REFERRERS, "jobs": _JOBS}, _transfer)
+"""For push and copy."""
+SENDING = Group(
+    {
+        "on_existing": (OnExistingOption, "overwrite"),
+        "digestfile": (DigestFile, None),
+        "create_repo": (CreateRepository, False),
+        "chunk_size": (ChunkSize, None),
+    },
+    lambda _, **options: Sending(**options),
+)

@@ -1,0 +1,107 @@
+"""What a command prints: text, IDs alone with -q, or one JSON document."""
+
+import sys
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from ocitool.cli.options.expand import Group
+from ocitool.cli.options.shared import Json, Quiet, Settings, settings
+from ocitool.cli.render import console
+
+if TYPE_CHECKING:
+    from ocitool.cli.render.progress import Messages
+
+Value = TypeVar("Value")
+
+
+class Output:
+    """How this run of a command speaks.
+
+    With --json a result is one document and no text. With -q only IDs or digests are printed, one
+    a line, and no remarks.
+    """
+
+    def __init__(self, options: Settings, *, quiet: bool = False, json: bool = False) -> None:
+        self.options = options
+        self._quiet = quiet
+        self.is_json = json
+
+    @cached_property
+    def observer(self) -> "Messages":
+        """What shows progress and messages."""
+        return self.options.observer(quiet=self._quiet)
+
+    @cached_property
+    def bar(self) -> "Messages":
+        """What shows progress on a terminal alone: a short look leaves no lines in a log."""
+        return self.options.observer(quiet=self._quiet or not console.is_terminal(sys.stderr))
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the result is text, rather than IDs alone or JSON."""
+        return not (self._quiet or self.is_json)
+
+    def result(
+        self,
+        value: Value,
+        *,
+        text: Callable[[Value], Iterable[str]],
+        ids: Callable[[Value], Iterable[str]] | None = None,
+        view: Callable[[Value], object] | None = None,
+    ) -> None:
+        """Print the result in the form that was asked for.
+
+        `ids` are the lines with -q; without it they are those of `text`. `view` says what the
+        JSON document shows; without it all fields of the value.
+        """
+        if self.is_json:
+            self.document(value, view)
+        elif self._quiet and ids is not None:
+            self.lines(ids(value))
+        else:
+            self.lines(text(value))
+
+    def document(self, value: Value, view: Callable[[Value], object] | None = None) -> None:
+        """Print a JSON document where one was asked for, after `lines` have printed the text."""
+        if self.is_json:
+            from ocitool.cli.render.document import plain
+
+            console.out_json((view or plain)(value))
+
+    def lines(self, text: Iterable[str], *, ids: Iterable[str] | None = None) -> None:
+        """Print lines of a result piece by piece, or those of `ids` with -q; nothing with --json.
+
+        The caller has made untrusted parts safe.
+        """
+        if not self.is_json:
+            for line in ids if self._quiet and ids is not None else text:
+                console.out(line)
+
+    def remark(self, lines: Iterable[str]) -> None:
+        """Tell what is worth knowing about a result; nothing with --json or -q."""
+        if not self.is_json:
+            for line in lines:
+                self.observer.remark(line)
+
+
+def nothing(_: object) -> tuple[str, ...]:
+    """Return no lines, for a command that prints no IDs."""
+    return ()
+
+
+def output(context: typer.Context, *, quiet: bool = False, json: bool = False) -> Output:
+    """Return the output that --json and -q ask for, before the command or after it."""
+    options = settings(context)
+    return Output(options, quiet=quiet or options.quiet, json=json)
+
+
+OUTPUT = Group({"quiet": (Quiet, False), "json": (Json, False)}, output)
+JSON_OUTPUT = Group(
+    {"json": (Json, False)}, lambda context, json: Output(settings(context), json=json)
+)
+"""For commands whose text is the same with -q."""
+PLAIN_OUTPUT = Group({}, lambda context: Output(settings(context)))
+"""For commands that print lines and no JSON."""

@@ -1,0 +1,101 @@
+"""JSON documents: which fields of a value they show, and how values are written.
+
+Digests are written as `algorithm:hex`, names and platforms as their text, sizes as numbers.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Union
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from ocitool.oci import Digest, Platform, Reference
+
+_TEXTS = (Digest, Platform, Reference)
+
+Encode = Callable[[object], object]
+Source = Union[str, "View", tuple[str, Encode]]
+
+
+class View:
+    """The fields of a JSON object, each with the attribute of the value that it is read from.
+
+    `names` are attributes that are shown under their own names. The source of another field is a
+    path such as `root.descriptor.digest` (None where a part of it is None), a view of the
+    attribute with the field's name, or a path with a view or a function that encodes the value.
+    """
+
+    def __init__(self, names: str = "", /, **fields: Source) -> None:
+        self._sources: dict[str, Source] = {**{name: name for name in names.split()}, **fields}
+
+    def __call__(self, value: object) -> object:
+        """Return what JSON has for a value, for each value of a sequence, or for None."""
+        if value is None:
+            return None
+        if isinstance(value, list | tuple):
+            return [self(item) for item in value]
+        return self._object(value)
+
+    def beside(self, **known: object) -> Encode:
+        """Return the same view, with fields before its own whose values are known already."""
+        return lambda value: {**_fields(known), **self._object(value)}
+
+    def under(self, name: str, /, **known: object) -> Encode:
+        """Return what makes an object of known fields and one that shows the value."""
+        return lambda value: {**_fields(known), name: self(value)}
+
+    def __or__(self, other: "View") -> "View":
+        """Return a view with the fields of both."""
+        return View(**{**self._sources, **other._sources})
+
+    def at(self, path: str) -> "View":
+        """Return a view that reads the same fields from an attribute of its value."""
+        return View(**{name: _at(path, name, one) for name, one in self._sources.items()})
+
+    def _object(self, value: object) -> dict[str, object]:
+        return {name: _read(value, *_parts(name, one)) for name, one in self._sources.items()}
+
+
+def plain(value: object) -> object:
+    """Return a value as JSON has it: a struct as an object of its fields, a digest as its text."""
+    if isinstance(value, _TEXTS):
+        return str(value)
+    if isinstance(value, Struct):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def _fields(known: Mapping[str, object]) -> dict[str, object]:
+    return {name: plain(value) for name, value in known.items()}
+
+
+def each(path: str) -> Encode:
+    """Return what makes a list of one attribute of every item."""
+
+    def encode(items: object) -> object:
+        return [_read(one, path, plain) for one in items] if isinstance(items, tuple) else items
+
+    return encode
+
+
+def _parts(name: str, source: Source) -> tuple[str, Encode]:
+    if isinstance(source, str):
+        return source, plain
+    return (name, source) if isinstance(source, View) else source
+
+
+def _at(path: str, name: str, source: Source) -> Source:
+    below, encode = _parts(name, source)
+    return f"{path}.{below}", encode
+
+
+def _read(value: object, path: str, encode: Encode) -> object:
+    for part in path.split("."):
+        if value is None:
+            break
+        value = getattr(value, part)
+    return encode(value)
