@@ -14,7 +14,8 @@ from ocitool.garbage.reachable import (
     mark_readable,
     refuse_missing,
 )
-from ocitool.garbage.roots import RootEntry, is_in
+from ocitool.garbage.roots import RootEntry
+from ocitool.image.attached import is_in
 
 
 class Partition:

@@ -12,11 +12,10 @@ from ocitool.garbage.references import DescriptorRef
 from ocitool.garbage.retention import Held, Retention
 from ocitool.garbage.roots import (
     RootEntry,
-    is_in,
     root_entries,
-    subject_by_content,
-    subject_by_name,
+    root_subject,
 )
+from ocitool.image.attached import is_in
 from ocitool.oci import Digest
 from ocitool.places.layout import Layout
 from ocitool.places.layout.layout import BLOBS
@@ -135,9 +134,9 @@ class _Planning:
         found = {}
         for digest, root in self._roots.items():
             named = root.is_named
-            subject = subject_by_name(root) if named else subject_by_content(root, self._documents)
+            subject = root_subject(root, self._documents)
             if named and subject is None and self._choice.everything:
-                subject = subject_by_content(root, self._documents)
+                subject = root_subject(root, self._documents, named=False)
             if subject is not None:
                 self._attached[digest] = subject
             elif self._may_go(root, named=named):

@@ -20,7 +20,7 @@ from ocitool.image.graph import (
     read_document,
     unlisted,
 )
-from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, Index, mediatype
+from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, mediatype
 from ocitool.places.layout import Layout
 
 _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
@@ -61,6 +61,7 @@ class _Link(Struct):
     digest: str
     size: int
     media_type: str = field(name="mediaType")
+    artifact_type: str | None = field(default=None, name="artifactType")
 
 
 class _Plain(Struct):
@@ -127,8 +128,14 @@ def _decode_fast(raw: bytes, media_type: str) -> Document | None:
     return Document(
         tuple(references),
         plain.subject.digest if plain.subject is not None else None,
-        index or mediatype.is_image_config(links[0].media_type),
+        _is_image(links, index=index),
     )
+
+
+def _is_image(links: tuple[_Link, ...], *, index: bool) -> bool:
+    if index:
+        return not all(link.artifact_type for link in links)
+    return mediatype.is_image(links[0].media_type, (link.media_type for link in links[1:]))
 
 
 def _accounts_for_all(plain: _Plain, raw: bytes, media_type: str, links: int) -> bool:
@@ -149,9 +156,8 @@ def _decode_strictly(layout: Layout, ref: DescriptorRef) -> Document:
     listed = [DescriptorRef.to(child, may_be_absent=absent) for child, absent in children(document)]
     known = {child.digest for child in listed}
     more = (ref for ref in map(_may_be_absent, unlisted(document)) if ref.digest not in known)
-    is_image = isinstance(document, Index) or document.is_image
     subject = str(document.subject.digest) if document.subject is not None else None
-    return Document((*listed, *more), subject, is_image)
+    return Document((*listed, *more), subject, document.is_image)
 
 
 def _decode_unknown(layout: Layout, ref: DescriptorRef, raw: bytes | None) -> Document | None:

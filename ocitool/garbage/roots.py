@@ -1,21 +1,17 @@
 """The roots of a layout, sorted by what they are: named, nameless, attached to something."""
 
-import re
 from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
-from ocitool.errors import OcitoolError
 from ocitool.garbage.reachable import StoredDocuments
 from ocitool.garbage.references import DescriptorRef
+from ocitool.image.attached import Content, subject_of
 from ocitool.image.content import Root
+from ocitool.image.entries import attach_entries
 from ocitool.oci import Descriptor, Digest
-from ocitool.oci.annotations import SUBJECT, full_name, label
+from ocitool.oci.annotations import full_name, label
 from ocitool.places.layout.index import entry_names, is_named
-
-# distribution-spec, "Referrers Tag Schema"; the endings are cosign's.
-_ATTACHED_TAG = re.compile(r"(sha256|sha512)-([0-9a-f]{64}|[0-9a-f]{128})(?:\.(?:sig|att|sbom))?")
 
 
 class RootEntry(Struct, frozen=True):
@@ -61,7 +57,7 @@ class RootEntry(Struct, frozen=True):
 def root_entries(entries: Iterable[Descriptor]) -> dict[str, RootEntry]:
     """Return the roots of an index.json by their digest, in its order."""
     grouped: dict[Digest, list[Descriptor]] = {}
-    for entry in entries:
+    for entry in attach_entries(tuple(entries)):
         grouped.setdefault(entry.digest, []).append(entry)
     return {
         str(digest): RootEntry(str(digest), tuple(members), position)
@@ -69,41 +65,12 @@ def root_entries(entries: Iterable[Descriptor]) -> dict[str, RootEntry]:
     }
 
 
-def subject_by_name(root: RootEntry) -> str | None:
-    """Return what a root is attached to by the tags that clients keep for that, or None.
+def root_subject(root: RootEntry, documents: StoredDocuments, *, named: bool = True) -> str | None:
+    """Return what a root is attached to, or None; not `named` leaves its names out of account."""
 
-    Of a sha512 digest such a tag holds only the first 64 digits.
-    """
-    subjects = set()
-    for entry in root.entries:
-        name = label(entry.annotations) or ""
-        found = _ATTACHED_TAG.fullmatch(name.rpartition(":")[2])
-        subjects.add(f"{found[1]}:{found[2]}" if found is not None else None)
-    return subjects.pop() if len(subjects) == 1 else None
+    def read() -> Content | None:
+        document = documents.find(root.ref)
+        return Content(document.subject, document.is_image) if document is not None else None
 
-
-def subject_by_content(root: RootEntry, documents: StoredDocuments) -> str | None:
-    """Return what a root is attached to by its annotation or its manifest, or None."""
-    for entry in root.entries:
-        text = entry.annotations.get(SUBJECT)
-        if text:
-            try:
-                return str(Digest.parse(text))
-            except OcitoolError:
-                continue
-    document = documents.find(root.ref)
-    return document.subject if document is not None else None
-
-
-def root_subject(root: RootEntry, documents: StoredDocuments) -> str | None:
-    """Return what a root is attached to, or None: by its tags if it has names, else by content."""
-    return subject_by_name(root) if root.is_named else subject_by_content(root, documents)
-
-
-def is_in(subject: str, digests: AbstractSet[str]) -> bool:
-    """Tell whether a subject is among digests; that of a tag may be cut."""
-    if subject in digests:
-        return True
-    if subject.startswith("sha512:") and len(subject) < len("sha512:") + 128:
-        return any(digest.startswith(subject) for digest in digests)
-    return False
+    annotations = {key: value for entry in root.entries for key, value in entry.annotations.items()}
+    return subject_of(annotations, root.names if named else (), read)

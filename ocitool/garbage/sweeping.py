@@ -16,7 +16,8 @@ from ocitool.errors import IntegrityError, StorageError
 from ocitool.fsops import Directory
 from ocitool.garbage.planned import GarbageBlob, GarbageImage, Plan
 from ocitool.garbage.reachable import Reachable, StoredDocuments, mark_arrived, mark_reachable
-from ocitool.garbage.roots import RootEntry, is_in, root_entries
+from ocitool.garbage.roots import RootEntry, root_entries
+from ocitool.image.attached import is_in
 from ocitool.oci import Digest
 from ocitool.places.layout import Layout, NameChange, exclusive
 from ocitool.places.layout.exclusive import Exclusive

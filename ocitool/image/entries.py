@@ -12,13 +12,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ocitool.errors import NotFound, Refused
+from ocitool.image.attached import attach, says_it_is_attached
 from ocitool.image.content import Root
 from ocitool.oci import Descriptor, Digest, mediatype
 from ocitool.oci.annotations import (
-    ATTESTATION,
-    REFERENCE_DIGEST,
+    KIND,
     REFERENCE_TYPE,
-    SUBJECT,
     full_name,
     label,
     refused_name,
@@ -26,12 +25,6 @@ from ocitool.oci.annotations import (
 )
 from ocitool.oci.document import encode
 from ocitool.oci.quoting import quoted
-
-KIND = "kind"
-"""The annotation by which cosign and hauler say what an entry is."""
-
-_COSIGN = "dev.cosignproject.cosign/"
-_COSIGN_IMAGES = (f"{_COSIGN}image", f"{_COSIGN}imageIndex")
 
 
 class Entries(Struct, frozen=True, kw_only=True):
@@ -76,6 +69,13 @@ def entry_root(entry: Descriptor) -> Root:
     )
 
 
+def attach_entries(entries: Sequence[Descriptor]) -> tuple[Descriptor, ...]:
+    """Return the entries of an index.json, with the subject of each that is attached to another."""
+    if not any(KIND in e.annotations or REFERENCE_TYPE in e.annotations for e in entries):
+        return tuple(entries)
+    return tuple(root.descriptor for root in attach([entry_root(entry) for entry in entries]))
+
+
 def arrange(
     entries: Sequence[Root],
     *,
@@ -88,7 +88,7 @@ def arrange(
     one multi-platform image. `refused` is what is wrong with names that no entry has, by digest.
     """
     originals = _merge(entries)
-    roots, indexes = _join_platforms(_attach(originals), join_nameless=join_nameless)
+    roots, indexes = _join_platforms(attach(originals), join_nameless=join_nameless)
     remarks: dict[Digest, tuple[str, ...]] = {}
     for root in originals:
         digest = root.descriptor.digest
@@ -140,39 +140,6 @@ def _merge(roots: Iterable[Root]) -> tuple[Root, ...]:
     return tuple(merged.values())
 
 
-def _is_attached(entry: Descriptor) -> bool:
-    kind = entry.annotations.get(KIND, "")
-    return (
-        SUBJECT in entry.annotations
-        or entry.annotations.get(REFERENCE_TYPE) == ATTESTATION
-        or (kind.startswith(_COSIGN) and kind not in _COSIGN_IMAGES)
-    )
-
-
-def _attach(roots: Sequence[Root]) -> tuple[Root, ...]:
-    """Take the name of an image from what is attached to it, and note what that is."""
-    images = [root for root in roots if not _is_attached(root.descriptor)]
-    by_name = _owners(images)
-    beside = [root for root in images if root.descriptor.annotations.get(KIND) in _COSIGN_IMAGES]
-    return tuple(
-        _attached(root, by_name, beside) if _is_attached(root.descriptor) else root
-        for root in roots
-    )
-
-
-def _attached(root: Root, by_name: Mapping[str, list[Root]], beside: Sequence[Root]) -> Root:
-    names = root.names or ((root.label,) if root.label else ())
-    images = [image for name in names for image in by_name.get(name, ())] if names else beside
-    if not images:
-        return root
-    annotations = without_names(root.descriptor.annotations)
-    attested = annotations.get(REFERENCE_DIGEST)
-    subjects = [str(image.descriptor.digest) for image in images]
-    if attested in subjects or len(subjects) == 1:
-        annotations.setdefault(SUBJECT, attested if attested in subjects else subjects[0])
-    return Root(descriptor=replace(root.descriptor, annotations=annotations))
-
-
 def _owners(roots: Iterable[Root]) -> dict[str, list[Root]]:
     owners: dict[str, list[Root]] = {}
     for root in roots:
@@ -205,7 +172,7 @@ def _join_platforms(
 def _shared(roots: Sequence[Root], *, join_nameless: bool) -> Iterator[tuple[str, list[Root]]]:
     """Yield the names that several roots have, with those; "" for all, when none has a name."""
     yield from ambiguous_names(roots).items()
-    images = [root for root in roots if not _is_attached(root.descriptor)]
+    images = [root for root in roots if not says_it_is_attached(root.descriptor)]
     nameless = all(not root.names and root.label is None for root in images)
     if join_nameless and nameless and len(images) > 1:
         yield "", images

@@ -17,6 +17,8 @@ from ocitool.errors import (
     NotFound,
     OcitoolError,
 )
+from ocitool.image import attached
+from ocitool.image.attached import Content, is_attestation
 from ocitool.image.content import Closure, Inventory, Root, Source
 from ocitool.oci import (
     DEFAULT_LIMITS,
@@ -30,7 +32,6 @@ from ocitool.oci import (
     mediatype,
     parse_manifest,
 )
-from ocitool.oci.annotations import ATTESTATION, REFERENCE_DIGEST, REFERENCE_TYPE, SUBJECT
 
 Document = Manifest | Index
 
@@ -297,18 +298,6 @@ class _ClosureReader:
             )
 
 
-def is_attestation(descriptor: Descriptor) -> bool:
-    """Tell whether a child of an index is BuildKit's attestation of another child."""
-    return descriptor.annotations.get(REFERENCE_TYPE) == ATTESTATION
-
-
-def attested(descriptor: Descriptor) -> str | None:
-    """Return the digest text of the image that an attestation is about, or None."""
-    if not is_attestation(descriptor):
-        return None
-    return descriptor.annotations.get(REFERENCE_DIGEST)
-
-
 def image_children(index: Index) -> tuple[Descriptor, ...]:
     """Return the children of an index that can be images: no attestation, no unknown platform."""
     return tuple(
@@ -332,24 +321,20 @@ def images_of(closure: Closure) -> tuple[tuple[Descriptor, Manifest], ...]:
     found: dict[Digest, tuple[Descriptor, Manifest]] = {}
     for descriptor in walk(read, [closure.root], lambda _visit, _error: None):
         document = documents.get(descriptor.digest)
-        if isinstance(document, Manifest) and document.is_image:
+        if not isinstance(document, Manifest) or attached.is_attached_kind(descriptor):
+            continue
+        if document.is_image:
             found.setdefault(descriptor.digest, (descriptor, document))
     return tuple(found.values())
 
 
-def subject_of(root: Root, document: Document | None) -> Digest | None:
-    """Return the digest that a root is attached to, or None (image-spec manifest.md, subject)."""
-    text = root.descriptor.annotations.get(SUBJECT)
-    if text:
-        return Digest.parse(text)
-    subject = document.subject if document is not None else None
-    return subject.digest if subject is not None else None
+def root_subject(source: Source, root: Root) -> str | None:
+    """Return what a root is attached to, and read its document only when nothing else tells."""
 
+    def read() -> Content | None:
+        try:
+            return attached.content_of(read_document(source, root.descriptor))
+        except OcitoolError:
+            return None
 
-def root_subject(source: Source, root: Root) -> Digest | None:
-    """Read what a root is attached to; None also when its manifest cannot be read."""
-    try:
-        document = read_document(source, root.descriptor)
-    except OcitoolError:
-        document = None
-    return subject_of(root, document)
+    return attached.subject_of(root.descriptor.annotations, attached.names_of(root), read)

@@ -212,34 +212,14 @@ def open_source(
 def with_attached(opened: Opened) -> Opened:
     """Return the same source together with what is attached to its images in a registry.
 
-    Other places offer that by themselves, except for images that have cosign's names.
+    Other places offer that by themselves.
     """
     from ocitool.transfer.remote import RemoteImages
 
     if isinstance(opened.source, RemoteImages):
         tagged = opened.source.add_attached(opened.roots)
         return replace(opened, roots=(*opened.roots, *tagged))
-    return replace(opened, roots=(*opened.roots, *_signatures(opened)))
-
-
-def _signatures(opened: Opened) -> list[Root]:
-    """Return the images whose names say that they are signatures of the ones that are meant."""
-    from ocitool.image.graph import closure_of
-    from ocitool.places.registry.referrers import COSIGN_ENDINGS, fallback_tag
-
-    wanted = {
-        f"{fallback_tag(descriptor.digest)}{ending}"
-        for root in opened.roots
-        for descriptor, _ in closure_of(opened.source, root.descriptor).documents
-        for ending in COSIGN_ENDINGS
-    }
-    meant = {root.descriptor.digest for root in opened.roots}
-    return [
-        root
-        for root in opened.source.roots()
-        if root.descriptor.digest not in meant
-        and any(name.rpartition(":")[2] in wanted for name in root.names)
-    ]
+    return opened
 
 
 @contextlib.contextmanager

@@ -11,8 +11,9 @@ import msgspec
 from msgspec import Struct, field
 
 from ocitool.errors import OcitoolError
+from ocitool.image.attached import declared_subject
 from ocitool.image.content import Root, Source
-from ocitool.image.graph import closure_of, images_of, read_config, subject_of
+from ocitool.image.graph import closure_of, images_of, read_config
 from ocitool.oci import Digest
 from ocitool.places.layout import Cache, Layout
 
@@ -84,7 +85,7 @@ def summarize(source: Source, root: Root) -> ImageSummary:
         return ImageSummary(kind="image", size=root.descriptor.size, problem=error.message)
     document = closure.document(root.descriptor.digest)
     layers = {str(layer.digest): layer.size for _, m in images for layer in m.layers}
-    subject = subject_of(root, document)
+    subject = declared_subject(root, document)
     kind = "artifact"
     if images and subject is None:
         single = images[0][0].digest == root.descriptor.digest
@@ -112,7 +113,7 @@ def summarize(source: Source, root: Root) -> ImageSummary:
             and descriptor.digest != root.descriptor.digest
         },
         labels=dict(configs[0].config.labels) if configs else {},
-        subject=str(subject) if subject else None,
+        subject=subject,
         artifact_type=getattr(document, "effective_artifact_type", None) if not images else None,
         missing=len(closure.missing),
     )

@@ -19,6 +19,8 @@ SUBJECT = "io.containerd.manifest.subject"
 REFERENCE_TYPE = "vnd.docker.reference.type"
 REFERENCE_DIGEST = "vnd.docker.reference.digest"
 ATTESTATION = "attestation-manifest"
+KIND = "kind"
+"""What an entry is: cosign and hauler write it."""
 
 
 def full_name(annotations: Mapping[str, str], digest: Digest | None = None) -> str | None:

@@ -45,8 +45,9 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
     @property
     def is_image(self) -> bool:
-        """Whether the config is an image's, so that a runtime could start it."""
-        return mediatype.is_image_config(self.config.media_type)
+        """Whether config and layers are an image's, so that a runtime could start it."""
+        layers = (layer.media_type for layer in self.layers)
+        return mediatype.is_image(self.config.media_type, layers)
 
     @property
     def is_artifact(self) -> bool:
@@ -71,6 +72,12 @@ class Index(Struct, frozen=True, kw_only=True):
 
     def __hash__(self) -> int:
         return hash(self.raw)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether this is an image for several platforms, and not a list of artifacts."""
+        listed = self.manifests
+        return not listed or not all(child.artifact_type for child in listed)
 
 
 def parse_manifest(

@@ -1,5 +1,6 @@
 """Media types of OCI and Docker documents and layers. OCI image-spec, media-types.md."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 Compression = Literal["none", "gzip", "zstd"]
@@ -96,6 +97,23 @@ def is_document(media_type: str) -> bool:
 def is_image_config(media_type: str) -> bool:
     """Tell whether it is the config of an image, and not of an artifact."""
     return media_type in (OCI_CONFIG, DOCKER_CONFIG)
+
+
+def is_image(config: str, layers: Iterable[str]) -> bool:
+    """Tell by the types of its config and layers whether a manifest is an image's.
+
+    Signatures of cosign and attestations of BuildKit have the config of an image, too, and layers
+    of which not a single one belongs to a file system.
+    """
+    if not is_image_config(config):
+        return False
+    types = list(layers)
+    return not types or any(map(_is_of_file_system, types))
+
+
+def _is_of_file_system(media_type: str) -> bool:
+    # Other tools have types of their own there, such as stacker for squashfs.
+    return ".image.layer." in media_type or ".image.rootfs." in media_type
 
 
 def is_layer(media_type: str) -> bool:

@@ -11,9 +11,10 @@ from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
 from ocitool.errors import NotFound, OcitoolError
 from ocitool.events import Observer
 from ocitool.formats.compression import Codec, sniff
+from ocitool.image.attached import is_attestation
 from ocitool.image.choosing import PlatformImage, best, choose, platform_images
 from ocitool.image.content import Closure, Positioned, Root, Source
-from ocitool.image.graph import closure_of, is_attestation
+from ocitool.image.graph import closure_of
 from ocitool.image.layers import LayerMeasure, measure_layer, measure_plain_layer
 from ocitool.oci import (
     Descriptor,

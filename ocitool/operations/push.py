@@ -10,7 +10,7 @@ from ocitool.errors import NotFound, OcitoolError, UsageError
 from ocitool.events import Observer, Outcome
 from ocitool.image.content import Catalog, PlannedImage, Root, Source
 from ocitool.oci import Descriptor, Digest, Reference
-from ocitool.operations.push_target import OnExisting, PushReport, TagPusher, belongs_to_another
+from ocitool.operations.push_target import OnExisting, PushReport, TagPusher
 from ocitool.places.registry import Registries, Repository
 from ocitool.places.registry.upload import Uploads
 from ocitool.transfer.pipeline import Pipeline, TransferOptions
@@ -99,7 +99,7 @@ def _sort_out(
 
     What has a name is an image like any other, unless what is attached is asked for.
     """
-    others = [image for image in planned if attached and belongs_to_another(image)]
+    others = [image for image in planned if attached and is_attached(image)]
     digests = {image.root.descriptor.digest for image in others}
     images = [image for image in planned if image.root.descriptor.digest not in digests]
     return (images, others) if images else (others, [])
@@ -108,7 +108,7 @@ def _sort_out(
 def _pairs(
     planned: Sequence[PlannedImage], destinations: Sequence[Reference]
 ) -> Iterator[tuple[PlannedImage, Reference]]:
-    images = [image for image in planned if not is_attached(image)]
+    images = [image for image in planned if image.root.names or not is_attached(image)]
     if not images:
         raise NotFound(
             "there is no image to push",

@@ -13,15 +13,15 @@ from msgspec.structs import replace
 
 from ocitool.errors import OcitoolError, Refused
 from ocitool.events import Outcome
+from ocitool.image.attached import is_in, tags_of_attached
 from ocitool.image.content import PlannedImage
-from ocitool.image.graph import closure_of, content_of, subject_of
+from ocitool.image.graph import closure_of, content_of
 from ocitool.oci import Descriptor, Digest, Manifest, Reference
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, Repository, RepositoryWriter
-from ocitool.places.registry.referrers import cosign_subject
 from ocitool.transfer.copy import Moved, TransferReport
 from ocitool.transfer.pipeline import Pipeline
-from ocitool.transfer.plan import is_attached
+from ocitool.transfer.plan import subject_of
 from ocitool.transfer.remote import RemoteImages
 from ocitool.transfer.report import Conversion, CopiedImage, report_image
 
@@ -147,12 +147,12 @@ class TagPusher:
 
     def _attached_to(self, image: PlannedImage) -> list[PlannedImage]:
         """Return what is attached to this image, of all that is attached to any."""
-        held = {descriptor.digest for descriptor, _ in image.closure.documents}
-        waiting = list(self._attached)
+        held = {str(descriptor.digest) for descriptor, _ in image.closure.documents}
+        waiting = [(s, subject) for s in self._attached if (subject := subject_of(s)) is not None]
         found: list[PlannedImage] = []
-        while fresh := [s for s in waiting if _subject(s) in held]:
-            waiting = [s for s in waiting if s not in fresh]
-            held |= {d.digest for s in fresh for d, _ in s.closure.documents}
+        while fresh := [s for s, subject in waiting if is_in(subject, held)]:
+            waiting = [pair for pair in waiting if pair[0] not in fresh]
+            held |= {str(d.digest) for s in fresh for d, _ in s.closure.documents}
             found += fresh
         return found
 
@@ -166,7 +166,7 @@ class TagPusher:
     ) -> TransferReport:
         main = planned[0].root.descriptor
         tagged = destination.tag is not None and ending is Ending.PUSHED
-        tags = {s.root.descriptor.digest: _signature_tags(s) for s in planned[1:]}
+        tags = {s.root.descriptor.digest: _tags_of(s) for s in planned[1:]}
         writer = RepositoryWriter(
             repository,
             self._pipeline.source,
@@ -278,21 +278,7 @@ def _neighbours(
                     yield paths[0], blob.digest
 
 
-def belongs_to_another(image: PlannedImage) -> bool:
-    """Tell whether it is no image of its own: attached to one, or a signature by cosign's name."""
-    return is_attached(image) or bool(_signature_tags(image))
-
-
-def _signature_tags(image: PlannedImage) -> tuple[str, ...]:
-    """Return the tags by which cosign finds it, if all its names are of that kind."""
-    tags = [name.rpartition(":")[2] for name in image.root.names]
-    found = tuple(dict.fromkeys(tag for tag in tags if cosign_subject(tag) is not None))
-    return found if len(found) == len(set(tags)) else ()
-
-
-def _subject(image: PlannedImage) -> Digest | None:
-    """Return what it is attached to, by its manifest or by its name."""
-    root = image.root
-    found = subject_of(root, image.closure.document(root.descriptor.digest))
-    tags = _signature_tags(image)
-    return found if found is not None or not tags else cosign_subject(tags[0])
+def _tags_of(image: PlannedImage) -> tuple[str, ...]:
+    """Return the tags under which clients look for what is attached."""
+    subject = subject_of(image)
+    return tags_of_attached(image.root, subject) if subject is not None else ()

@@ -26,7 +26,7 @@ from ocitool.oci import Digest, Platform, mediatype
 from ocitool.places.layout import Layout, NameChange, Writing
 from ocitool.transfer.copy import TransferReport, transfer
 from ocitool.transfer.layered import LayeredSource
-from ocitool.transfer.plan import check_names, drop_orphans, is_attached, plan_images
+from ocitool.transfer.plan import check_names, drop_orphans, independent, plan_images
 from ocitool.transfer.platforms import select_each
 from ocitool.transfer.report import Conversion, CopyReport, report_copy
 
@@ -100,9 +100,8 @@ class Pipeline:
         for an image of which too much is missing; Refused for a name that stands for several
         images; UsageError for one name that is given to several.
         """
-        images = plan_images(self.source, self.origin, roots, strict=self.options.strict)
-        if not attached:
-            images = [image for image in images if not is_attached(image)]
+        strict = self.options.strict
+        images = plan_images(self.source, self.origin, roots, strict=strict, attached=attached)
         self._planned = images
         wanted = self.options.platforms if platforms is None else platforms
         if wanted:
@@ -196,7 +195,7 @@ class Pipeline:
 
 
 def _rename(planned: Sequence[PlannedImage], name: str) -> list[PlannedImage]:
-    images = [image for image in planned if not is_attached(image)]
+    images = independent(planned)
     if len(images) != 1:
         raise UsageError(
             f"one name cannot be given to {len(images)} images",

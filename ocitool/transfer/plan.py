@@ -6,6 +6,14 @@ from msgspec.structs import replace
 
 from ocitool.errors import LimitExceeded, OcitoolError
 from ocitool.events import Observer
+from ocitool.image.attached import (
+    Content,
+    content_of,
+    is_in,
+    names_of,
+    subject_of_root,
+)
+from ocitool.image.attached import subject_of as subject_of_entry
 from ocitool.image.content import (
     Catalog,
     Closure,
@@ -16,7 +24,7 @@ from ocitool.image.content import (
     Source,
 )
 from ocitool.image.entries import ambiguous, ambiguous_names
-from ocitool.image.graph import closure_of, read_document, subject_of
+from ocitool.image.graph import closure_of, read_document
 from ocitool.image.wholeness import require_whole
 from ocitool.oci import DEFAULT_LIMITS, Digest
 from ocitool.oci.document import structure
@@ -24,12 +32,18 @@ from ocitool.transfer.layered import LayeredSource
 
 
 def plan_images(
-    source: LayeredSource, catalog: Catalog, roots: Sequence[Root], *, strict: bool = False
+    source: LayeredSource,
+    catalog: Catalog,
+    roots: Sequence[Root],
+    *,
+    strict: bool = False,
+    attached: bool = True,
 ) -> list[PlannedImage]:
     """Plan the move of some roots of a catalog, each digest once with all its names.
 
-    Everything is read from `source`, which keeps the documents. Artifacts of the catalog that are
-    attached to one of the roots are added. NotFound for an index of which nothing is there, or not
+    Everything is read from `source`, which keeps the documents. What the catalog has that is
+    `attached` to one of the roots is added; without that, only roots with a name are planned of
+    what is attached. NotFound for an index of which nothing is there, or not
     all when `strict`; IntegrityError for a config that does not fit its layers.
     """
     planned = []
@@ -42,6 +56,8 @@ def plan_images(
             for one in whole
         }
         planned.append(replace(image, configs=configs))
+    if not attached:
+        return [image for image in planned if image.root.names or not is_attached(image)]
     return planned + _attached_to(source, catalog, planned)
 
 
@@ -105,19 +121,12 @@ def drop_orphans(
     A signature of an image that has another digest now would be worth nothing.
     """
     lost = _documents(before) - _documents(after)
-    attached: dict[Digest | None, list[Digest]] = {}
-    for image in after:
-        if is_attached(image):
-            attached.setdefault(_subject(image), []).append(image.root.descriptor.digest)
+    subjects = {str(a.root.descriptor.digest): s for a in after if (s := subject_of(a)) is not None}
     # An artifact may be attached to an artifact, so what is dropped takes others with it.
-    orphans: set[Digest] = set()
-    stack = [digest for subject in lost for digest in attached.get(subject, ())]
-    while stack:
-        digest = stack.pop()
-        if digest not in orphans:
-            orphans.add(digest)
-            stack += attached.get(digest, ())
-    kept = [image for image in after if image.root.descriptor.digest not in orphans]
+    orphans: set[str] = set()
+    while lost := {d for d, s in subjects.items() if d not in orphans and is_in(s, lost)}:
+        orphans |= lost
+    kept = [image for image in after if str(image.root.descriptor.digest) not in orphans]
     dropped = len(after) - len(kept)
     if dropped:
         observer.warn(
@@ -127,8 +136,8 @@ def drop_orphans(
     return kept
 
 
-def _documents(planned: Sequence[PlannedImage]) -> set[Digest]:
-    return {d.digest for image in planned for d, _ in image.closure.documents}
+def _documents(planned: Sequence[PlannedImage]) -> set[str]:
+    return {str(d.digest) for image in planned for d, _ in image.closure.documents}
 
 
 def _merge_names(roots: Sequence[Root]) -> list[Root]:
@@ -145,42 +154,55 @@ def _merge_names(roots: Sequence[Root]) -> list[Root]:
 def _attached_to(
     source: LayeredSource, catalog: Catalog, planned: Sequence[PlannedImage]
 ) -> list[PlannedImage]:
-    """Return the catalog's nameless roots whose subject is in one of the closures."""
+    """Return the roots of the catalog that are attached to one of the images."""
     held = _documents(planned)
     roots = catalog.roots()
-    waiting: dict[Digest, list[int]] = {}
-    for position, root in enumerate(roots):
-        if root.names or root.label is not None or root.descriptor.digest in held:
-            continue
-        subject = _read_subject(source, root)
-        if subject is not None:
-            waiting.setdefault(subject, []).append(position)
+    waiting = {
+        position: subject
+        for position, root in enumerate(roots)
+        if str(root.descriptor.digest) not in held
+        and (subject := _read_subject(source, root)) is not None
+    }
     found: list[PlannedImage] = []
     # An artifact may be attached to an artifact, so what is added brings others with it.
-    while fresh := sorted(n for digest in held & waiting.keys() for n in waiting.pop(digest)):
+    while fresh := [position for position, subject in waiting.items() if is_in(subject, held)]:
         added = _plan(source, [roots[position] for position in fresh])
+        waiting = {position: s for position, s in waiting.items() if position not in fresh}
         held = _documents(added)
         found += added
     return found
 
 
-def _read_subject(source: LayeredSource, root: Root) -> Digest | None:
-    """Read what a root is attached to; the manifest of what is attached is kept."""
-    try:
-        document = read_document(source, root.descriptor)
-    except OcitoolError:
-        return subject_of(root, None)
-    subject = subject_of(root, document)
-    if subject is not None:
-        source.keep(root.descriptor.digest, document.raw)
-    return subject
+def _read_subject(source: LayeredSource, root: Root) -> str | None:
+    """Return what a root is attached to; a manifest that had to be read and tells it is kept."""
+
+    def read() -> Content | None:
+        try:
+            document = read_document(source, root.descriptor)
+        except OcitoolError:
+            return None
+        content = content_of(document)
+        if content.subject is not None:
+            source.keep(root.descriptor.digest, document.raw)
+        return content
+
+    return subject_of_entry(root.descriptor.annotations, names_of(root), read)
 
 
-def _subject(image: PlannedImage) -> Digest | None:
-    root = image.root
-    return subject_of(root, image.closure.document(root.descriptor.digest))
+def subject_of(image: PlannedImage) -> str | None:
+    """Return the digest text of what an image is attached to, or None."""
+    return subject_of_root(image.root, image.closure.document(image.root.descriptor.digest))
 
 
 def is_attached(image: PlannedImage) -> bool:
-    """Tell whether a root is an artifact that lives with its subject, and no image."""
-    return not image.root.names and _subject(image) is not None
+    """Tell whether a root is an artifact that lives with its subject, and not by itself."""
+    return subject_of(image) is not None
+
+
+def independent(planned: Sequence[PlannedImage]) -> list[PlannedImage]:
+    """Return the images that live by themselves.
+
+    Without any, what is attached and has a name is meant: it was asked for.
+    """
+    images = [image for image in planned if not is_attached(image)]
+    return images or [image for image in planned if image.root.names]

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from ocitool.errors import NotFound
+from ocitool.image.attached import attested, is_attestation
 from ocitool.image.choosing import PlatformImage, choose
 from ocitool.image.content import Closure, PlannedImage
 from ocitool.image.graph import (
-    attested,
     closure_of,
     image_children,
     images_of,
-    is_attestation,
 )
 from ocitool.oci import Descriptor, Index, Platform, mediatype
 from ocitool.oci.document import encode

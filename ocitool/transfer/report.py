@@ -8,7 +8,7 @@ from ocitool.image.content import PlannedImage
 from ocitool.oci import Descriptor, Digest, Platform
 from ocitool.places.layout import NameChange
 from ocitool.transfer.copy import TransferReport
-from ocitool.transfer.plan import is_attached
+from ocitool.transfer.plan import independent
 from ocitool.transfer.platforms import planned_manifests
 
 
@@ -77,7 +77,7 @@ def report_copy(
     transfer: TransferReport | None = None,
 ) -> CopyReport:
     """Return what became of images that were moved."""
-    reported = [report_image(image) for image in images if not is_attached(image)]
+    reported = [report_image(image) for image in independent(images)]
     return CopyReport(
         images=tuple(reported),
         attached=len(images) - len(reported),

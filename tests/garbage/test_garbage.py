@@ -336,6 +336,17 @@ class TestAttachedArtifacts:
         assert blobs_in(tmp_path) == set()
         assert set(removal.images) == {IMAGE.descriptor.digest, SIGNATURE.descriptor.digest}
 
+    def test_a_tag_of_cosign_attaches_them_too_and_the_reflog_knows_it(
+        self, tmp_path: Path
+    ) -> None:
+        tag = f"docker.io/library/a:sha256-{IMAGE.descriptor.digest.hex}.sig"
+        with store(tmp_path, a=IMAGE) as layout:
+            bring(layout, build_artifact(None), tag)
+            removal = rm(layout, "a:1")
+            assert layout.roots() == ()
+        assert blobs_in(tmp_path) == set()
+        assert [change.name for change in removal.dropped] == [A, tag]
+
     def test_they_stay_while_another_name_keeps_the_subject(self, tmp_path: Path) -> None:
         with store(tmp_path) as layout:
             bring(layout, IMAGE, A, B)

@@ -147,14 +147,24 @@ class TestGraphs:
         self, tmp_path: Path, ending: str
     ) -> None:
         tag = f"docker.io/library/a:sha256-{IMAGE.descriptor.digest.hex}{ending}"
-        attached = build_image([{"signature": b"s"}])
         with store(tmp_path, a=IMAGE) as layout:
-            bring(layout, attached, tag)
+            bring(layout, build_artifact(None), tag)
             assert planned(layout).is_empty
             untag(layout, [A])
             found = collect(layout)
         assert {i.kind for i in found.images} == {"image", "attached"}
         assert blobs_in(tmp_path) == set()
+
+    def test_an_ordinary_image_with_the_tag_of_referrers_is_not_attached(
+        self, tmp_path: Path
+    ) -> None:
+        tag = f"docker.io/library/a:sha256-{IMAGE.descriptor.digest.hex}"
+        with store(tmp_path, a=IMAGE) as layout:
+            bring(layout, OTHER, tag)
+            container = used(str(IMAGE.descriptor.digest))
+            found = collect(layout, [container], everything=True)
+        assert images_of(found) == {OTHER.descriptor.digest}
+        assert blobs_in(tmp_path) == hexes(IMAGE)
 
     def test_pitfall_03_a_tag_cuts_a_sha512_digest(self, tmp_path: Path) -> None:
         long = build_image(algorithm="sha512")

@@ -6,11 +6,12 @@ import pytest
 
 from ocitool.errors import Refused
 from ocitool.image.content import Root
-from ocitool.image.entries import KIND, Entries, arrange, entry_root
+from ocitool.image.entries import Entries, arrange, entry_root
 from ocitool.oci import Descriptor, Digest, Index, Platform, parse_manifest
 from ocitool.oci.annotations import (
     ATTESTATION,
     IMAGE_NAME,
+    KIND,
     REF_NAME,
     REFERENCE_DIGEST,
     REFERENCE_TYPE,

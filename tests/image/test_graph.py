@@ -16,7 +16,6 @@ from ocitool.image.graph import (
     images_of,
     read_document,
     root_subject,
-    subject_of,
     walk,
 )
 from ocitool.oci import Descriptor, Digest, Index, Limits, Platform, mediatype
@@ -228,13 +227,7 @@ def test_an_artifact_is_no_image() -> None:
 def test_a_manifest_tells_what_it_is_attached_to() -> None:
     artifact = build_artifact(AMD64.descriptor)
     root = Root(descriptor=artifact.descriptor)
-    assert root_subject(MemorySource(artifact), root) == AMD64.descriptor.digest
-
-
-def test_the_annotation_of_an_entry_tells_it_too() -> None:
-    text = str(AMD64.descriptor.digest)
-    descriptor = replace(ARM64.descriptor, annotations={"io.containerd.manifest.subject": text})
-    assert subject_of(Root(descriptor=descriptor), None) == AMD64.descriptor.digest
+    assert root_subject(MemorySource(artifact), root) == str(AMD64.descriptor.digest)
 
 
 def test_an_image_has_no_subject() -> None:

@@ -260,11 +260,13 @@ def test_a_layer_that_cannot_be_looked_into_says_why(
     tmp_path: Path, media_type: str, urls: list[str], says: str
 ) -> None:
     value = {**describe(b"opaque", media_type).to_json(), "urls": urls}
-    image = build_image([{"a": b"1"}], manifest={"layers": [value]})
+    known = build_image([{"a": b"1"}, {"b": b"2"}])
+    layers = [value, known.layers[1].to_json()]
+    image = build_image([{"a": b"1"}, {"b": b"2"}], manifest={"layers": layers})
     layout = write_layout(tmp_path / "layout", {A: image})
     (layout / f"blobs/sha256/{Digest.of(b'opaque').hex}").write_bytes(b"opaque")
     with Layout.existing(str(layout)) as source:
-        (layer,) = inspect(source, source.roots()[0]).layers
+        layer = inspect(source, source.roots()[0]).layers[0]
     assert layer.problem is not None
     assert says in layer.problem
 

@@ -15,6 +15,7 @@ from ocitool.errors import IntegrityError, NotFound, OcitoolError, Refused, Size
 from ocitool.events import SILENT, Observer
 from ocitool.fsops import Directory, Stamp, replace_file, translated
 from ocitool.image.content import Blob, Root
+from ocitool.image.entries import attach_entries
 from ocitool.oci import Descriptor, Digest
 from ocitool.oci.annotations import full_name, label
 from ocitool.oci.reference import familiar
@@ -140,7 +141,7 @@ class Layout:
     def roots(self) -> tuple[Root, ...]:
         """Return the images and artifacts of index.json, one for each digest, in its order."""
         grouped: dict[Digest, list[Descriptor]] = {}
-        for entry in self.index().entries:
+        for entry in attach_entries(self.index().entries):
             grouped.setdefault(entry.digest, []).append(entry)
         return tuple(_as_root(entries) for entries in grouped.values())
 
@@ -150,7 +151,7 @@ class Layout:
         NotFound when there is none; Refused when the name stands for two images.
         """
         found: dict[Digest, list[Descriptor]] = {}
-        for entry in self.index().entries:
+        for entry in attach_entries(self.index().entries):
             if name in entry_names(entry) or name == str(entry.digest):
                 found.setdefault(entry.digest, []).append(entry)
         if not found:

@@ -4,20 +4,17 @@ distribution-spec, "Listing Referrers" and "Referrers Tag Schema". The tags that
 signatures, attestations and SBOMs are a third dialect.
 """
 
-import re
 from collections.abc import Iterator
 
 from ocitool.errors import AccessDenied, IntegrityError, NotFound
+from ocitool.image.attached import TAG_ENDINGS, referrers_tag
 from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, mediatype, parse_manifest
 from ocitool.oci.document import encode
 from ocitool.places.registry.http.request import Answer, Request
 from ocitool.places.registry.listing import decode, pages
 from ocitool.places.registry.repository import Repository
 
-COSIGN_ENDINGS = (".sig", ".att", ".sbom")
-_COSIGN_TAG = re.compile(r"sha256-([0-9a-f]{64})\.(?:sig|att|sbom)")
 _OK, _ABSENT = 200, 404
-_ALGORITHM_LENGTH, _DIGEST_LENGTH = 32, 64
 
 
 def referrers(repository: Repository, subject: Digest) -> tuple[Descriptor, ...]:
@@ -31,24 +28,10 @@ def referrers(repository: Repository, subject: Digest) -> tuple[Descriptor, ...]
     return tuple({descriptor.digest: descriptor for descriptor in found}.values())
 
 
-def fallback_tag(subject: Digest) -> str:
-    """Return the tag under which clients keep the list where the registry does not.
-
-    A longer digest than that of sha256 is cut, so that a tag has room for it.
-    """
-    return f"{subject.algorithm[:_ALGORITHM_LENGTH]}-{subject.hex[:_DIGEST_LENGTH]}"
-
-
-def cosign_subject(tag: str) -> Digest | None:
-    """Return the digest that a tag of cosign's is about, None for another tag."""
-    found = _COSIGN_TAG.fullmatch(tag)
-    return Digest("sha256", found.group(1)) if found is not None else None
-
-
 def cosign_tags(repository: Repository, subject: Digest) -> Iterator[tuple[str, Descriptor]]:
     """Yield the tags of cosign that exist for a digest, and what they name."""
-    for ending in COSIGN_ENDINGS:
-        tag = f"{fallback_tag(subject)}{ending}"
+    for ending in TAG_ENDINGS:
+        tag = f"{referrers_tag(subject)}{ending}"
         found = _optional(repository, tag)
         if found is not None:
             yield tag, found
@@ -90,7 +73,7 @@ def _by_tag(repository: Repository, subject: Digest) -> list[Descriptor]:
 
 def _fallback(repository: Repository, subject: Digest) -> Index | None:
     """Return the list under the fallback tag. GitLab answers with the subject itself: no list."""
-    found = _optional(repository, fallback_tag(subject))
+    found = _optional(repository, referrers_tag(subject))
     if found is None or found.digest == subject or not mediatype.is_index(found.media_type):
         return None
     raw = repository.raw(found.digest)
@@ -131,7 +114,7 @@ def add_to_fallback(
     session = repository.session
     request = Request(
         "PUT",
-        session.url(f"manifests/{fallback_tag(subject)}"),
+        session.url(f"manifests/{referrers_tag(subject)}"),
         session.scopes("pull,push"),
         {"Content-Type": mediatype.OCI_INDEX},
         raw,

@@ -3,8 +3,9 @@
 import pytest
 
 from ocitool.errors import MalformedDocument, NotFound, Unavailable
+from ocitool.image.attached import referrers_tag
 from ocitool.oci import Descriptor, Digest
-from ocitool.places.registry.referrers import cosign_tags, fallback_tag, referrers
+from ocitool.places.registry.referrers import cosign_tags, referrers
 from tests.places.registry.reading import NAME, reading
 from tests.support.images import as_json, build_artifact, build_image
 from tests.support.registry import EmulatedRegistry, Quirks
@@ -32,7 +33,7 @@ def listed(*descriptors: Descriptor) -> bytes:
 
 def add_fallback(registry: EmulatedRegistry) -> None:
     raw = listed(*(artifact.descriptor for artifact in ATTACHED))
-    registry.add_manifest(NAME, raw, INDEX, fallback_tag(SUBJECT))
+    registry.add_manifest(NAME, raw, INDEX, referrers_tag(SUBJECT))
 
 
 def found(registry: EmulatedRegistry) -> set[Digest]:
@@ -81,7 +82,7 @@ def test_a_tag_that_is_the_subject_itself_lists_nothing() -> None:
 
 def test_a_tag_that_is_no_index_lists_nothing() -> None:
     with filled(referrers="404") as registry:
-        registry.add_image(NAME, build_image([{"x": b"y"}]), fallback_tag(SUBJECT))
+        registry.add_image(NAME, build_image([{"x": b"y"}]), referrers_tag(SUBJECT))
         assert found(registry) == set()
 
 
@@ -110,15 +111,15 @@ def test_a_denied_api_is_followed_by_the_tag() -> None:
 def test_cosigns_tags_are_found_by_their_names() -> None:
     with filled() as registry, reading(registry.host) as reader:
         for ending in (".sig", ".att"):
-            registry.add_image(NAME, ATTACHED[0], f"{fallback_tag(SUBJECT)}{ending}")
+            registry.add_image(NAME, ATTACHED[0], f"{referrers_tag(SUBJECT)}{ending}")
         names = [tag for tag, _ in cosign_tags(reader.repository, SUBJECT)]
         assert names == [f"sha256-{SUBJECT.hex}.sig", f"sha256-{SUBJECT.hex}.att"]
 
 
 def test_a_fallback_tag_has_room_for_any_digest() -> None:
-    assert fallback_tag(SUBJECT) == f"sha256-{SUBJECT.hex}"
+    assert referrers_tag(SUBJECT) == f"sha256-{SUBJECT.hex}"
     long = Digest.of(b"", "sha512")
-    assert fallback_tag(long) == f"sha512-{long.hex[:64]}"
+    assert referrers_tag(long) == f"sha512-{long.hex[:64]}"
 
 
 def test_an_entry_that_is_no_descriptor_is_refused() -> None:

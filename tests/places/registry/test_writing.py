@@ -13,9 +13,9 @@ from ocitool.errors import (
     Refused,
     Unavailable,
 )
+from ocitool.image.attached import referrers_tag
 from ocitool.oci import Digest
 from ocitool.operations.push_target import Ending
-from ocitool.places.registry.referrers import fallback_tag
 from tests.places.registry.pushes import (
     NAME,
     QUICK,
@@ -219,7 +219,7 @@ class TestSubject:
                 shop.add(signature)
             shop.push(IMAGE, reference(registry), attached=True)
             shop.push(IMAGE, reference(registry), attached=True)
-            tag = fallback_tag(IMAGE.descriptor.digest)
+            tag = referrers_tag(IMAGE.descriptor.digest)
             listed = registry.manifests[NAME][registry.tags[NAME][tag]].fields["manifests"]
             assert isinstance(listed, list)
             found = {entry["digest"]: entry["artifactType"] for entry in listed}
@@ -233,7 +233,7 @@ class TestSubject:
         with EmulatedRegistry(quirks) as registry, shelf(tmp_path) as shop:
             shop.add(signature)
             shop.push(IMAGE, reference(registry), attached=True)
-            tag = fallback_tag(IMAGE.descriptor.digest)
+            tag = referrers_tag(IMAGE.descriptor.digest)
             listed = registry.manifests[NAME][registry.tags[NAME][tag]].fields["manifests"]
             assert isinstance(listed, list)
             assert [entry["digest"] for entry in listed] == [str(signature.descriptor.digest)]

@@ -1,0 +1,228 @@
+"""What belongs to an image without being part of it: signatures, attestations, SBOMs.
+
+Whatever is attached is saved, copied, pushed and removed along with its image. There are five ways
+to say it: the manifest's `subject` (image-spec manifest.md), an annotation of its entry in
+index.json, a tag made from the digest (distribution-spec, "Referrers Tag Schema"; cosign adds an
+ending), BuildKit's annotations of an attestation, and the `kind` that cosign and hauler write.
+
+A subject is the text of a digest. A tag holds only the first 64 digits of a longer digest, and
+then the text is cut as well: `is_in` knows.
+"""
+
+import bisect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from ocitool.errors import MalformedDocument
+from ocitool.image.content import Root
+from ocitool.oci import Descriptor, Digest, Index, Manifest
+from ocitool.oci.annotations import (
+    ATTESTATION,
+    KIND,
+    REFERENCE_DIGEST,
+    REFERENCE_TYPE,
+    SUBJECT,
+    without_names,
+)
+
+TAG_ENDINGS = (".sig", ".att", ".sbom")
+"""What cosign puts behind the digest: for signatures, attestations, SBOMs."""
+_COSIGN = "dev.cosignproject.cosign/"
+_ENDING_OF_KIND = {
+    f"{_COSIGN}sigs": ".sig",
+    f"{_COSIGN}atts": ".att",
+    f"{_COSIGN}sboms": ".sbom",
+}
+_IMAGE_KINDS = (f"{_COSIGN}image", f"{_COSIGN}imageIndex")
+_ALGORITHM_LENGTH, _DIGEST_LENGTH = 32, 64
+_TAG = re.compile(r"(sha256|sha512)-([0-9a-f]{64}|[0-9a-f]{128})(\.sig|\.att|\.sbom)?")
+
+
+class Content(NamedTuple):
+    """What a document itself says: the subject that it names, and whether it is an image."""
+
+    subject: str | None
+    is_image: bool
+
+
+def content_of(document: Manifest | Index) -> Content:
+    """Return what a document says of itself."""
+    subject = str(document.subject.digest) if document.subject is not None else None
+    return Content(subject, document.is_image)
+
+
+def subject_of(
+    annotations: Mapping[str, str], names: Sequence[str], read: Callable[[], Content | None]
+) -> str | None:
+    """Return what a root is attached to, or None.
+
+    `names` is all that it is called. A root with a name of its own lives by itself: only tags made
+    from a digest attach it. `read` returns what its document says, None if that cannot be read; it
+    is called only when nothing else tells.
+    """
+    if names:
+        return _subject_of_tags([name.rpartition(":")[2] for name in names], read)
+    declared = _declared(annotations)
+    if declared is not None:
+        return declared
+    content = read()
+    return content.subject if content is not None else None
+
+
+def subject_of_root(root: Root, document: Manifest | Index | None) -> str | None:
+    """Return what a root is attached to, or None; its document was read before, if possible."""
+    content = content_of(document) if document is not None else None
+    return subject_of(root.descriptor.annotations, names_of(root), lambda: content)
+
+
+def declared_subject(root: Root, document: Manifest | Index | None) -> str | None:
+    """Return the subject that a root or its document declares, whatever it is called."""
+    declared = _declared(root.descriptor.annotations)
+    if declared is not None or document is None:
+        return declared
+    return content_of(document).subject
+
+
+def names_of(root: Root) -> tuple[str, ...]:
+    """Return all that a root is called."""
+    return root.names or ((root.label,) if root.label is not None else ())
+
+
+def is_in(subject: str, digests: AbstractSet[str]) -> bool:
+    """Tell whether a subject is among digests."""
+    if subject in digests:
+        return True
+    if subject.startswith("sha512:") and len(subject) < len("sha512:") + 128:
+        return any(digest.startswith(subject) for digest in digests)
+    return False
+
+
+def referrers_tag(subject: Digest) -> str:
+    """Return the tag under which clients list what is attached where the registry does not.
+
+    A longer digest than that of sha256 is cut, so that a tag has room for it.
+    """
+    return f"{subject.algorithm[:_ALGORITHM_LENGTH]}-{subject.hex[:_DIGEST_LENGTH]}"
+
+
+def tags_of_attached(root: Root, subject: str) -> tuple[str, ...]:
+    """Return the tags under which clients look for an attached root in a registry.
+
+    None for an artifact that registries list by its `subject`.
+    """
+    tags = [name.rpartition(":")[2] for name in names_of(root)]
+    found = tuple(dict.fromkeys(tag for tag in tags if _TAG.fullmatch(tag)))
+    ending = _ENDING_OF_KIND.get(root.descriptor.annotations.get(KIND, ""))
+    if found or ending is None:
+        return found
+    algorithm, _, hex_digits = subject.partition(":")
+    return (f"{algorithm}-{hex_digits[:_DIGEST_LENGTH]}{ending}",)
+
+
+def is_attestation(descriptor: Descriptor) -> bool:
+    """Tell whether a child of an index is BuildKit's attestation of another child."""
+    return descriptor.annotations.get(REFERENCE_TYPE) == ATTESTATION
+
+
+def attested(descriptor: Descriptor) -> str | None:
+    """Return the digest text of the image that an attestation is about, or None."""
+    if not is_attestation(descriptor):
+        return None
+    return descriptor.annotations.get(REFERENCE_DIGEST)
+
+
+def attach(roots: Sequence[Root]) -> tuple[Root, ...]:
+    """Note the subject of each entry of an index.json that says it is attached to another.
+
+    cosign and hauler put what is attached behind its image, under the same name if that has a
+    name; BuildKit's attestation tells the digest. Such a name is the image's alone, and is taken
+    from what is attached.
+    """
+    images = _Images(roots)
+    return tuple(
+        images.attach(root, position) if says_it_is_attached(root.descriptor) else root
+        for position, root in enumerate(roots)
+    )
+
+
+def says_it_is_attached(entry: Descriptor) -> bool:
+    """Tell whether the annotations of an entry say that it is attached to another."""
+    return SUBJECT in entry.annotations or is_attestation(entry) or is_attached_kind(entry)
+
+
+class _Images:
+    """Where the images of an index.json are: by each of their names, and without a name."""
+
+    def __init__(self, roots: Sequence[Root]) -> None:
+        self._roots = roots
+        self._positions: dict[str, list[int]] = {}
+        self._pairs: set[tuple[str, str]] = set()
+        for position, root in enumerate(roots):
+            if says_it_is_attached(root.descriptor):
+                continue
+            for name in names_of(root):
+                self._add(name, root, position)
+            if root.descriptor.annotations.get(KIND) in _IMAGE_KINDS:
+                self._add("", root, position)
+
+    def _add(self, name: str, root: Root, position: int) -> None:
+        self._positions.setdefault(name, []).append(position)
+        self._pairs.add((name, str(root.descriptor.digest)))
+
+    def attach(self, root: Root, position: int) -> Root:
+        """Return a root with its subject, without a name; unchanged if its image is not here."""
+        names = [name for name in names_of(root) or ("",) if name in self._positions]
+        if not names:
+            return root
+        annotations = without_names(root.descriptor.annotations)
+        subject = self._subject(root.descriptor, names[0], position)
+        if subject is not None:
+            annotations.setdefault(SUBJECT, subject)
+        return Root(descriptor=replace(root.descriptor, annotations=annotations))
+
+    def _subject(self, entry: Descriptor, name: str, position: int) -> str | None:
+        told = attested(entry)
+        if told is not None and (name, told) in self._pairs:
+            return told
+        positions = self._positions[name]
+        if len(positions) > 1 and not is_attached_kind(entry):
+            return None
+        nearest = max(bisect.bisect(positions, position) - 1, 0)
+        return str(self._roots[positions[nearest]].descriptor.digest)
+
+
+def is_attached_kind(entry: Descriptor) -> bool:
+    """Tell whether cosign or hauler say that an entry is a signature, an attestation or an SBOM."""
+    return entry.annotations.get(KIND) in _ENDING_OF_KIND
+
+
+def _declared(annotations: Mapping[str, str]) -> str | None:
+    for key in (SUBJECT, REFERENCE_DIGEST):
+        if key == REFERENCE_DIGEST and annotations.get(REFERENCE_TYPE) != ATTESTATION:
+            continue
+        try:
+            return str(Digest.parse(annotations.get(key, "")))
+        except MalformedDocument:
+            continue
+    return None
+
+
+def _subject_of_tags(tags: Iterable[str], read: Callable[[], Content | None]) -> str | None:
+    """Return what tags say that a root is attached to; None if one of them is an ordinary tag.
+
+    Without an ending the tag is that of a list of referrers. An ordinary image may be tagged like
+    that, too, and is attached to nothing.
+    """
+    found = [_TAG.fullmatch(tag) for tag in tags]
+    subjects = {f"{match[1]}:{match[2]}" if match is not None else None for match in found}
+    if len(subjects) != 1 or None in subjects:
+        return None
+    if any(match is not None and match[3] is None for match in found):
+        content = read()
+        if content is None or content.is_image:
+            return None
+    return subjects.pop()
