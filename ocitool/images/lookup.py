@@ -1,6 +1,10 @@
 """Find an image of the store by what a user types: a name, a digest or the start of an ID."""
 
+import bisect
+import functools
+import itertools
 import re
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -27,21 +31,14 @@ class Found(Struct, frozen=True, kw_only=True):
 
 
 def find_image(layout: Layout, text: str) -> Found:
-    """Return the image that `text` names.
+    """Return the image that `text` names. See `ImageFinder.find`."""
+    return ImageFinder(layout).find(text)
 
-    A name is tried first, in its full and its short form, then a prefix of 4 or more hex digits
-    of a config or manifest digest. NotFound says what is close; Refused lists what an ambiguous
-    prefix could mean.
-    """
-    roots = layout.roots()
-    by_name = _by_name(layout, roots, text)
-    if by_name is not None:
-        return by_name
-    if _ID.fullmatch(text):
-        by_id = _by_id(layout, roots, text)
-        if by_id is not None:
-            return by_id
-    raise _not_found(layout, roots, text)
+
+def find_images(layout: Layout, texts: Iterable[str]) -> list[Found]:
+    """Return the images that texts name, from one reading of the layout."""
+    finder = ImageFinder(layout)
+    return [finder.find(text) for text in texts]
 
 
 def full_name(text: str) -> str | None:
@@ -52,25 +49,97 @@ def full_name(text: str) -> str | None:
         return None
 
 
-def _by_name(layout: Layout, roots: tuple[Root, ...], text: str) -> Found | None:
-    try:
+class ImageFinder:
+    """The images of a layout as they were at one moment, to be found by many texts."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._roots = layout.roots()
+        self._by_name: dict[str, Root] = {}
+        self._by_digest = {root.descriptor.digest: root for root in self._roots}
+        for root in self._roots:
+            bare = () if layout.is_store or root.label is None else (root.label,)
+            for name in (*root.names, *bare):
+                self._by_name.setdefault(name, root)
+
+    def find(self, text: str) -> Found:
+        """Return the image that `text` names.
+
+        A name is tried first, in its full and its short form, then a prefix of 4 or more hex
+        digits of a config or manifest digest. NotFound says what is close; Refused lists what an
+        ambiguous prefix could mean.
+        """
+        found = self._named(text)
+        if found is None and _ID.fullmatch(text):
+            found = self._with_id(text)
+        if found is None:
+            raise _not_found(self._layout, self._roots, text)
+        return found
+
+    def _named(self, text: str) -> Found | None:
+        name = full_name(text)
+        if name is None:
+            return self._labelled(text)
         reference = Reference.parse(text)
-    except UsageError:
-        if layout.is_store:
-            return None
-        reference = None
-    for root in roots:
-        digest = root.descriptor.digest
-        if reference is not None and reference.digest is not None:
+        if reference.digest is not None:
             # The digest decides and not the tag; the repository has to be one of the image's.
-            if reference.digest == digest and _in_repository(root, reference):
-                known = reference.name in root.names
-                return Found(root=root, name=reference.name if known else None)
-        elif reference is not None and reference.name in root.names:
-            return Found(root=root, name=reference.name)
-        elif not layout.is_store and text == root.label:
-            return Found(root=root, name=text)
-    return None
+            root = self._by_digest.get(reference.digest)
+            if root is not None and _in_repository(root, reference):
+                return Found(root=root, name=name if name in root.names else None)
+            return None
+        root = self._by_name.get(name)
+        if root is not None and name in root.names:
+            return Found(root=root, name=name)
+        return self._labelled(text)
+
+    def _labelled(self, text: str) -> Found | None:
+        root = self._by_name.get(text)
+        return Found(root=root, name=text) if root is not None and text == root.label else None
+
+    def _with_id(self, text: str) -> Found | None:
+        algorithm, _, prefix = text.rpartition(":")
+        matches: dict[str, Found] = {}
+        for digest, root, is_own in self._with_prefix(prefix):
+            if not _has_prefix(digest, algorithm, prefix):
+                continue
+            if is_own:
+                matches[str(root.descriptor.digest)] = Found(root=root, name=None)
+            elif str(root.descriptor.digest) not in matches:
+                for child in _platforms_with(self._layout, root, algorithm, prefix):
+                    found = Found(root=Root(descriptor=child), name=None, whole=root)
+                    matches.setdefault(str(child.digest), found)
+        if len(matches) > 1:
+            raise _ambiguous(text, matches)
+        return next(iter(matches.values()), None)
+
+    def _with_prefix(self, prefix: str) -> Iterator[tuple[str, Root, bool]]:
+        """Yield the digests that begin so, by their hex digits, an image's own ones first."""
+        first = bisect.bisect_left(self._ids, (prefix,))
+        listed = itertools.takewhile(
+            lambda entry: entry[0].startswith(prefix), itertools.islice(self._ids, first, None)
+        )
+        for _, other, position, digest in sorted(listed, key=lambda entry: entry[1:3]):
+            yield digest, self._roots[position], not other
+
+    @functools.cached_property
+    def _ids(self) -> list[tuple[str, bool, int, str]]:
+        """The digests by which images are found, sorted by their hex digits.
+
+        Each with whether it is only of a part of the root, and the position of the root.
+        """
+        from ocitool.images.summaries import image_summaries
+
+        known = image_summaries(self._layout, self._roots)
+        ids: list[tuple[str, bool, int, str]] = []
+        for position, root in enumerate(self._roots):
+            summary = known[root.descriptor.digest]
+            own = {str(root.descriptor.digest)}
+            own.update(summary.image_ids if summary.kind == "image" else ())
+            ids += [
+                (digest.partition(":")[2], digest not in own, position, digest)
+                for digest in own | set(summary.children)
+            ]
+        return sorted(ids)
 
 
 def _in_repository(root: Root, reference: Reference) -> bool:
@@ -78,31 +147,15 @@ def _in_repository(root: Root, reference: Reference) -> bool:
     return not repositories or reference.repository in repositories
 
 
-def _by_id(layout: Layout, roots: tuple[Root, ...], text: str) -> Found | None:
-    algorithm, _, prefix = text.rpartition(":")
-    from ocitool.images.summaries import image_summaries
-
-    known = image_summaries(layout, roots)
-    matches: dict[str, Found] = {}
-    for root in roots:
-        summary = known[root.descriptor.digest]
-        own = (str(root.descriptor.digest), *(summary.image_ids if summary.kind == "image" else ()))
-        if any(_has_prefix(candidate, algorithm, prefix) for candidate in own):
-            matches[str(root.descriptor.digest)] = Found(root=root, name=None)
-        elif any(_has_prefix(text, algorithm, prefix) for text in summary.children):
-            for child in _platforms_with(layout, root, algorithm, prefix):
-                found = Found(root=Root(descriptor=child), name=None, whole=root)
-                matches.setdefault(str(child.digest), found)
-    if len(matches) > 1:
-        names = {d: map(familiar, (one.whole or one.root).names) for d, one in matches.items()}
-        listed = ", ".join(
-            f"{digest[:19]} ({', '.join(names[digest]) or '<none>'})" for digest in sorted(names)
-        )
-        raise Refused(
-            f"{quoted(text)} could be one of {len(matches)} images: {listed}",
-            hint="give more digits, of the digest where the image IDs are equal",
-        )
-    return next(iter(matches.values()), None)
+def _ambiguous(text: str, matches: Mapping[str, Found]) -> Refused:
+    names = {d: map(familiar, (one.whole or one.root).names) for d, one in matches.items()}
+    listed = ", ".join(
+        f"{digest[:19]} ({', '.join(names[digest]) or '<none>'})" for digest in sorted(names)
+    )
+    return Refused(
+        f"{quoted(text)} could be one of {len(matches)} images: {listed}",
+        hint="give more digits, of the digest where the image IDs are equal",
+    )
 
 
 def _platforms_with(layout: Layout, root: Root, algorithm: str, prefix: str) -> list[Descriptor]:

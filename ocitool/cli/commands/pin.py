@@ -32,7 +32,7 @@ def pin(
 ) -> None:
     """Keep images from every garbage collection, by their digest; without NAME list the pins."""
     from ocitool.cli import documents
-    from ocitool.images.lookup import find_image
+    from ocitool.images.lookup import find_images
     from ocitool.operations import pin as pinning
 
     now = dt.datetime.now(dt.UTC)
@@ -43,7 +43,8 @@ def pin(
             out.result(layout.pins(), text=lambda pins: _lines(pins, now), view=documents.PIN)
             return
         end = _moment(until, now) if until is not None else None
-        roots = [find_image(layout, name.removeprefix("store:")).root for name in names]
+        found = find_images(layout, (name.removeprefix("store:") for name in names))
+        roots = [one.root for one in found]
         pins = pinning.pin(layout, roots, now=now, until=end, reason=reason)
     out.result(
         pins,
@@ -62,11 +63,11 @@ def unpin(
 ) -> None:
     """Drop the pins of images."""
     from ocitool.cli import documents
-    from ocitool.images.lookup import find_image
+    from ocitool.images.lookup import find_images
     from ocitool.operations import pin as pinning
 
     with out.options.open_store() as layout:
-        found = [find_image(layout, name.removeprefix("store:")) for name in names]
+        found = find_images(layout, (name.removeprefix("store:") for name in names))
         pins = pinning.unpin(layout, [one.root.descriptor.digest for one in found])
     out.result(
         pins,

@@ -27,10 +27,10 @@ def rm(
     from ocitool.cli import documents
     from ocitool.containers import providers
     from ocitool.garbage import remove
-    from ocitool.images.lookup import find_image
+    from ocitool.images.lookup import find_images
 
     with out.options.open_store() as layout:
-        found = [find_image(layout, name.removeprefix("store:")) for name in dict.fromkeys(names)]
+        found = find_images(layout, (name.removeprefix("store:") for name in dict.fromkeys(names)))
         uses = [use for who in providers(["store"], layout=layout) for use in who.uses()]
         removal = remove(layout, found, force=force, uses=uses)
     out.result(

@@ -125,9 +125,9 @@ def _chosen(layout: "Layout", names: list[str]) -> "list[Root]":
     """Return the roots with the names that were asked for; by ID all names of the image."""
     from msgspec.structs import replace
 
-    from ocitool.images.lookup import find_image
+    from ocitool.images.lookup import find_images
 
-    found = [find_image(layout, name) for name in names]
+    found = find_images(layout, names)
     return [replace(one.root, names=(one.name,)) if one.name else one.root for one in found]
 
 
