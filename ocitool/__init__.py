@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from ocitool.image.content import Blob as Blob
     from ocitool.image.content import Closure as Closure
     from ocitool.image.content import Root as Root
-    from ocitool.images.locations import open_source as open_source
     from ocitool.images.locations import parse_place as parse_place
     from ocitool.images.lookup import find_image as find_image
+    from ocitool.images.opening import open_source as open_source
     from ocitool.images.summaries import ImageSummary as ImageSummary
     from ocitool.images.summaries import image_summaries as image_summaries
     from ocitool.oci import Descriptor as Descriptor
@@ -114,7 +114,7 @@ __getattr__, __dir__, __all__ = lazy(
         "inspect": "operations.inspect",
         "load": "operations.load",
         "open_archive": "places.archive",
-        "open_source": "images.locations",
+        "open_source": "images.opening",
         "parse_place": "images.locations",
         "pull": "operations.pull",
         "push": "operations.push",

@@ -455,7 +455,7 @@ class TestStartingUp:
 
     def test_the_library_costs_no_command_line(self) -> None:
         loaded = self.loaded_after(
-            "from ocitool.operations import load, inspect\nimport ocitool.images.locations"
+            "from ocitool.operations import load, inspect\nimport ocitool.images.opening"
         )
         assert not loaded & {"typer", "click", "rich", "httpx", "pydantic", "asyncio"}
         assert not [name for name in loaded if name.startswith("ocitool.cli")]

@@ -40,7 +40,8 @@ def deliver(
     featured: "Platform | None" = None,
 ) -> "CopyReport":
     """Write images to a place that takes archives; return what went there."""
-    from ocitool.images.locations import ENGINES, engine_of
+    from ocitool.images.locations import ENGINES
+    from ocitool.images.opening import engine_of
     from ocitool.operations import save as saving
 
     if target.kind in ENGINES:

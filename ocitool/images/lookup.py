@@ -53,7 +53,7 @@ class ImageFinder:
     """The images of a layout as they were at one moment, to be found by many texts."""
 
     def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+        self.layout = layout
         self._roots = layout.roots()
         self._by_name: dict[str, Root] = {}
         self._by_digest = {root.descriptor.digest: root for root in self._roots}
@@ -73,7 +73,7 @@ class ImageFinder:
         if found is None and _ID.fullmatch(text):
             found = self._with_id(text)
         if found is None:
-            raise _not_found(self._layout, self._roots, text)
+            raise _not_found(self.layout, self._roots, text)
         return found
 
     def _named(self, text: str) -> Found | None:
@@ -105,7 +105,7 @@ class ImageFinder:
             if is_own:
                 matches[str(root.descriptor.digest)] = Found(root=root, name=None)
             elif str(root.descriptor.digest) not in matches:
-                for child in _platforms_with(self._layout, root, algorithm, prefix):
+                for child in _platforms_with(self.layout, root, algorithm, prefix):
                     found = Found(root=Root(descriptor=child), name=None, whole=root)
                     matches.setdefault(str(child.digest), found)
         if len(matches) > 1:
@@ -129,7 +129,7 @@ class ImageFinder:
         """
         from ocitool.images.summaries import image_summaries
 
-        known = image_summaries(self._layout, self._roots)
+        known = image_summaries(self.layout, self._roots)
         ids: list[tuple[str, bool, int, str]] = []
         for position, root in enumerate(self._roots):
             summary = known[root.descriptor.digest]

@@ -29,7 +29,7 @@ _MODULES = (
     "ocitool.cli.render.progress",
     "ocitool.operations.load",
     "ocitool.operations.inspect",
-    "ocitool.images.locations",
+    "ocitool.images.opening",
     "ocitool.images.summaries",
     "ocitool.operations.verify",
 )

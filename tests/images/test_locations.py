@@ -11,7 +11,8 @@ import pytest
 from ocitool.errors import DigestMismatch, IntegrityError, NotFound, UsageError
 from ocitool.image.content import Blob, Catalog, Inventory, Target
 from ocitool.image.graph import closure_of
-from ocitool.images.locations import Opened, PlaceKind, one_root, open_source, parse_place
+from ocitool.images.locations import PlaceKind, parse_place
+from ocitool.images.opening import Opened, one_root, open_source
 from ocitool.oci import Descriptor
 from ocitool.places.archive import open_archive
 from ocitool.places.layout import Layout, Writing

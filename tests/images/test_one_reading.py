@@ -37,6 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = Command(folder / "store", folder)
     assert command("load", folder / "many.tar").code == 0
     assert command("images").code == 0
+    assert command("inspect", *IDS).code == 0
     return command.store
 
 
@@ -52,7 +53,7 @@ def readings(store: Path, folder: Path, *arguments: str) -> dict[str, int]:
     )
     code, opened = json.loads(counts.read_text())
     assert code == 0, done.stderr
-    return {name: opened.get(name, 0) for name in ("index.json", "summaries.jsonl")}
+    return {name: opened.get(name, 0) for name in ("index.json", "summaries.jsonl", "layers.jsonl")}
 
 
 @pytest.mark.parametrize(

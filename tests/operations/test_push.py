@@ -374,7 +374,8 @@ def _copy(
     source: EmulatedRegistry, target: Reference, tmp_path: Path, name: str = NAME, tag: str = "1"
 ) -> PushReport:
     """Copy an image from registry to registry."""
-    from ocitool.images.locations import open_source, parse_place
+    from ocitool.images.locations import parse_place
+    from ocitool.images.opening import open_source
 
     place = parse_place(f"docker://{source.host}/{name}:{tag}")
     with (

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from fixtures.hostile import CASES
 from ocitool.errors import OcitoolError
-from ocitool.images.locations import open_source, parse_place
+from ocitool.images.locations import parse_place
+from ocitool.images.opening import open_source
 from ocitool.operations.load import load
 from ocitool.operations.verify import VerifyReport, verify
 from ocitool.places.layout import Layout

@@ -23,7 +23,8 @@ from ocitool.images.locations import PlaceKind
 
 if TYPE_CHECKING:
     from ocitool.image.content import Root
-    from ocitool.images.locations import Opened, Place
+    from ocitool.images.locations import Place
+    from ocitool.images.opening import Opened
     from ocitool.places.registry import RegistryOptions
     from ocitool.transfer.pipeline import TransferOptions
     from ocitool.transfer.report import CopyReport
@@ -50,7 +51,8 @@ def copy(
     """
     from ocitool.cli.delivery import check_destination
     from ocitool.cli.render import texts
-    from ocitool.images.locations import parse_place, with_attached
+    from ocitool.images.locations import parse_place
+    from ocitool.images.opening import with_attached
 
     origin, target = parse_place(source), parse_place(destination)
     _refuse_misunderstandings(target, destination)
@@ -126,7 +128,8 @@ def _named(opened: "Opened", target: "Place") -> "list[Root]":
     from msgspec.structs import replace
 
     from ocitool.cli.render import texts
-    from ocitool.images.locations import PlaceKind, one_root
+    from ocitool.images.locations import PlaceKind
+    from ocitool.images.opening import one_root
 
     if not target.name:
         return list(opened.roots)

@@ -30,7 +30,8 @@ def history(
     """List the steps that made an image, the first first, with the layer and size of each."""
     from ocitool.cli import documents
     from ocitool.cli.commands.inspect import read_report
-    from ocitool.images.locations import one_root, parse_place
+    from ocitool.images.locations import parse_place
+    from ocitool.images.opening import one_root
 
     place = parse_place(source)
     with opened_at(place, out.options, registry, out.bar) as opened:

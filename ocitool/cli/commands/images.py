@@ -124,7 +124,8 @@ def _of_place(place: "Place", filters: "ImageFilters", out: Output) -> "list[Lis
     """Return the images of a layout, an archive or an engine; NotFound when it holds none."""
     from ocitool.images.filters import matches_name
     from ocitool.images.listing import created_in, list_engine, list_source, select
-    from ocitool.images.locations import ENGINES, PlaceKind, engine_of, open_source
+    from ocitool.images.locations import ENGINES, PlaceKind
+    from ocitool.images.opening import engine_of, open_source
 
     if place.kind is PlaceKind.REGISTRY:
         raise UsageError(

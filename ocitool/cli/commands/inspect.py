@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocitool.cli.options.expand import with_options
-from ocitool.cli.options.registry import REGISTRY, opened_at
+from ocitool.cli.options.registry import REGISTRY, opened_each
 from ocitool.cli.options.shared import NoTruncation, OnePlatform, one_platform, usual_platform
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
@@ -19,7 +19,7 @@ from ocitool.errors import UsageError
 if TYPE_CHECKING:
     from ocitool.events import Observer
     from ocitool.image.content import Root
-    from ocitool.images.locations import Opened
+    from ocitool.images.opening import Opened
     from ocitool.oci import Platform
     from ocitool.operations.inspect import ImageReport, LayerReport
     from ocitool.places.registry import RegistryOptions
@@ -61,8 +61,9 @@ def inspect(
         raise UsageError("--raw, --manifest and --config exclude each other")
     wanted = one_platform(platform)
     reports: list[ImageReport] = []
-    for text in sources:
-        with opened_at(parse_place(text), out.options, registry, out.bar) as opened:
+    places = [parse_place(text) for text in sources]
+    with opened_each(places, out.options, registry, out.bar) as each:
+        for opened in each:
             if raw or manifest or config:
                 console.out_bytes(_document(opened, wanted, raw=raw, config=config))
             else:
@@ -99,12 +100,12 @@ def _with_all_names(opened: "Opened") -> "Root":
     """Return the one root, with every name that its layout has for it."""
     from msgspec.structs import replace
 
-    from ocitool.images.locations import one_root
+    from ocitool.images.opening import one_root
 
     root = one_root(opened)
     if opened.layout is None:
         return root
-    for known in opened.layout.roots():
+    for known in [opened.found.root] if opened.found is not None else opened.layout.roots():
         if known.descriptor.digest == root.descriptor.digest:
             return replace(root, names=tuple(dict.fromkeys((*root.names, *known.names))))
     return root
@@ -119,7 +120,7 @@ def _pictures(reports: "list[ImageReport]", width: int | None) -> Iterator[str]:
 
 def _document(opened: "Opened", wanted: "Platform | None", *, raw: bool, config: bool) -> bytes:
     from ocitool.image.graph import read_document
-    from ocitool.images.locations import one_root
+    from ocitool.images.opening import one_root
     from ocitool.oci import Manifest
     from ocitool.operations import inspect as inspection
 

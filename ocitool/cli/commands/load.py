@@ -45,7 +45,8 @@ def load(
 
     from ocitool.cli import documents
     from ocitool.cli.render import texts
-    from ocitool.images.locations import PlaceKind, open_source, parse_place, path_place
+    from ocitool.images.locations import PlaceKind, parse_place, path_place
+    from ocitool.images.opening import open_source
     from ocitool.operations import load as loading
     from ocitool.places.layout import Layout
 

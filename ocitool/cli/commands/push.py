@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ocitool.cli.attempts import Failure
     from ocitool.events import Observer
     from ocitool.image.content import Root
-    from ocitool.images.locations import Opened, Place
+    from ocitool.images.locations import Place
+    from ocitool.images.opening import Opened
     from ocitool.oci import Reference
     from ocitool.operations.push_target import PushReport
     from ocitool.places.registry import Registries, RegistryOptions
@@ -43,7 +44,8 @@ def push(
     NAME@DIGEST, to pin what was pushed. A destination that fails does not keep the others.
     """
     from ocitool.cli.render import texts
-    from ocitool.images.locations import parse_place, registry_reference, with_attached
+    from ocitool.images.locations import parse_place, registry_reference
+    from ocitool.images.opening import with_attached
     from ocitool.operations import push as pushing
 
     targets = [registry_reference(text) for text in destinations or ()]

@@ -103,7 +103,8 @@ def _opened(
     names: list[str], options: Settings, *, all_tags: bool
 ) -> "Iterator[tuple[Catalog, list[Root]]]":
     """Open what holds the images: the store, or one engine for all of them."""
-    from ocitool.images.locations import ENGINES, PlaceKind, exported, parse_place
+    from ocitool.images.locations import ENGINES, PlaceKind, parse_place
+    from ocitool.images.opening import exported
 
     places = [parse_place(name) for name in names]
     kinds = {place.kind for place in places}

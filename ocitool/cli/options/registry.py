@@ -1,7 +1,7 @@
 """The options that say how registries are reached, the same for every command that reaches one."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from ocitool.cli.options.shared import Settings
     from ocitool.events import Observer
-    from ocitool.images.locations import Opened, Place
+    from ocitool.images.locations import Place
+    from ocitool.images.opening import Opened
     from ocitool.places.registry import Registries, RegistryOptions
 
 
@@ -111,7 +112,7 @@ def source_at(
     place: "Place", settings: "Settings", connected: "Registries | None"
 ) -> "AbstractContextManager[Opened]":
     """Return a place for reading, ready to be entered."""
-    from ocitool.images.locations import open_source
+    from ocitool.images.opening import open_source
 
     return open_source(
         place,
@@ -132,6 +133,28 @@ def opened_at(
         source_at(place, settings, connected) as opened,
     ):
         yield opened
+
+
+@contextlib.contextmanager
+def opened_each(
+    places: "Sequence[Place]",
+    settings: "Settings",
+    options: "RegistryOptions",
+    observer: "Observer",
+) -> "Iterator[Iterator[Opened]]":
+    """Yield places that are open for reading, one after the other; the store is read once."""
+    from ocitool.images.opening import open_each
+
+    with connected_to(options, observer, *places) as connected:
+        each = open_each(
+            places,
+            store=settings.store,
+            stdin=0,
+            scratch=settings.temporary,
+            registries=connected,
+        )
+        with contextlib.closing(each):
+            yield each
 
 
 def registries(options: "RegistryOptions", observer: "Observer") -> "Registries":

@@ -32,7 +32,7 @@ class Settings:
 
     def open_store(self) -> "Layout":
         """Open the store; NotFound with advice when nothing was ever loaded."""
-        from ocitool.images.locations import open_store
+        from ocitool.images.opening import open_store
 
         return open_store(self.store, self.observer())
 
