@@ -72,6 +72,12 @@ def _always(_media_type: str) -> bool:
     return True
 
 
+def is_build_cache(document: Document) -> bool:
+    """Tell whether a document is a cache that BuildKit exported: layers, and how to reuse them."""
+    listed = document.manifests if isinstance(document, Index) else (document.config,)
+    return any(child.media_type == mediatype.BUILDKIT_CACHE for child in listed)
+
+
 def children(document: Document) -> list[tuple[Descriptor, bool]]:
     """Return what a document lists, in order, each with whether it may be absent."""
     listed = document.manifests if isinstance(document, Index) else content_of(document)

@@ -7,9 +7,9 @@ there of it can be used. An image of which nothing can be used is incomplete.
 from msgspec import Struct
 
 from ocitool.errors import IntegrityError, NotFound
-from ocitool.image.content import Closure, Root, Source
+from ocitool.image.content import Closure, Inventory, Root, Source
 from ocitool.image.graph import images_of, read_config
-from ocitool.oci import Descriptor, ImageConfig, Manifest
+from ocitool.oci import Descriptor, ImageConfig, Manifest, mediatype
 
 
 class Incomplete(NotFound):
@@ -56,6 +56,13 @@ def whole_image(source: Source, descriptor: Descriptor, manifest: Manifest) -> W
             f"config has {len(config.diff_ids)} diff IDs"
         )
     return WholeImage(descriptor=descriptor, manifest=manifest, config=config)
+
+
+def is_absent_foreign(source: Source, layer: Descriptor) -> bool:
+    """Tell whether a layer is one that belongs elsewhere and is not in the source either."""
+    if not mediatype.is_foreign_layer(layer.media_type):
+        return False
+    return isinstance(source, Inventory) and not source.has(layer)
 
 
 def described(child: Descriptor) -> str:

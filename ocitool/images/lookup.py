@@ -185,7 +185,8 @@ def _not_found(layout: Layout, roots: tuple[Root, ...], text: str) -> NotFound:
 def _near(names: list[str], text: str) -> list[str]:
     import difflib
 
-    familiar = {Reference.parse(name).familiar: name for name in names}
+    familiar = {Reference.parse(name).familiar: name for name in names if name != text}
+    familiar.pop(text, None)
     repository = text.partition(":")[0]
     same = [short for short in familiar if short.rpartition(":")[0] == repository]
     return same[:5] or difflib.get_close_matches(text, familiar, n=3)

@@ -32,13 +32,14 @@ _KNOWN_KEYS = frozenset(
 )
 _ROOTFS_KEYS = frozenset({"type", "diff_ids"})
 _HISTORY_KEYS = frozenset({"created", "created_by", "author", "comment", "empty_layer"})
+_NOT_SET = "0001-01-01T00:00:00"
 _TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?(Z|[+-][0-9]{2}:[0-9]{2})"
 )
 
 
 class HistoryEntry(Struct, frozen=True, kw_only=True):
-    """One build step. `created` is the text as written; `parse_time` reads it."""
+    """One build step. `created` is the text as written, `parse_time` reads it; None if not set."""
 
     created: str | None = None
     created_by: str = ""
@@ -52,7 +53,7 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
         obj = document.as_object(value, path)
         document.refuse_case_twins(obj, _HISTORY_KEYS, path)
         return cls(
-            created=document.optional_string(obj, "created", path),
+            created=_created(obj, path),
             created_by=document.optional_string(obj, "created_by", path) or "",
             author=document.optional_string(obj, "author", path) or "",
             comment=document.optional_string(obj, "comment", path) or "",
@@ -63,7 +64,7 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
 class ImageConfig(Struct, frozen=True, kw_only=True):
     """What an image is made of and how it wants to run, with the bytes it was read from.
 
-    `created` is the text as written. The digest of `raw` is the image ID.
+    `created` is the text as written, or None if it is not set. The digest of `raw` is the image ID.
     """
 
     raw: bytes
@@ -86,11 +87,11 @@ class ImageConfig(Struct, frozen=True, kw_only=True):
         return cls(
             raw=raw,
             platform=_platform(obj, what),
-            created=document.optional_string(obj, "created", what),
+            created=_created(obj, what),
             author=document.optional_string(obj, "author", what) or "",
             diff_ids=_diff_ids(obj, limits, what),
             history=_history(obj, limits, what),
-            config=RuntimeConfig.from_json(obj.get("config"), f"{what}.config"),
+            config=RuntimeConfig.from_json(obj.get("config"), document.field(what, "config")),
         )
 
     def layer_history(self) -> tuple[HistoryEntry | None, ...]:
@@ -137,6 +138,12 @@ def parse_time(text: str) -> datetime | None:
         return None
 
 
+def _created(obj: Mapping[str, object], path: str) -> str | None:
+    """Return when something was created; Go writes its zero time where that is not set."""
+    text = document.optional_string(obj, "created", path)
+    return None if text is None or text.startswith(_NOT_SET) else text
+
+
 def _platform(obj: Mapping[str, object], what: str) -> Platform:
     return Platform.from_json({key: obj[key] for key in PLATFORM_KEYS if key in obj}, what)
 
@@ -145,8 +152,8 @@ def _diff_ids(obj: Mapping[str, object], limits: Limits, what: str) -> tuple[Dig
     rootfs = document.optional_object(obj, "rootfs", what)
     if rootfs is None:
         hint = "an image's config is expected here, of Docker 1.10 or newer"
-        raise MalformedDocument(f"{what}.rootfs is missing", hint=hint)
-    path = f"{what}.rootfs"
+        raise MalformedDocument(f"{document.field(what, 'rootfs')} is missing", hint=hint)
+    path = document.field(what, "rootfs")
     document.refuse_case_twins(rootfs, _ROOTFS_KEYS, path)
     kind = document.string(rootfs, "type", path)
     if kind != "layers":
@@ -160,9 +167,9 @@ def _diff_ids(obj: Mapping[str, object], limits: Limits, what: str) -> tuple[Dig
 
 def _history(obj: Mapping[str, object], limits: Limits, what: str) -> tuple[HistoryEntry, ...]:
     entries = document.optional_array(obj, "history", what)
+    path = document.field(what, "history")
     if len(entries) > limits.history:
-        raise LimitExceeded(f"{what}.history has {len(entries)} steps, more than {limits.history}")
+        raise LimitExceeded(f"{path} has {len(entries)} steps, more than {limits.history}")
     return tuple(
-        HistoryEntry.from_json(entry, f"{what}.history[{number}]")
-        for number, entry in enumerate(entries)
+        HistoryEntry.from_json(entry, f"{path}[{number}]") for number, entry in enumerate(entries)
     )

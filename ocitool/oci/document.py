@@ -24,6 +24,7 @@ LARGEST_INTEGER = 2**63 - 1
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LONGEST_INTEGER = 20
 _MANY_PAIRS = 16
+_FILE_NAMES = ("'", '"', ".json")
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'[]{}"')
 _BRACES_TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -196,6 +197,11 @@ def _folded(known: frozenset[str]) -> dict[str, str]:
     return {key.casefold(): key for key in known}
 
 
+def field(path: str, key: str) -> str:
+    """Return the path of a field for messages; the name of a file is kept apart from it."""
+    return f"{path}: {key}" if path.endswith(_FILE_NAMES) else f"{path}.{key}"
+
+
 def as_object(value: object, path: str) -> dict[str, object]:
     """Return `value` if it is an object."""
     if type(value) is not dict:
@@ -225,9 +231,9 @@ def as_strings(value: object, path: str) -> tuple[str, ...]:
 
 def string(obj: Mapping[str, object], key: str, path: str) -> str:
     """Return a field that has to be a string, and not an empty one."""
-    text = as_string(_required(obj, key, path), f"{path}.{key}")
+    text = as_string(_required(obj, key, path), field(path, key))
     if not text:
-        raise MalformedDocument(f"{path}.{key} is empty")
+        raise MalformedDocument(f"{field(path, key)} is empty")
     return text
 
 
@@ -237,9 +243,9 @@ def integer(
     """Return a field that has to be an integer of 0 to `maximum`; a boolean is none, nor 1e3."""
     value = _required(obj, key, path)
     if type(value) is not int:
-        _mismatch(f"{path}.{key}", "an integer", value)
+        _mismatch(field(path, key), "an integer", value)
     if not 0 <= value <= maximum:
-        raise MalformedDocument(f"{path}.{key} is {value}, not between 0 and {maximum}")
+        raise MalformedDocument(f"{field(path, key)} is {value}, not between 0 and {maximum}")
     return value
 
 
@@ -274,7 +280,7 @@ def optional_boolean(obj: Mapping[str, object], key: str, path: str) -> bool:
     """Return a field that is a boolean, False if it is absent or null."""
     value = obj.get(key)
     if value is not None and type(value) is not bool:
-        _mismatch(f"{path}.{key}", "a boolean", value)
+        _mismatch(field(path, key), "a boolean", value)
     return value is True
 
 
@@ -286,12 +292,14 @@ def strings(obj: Mapping[str, object], key: str, path: str) -> tuple[str, ...]:
 def mapping_of_strings(obj: Mapping[str, object], key: str, path: str) -> dict[str, str]:
     """Return a field that maps strings to strings, empty if it is absent or null."""
     value = optional_object(obj, key, path) or {}
-    return {name: as_string(text, f"{path}.{key}[{quoted(name)}]") for name, text in value.items()}
+    return {
+        name: as_string(text, f"{field(path, key)}[{quoted(name)}]") for name, text in value.items()
+    }
 
 
 def _required(obj: Mapping[str, object], key: str, path: str) -> object:
     if key not in obj:
-        raise MalformedDocument(f"{path}.{key} is missing")
+        raise MalformedDocument(f"{field(path, key)} is missing")
     return obj[key]
 
 
@@ -299,7 +307,7 @@ def _optional(
     obj: Mapping[str, object], key: str, path: str, convert: Callable[[object, str], Value]
 ) -> Value | None:
     value = obj.get(key)
-    return None if value is None else convert(value, f"{path}.{key}")
+    return None if value is None else convert(value, field(path, key))
 
 
 def _mismatch(path: str, wanted: str, value: object) -> NoReturn:

@@ -166,7 +166,8 @@ def _check_version(obj: Mapping[str, object], declared: str | None, what: str) -
         message = f"{what} is in Docker's schema 1 format, given up in 2017, and is not supported"
         raise MalformedDocument(message, hint=hint)
     if version not in (None, _SCHEMA_VERSION):
-        raise MalformedDocument(f"{what}.schemaVersion is {version}, not {_SCHEMA_VERSION}")
+        where = document.field(what, "schemaVersion")
+        raise MalformedDocument(f"{where} is {version}, not {_SCHEMA_VERSION}")
 
 
 def _is_index(obj: Mapping[str, object], declared: str | None, what: str) -> bool:
@@ -195,7 +196,7 @@ def _index(
     return Index(
         raw=raw,
         media_type=media_type,
-        manifests=_descriptors(items, f"{what}.manifests"),
+        manifests=_descriptors(items, document.field(what, "manifests")),
         subject=_subject(obj, what),
         artifact_type=document.optional_string(obj, "artifactType", what),
         annotations=document.mapping_of_strings(obj, "annotations", what),
@@ -209,12 +210,12 @@ def _manifest(
     if len(items) > limits.layers:
         raise LimitExceeded(f"{what} lists {len(items)} layers, more than {limits.layers}")
     if "config" not in obj:
-        raise MalformedDocument(f"{what}.config is missing")
+        raise MalformedDocument(f"{document.field(what, 'config')} is missing")
     return Manifest(
         raw=raw,
         media_type=media_type,
-        config=Descriptor.from_json(obj["config"], f"{what}.config"),
-        layers=_descriptors(items, f"{what}.layers"),
+        config=Descriptor.from_json(obj["config"], document.field(what, "config")),
+        layers=_descriptors(items, document.field(what, "layers")),
         subject=_subject(obj, what),
         artifact_type=document.optional_string(obj, "artifactType", what),
         annotations=document.mapping_of_strings(obj, "annotations", what),
@@ -229,4 +230,4 @@ def _descriptors(items: Sequence[object], path: str) -> tuple[Descriptor, ...]:
 
 def _subject(obj: Mapping[str, object], what: str) -> Descriptor | None:
     value = obj.get("subject")
-    return None if value is None else Descriptor.from_json(value, f"{what}.subject")
+    return None if value is None else Descriptor.from_json(value, document.field(what, "subject"))

@@ -188,11 +188,13 @@ class Platform(Struct, frozen=True, kw_only=True):
         return _windows_build(offered) == _windows_build(self.os_version)
 
     def __str__(self) -> str:
-        system = self.os
+        if not self.os and not self.architecture:
+            return _UNKNOWN
+        system = self.os or _UNKNOWN
         if self.os_version or self.os_features:
             system += f"({'+'.join((self.os_version, *self.os_features))})"
         variant = f"/{self.variant}" if self.variant else ""
-        return f"{system}/{self.architecture}{variant}"
+        return f"{system}/{self.architecture or _UNKNOWN}{variant}"
 
 
 def _known_fields(obj: Mapping[str, object], path: str) -> dict[str, str]:

@@ -166,8 +166,9 @@ def _check_path(path: str, text: str) -> None:
 
 
 def familiar(name: str) -> str:
-    """Return a full name in docker's short form; what is no name stays as it is."""
+    """Return a full name in docker's short form; a bare tag and what is not a name stay."""
     try:
-        return Reference.parse(name).familiar
+        reference = Reference.parse(name)
     except UsageError:
         return name
+    return reference.familiar if name in (reference.name, str(reference)) else name

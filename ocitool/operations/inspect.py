@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
 from ocitool.errors import NotFound, OcitoolError
@@ -14,8 +16,9 @@ from ocitool.formats.compression import Codec, sniff
 from ocitool.image.attached import is_attestation
 from ocitool.image.choosing import PlatformImage, best, choose, platform_images
 from ocitool.image.content import Closure, Positioned, Root, Source
-from ocitool.image.graph import closure_of
+from ocitool.image.graph import closure_of, is_build_cache
 from ocitool.image.layers import LayerMeasure, measure_layer, measure_plain_layer
+from ocitool.image.wholeness import is_absent_foreign
 from ocitool.oci import (
     Descriptor,
     Digest,
@@ -56,6 +59,7 @@ class LayerReport(Struct, frozen=True, kw_only=True):
     created_by: str | None = None
     created: str | None = None
     problem: str | None = None
+    is_stored: bool = True
 
 
 class StepReport(Struct, frozen=True, kw_only=True):
@@ -128,7 +132,7 @@ def choose_image(
     closure = closure_of(source, root.descriptor)
     images = platform_images(source, closure)
     if not images:
-        kind = _artifact_type(closure.document(root.descriptor.digest))
+        kind = _artifact_type(closure)
         raise NotFound(
             f"{root.called} is not an image{kind}",
             hint="`inspect --manifest` shows what it is made of",
@@ -160,14 +164,15 @@ def inspect(
     config = chosen.image.read_config(source)
     manifest = chosen.image.manifest
     measures = _measures(source, manifest, cache, jobs, observer or Observer()) if measure else {}
-    return _report(chosen, config, _layers(manifest, config, measures))
+    absent = {x.digest for x in manifest.layers if is_absent_foreign(source, x)}
+    return _report(chosen, config, _layers(manifest, config, measures, absent))
 
 
 def _report(
     chosen: ChosenImage, config: ImageConfig, layers: tuple[LayerReport, ...]
 ) -> ImageReport:
     root, index, manifest = chosen.root, chosen.index, chosen.image.manifest
-    unique = {layer.digest: layer.size for layer in manifest.layers}
+    unique = {layer.digest: layer.size for layer in layers if layer.is_stored}
     return ImageReport(
         names=root.names,
         label=root.label,
@@ -211,14 +216,18 @@ def _words(step: HistoryEntry) -> str:
 
 
 def _layers(
-    manifest: Manifest, config: ImageConfig, measures: Mapping[Digest, LayerMeasure | str]
+    manifest: Manifest,
+    config: ImageConfig,
+    measures: Mapping[Digest, LayerMeasure | str],
+    absent: AbstractSet[Digest],
 ) -> tuple[LayerReport, ...]:
     steps = config.layer_history()
     reports = []
     for position, layer in enumerate(manifest.layers):
         step = steps[position] if position < len(steps) else None
         diff_id = config.diff_ids[position] if position < len(config.diff_ids) else None
-        reports.append(_layer(position + 1, layer, diff_id, step, measures.get(layer.digest)))
+        report = _layer(position + 1, layer, diff_id, step, measures.get(layer.digest))
+        reports.append(replace(report, is_stored=layer.digest not in absent))
     return tuple(reports)
 
 
@@ -262,7 +271,7 @@ def _measures(
     missing: list[Descriptor] = []
     for layer in {layer.digest: layer for layer in manifest.layers}.values():
         known = _recall(cache, layer)
-        reason = _opaque(layer)
+        reason = _opaque(source, layer)
         measure = reason or known or _measure_headers(source, layer)
         if measure is None:
             missing.append(layer)
@@ -331,12 +340,14 @@ def _recall(cache: Cache | None, layer: Descriptor) -> LayerMeasure | None:
         return None
 
 
-def _opaque(layer: Descriptor) -> str | None:
+def _opaque(source: Source, layer: Descriptor) -> str | None:
     """Return why a layer cannot be looked into at all, or None."""
     if mediatype.is_encrypted_layer(layer.media_type):
         return "it is encrypted"
-    if mediatype.is_foreign_layer(layer.media_type) and layer.urls:
+    if is_absent_foreign(source, layer):
         return "it is a foreign layer, which is not stored with the image"
+    if mediatype.is_foreign_layer(layer.media_type) and layer.urls:
+        return "it is a foreign layer"
     if not mediatype.is_layer(layer.media_type):
         return f"its type is {layer.media_type}, not a layer"
     return None
@@ -379,6 +390,10 @@ def _total(sizes: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(sizes) else None
 
 
-def _artifact_type(document: object) -> str:
-    kind = getattr(document, "effective_artifact_type", None)
-    return f" but an artifact of type {kind}" if kind else ""
+def _artifact_type(closure: Closure) -> str:
+    document = closure.document(closure.root.digest)
+    if document is not None and is_build_cache(document):
+        return " but a cache that BuildKit exported"
+    if isinstance(document, Manifest):
+        return f" but an artifact of type {document.effective_artifact_type}"
+    return ""

@@ -14,7 +14,7 @@ from ocitool.image.choosing import best
 from ocitool.image.content import Blob, Catalog, PlannedImage, Root, synthesized_images
 from ocitool.image.layers import unpacked
 from ocitool.oci import Descriptor, Platform, mediatype
-from ocitool.places.archive import archive_size, docker_tar, universal_tar
+from ocitool.places.archive import archive_size, docker_size, docker_tar, universal_tar
 from ocitool.transfer.pipeline import Pipeline, TransferOptions
 from ocitool.transfer.plan import is_attached
 from ocitool.transfer.platforms import planned_manifests
@@ -128,7 +128,8 @@ def _pieces(pipeline: Pipeline, form: str) -> Iterator[bytes]:
     if form == DOCKER:
         from ocitool.transfer.docker_form import plain_images
 
-        return docker_tar(plain_images(pipeline.origin, pipeline.source, images, observer))
+        plain = plain_images(pipeline.origin, pipeline.source, images, observer)
+        return _watched(docker_tar(plain), docker_size(plain), observer)
     _warn_of_zstd(images, observer)
 
     def open_blob(descriptor: Descriptor) -> Blob:

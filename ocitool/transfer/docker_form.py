@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from ocitool.errors import NotFound
+from ocitool.errors import NotFound, UsageError
 from ocitool.events import Observer
 from ocitool.image.content import Catalog, PlannedImage, Source
 from ocitool.image.graph import read_config
 from ocitool.image.layers import unpacked
-from ocitool.oci import Descriptor, Digest, Manifest
+from ocitool.image.wholeness import is_absent_foreign
+from ocitool.oci import Descriptor, Digest, Manifest, mediatype
 from ocitool.places.archive import PlainImage, PlainLayer
 from ocitool.places.layout import Layout
 from ocitool.transfer.plan import is_attached
@@ -23,7 +24,8 @@ def plain_images(
     """Return the featured images with their layers uncompressed, each once with all its names.
 
     Content is read from `source`; `catalog` may know how long a layer is. What is attached is
-    left out, and so are other platforms, with a warning. NotFound without a featured image.
+    left out, and so are other platforms, with a warning. NotFound without a featured image or
+    where a foreign layer is absent; UsageError for an encrypted layer.
     """
     sizes = _TarSizes(catalog, source, observer)
     images: dict[Digest, PlainImage] = {}
@@ -51,6 +53,7 @@ def _plain_image(
     source: Source, image: PlannedImage, manifest: Manifest, sizes: "_TarSizes", observer: Observer
 ) -> PlainImage:
     config = read_config(source, manifest)
+    _require_plain_layers(source, image, manifest)
     layers = tuple(
         PlainLayer(
             diff_id=diff_id,
@@ -67,11 +70,24 @@ def _plain_image(
     )
 
 
+def _require_plain_layers(source: Source, image: PlannedImage, manifest: Manifest) -> None:
+    """Raise unless every layer can be unpacked: the docker form holds plain layers only."""
+    hint = "the types universal and oci keep it as it is"
+    for number, layer in enumerate(manifest.layers, 1):
+        called = f"layer {number} of {image.root.called}"
+        if mediatype.is_encrypted_layer(layer.media_type):
+            raise UsageError(f"{called} is encrypted and cannot be unpacked", hint=hint)
+        if is_absent_foreign(source, layer):
+            raise NotFound(f"{called} is a foreign layer, which is not stored here", hint=hint)
+
+
 def _read_tar(
     source: Source, layer: Descriptor, diff_id: Digest, observer: Observer
 ) -> Iterator[bytes]:
-    with source.open(layer).watched(observer.advance) as blob:
-        yield from unpacked(blob, diff_id, stored=layer.digest)
+    with source.open(layer) as blob:
+        for part in unpacked(blob, diff_id, stored=layer.digest):
+            observer.advance(len(part))
+            yield part
 
 
 class _TarSizes:
@@ -92,6 +108,13 @@ class _TarSizes:
         if isinstance(size, int):
             return size
         if layer.digest not in self._known:
-            parts = _read_tar(self._source, layer, diff_id, self._observer)
-            self._known[layer.digest] = sum(map(len, parts))
+            self._known[layer.digest] = self._measure(layer, diff_id)
         return self._known[layer.digest]
+
+    def _measure(self, layer: Descriptor, diff_id: Digest) -> int:
+        self._observer.begin("measuring", layer.size)
+        try:
+            with self._source.open(layer).watched(self._observer.advance) as blob:
+                return sum(map(len, unpacked(blob, diff_id, stored=layer.digest)))
+        finally:
+            self._observer.end()

@@ -24,7 +24,7 @@ from ocitool.image.content import (
     Source,
 )
 from ocitool.image.entries import ambiguous, ambiguous_names
-from ocitool.image.graph import closure_of, read_document
+from ocitool.image.graph import closure_of, is_build_cache, read_document
 from ocitool.image.wholeness import require_whole
 from ocitool.oci import DEFAULT_LIMITS, Digest
 from ocitool.oci.document import structure
@@ -100,13 +100,17 @@ def _weight(raw: bytes) -> int:
 
 
 def check_names(source: Source, planned: Sequence[PlannedImage], observer: Observer) -> None:
-    """Remark on names that the source could not offer as they are.
+    """Remark on names that the source could not offer as they are, and on what is not an image.
 
     Refused when a name stands for several of the images.
     """
     for name, roots in ambiguous_names([image.root for image in planned]).items():
         if any(name in root.names for root in roots):
             raise ambiguous(name, roots)
+    for image in planned:
+        document = image.closure.document(image.root.descriptor.digest)
+        if document is not None and is_build_cache(document):
+            observer.remark(f"{image.root.called} is a cache that BuildKit exported, not an image")
     if isinstance(source, Remarking):
         for image in planned:
             for remark in source.remarks.get(image.root.descriptor.digest, ()):

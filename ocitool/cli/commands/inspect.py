@@ -227,7 +227,8 @@ def _layers(report: "ImageReport", width: int | None) -> list[str]:
     weights = [_weight(layer) for layer in report.layers]
     largest = max(weights, default=0)
     for layer, weight in zip(report.layers, weights, strict=True):
-        start = f"  {layer.number:>3} {size(layer.size):>9} {size(layer.tar_size):>9}  "
+        stored = size(layer.size if layer.is_stored else None)
+        start = f"  {layer.number:>3} {stored:>9} {size(layer.tar_size):>9}  "
         middle = f"{layer.digest.short:14}" if wide else ""
         text = _one_line(layer.instruction or ("" if layer.problem else "(no history)"))
         if layer.problem:

@@ -15,6 +15,7 @@ from ocitool.lazy import lazy
 if TYPE_CHECKING:
     from ocitool.places.archive.docker_writer import PlainImage as PlainImage
     from ocitool.places.archive.docker_writer import PlainLayer as PlainLayer
+    from ocitool.places.archive.docker_writer import docker_size as docker_size
     from ocitool.places.archive.docker_writer import docker_tar as docker_tar
     from ocitool.places.archive.folder import FolderSource as FolderSource
     from ocitool.places.archive.opening import open_archive as open_archive
@@ -31,6 +32,7 @@ __getattr__, __dir__, __all__ = lazy(
         "PlainImage": "docker_writer",
         "PlainLayer": "docker_writer",
         "archive_size": "writer",
+        "docker_size": "docker_writer",
         "docker_tar": "docker_writer",
         "open_archive": "opening",
         "received_archive": "opening",

@@ -39,6 +39,16 @@ def docker_tar(images: Sequence[PlainImage]) -> Iterator[bytes]:
     return framing.ended(_pieces(images))
 
 
+def docker_size(images: Sequence[PlainImage]) -> int:
+    """Return how many bytes of layers an archive will carry, each layer once."""
+    sizes = {
+        identifier: layer.size
+        for image in images
+        for identifier, layer in zip(_identifiers(image), image.layers, strict=True)
+    }
+    return sum(sizes.values())
+
+
 def _pieces(images: Sequence[PlainImage]) -> Iterator[bytes]:
     written: set[str] = set()
     for image in images:

@@ -40,7 +40,7 @@ class IndexFile(Struct, frozen=True):
         # A file without the key is damaged. If it counted as empty, the next write would lose all.
         values = array(document, "manifests", what)
         entries = tuple(
-            Descriptor.from_json(value, f"{what}.manifests[{position}]")
+            Descriptor.from_json(value, f"{what}: manifests[{position}]")
             for position, value in enumerate(values)
         )
         fields = {key: value for key, value in document.items() if key != "manifests"}

@@ -17,7 +17,7 @@ from msgspec import Struct
 from ocitool.errors import IntegrityError, NotFound
 from ocitool.fsops import Directory, remove_tree, replace_file, translated
 from ocitool.oci import Descriptor, Digest
-from ocitool.oci.document import array, as_string, decode_object, encode, string
+from ocitool.oci.document import array, as_string, decode_object, encode, field, string
 from ocitool.places.layout.pins import Pin, pin_of
 from ocitool.places.layout.reflog import time_text
 
@@ -87,9 +87,9 @@ def _parse(name: str, data: bytes) -> TrashRun:
     return TrashRun(
         name=name,
         time=string(document, "time", what),
-        entries=tuple(Descriptor.from_json(e, f"{what}.entries") for e in entries),
-        pins=tuple(pin_of(p, f"{what}.pins") for p in array(document, "pins", what)),
-        needs=tuple(as_string(n, f"{what}.needs") for n in array(document, "needs", what)),
+        entries=tuple(Descriptor.from_json(e, field(what, "entries")) for e in entries),
+        pins=tuple(pin_of(p, field(what, "pins")) for p in array(document, "pins", what)),
+        needs=tuple(as_string(n, field(what, "needs")) for n in array(document, "needs", what)),
     )
 
 
