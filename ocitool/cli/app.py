@@ -41,9 +41,9 @@ COMMANDS = {
 }
 """Each command, and the module of this package that holds the function of its name."""
 _GROUPS = {
-    "registry": "What a registry holds: tags, digests, manifests.",
-    "artifact": "Files and folders in registries, and what is attached to images.",
-    "container": "Containers of the store's images, as bundles that an OCI runtime starts.",
+    "registry": "Tags, digests and manifests in a registry.",
+    "artifact": "Files and folders in registries, and artifacts attached to images.",
+    "container": "Containers made from images of the store, as bundles for an OCI runtime.",
 }
 _HIDDEN = {"rmi": "rm", "prune": "gc"}
 _IMAGE = {
@@ -125,32 +125,43 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+Store = Annotated[
+    str | None,
+    typer.Option(envvar="OCITOOL_STORE", metavar="DIR", help="Folder of the image store."),
+]
+QuietEverywhere = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", envvar="OCITOOL_QUIET", help="Print IDs or digests only."),
+]
+Debug = Annotated[
+    bool, typer.Option(envvar="OCITOOL_DEBUG", help="Show a traceback when something fails.")
+]
+Progress = Annotated[
+    str,
+    typer.Option(
+        envvar="OCITOOL_PROGRESS",
+        metavar="MODE",
+        help="How to show progress: auto, bar, plain or none.",
+    ),
+]
+TemporaryFolder = Annotated[
+    str | None,
+    typer.Option(
+        envvar=["OCITOOL_TMP_DIR", "TMPDIR"],
+        metavar="DIR",
+        help="Folder for temporary files, such as archives read from a pipe.",
+    ),
+]
+
+
 def main(
     context: typer.Context,
     *,
-    store: Annotated[
-        str | None,
-        typer.Option(envvar="OCITOOL_STORE", metavar="DIR", help="The folder of the image store."),
-    ] = None,
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", envvar="OCITOOL_QUIET", help="Print IDs or digests only."),
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option(envvar="OCITOOL_DEBUG", help="Show a traceback when something fails.")
-    ] = False,
-    progress: Annotated[
-        str,
-        typer.Option(envvar="OCITOOL_PROGRESS", metavar="MODE", help="auto, bar, plain or none."),
-    ] = "auto",
-    tmp_dir: Annotated[
-        str | None,
-        typer.Option(
-            envvar=["OCITOOL_TMP_DIR", "TMPDIR"],
-            metavar="DIR",
-            help="Where archives from pipes are unpacked first.",
-        ),
-    ] = None,
+    store: Store = None,
+    quiet: QuietEverywhere = False,
+    debug: Debug = False,
+    progress: Progress = "auto",
+    tmp_dir: TemporaryFolder = None,
     version: Annotated[  # noqa: ARG001
         bool,
         typer.Option(

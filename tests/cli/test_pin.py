@@ -67,7 +67,7 @@ def test_a_pin_that_has_expired_is_not_shown_as_holding(loaded: Command) -> None
 def test_an_end_that_no_clock_knows_is_a_usage_error(loaded: Command, end: str) -> None:
     done = loaded("pin", "fmt/app:1.0", "--until", end)
     assert done.code == 2
-    assert "is no time" in done.err
+    assert "is not a time" in done.err
 
 
 def test_pins_are_listed_with_reason_and_end(loaded: Command) -> None:

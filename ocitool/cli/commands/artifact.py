@@ -23,18 +23,30 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="NAME[:TAG][@DIGEST] in a registry.")]
 Files = Annotated[
-    list[str], typer.Argument(metavar="FILE[:TYPE]|DIR…", help="With a media type, or a folder.")
+    list[str],
+    typer.Argument(
+        metavar="FILE[:TYPE]|DIR…", help="A file, optionally with its media type, or a folder."
+    ),
 ]
 ArtifactType = Annotated[
     str | None,
-    typer.Option("--artifact-type", metavar="T", help="Such as application/spdx+json."),
+    typer.Option(
+        "--artifact-type",
+        metavar="T",
+        help="Type of the artifact, for example application/spdx+json.",
+    ),
 ]
 Annotations = Annotated[
     list[str] | None,
-    typer.Option("--annotation", metavar="K=V", help="Of the artifact; may be repeated."),
+    typer.Option(
+        "--annotation", metavar="K=V", help="Annotation of the artifact; may be repeated."
+    ),
 ]
 Config = Annotated[
-    str | None, typer.Option("--config", metavar="FILE[:TYPE]", help="The artifact's config.")
+    str | None,
+    typer.Option(
+        "--config", metavar="FILE[:TYPE]", help="File to use as the config of the artifact."
+    ),
 ]
 
 

@@ -75,17 +75,18 @@ def create_command(
     command: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[COMMAND…]", help="Run this instead; write -- before it if it has options."
+            metavar="[COMMAND…]",
+            help="Command to run instead of the image's; write -- before it if it has options.",
         ),
     ] = None,
     *,
     create: "CreateOptions",
     out: Output,
 ) -> None:
-    """Make a container from an image; its image stays, whatever happens to names.
+    """Create a container from an image; the image is kept while the container exists.
 
     The last line printed is the bundle: `runc run --bundle DIR N` starts it. Containers of one
-    image share what was unpacked where the kernel lets them.
+    image share the unpacked files where the kernel supports it.
     """
     from msgspec.structs import replace
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.commands.push import push_to, show
+from ocitool.cli.commands.push import create_repositories, push_to, show
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import (
     REGISTRY,
@@ -50,14 +50,14 @@ def copy(
     that begin with ./ or /. If SRC names no image, everything in it is copied.
     """
     from ocitool.cli.delivery import check_destination
-    from ocitool.cli.render import texts
     from ocitool.images.locations import parse_place
     from ocitool.images.opening import with_attached
+    from ocitool.oci import Reference
 
     origin, target = parse_place(source), parse_place(destination)
     _refuse_misunderstandings(target, destination)
     check_destination(target, out)
-    texts.check_digest_file(sending.digestfile)
+    sending.check()
     registry = with_foreign(in_chunks(registry, sending.chunk_size), allowed=allow_foreign_layers)
     with (
         connected_to(registry, out.observer, origin, target) as connected,
@@ -65,7 +65,10 @@ def copy(
     ):
         images = with_attached(opened) if options.attached else opened
         if connected is not None and target.kind is PlaceKind.REGISTRY:
-            reports = push_to(images, target, connected, options, sending, out.observer)
+            name = Reference.parse(target.name or "")
+            if sending.create_repo:
+                create_repositories([name], out.observer)
+            reports = push_to(images, [name], connected, options, sending, out.observer)
             show(reports, out, sending.digestfile)
         else:
             _show(_copy(images, target, options, out), target, sending, out)

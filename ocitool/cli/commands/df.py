@@ -20,11 +20,11 @@ def df(
     *,
     containers: Annotated[
         list[str] | None,
-        typer.Option(metavar="WHO", help="Whose containers count, as in gc; default: as there."),
+        typer.Option(metavar="WHO", help="Containers to consider, as for `gc`."),
     ] = None,
     out: Output,
 ) -> None:
-    """Show what images share, what each alone occupies, who holds it, and what can go."""
+    """Show disk usage: shared and unique bytes of images, their users, and what gc would free."""
     from ocitool.cli import documents
     from ocitool.containers import providers
     from ocitool.operations.disk_usage import usage

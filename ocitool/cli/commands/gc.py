@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import Struct
 
 from ocitool.cli.asking import ask_to_remove, confirm
-from ocitool.cli.options.expand import Group, with_options
-from ocitool.cli.options.quantities import parse_seconds
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.garbage import MODE, SELECTION, Containers, Engine, Mode, Selection
 from ocitool.cli.options.shared import Settings
 from ocitool.cli.output import OUTPUT, Output, nothing
 from ocitool.errors import NotFound, UsageError
@@ -22,150 +21,6 @@ if TYPE_CHECKING:
 
 _GARBAGE_FOUND = 3
 _NOT_WHOLE = 7
-
-Everything = Annotated[
-    bool, typer.Option("--all", "-a", help="Also remove tagged images that nothing uses.")
-]
-Filters = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--filter",
-        metavar="KEY=VALUE",
-        help="unused-for=TIME, label=KEY[=VALUE], label!=KEY[=VALUE], reference=PATTERN",
-    ),
-]
-KeepLast = Annotated[
-    int,
-    typer.Option(
-        "--keep-last",
-        min=0,
-        metavar="N",
-        help="Keep the N most recently used images of each repository.",
-    ),
-]
-Grace = Annotated[
-    str | None,
-    typer.Option(
-        "--grace",
-        metavar="TIME",
-        help="Keep what is younger than TIME; default: 0 in the store, 1h in a layout.",
-    ),
-]
-Untagged = Annotated[
-    bool, typer.Option("--untagged", help="In a layout: also remove images without a name.")
-]
-OrphanReferrers = Annotated[
-    bool,
-    typer.Option(
-        "--orphan-referrers", help="Also remove artifacts attached to images that are not here."
-    ),
-]
-Containers = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="PROVIDER",
-        help="Keep the images of these containers: store, docker, podman, docker:FILE, "
-        "podman:FILE, cri:FILE, kube:FILE or none; may be repeated. The store's own containers "
-        "always count. Default: the store and every engine whose socket exists.",
-    ),
-]
-Engine = Annotated[
-    str | None,
-    typer.Option(
-        metavar="docker|podman", help="Collect the garbage of this engine, through its API."
-    ),
-]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """Which images may be removed."""
-
-    everything: bool
-    filters: list[str] | None
-    keep_last: int
-    grace: str | None
-    untagged: bool
-    orphan_referrers: bool
-
-    def options(self) -> dict[str, object]:
-        """Return the options besides --all, with their values."""
-        return {
-            "--filter": self.filters,
-            "--keep-last": self.keep_last,
-            "--grace": self.grace,
-            "--untagged": self.untagged,
-            "--orphan-referrers": self.orphan_referrers,
-        }
-
-    def choice(self) -> "Choice":
-        """Return what the options say to the library."""
-        from ocitool.garbage.choice import choice_of
-
-        return choice_of(
-            self.filters or (),
-            parse_seconds,
-            everything=self.everything,
-            keep_last=self.keep_last,
-            grace=parse_seconds(self.grace) if self.grace is not None else None,
-            untagged=self.untagged,
-            orphans=self.orphan_referrers,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mode:
-    """What to do; without any of these: show the plan, ask, and remove."""
-
-    dry_run: bool
-    check: bool
-    explain: str | None
-    undo: bool
-    purge: bool
-    force: bool
-
-    @property
-    def only_shows(self) -> bool:
-        """Whether the plan is shown and nothing removed."""
-        return self.dry_run or self.check
-
-
-SELECTION = Group(
-    {
-        "everything": (Everything, False),
-        "filters": (Filters, None),
-        "keep_last": (KeepLast, 0),
-        "grace": (Grace, None),
-        "untagged": (Untagged, False),
-        "orphan_referrers": (OrphanReferrers, False),
-    },
-    lambda _, **options: Selection(**options),
-)
-
-
-def _flag(*names: str, text: str) -> tuple[object, bool]:
-    return Annotated[bool, typer.Option(*names, help=text)], False
-
-
-MODE = Group(
-    {
-        "dry_run": _flag("--dry-run", text="Show the plan and remove nothing."),
-        "check": _flag("--check", text="Like --dry-run; exit code 3 when there is garbage."),
-        "explain": (
-            Annotated[
-                str | None,
-                typer.Option(
-                    "--explain", metavar="DIGEST", help="Say why a blob is kept or removed."
-                ),
-            ],
-            None,
-        ),
-        "undo": _flag("--undo", text="Bring back what the last run removed."),
-        "purge": _flag("--purge", text="Empty the trash for good."),
-        "force": _flag("--force", "-f", text="Do not ask."),
-    },
-    lambda _, **options: Mode(**options),
-)
 
 
 @with_options(selection=SELECTION, mode=MODE, out=OUTPUT)

@@ -1,4 +1,4 @@
-"""gc --engine: the dangling images of an engine, who holds which, and the rest removed."""
+"""gc --engine: show the dangling images of an engine and remove those without a user."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence

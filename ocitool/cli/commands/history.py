@@ -27,7 +27,7 @@ def history(
     out: Output,
     registry: "RegistryOptions",
 ) -> None:
-    """List the steps that made an image, the first first, with the layer and size of each."""
+    """List the build steps of an image, oldest first, with the layer and size of each."""
     from ocitool.cli import documents
     from ocitool.cli.commands.inspect import read_report
     from ocitool.images.locations import parse_place

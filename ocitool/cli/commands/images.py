@@ -41,7 +41,7 @@ Filters = Annotated[
 ]
 Containers = Annotated[
     list[str] | None,
-    typer.Option(metavar="PROVIDER", help="Whose containers to look for, as in gc."),
+    typer.Option(metavar="PROVIDER", help="Containers to look for, as for `gc`."),
 ]
 
 
@@ -149,7 +149,10 @@ def _of_place(place: "Place", filters: "ImageFilters", out: Output) -> "list[Lis
 def _holders(
     layout: "Layout", words: Sequence[str], observer: "Observer"
 ) -> "Mapping[Digest, tuple[ContainerUse, ...]]":
-    """Return who uses which image; who is not asked for by name and cannot answer is only told."""
+    """Return the users of each image.
+
+    A provider that cannot answer is an error only if it was named.
+    """
     from ocitool.containers import containers_by_image, providers
 
     uses = []

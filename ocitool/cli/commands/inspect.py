@@ -29,6 +29,17 @@ _DIGEST = re.compile(r"sha\d+:[0-9a-f]+")
 _Rows = list[tuple[str, str | None]]
 
 
+Raw = Annotated[
+    bool, typer.Option("--raw", help="Print the bytes of the manifest or index that SRC names.")
+]
+ManifestFlag = Annotated[
+    bool, typer.Option("--manifest", help="Print the bytes of the image's manifest.")
+]
+ConfigFlag = Annotated[
+    bool, typer.Option("--config", help="Print the bytes of the image's configuration.")
+]
+
+
 @with_options(out=OUTPUT, registry=REGISTRY)
 def inspect(
     sources: Annotated[
@@ -36,23 +47,18 @@ def inspect(
     ],
     *,
     platform: OnePlatform = None,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="The bytes of the manifest or index that it names.")
-    ] = False,
-    manifest: Annotated[
-        bool, typer.Option("--manifest", help="The bytes of the image's manifest.")
-    ] = False,
-    config: Annotated[
-        bool, typer.Option("--config", help="The bytes of the image's configuration.")
-    ] = False,
+    raw: Raw = False,
+    manifest: ManifestFlag = False,
+    config: ConfigFlag = False,
     no_trunc: NoTruncation = False,
     out: Output,
     registry: "RegistryOptions",
 ) -> None:
-    """Show an image: identity, configuration, and its layers with the steps that made them.
+    """Show an image: its identity, its configuration, and its layers with their build steps.
 
-    Of an index the image for --platform, DOCKER_DEFAULT_PLATFORM, this machine or else the first
-    is shown, and the others are listed. With --json one SRC gives an object, several an array.
+    For a multi-platform image this shows the image for --platform, DOCKER_DEFAULT_PLATFORM, this
+    machine, or else the first one, and lists the others. With --json, one SRC gives an object,
+    several give an array.
     """
     from ocitool.cli import documents
     from ocitool.images.locations import parse_place

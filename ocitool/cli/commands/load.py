@@ -24,20 +24,23 @@ Tag = Annotated[
 ]
 
 
+Archive = Annotated[
+    str | None, typer.Argument(metavar="[FILE|DIR|-]", help="The archive; - is standard input.")
+]
+Input = Annotated[
+    str | None, typer.Option("--input", "-i", metavar="FILE", help="The archive, as in docker.")
+]
+NoClobber = Annotated[bool, typer.Option("--no-clobber", help="Refuse to move a name that exists.")]
+
+
 @with_options(options=CONVERSION, out=OUTPUT)
 def load(
-    source: Annotated[
-        str | None, typer.Argument(metavar="[FILE|DIR|-]", help="The archive; - is standard input.")
-    ] = None,
+    source: Archive = None,
     *,
-    source_option: Annotated[
-        str | None, typer.Option("--input", "-i", metavar="FILE", help="The archive, as in docker.")
-    ] = None,
+    source_option: Input = None,
     tag: Tag = None,
     options: "TransferOptions",
-    no_clobber: Annotated[
-        bool, typer.Option("--no-clobber", help="Refuse to move a name that exists.")
-    ] = False,
+    no_clobber: NoClobber = False,
     out: Output,
 ) -> None:
     """Load images from an archive: docker save, podman save, an OCI layout or tar, a folder."""

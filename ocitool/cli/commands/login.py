@@ -1,4 +1,4 @@
-"""ocitool login and logout: who we are to registries."""
+"""ocitool login and logout: credentials for registries."""
 
 import getpass
 import sys
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from ocitool.places.registry import RegistryOptions
 
 _LONGEST = 1 << 20
-_ASK_NOBODY = "give -u USER and --password-stdin, or run it in a terminal to be asked"
+_HOW_TO_GIVE_IT = "give -u USER and --password-stdin, or run it in a terminal to be asked"
 
 HostArgument = Annotated[
-    str | None, typer.Argument(metavar="[HOST]", help="The registry; without one, Docker Hub.")
+    str | None, typer.Argument(metavar="[HOST]", help="The registry; default: Docker Hub.")
 ]
 
 
@@ -40,10 +40,11 @@ def login(
     out: Output,
     registry: "RegistryOptions",
 ) -> None:
-    """Log in to a registry: check a name and password there, then keep them as docker does.
+    """Log in to a registry: check a user name and password, then store them as docker does.
 
-    They are kept by the credential helper that docker's config.json names, else in that file, for
-    docker and podman too. The password may be an access token.
+    The credential helper that docker's config.json names stores them; without a helper they are
+    stored in that file, where docker and podman also find them. The password may be an access
+    token.
     """
     from ocitool.places.registry.credentials.credential import Credential
     from ocitool.places.registry.credentials.store import CredentialStore
@@ -75,12 +76,15 @@ def logout(
     authfile: Annotated[
         str | None,
         typer.Option(
-            "--authfile", envvar="OCITOOL_AUTHFILE", metavar="FILE", help="Where it is kept."
+            "--authfile",
+            envvar="OCITOOL_AUTHFILE",
+            metavar="FILE",
+            help="File that holds the credentials.",
         ),
     ] = None,
     out: Output,
 ) -> None:
-    """Log out from a registry: forget the name and password, here and at the helper."""
+    """Log out from a registry: remove its user name and password from the file or the helper."""
     from ocitool.places.registry.credentials.store import CredentialStore
 
     if everywhere and host is not None:
@@ -130,13 +134,13 @@ def _asked(username: str | None, *, from_stdin: bool) -> tuple[str, str]:
     if from_stdin and is_terminal:
         raise UsageError("--password-stdin would show the password here", hint="leave it out")
     if not from_stdin and not is_terminal:
-        raise UsageError("there is no terminal to ask for the password", hint=_ASK_NOBODY)
+        raise UsageError("there is no terminal to ask for the password", hint=_HOW_TO_GIVE_IT)
     user = _prompted_name() if username is None else username
     if not user or ":" in user:
         raise UsageError(f"{user!r} is not a user name: it is empty or has a colon")
     secret = _from_stdin() if from_stdin else _prompted_secret()
     if not secret:
-        raise UsageError("the password is empty", hint=_ASK_NOBODY)
+        raise UsageError("the password is empty", hint=_HOW_TO_GIVE_IT)
     return user, secret
 
 
@@ -161,7 +165,9 @@ def _prompted_secret() -> str:
         try:
             return getpass.getpass("Password: ")
         except (EOFError, getpass.GetPassWarning):
-            raise UsageError("the password cannot be asked for here", hint=_ASK_NOBODY) from None
+            raise UsageError(
+                "the password cannot be asked for here", hint=_HOW_TO_GIVE_IT
+            ) from None
 
 
 def _check(options: "RegistryOptions", domain: str, observer: "Observer") -> None:

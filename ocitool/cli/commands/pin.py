@@ -25,12 +25,17 @@ def pin(
     *,
     until: Annotated[
         str | None,
-        typer.Option(metavar="T", help="The end: a date, an RFC 3339 time, or 30d from now."),
+        typer.Option(
+            metavar="T",
+            help="When the pin ends: a date, an RFC 3339 time, or a duration such as 30d.",
+        ),
     ] = None,
-    reason: Annotated[str | None, typer.Option(metavar="R", help="Why, for whoever asks.")] = None,
+    reason: Annotated[
+        str | None, typer.Option(metavar="R", help="Reason to show in lists.")
+    ] = None,
     out: Output,
 ) -> None:
-    """Keep images from every garbage collection, by their digest; without NAME list the pins."""
+    """Protect images from garbage collection, by digest; without NAME list the pins."""
     from ocitool.cli import documents
     from ocitool.images.lookup import find_images
     from ocitool.operations import pin as pinning
@@ -61,7 +66,7 @@ def unpin(
     *,
     out: Output,
 ) -> None:
-    """Drop the pins of images."""
+    """Remove the pins of images."""
     from ocitool.cli import documents
     from ocitool.images.lookup import find_images
     from ocitool.operations import pin as pinning
@@ -86,7 +91,7 @@ def _moment(text: str, now: dt.datetime) -> dt.datetime:
         return now + dt.timedelta(seconds=parse_seconds(text))
     except (UsageError, OverflowError):
         raise UsageError(
-            f"--until {text!r} is no time",
+            f"--until {text!r} is not a time",
             hint="write a date like 2030-12-31, a time like 2030-12-31T12:00:00Z, or 30d",
         ) from None
 

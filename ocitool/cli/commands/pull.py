@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 _SAVED_EVERY = 1.0
 """Seconds after which the names of finished images take effect while others are still pulled."""
 
-AllTags = Annotated[bool, typer.Option("--all-tags", "-a", help="Every tag of the repository.")]
+AllTags = Annotated[
+    bool, typer.Option("--all-tags", "-a", help="Pull every tag of the repository.")
+]
 
 
 @with_options(options=PULLING, out=OUTPUT, registry=REGISTRY)
@@ -45,10 +47,10 @@ def pull(
     out: Output,
     registry: "RegistryOptions",
 ) -> None:
-    """Copy images from registries into the store: all that a name holds, digests unchanged.
+    """Copy images from registries into the store, all platforms by default, digests unchanged.
 
-    What the store has is not fetched again, and a download that broke off continues where it
-    stopped. Prints NAME@DIGEST for each.
+    Blobs that the store already has are not fetched again, and an interrupted download resumes.
+    Prints NAME@DIGEST for each image.
     """
     from ocitool.cli import documents
     from ocitool.cli.render import texts
@@ -85,7 +87,6 @@ def _pull_all(
     all_tags: bool,
 ) -> _Pulled:
     """Pull images one after the other, and print each one that has arrived."""
-    from ocitool.cli.render import texts
     from ocitool.operations import pull as pulling
     from ocitool.places.layout import Layout, Writing
     from ocitool.places.registry import Repository
@@ -106,17 +107,22 @@ def _pull_all(
                 if time.monotonic() - saved > _SAVED_EVERY:
                     writing.checkpoint()
                     saved = time.monotonic()
-                digests = texts.digests(report)
-                pinned = [f"{reference.repository}@{digest}" for digest in digests]
-                out.lines(pinned, ids=digests)
-                for line in texts.remarks(report):
-                    out.observer.remark(line)
+                _show(report, reference, out)
     return _Pulled(
         store=out.options.store,
         moved=tuple(writing.changes),
         images=tuple(reports),
         failed=tuple(attempts.failed),
     )
+
+
+def _show(report: "CopyReport", reference: "Reference", out: Output) -> None:
+    from ocitool.cli.render import texts
+
+    digests = texts.digests(report)
+    out.lines([f"{reference.repository}@{digest}" for digest in digests], ids=digests)
+    for line in texts.remarks(report):
+        out.observer.remark(line)
 
 
 def _references(

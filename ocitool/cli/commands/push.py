@@ -16,21 +16,25 @@ if TYPE_CHECKING:
     from ocitool.cli.attempts import Failure
     from ocitool.events import Observer
     from ocitool.image.content import Root
-    from ocitool.images.locations import Place
     from ocitool.images.opening import Opened
     from ocitool.oci import Reference
+    from ocitool.operations.push import OnFailure
     from ocitool.operations.push_target import PushReport
     from ocitool.places.registry import Registries, RegistryOptions
     from ocitool.transfer.pipeline import TransferOptions
 
 
+Source = Annotated[str, typer.Argument(metavar="SRC", help="NAME, oci:DIR:TAG, ./FILE, …")]
+Destinations = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[DST…]", help="Names in registries; default: the name of SRC."),
+]
+
+
 @with_options(options=COPYING, sending=SENDING, out=OUTPUT, registry=REGISTRY)
 def push(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="NAME, oci:DIR:TAG, ./FILE, …")],
-    destinations: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[DST…]", help="Names in registries; default: the name of SRC."),
-    ] = None,
+    source: Source,
+    destinations: Destinations = None,
     *,
     options: "TransferOptions",
     sending: Sending,
@@ -41,62 +45,49 @@ def push(
     """Copy an image unchanged into registries, sending only what they lack.
 
     Plain layers of an old docker archive are compressed on the way. The last line printed is
-    NAME@DIGEST, to pin what was pushed. A destination that fails does not keep the others.
+    NAME@DIGEST. If one destination fails, the others are still pushed.
     """
-    from ocitool.cli.render import texts
     from ocitool.images.locations import parse_place, registry_reference
     from ocitool.images.opening import with_attached
-    from ocitool.operations import push as pushing
 
     targets = [registry_reference(text) for text in destinations or ()]
-    texts.check_digest_file(sending.digestfile)
-    on_existing = sending.policy
+    sending.check()
     with (
         registries(in_chunks(registry, sending.chunk_size), out.observer) as connected,
         source_at(parse_place(source), out.options, connected) as opened,
     ):
         images = with_attached(opened) if options.attached else opened
-        names = targets or _own_names(opened.roots)
+        names = targets or _own_names(images.roots)
+        attempts = Attempts(out, len(names), fail_fast=fail_fast)
+        on_failure = None if attempts.ends_at_once else attempts.add
         if sending.create_repo:
-            create_repositories(names, out.observer)
-        attempts = Attempts(out, len(targets or _own_names(images.roots)), fail_fast=fail_fast)
-        reports = pushing.push(
-            images.source,
-            images.roots,
-            targets,
-            connected,
-            options,
-            on_existing=on_existing,
-            observer=out.observer,
-            on_failure=None if attempts.ends_at_once else attempts.add,
-        )
+            create_repositories(targets or _own_names(opened.roots), out.observer)
+        reports = push_to(images, targets, connected, options, sending, out.observer, on_failure)
     show(reports, out, sending.digestfile, attempts.failed)
     attempts.finish()
 
 
 def push_to(
     opened: "Opened",
-    target: "Place",
+    targets: "Sequence[Reference]",
     connected: "Registries",
     options: "TransferOptions",
     sending: Sending,
     observer: "Observer",
+    on_failure: "OnFailure | None" = None,
 ) -> "list[PushReport]":
-    """Push what is open to the one name that a place of a registry means."""
-    from ocitool.oci import Reference
+    """Push what is open to names in registries, or without any to the names that it has."""
     from ocitool.operations import push as pushing
 
-    destination = Reference.parse(target.name or "")
-    if sending.create_repo:
-        create_repositories([destination], observer)
     return pushing.push(
         opened.source,
         opened.roots,
-        [destination],
+        targets,
         connected,
         options,
         on_existing=sending.policy,
         observer=observer,
+        on_failure=on_failure,
     )
 
 

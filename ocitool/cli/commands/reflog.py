@@ -27,7 +27,9 @@ _STATES = {
 
 @with_options(out=JSON_OUTPUT)
 def reflog(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One name only.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="List only this name.")
+    ] = None,
     *,
     no_trunc: NoTruncation = False,
     out: Output,

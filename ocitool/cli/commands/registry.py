@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from ocitool.places.registry import RegistryOptions, Repository
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="NAME[:TAG][@DIGEST] in a registry.")]
-Repositories = Annotated[str, typer.Argument(metavar="REPOSITORY", help="Such as ghcr.io/a/b.")]
+Repositories = Annotated[
+    str, typer.Argument(metavar="REPOSITORY", help="A repository, for example ghcr.io/a/b.")
+]
 Most = Annotated[
-    int | None, typer.Option("--limit", "-n", min=1, metavar="N", help="Not more than this.")
+    int | None, typer.Option("--limit", "-n", min=1, metavar="N", help="List at most N.")
 ]
 
 registry = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
@@ -44,7 +46,9 @@ def tags(
 @registry.command("catalog")
 @with_options(out=JSON_OUTPUT, options=REGISTRY)
 def catalog(
-    host: Annotated[str, typer.Argument(metavar="HOST", help="Such as registry.example:5000.")],
+    host: Annotated[
+        str, typer.Argument(metavar="HOST", help="A registry, for example registry.example:5000.")
+    ],
     *,
     limit: Most = None,
     out: Output,
@@ -131,7 +135,7 @@ def rm(
             repository = Repository.of(connected, reference, writing=True)
             deleted = _delete(repository, reference, by_digest=by_digest)
             if deleted is None and not ignore_missing:
-                raise NotFound(f"there is no {reference.familiar}")
+                raise NotFound(f"{reference.familiar} does not exist")
             if deleted is not None:
                 out.lines([f"Deleted: {safe(reference.repository)}{deleted}"])
 

@@ -19,7 +19,10 @@ _REFERENCE = re.compile(r"(?P<name>.+)@\{(?P<number>[0-9]{1,9})\}")
 @with_options(out=JSON_OUTPUT)
 def restore(
     reference: Annotated[
-        str, typer.Argument(metavar="NAME@{n}", help="A line of `reflog`; n is 1 for the last.")
+        str,
+        typer.Argument(
+            metavar="NAME@{n}", help="An entry of `reflog`; 1 is the value before the last change."
+        ),
     ],
     *,
     out: Output,

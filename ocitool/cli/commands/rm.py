@@ -19,11 +19,15 @@ def rm(
     *,
     force: Annotated[
         bool,
-        typer.Option("--force", "-f", help="Also what has several names, is pinned or in use."),
+        typer.Option(
+            "--force",
+            "-f",
+            help="Also remove images that have several names, are pinned or are in use.",
+        ),
     ] = False,
     out: Output,
 ) -> None:
-    """Remove names and, with its last name, an image and the blobs that nothing else needs."""
+    """Remove names; an image is deleted with its last name, and so are blobs it alone needs."""
     from ocitool.cli import documents
     from ocitool.containers import providers
     from ocitool.garbage import remove

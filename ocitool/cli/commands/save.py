@@ -25,7 +25,7 @@ Destination = Annotated[
         "--output",
         "-o",
         metavar="FILE|-",
-        help="Where to write; - is stdout, docker-daemon: or podman: that engine.",
+        help="Write to this file, to stdout (-), or to an engine (docker-daemon: or podman:).",
     ),
 ]
 Form = Annotated[
@@ -33,8 +33,13 @@ Form = Annotated[
     typer.Option(
         "--type",
         metavar="universal|docker|oci",
-        help="universal is both; docker is the old layout with plain layers.",
+        help="Form of the archive: universal is both others at once; docker has plain layers.",
     ),
+]
+
+
+AllTags = Annotated[
+    bool, typer.Option("--all-tags", help="Each NAME is a repository: save all its tags.")
 ]
 
 
@@ -48,9 +53,7 @@ def save(
     output: Destination = "-",
     form: Form = "universal",
     options: "TransferOptions",
-    all_tags: Annotated[
-        bool, typer.Option("--all-tags", help="Each NAME is a repository: save all its tags.")
-    ] = False,
+    all_tags: AllTags = False,
     out: Output,
 ) -> None:
     """Save images as one tar that docker, podman, skopeo and containerd load.

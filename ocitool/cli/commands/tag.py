@@ -17,7 +17,7 @@ def tag(
     *,
     out: Output,
 ) -> None:
-    """Give an image more names. A name that another image has moves, and that is said."""
+    """Give an image more names; names that another image has are moved, which is reported."""
     from ocitool.cli import documents
     from ocitool.cli.render import texts
     from ocitool.images.lookup import find_image
@@ -38,11 +38,11 @@ def tag(
 
 @with_options(out=JSON_OUTPUT)
 def untag(
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names to drop.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names to remove.")],
     *,
     out: Output,
 ) -> None:
-    """Drop names and keep their images, which are <none> when it was the last one."""
+    """Remove names but keep the images; an image without a name is shown as <none>."""
     from ocitool.cli import documents
     from ocitool.cli.render import texts
     from ocitool.places import layout as layouts

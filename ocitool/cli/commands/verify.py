@@ -1,4 +1,4 @@
-"""ocitool verify: is it whole?"""
+"""ocitool verify: check every blob, and repair."""
 
 import contextlib
 from collections.abc import Iterator
@@ -23,29 +23,43 @@ if TYPE_CHECKING:
 _DAMAGED = 3
 
 
+Fast = Annotated[
+    bool,
+    typer.Option("--fast", help="Check names, sizes and documents only, without reading layers."),
+]
+Repair = Annotated[
+    bool,
+    typer.Option(
+        "--repair", help="Move damaged blobs aside, and remove leftovers of killed commands."
+    ),
+]
+RepairFrom = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--repair-from",
+        metavar="SRC",
+        help="Also fetch missing blobs from this place; may be repeated.",
+    ),
+]
+
+
 @with_options(out=OUTPUT, registry=REGISTRY)
 def verify(
     source: Annotated[
         str | None, typer.Argument(metavar="[SRC]", help="An image or a place; default: the store.")
     ] = None,
     *,
-    fast: Annotated[
-        bool, typer.Option("--fast", help="Names, sizes and documents only; no layer is read.")
-    ] = False,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Set damaged blobs aside; remove what is left behind.")
-    ] = False,
-    repair_from: Annotated[
-        list[str] | None,
-        typer.Option("--repair-from", metavar="SRC", help="And fetch again what is missing there."),
-    ] = None,
+    fast: Fast = False,
+    repair: Repair = False,
+    repair_from: RepairFrom = None,
     out: Output,
     registry: "RegistryOptions",
 ) -> None:
     """Check every blob, size, diff ID and reference of the store, an archive or a layout.
 
-    Exit code 0 when all is sound, 3 when something is damaged, 7 when it cannot be read at all.
-    A repair deletes no blob and no name: what is damaged is moved to .ocitool/quarantine.
+    The exit code is 0 if everything is intact, 3 if something is damaged, 7 if the place cannot
+    be read at all. A repair deletes no blob and no name: damaged blobs are moved to
+    .ocitool/quarantine.
     """
     from ocitool.cli import documents
 

@@ -12,7 +12,7 @@ _SECONDS = {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_size(text: str) -> int:
-    """Return bytes; 50M and 50MiB both count by 1024. UsageError for what is no size."""
+    """Return bytes; 50M and 50MiB both count by 1024. UsageError for other text."""
     found = _SIZE.fullmatch(text.strip())
     if found is None:
         raise UsageError(f"{quoted(text)} is not a size", hint="write it like 50M or 4G")

@@ -35,27 +35,32 @@ def _variable(name: str) -> str:
 
 
 _OPTIONS: dict[str, tuple[Any, object]] = {
-    "plain_http": (_flag("--plain-http", "Speak http, without TLS."), False),
-    "insecure": (_flag("--insecure", "Verify no certificate."), False),
-    "ca_cert": (_text("--ca-cert", "FILE", "Trust this authority too."), None),
-    "client_cert": (_text("--client-cert", "FILE", "Show this certificate."), None),
-    "client_key": (_text("--client-key", "FILE", "The key of that certificate."), None),
-    "authfile": (_text("--authfile", "FILE", "Credentials, before all other places."), None),
+    "plain_http": (_flag("--plain-http", "Use HTTP without TLS."), False),
+    "insecure": (_flag("--insecure", "Do not verify the certificate of the registry."), False),
+    "ca_cert": (_text("--ca-cert", "FILE", "Also trust this certificate authority."), None),
+    "client_cert": (_text("--client-cert", "FILE", "Present this client certificate."), None),
+    "client_key": (_text("--client-key", "FILE", "Private key of the client certificate."), None),
+    "authfile": (_text("--authfile", "FILE", "Look for credentials in this file first."), None),
     "allow_realm": (
         Annotated[
             list[str] | None,
             typer.Option(
-                "--allow-realm", metavar="HOST", help="A token server that may see credentials."
+                "--allow-realm",
+                metavar="HOST",
+                help="Send credentials also to this token server; may be repeated.",
             ),
         ],
         None,
     ),
     "no_anonymous_fallback": (
-        _flag("--no-anonymous-fallback", "Fail when the credentials that are found are refused."),
+        _flag(
+            "--no-anonymous-fallback",
+            "Fail if the registry refuses the credentials, instead of trying without.",
+        ),
         False,
     ),
     "retry_max_wait": (
-        _text("--retry-max-wait", "T", "Wait no longer than this between two tries (60s)."),
+        _text("--retry-max-wait", "T", "Longest wait between two attempts; default: 60s."),
         None,
     ),
 }
@@ -166,19 +171,31 @@ def registries(options: "RegistryOptions", observer: "Observer") -> "Registries"
 
 ChunkSize = Annotated[
     str | None,
-    typer.Option("--chunk-size", metavar="N", help="Upload in parts of this size, such as 50M."),
+    typer.Option(
+        "--chunk-size", metavar="N", help="Upload in parts of this size, for example 50M."
+    ),
 ]
 Jobs = Annotated[
-    int, typer.Option("--jobs", "-j", min=1, max=64, metavar="N", help="Blobs at a time.")
+    int,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        max=64,
+        metavar="N",
+        help="Number of blobs to transfer at the same time.",
+    ),
 ]
 ForeignLayers = Annotated[
     bool,
     typer.Option(
         "--allow-foreign-layers",
-        help="Fetch layers that the registry lacks from the https URLs in the manifest.",
+        help="Fetch layers that the registry does not hold from the https URLs in the manifest.",
     ),
 ]
 Referrers = Annotated[
     bool,
-    typer.Option("--referrers", help="With what is attached: signatures, SBOMs, attestations."),
+    typer.Option(
+        "--referrers", help="Also copy attached artifacts: signatures, SBOMs, attestations."
+    ),
 ]

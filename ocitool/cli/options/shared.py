@@ -79,17 +79,21 @@ def usual_platform() -> "Platform":
 
 
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print IDs or digests only, and no progress.")
+    bool, typer.Option("--quiet", "-q", help="Print IDs or digests only, without progress.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 OnePlatform = Annotated[
     str | None,
-    typer.Option("--platform", metavar="P", help="Of an index take this, such as linux/arm64."),
+    typer.Option(
+        "--platform",
+        metavar="P",
+        help="Platform to use from a multi-platform image, for example linux/arm64.",
+    ),
 ]
 SomePlatforms = Annotated[
     str | None,
     typer.Option(
-        "--platform", metavar="P,…", help="Take only these platforms, such as linux/amd64."
+        "--platform", metavar="P,…", help="Take only these platforms, for example linux/amd64."
     ),
 ]
 NoTruncation = Annotated[bool, typer.Option("--no-trunc", help="Do not shorten anything.")]

@@ -20,11 +20,14 @@ Compression = Annotated[
     typer.Option(
         "--compression",
         metavar="keep|gzip|zstd|none",
-        help="Convert layers, which gives new digests; the image ID stays.",
+        help="Convert layers; digests change, the image ID stays the same.",
     ),
 ]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="Refuse an index that lacks some of its platforms.")
+    bool,
+    typer.Option(
+        "--strict", help="Refuse a multi-platform image if some of its platforms are missing."
+    ),
 ]
 OnExistingOption = Annotated[
     str,
@@ -44,7 +47,7 @@ CreateRepository = Annotated[
         "--create-repo", help="Create the repository first (Amazon ECR, with the aws command)."
     ),
 ]
-FailFast = Annotated[bool, typer.Option("--fail-fast", help="End at the first failure.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,13 @@ class Sending:
         except ValueError:
             words = ", ".join(OnExisting)
             raise UsageError(f"--on-existing {self.on_existing!r} is not one of {words}") from None
+
+    def check(self) -> None:
+        """Refuse, before any work, an unknown policy or a digest file that cannot be written."""
+        from ocitool.cli.render.texts import check_digest_file
+
+        _ = self.policy
+        check_digest_file(self.digestfile)
 
 
 def _transfer(

@@ -1,4 +1,4 @@
-"""Results on stdout, messages on stderr, and nothing of an image that controls a terminal."""
+"""Results on stdout, messages on stderr; text from images cannot control the terminal."""
 
 import json
 import os
@@ -13,7 +13,7 @@ _UNSAFE = ("Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn")
 
 
 class ClosedPipe(BaseException):
-    """Whoever read our output has gone; there is nobody left to tell."""
+    """The reader of our output has closed the pipe."""
 
 
 def safe(text: str) -> str:
@@ -52,7 +52,7 @@ def out_bytes(data: bytes) -> None:
 
 
 def note(text: str) -> None:
-    """Write a message on stderr; work does not end because nobody can be told of it."""
+    """Write a message on stderr; a closed stderr does not end the work."""
     try:
         _write(sys.stderr, f"{safe(text)}\n")
     except (OSError, ClosedPipe):

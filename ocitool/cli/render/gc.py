@@ -34,7 +34,7 @@ def plan_lines(plan: "Plan", asked: Sequence[str]) -> list[str]:
         lines.append(f"left behind: {what}: {leftover.reason}")
     lines += [_kept_line(kept) for kept in plan.kept]
     if not plan.is_empty:
-        who = ", ".join(console.safe(name) for name in asked) or "nobody"
+        who = ", ".join(console.safe(name) for name in asked) or "none"
         lines.append(f"asked for containers: {who}")
     return lines + _remarks(plan) + [_total(plan)]
 
@@ -70,7 +70,9 @@ def _remarks(plan: "Plan") -> list[str]:
     if plan.young:
         lines.append(f"{counted(plan.young, 'blob')} not old enough to go")
     if plan.absent:
-        lines.append(f"{counted(plan.absent, 'blob')} of sparse indexes not here, which is no harm")
+        lines.append(
+            f"{counted(plan.absent, 'blob')} of sparse indexes not here, which is harmless"
+        )
     return lines
 
 

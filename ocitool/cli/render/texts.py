@@ -21,7 +21,7 @@ def familiar(name: str) -> str:
 
 
 def full(name: str) -> str:
-    """Return the full name for what a user typed; UsageError when it is no name."""
+    """Return the full name for what a user typed; UsageError when it is not a name."""
     from ocitool.errors import UsageError
     from ocitool.oci import Reference
 
