@@ -172,14 +172,14 @@ def exported(places: Sequence[Place], *, scratch: str | None = None) -> "Archive
 
     An image that was given by its ID has the names that the engine has for it.
     """
-    from ocitool.places.archive import received_archive
+    from ocitool.places.archive import receive_archive
 
     wanted = [place.name for place in places if place.name]
     if len(wanted) != len(places):
         raise UsageError(f"{places[0].text} names no image", hint=f"write {places[0].text}NAME")
     with engine_of(places[0]) as engine:
         names = list(dict.fromkeys(name for text in wanted for name in _engine_names(engine, text)))
-        return received_archive(
+        return receive_archive(
             lambda write: engine.export(names, write), what=engine.what, scratch=scratch
         )
 

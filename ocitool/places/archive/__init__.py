@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ocitool.places.archive.docker_writer import docker_tar as docker_tar
     from ocitool.places.archive.folder import FolderSource as FolderSource
     from ocitool.places.archive.opening import open_archive as open_archive
-    from ocitool.places.archive.opening import received_archive as received_archive
+    from ocitool.places.archive.opening import receive_archive as receive_archive
     from ocitool.places.archive.source import ArchiveSource as ArchiveSource
     from ocitool.places.archive.writer import archive_size as archive_size
     from ocitool.places.archive.writer import universal_tar as universal_tar
@@ -35,7 +35,7 @@ __getattr__, __dir__, __all__ = lazy(
         "docker_size": "docker_writer",
         "docker_tar": "docker_writer",
         "open_archive": "opening",
-        "received_archive": "opening",
+        "receive_archive": "opening",
         "universal_tar": "writer",
     },
 )

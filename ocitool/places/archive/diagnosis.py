@@ -1,4 +1,4 @@
-"""What a file is that is no image archive, and what to use for it instead."""
+"""What a file is that is not an image archive, and what to use for it instead."""
 
 from collections.abc import Iterable
 
@@ -21,7 +21,7 @@ _SAVE_HINT = "images are written by `docker save`, `podman save`, `skopeo copy` 
 
 
 def not_a_tar(what: str, head: bytes) -> MalformedArchive:
-    """Return the error for bytes that are no tar archive at all."""
+    """Return the error for bytes that are not a tar archive."""
     if not head:
         return MalformedArchive(f"{what} is empty", hint=_SAVE_HINT)
     text = head.lstrip()[:64].lower()

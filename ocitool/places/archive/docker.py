@@ -1,7 +1,7 @@
 """manifest.json of a docker archive: which files make which image.
 
-Docker's own reader, in Go, ignores the case of keys in this one document, and some builders write
-them in lower case; so does this one.
+Docker's own reader, in Go, ignores the case of keys in this document, and some builders write them
+in lower case. This reader ignores it too.
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ def parse_docker_manifest(
 
 def _image(value: object, position: int, what: str) -> DockerImage:
     path = f"{what}: [{position}]"
-    entry = _folded(as_object(value, path), path)
+    entry = _fold_keys(as_object(value, path), path)
     names, refused = _names(strings(entry, "repotags", path))
     return DockerImage(
         position=position,
@@ -66,7 +66,7 @@ def _image(value: object, position: int, what: str) -> DockerImage:
     )
 
 
-def _folded(entry: Mapping[str, object], path: str) -> dict[str, object]:
+def _fold_keys(entry: Mapping[str, object], path: str) -> dict[str, object]:
     folded: dict[str, object] = {}
     for key, value in entry.items():
         lower = key.casefold()

@@ -36,7 +36,7 @@ class PlainImage(Struct, frozen=True, kw_only=True):
 
 def docker_tar(images: Sequence[PlainImage]) -> Iterator[bytes]:
     """Yield the whole archive, piece by piece. The same images give the same bytes."""
-    return framing.ended(_pieces(images))
+    return framing.end(_pieces(images))
 
 
 def docker_size(images: Sequence[PlainImage]) -> int:

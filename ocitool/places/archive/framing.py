@@ -1,4 +1,4 @@
-"""Tar framing for what ocitool writes: the same bytes whoever runs it, wherever and whenever.
+"""Tar framing for what ocitool writes: the same bytes for every user, place and time.
 
 Plain ustar, with a PAX header only for what ustar cannot hold: sha512 names, members of 8 GiB.
 Times and owners are zero. `tarfile` makes the headers.
@@ -31,7 +31,7 @@ def padding(size: int) -> bytes:
     return bytes(-size % BLOCK)
 
 
-def ended(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def end(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the pieces of an archive, and its end: two zero blocks, filled up to a record."""
     position = 0
     for piece in pieces:

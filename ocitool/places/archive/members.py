@@ -45,7 +45,7 @@ class TarMembers:
         self._names_size = 0
 
     def add(self, entry: Entry) -> None:
-        """Take note of one entry of the tar; folders and devices are of no interest.
+        """Take note of one entry of the tar; folders and devices are ignored.
 
         MalformedArchive for a sparse file, LimitExceeded when the names become too many.
         """
@@ -83,7 +83,7 @@ class TarMembers:
         MalformedArchive when links form a loop or leave the archive, and when the archive holds
         two members of that path.
         """
-        resolved = _resolved(path, self._link_at, self.what)
+        resolved = _resolve(path, self._link_at, self.what)
         self._refuse_ambiguous(resolved)
         return self._members.get(resolved)
 
@@ -100,7 +100,7 @@ class TarMembers:
             self._refuse_ambiguous(path)
         return target
 
-    def opened(self, member: Member) -> tuple[Callable[[int], bytes], Callable[[], None]]:
+    def open(self, member: Member) -> tuple[Callable[[int], bytes], Callable[[], None]]:
         """Return how to read a member's bytes once, and how to be done with it."""
         position = member.offset
         end = member.offset + member.size
@@ -143,7 +143,7 @@ class FolderMembers:
 
         MalformedArchive when links form a loop or leave the folder.
         """
-        resolved = _resolved(path, self._link_at, self.what)
+        resolved = _resolve(path, self._link_at, self.what)
         longest = max(len(os.fsencode(part)) for part in resolved.split("/"))
         if not resolved or longest > DEFAULT_LIMITS.component_bytes:
             return None
@@ -176,7 +176,7 @@ class FolderMembers:
         with self._subfolder(folder) as parent:
             return parent.open_file(name)
 
-    def opened(self, member: Member) -> tuple[Callable[[int], bytes], Callable[[], None]]:
+    def open(self, member: Member) -> tuple[Callable[[int], bytes], Callable[[], None]]:
         """Return how to read a member's bytes once, and how to be done with it."""
         file, _ = self._open(member.path)
 
@@ -209,7 +209,7 @@ def read_member(members: Members, member: Member, limit: int) -> bytes:
         raise MalformedArchive(
             f"{members.what}: {quoted(member.path)} is {member.size} bytes; the limit is {limit}"
         )
-    read, close = members.opened(member)
+    read, close = members.open(member)
     try:
         parts = []
         while part := read(1 << 20):
@@ -230,7 +230,7 @@ def read_document_member(
     return None if member is None else read_member(members, member, limits.docker_manifest_bytes)
 
 
-def _resolved(path: str, link_at: Callable[[str], str | None], what: str) -> str:
+def _resolve(path: str, link_at: Callable[[str], str | None], what: str) -> str:
     """Return the path that a path leads to when `link_at` tells where each link points."""
     _check_path(path, what)
     todo = [part for part in path.split("/") if part not in ("", ".")][::-1]
@@ -257,9 +257,9 @@ def _resolved(path: str, link_at: Callable[[str], str | None], what: str) -> str
 
 
 def _check_path(path: str, what: str) -> None:
-    """Refuse what no file system takes; a longer path would also cost its length squared."""
+    """Refuse what a file system does not take; a longer path would also cost its length squared."""
     if "\0" in path or len(path) > DEFAULT_LIMITS.path_bytes:
-        raise MalformedArchive(f"{what}: {quoted(path)} is no path of a file")
+        raise MalformedArchive(f"{what}: {quoted(path)} is not the path of a file")
 
 
 def _clean(name: str) -> str:

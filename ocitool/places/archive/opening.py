@@ -25,12 +25,12 @@ def open_archive(
 
     A plain tar in a file is read where it is. Anything else is first written once, uncompressed,
     to a nameless file in the folder `scratch`. Raises NotFound, and MalformedArchive with a hint
-    for what is no image archive.
+    for what is not an image archive.
     """
     if path == "-":
         if stdin is None:
             raise NotFound("there is no standard input to read an archive from")
-        return _from_tar(_spooled(lambda count: os.read(stdin, count), "stdin", scratch), "stdin")
+        return _from_tar(_spool(lambda count: os.read(stdin, count), "stdin", scratch), "stdin")
     with translated("open", path):
         mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
@@ -41,13 +41,13 @@ def open_archive(
         if stat.S_ISREG(mode) and sniff(os.pread(file, _HEAD, 0)) is Codec.NONE:
             kept, file = file, -1
             return _from_tar(kept, path)
-        return _from_tar(_spooled(lambda count: os.read(file, count), path, scratch), path)
+        return _from_tar(_spool(lambda count: os.read(file, count), path, scratch), path)
     finally:
         if file >= 0:
             os.close(file)
 
 
-def received_archive(
+def receive_archive(
     send: Callable[[Callable[[bytes], None]], object], *, what: str, scratch: str | None = None
 ) -> ArchiveSource:
     """Open an archive that `send` writes, piece by piece, into the function it is given."""
@@ -65,11 +65,11 @@ def received_archive(
     return _from_tar(file, what)
 
 
-def _spooled(read: Callable[[int], bytes], what: str, scratch: str | None) -> int:
+def _spool(read: Callable[[int], bytes], what: str, scratch: str | None) -> int:
     """Write a stream, decompressed, to a nameless file and return its descriptor."""
-    pushed = _PushedBack(read)
-    codec = sniff(pushed.peek(_HEAD))
-    source = DecompressingReader(pushed, codec)
+    stream = _Peekable(read)
+    codec = sniff(stream.peek(_HEAD))
+    source = DecompressingReader(stream, codec)
     file = scratch_file(scratch)
     try:
         with translated("spool", what):
@@ -86,7 +86,7 @@ def _spooled(read: Callable[[int], bytes], what: str, scratch: str | None) -> in
     return file
 
 
-class _PushedBack:
+class _Peekable:
     """A stream whose first bytes can be looked at before it is read."""
 
     def __init__(self, read: Callable[[int], bytes]) -> None:

@@ -94,7 +94,7 @@ class ArchiveSource:
         content = self._content(descriptor)
         if content.member is None:
             return Blob.of(descriptor, content.data, where=content.where)
-        read, close = self._members.opened(content.member)
+        read, close = self._members.open(content.member)
         return Blob(descriptor, read, where=content.where, close=close)
 
     def read_at(self, descriptor: Descriptor, offset: int, size: int) -> bytes:

@@ -145,7 +145,7 @@ class ManifestSynthesizer:
             )
 
     def _codec(self, member: Member) -> Codec:
-        read, close = self._members.opened(member)
+        read, close = self._members.open(member)
         try:
             return sniff(read(min(member.size, _CODEC_BYTES)))
         finally:
@@ -162,7 +162,7 @@ class ManifestSynthesizer:
         if known is not None:
             return known
         hasher = Digest.of(b"", algorithm).hasher()
-        read, close = self._members.opened(member)
+        read, close = self._members.open(member)
         try:
             while part := read(1 << 20):
                 hasher.update(part)

@@ -22,7 +22,7 @@ def universal_tar(
 
     Without `docker` it is an OCI layout only, with no manifest.json.
     """
-    return framing.ended(_pieces(planned, open_blob, docker=docker))
+    return framing.end(_pieces(planned, open_blob, docker=docker))
 
 
 def _pieces(
