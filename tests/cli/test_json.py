@@ -1,13 +1,16 @@
 """The JSON documents of all commands: their fields are an interface and stay what they are."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+import ocitool.cli
 from tests.cli.json_scene import Documents, documents
 from tests.cli.json_shapes import Shape, shape_of
 
+PAGE = Path(ocitool.cli.__file__).with_name("README.md")
 PROMISED: dict[str, Shape] = json.loads(Path(__file__).with_name("json_documents.json").read_text())
 
 
@@ -29,3 +32,14 @@ def test_a_document_has_the_fields_and_types_that_are_promised(
     for path, types in found.items():
         # What is not the case here, such as a tree that the kernel shares, may be elsewhere.
         assert set(types.split("|")) <= set(promised[path].split("|")), path
+
+
+def test_the_page_describes_every_field_with_its_type() -> None:
+    described: dict[str, dict[str, str]] = {}
+    for section in PAGE.read_text().split("\n## ")[1:]:
+        title, _, body = section.partition("\n")
+        rows = re.findall(r"^\| (?:`(.*?)` )?\| ([a-z ]+) \| (.+) \|$", body, re.MULTILINE)
+        described[title] = {
+            path: types.replace(" or ", "|") for path, types, _ in rows if types != "type"
+        }
+    assert described == PROMISED
