@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.commands.push import create_repositories, push_to, show
+from ocitool.cli.commands.push import Source, create_repositories, push_to, show
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import (
     REGISTRY,
@@ -30,12 +30,15 @@ if TYPE_CHECKING:
     from ocitool.transfer.report import CopyReport
 
 
+Destination = Annotated[
+    str, typer.Argument(metavar="DST", help="NAME, oci:DIR:TAG, oci-archive:FILE, …")
+]
+
+
 @with_options(options=COPYING, sending=SENDING, out=OUTPUT, registry=REGISTRY)
 def copy(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="NAME, oci:DIR:TAG, ./FILE, …")],
-    destination: Annotated[
-        str, typer.Argument(metavar="DST", help="NAME, oci:DIR:TAG, oci-archive:FILE, …")
-    ],
+    source: Source,
+    destination: Destination,
     *,
     options: "TransferOptions",
     sending: Sending,

@@ -40,11 +40,14 @@ ConfigFlag = Annotated[
 ]
 
 
+Sources = Annotated[
+    list[str], typer.Argument(metavar="SRC…", help="NAME, ID, oci:DIR:TAG, ./FILE, -, …")
+]
+
+
 @with_options(out=OUTPUT, registry=REGISTRY)
 def inspect(
-    sources: Annotated[
-        list[str], typer.Argument(metavar="SRC…", help="NAME, ID, oci:DIR:TAG, ./FILE, -, …")
-    ],
+    sources: Sources,
     *,
     platform: OnePlatform = None,
     raw: Raw = False,
