@@ -32,7 +32,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     orphans: bool = False
 
     def grace_in(self, *, is_store: bool) -> float:
-        """Return how old in seconds what goes has to be."""
+        """Return how many seconds old a blob has to be before it is removed."""
         if self.grace is not None:
             return self.grace
         return 0.0 if is_store else FOREIGN_GRACE

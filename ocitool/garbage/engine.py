@@ -52,7 +52,7 @@ class EnginePlan(Struct, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int:
-        """The bytes of what goes; what images share is counted with each of them."""
+        """The bytes of what is removed; what images share is counted with each of them."""
         return sum(image.size for image in self.to_remove)
 
 
@@ -64,7 +64,7 @@ class RefusedImage(Struct, frozen=True, kw_only=True):
 
 
 class EngineSwept(Struct, frozen=True, kw_only=True):
-    """What went, in the engine's words, and what it refused, with its reason."""
+    """What was removed, in the engine's words, and what it refused to remove."""
 
     images: tuple[EngineImage, ...]
     untagged: tuple[str, ...]
@@ -81,7 +81,7 @@ def plan_engine(
     named ones. Containers of `others` count as well as its own. Raises Refused when the engine
     cannot say which images its containers use, Unavailable when it is not there.
     """
-    with _connected(engine) as connection:
+    with _connect(engine) as connection:
         found = _images(connection, dangling=True)
         if everything:
             found |= _images(connection, dangling=False)
@@ -99,12 +99,12 @@ def plan_engine(
 
 
 def sweep_engine(plan: EnginePlan) -> EngineSwept:
-    """Have the engine remove what the plan names; one that it refuses is told, the rest goes."""
+    """Have the engine remove what the plan names, and report each image that it refuses."""
     removed: list[EngineImage] = []
     refused: list[RefusedImage] = []
     untagged: list[str] = []
     deleted: list[str] = []
-    with _connected(plan.engine) as connection:
+    with _connect(plan.engine) as connection:
         for image in plan.to_remove:
             try:
                 targets = [t for t in image.targets if _still_means(connection, t, image)]
@@ -113,7 +113,7 @@ def sweep_engine(plan: EnginePlan) -> EngineSwept:
                     refused.append(RefusedImage(image=image, reason=reason))
                     continue
                 for target in targets:
-                    _note(_removed(connection, target), untagged, deleted)
+                    _note(_remove(connection, target), untagged, deleted)
                 removed.append(image)
             except Unavailable:
                 raise
@@ -127,7 +127,7 @@ def sweep_engine(plan: EnginePlan) -> EngineSwept:
     )
 
 
-def _connected(engine: str) -> Engine:
+def _connect(engine: str) -> Engine:
     if engine not in ENGINES:
         raise UsageError(f"--engine {quoted(engine)} is neither docker nor podman")
     return Engine(docker_endpoint() if engine == "docker" else podman_endpoint())
@@ -196,7 +196,7 @@ def _still_means(connection: Engine, target: str, image: EngineImage) -> bool:
     return now.rpartition(":")[2] == image.id.rpartition(":")[2]
 
 
-def _removed(connection: Engine, target: str) -> object:
+def _remove(connection: Engine, target: str) -> object:
     try:
         return connection.remove_image(target)
     except NotFound:

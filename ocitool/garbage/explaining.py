@@ -1,4 +1,4 @@
-"""Why a blob stays, as the path from a root to it, or why it goes."""
+"""Why a blob stays, as the path from a root to it, or why it is garbage."""
 
 from collections.abc import Sequence
 

@@ -16,10 +16,10 @@ from ocitool.places.layout.trash import TrashContents
 
 
 class GarbageImage(Struct, frozen=True, kw_only=True):
-    """A root that goes. `former` is a name that it lost at `lost` (RFC 3339 UTC).
+    """A root to remove. `former` is a name that it lost at `lost` (RFC 3339 UTC).
 
-    `kind` is "image" or "attached"; `size` are the bytes of the blobs that go with it, of which
-    other images that go may need some too.
+    `kind` is "image" or "attached"; `size` are the bytes of the blobs that are removed with it,
+    and other images to remove may need some of these too.
     """
 
     digest: Digest
@@ -32,7 +32,7 @@ class GarbageImage(Struct, frozen=True, kw_only=True):
 
 
 class GarbageBlob(Struct, frozen=True, kw_only=True):
-    """A blob that goes, its size in bytes, and the first image that has it, or None."""
+    """A blob to remove, its size in bytes, and the first image that has it, or None."""
 
     digest: Digest
     size: int
@@ -69,7 +69,7 @@ class Facts(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What goes and what stays. `unknown_files` are paths that nobody knows; they stay.
+    """What is removed and what stays. `unknown_files` are of no known form, and stay.
 
     `young` blobs are not old enough to go, `absent` ones children of sparse indexes. `waiting` is
     what is in the trash already.
@@ -89,7 +89,7 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """The bytes of the blobs that go."""
+        """The bytes of the blobs to remove."""
         return sum(blob.size for blob in self.blobs)
 
     @property

@@ -1,4 +1,4 @@
-"""Deciding what goes: mark from everything that holds, and the rest is garbage."""
+"""Which images and blobs are garbage: everything that is not reachable from what is kept."""
 
 from collections.abc import Iterable, Mapping
 
@@ -148,7 +148,7 @@ class _Planning:
             return False
         if not (self._layout.is_store or self._choice.untagged):
             return False
-        # An artifact has no name of its own in many places, and nobody runs it.
+        # An artifact has no name of its own in many places, and no container runs it.
         document = self._documents.find(root.ref)
         return document is None or document.is_image
 

@@ -4,7 +4,7 @@ A blob is deleted only when no entry of index.json reaches it and no running com
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -22,12 +22,13 @@ from ocitool.images.lookup import Found
 from ocitool.oci import Descriptor, Digest
 from ocitool.oci.reference import familiar
 from ocitool.places.layout import Layout, NameChange, exclusive
+from ocitool.places.layout.exclusive import Exclusive
 from ocitool.places.layout.index import IndexFile, drop_name, entry_names, is_named
 from ocitool.places.layout.pins import Pin, read_pins, write_pins
 
 
 class Removal(Struct, frozen=True, kw_only=True):
-    """What went: names, images (their root digests), blobs, and the bytes that gave free."""
+    """What was removed: names, images (their root digests), blobs, and the bytes freed."""
 
     dropped: tuple[NameChange, ...]
     images: tuple[Digest, ...]
@@ -44,10 +45,10 @@ def remove(
 ) -> Removal:
     """Drop names, and with its last name an image and what only it holds.
 
-    An image that was given by its ID goes with all its names; with more than one that needs
-    `force`, else Refused. So does an image that is pinned, or that one of the containers `uses`,
-    when its last name goes. Artifacts attached to a removed image go with it. When anything that
-    stays cannot be read, nothing is deleted.
+    An image that was given by its ID loses all its names; with more than one that needs `force`,
+    else Refused. So does an image that is pinned, or that one of the containers `uses` needs,
+    when its last name is removed. What is attached to a removed image is removed with it. When
+    anything that stays cannot be read, nothing is deleted.
     """
     targets = list(found)
     for target in targets:
@@ -56,30 +57,43 @@ def remove(
     before, kept = layout.index(), Reachable()
     documents = StoredDocuments(layout, layout.listing().blobs)
     holders = containers_by_image(layout, uses)
-    after, _, nameless = _without(before, targets, layout)
+    after, _, nameless = _drop_names(before, targets, layout)
     _select(documents, after, nameless, kept)
     with exclusive(layout) as moment:
-        after, dropped, nameless = _without(moment.index, targets, layout)
+        after, dropped, nameless = _drop_names(moment.index, targets, layout)
         if moment.index != before:
             documents = StoredDocuments(layout, layout.listing().blobs)
         mark_arrived(layout, kept)
         to_remove, contents = _select(documents, after, nameless, kept)
-        pins = read_pins(moment.control)
         if not force:
-            _refuse_held(to_remove, pins, holders)
-        removed = [entry for entry in after.entries if entry.digest in to_remove]
-        entries = [entry for entry in after.entries if entry.digest not in to_remove]
-        dropped += [_drop(entry) for entry in removed if is_named(entry)]
-        moment.make_room()
-        moment.replace_index(after.with_entries(entries), dropped)
-        if any(pin.digest in to_remove for pin in pins):
-            write_pins(moment.control, [pin for pin in pins if pin.digest not in to_remove])
+            _refuse_held(to_remove, read_pins(moment.control), holders)
+        dropped += _drop_entries(moment, after, to_remove, dropped)
         blobs, freed = moment.delete(contents)
     return Removal(dropped=tuple(dropped), images=tuple(to_remove), blobs=tuple(blobs), freed=freed)
 
 
-def _drop(entry: Descriptor) -> NameChange:
-    return NameChange(name=entry_names(entry)[0], old=entry.digest, new=None)
+def _drop_entries(
+    moment: Exclusive,
+    index: IndexFile,
+    to_remove: Collection[Digest],
+    dropped: Sequence[NameChange],
+) -> list[NameChange]:
+    """Write an index without some roots, and unpin them; return which names they still had.
+
+    `dropped` are the names that the index lost before.
+    """
+    changes = [
+        NameChange(name=entry_names(entry)[0], old=entry.digest, new=None)
+        for entry in index.entries
+        if entry.digest in to_remove and is_named(entry)
+    ]
+    entries = [entry for entry in index.entries if entry.digest not in to_remove]
+    pins = read_pins(moment.control)
+    moment.make_room()
+    moment.replace_index(index.with_entries(entries), [*dropped, *changes])
+    if any(pin.digest in to_remove for pin in pins):
+        write_pins(moment.control, [pin for pin in pins if pin.digest not in to_remove])
+    return changes
 
 
 def _refuse_several_names(target: Found, *, force: bool) -> None:
@@ -118,7 +132,7 @@ def _refuse_held(
             )
 
 
-def _without(
+def _drop_names(
     index: IndexFile, targets: list[Found], layout: Layout
 ) -> tuple[IndexFile, list[NameChange], list[Digest]]:
     """Return the index without the names, which names went, and which images lost the last."""

@@ -1,4 +1,4 @@
-"""What holds images that could go otherwise: containers, pins, commands, rules, their age."""
+"""What holds images that would be removed otherwise: containers, pins, commands, rules, age."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping

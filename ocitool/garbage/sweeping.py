@@ -47,7 +47,7 @@ class Swept(Struct, frozen=True, kw_only=True):
     spared: int
 
 
-class _Still(Struct):
+class _Remaining(Struct):
     """What is garbage now, of what was planned."""
 
     images: list[GarbageImage] = field(default_factory=list)
@@ -59,18 +59,18 @@ def sweep(layout: Layout, plan: Plan, *, now: float, ask_again: AskAgain | None 
     """Remove what was planned and is still garbage; it waits in the trash to be undone.
 
     Under the layout's lock index.json, leases and pins are looked at again, and the containers
-    when there is somebody to `ask_again`. Errors are those of `plan`; then nothing was removed.
+    when `ask_again` is given. Errors are those of `plan`; then nothing was removed.
     """
     moment_of_run = dt.datetime.fromtimestamp(now, dt.UTC)
     with exclusive(layout) as moment:
-        still = _look_again(layout, plan, moment, now, ask_again)
+        still = _check_again(layout, plan, moment, now, ask_again)
         earlier = run_names(moment.control)
         dropped: list[NameChange] = []
         if still.images or still.blobs:
             moment.make_room()
             dropped = _remove(layout, plan, moment, still, moment_of_run)
         else:
-            earlier = _those_over(moment.control, earlier, moment_of_run)
+            earlier = _finished_runs(moment.control, earlier, moment_of_run)
         for name in earlier:
             forget_run(moment.control, name)
         leftovers, freed = clear(layout, plan.leftovers, now)
@@ -93,7 +93,7 @@ def sweep(layout: Layout, plan: Plan, *, now: float, ask_again: AskAgain | None 
     )
 
 
-def _those_over(control: Directory, names: Sequence[str], now: dt.datetime) -> list[str]:
+def _finished_runs(control: Directory, names: Sequence[str], now: dt.datetime) -> list[str]:
     try:
         last = last_run(control)
     except IntegrityError:
@@ -102,12 +102,12 @@ def _those_over(control: Directory, names: Sequence[str], now: dt.datetime) -> l
     return [name for name in names if last is None or name != last.name or last.is_over(now)]
 
 
-def _look_again(
+def _check_again(
     layout: Layout, plan: Plan, moment: Exclusive, now: float, ask_again: AskAgain | None
-) -> _Still:
+) -> _Remaining:
     pins = read_pins(moment.control)
     claimed = {str(digest) for digest in claimed_digests(moment.control)}
-    held = _held_now(layout, plan, pins, now, ask_again)
+    held = _find_held(layout, plan, pins, now, ask_again)
     roots = root_entries(moment.index.entries)
     before = root_entries(plan.facts.index.entries)
     to_remove = {
@@ -130,14 +130,14 @@ def _look_again(
         and str(blob.digest) not in claimed
         and not (grace > 0 and _is_young(layout, blob.digest, now - grace))
     ]
-    return _Still(list(to_remove.values()), blobs, pins)
+    return _Remaining(list(to_remove.values()), blobs, pins)
 
 
 def _is_as_planned(digest: str, before: dict[str, RootEntry], after: dict[str, RootEntry]) -> bool:
     return digest in after and set(after[digest].names) <= set(before[digest].names)
 
 
-def _held_now(
+def _find_held(
     layout: Layout, plan: Plan, pins: Iterable[Pin], now: float, ask_again: AskAgain | None
 ) -> set[Digest]:
     """Return the images that a pin holds now, or a container that was not there before."""
@@ -184,7 +184,7 @@ def _is_young(layout: Layout, digest: Digest, limit: float) -> bool:
 
 
 def _remove(
-    layout: Layout, plan: Plan, moment: Exclusive, still: _Still, now: dt.datetime
+    layout: Layout, plan: Plan, moment: Exclusive, still: _Remaining, now: dt.datetime
 ) -> list[NameChange]:
     """Note the run, take the entries out of index.json, and move the blobs, in this order."""
     removed = {image.digest for image in still.images}
@@ -192,7 +192,7 @@ def _remove(
     needs = set().union(*(plan.facts.contents[str(digest)] for digest in removed))
     pins = [pin for pin in still.pins if pin.digest in removed]
     run = TrashRun.new(now, entries, pins, sorted(needs))
-    with _begun(moment.control, run) as folder:
+    with _begin_run(moment.control, run) as folder:
         changes = [
             NameChange(name=entry_names(entry)[0], old=entry.digest, new=None)
             for entry in entries
@@ -207,7 +207,7 @@ def _remove(
     return changes
 
 
-def _begun(control: Directory, run: TrashRun) -> Directory:
+def _begin_run(control: Directory, run: TrashRun) -> Directory:
     try:
         return begin(control, run)
     except StorageError as error:

@@ -51,7 +51,7 @@ def undo(layout: Layout) -> Undone:
     Every blob is hashed before. Atomic for names; it can be repeated after a crash. NotFound when
     nothing waits in the trash.
     """
-    damaged = _damaged(layout)
+    damaged = _find_damaged(layout)
     with exclusive(layout) as moment:
         run = last_run(moment.control)
         if run is None:
@@ -60,14 +60,14 @@ def undo(layout: Layout) -> Undone:
                 hint="the trash is empty: the next run that removed something, a day or --purge "
                 "emptied it",
             )
-        with _brought_back(layout, moment, run, damaged) as moved:
-            whole, lost, reached = _whole(layout, run.entries)
-            entries, names, kept = _merged(moment.index, whole)
+        with _bring_back(layout, moment, run, damaged) as moved:
+            whole, lost, reached = _split_whole(layout, run.entries)
+            entries, names, kept = _merge_entries(moment.index, whole)
             changes = [NameChange(name=n, old=None, new=d) for n, d in names]
             moment.replace_index(moment.index.with_entries(entries), changes)
         _restore_pins(moment, run, {entry.digest for entry in whole})
         if lost:
-            moved -= _kept_back(layout, moment, run, lost, moved - reached)
+            moved -= _keep_in_trash(layout, moment, run, lost, moved - reached)
         else:
             forget_run(moment.control, run.name)
             remove_run(moment.control, run.name)
@@ -91,7 +91,7 @@ def purge(layout: Layout) -> tuple[int, int]:
     return sum(count for count, _ in removed), sum(size for _, size in removed)
 
 
-def _damaged(layout: Layout) -> set[Digest]:
+def _find_damaged(layout: Layout) -> set[Digest]:
     """Return what waits for `undo` and is not what its name says; outside of the lock."""
     run = last_run(layout.control) if layout.control is not None else None
     if layout.control is None or run is None:
@@ -107,7 +107,7 @@ def _damaged(layout: Layout) -> set[Digest]:
 
 
 @contextlib.contextmanager
-def _brought_back(
+def _bring_back(
     layout: Layout, moment: Exclusive, run: TrashRun, damaged: AbstractSet[Digest]
 ) -> Iterator[set[Digest]]:
     """Move the blobs of a run back, durably, for the block; when that fails they return to it."""
@@ -129,11 +129,11 @@ def _brought_back(
         with contextlib.suppress(OcitoolError), open_run(moment.control, run.name) as trash:
             # It may have been put in place and only then have failed to be made durable.
             if layout.index() == before:
-                _return(layout, trash, moved)
+                _put_back(layout, trash, moved)
         raise
 
 
-def _return(layout: Layout, trash: Directory, digests: Iterable[Digest]) -> None:
+def _put_back(layout: Layout, trash: Directory, digests: Iterable[Digest]) -> None:
     for digest in digests:
         with (
             contextlib.suppress(NotFound),
@@ -142,7 +142,7 @@ def _return(layout: Layout, trash: Directory, digests: Iterable[Digest]) -> None
             layout.blob_folder(digest.algorithm).move(digest.hex, folder)
 
 
-def _whole(
+def _split_whole(
     layout: Layout, entries: Iterable[Descriptor]
 ) -> tuple[list[Descriptor], list[Digest], set[Digest]]:
     """Return the entries whose images are all there, the images that are not, and what the former
@@ -165,7 +165,7 @@ def _whole(
     return whole, list(lost), {Digest.parse(digest) for digest in reached}
 
 
-def _kept_back(
+def _keep_in_trash(
     layout: Layout, moment: Exclusive, run: TrashRun, lost: Iterable[Digest], blobs: set[Digest]
 ) -> set[Digest]:
     """Leave the images that are not whole in the trash, with those blobs; return the blobs."""
@@ -177,11 +177,11 @@ def _kept_back(
     )
     with open_run(moment.control, run.name) as folder:
         rest.write(folder)
-        _return(layout, folder, blobs)
+        _put_back(layout, folder, blobs)
     return blobs
 
 
-def _merged(
+def _merge_entries(
     index: IndexFile, entries: Iterable[Descriptor]
 ) -> tuple[list[Descriptor], list[tuple[str, Digest]], list[NameChange]]:
     """Return index.json with the entries, the names that came back, and those that had moved."""

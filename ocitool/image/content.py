@@ -120,7 +120,7 @@ class Blob:
 
 
 class Source(Protocol):
-    """Where content comes from. `open` may be called from several threads."""
+    """A place that content is read from. `open` may be called from several threads."""
 
     def open(self, descriptor: Descriptor) -> Blob:
         """Return the content as a stream that verifies itself; NotFound when absent."""
@@ -331,7 +331,7 @@ class PlannedImage(Struct, frozen=True, kw_only=True):
 
 
 class Target(Protocol):
-    """Where content goes. All methods may be called from several threads."""
+    """A place that stores content. All methods may be called from several threads."""
 
     def announce(self, descriptors: Sequence[Descriptor]) -> None:
         """Hear what is about to be stored or reused, before `has` and `put` are asked."""

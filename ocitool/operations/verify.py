@@ -95,14 +95,8 @@ def verify(
     graph = _Graph()
     refused = _judge(source, _every_entry(source, chosen), graph)
     _follow(source, [root for root, _ in refused], graph)
-    unreferenced: list[Descriptor] = []
-    unknown_files: list[str] = []
-    if isinstance(source, Layout) and roots is None:
-        unreferenced, unknown_files, odd = _unreferenced(source, graph)
-        # What is no regular file was missed as a blob already; once is enough.
-        told = {problem.subject for problem in odd}
-        graph.problems = [p for p in graph.problems if _path_of(p) not in told] + odd
-        graph.problems += _records(source)
+    layout = source if isinstance(source, Layout) and roots is None else None
+    unreferenced, unknown_files = _check_files(layout, graph)
     checks = [*graph.blobs.values(), *unreferenced]
     if not fast:
         graph.problems += check_blobs(
@@ -121,6 +115,18 @@ def verify(
         unknown_files=tuple(unknown_files),
         remarks=_remarks(source, chosen),
     )
+
+
+def _check_files(layout: Layout | None, graph: _Graph) -> tuple[list[Descriptor], list[str]]:
+    """Look at all files of a layout; return the blobs that no image needs, and unknown files."""
+    if layout is None:
+        return [], []
+    unreferenced, unknown_files, odd = _unreferenced(layout, graph)
+    # What is not a regular file was missed as a blob already; once is enough.
+    told = {problem.subject for problem in odd}
+    graph.problems = [p for p in graph.problems if _path_of(p) not in told] + odd
+    graph.problems += _records(layout)
+    return unreferenced, unknown_files
 
 
 def _every_entry(source: Catalog, roots: Sequence[Root]) -> Sequence[Root]:
