@@ -127,8 +127,9 @@ def _report(error: BaseException, *, debug: bool) -> int:
 
 def _exit_code(error: errors.OcitoolError) -> int:
     """Return the code of an error; of several things that failed, that of the first."""
-    # Set where some of several things failed.
-    first = getattr(error, "first", error)
+    from ocitool.cli.attempts import SomeFailed
+
+    first = error.first if isinstance(error, SomeFailed) else error
     return next((code for kind, code in _EXIT_CODES if isinstance(first, kind)), _FAILED)
 
 
