@@ -25,8 +25,14 @@ if TYPE_CHECKING:
     from ocitool.image.content import Blob as Blob
     from ocitool.image.content import Closure as Closure
     from ocitool.image.content import Root as Root
+    from ocitool.image.layers.listing import EntryKind as EntryKind
+    from ocitool.image.layers.listing import LayerEntry as LayerEntry
+    from ocitool.image.layers.listing import list_layer as list_layer
+    from ocitool.images.locations import Place as Place
     from ocitool.images.locations import parse_place as parse_place
     from ocitool.images.lookup import find_image as find_image
+    from ocitool.images.lookup import find_images as find_images
+    from ocitool.images.opening import Opened as Opened
     from ocitool.images.opening import open_source as open_source
     from ocitool.images.summaries import ImageSummary as ImageSummary
     from ocitool.images.summaries import image_summaries as image_summaries
@@ -37,6 +43,7 @@ if TYPE_CHECKING:
     from ocitool.oci import Manifest as Manifest
     from ocitool.oci import Platform as Platform
     from ocitool.oci import Reference as Reference
+    from ocitool.operations.copy import copy as copy
     from ocitool.operations.hashing import Problem as Problem
     from ocitool.operations.inspect import ImageReport as ImageReport
     from ocitool.operations.inspect import LayerReport as LayerReport
@@ -78,12 +85,14 @@ __getattr__, __dir__, __all__ = lazy(
         "CopyReport": "transfer.report",
         "Descriptor": "oci",
         "Digest": "oci",
+        "EntryKind": "image.layers.listing",
         "FolderSource": "places.archive",
         "ImageConfig": "oci",
         "ImageReport": "operations.inspect",
         "ImageSummary": "images.summaries",
         "Index": "oci",
         "IntegrityError": "errors",
+        "LayerEntry": "image.layers.listing",
         "LayerReport": "operations.inspect",
         "Layout": "places.layout",
         "MalformedArchive": "errors",
@@ -92,6 +101,8 @@ __getattr__, __dir__, __all__ = lazy(
         "Observer": "events",
         "OcitoolError": "errors",
         "OnExisting": "operations.push_target",
+        "Opened": "images.opening",
+        "Place": "images.locations",
         "Platform": "oci",
         "Problem": "operations.hashing",
         "PushReport": "operations.push_target",
@@ -109,9 +120,12 @@ __getattr__, __dir__, __all__ = lazy(
         "UsageError": "errors",
         "VerifyReport": "operations.verify",
         "__version__": "version",
+        "copy": "operations.copy",
         "find_image": "images.lookup",
+        "find_images": "images.lookup",
         "image_summaries": "images.summaries",
         "inspect": "operations.inspect",
+        "list_layer": "image.layers.listing",
         "load": "operations.load",
         "open_archive": "places.archive",
         "open_source": "images.opening",

@@ -84,6 +84,36 @@ def test_the_python_example_runs(folder: Path) -> None:
     assert (folder / "again.tar").exists()
 
 
+def _run_with_registry(code: str, folder: Path) -> str:
+    assert len(code.splitlines()) <= 15
+    registry = (folder / "registry").read_text()
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("ghcr.io/team", registry)],
+        cwd=folder,
+        env=environment(folder / "store"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_three_programs_with_registries_run(folder: Path) -> None:
+    setup = (
+        "ocitool load fixtures/docker20-app-single.tar && "
+        "ocitool push fmt/app:1.0 $REGISTRY/app:1.0 && ocitool inspect --quiet fmt/app:1.0"
+    )
+    done = _shell(setup, folder)
+    assert done.returncode == 0, done.stderr
+    layers, copied, holders = (
+        _run_with_registry(code, folder) for code in _blocks("python-registry")
+    )
+    assert "sha256:" in layers
+    assert copied.startswith("sha256:")
+    assert "file" in holders
+
+
 def test_every_command_of_the_readme_exists_and_no_other() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ocitool", "--help"], capture_output=True, text=True, check=True

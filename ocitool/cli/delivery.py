@@ -1,7 +1,6 @@
-"""Where an archive goes: to stdout, into a file, or into an engine."""
+"""What may be written to standard output."""
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ocitool.cli.render import console
@@ -9,12 +8,7 @@ from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
     from ocitool.cli.output import Output
-    from ocitool.events import Observer
-    from ocitool.image.content import Catalog, Root
     from ocitool.images.locations import Place
-    from ocitool.oci import Platform
-    from ocitool.transfer.pipeline import TransferOptions
-    from ocitool.transfer.report import CopyReport
 
 
 def check_destination(target: "Place", out: "Output") -> None:
@@ -27,43 +21,3 @@ def check_destination(target: "Place", out: "Output") -> None:
         )
     if out.is_json:
         raise UsageError("--json and the tar cannot both go to stdout", hint="use -o FILE")
-
-
-def deliver(
-    source: "Catalog",
-    roots: "Sequence[Root]",
-    target: "Place",
-    options: "TransferOptions",
-    observer: "Observer",
-    *,
-    form: str = "universal",
-    featured: "Platform | None" = None,
-) -> "CopyReport":
-    """Write images to a place that takes archives; return what went there."""
-    from ocitool.images.locations import ENGINES
-    from ocitool.images.opening import engine_of
-    from ocitool.operations import save as saving
-
-    if target.kind in ENGINES:
-        with (
-            engine_of(target) as engine,
-            saving.pack(
-                source, roots, options, form=form, featured=featured, observer=observer
-            ) as archive,
-        ):
-            for line in engine.load(archive.pieces):
-                observer.remark(f"{target.kind}: {line}")
-            return archive.report
-    if target.path == "-":
-        return saving.save(
-            source,
-            roots,
-            console.out_bytes,
-            options,
-            form=form,
-            featured=featured,
-            observer=observer,
-        )
-    return saving.save_file(
-        source, roots, target.path, options, form=form, featured=featured, observer=observer
-    )

@@ -49,6 +49,19 @@ def full_name(text: str) -> str | None:
         return None
 
 
+def new_name(name: str) -> str:
+    """Return the full name that an image is to get; UsageError when it cannot be one."""
+    reference = Reference.parse(name)
+    if reference.path in ("library/sha256", "library/sha512"):
+        raise UsageError(f"{name!r} would look like a digest", hint="choose another name")
+    if reference.digest is not None:
+        raise UsageError(
+            f"{name!r} has a digest, and a name cannot promise one",
+            hint="name it NAME:TAG; the digest is the image's own",
+        )
+    return reference.name
+
+
 class ImageFinder:
     """The images of a layout as they were at one moment, to be found by many texts."""
 

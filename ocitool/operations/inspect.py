@@ -61,6 +61,11 @@ class LayerReport(Struct, frozen=True, kw_only=True):
     problem: str | None = None
     is_stored: bool = True
 
+    @property
+    def descriptor(self) -> Descriptor:
+        """What names the layer in its place, for `list_layer`."""
+        return Descriptor(media_type=self.media_type, digest=self.digest, size=self.size)
+
 
 class StepReport(Struct, frozen=True, kw_only=True):
     """One step of the history, the first first. `layer` is the number of the layer it made."""

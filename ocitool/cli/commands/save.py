@@ -10,6 +10,7 @@ from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.shared import Settings, usual_platform
 from ocitool.cli.options.transfer import CONVERSION
 from ocitool.cli.output import OUTPUT, Output
+from ocitool.cli.render import console
 from ocitool.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -62,8 +63,9 @@ def save(
     in .tar, .tar.gz or .tar.zst, and appears only when it is complete.
     """
     from ocitool.cli import documents
-    from ocitool.cli.delivery import check_destination, deliver
+    from ocitool.cli.delivery import check_destination
     from ocitool.cli.render import texts
+    from ocitool.operations.deliver import deliver
     from ocitool.operations.save import check_form
 
     target = _target(output)
@@ -71,7 +73,14 @@ def save(
     check_form(form, options.compression)
     with _opened(names, out.options, all_tags=all_tags) as (source, roots):
         report = deliver(
-            source, roots, target, options, out.observer, form=form, featured=usual_platform()
+            source,
+            roots,
+            target,
+            options,
+            form=form,
+            featured=usual_platform(),
+            write=console.out_bytes,
+            observer=out.observer,
         )
     if target.path == "-":
         return

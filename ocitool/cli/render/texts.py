@@ -22,18 +22,9 @@ def familiar(name: str) -> str:
 
 def full(name: str) -> str:
     """Return the full name for what a user typed; UsageError when it is not a name."""
-    from ocitool.errors import UsageError
-    from ocitool.oci import Reference
+    from ocitool.images.lookup import new_name
 
-    reference = Reference.parse(name)
-    if reference.path in ("library/sha256", "library/sha512"):
-        raise UsageError(f"{name!r} would look like a digest", hint="choose another name")
-    if reference.digest is not None:
-        raise UsageError(
-            f"{name!r} has a digest, and a name cannot promise one",
-            hint="name it NAME:TAG; the digest is the image's own",
-        )
-    return reference.name
+    return new_name(name)
 
 
 def digests(report: "CopyReport") -> list[str]:

@@ -5,6 +5,7 @@ folder, `tree` walks one as a process would that has it for its root.
 """
 
 from ocitool.image.layers.extraction import Extracted, Extraction, Keep
+from ocitool.image.layers.listing import EntryKind, LayerEntry, layer_entries, list_layer
 from ocitool.image.layers.measure import LayerMeasure, measure_layer, measure_plain_layer
 from ocitool.image.layers.paths import OPAQUE_WHITEOUT, WHITEOUT_PREFIX, is_whiteout, layer_path
 from ocitool.image.layers.tree import Spot, Tree, prune
@@ -13,14 +14,18 @@ from ocitool.image.layers.unpacking import unpacked
 __all__ = [
     "OPAQUE_WHITEOUT",
     "WHITEOUT_PREFIX",
+    "EntryKind",
     "Extracted",
     "Extraction",
     "Keep",
+    "LayerEntry",
     "LayerMeasure",
     "Spot",
     "Tree",
     "is_whiteout",
+    "layer_entries",
     "layer_path",
+    "list_layer",
     "measure_layer",
     "measure_plain_layer",
     "prune",

@@ -1,0 +1,139 @@
+"""copy: images from any place to any other."""
+
+import contextlib
+import os
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from ocitool.errors import UsageError
+from ocitool.events import SILENT, Observer
+from ocitool.image.content import Root
+from ocitool.images.locations import Place, PlaceKind, parse_place
+from ocitool.images.lookup import new_name
+from ocitool.images.opening import Opened, connected, one_root, open_source, with_attached
+from ocitool.oci import Platform, Reference
+from ocitool.operations.deliver import deliver
+from ocitool.operations.load import load
+from ocitool.operations.push import push
+from ocitool.operations.push_target import OnExisting, PushReport
+from ocitool.places.layout import Layout
+from ocitool.places.registry import Registries
+from ocitool.transfer.pipeline import TransferOptions
+from ocitool.transfer.report import CopyReport
+
+
+def copy(
+    source: str | Place,
+    destination: str | Place,
+    options: TransferOptions | None = None,
+    *,
+    store: str | None = None,
+    registries: Registries | None = None,
+    on_existing: OnExisting = OnExisting.OVERWRITE,
+    observer: Observer = SILENT,
+) -> CopyReport:
+    """Copy images from any place to any other, such as "docker://A" to "docker://B".
+
+    Without a name in the source everything in it is copied. `store` is the folder of the store,
+    for images in it; `registries` says how registries are reached. Idempotent: what the
+    destination has is not sent. Raises what the two places raise, and UsageError for a place that
+    cannot be written.
+    """
+    chosen = options or TransferOptions()
+    target = parse_place(destination) if isinstance(destination, str) else destination
+    check_writable(target)
+    with contextlib.ExitStack() as stack:
+        opened = stack.enter_context(
+            open_source(source, store=store, scratch=chosen.scratch, registries=registries)
+        )
+        images = with_attached(opened) if chosen.attached else opened
+        if target.kind is not PlaceKind.REGISTRY:
+            return copy_to_place(images, target, chosen, store=store, observer=observer)
+        reached = stack.enter_context(connected(registries))
+        pushed = copy_to_registry(
+            images, target, reached, chosen, on_existing=on_existing, observer=observer
+        )
+    return CopyReport(
+        images=tuple(report.image for report in pushed),
+        attached=sum(report.attached for report in pushed),
+        conversions=pushed[0].conversions,
+        transfer=pushed[0].transfer,
+    )
+
+
+def check_writable(target: Place) -> None:
+    """Refuse a destination that cannot be written, or that looks like a file and is a name."""
+    text = target.text
+    if target.kind is PlaceKind.FOLDER:
+        raise UsageError("the dir: form is read only", hint="write oci:DIR:TAG instead")
+    looks_like_a_file = os.path.exists(text) or text.endswith((".tar", ".gz", ".zst", "/"))
+    if text == target.name and looks_like_a_file:
+        raise UsageError(
+            f"{text!r} would be the name of an image in the store",
+            hint=f"for a file write ./{text}, for the name store:{text}",
+        )
+
+
+def copy_to_registry(
+    opened: Opened,
+    target: Place,
+    registries: Registries,
+    options: TransferOptions,
+    *,
+    on_existing: OnExisting = OnExisting.OVERWRITE,
+    observer: Observer = SILENT,
+) -> list[PushReport]:
+    """Push what is open to the one name that a place of a registry means. See `push`."""
+    return push(
+        opened.source,
+        opened.roots,
+        [Reference.parse(target.name or "")],
+        registries,
+        options,
+        on_existing=on_existing,
+        observer=observer,
+    )
+
+
+def copy_to_place(
+    opened: Opened,
+    target: Place,
+    options: TransferOptions,
+    *,
+    store: str | None = None,
+    featured: Platform | None = None,
+    write: Callable[[bytes], object] | None = None,
+    observer: Observer = SILENT,
+) -> CopyReport:
+    """Copy what is open to a layout, an archive or an engine, under the name that it gives.
+
+    See `load` and `deliver`.
+    """
+    if target.kind not in (PlaceKind.STORE, PlaceKind.LAYOUT):
+        return deliver(
+            opened.source,
+            _name_roots(opened, target),
+            target,
+            options,
+            featured=featured,
+            write=write,
+            observer=observer,
+        )
+    is_store = target.kind is PlaceKind.STORE
+    path = store if is_store else target.path
+    if path is None:
+        raise UsageError("a copy into the store needs the store's folder")
+    name = new_name(target.name) if is_store and target.name else target.name
+    with Layout.create(path, store=is_store, observer=observer) as layout:
+        named = replace(options, name=name)
+        return load(opened.source, layout, named, roots=opened.roots, observer=observer)
+
+
+def _name_roots(opened: Opened, target: Place) -> list[Root]:
+    """Return the roots under the name that the destination gives, if it gives one."""
+    if not target.name:
+        return list(opened.roots)
+    bare = target.kind is PlaceKind.OCI_ARCHIVE and not {"/", ":"} & set(target.name)
+    names = () if bare else (new_name(target.name),)
+    return [replace(one_root(opened), names=names, label=target.name if bare else None)]

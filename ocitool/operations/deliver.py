@@ -1,0 +1,47 @@
+"""Images as an archive, to where one can go: a file, a stream, or an engine."""
+
+from collections.abc import Callable, Sequence
+
+from ocitool.errors import UsageError
+from ocitool.events import SILENT, Observer
+from ocitool.image.content import Catalog, Root
+from ocitool.images.locations import ENGINES, Place
+from ocitool.images.opening import engine_of
+from ocitool.oci import Platform
+from ocitool.operations.save import UNIVERSAL, pack, save, save_file
+from ocitool.transfer.pipeline import TransferOptions
+from ocitool.transfer.report import CopyReport
+
+
+def deliver(
+    source: Catalog,
+    roots: Sequence[Root],
+    target: Place,
+    options: TransferOptions | None = None,
+    *,
+    form: str = UNIVERSAL,
+    featured: Platform | None = None,
+    write: Callable[[bytes], object] | None = None,
+    observer: Observer = SILENT,
+) -> CopyReport:
+    """Write images to a place that takes archives; return what went there. See `pack`.
+
+    `write` gets the bytes where the place is "-".
+    """
+    if target.kind in ENGINES:
+        with (
+            engine_of(target) as engine,
+            pack(
+                source, roots, options, form=form, featured=featured, observer=observer
+            ) as archive,
+        ):
+            for line in engine.load(archive.pieces):
+                observer.remark(f"{target.kind}: {line}")
+            return archive.report
+    if target.path != "-":
+        return save_file(
+            source, roots, target.path, options, form=form, featured=featured, observer=observer
+        )
+    if write is None:
+        raise UsageError("an archive is not written to '-' here", hint="name a file")
+    return save(source, roots, write, options, form=form, featured=featured, observer=observer)
