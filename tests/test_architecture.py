@@ -329,6 +329,7 @@ class TestLibraries:
             "ocitool.cli.render.gc",
             "ocitool.formats.compression",
             "ocitool.oci.platform",
+            "ocitool.operations.copy",
             "ocitool.operations.inspect",
             "ocitool.places.registry.http",
             "ocitool.transfer.copy",
