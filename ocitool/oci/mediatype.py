@@ -108,8 +108,12 @@ def is_image(config: str, layers: Iterable[str]) -> bool:
     """
     if not is_image_config(config):
         return False
-    types = list(layers)
-    return not types or any(map(_is_of_file_system, types))
+    has_layers = False
+    for media_type in layers:
+        if _is_of_file_system(media_type):
+            return True
+        has_layers = True
+    return not has_layers
 
 
 def _is_of_file_system(media_type: str) -> bool:
