@@ -1,4 +1,4 @@
-"""artifact ls: what is attached to something, and what to that (distribution-spec, referrers)."""
+"""artifact ls: the artifacts attached to an image (distribution-spec, "Listing Referrers")."""
 
 from msgspec import Struct
 
@@ -9,11 +9,11 @@ from ocitool.places.registry import Repository
 from ocitool.places.registry.referrers import referrers
 
 _MOST = 1_000
-"""Each costs a question."""
+"""Each of them costs a request."""
 
 
 class Attached(Struct, frozen=True, kw_only=True):
-    """An artifact and what is attached to it in turn. `created` is what it says of itself."""
+    """An artifact, and what is attached to it. `created` is its annotation, unverified."""
 
     descriptor: Descriptor
     artifact_type: str | None
@@ -24,9 +24,9 @@ class Attached(Struct, frozen=True, kw_only=True):
 def list_attached(
     repository: Repository, reference: Reference
 ) -> tuple[Descriptor, tuple[Attached, ...]]:
-    """Return what a name stands for and the tree of what is attached to it, each once.
+    """Return the descriptor of a reference and the tree of artifacts attached to it, each once.
 
-    NotFound when the name does not exist. LimitExceeded for more than 1,000 artifacts.
+    NotFound if the reference does not exist. LimitExceeded for more than 1,000 artifacts.
     """
     root = repository.head(reference) or repository.fetch(reference)
     return root, _tree(repository, root.digest, {root.digest}, 0)

@@ -1,7 +1,7 @@
-"""Folders as tars that are the same whenever and wherever they are packed.
+"""Packing folders as tars: the same content gives the same bytes on every machine.
 
-Members are sorted, times and owners are zero, permissions are kept: who may not read a file here
-shall not read it elsewhere. Like the `oras` tools do, every name begins with that of the folder.
+Members are sorted, times and owners are zero. Permissions are kept, so that a private file stays
+private where it is unpacked. As with the `oras` tools, every name begins with that of the folder.
 """
 
 import os
@@ -23,7 +23,7 @@ _END = bytes(2 * _BLOCK)
 def pack(path: str, name: str, write: Callable[[bytes], None]) -> Digest:
     """Write a folder as a gzipped tar whose members are below `name`; return the tar's digest.
 
-    UsageError for what no artifact holds: devices, sockets, and links that lead out of the folder.
+    UsageError for what cannot be packed: devices, sockets, and links that lead out of the folder.
     """
     hasher = new_hasher("sha256")
     compressor = Compressor(Codec.GZIP)
@@ -31,7 +31,7 @@ def pack(path: str, name: str, write: Callable[[bytes], None]) -> Digest:
         for piece in _members(folder, (name,)):
             hasher.update(piece)
             write(compressor.compress(piece))
-    # Not filled up to a record: oras-go hashes no further than to here when it unpacks.
+    # Not padded to a full record: oras-go hashes only up to here when it unpacks.
     hasher.update(_END)
     write(compressor.compress(_END))
     write(compressor.flush())
@@ -39,7 +39,7 @@ def pack(path: str, name: str, write: Callable[[bytes], None]) -> Digest:
 
 
 def _members(folder: Directory, path: Parts) -> Iterator[bytes]:
-    """Yield a folder and what is in it, in order."""
+    """Yield the tar blocks of a folder and its content, sorted."""
     if len(path) > DEEPEST:
         raise UsageError(f"{quoted(folder.path)} is more than {DEEPEST} folders deep")
     yield _header(path, tarfile.DIRTYPE, mode=folder.permissions("."))
@@ -55,7 +55,7 @@ def _members(folder: Directory, path: Parts) -> Iterator[bytes]:
             yield _link(folder, below)
         else:
             raise UsageError(
-                f"{quoted(folder.child(name))} is no file, folder or link",
+                f"{quoted(folder.child(name))} is not a file, folder or link",
                 hint="sockets, pipes and devices cannot be pushed; leave it out",
             )
 
@@ -71,7 +71,7 @@ def _file(folder: Directory, path: Parts) -> Iterator[bytes]:
                 left -= len(part)
                 yield part
             if left or os.read(descriptor, 1):
-                raise Refused(f"{quoted(folder.child(name))} changed while it was read")
+                raise Refused(f"{quoted(folder.child(name))} changed while it was being read")
         yield bytes(-size % _BLOCK)
     finally:
         os.close(descriptor)

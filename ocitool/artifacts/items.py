@@ -1,4 +1,4 @@
-"""What a user names to be pushed: FILE, FILE:MEDIA-TYPE, or a folder."""
+"""The arguments of `artifact push`: FILE, FILE:MEDIA-TYPE, or a folder."""
 
 import os
 import re
@@ -18,7 +18,7 @@ _MEDIA_TYPE = re.compile(rf"{_NAME}/{_NAME}")
 
 
 class Item(Struct, frozen=True, kw_only=True):
-    """A file or folder on the disk. `title` is what it is called in the artifact."""
+    """A file or folder on the disk. `title` is its name in the artifact."""
 
     path: str
     title: str
@@ -27,7 +27,7 @@ class Item(Struct, frozen=True, kw_only=True):
 
 
 def items_of(texts: Sequence[str]) -> tuple[Item, ...]:
-    """Return what the texts name; NotFound, or UsageError when two have one title."""
+    """Return the items; NotFound for a missing file, UsageError if two have the same title."""
     found = tuple(item_of(text) for text in texts)
     titles: dict[str, Item] = {}
     for item in found:
@@ -41,7 +41,7 @@ def items_of(texts: Sequence[str]) -> tuple[Item, ...]:
 
 
 def item_of(text: str) -> Item:
-    """Return what one text names. A file that exists is meant before a type after its colon."""
+    """Return one item. If a file with the whole text as its name exists, it has no media type."""
     path, media_type = text, None
     if not os.path.exists(text) and ":" in text:
         path, _, media_type = text.rpartition(":")
@@ -54,20 +54,22 @@ def item_of(text: str) -> Item:
             error.message, hint="name a file or folder, with its type as FILE:TYPE"
         ) from None
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise UsageError(f"{quoted(path)} is no file or folder")
+        raise UsageError(f"{quoted(path)} is not a file or folder")
     is_folder = stat.S_ISDIR(mode)
     usual = conventions.FOLDER_TYPE if is_folder else conventions.FILE_TYPE
     title = os.path.basename(os.path.abspath(path))
     if not title:
-        raise UsageError("the root folder has no name to go by", hint="name folders in it")
+        raise UsageError("the root folder has no name", hint="name folders in it")
     _check_title(title)
     return Item(path=path, title=title, media_type=media_type or usual, is_folder=is_folder)
 
 
 def check_media_type(text: str, what: str) -> str:
-    """Return a media type as it is; UsageError when it is none."""
+    """Return the media type unchanged; UsageError if it is not a media type (RFC 6838)."""
     if not _MEDIA_TYPE.fullmatch(text):
-        raise UsageError(f"{what}, {quoted(text)}, is no media type", hint="such as text/plain")
+        raise UsageError(
+            f"{what}, {quoted(text)}, is not a media type", hint="for example text/plain"
+        )
     return text
 
 
@@ -76,5 +78,5 @@ def _check_title(title: str) -> None:
         title.encode()
     except UnicodeEncodeError:
         raise UsageError(
-            f"{quoted(title)} is not UTF-8, and a title has to be", hint="rename the file"
+            f"{quoted(title)} is not UTF-8, as a title must be", hint="rename the file"
         ) from None

@@ -1,7 +1,7 @@
-"""The `oras` package at work: it makes the manifest of an artifact, and reaches no network.
+"""Uses the `oras` package to make the manifest of an artifact, without its network access.
 
-Loading it takes 0.2 s and brings `requests`, so this module is imported only when something is
-packed. What the package would send is recorded, and travels by our own session later.
+Importing it takes 0.2 s and loads `requests`, so this module is imported only to pack. What the
+package would send is recorded, and the registry session sends it later.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,25 +15,25 @@ from ocitool.oci import Descriptor
 
 _CREATED = 201
 _NAME = "registry.invalid/artifact:latest"
-"""The package parses a name and uses it for requests alone; the real one is not its business."""
+"""The package parses a name, but uses it only for requests, which are never sent."""
 _Json = dict[str, object]
 
 
 class _Done(Struct, frozen=True):
-    """What the package looks at in an answer."""
+    """The part of a response that the package looks at."""
 
     status_code: int = _CREATED
 
 
 class _NoCredentials:
-    """The package's own search for credentials, which finds none: ours are used."""
+    """Replaces the package's search for credentials: the registry session has them."""
 
     def load_configs(self, container: object, configs: object = None) -> None:
-        """Look nowhere."""
+        """Load nothing."""
 
 
 class Packed(Struct, frozen=True):
-    """A manifest as the package made it, and in which file each of its blobs is, by digest."""
+    """The manifest that the package made, and the file of each of its blobs by digest."""
 
     manifest: _Json
     files: Mapping[str, str] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Packed(Struct, frozen=True):
 class Packer(oras.provider.Registry):  # type: ignore[misc]
     """The package's client without its network: pushing with it only packs.
 
-    Whatever would speak to a registry either records what was to be sent or is Refused.
+    Every method that would contact a registry records what it would send, or is Refused.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Packer(oras.provider.Registry):  # type: ignore[misc]
         do_chunked: bool = False,  # noqa: ARG002
         chunk_size: int = 0,  # noqa: ARG002
     ) -> _Done:
-        """Record where a blob's bytes are."""
+        """Record the file of a blob."""
         self.paths[str(layer["digest"])] = blob
         return _Done()
 
@@ -70,9 +70,9 @@ class Packer(oras.provider.Registry):  # type: ignore[misc]
         return _Done()
 
     def do_request(self, url: str, *arguments: object, **options: object) -> object:
-        """Refuse: no request of an artifact is the package's to send."""
+        """Refuse: the package must not send requests."""
         del arguments, options
-        raise Refused(f"the oras package wanted to reach {url} by itself")
+        raise Refused(f"the oras package tried to send a request to {url}")
 
 
 def pack_files(
@@ -83,7 +83,7 @@ def pack_files(
     annotation_file: str,
     subject: Descriptor | None,
 ) -> Packed:
-    """Have the package describe files as an artifact.
+    """Let the package make the manifest of an artifact.
 
     `files` and `config` are PATH:MEDIA-TYPE; `annotation_file` is its JSON of annotations by path.
     """

@@ -1,4 +1,4 @@
-"""Paths of an artifact's files: which are safe to make below a folder, and which links are."""
+"""Paths and links of an artifact's files: which are safe to create below a folder."""
 
 import itertools
 
@@ -8,19 +8,19 @@ from ocitool.oci.quoting import quoted
 
 Parts = tuple[str, ...]
 DEEPEST = 100
-"""How many folders deep a path may be: walking it keeps so many files open."""
+"""How many folders deep a path may be: each level keeps one file open."""
 
 
 def parts_of(path: str, limits: Limits) -> Parts:
-    """Return the components of a relative path; "." and a slash at the end mean nothing.
+    """Return the components of a relative path; "." and a slash at the end are dropped.
 
-    IntegrityError for what is absolute, leads up, or is too long or too deep for a file system.
+    IntegrityError for a path that is absolute, contains "..", or is too long or too deep.
     """
     parts = tuple(part for part in path.split("/") if part not in ("", "."))
     if path.startswith("/") or ".." in parts or "\0" in path:
         raise IntegrityError(
             f"{quoted(path)} is not the path of a file below a folder",
-            hint="whoever made this artifact may mean harm; nothing was written",
+            hint="this artifact may be malicious; nothing was written",
         )
     long = max((len(_raw(part)) for part in parts), default=0)
     if long > limits.component_bytes or len(_raw(path)) > limits.path_bytes:
@@ -35,10 +35,10 @@ def _raw(text: str) -> bytes:
 
 
 def stays_inside(link: Parts, target: str) -> bool:
-    """Tell whether a symbolic link at `link` leads to a place below the root, or to the root.
+    """Tell whether a symbolic link at `link` leads to the root or a path below it.
 
-    It may go up, but only at its beginning and no further than the root. After another name ".."
-    could lead anywhere: where that name is a link itself, up means up from where it leads.
+    It may go up, but only at its beginning and no further than the root. A ".." after another name
+    could lead anywhere: if that name is a link itself, ".." is relative to the target of that link.
     """
     if not target or target.startswith("/") or "\0" in target:
         return False

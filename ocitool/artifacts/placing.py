@@ -1,7 +1,7 @@
-"""Bringing a tree that is complete to where the user wants it, without loss and without surprise.
+"""Moving a complete tree to its destination without overwriting anything by accident.
 
-All is gathered in a folder of our own beside its destination, and moved only when nothing can be
-wrong any more. A link that is there already is never followed; it is replaced or in the way.
+Everything is gathered in a private folder inside the destination, and moved only after every check
+has passed. An existing link is never followed: it is replaced, or it is an obstacle.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ _PREFIX = ".ocitool-"
 
 @contextlib.contextmanager
 def staging_folder(folder: Directory) -> Iterator[Directory]:
-    """Give an empty folder inside of another, which goes with the block and all that is left."""
+    """Make a private folder inside another; at the end of the block it is removed."""
     name, inner = make_private_folder(folder, _PREFIX)
     try:
         with inner:
@@ -27,7 +27,7 @@ def staging_folder(folder: Directory) -> Iterator[Directory]:
 
 
 def exists_below(folder: Directory, path: Parts) -> bool:
-    """Tell whether something has this path; no link is followed on the way there."""
+    """Tell whether something exists at a path, without following links."""
     kind = folder.kind(path[0])
     if len(path) == 1:
         return kind is not None
@@ -38,10 +38,10 @@ def exists_below(folder: Directory, path: Parts) -> bool:
 
 
 def place(gathered: Directory, folder: Directory, *, overwrite: bool) -> None:
-    """Move all that was gathered into a folder; folders that are there already are joined.
+    """Move everything gathered into a folder; folders that exist already are merged.
 
-    Refused, with nothing moved, when a file is there already and `overwrite` is not set, or when
-    a folder would have to make way for a file or a file for a folder.
+    Refused, with nothing moved, if a file exists already and `overwrite` is not set, or if a file
+    would replace a folder or a folder a file.
     """
     for problem in _obstacles(gathered, folder, overwrite=overwrite):
         raise problem
@@ -56,12 +56,16 @@ def _obstacles(source: Directory, target: Directory, *, overwrite: bool) -> Iter
             with source.subdirectory(name) as below, target.subdirectory(name) as there:
                 yield from _obstacles(below, there, overwrite=overwrite)
         elif new == "folder" and old is not None:
-            yield Refused(f"{where} is to be a folder, and a {old} is there", hint="move it away")
+            yield Refused(
+                f"{where} should become a folder, but a {old} is there", hint="move it away"
+            )
         elif old == "folder":
-            yield Refused(f"{where} is to be a {new}, and a folder is there", hint="move it away")
+            yield Refused(
+                f"{where} should become a {new}, but a folder is there", hint="move it away"
+            )
         elif old is not None and not overwrite:
             yield Refused(
-                f"{where} exists already",
+                f"{where} already exists",
                 hint="--overwrite replaces it; -o DIR pulls into another folder",
             )
 

@@ -1,7 +1,7 @@
-"""artifact pull: the files and folders of an artifact, below one folder.
+"""artifact pull: writing the files and folders of an artifact below one folder.
 
-Of `oras` only the conventions are kept here: its own pull unpacks with `tarfile.extractall`, takes
-a layer's media type for the promise of a folder, and writes over what is there.
+Only the conventions of `oras` are used here, not its code: its pull unpacks with
+`tarfile.extractall`, treats the media type of a layer as proof of a folder, and overwrites files.
 """
 
 from msgspec import Struct
@@ -21,7 +21,7 @@ from ocitool.places.registry import Repository
 
 
 class PulledFile(Struct, frozen=True, kw_only=True):
-    """A file, or a folder that was unpacked, of an artifact. `title` is its path."""
+    """A file, or an unpacked folder, of an artifact. `title` is its path."""
 
     title: str
     is_folder: bool
@@ -29,7 +29,7 @@ class PulledFile(Struct, frozen=True, kw_only=True):
 
 
 class PullReport(Struct, frozen=True, kw_only=True):
-    """What came of one artifact, in the order of its manifest."""
+    """The files of one artifact, in the order of its manifest."""
 
     descriptor: Descriptor
     artifact_type: str
@@ -37,7 +37,7 @@ class PullReport(Struct, frozen=True, kw_only=True):
 
 
 class _PlannedFile(Struct, frozen=True, kw_only=True):
-    """A layer and where it goes. `is_folder` None: by its media type it may be one."""
+    """A layer and its path. `is_folder` None: its media type allows a folder."""
 
     layer: Descriptor
     path: Parts
@@ -52,11 +52,11 @@ def pull(
     overwrite: bool = False,
     observer: Observer | None = None,
 ) -> PullReport:
-    """Write an artifact's files below a folder, which is made when it is missing.
+    """Write the files of an artifact below a folder, which is made if it is missing.
 
-    All appear when all have come and are verified, each whole. IntegrityError for titles that
-    could leave the folder or meet each other; Refused for files that exist, unless `overwrite`,
-    and for what is no artifact of files.
+    The files appear only after all of them were received and verified. IntegrityError for titles
+    that lead out of the folder or collide; Refused for files that exist, unless `overwrite`, and
+    for anything but an artifact with files.
     """
     watcher = observer or Observer()
     descriptor = repository.fetch(reference)
@@ -102,17 +102,17 @@ def _plan(
     if both is not None:
         first, second = ("/".join(path) or "." for path in both)
         raise IntegrityError(
-            f"{reference.familiar} has {quoted(first)} and {quoted(second)}, which cannot both be"
+            f"{reference.familiar} has {quoted(first)} and {quoted(second)}, but not both can exist"
         )
     return tuple(found)
 
 
 def _path(repository: Repository, layer: Descriptor) -> Parts:
-    """Return the path of a layer's title; what has none is called by its digest, as oras does."""
+    """Return the path of a layer: its title, or its digest if it has no title, as oras does."""
     title = layer.annotations.get(conventions.TITLE)
     path = parts_of(title or str(layer.digest), repository.session.limits)
     if not path and layer.annotations.get(conventions.UNPACK) != "true":
-        raise IntegrityError(f"{quoted(title)} names no file")
+        raise IntegrityError(f"{quoted(title)} does not name a file")
     return path
 
 
@@ -125,18 +125,18 @@ def _is_folder(layer: Descriptor, path: Parts) -> bool | None:
 
 
 def _check_early(folder: Directory, wanted: tuple[_PlannedFile, ...], reference: Reference) -> None:
-    """Refuse before anything is fetched what `place` would refuse at the end."""
+    """Refuse, before anything is fetched, what `place` would refuse at the end."""
     for one in wanted:
         if one.is_folder is False and exists_below(folder, one.path):
             raise Refused(
-                f"{quoted(folder.child('/'.join(one.path)))} exists already; nothing of "
+                f"{quoted(folder.child('/'.join(one.path)))} already exists; nothing of "
                 f"{reference.familiar} was fetched",
                 hint="--overwrite replaces it; -o DIR pulls into another folder",
             )
 
 
 class _Receiver:
-    """Brings layers into the folder where all is gathered."""
+    """Fetches layers into the folder where everything is gathered."""
 
     def __init__(self, repository: Repository, gathered: Directory, observer: Observer) -> None:
         self._repository = repository
@@ -145,7 +145,7 @@ class _Receiver:
         self._unpacking = Unpacking(repository.session.limits)
 
     def receive(self, wanted: _PlannedFile) -> PulledFile:
-        """Fetch a layer and make what it holds."""
+        """Fetch a layer and write its file or folder."""
         is_folder = wanted.is_folder is not False and self._unpack(wanted)
         if not is_folder:
             self._save(wanted)
@@ -154,7 +154,7 @@ class _Receiver:
         return PulledFile(title=title, is_folder=is_folder, descriptor=wanted.layer)
 
     def _unpack(self, wanted: _PlannedFile) -> bool:
-        """Unpack a folder; return False, with nothing made, when it only might have been one."""
+        """Unpack a folder; False, with nothing written, if the layer is a file after all."""
         said = wanted.layer.annotations.get(conventions.CONTENT_DIGEST)
         promised = Digest.parse(said) if said is not None else None
         try:
@@ -164,7 +164,7 @@ class _Receiver:
             if wanted.is_folder is None:
                 return False
             title = "/".join(wanted.path) or "."
-            raise MalformedArchive(f"{quoted(title)} is no tar of that folder") from error
+            raise MalformedArchive(f"{quoted(title)} is not a tar of that folder") from error
         return True
 
     def _save(self, wanted: _PlannedFile) -> None:

@@ -1,4 +1,4 @@
-"""artifact push and attach: files and folders packed by `oras`, carried by our session."""
+"""artifact push and attach: files and folders, packed by `oras`, sent by the registry session."""
 
 import contextlib
 import os
@@ -25,9 +25,8 @@ from ocitool.transfer.copy import TransferReport, transfer
 class PackOptions(Struct, frozen=True, kw_only=True):
     """How files become an artifact. `files` are FILE, FILE:MEDIA-TYPE or folders.
 
-    `config` is FILE or FILE:MEDIA-TYPE. Without an `artifact_type` the config's type is the
-    artifact's; without both it is the one for what nobody named. Folders are packed below
-    `scratch`.
+    `config` is FILE or FILE:MEDIA-TYPE. Without `artifact_type` the type of the config is the type
+    of the artifact; without both it is `UNKNOWN_ARTIFACT`. Folders are packed below `scratch`.
     """
 
     files: Sequence[str]
@@ -39,7 +38,7 @@ class PackOptions(Struct, frozen=True, kw_only=True):
 
 
 class ArtifactReport(Struct, frozen=True, kw_only=True):
-    """An artifact that is in its registry now. `subject` is what it is attached to."""
+    """An artifact that was pushed. `subject` is the image that it is attached to, if any."""
 
     destination: Reference
     descriptor: Descriptor
@@ -62,12 +61,12 @@ def push(
 ) -> ArtifactReport:
     """Push files and folders as one artifact under a tag.
 
-    Idempotent: the same content gives the same digest, and what the registry has is not sent.
-    NotFound and UsageError for files that cannot be pushed; then nothing was sent.
+    Idempotent: the same content gives the same digest, and existing blobs are not sent again.
+    NotFound or UsageError for files that cannot be pushed; then nothing is sent.
     """
     if destination.digest is not None:
         raise UsageError(
-            f"{destination.familiar} has a digest, which the artifact alone can give itself",
+            f"{destination.familiar} has a digest; only the content determines the digest",
             hint="name it NAME:TAG",
         )
     repository = Repository.of(registries, destination, writing=True)
@@ -82,10 +81,11 @@ def attach(
     *,
     observer: Observer | None = None,
 ) -> ArtifactReport:
-    """Push files and folders as an artifact without a tag, attached to what a name stands for.
+    """Push files and folders as an artifact without a tag, attached to an existing image.
 
-    NotFound when that does not exist. The registry lists it among the subject's referrers, or the
-    tag does that registries without that API have (distribution-spec, "Referrers Tag Schema").
+    NotFound if the subject does not exist. The registry lists the artifact among the referrers of
+    the subject; a registry without that API gets the tag of distribution-spec, "Referrers Tag
+    Schema".
     """
     repository = Repository.of(registries, subject, writing=True)
     target = repository.fetch(subject)
@@ -94,7 +94,7 @@ def attach(
 
 
 class _Artifact:
-    """A source of one artifact's blobs, which are files, and of its manifest."""
+    """A source of the manifest of one artifact and of its blobs, which are files."""
 
     def __init__(
         self, manifest: Manifest, files: Mapping[Digest, str], subject: Descriptor | None
@@ -109,7 +109,7 @@ class _Artifact:
         self._files = files
 
     def open(self, descriptor: Descriptor) -> Blob:
-        """Return the content; a file that has changed meanwhile does not verify."""
+        """Return the content as a stream; a file that changed meanwhile fails its verification."""
         if descriptor.digest == self.descriptor.digest:
             return Blob.of(descriptor, self.manifest.raw, where="the manifest")
         path = self._files[descriptor.digest]
@@ -142,7 +142,7 @@ def _send(
 
 @contextlib.contextmanager
 def _pack(options: PackOptions, subject: Descriptor | None) -> Iterator[_Artifact]:
-    """Pack the files; what had to be written for that is there as long as the block."""
+    """Pack the files; the temporary files exist until the end of the block."""
     if options.artifact_type is not None:
         check_media_type(options.artifact_type, "the artifact type")
     items = items_of(options.files)
@@ -198,7 +198,7 @@ def _build_artifact(
 
 
 def _encode(manifest: Mapping[str, object], artifact_type: str | None) -> bytes:
-    """Return a manifest in the order of the specification: equal content, equal bytes."""
+    """Encode a manifest with its keys in the specification's order: equal content, equal bytes."""
     fields = {**manifest, "artifactType": artifact_type}
     order = (
         "schemaVersion",
@@ -224,15 +224,15 @@ def _config_item(text: str | None) -> Item | None:
 
 
 def _with_type(path: str, item: Item) -> str:
-    """Return a file with its type as oras reads it: a file of that very name comes first there."""
+    """Return PATH:TYPE for oras; UsageError if a file of exactly that name exists."""
     text = f"{path}:{item.media_type}"
     if os.path.exists(text):
-        raise UsageError(f"{text!r} exists, and oras would take it for {item.path!r}")
+        raise UsageError(f"{text!r} exists, so oras would use it in place of {item.path!r}")
     return text
 
 
 def _pack_folder(scratch: Directory, name: str, item: Item) -> tuple[str, Digest]:
-    """Pack a folder into a file that has its title, since that is where oras takes it from."""
+    """Pack a folder into a file named by its title: oras takes the title from the file name."""
     with scratch.subdirectory(name, create=True, lasting=False) as folder:
         temporary = TemporaryFile.create(folder, "folder-")
         try:

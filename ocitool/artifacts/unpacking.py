@@ -1,8 +1,8 @@
-"""Unpacking the tar of a folder into an empty folder of ours, trusting nothing in it.
+"""Unpacking the tar of a folder into an empty private folder, without trusting its content.
 
-Regular files, folders, and links that stay inside: nothing else is made, no owner, no time, and of
-the mode the nine permission bits alone, less the umask. Whoever calls this throws all of it away
-when it fails.
+Only regular files, folders, and links that stay inside are made. Owners and times are ignored, and
+of the mode only the nine permission bits apply, less the umask. If it fails, the caller discards
+everything.
 """
 
 from ocitool.artifacts.paths import Parts, parts_of, stays_inside
@@ -17,11 +17,11 @@ from ocitool.oci.quoting import quoted
 
 
 class NotThatFolder(Exception):
-    """Raised before anything is made: the blob is no tar whose members are below the title."""
+    """The blob is not a tar with its members below the title. Raised before anything is made."""
 
 
 class Unpacking:
-    """One pull's folders; what they may cost is counted over all of them. Not thread-safe."""
+    """Unpacks the folders of one pull; the limits apply to all together. Not thread-safe."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -31,9 +31,9 @@ class Unpacking:
     def unpack(self, blob: Blob, title: Parts, root: Directory, promised: Digest | None) -> None:
         """Make the folder `title` below `root` from its blob.
 
-        The members are below `title`, or below its last part. `promised` is what the tar has to
-        hash to. Raises NotThatFolder, IntegrityError for members that are unsafe or damaged,
-        LimitExceeded for too many.
+        The members are below `title`, or below its last part. `promised` is the expected digest of
+        the tar. Raises NotThatFolder, IntegrityError for members that are unsafe or damaged,
+        LimitExceeded for too many of them.
         """
         reader = _Hashing(DecompressingReader(blob), promised)
         tar = TarReader(StreamInput(reader.read))
@@ -75,7 +75,7 @@ class _Hashing:
         return part
 
     def finish(self) -> None:
-        """Read to the end, so that every checksum is verified."""
+        """Read to the end, so that every checksum is verified, and compare the digest."""
         while self.read(CHUNK_SIZE):
             pass
         if self._promised is None or self._hasher is None:
@@ -97,13 +97,13 @@ class _Member:
         self._limits = limits
 
     def make(self, path: Parts, root: Directory) -> None:
-        """Make what the member is, at `path` below the folder; () is the folder itself."""
+        """Make the member at `path` below the folder; () is the folder itself."""
         kind = self._entry.type
         if kind is EntryType.DIRECTORY:
             self._folder(root, path).close()
             return
         if not path:
-            raise self._refused("is no folder, though it has the folder's name")
+            raise self._refused("is not a folder, although it has the folder's name")
         with self._folder(root, path[:-1]) as parent:
             if parent.kind(path[-1]) is not None:
                 raise self._refused("is in it twice")
@@ -143,7 +143,7 @@ class _Member:
             raise self._refused("is a hard link that leads out of it")
         with self._folder(root, target[:-1]) as other:
             if other.kind(target[-1]) != "file":
-                raise self._refused("is a hard link to no file before it")
+                raise self._refused("is a hard link, but not to a file before it")
             make_hard_link(other, target[-1], parent, path[-1])
 
     def _refused(self, what: str) -> IntegrityError:
@@ -152,7 +152,7 @@ class _Member:
 
 
 def open_folder(root: Directory, path: Parts) -> Directory:
-    """Open a folder below another, making it where it is missing; no link is followed."""
+    """Open a folder below another, making missing folders; links are not followed."""
     folder = root.subdirectory(".")
     for name in path:
         with folder:
@@ -161,7 +161,7 @@ def open_folder(root: Directory, path: Parts) -> Directory:
 
 
 def _below(path: Parts, title: Parts) -> Parts | None:
-    """Return a member's path inside the folder: oras-go writes the whole title, oras-py its end."""
+    """Return the path inside the folder: oras-go writes the whole title, oras-py its last part."""
     for prefix in (title, title[-1:]):
         if path[: len(prefix)] == prefix:
             return path[len(prefix) :]

@@ -1,8 +1,8 @@
-"""Containers: who uses which image, and containers of our own made from images.
+"""Containers: which containers use which image, and containers that ocitool makes from images.
 
-`uses` matches what containers say with the images of a layout; `providers` asks the store
-(`records`), engines and files (`listings`). `creating` makes a bundle that an OCI runtime starts,
-`removing` takes it away again, `staging` clears up after killed commands.
+`uses` matches what containers say about their images with the images of a layout; `providers` asks
+the store (`records`), engines and files (`listings`). `creating` makes a bundle that an OCI runtime
+starts, `removing` removes it, `staging` cleans up after killed commands.
 """
 
 from ocitool.containers.creating import Created, CreateOptions, create_container

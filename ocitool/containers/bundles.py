@@ -1,7 +1,7 @@
-"""The folder that a runtime is given: config.json and a root file system (runtime-spec bundle.md).
+"""Bundles: folders with config.json and a root file system (runtime-spec bundle.md).
 
-Where the tree is shared, `rootfs` is empty until the runtime lays the overlay over it; `upper`
-holds what the container writes.
+If the container shares an unpacked tree, `rootfs` is empty until the runtime mounts the overlay on
+it, and `upper` holds what the container writes.
 """
 
 import posixpath
@@ -27,7 +27,7 @@ _CONFIG_BYTES = 8 << 20
 
 
 def bundle_user(root: Directory, chosen: Chosen, *, rootless: bool) -> RuntimeUser:
-    """Return whom the process runs as; a rootless container knows its root alone."""
+    """Return the user of the process; in a rootless container only uid 0 exists."""
     tree = Tree(root)
     try:
         user = user_of(tree, chosen.config.config.user)
@@ -37,9 +37,10 @@ def bundle_user(root: Directory, chosen: Chosen, *, rootless: bool) -> RuntimeUs
 
 
 def bundle_volumes(root: Directory, chosen: Chosen, *, rootless: bool) -> list[Volume]:
-    """Return the image's volumes that can be mounted: those that are folders, or not there yet.
+    """Return the volumes of the image that can be mounted: folders and paths that do not exist.
 
-    Each has the owner and mode of what the image has there; a rootless container has one owner.
+    Each has the owner and mode of the image's folder at its path; in a rootless bundle the owner is
+    always 0.
     """
     found = []
     tree = Tree(root)
@@ -66,12 +67,12 @@ def write_config(bundle: Directory, chosen: Chosen, purpose: Purpose) -> None:
 
 
 def add_layers(bundle: Directory, place: str, tree: Directory, tree_path: str) -> Layers:
-    """Make the folders of an overlay over a shared tree; `place` is where the bundle will be."""
+    """Make the folders of an overlay on a shared tree; `place` is the bundle's final path."""
     status = tree.status(".")
     for name in (UPPER_FOLDER, WORK_FOLDER):
         make_folder(bundle, name)
     if status is not None:
-        # The root of what is seen has the owner and mode of the uppermost folder.
+        # The root of an overlay shows the owner and mode of its upper folder.
         with bundle.subdirectory(UPPER_FOLDER) as upper:
             describe_folder(
                 upper, mode=status.st_mode & 0o7777, owner=(status.st_uid, status.st_gid)

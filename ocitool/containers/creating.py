@@ -1,8 +1,8 @@
-"""A container made from an image: a bundle that an OCI runtime starts, and a record of it.
+"""Making a container from an image: a bundle that an OCI runtime starts, and a record of it.
 
-The root file system is unpacked into a private folder, every layer verified against its diff ID,
-and takes its place, complete and on the disk, in the moment in which the record is written. Who is
-killed before leaves nothing but that folder, which the next command removes.
+The root file system is unpacked into a private folder, and every layer is verified against its diff
+ID. It moves to its place, complete and on the disk, when the record is written. A command that is
+killed before that leaves only the private folder, which the next command removes.
 """
 
 import datetime as dt
@@ -43,12 +43,12 @@ _SUFFIX_LENGTH = 6
 
 
 class CreateOptions(Struct, frozen=True, kw_only=True):
-    """What a container shall be like.
+    """Options for a new container.
 
-    Without `name` it gets one. `bundle` is a folder that is absent or empty; without it the bundle
-    lies in the store. `command` replaces the image's own. `platform` is what the image has to be
-    for, `usual` what is taken of an index when that is not said. `alone` unpacks a tree for this
-    container alone, as runtimes need that cannot lay an overlay at "/".
+    Without `name` a name is made up. `bundle` is a folder that is absent or empty; without it the
+    bundle lies in the store. `command` replaces the image's command. `platform` selects from a
+    multi-platform image; without it `usual` is the default. `alone` unpacks a tree for this
+    container only, for runtimes that cannot mount an overlay at "/".
     """
 
     name: str | None = None
@@ -60,7 +60,7 @@ class CreateOptions(Struct, frozen=True, kw_only=True):
 
 
 class Created(Struct, frozen=True, kw_only=True):
-    """A new container, what it is for, and what was unpacked: None when a tree is shared."""
+    """A new container, its platform, and what was unpacked: None if an existing tree is shared."""
 
     container: Container
     platform: Platform
@@ -71,13 +71,13 @@ class Created(Struct, frozen=True, kw_only=True):
 def create_container(
     layout: Layout, found: Found, options: CreateOptions, *, limits: Limits = DEFAULT_LIMITS
 ) -> Created:
-    """Make a container from an image of the store; it appears whole or not at all.
+    """Make a container from an image of the store; it appears complete or not at all.
 
-    Refused when the name is taken or the bundle's folder is not empty, IntegrityError for a layer
-    that is damaged or leads outside, UsageError when there is nothing to run.
+    Refused if the name is taken or the bundle's folder is not empty, IntegrityError for a layer
+    that is damaged or leads outside, UsageError if the image does not say what to run.
     """
     if not layout.is_store:
-        raise UsageError(f"{layout.path!r} is no store of ocitool, and cannot keep containers")
+        raise UsageError(f"{layout.path!r} is not a store of ocitool, so it cannot hold containers")
     clear_leftovers(layout)
     chosen = choose(layout, found, options.platform, limits, usual=options.usual)
     with layout.folder.subdirectory(CONTROL) as control, Staging(layout, control) as staging:
@@ -85,7 +85,7 @@ def create_container(
 
 
 class _Creation:
-    """One container on its way."""
+    """The steps that make one container."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class _Creation:
             with parent.subdirectory(name) as bundle:
                 self._build(bundle)
             while not self._publish(parent, name):
-                # Whoever removed the tree meanwhile did not know that it was wanted.
+                # Another command removed the tree meanwhile: no record named it yet.
                 self._unpack_shared()
         return Created(
             container=self._container(),
@@ -131,7 +131,7 @@ class _Creation:
 
     @property
     def _place(self) -> str:
-        """Where the bundle will be."""
+        """The final path of the bundle."""
         inside = os.path.abspath(f"{self._layout.path}/{CONTROL}/{BUNDLES}/{self._id}")
         return self._outside or inside
 
@@ -140,7 +140,7 @@ class _Creation:
         return os.path.abspath(f"{self._layout.path}/{CONTROL}/{TREES}/{self._tree}")
 
     def _shared_tree(self) -> str | None:
-        """Return the name of the tree to share, None where this kernel or path forbids that."""
+        """Return the name of the tree to share; None if kernel or path do not allow it."""
         folders = (os.path.dirname(self._tree_path), self._place)
         if self._alone or not can_share(*folders, rootless=self._rootless):
             return None
@@ -153,24 +153,24 @@ class _Creation:
         own = os.path.realpath(f"{self._layout.path}/{CONTROL}")
         if os.path.commonpath([own, os.path.realpath(self._outside)]) == own:
             raise Refused(
-                f"{self._outside!r} lies where the store keeps its own", hint="name another folder"
+                f"{self._outside!r} lies inside the store's own folder", hint="name another folder"
             )
         if not os.path.lexists(self._outside):
             return
         if os.path.islink(self._outside) or not os.path.isdir(self._outside):
-            raise Refused(f"{self._outside!r} is no folder", hint="name a new folder")
+            raise Refused(f"{self._outside!r} is not a folder", hint="name a new folder")
         if os.listdir(self._outside):
             raise Refused(f"{self._outside!r} is not empty", hint="name a new folder")
 
     def _refuse_name(self) -> None:
         if any(known.name == self._name for known in containers(self._layout)):
             raise Refused(
-                f"there is a container {quoted(self._name)} already",
+                f"the container {quoted(self._name)} already exists",
                 hint=f"choose another name, or remove it: `ocitool container rm {self._name}`",
             )
 
     def _begin(self) -> tuple[Directory, str]:
-        """Make the folder in which the bundle grows; return the one it lies in, and its name."""
+        """Make the folder in which the bundle is built; return its parent, and its name."""
         if self._outside is None:
             make_folder(self._staging.folder, self._id)
             return self._staging.folder.subdirectory("."), self._id
@@ -203,7 +203,7 @@ class _Creation:
         )
 
     def _unpack_shared(self) -> None:
-        """Unpack the tree that is to be shared, unless somebody has."""
+        """Unpack the tree to share, unless it exists already."""
         if self._tree is None or self._has_tree() or self._is_staged():
             return
         make_folder(self._staging.folder, self._tree)
@@ -239,7 +239,7 @@ class _Creation:
         )
 
     def _publish(self, parent: Directory, name: str) -> bool:
-        """Move everything to its place and write the record; False when the tree has vanished."""
+        """Move everything to its place and write the record; False if the shared tree vanished."""
         with exclusive(self._layout) as moment:
             self._refuse_name()
             if self._tree is not None and not self._place_tree():
@@ -257,7 +257,7 @@ class _Creation:
         return True
 
     def _place_tree(self) -> bool:
-        """Make the tree that was unpacked the shared one; tell whether there is one."""
+        """Move the unpacked tree to the shared ones; False if there is no such tree."""
         if self._has_tree():
             return True
         if not self._is_staged():
@@ -267,7 +267,7 @@ class _Creation:
         return True
 
     def _keep_image(self, moment: Exclusive) -> None:
-        """Give the image an entry again if it was removed while it was unpacked."""
+        """Restore the entry of the image if it was removed while the image was unpacked."""
         root = self._chosen.root.descriptor
         if all(entry.digest != root.digest for entry in moment.index.entries):
             entries, changes = set_root(moment.index.entries, root, (), is_store=True)
@@ -293,7 +293,7 @@ def _choose_name(name: str | None, chosen: Chosen, container_id: str) -> str:
         return f"{_base_name(chosen)}-{container_id[:_SUFFIX_LENGTH]}"
     if not _NAME.fullmatch(name):
         hint = "use letters, digits, '_', '.' and '-', and begin with a letter or digit"
-        raise UsageError(f"{quoted(name)} is no name for a container", hint=hint)
+        raise UsageError(f"{quoted(name)} is not a name for a container", hint=hint)
     return name
 
 

@@ -1,8 +1,8 @@
-"""What other tools print of their containers, read as container uses.
+"""Lists of containers that other tools print, read as container uses.
 
 Formats: `docker inspect`, `docker ps --format json`, `podman ps --format json`, `podman inspect`,
-`crictl ps -a -o json`, `kubectl get pods -A -o json`, and the answers of engines. What is not
-understood is refused: a container that was overlooked would lose its image.
+`crictl ps -a -o json`, `kubectl get pods -A -o json`, and the answers of engines. A list
+that is not understood is refused: a container that is overlooked would lose its image.
 """
 
 import json
@@ -25,12 +25,12 @@ Read = Callable[[Item, str], Iterable[ContainerUse]]
 def read_listing(kind: str, data: bytes, provider: str) -> list[ContainerUse]:
     """Return the containers of a file; `kind` is docker, podman, cri or kube.
 
-    Raises Refused for an empty file, for what is no such listing, and for a part not understood.
+    Refused for an empty file, and for anything that is not understood.
     """
     if not data.strip():
         raise Refused(
-            f"{provider} is empty, which may be a failure and not the absence of containers",
-            hint="write the list again, with all containers; or leave this one out",
+            f"{provider} is empty, which may be a failure and does not count as `no containers`",
+            hint="write the list again with all containers, or leave it out",
         )
     read: Read = {
         "docker": _engine_container,
@@ -42,14 +42,14 @@ def read_listing(kind: str, data: bytes, provider: str) -> list[ContainerUse]:
 
 
 def engine_uses(values: object, provider: str) -> list[ContainerUse]:
-    """Return the containers of an engine's answer to a question for all of them."""
+    """Return the containers in an engine's answer to a request for all of them."""
     if not isinstance(values, list):
         raise _not_understood(provider, "its answer is not a list of containers")
     return [use for item in values for use in _engine_container(_mapping(item, provider), provider)]
 
 
 def _items(data: bytes, key: str | None, provider: str) -> Iterator[Item]:
-    """Yield the objects of one JSON document, or of one on each line."""
+    """Yield the objects of one JSON document, or of one document on each line."""
     values = _documents(data, provider)
     if key is not None:
         (value,) = values if len(values) == 1 else (None,)
@@ -78,14 +78,14 @@ def _documents(data: bytes, provider: str) -> list[object]:
 
 
 def _engine_container(item: Item, provider: str) -> Iterator[ContainerUse]:
-    """Read a container as docker and podman show it, in lists and when they inspect it."""
+    """Read a container as docker and podman print it, from `ps` and from `inspect`."""
     if not isinstance(item.get("Image"), str):
         raise _not_understood(provider, "a container in it does not say which image it uses")
     config = item.get("Config")
     named = config.get("Image") if isinstance(config, Mapping) else None
     manifest = item.get("ImageManifestDescriptor")
     by_manifest = manifest.get("digest") if isinstance(manifest, Mapping) else None
-    # Podman tells of what Buildah builds from nothing, too.
+    # Podman also lists containers that Buildah builds from scratch: they have no image.
     from_scratch = item.get("Image") == "" and item.get("ImageID") == ""
     yield _use(
         provider,
@@ -135,7 +135,7 @@ def _cri_container(item: Item, provider: str) -> Iterator[ContainerUse]:
 
 
 def _pod(item: Item, provider: str) -> Iterator[ContainerUse]:
-    """Read every container of a pod: what it shall run, and what it runs."""
+    """Read every container of a pod: the image it should run, and the image it runs."""
     metadata = _mapping(item.get("metadata"), provider)
     pod = f"{metadata.get('namespace') or 'default'}/{metadata.get('name')}"
     spec, status = _mapping(item.get("spec"), provider), item.get("status")
@@ -205,5 +205,5 @@ def _first(item: Item, *keys: str) -> str:
 def _not_understood(provider: str, why: str) -> Refused:
     return Refused(
         f"{provider} cannot say which images containers use: {why}",
-        hint="what cannot be read is not taken for `no containers`; correct it or leave it out",
+        hint="an unreadable list does not count as `no containers`; correct it or leave it out",
     )

@@ -1,4 +1,4 @@
-"""Who is asked for containers: our store, engines over their sockets, and files."""
+"""The sources of container lists: the store, engines over their sockets, and files."""
 
 import os
 import stat
@@ -31,7 +31,7 @@ class StoreProvider(Struct, frozen=True):
     name: str = "store"
 
     def uses(self) -> list[ContainerUse]:
-        """Return every container of the store; Refused when a record cannot be read."""
+        """Return every container of the store; Refused if a record cannot be read."""
         found = containers(self.layout)
         active = running_bundles(container.bundle for container in found)
         return [
@@ -47,7 +47,7 @@ class StoreProvider(Struct, frozen=True):
 
 
 class EngineProvider(Struct, frozen=True):
-    """The containers of a Docker or Podman engine, those of other tools in its storage too."""
+    """The containers of a Docker or Podman engine, also those of other tools in its storage."""
 
     name: str
     find: "Callable[[], Endpoint]"
@@ -60,7 +60,7 @@ class EngineProvider(Struct, frozen=True):
         return cls(kind, docker_endpoint if kind == "docker" else podman_endpoint)
 
     def uses(self) -> list[ContainerUse]:
-        """Return every container of the engine; Refused when it does not answer."""
+        """Return every container of the engine; Refused if it does not answer."""
         from ocitool.places.engine import Engine
 
         try:
@@ -71,17 +71,17 @@ class EngineProvider(Struct, frozen=True):
         except OcitoolError as error:
             raise Refused(
                 f"{self.name} cannot say which images its containers use: {error.message}",
-                hint=f"{error.hint or 'start it'}; or choose who is asked with --containers",
+                hint=f"{error.hint or 'start it'}; or choose what is asked with --containers",
             ) from error
 
 
 class FileProvider(Struct, frozen=True):
-    """The containers in a file that a command of another tool printed. `name` is KIND:FILE."""
+    """The containers in a file that another tool printed. `name` is KIND:FILE."""
 
     name: str
 
     def uses(self) -> list[ContainerUse]:
-        """Return every container of the file; Refused when it cannot be read or understood."""
+        """Return every container of the file; Refused if it cannot be read or understood."""
         kind, _, path = self.name.partition(":")
         try:
             with open(path, "rb") as file:
@@ -97,15 +97,15 @@ class FileProvider(Struct, frozen=True):
 
 
 def providers(words: Sequence[str], *, layout: Layout) -> list[ContainerProvider]:
-    """Return who is to be asked, by the words of `--containers`.
+    """Return the providers to ask, given the words of `--containers`.
 
-    `none` is nobody. Otherwise the store itself, the engines that are named, or without any every
-    one whose socket exists, and besides these the files. UsageError for an unknown word, and for
-    `none` beside others.
+    `none` means no provider. Otherwise: the store itself, the engines named (if none is named,
+    every engine whose socket exists), and the files named. UsageError for an unknown word, and for
+    `none` together with others.
     """
     if "none" in words:
         if len(set(words)) > 1:
-            raise UsageError("--containers none is the opposite of naming others")
+            raise UsageError("--containers none cannot be combined with other values")
         return []
     found = [_provider(word, layout) for word in dict.fromkeys(words)]
     if all(isinstance(one, FileProvider) for one in found):
@@ -123,11 +123,11 @@ def _provider(word: str, layout: Layout) -> ContainerProvider:
     kind, _, path = word.partition(":")
     if kind in _FILES and path:
         return FileProvider(word)
-    raise UsageError(f"--containers {quoted(word)} is none of {_WORDS}")
+    raise UsageError(f"--containers {quoted(word)} is not one of {_WORDS}")
 
 
 def _is_there(word: str) -> bool:
-    """Tell whether an engine may be there: its socket exists, or nobody can tell."""
+    """Tell whether an engine may be running: its socket exists, or cannot be looked at."""
     from ocitool.places.engine import docker_endpoint, podman_endpoint
 
     try:
@@ -136,5 +136,5 @@ def _is_there(word: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, OcitoolError):
-        # It will be asked, and its failure told.
+        # It is asked, so that its failure is reported.
         return True

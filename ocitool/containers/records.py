@@ -1,6 +1,7 @@
-"""The containers of a store: a small file of JSON for each, in `.ocitool/containers/`.
+"""Records of the containers of a store: one small JSON file each, in `.ocitool/containers/`.
 
-A record freezes what its container was made from: whatever happens to names, its image stays.
+A record names by digest what its container was made from, so the image stays whatever happens to
+its names.
 """
 
 import json
@@ -23,9 +24,9 @@ _SHORTEST_PREFIX = 4
 class Container(Struct, frozen=True, kw_only=True):
     """A container of the store. Digests are text, as they are kept in JSON.
 
-    `digest` is what the name `image` meant, `manifest` the image in it that was taken. `bundle` is
-    an absolute path; `own_bundle` tells that it lies in the store. `tree` names the unpacked tree
-    that is shared, None when the container has one of its own. `created` is RFC 3339 UTC.
+    `digest` is what the name `image` pointed to, `manifest` the image chosen from it. `bundle` is
+    an absolute path; `own_bundle` tells whether it lies in the store. `tree` is the name of the
+    shared unpacked tree, None if the container has its own. `created` is RFC 3339 UTC.
     """
 
     id: str
@@ -41,7 +42,7 @@ class Container(Struct, frozen=True, kw_only=True):
 
 
 def containers(layout: Layout) -> list[Container]:
-    """Return the containers of a store, the oldest first; Refused when one cannot be read."""
+    """Return the containers of a store, the oldest first; Refused if a record cannot be read."""
     if layout.control is None:
         return []
     try:
@@ -86,7 +87,7 @@ def forget(control: Directory, container: Container) -> None:
 
 
 def find_container(layout: Layout, text: str) -> Container:
-    """Return the container with this name, or whose ID begins so; NotFound without one."""
+    """Return the container with this name or ID prefix; NotFound if there is none."""
     known = containers(layout)
     exact = [c for c in known if text in (c.name, c.id)]
     prefixed = [c for c in known if len(text) >= _SHORTEST_PREFIX and c.id.startswith(text)]

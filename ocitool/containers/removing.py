@@ -1,4 +1,4 @@
-"""Removing a container: its record first, then its bundle and what only it shared."""
+"""Removing a container: its record first, then its bundle and the tree that only it used."""
 
 import os
 
@@ -24,7 +24,7 @@ from ocitool.places.layout.lease import TEMPORARY
 
 
 class Removed(Struct, frozen=True, kw_only=True):
-    """A container that is gone. `left` is its bundle's place when something else was there."""
+    """A removed container. `left` is the path of its bundle if something else was found there."""
 
     container: Container
     left: str | None = None
@@ -33,7 +33,7 @@ class Removed(Struct, frozen=True, kw_only=True):
 def remove_container(layout: Layout, text: str) -> Removed:
     """Remove a container by its name or the start of its ID; its image stays.
 
-    Refused while it runs. A bundle outside of the store goes only while it is this container's.
+    Refused while it runs. A bundle outside the store is removed only if it is the container's.
     """
     container = find_container(layout, text)
     if running_bundles([container.bundle]):
@@ -53,7 +53,7 @@ def remove_container(layout: Layout, text: str) -> Removed:
 
 
 def _refuse_what_cannot_go(bundle: str) -> None:
-    """Raise StorageError when this user may not remove a bundle: it would stay without a record."""
+    """Raise StorageError if this user may not remove the bundle: it would stay without a record."""
     place = os.path.dirname(bundle)
     try:
         with Directory.open(place) as parent:
@@ -69,9 +69,9 @@ def _refuse_what_cannot_go(bundle: str) -> None:
 def _set_aside(
     layout: Layout, moment: Exclusive, container: Container, staging: Directory
 ) -> list[str]:
-    """Remove the record, and move what goes with it to where it is removed.
+    """Remove the record, and move the bundle and the tree to where they are removed.
 
-    Who may not move the bundle keeps the record.
+    If the bundle cannot be moved, the record stays.
     """
     control = moment.control
     discarded = []

@@ -1,4 +1,4 @@
-"""Which bundles have a running process, read from what the kernel says of mounts."""
+"""Which bundles have a running process, according to the mounts in /proc."""
 
 import contextlib
 import os
@@ -8,9 +8,9 @@ _ROOT = "/"
 
 
 def running_bundles(bundles: Iterable[str]) -> set[str]:
-    """Return those of the bundles (absolute paths) whose root is the root of some process.
+    """Return the bundles (absolute paths) whose root file system is the root of a process.
 
-    Processes that this user may not look at are not seen.
+    Misses processes that this user may not inspect.
     """
     wanted = {bundle: _Roots(bundle) for bundle in bundles}
     if not wanted:
@@ -24,12 +24,12 @@ def running_bundles(bundles: Iterable[str]) -> set[str]:
 
 
 class _Roots:
-    """How the root file system of a bundle shows among the mounts of a process."""
+    """What the mount of a bundle's root file system looks like in mountinfo."""
 
     def __init__(self, bundle: str) -> None:
         real = os.path.realpath(bundle)
         self._tree = os.path.join(real, "rootfs")
-        # The kernel tells the path as config.json has it, links included.
+        # The kernel shows the path as it stands in config.json, links included.
         self._uppers = {f"upperdir={os.path.join(path, 'upper')}" for path in (real, bundle)}
         self._device: tuple[int, int] | None = None
         with contextlib.suppress(OSError):
@@ -39,12 +39,12 @@ class _Roots:
     def match(self, device: tuple[int, int], root: str, options: list[str]) -> bool:
         if not self._uppers.isdisjoint(options):
             return True
-        # The path is told from the top of its file system, which may be mounted anywhere.
+        # The path is relative to the top of its file system, which may be mounted anywhere.
         return device == self._device and root != _ROOT and self._tree.endswith(root)
 
 
 def _roots_of_processes() -> Iterator[tuple[tuple[int, int], str, list[str]]]:
-    """Yield device, path and options of what is mounted at the root of each mount namespace."""
+    """Yield device, path and options of the root mount of each mount namespace."""
     seen: set[str] = set()
     for process in os.listdir("/proc"):
         if not process.isdigit():

@@ -1,8 +1,8 @@
 """The config.json of a bundle: what an image's config means to a runtime.
 
-OCI image-spec conversion.md gives the rules, and what they leave open is as `runc spec` writes it
-(runtime-spec config.md and config-linux.md). Root has Docker's capabilities, for the entry points
-of many images need them; a user other than root has none.
+The rules are those of image-spec conversion.md. What they leave open is set as `runc spec` does
+(runtime-spec config.md and config-linux.md). Root gets Docker's capabilities, because the entry
+points of many images need them; other users get none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ Json = dict[str, object]
 
 
 class Layers(Struct, frozen=True, kw_only=True):
-    """An overlay for the root file system: paths of what is below, of what is written, of work."""
+    """The folders of an overlay mount: lowerdir, upperdir and workdir (absolute paths)."""
 
     lower: str
     upper: str
@@ -61,7 +61,7 @@ class Layers(Struct, frozen=True, kw_only=True):
 
 
 class Volume(Struct, frozen=True, kw_only=True):
-    """A folder that begins with what the image has there; `path` is absolute in the container."""
+    """A folder that starts as a copy of the image's; `path` is absolute in the container."""
 
     path: str
     mode: int = 0o755
@@ -70,7 +70,7 @@ class Volume(Struct, frozen=True, kw_only=True):
 
 
 class Purpose(Struct, frozen=True, kw_only=True):
-    """What a bundle is made for. `rootless` are the user and group that shall be its root."""
+    """What a bundle is made for. `rootless` is the (user, group) that becomes root inside."""
 
     container_id: str
     hostname: str
@@ -83,7 +83,7 @@ class Purpose(Struct, frozen=True, kw_only=True):
 
 
 def runtime_config(config: ImageConfig, purpose: Purpose) -> Json:
-    """Return the document; UsageError when neither the image nor `command` says what to run."""
+    """Return the document; UsageError if neither the image nor `command` says what to run."""
     return {
         "ociVersion": RUNTIME_VERSION,
         "process": _process(config, purpose),
@@ -126,7 +126,7 @@ def _absolute(path: str) -> str:
 
 
 def _root(purpose: Purpose) -> list[Json]:
-    """Return the mount that makes the root of a shared tree and what this container writes."""
+    """Return the overlay mount of a shared tree and the folder for this container's changes."""
     layers = purpose.layers
     if layers is None:
         return []
@@ -134,7 +134,7 @@ def _root(purpose: Purpose) -> list[Json]:
         f"lowerdir={layers.lower}",
         f"upperdir={layers.upper}",
         f"workdir={layers.work}",
-        # Without the rights of root the overlay keeps its notes in attributes of users.
+        # Without root privileges an overlay must keep its marks in user.* attributes.
         *(["userxattr"] if purpose.rootless is not None else []),
     ]
     return [_mount("/", "overlay", "overlay", *options)]
@@ -148,7 +148,7 @@ def _mounts(purpose: Purpose) -> list[Json]:
         system = _mount("/sys", "none", "/sys", "rbind", *private, "ro")
     else:
         system = _mount("/sys", "sysfs", "sysfs", *private, "ro")
-        # Group 5 is that of terminals; a user alone in its namespace has no such group.
+        # Group 5 is `tty`; in a namespace with only one user that group does not exist.
         terminals.append("gid=5")
     memory = ("nosuid", "strictatime", "mode=755", "size=65536k")
     return [
@@ -163,7 +163,7 @@ def _mounts(purpose: Purpose) -> list[Json]:
 
 
 def _volumes(purpose: Purpose) -> list[Json]:
-    """Return a mount for each volume: what the image has there, in memory while it runs."""
+    """Return a tmpfs for each volume: a copy of the image's folder, as long as it runs."""
     return [
         _mount(
             volume.path,
@@ -173,7 +173,7 @@ def _volumes(purpose: Purpose) -> list[Json]:
             *(f"mode={volume.mode:o}", f"uid={volume.uid}", f"gid={volume.gid}"),
         )
         for volume in purpose.volumes
-        # What the kernel has there is nothing to write to, and no runtime mounts over it.
+        # The kernel's file systems are not writable, and runtimes refuse to mount over them.
         if volume.path.split("/")[1] not in ("proc", "sys") and volume.path != "/dev"
     ]
 

@@ -1,8 +1,8 @@
-"""Whether containers may share one unpacked tree: whether an overlay can be laid over it.
+"""Whether containers can share one unpacked tree, that is, whether an overlay can be mounted.
 
-The bundle says how the overlay is mounted and the runtime does it, in the container's own mount
-namespace. So nothing is mounted on this machine, nothing is lost when it starts anew, and a user
-without the rights of root can do it too (Linux 5.11).
+The bundle describes the overlay, and the runtime mounts it in the container's own mount namespace.
+So nothing is mounted on the host, a reboot loses nothing, and it also works without root privileges
+(since Linux 5.11).
 """
 
 import os
@@ -15,14 +15,11 @@ _RELEASE = re.compile(r"(\d+)\.(\d+)")
 
 
 def can_share(*folders: str, rootless: bool) -> bool:
-    """Tell whether the kernel lays an overlay over these folders, the written ones last.
-
-    They need not exist yet.
-    """
+    """Tell whether the kernel can mount an overlay of these folders, which need not exist yet."""
     if rootless and _kernel() < _ROOTLESS_SINCE:
         return False
     if not all(_PLAIN_PATH.fullmatch(folder) for folder in folders):
-        # Commas and colons mean something else in the options of a mount.
+        # Commas and colons separate mount options, and runtimes do not escape them.
         return False
     return _knows_overlays() and all(_kind_of(folder) in _KINDS_BELOW for folder in folders)
 
@@ -32,7 +29,7 @@ def _knows_overlays() -> bool:
 
 
 def _kind_of(folder: str) -> str | None:
-    """Return the kind of file system that a folder lies on, by the number of its device."""
+    """Return the type of the file system that holds a folder, by its device number."""
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)
     try:

@@ -1,8 +1,8 @@
-"""Where containers are put together, and what becomes of the work of a command that was killed.
+"""Where containers are built, and the clean-up after commands that were killed.
 
 `.ocitool/unpacking/LEASE.xxx/` is the private folder of a running command, `.ocitool/trees/` holds
-unpacked images that containers share, `.ocitool/bundles/` bundles that have no place of their own.
-Who holds the layout's lock may remove what no record names and no running command works on.
+unpacked images that containers share, `.ocitool/bundles/` the bundles without a path of their own.
+Under the layout's lock, whatever no record names and no running command works on may be removed.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ STAGING = "unpacking"
 TREES = "trees"
 BUNDLES = "bundles"
 BESIDE = ".ocitool-bundle-"
-"""How the folder begins in which a bundle grows beside its place outside of the store."""
+"""Prefix of the folder beside the final path of an outside bundle, in which it is built."""
 _NOTE = "place"
 _NOTE_BYTES = 1 << 14
 
@@ -49,19 +49,19 @@ class Staging:
     def __exit__(self, *_: object) -> None:
         self.folder.close()
         try:
-            # What cannot be removed now is left to the next command.
+            # What cannot be removed now is left for the next command.
             _remove_work(self._layout, self._control, [self._name])
         finally:
             self.lease.release()
 
     def beside(self, place: str, container_id: str) -> str:
-        """Return the name of a new private folder beside a place outside of the store.
+        """Make a private folder beside a path outside the store; return its name.
 
-        It is noted first, so that it is found when this command is killed.
+        A note of it is written first, so that it is found if this command is killed.
         """
         name = f"{BESIDE}{self.lease.name}"
         with Directory.create(os.path.dirname(place)) as parent:
-            # Such as a name that is too long: now nothing has to be taken back yet.
+            # Fails for a name that is too long, while there is nothing to undo yet.
             parent.kind(os.path.basename(place))
             _note(self.folder, name, place, container_id)
             make_folder(parent, name)
@@ -69,7 +69,7 @@ class Staging:
 
 
 def private_place(control: Directory, name: str) -> Directory:
-    """Open one of the folders of containers, made when absent; nobody else may enter it."""
+    """Open one of the folders of containers, made if absent; other users may not enter it."""
     if control.kind(name) is None:
         try:
             make_folder(control, name)
@@ -81,14 +81,14 @@ def private_place(control: Directory, name: str) -> Directory:
 
 
 def leftovers_of_containers(layout: Layout) -> list[Leftover]:
-    """Return what killed commands left of containers, as `clear_leftovers` would remove it."""
+    """Return what killed commands left of containers: what `clear_leftovers` would remove."""
     control = layout.control
     if control is None or not any(control.kind(n) for n in (STAGING, TREES, BUNDLES)):
         return []
     try:
         unneeded = _unneeded(layout, control)
     except Refused:
-        # A record that cannot be read may name any of them.
+        # An unreadable record may name any of them.
         return []
     found = []
     for place, names in unneeded.items():
@@ -101,21 +101,21 @@ def leftovers_of_containers(layout: Layout) -> list[Leftover]:
 
 
 def clear_leftovers(layout: Layout) -> int:
-    """Remove what killed commands left of containers; return how many things went.
+    """Remove what killed commands left of containers; return how many items were removed.
 
-    Takes the layout's lock for a moment. What a running command works on stays, and so does what
-    this user may not remove.
+    Takes the layout's lock for a moment. The work of running commands stays, and so does everything
+    that this user may not remove.
     """
     control = layout.control
     if control is None or not any(control.kind(n) for n in (STAGING, TREES, BUNDLES)):
         return 0
     with exclusive(layout) as moment:
-        doomed = list(_set_aside(layout, moment.control))
-    return len(doomed) - len(_remove_work(layout, control, doomed))
+        to_remove = list(_set_aside(layout, moment.control))
+    return len(to_remove) - len(_remove_work(layout, control, to_remove))
 
 
 def _set_aside(layout: Layout, control: Directory) -> Iterator[str]:
-    """Yield the names, below STAGING, of what nobody needs; it has been moved there."""
+    """Move what is not needed below STAGING, and yield its names there."""
     unneeded = _unneeded(layout, control)
     yield from unneeded.pop(STAGING, ())
     with private_place(control, STAGING) as staging:
@@ -126,12 +126,12 @@ def _set_aside(layout: Layout, control: Directory) -> Iterator[str]:
 
 
 def _unneeded(layout: Layout, control: Directory) -> dict[str, list[str]]:
-    """Return, by their folder, what no record names and no running command works on."""
+    """Return, by folder, the names that no record has and no running command works on."""
     found: dict[str, list[str]] = {}
     for place in (STAGING, BUNDLES, TREES):
         with contextlib.suppress(NotFound), control.subdirectory(place) as folder:
             found[place] = folder.names()
-    # Asked afterwards: who began in between has a lease, but was not listed.
+    # The leases are read after the names: a command that started in between is not in the list.
     alive = live_leases(control)
     known = containers(layout)
     needed: dict[str, set[str | None]] = {
@@ -148,7 +148,8 @@ def _unneeded(layout: Layout, control: Directory) -> dict[str, list[str]]:
 def discard(folder: Directory, name: str, staging: Directory) -> str:
     """Move a folder to where leftovers are removed; return its name there. Call under the lock.
 
-    What takes long happens after the lock; who is killed before leaves it to the next command.
+    The removal itself takes long, so it happens after the lock is released. If this command is
+    killed before that, the next command removes the folder.
     """
     made, opened = make_private_folder(staging, "done.")
     with opened:
@@ -157,9 +158,9 @@ def discard(folder: Directory, name: str, staging: Directory) -> str:
 
 
 def discard_outside(staging: Directory, place: str, container_id: str) -> str:
-    """Note that a bundle outside of the store goes with the record of its container.
+    """Note that a bundle outside the store has to be removed with its container; name the note.
 
-    Return the name of the note. Call under the lock, before the record is removed.
+    Call under the lock, before the record is removed.
     """
     made, opened = make_private_folder(staging, "done.")
     with opened:
@@ -173,14 +174,14 @@ def _note(work: Directory, beside: str, place: str, container_id: str) -> None:
 
 
 def remove_discarded(layout: Layout, names: list[str]) -> None:
-    """Remove what `discard` moved, outside of the lock; StorageError for what stays after all."""
+    """Remove what `discard` moved. Call without the lock. StorageError if something stays."""
     if layout.control is not None and names:
         for error in _remove_work(layout, layout.control, names):
             raise error
 
 
 def _remove_work(layout: Layout, control: Directory, names: list[str]) -> list[StorageError]:
-    """Remove work that is over; return why some of it stays, for a command that may do more."""
+    """Remove abandoned work; return the errors for what stays."""
     failures = []
     with control.subdirectory(STAGING) as staging:
         for name in names:
@@ -196,7 +197,7 @@ def _remove_work(layout: Layout, control: Directory, names: list[str]) -> list[S
 
 
 def _remove_noted(layout: Layout, work: Directory) -> None:
-    """Remove the bundle that a command was about to place outside of the store."""
+    """Remove the bundle that a killed command was placing outside the store."""
     try:
         note = json.loads(work.read_file(_NOTE, _NOTE_BYTES))
         parent, name = os.path.split(note["place"])
@@ -214,7 +215,7 @@ def _remove_noted(layout: Layout, work: Directory) -> None:
 
 
 def _move_bundle(folder: Directory, name: str, beside: str, container_id: str) -> None:
-    """Give a bundle outside of the store a name that says that it goes, if it is still the one."""
+    """Rename an outside bundle to mark it for removal, if it is still this container's."""
     if folder.kind(name) != "folder" or folder.kind(beside) is not None:
         return
     with folder.subdirectory(name) as bundle:

@@ -1,4 +1,4 @@
-"""An image's layers unpacked into the root file system of a container."""
+"""Unpacking the layers of an image into the root file system of a container."""
 
 import os
 
@@ -15,9 +15,9 @@ _EMPTY = "empty"
 
 
 def is_root() -> bool:
-    """Tell whether this process may give files to any user, make devices and lay overlays.
+    """Tell whether this process may chown to any user, make devices and mount overlays.
 
-    Root of a user namespace is not: it knows a few users only.
+    False for root of a user namespace, in which only some users exist.
     """
     if os.geteuid() != 0:
         return False
@@ -29,7 +29,7 @@ def is_root() -> bool:
 
 
 def tree_name(config: ImageConfig, *, rootless: bool) -> str:
-    """Return what the unpacked tree is called: equal layers for the same user, equal name."""
+    """Return the name of the unpacked tree; equal layers unpacked by the same user share it."""
     chain = config.chain_ids()
     name = chain[-1].hex if chain else _EMPTY
     return f"{name}-{os.geteuid()}" if rootless else name
@@ -40,8 +40,8 @@ def unpack_image(
 ) -> Extracted:
     """Unpack an image into an empty, private folder; every layer is verified on the way.
 
-    What this user may not do is left out and counted. Raises what `Extraction` raises, and
-    IntegrityError for an image whose layers are not what its config says.
+    What this user may not create is left out and counted. Raises what `Extraction` raises, and
+    IntegrityError for an image whose layers do not match its config.
     """
     layers, diff_ids = chosen.manifest.layers, chosen.config.diff_ids
     if len(layers) != len(diff_ids):

@@ -1,6 +1,6 @@
-"""The user a container runs as, by the image's own /etc/passwd and /etc/group.
+"""The user a container runs as, according to /etc/passwd and /etc/group of the image.
 
-OCI image-spec config.md ("User") and conversion.md: a name or number, with a group or without.
+OCI image-spec config.md ("User") and conversion.md: a name or number, with or without a group.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _LARGEST_ID = (1 << 32) - 2
 
 
 class RuntimeUser(Struct, frozen=True, kw_only=True):
-    """The numbers of a user, its group, and the groups it is in besides."""
+    """The numeric IDs of a user, its group, and its additional groups."""
 
     uid: int = 0
     gid: int = 0
@@ -24,17 +24,17 @@ class RuntimeUser(Struct, frozen=True, kw_only=True):
 
 
 def user_of(tree: Tree, text: str) -> RuntimeUser:
-    """Return the user that an image's `User` means in its root file system.
+    """Return the user that the `User` of an image means in its root file system.
 
-    Without a group it is in the groups that the image says; a number that nobody has is in group 0.
-    NotFound for a name that the image does not know.
+    Without a group, the user's groups in the image apply; a number without an entry gets group 0.
+    NotFound for a name without an entry.
     """
     name, colon, group = text.partition(":")
     name = name or "0"
     known = _user(tree, name)
     if known is None and not name.isdecimal():
         raise NotFound(
-            f"the image runs as {quoted(name)}, but its /etc/passwd knows no such user",
+            f"the image runs as {quoted(name)}, which is not in its /etc/passwd",
             hint="the image is broken; correct its USER",
         )
     called, uid, own_group = known or (None, _number(name), 0)
@@ -63,7 +63,7 @@ def _group(tree: Tree, name: str) -> int:
             return _number(fields[2])
     if not name.isdecimal():
         raise NotFound(
-            f"the image runs as the group {quoted(name)}, but its /etc/group knows no such group",
+            f"the image runs as the group {quoted(name)}, which is not in its /etc/group",
             hint="the image is broken; correct its USER",
         )
     return _number(name)
@@ -79,7 +79,7 @@ def _groups_of(tree: Tree, user: str) -> tuple[int, ...]:
 
 
 def _entries(tree: Tree, path: str, fields: int) -> Iterator[list[str]]:
-    """Yield the lines of a file of the image that have so many fields at least."""
+    """Yield the lines of a file of the image that have at least `fields` fields."""
     data = tree.read(path, _FILE_BYTES)
     for line in (data or b"").decode("utf-8", "replace").splitlines():
         parts = line.strip().split(":")
@@ -90,5 +90,5 @@ def _entries(tree: Tree, path: str, fields: int) -> Iterator[list[str]]:
 def _number(text: str) -> int:
     number = int(text) if len(text) <= len(str(_LARGEST_ID)) else _LARGEST_ID + 1
     if number > _LARGEST_ID:
-        raise MalformedDocument(f"{quoted(text)} is too large for the number of a user or group")
+        raise MalformedDocument(f"{quoted(text)} is too large for a user or group ID")
     return number

@@ -1,4 +1,4 @@
-"""Who uses which image: what containers anywhere say of their images, matched with a layout."""
+"""Which containers use which image: what containers say about their images, matched to a layout."""
 
 import re
 from bisect import bisect_left
@@ -16,16 +16,16 @@ from ocitool.places.layout import Layout
 from ocitool.places.layout.reflog import events
 
 SHORTEST_ID = 12
-"""A shorter prefix of a digest is not taken for one: it could be a name as well."""
+"""A shorter prefix does not count as a digest: it could also be a name."""
 _CLAIM = re.compile(r"(?:(sha256|sha512):)?([0-9a-f]{12,128})")
 
 
 class ContainerUse(Struct, frozen=True, kw_only=True):
-    """One container, running or stopped, and what it says of its image.
+    """One container, running or stopped, and what it says about its image.
 
     `provider` is where it was found: "store", "docker", "podman", "docker:FILE" and so on.
-    `digests` are of a config, manifest or index, or the first 12 or more hex digits of one.
-    `names` are image names as that side writes them, `repository@digest` included.
+    `digests` are digests of a config, manifest or index, or at least 12 of their first hex digits.
+    `names` are image names as the provider writes them, also `repository@digest`.
     """
 
     provider: str
@@ -37,28 +37,28 @@ class ContainerUse(Struct, frozen=True, kw_only=True):
 
 
 class ContainerProvider(Protocol):
-    """Somebody who knows containers: our store, an engine, a file that a command printed."""
+    """A source of containers: the store, an engine, a file that another tool printed."""
 
     @property
     def name(self) -> str:
-        """What `ContainerUse.provider` is called."""
+        """The value of `ContainerUse.provider`."""
 
     def uses(self) -> list[ContainerUse]:
-        """Return every container, stopped ones too; Refused when it cannot answer.
+        """Return every container, also stopped ones; Refused if it cannot answer.
 
-        Silence must never be taken for "no containers".
+        No answer must never count as "no containers".
         """
 
 
 def containers_by_image(
     layout: Layout, uses: Iterable[ContainerUse]
 ) -> Mapping[Digest, tuple[ContainerUse, ...]]:
-    """Return, for the digest of each root that containers use, which containers those are.
+    """Return the containers that use each root, by the root's digest.
 
-    A container is matched by the digest of a config, manifest or index and by `repository@digest`.
-    By name it is matched only when the layout has nothing of its digests, for the name may have
-    moved since it was made: one that gives no digest at all holds every image here that had its
-    name. Raises what reading the layout raises.
+    A container matches by the digest of a config, manifest or index, and by `repository@digest`.
+    It matches by name only if the layout has none of its digests, because the name may have moved
+    since the container was made. A container that gives no digest uses every image here that ever
+    had its name. Raises what reading the layout raises.
     """
     containers = list(uses)
     if not containers:
@@ -72,7 +72,7 @@ def containers_by_image(
 
 
 class _Known:
-    """The roots of a layout, to be found by whatever a container may say of them."""
+    """The roots of a layout, found by anything that a container may say about its image."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -121,7 +121,7 @@ class _Known:
         return self._digests.find(*match.groups()) or self._deeper(*match.groups())
 
     def _deeper(self, algorithm: str | None, hex_digits: str) -> set[Digest]:
-        """Look for an index inside an index: rare, so only for what is a blob of the layout."""
+        """Look for indexes inside indexes. Rare, so only for digests of blobs of the layout."""
         if self._blobs is None:
             self._blobs = _Prefixes()
             for digest in self._layout.blob_digests():
@@ -145,7 +145,7 @@ class _Known:
 
 
 class _Prefixes:
-    """Digests that are found by the beginning of their hex digits."""
+    """Digests, found by a prefix of their hex digits."""
 
     def __init__(self) -> None:
         self._entries: list[tuple[str, str, Digest]] = []
@@ -171,7 +171,7 @@ class _Prefixes:
 
 
 def as_reference(name: str) -> Reference | None:
-    """Return an image name as a reference; None for a text that is none."""
+    """Return an image name as a reference; None if it is not one."""
     try:
         return Reference.parse(name)
     except UsageError:
@@ -179,5 +179,5 @@ def as_reference(name: str) -> Reference | None:
 
 
 def describe_uses(uses: Sequence[ContainerUse]) -> str:
-    """Return the containers in words for a message, such as `container web (docker, exited)`."""
+    """Describe the containers for a message, such as `container web (docker, exited)`."""
     return ", ".join(f"container {use.name} ({use.provider}, {use.state})" for use in uses)

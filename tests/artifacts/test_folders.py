@@ -33,7 +33,7 @@ class TestPullingFolders:
         (site.out / "data").mkdir(parents=True)
         (site.out / "data" / "b").write_text("mine")
         add_folder(registry, folder("data"), member("data/a", b"a"), member("data/b", b"theirs"))
-        with pytest.raises(Refused, match="exists already"):
+        with pytest.raises(Refused, match="already exists"):
             site.pull()
         assert site.written() == {"data": "/", "data/b": "mine"}
         site.pull(overwrite=True)

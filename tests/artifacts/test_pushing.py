@@ -161,7 +161,7 @@ class TestPushing:
     @pytest.mark.parametrize("media_type", ["text", "text/", "a b/c", "text/plain; charset=x", ""])
     def test_what_is_no_media_type_is_refused(self, site: Site, media_type: str) -> None:
         (site.folder / "a").touch()
-        with pytest.raises(UsageError, match="no media type"):
+        with pytest.raises(UsageError, match="not a media type"):
             site.push(f"{site.folder}/a:{media_type}")
 
     def test_two_files_with_one_title_are_refused(self, site: Site) -> None:
@@ -173,10 +173,10 @@ class TestPushing:
 
     def test_a_fifo_is_no_file_and_is_not_waited_for(self, site: Site, data: Path) -> None:
         os.mkfifo(site.folder / "pipe")
-        with pytest.raises(UsageError, match="no file or folder"):
+        with pytest.raises(UsageError, match="not a file or folder"):
             site.push(site.folder / "pipe")
         os.mkfifo(data / "pipe")
-        with pytest.raises(UsageError, match="no file, folder or link"):
+        with pytest.raises(UsageError, match="not a file, folder or link"):
             site.push(data)
 
     @pytest.mark.parametrize("target", ["/etc/passwd", "../../x", "deep/../../x", ".."])

@@ -135,7 +135,7 @@ class TestTheBundle:
 
     def test_a_user_that_the_image_does_not_know_is_told(self, tmp_path: Path) -> None:
         with store(tmp_path / "s", app=app({"User": "nobody-here"})) as layout:
-            with pytest.raises(NotFound, match="knows no such user"):
+            with pytest.raises(NotFound, match="not in its /etc/passwd"):
                 create(layout)
             assert containers(layout) == []
 
@@ -343,7 +343,7 @@ class TestNamesAndRecords:
     ) -> None:
         with store(tmp_path / "s", app=app()) as layout:
             (tmp_path / "link").symlink_to("s/.ocitool")
-            with pytest.raises(Refused, match="keeps its own"):
+            with pytest.raises(Refused, match="inside the store's own folder"):
                 create(layout, bundle=str(tmp_path / "link" / place))
 
     def test_a_bundle_that_may_not_be_removed_keeps_its_record(
