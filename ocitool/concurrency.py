@@ -1,6 +1,6 @@
-"""Several blobs at once, and all of them stopped at the first failure.
+"""Working on several blobs at once, and stopping all of them at the first failure.
 
-Threads serve here: hashing, compressing, file and socket I/O all run without the interpreter lock.
+Threads are enough: hashing, compression, file and socket I/O all release the interpreter lock.
 """
 
 import os
@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 DEFAULT_JOBS = 8
-"""More than a small machine has cores: with a task per layer the last does not run alone."""
+"""More than a small machine has cores, so that with a task for each layer none is left for last."""
 
 
 def processors() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
@@ -22,17 +22,17 @@ class Stopped(Exception):
 
 
 class Stop:
-    """A flag that running tasks look at between two chunks."""
+    """A flag that running tasks check between two chunks."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def set(self) -> None:
-        """Ask all tasks to end."""
+        """Ask all tasks to stop."""
         self._event.set()
 
     def check(self) -> None:
-        """Raise Stopped when the tasks were asked to end."""
+        """Raise Stopped if the tasks were asked to stop."""
         if self._event.is_set():
             raise Stopped
 
@@ -45,7 +45,7 @@ def run_all(
 ) -> None:
     """Run the tasks on up to `jobs` threads; re-raise the first failure when all have ended.
 
-    `abort` wakes tasks that wait on something else; it is called when the user interrupts.
+    `abort` wakes tasks that are blocked elsewhere; it is called when the user interrupts.
     """
     stop = Stop()
     pending = list(tasks)
@@ -58,7 +58,7 @@ def run_all(
             futures.extend(pool.submit(task, stop) for task in pending)
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             stop.set()
-            # Waited for here, and not by the pool, so that an interrupt still breaks them.
+            # Wait here and not in the pool's exit, so that an interrupt still reaches `abort`.
             wait([future for future in futures if not future.cancel()])
         except BaseException:
             if abort is not None:
@@ -68,6 +68,6 @@ def run_all(
             stop.set()
             for future in futures:
                 future.cancel()
-    # Those that failed first: nobody had been asked to stop yet.
+    # The tasks that failed first, before any other was asked to stop.
     for future in done:
         future.result()

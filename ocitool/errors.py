@@ -1,9 +1,9 @@
-"""The kinds of failure, shared by every module. Imports nothing of ours.
+"""The kinds of failure, shared by every module. Imports no other module of ocitool.
 
 ::
 
     OcitoolError            failed
-    ├── UsageError          the request itself makes no sense
+    ├── UsageError          the request itself is invalid
     ├── NotFound            an image, tag, blob, file or repository is not there
     ├── AccessDenied        authentication or authorization
     ├── Refused             refused to be safe (in use, ambiguous, would overwrite)
@@ -16,8 +16,8 @@
     ├── Unavailable         the network or a registry, after retries
     └── StorageError        no space, quota, read-only, I/O error
 
-Every error carries a one-line `message` and, where one exists, a `hint`: what the person can do
-next. Rendering and exit codes are the business of the command line alone.
+Every error has a one-line `message` and may have a `hint`: what the user can do next. Only the
+command line renders errors and knows exit codes.
 """
 
 
@@ -31,7 +31,7 @@ class OcitoolError(Exception):
 
 
 class UsageError(OcitoolError):
-    """The request itself makes no sense, whatever the state of the world."""
+    """The request itself is invalid, whatever the state of stores and registries."""
 
 
 class NotFound(OcitoolError):
@@ -51,19 +51,19 @@ class IntegrityError(OcitoolError):
 
 
 class DigestMismatch(IntegrityError):
-    """Bytes do not hash to the digest that was promised for them."""
+    """Content does not hash to the expected digest."""
 
 
 class SizeMismatch(IntegrityError):
-    """There are more or fewer bytes than were promised."""
+    """Content has more or fewer bytes than expected."""
 
 
 class MalformedDocument(IntegrityError):
-    """A JSON document breaks its specification; the message names the JSON path."""
+    """A JSON document violates its specification; the message names the JSON path."""
 
 
 class MalformedArchive(IntegrityError):
-    """A tar archive or a compressed stream is damaged, cut or not one at all."""
+    """A tar archive or a compressed stream is damaged, cut short, or something else."""
 
 
 class LimitExceeded(IntegrityError):

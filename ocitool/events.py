@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(StrEnum):
-    """What became of a blob."""
+    """What happened to a blob."""
 
     STORED = "stored"
     EXISTED = "existed"
@@ -22,29 +22,29 @@ class Outcome(StrEnum):
 
 
 class Observer:
-    """Hears what happens and does nothing about it; override what interests you."""
+    """Receives events and ignores them; override the methods you need."""
 
     def begin(self, label: str, total: int) -> None:
-        """Some work of `total` bytes begins."""
+        """Work of `total` bytes begins."""
 
     def advance(self, count: int) -> None:
-        """`count` bytes more are done."""
+        """`count` more bytes are done."""
 
     def finish(self, descriptor: "Descriptor", outcome: Outcome) -> None:
         """A blob is done."""
 
     def end(self) -> None:
-        """The work that began is over, whether it succeeded or not."""
+        """The work has ended, with or without success."""
 
     def remark(self, text: str) -> None:
-        """Something worth saying happened; `text` may hold text from an image."""
+        """Something noteworthy happened; `text` may contain untrusted text from an image."""
 
     def warn(self, text: str) -> None:
-        """Something may not be what the user expects; `text` may hold text from an image."""
+        """Something may be unexpected; `text` may contain untrusted text from an image."""
 
     def wait(self, text: str) -> None:
-        """This process waits for another one; told once for each wait."""
+        """This process waits for another process; called once for each wait."""
 
 
 SILENT = Observer()
-"""The observer where none is given."""
+"""The default observer."""

@@ -1,1 +1,1 @@
-"""File formats without a disk: compression, and the tar parser."""
+"""File formats, without disk access: compression, and the tar parser."""

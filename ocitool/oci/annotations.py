@@ -1,8 +1,7 @@
-"""Annotations that give an entry of an index.json its name (image-spec annotations.md).
+"""Annotations that name an entry of index.json (image-spec annotations.md, "Pre-Defined").
 
-`org.opencontainers.image.ref.name` is what most tools look up; `io.containerd.image.name` is
-containerd's full name. They disagree in the wild: the first may be a full reference, or only a
-tag. Reading prefers the second.
+Most tools look up `org.opencontainers.image.ref.name`, which may be a full reference or only a tag.
+`io.containerd.image.name` is containerd's full name, so it takes precedence in reading.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,9 +23,9 @@ KIND = "kind"
 
 
 def full_name(annotations: Mapping[str, str], digest: Digest | None = None) -> str | None:
-    """Return the full reference that an entry's annotations hold, or None.
+    """Return the full reference in the annotations of an entry, or None.
 
-    A bare word in `ref.name` is a tag without a repository and not a name: none is invented. With
+    A bare word in `ref.name` is a tag without a repository, so it is not a full name. With
     the `digest` of the entry, a name that is only the digest of something else does not count.
     """
     for text in _candidates(annotations):
@@ -37,7 +36,7 @@ def full_name(annotations: Mapping[str, str], digest: Digest | None = None) -> s
 
 
 def refused_name(annotations: Mapping[str, str], digest: Digest) -> str | None:
-    """Return which name of an entry cannot be used, and why; None when it has a name or none."""
+    """Return why the name of an entry cannot be used; None if it can, or if there is no name."""
     if full_name(annotations, digest) is not None:
         return None
     for text in _candidates(annotations):
@@ -49,7 +48,7 @@ def refused_name(annotations: Mapping[str, str], digest: Digest) -> str | None:
 
 
 def label(annotations: Mapping[str, str], digest: Digest | None = None) -> str | None:
-    """Return what an entry is called when that is not a full reference, or None.
+    """Return the name of an entry if it is not a full reference, or None.
 
     With the `digest` of the entry, the digest of something else is not a label either.
     """
@@ -75,14 +74,14 @@ def _candidates(annotations: Mapping[str, str]) -> Iterator[str]:
 
 
 def _is_true(reference: Reference, digest: Digest | None) -> bool:
-    # What has a tag goes by that, whatever digest stands behind it.
+    # A reference with a tag is named by the tag, whatever its digest.
     return digest is None or reference.tag is not None or reference.digest == digest
 
 
-# One command asks for the same names of a large store several times.
+# One command parses the same names of a large store several times.
 @lru_cache(maxsize=1 << 15)
 def _parsed(text: str) -> Reference | str:
-    """Return the reference, or what is wrong with it."""
+    """Return the reference, or the message that says what is wrong with it."""
     try:
         return Reference.parse(text)
     except UsageError as error:

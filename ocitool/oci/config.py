@@ -1,4 +1,4 @@
-"""Image configs, in OCI's form and in Docker's larger one. OCI image-spec, config.md."""
+"""Image configurations: OCI's form and Docker's extension of it. OCI image-spec, config.md."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -39,7 +39,7 @@ _TIME = re.compile(
 
 
 class HistoryEntry(Struct, frozen=True, kw_only=True):
-    """One build step. `created` is the text as written, `parse_time` reads it; None if not set."""
+    """One entry of `history`. `created` is text that `parse_time` reads, None if it is not set."""
 
     created: str | None = None
     created_by: str = ""
@@ -62,9 +62,9 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
 
 
 class ImageConfig(Struct, frozen=True, kw_only=True):
-    """What an image is made of and how it wants to run, with the bytes it was read from.
+    """An image configuration, with the bytes it was read from (config.md, "Properties").
 
-    `created` is the text as written, or None if it is not set. The digest of `raw` is the image ID.
+    `created` is the text as written, or None if it is not set. The digest of `raw` is the ImageID.
     """
 
     raw: bytes
@@ -95,17 +95,17 @@ class ImageConfig(Struct, frozen=True, kw_only=True):
         )
 
     def layer_history(self) -> tuple[HistoryEntry | None, ...]:
-        """Return for each layer the step that made it, None where the history does not say.
+        """Return for each layer the history entry that made it, or None.
 
-        A history with more steps than layers is not guessed at: nothing is mapped.
+        If the history has more such entries than there are layers, nothing is mapped.
         """
         steps = {layer: entry for entry, layer in self.history_steps() if layer is not None}
         return tuple(steps.get(layer) for layer in range(len(self.diff_ids)))
 
     def history_steps(self) -> tuple[tuple[HistoryEntry, int | None], ...]:
-        """Return each build step with the number of the layer it made, None for no layer.
+        """Return each history entry with the number of the layer it made, None without a layer.
 
-        The layers are counted from 0, the lowest.
+        Layer 0 is the lowest.
         """
         made = sum(not entry.empty_layer for entry in self.history)
         layers = iter(range(made) if made <= len(self.diff_ids) else ())
@@ -119,7 +119,7 @@ class ImageConfig(Struct, frozen=True, kw_only=True):
 
 
 def chain_ids(diff_ids: Iterable[Digest]) -> tuple[Digest, ...]:
-    """Return for each layer the ID of the stack that ends with it. OCI config.md, "ChainID"."""
+    """Return for each layer the ChainID of the stack that ends with it (config.md, "ChainID")."""
     result: list[Digest] = []
     for diff_id in diff_ids:
         result.append(Digest.of(f"{result[-1]} {diff_id}".encode()) if result else diff_id)
@@ -127,7 +127,7 @@ def chain_ids(diff_ids: Iterable[Digest]) -> tuple[Digest, ...]:
 
 
 def parse_time(text: str) -> datetime | None:
-    """Read an RFC 3339 time, cut to microseconds, zone kept; None if it is none."""
+    """Parse an RFC 3339 time, truncated to microseconds, with its zone; None if it is malformed."""
     match = _TIME.fullmatch(text)
     if match is None:
         return None
@@ -151,7 +151,7 @@ def _platform(obj: Mapping[str, object], what: str) -> Platform:
 def _diff_ids(obj: Mapping[str, object], limits: Limits, what: str) -> tuple[Digest, ...]:
     rootfs = document.optional_object(obj, "rootfs", what)
     if rootfs is None:
-        hint = "an image's config is expected here, of Docker 1.10 or newer"
+        hint = "this must be the configuration of an image, by Docker 1.10 or newer"
         raise MalformedDocument(f"{document.field(what, 'rootfs')} is missing", hint=hint)
     path = document.field(what, "rootfs")
     document.refuse_case_twins(rootfs, _ROOTFS_KEYS, path)

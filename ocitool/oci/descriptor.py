@@ -1,4 +1,4 @@
-"""Descriptors. OCI image-spec, descriptor.md."""
+"""Content descriptors. OCI image-spec, descriptor.md."""
 
 import binascii
 from collections.abc import Mapping
@@ -28,10 +28,10 @@ _KNOWN_KEYS = frozenset(
 
 
 class Descriptor(Struct, frozen=True, kw_only=True):
-    """What OCI promises about a blob before anyone has read it.
+    """A content descriptor: type, digest and size of a blob (descriptor.md, "Properties").
 
-    `size` is in bytes. `data`, where it is there, is the content itself and agrees with size and
-    digest. `extra` holds fields that are not known here, so that they survive.
+    `size` is in bytes. `data`, if present, is the content itself and matches size and digest.
+    `extra` holds unknown fields, so that writing the descriptor again keeps them.
     """
 
     media_type: str
@@ -46,13 +46,13 @@ class Descriptor(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_json(cls, value: object, path: str) -> Self:
-        """Read a descriptor found at `path`.
+        """Decode a descriptor; `path` is its place in the document, for messages.
 
-        Raises `MalformedDocument`, or `SizeMismatch` or `DigestMismatch` for embedded data that is
-        not what the descriptor says.
+        Raises `MalformedDocument`, and `SizeMismatch` or `DigestMismatch` for embedded data that
+        does not match the descriptor.
         """
         obj = document.as_object(value, path)
-        # Most have nothing else, and a large store holds a hundred thousand of them.
+        # Most descriptors have only these keys, and a large store has a hundred thousand of them.
         if obj.keys() == _REQUIRED_KEYS:
             bare = cls._bare(obj["mediaType"], obj["digest"], obj["size"])
             if bare is not None:

@@ -1,8 +1,8 @@
 """JSON documents, decoded strictly, and typed access to their fields.
 
-Two parsers that read one document differently are a security hole (OCI image-spec,
-considerations.md, asks for I-JSON), so whatever is ambiguous is refused: duplicate keys, NaN,
-lone surrogates, a byte order mark, and keys that only Go would take for a known one.
+Two parsers that read the same document differently are a security hole, so everything ambiguous is
+refused: duplicate keys, NaN, lone surrogates, a byte order mark, and keys that only Go's decoder
+would accept as known ones (image-spec considerations.md, "JSON", asks for I-JSON, RFC 7493).
 """
 
 import json
@@ -46,10 +46,10 @@ def decode_object(
     limit: int = DEFAULT_LIMITS.manifest_bytes,
     depth: int = DEFAULT_LIMITS.json_depth,
 ) -> dict[str, object]:
-    """Decode a JSON document that has to be an object.
+    """Decode a JSON document that must be an object.
 
-    Raises `LimitExceeded` above `limit` bytes, `depth` levels or too many values, else
-    `MalformedDocument`; the message begins with `what`.
+    Raises `LimitExceeded` for more than `limit` bytes or `depth` levels, or too many values, and
+    `MalformedDocument`; messages begin with `what`.
     """
     return as_object(_decode(data, what, limit, depth), what)
 
@@ -61,7 +61,7 @@ def decode_array(
     limit: int = DEFAULT_LIMITS.docker_manifest_bytes,
     depth: int = DEFAULT_LIMITS.json_depth,
 ) -> list[object]:
-    """Decode a JSON document that has to be an array; raises as `decode_object` does."""
+    """Decode a JSON document that must be an array; raises as `decode_object` does."""
     return as_array(_decode(data, what, limit, depth), what)
 
 
@@ -98,15 +98,15 @@ def _decode(data: bytes, what: str, limit: int, depth: int) -> object:
 
 
 def structure(data: bytes) -> int:
-    """Return how many braces, brackets and commas there are: what decoding costs, not the bytes."""
+    """Count braces, brackets and commas: they, and not the bytes, are what decoding costs."""
     return data.count(b"{") + data.count(b"[") + data.count(b",")
 
 
 def _is_shallow(data: bytes, depth: int) -> bool:
     """Tell whether brackets outside of strings nest at most `depth` deep.
 
-    Whole-buffer operations wherever possible: a loop over the bytes of 4 MiB takes seconds. Taking
-    away two adjacent quotes keeps for each bracket whether the number of quotes before it is odd.
+    It uses whole-buffer operations: a loop over the bytes of 4 MiB takes seconds. Removing two
+    adjacent quotes does not change whether the number of quotes before a bracket is odd.
     """
     if data.count(b"[") + data.count(b"{") <= depth:
         return True
@@ -119,15 +119,15 @@ def _is_shallow(data: bytes, depth: int) -> bool:
 def _depth(brackets: bytes) -> int:
     """Return how deep balanced brackets nest.
 
-    Taking the innermost pairs away costs as much as the text is long and lowers the depth by one:
-    worth it while they are many. The loop that follows costs as much as they are many.
+    Removing the innermost pairs takes time proportional to the text and lowers the depth by one, so
+    it pays while there are many pairs. The loop afterwards takes time proportional to their number.
     """
     lowered = 0
     while brackets and brackets.count(b"[]") * _MANY_PAIRS >= len(brackets):
         brackets = brackets.replace(b"[]", b"")
         lowered += 1
     level = deepest = 0
-    # Each piece opens and then closes; what the separator takes from two neighbours cancels out.
+    # Each piece opens and then closes; the brackets that the separator removes cancel out.
     for piece in brackets.split(b"]["):
         opened = piece.count(b"[")
         deepest = max(deepest, level + opened)
@@ -166,7 +166,7 @@ def _finite(text: str) -> float:
 
 
 def _refuse_constant(text: str) -> NoReturn:
-    raise MalformedDocument(f"has {text}, which JSON does not know")
+    raise MalformedDocument(f"has {text}, which is not JSON")
 
 
 _DECODER = json.JSONDecoder(
@@ -178,9 +178,9 @@ _DECODER = json.JSONDecoder(
 
 
 def refuse_case_twins(obj: Mapping[str, object], known: frozenset[str], path: str) -> None:
-    """Refuse a key that differs from a known one only in case.
+    """Refuse a key that differs from a known key only in case.
 
-    Go's decoder would take it for the known one, others would not see it.
+    Go's decoder would accept it as the known key, other decoders would ignore it.
     """
     unknown = obj.keys() - known
     if not unknown:

@@ -1,4 +1,4 @@
-"""The limits that keep hostile input from exhausting memory, disk or time."""
+"""Limits that keep hostile input from exhausting memory, disk space or time."""
 
 from typing import Self
 
@@ -14,7 +14,7 @@ GIBIBYTE = 1024 * MEBIBYTE
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """How much is accepted. Sizes are in bytes, times in seconds, the rest are counts."""
+    """Limits on input. Sizes are in bytes, times in seconds, all others are counts."""
 
     manifest_bytes: int = 4 * MEBIBYTE
     pulled_manifest_bytes: int = 8 * MEBIBYTE
@@ -52,7 +52,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     commit_seconds: int = 300
 
     def with_limit(self, name: str, value: int) -> Self:
-        """Return a copy with one limit changed; raises `UsageError` for a name or value unfit."""
+        """Return a copy with one limit changed; UsageError for an unknown name or a bad value."""
         names = [field.name for field in fields(self)]
         if name not in names:
             hint = f"the limits are {', '.join(names)}"

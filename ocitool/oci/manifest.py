@@ -1,6 +1,7 @@
 """Manifests and indexes. OCI image-spec, manifest.md and image-index.md; Docker schema 2.
 
-The bytes they came as are kept and are what travels on; nothing here writes them anew.
+The bytes that were read are kept, and these are copied: encoding a document again could change its
+digest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ _KNOWN_KEYS = frozenset(
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
-    """The manifest of one image or one artifact, with the bytes it was read from."""
+    """The manifest of an image or an artifact (manifest.md), with the bytes it was read from."""
 
     raw: bytes
     media_type: str
@@ -45,7 +46,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
     @property
     def is_image(self) -> bool:
-        """Whether config and layers are an image's, so that a runtime could start it."""
+        """Whether config and layers are those of an image, so that a runtime could start it."""
         layers = (layer.media_type for layer in self.layers)
         return mediatype.is_image(self.config.media_type, layers)
 
@@ -56,12 +57,12 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
     @property
     def effective_artifact_type(self) -> str:
-        """The type of the artifact: `artifactType`, else that of the config, as OCI says."""
+        """The type of the artifact: `artifactType`, else the config's media type (manifest.md)."""
         return self.artifact_type or self.config.media_type
 
 
 class Index(Struct, frozen=True, kw_only=True):
-    """A list of manifests, usually one a platform, with the bytes it was read from."""
+    """An image index: usually a manifest for each platform (image-index.md), with its bytes."""
 
     raw: bytes
     media_type: str
@@ -89,10 +90,10 @@ def parse_manifest(
 ) -> Manifest | Index:
     """Read a manifest or an index.
 
-    `media_type` is what the descriptor or the Content-Type header says, None if nothing does; then
-    the document's own `mediaType` decides, then its keys. Raises `LimitExceeded`,
-    `MalformedDocument` for a document that could be taken for both, for Docker's schema 1, and
-    for types that disagree.
+    `media_type` is the type in the descriptor or the Content-Type header. If it is None, the
+    document's own `mediaType` decides, then its keys. Raises `LimitExceeded`, and
+    `MalformedDocument` for a document that could be read as either, for Docker's schema 1, and for
+    types that disagree.
     """
     limit, depth = limits.manifest_bytes, limits.json_depth
     obj = document.decode_object(raw, what=what, limit=limit, depth=depth)
@@ -111,7 +112,7 @@ def build_manifest(
     docker: bool = False,
     annotations: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Write a manifest: equal arguments give equal bytes.
+    """Encode a manifest: equal arguments give equal bytes.
 
     Docker's format has no annotations; asking for both is a `ValueError`.
     """
@@ -131,7 +132,7 @@ def build_index(
     annotations: Mapping[str, str] | None = None,
     media_type: str = mediatype.OCI_INDEX,
 ) -> bytes:
-    """Write an index or a manifest list: equal arguments give equal bytes.
+    """Encode an index or a manifest list: equal arguments give equal bytes.
 
     Docker's format has no annotations; asking for both is a `ValueError`.
     """
@@ -162,8 +163,10 @@ def _declared_type(obj: Mapping[str, object], media_type: str | None, what: str)
 def _check_version(obj: Mapping[str, object], declared: str | None, what: str) -> None:
     version = document.optional_integer(obj, "schemaVersion", what)
     if version == 1 or "fsLayers" in obj or (declared and mediatype.is_schema1(declared)):
-        hint = "push the image to the registry again with a newer tool, or build it anew"
-        message = f"{what} is in Docker's schema 1 format, given up in 2017, and is not supported"
+        hint = "push the image to the registry again with a newer tool, or rebuild it"
+        message = (
+            f"{what} is in Docker's schema 1 format, abandoned in 2017, which is not supported"
+        )
         raise MalformedDocument(message, hint=hint)
     if version not in (None, _SCHEMA_VERSION):
         where = document.field(what, "schemaVersion")
@@ -181,7 +184,7 @@ def _is_index(obj: Mapping[str, object], declared: str | None, what: str) -> boo
             raise MalformedDocument(f"{what} is neither a manifest nor an index")
         return has_manifests
     if not mediatype.is_index(declared) and not mediatype.is_manifest(declared):
-        message = f"{what} is of type {quoted(declared)}, which is no manifest or index"
+        message = f"{what} is of type {quoted(declared)}, which is not a manifest or index"
         raise MalformedDocument(message)
     return mediatype.is_index(declared)
 

@@ -7,7 +7,7 @@ Compression = Literal["none", "gzip", "zstd"]
 
 KEEP = "keep"
 COMPRESSIONS = (KEEP, "gzip", "zstd", "none")
-"""What layers may be asked to become."""
+"""The choices of `--compression`."""
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -83,7 +83,7 @@ def is_manifest(media_type: str) -> bool:
 
 
 def is_schema1(media_type: str) -> bool:
-    """Tell whether it is the manifest format that Docker gave up in 2017."""
+    """Tell whether it is a manifest in Docker's schema 1, which was abandoned in 2017."""
     return media_type in (DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED)
 
 
@@ -96,7 +96,7 @@ def is_document(media_type: str) -> bool:
 
 
 def is_image_config(media_type: str) -> bool:
-    """Tell whether it is the config of an image, and not of an artifact."""
+    """Tell whether it is an image configuration, and not the config of an artifact."""
     return media_type in (OCI_CONFIG, DOCKER_CONFIG)
 
 
@@ -127,19 +127,19 @@ def is_layer(media_type: str) -> bool:
 
 
 def is_foreign_layer(media_type: str) -> bool:
-    """Tell whether it is a layer that registries may not hold and that `urls` lead to."""
+    """Tell whether it is a non-distributable layer, which may be only at its `urls` (layer.md)."""
     return media_type in _FOREIGN
 
 
 def is_encrypted_layer(media_type: str) -> bool:
-    """Tell whether it is an encrypted layer: it can be copied, not looked into."""
+    """Tell whether it is an encrypted layer: it can be copied, but not read."""
     return media_type.endswith(_ENCRYPTED) and is_layer(media_type.removesuffix(_ENCRYPTED))
 
 
 def declared_compression(media_type: str) -> Compression | None:
-    """Return what the type says about a layer's compression, None if it says nothing.
+    """Return the compression that the type of a layer claims; None if it claims nothing.
 
-    It is a claim only: Docker and podman write `tar.gzip` over plain tars.
+    It may be wrong: Docker and podman write `tar.gzip` over plain tars.
     """
     return _LAYERS.get(media_type)
 

@@ -1,7 +1,7 @@
-"""Platforms: how they are written, normalised and matched.
+"""Platforms: parsing, normalising and matching them.
 
-OCI image-spec, image-index.md, "platform". The rules of normalisation and fallback are those of
-containerd, which every engine and `docker pull` follow.
+OCI image-spec, image-index.md, "platform" and "Platform Variants". Normalisation and fallbacks
+follow containerd, as engines and `docker pull` do.
 """
 
 import re
@@ -61,9 +61,9 @@ _AMD64_LEVEL = re.compile(r"v([0-9]{1,2})")
 
 
 class Platform(Struct, frozen=True, kw_only=True):
-    """Where an image runs. Fields are as written; `normalized` makes them comparable.
+    """The platform an image runs on. Fields are as written; `normalized` makes them comparable.
 
-    `extra` holds fields that are not known here, so that they survive.
+    `extra` holds unknown fields, so that writing the platform again keeps them.
     """
 
     os: str
@@ -75,7 +75,7 @@ class Platform(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read and normalise what a person wrote; raises `UsageError`.
+        """Parse and normalise what a user typed; raises `UsageError`.
 
         Understands containerd's `os(version+feature)/architecture/variant`, crane's
         `os/architecture/variant:version`, and a known architecture alone, which means Linux.
@@ -98,9 +98,9 @@ class Platform(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_json(cls, value: object, path: str) -> Self:
-        """Read a `platform` object or an image config; raises `MalformedDocument`.
+        """Decode a `platform` object or an image configuration; raises `MalformedDocument`.
 
-        Old documents leave out `os` or `architecture`: they become empty and match nothing.
+        Old documents omit `os` or `architecture`: these become empty and match nothing.
         """
         obj = as_object(value, path)
         refuse_case_twins(obj, PLATFORM_KEYS, path)
@@ -125,7 +125,7 @@ class Platform(Struct, frozen=True, kw_only=True):
         return {**result, **self.extra}
 
     def normalized(self) -> Self:
-        """Return the platform under its customary names. Idempotent."""
+        """Return the platform with the usual names (`aarch64` becomes `arm64`). Idempotent."""
         system = self.os.lower()
         architecture, variant = self.architecture.lower(), self.variant.lower()
         if architecture in _ARCHITECTURES:
@@ -140,11 +140,11 @@ class Platform(Struct, frozen=True, kw_only=True):
 
     @property
     def is_unknown(self) -> bool:
-        """Whether this marks content that is no image, such as an attestation."""
+        """Whether this marks content that is not an image, such as an attestation."""
         return _UNKNOWN in (self.os, self.architecture)
 
     def fallbacks(self) -> tuple[Self, ...]:
-        """Return the other platforms whose images run here too, best first, normalised."""
+        """Return the other platforms whose images also run here, the best first, normalised."""
         wanted = self.normalized()
         steps = {"amd64": _below_amd64, "arm": _below_arm, "arm64": _below_arm64}
         below = steps.get(wanted.architecture)
@@ -156,9 +156,9 @@ class Platform(Struct, frozen=True, kw_only=True):
         )
 
     def rank(self, candidate: "Platform") -> int | None:
-        """Return how well `candidate` serves where this platform is wanted, None for not at all.
+        """Return how well an image for `candidate` runs on this platform; None if it does not.
 
-        0 is exact, a higher number a worse fallback. Content of an unknown platform never serves.
+        0 is an exact match, a higher number a worse fallback. An unknown platform never matches.
         """
         offered = candidate.normalized()
         if offered.is_unknown or not self._accepts_system(offered):
@@ -170,7 +170,7 @@ class Platform(Struct, frozen=True, kw_only=True):
         return None
 
     def matches(self, wanted: "Platform") -> bool:
-        """Tell whether an image of this platform serves where `wanted` is asked for."""
+        """Tell whether an image for this platform runs on `wanted`."""
         return wanted.rank(self) is not None
 
     def _accepts_system(self, offered: "Platform") -> bool:
@@ -207,7 +207,7 @@ def _known_fields(obj: Mapping[str, object], path: str) -> dict[str, str]:
 
 
 def _windows_build(version: str) -> list[str]:
-    """Return major, minor and build: images are bound to a build, not to its revision."""
+    """Return major, minor and build: an image needs the same build, but not the same revision."""
     return version.split(".")[:_WINDOWS_BUILD_PARTS]
 
 
@@ -232,7 +232,7 @@ def _below_arm64(variant: str) -> Iterator[tuple[str, str]]:
     if major == 9:
         for lower in range(minor - 1, -1, -1):
             yield "arm64", f"v9.{lower}"
-        # v9.0 was made from v8.5; the two lines stay five apart up to v9.4 and v8.9.
+        # Armv9.0 includes v8.5; the two lines stay five versions apart up to v9.4 and v8.9.
         minor = min(minor + 5, 9) + 1
     for lower in range(minor - 1, -1, -1):
         yield "arm64", f"v8.{lower}"

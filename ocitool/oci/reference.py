@@ -1,4 +1,8 @@
-"""Image names: the distribution reference grammar with docker's rules for short names."""
+"""Image references: the distribution grammar with Docker's rules for short names.
+
+The grammar of repository and tag is distribution-spec spec.md, "Pulling manifests"; host and short
+names follow the `distribution/reference` package.
+"""
 
 import re
 from typing import Self
@@ -27,10 +31,10 @@ _IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 
 
 class Reference(Struct, frozen=True):
-    """A full image name: a repository and what to take from it.
+    """A full image reference: a repository, and the tag or digest of an image in it.
 
-    Build it with `parse`, which is what vouches for its parts. Where both a tag and a digest are
-    there, the digest decides and the tag is only the name the image goes by.
+    Make it with `parse`, which validates its parts. If it has both a tag and a digest, the digest
+    selects the content and the tag is only its name.
     """
 
     domain: str
@@ -40,11 +44,11 @@ class Reference(Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a name as docker does: `ubuntu` is `docker.io/library/ubuntu:latest`.
+        """Parse a name as docker does: `ubuntu` is `docker.io/library/ubuntu:latest`.
 
-        Raises `UsageError` that says which part is wrong.
+        Raises `UsageError`, which says what part is wrong.
         """
-        _refuse_what_is_no_name(text)
+        _refuse_other_forms(text)
         head, at, digest_text = text.partition("@")
         digest = _parse_digest(digest_text, text) if at else None
         colon = head.find(":", head.rfind("/") + 1)
@@ -63,14 +67,14 @@ class Reference(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The full name by which a store knows the image: with the tag, else with the digest."""
+        """The full name of the image in a store: with the tag, else with the digest."""
         if self.tag is not None:
             return f"{self.repository}:{self.tag}"
         return str(self)
 
     @property
     def familiar_repository(self) -> str:
-        """The repository in docker's short form, such as `ubuntu`; it always reads back."""
+        """The repository in Docker's short form, such as `ubuntu`; it parses back to the same."""
         if self.domain != DEFAULT_DOMAIN:
             return self.repository
         short = self.path.removeprefix(_OFFICIAL_PREFIX)
@@ -80,15 +84,15 @@ class Reference(Struct, frozen=True):
 
     @property
     def familiar(self) -> str:
-        """The whole reference in docker's short form, such as `ubuntu:24.04`."""
+        """The whole reference in Docker's short form, such as `ubuntu:24.04`."""
         return self.familiar_repository + self._suffix()
 
     def with_digest(self, digest: Digest) -> Self:
-        """Return the reference pinned to `digest`, tag kept."""
+        """Return the reference with this digest and the same tag."""
         return replace(self, digest=digest)
 
     def with_tag(self, tag: str) -> Self:
-        """Return the reference under another tag, without a digest; raises `UsageError`."""
+        """Return the reference with another tag and without a digest; raises `UsageError`."""
         return replace(self, tag=_check_tag(tag, tag), digest=None)
 
     def _suffix(self) -> str:
@@ -99,7 +103,7 @@ class Reference(Struct, frozen=True):
         return self.repository + self._suffix()
 
 
-def _refuse_what_is_no_name(text: str) -> None:
+def _refuse_other_forms(text: str) -> None:
     if not text:
         raise UsageError("the image name is empty")
     if _IMAGE_ID.fullmatch(text):
@@ -124,16 +128,17 @@ def _check_tag(tag: str, text: str) -> str:
         raise UsageError(f"{quoted(text)}: the tag is empty")
     if not _TAG.fullmatch(tag):
         hint = (
-            "a tag has up to 128 letters, digits, '_', '.' and '-', and begins with no '.' or '-'"
+            "a tag has up to 128 letters, digits, '_', '.' and '-', "
+            "and must not begin with '.' or '-'"
         )
         raise UsageError(f"{quoted(text)}: {quoted(tag)} is not a tag", hint=hint)
     return tag
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Tell the registry from the repository, as docker does.
+    """Split a name into registry and repository, as docker does.
 
-    What comes before the first slash is a registry only if no namespace could be called so.
+    The part before the first slash is a registry only if it cannot be a namespace.
     """
     first, slash, rest = name.partition("/")
     if not slash:
@@ -160,13 +165,13 @@ def _check_path(path: str, text: str) -> None:
         return
     shown = quoted(path.removeprefix(_OFFICIAL_PREFIX))
     if _PATH.fullmatch(path.lower()):
-        hint = f"perhaps {quoted(path.removeprefix(_OFFICIAL_PREFIX).lower())}"
+        hint = f"did you mean {quoted(path.removeprefix(_OFFICIAL_PREFIX).lower())}?"
         raise UsageError(f"{quoted(text)}: the repository {shown} must be lower case", hint=hint)
     raise UsageError(f"{quoted(text)}: {shown} is not a repository name")
 
 
 def familiar(name: str) -> str:
-    """Return a full name in docker's short form; a bare tag and what is not a name stay."""
+    """Return a full name in Docker's short form; any other text is returned unchanged."""
     try:
         reference = Reference.parse(name)
     except UsageError:

@@ -1,4 +1,4 @@
-"""The part of an image config that tells how to run it. OCI image-spec, config.md, "config"."""
+"""The `config` object of an image configuration: how a container starts (config.md, "config")."""
 
 from collections.abc import Mapping
 from typing import Self
@@ -30,7 +30,7 @@ _HEALTHCHECK_KEYS = frozenset(
 
 
 class Healthcheck(Struct, frozen=True, kw_only=True):
-    """Docker's probe of a running container. Times are in nanoseconds, 0 for the default."""
+    """Docker's health check of a container. Times are in nanoseconds; 0 means the default."""
 
     test: tuple[str, ...] = ()
     interval: int = 0
@@ -41,7 +41,7 @@ class Healthcheck(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_json(cls, value: object, path: str) -> Self:
-        """Read a `Healthcheck` object; raises `MalformedDocument`."""
+        """Decode a `Healthcheck` object; raises `MalformedDocument`."""
         obj = document.as_object(value, path)
         document.refuse_case_twins(obj, _HEALTHCHECK_KEYS, path)
         return cls(
@@ -58,7 +58,7 @@ class RuntimeConfig(Struct, frozen=True, kw_only=True):
     """How a container of the image starts. `stop_timeout` is in seconds.
 
     `env` keeps the `NAME=value` lines, `exposed_ports` entries such as `80/tcp`. Healthcheck,
-    shell and on-build triggers are Docker's own.
+    shell and on-build triggers are Docker's extensions.
     """
 
     user: str = ""
@@ -77,7 +77,7 @@ class RuntimeConfig(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_json(cls, value: object, path: str) -> Self:
-        """Read a `config` object, null for one that says nothing; raises `MalformedDocument`."""
+        """Decode a `config` object; null means an empty one. Raises `MalformedDocument`."""
         obj = {} if value is None else document.as_object(value, path)
         document.refuse_case_twins(obj, _KNOWN_KEYS, path)
         probe = obj.get("Healthcheck")
@@ -101,6 +101,6 @@ class RuntimeConfig(Struct, frozen=True, kw_only=True):
 
 
 def _command(obj: Mapping[str, object], key: str, path: str) -> tuple[str, ...]:
-    """Read a command line: Docker takes a single string for a list of one."""
+    """Decode a command line: Docker also accepts a single string as a list of one."""
     value = obj.get(key)
     return (value,) if type(value) is str else document.strings(obj, key, path)

@@ -1,4 +1,4 @@
-"""Where the bytes of a store are: what images share, what each alone occupies, who holds them."""
+"""Disk usage of a store: what images share, what each of them alone occupies, what uses them."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,9 +18,9 @@ from ocitool.places.layout.trash import trash_contents
 
 
 class ImageUsage(Struct, frozen=True, kw_only=True):
-    """What one image takes. `unique` bytes no other image has; `size` is that and the `shared`.
+    """The bytes of one image: `size` is `unique` (in no other image) plus `shared`.
 
-    `former` is the name that an image without one had.
+    `former` is the last name of an image that has no name now.
     """
 
     root: Root
@@ -32,16 +32,16 @@ class ImageUsage(Struct, frozen=True, kw_only=True):
 
     @property
     def shared(self) -> int:
-        """The bytes that other images have too."""
+        """The bytes that other images have, too."""
         return self.size - self.unique
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """A store in bytes: `stored` in blobs, `shared` by images, and what can go.
+    """The bytes of a store: `stored` in blobs, `shared` by images, and what can be removed.
 
-    `garbage` is what `gc` takes now, `unheld` what `gc -a` does: None when it would stop, for the
-    `problem`. `waiting` is in the trash, in `leftovers` what killed processes left. Images are
-    sorted by what they alone occupy.
+    `garbage` is what `gc` would remove now, `unheld` what `gc -a` would remove; both are None if
+    `gc` would stop because of `problem`. `waiting` is in the trash, `leftovers` is what killed
+    processes left. Images are sorted by `unique`, the largest first.
     """
 
     images: tuple[ImageUsage, ...]
@@ -60,7 +60,7 @@ def _name_of(former: Mapping[str, FormerName], root: Root) -> str | None:
 
 
 def usage(layout: Layout, uses: Iterable[ContainerUse], now: float) -> Usage:
-    """Return where the bytes of a store are; `now` is in seconds since the epoch."""
+    """Return the disk usage of a store; `now` is in seconds since the epoch."""
     asked = tuple(uses)
     roots = layout.roots()
     known = image_summaries(layout, roots)
@@ -102,14 +102,14 @@ def _pins(layout: Layout) -> tuple[Pin, ...]:
     try:
         return layout.pins()
     except IntegrityError:
-        # A plan stops at a damaged list of pins, and says so.
+        # The plan for `garbage` fails on a damaged list of pins, and reports it as the problem.
         return ()
 
 
 def _what_can_go(
     layout: Layout, uses: Sequence[ContainerUse], now: float
 ) -> tuple[int | None, int | None, str | None]:
-    """Return the bytes that `gc` and `gc -a` take, or None for both and what stops them."""
+    """Return the bytes that `gc` and `gc -a` would remove, or None for both and the reason."""
     try:
         garbage = plan(layout, Choice(), uses=uses, now=now).size
         unheld = plan(layout, Choice(everything=True), uses=uses, now=now).size

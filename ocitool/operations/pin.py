@@ -1,4 +1,4 @@
-"""Pins: images that no garbage collection takes, with a reason and perhaps an end."""
+"""Pins: images that garbage collection keeps, with a reason and optionally an end."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
@@ -19,12 +19,14 @@ def pin(
     until: dt.datetime | None = None,
     reason: str | None = None,
 ) -> tuple[Pin, ...]:
-    """Pin images and return the pins; one that an image has already is replaced.
+    """Pin images and return the pins; an existing pin of an image is replaced.
 
-    All or none: NotFound when an image is not there any more. UsageError for an end that is past.
+    All or none: NotFound if an image does not exist any more. UsageError for an end in the past.
     """
     if until is not None and until <= now:
-        raise UsageError(f"{time_text(until)} is past", hint="a pin ends in the future, or never")
+        raise UsageError(
+            f"{time_text(until)} is in the past", hint="a pin ends in the future, or never"
+        )
     added = {
         root.descriptor.digest: Pin(
             digest=root.descriptor.digest,
@@ -46,7 +48,7 @@ def pin(
 
 
 def unpin(layout: Layout, digests: Iterable[Digest]) -> tuple[Pin, ...]:
-    """Drop the pins of images and return them; NotFound when one has none, and all stay."""
+    """Remove the pins of images and return them; all or none: NotFound if one is not pinned."""
     wanted = dict.fromkeys(digests)
     with exclusive(layout) as moment:
         known = read_pins(moment.control)

@@ -1,4 +1,4 @@
-"""Names over time: what each one meant, and putting an earlier meaning back."""
+"""The history of names, and making a name point to an earlier image again."""
 
 from collections.abc import Mapping
 
@@ -15,9 +15,10 @@ from ocitool.places.layout.trash import last_sound_run
 
 
 class Meaning(Struct, frozen=True, kw_only=True):
-    """What `NAME@{number}` is: the name's meaning from `time` on (RFC 3339 UTC, "" if unknown).
+    """What `NAME@{number}` is: the name's image since `time` (RFC 3339 UTC, "" if unknown).
 
-    `digest` None is no image. `state` is "named", "nameless", "trash", "gone" or "none".
+    `digest` is None if the name was removed. `state` is "named", "nameless", "trash", "gone" or
+    "none".
     """
 
     name: str
@@ -28,15 +29,15 @@ class Meaning(Struct, frozen=True, kw_only=True):
 
 
 def name_history(layout: Layout, name: str | None = None) -> tuple[Meaning, ...]:
-    """Return what a full name, or every name, meant; by name, the newest first.
+    """Return the history of a full name, or of every name; sorted by name, the newest first.
 
-    NotFound for a name that never meant anything here.
+    NotFound for a name that never existed here.
     """
     known = _events(layout)
     if name is not None and name not in known:
         raise NotFound(
             f"{familiar(name)!r} never named an image in {layout.path!r}",
-            hint="`ocitool reflog` lists every name that is known",
+            hint="`ocitool reflog` lists all known names",
         )
     named, nameless, trash = _states(layout)
     found = []
@@ -50,22 +51,22 @@ def name_history(layout: Layout, name: str | None = None) -> tuple[Meaning, ...]
 
 
 def restore(layout: Layout, name: str, number: int) -> list[NameChange]:
-    """Make a full name mean what it meant `number` changes ago; return the change, if any.
+    """Make a full name point to its image of `number` changes ago; return the change, if any.
 
-    NotFound when the name or that image is not here, Refused when it meant nothing then.
+    NotFound if the name or that image does not exist, Refused if the name had no image then.
     """
     history, short = name_history(layout, name), familiar(name)
     if number >= len(history):
         raise NotFound(
             f"{short!r} changed {len(history)} times, so there is no {short}@{{{number}}}",
-            hint=f"`ocitool reflog {short}` lists what it meant",
+            hint=f"`ocitool reflog {short}` lists its history",
         )
     meaning = history[number]
     if meaning.digest is None:
         named = history[0].digest is not None
         raise Refused(
-            f"{short}@{{{number}}} was no image",
-            hint=f"`ocitool untag {short}` takes the name away" if named else None,
+            f"{short}@{{{number}}} was not an image",
+            hint=f"`ocitool untag {short}` removes the name" if named else None,
         )
     return tag(layout, _root(layout, meaning), [name])
 
@@ -76,7 +77,7 @@ def _root(layout: Layout, meaning: Meaning) -> Root:
             return root
     hint = "load or pull that image again"
     if meaning.state == "trash":
-        hint = "`ocitool gc --undo` brings it back"
+        hint = "`ocitool gc --undo` restores it"
     raise NotFound(
         f"the image {meaning.digest} of {familiar(meaning.name)} is not here any more", hint=hint
     )

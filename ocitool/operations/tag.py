@@ -1,4 +1,4 @@
-"""Giving names to images that a layout holds."""
+"""Naming images of a layout."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from ocitool.places.layout import Layout, NameChange, Writing
 
 
 def tag(layout: Layout, root: Root, names: Sequence[str]) -> list[NameChange]:
-    """Make names point at an image, all in one change; return which names moved.
+    """Make names point to an image, all in one change; return which names moved.
 
-    NotFound when another process removed the image or a part of it meanwhile.
+    NotFound if another process removed the image or a part of it meanwhile.
     """
     closure = closure_of(layout, root.descriptor)
     with Writing(layout) as writing:

@@ -91,7 +91,7 @@ def test_a_document_that_is_neither_is_refused() -> None:
 
 
 def test_a_document_of_another_type_is_refused() -> None:
-    with pytest.raises(MalformedDocument, match="no manifest or index"):
+    with pytest.raises(MalformedDocument, match="not a manifest or index"):
         parse_manifest(manifest_json(), mediatype.OCI_CONFIG)
 
 

@@ -108,7 +108,7 @@ def test_the_error_shows_control_characters_escaped() -> None:
 def test_an_upper_case_repository_gets_a_hint_in_lower_case() -> None:
     with pytest.raises(UsageError) as caught:
         Reference.parse("Ubuntu:24.04")
-    assert caught.value.hint == "perhaps 'ubuntu'"
+    assert caught.value.hint == "did you mean 'ubuntu'?"
 
 
 def test_the_name_has_the_tag_and_not_the_digest() -> None:

@@ -27,11 +27,11 @@ _FIRST_FEED: Final = 1 << 12
 
 
 class CompressionLimits(Struct, frozen=True, kw_only=True):
-    """What decompression may cost.
+    """Limits of decompression.
 
-    Output may be `ratio` times the input once it is above `ratio_grace` bytes: gzip cannot reach
-    1,100, so more marks a bomb. A zstd frame may ask for a window of 2**`zstd_window_log` bytes, xz
-    for `xz_memory` bytes.
+    Above `ratio_grace` bytes, the output may be at most `ratio` times the input: gzip cannot reach
+    1,100, so a higher ratio marks a bomb. A zstd frame may ask for a window of
+    2**`zstd_window_log` bytes, xz for `xz_memory` bytes of memory.
     """
 
     ratio: int = 1100
@@ -68,9 +68,9 @@ class _Decoder(Protocol):
 class DecompressingReader:
     """The decompressed content of `raw`, as a stream.
 
-    `codec` is found from the first bytes if it is None, and then in `.codec`. The end is reached
-    only when the last member is complete, its checksum right and `raw` read to its end, so that a
-    `raw` that verifies a digest has done so. NULs may follow gzip and xz; nothing else may.
+    If `codec` is None, it is told from the first bytes and stored in `.codec`. The end is reached
+    only after the last member is complete, its checksum is verified and `raw` is read to its end,
+    so a `raw` that verifies a digest has done so by then. Only NULs may follow gzip and xz data.
 
     Not thread-safe. Raises MalformedArchive for damaged, cut or trailing data, LimitExceeded for a
     bomb, and whatever `raw` raises.
@@ -128,7 +128,7 @@ class DecompressingReader:
         return data
 
     def drain(self) -> int:
-        """Read to the end, so that everything is verified; return how many bytes that was."""
+        """Read to the end, so that everything is verified; return the number of bytes read."""
         before = self.bytes_out
         while self.read(CHUNK_SIZE):
             pass
@@ -148,7 +148,7 @@ class DecompressingReader:
         return data
 
     def _fill(self, size: int) -> None:
-        """Have at least `size` bytes of input at hand, unless the end comes first."""
+        """Buffer at least `size` bytes of input, or all that is left."""
         while self._available() < size:
             data = self._read_raw(CHUNK_SIZE)
             if not data:
@@ -186,14 +186,14 @@ class DecompressingReader:
             self._decoder = None
             self._members += 1
         elif not (fed or data or decoder.needs_input):
-            raise MalformedArchive(f"damaged {self.codec} data: it leads nowhere")
+            raise MalformedArchive(f"damaged {self.codec} data: the decoder makes no progress")
         return data
 
     def _feed(self) -> bytes:
         """Return the next input of a member.
 
-        A decoder hands back what it does not need as a copy. Pieces that begin small keep that
-        cheap where thousands of members share one chunk.
+        At its end a decoder returns the unused input as a copy. Small pieces at the beginning keep
+        that copy cheap when thousands of members share one chunk.
         """
         self._fill(1)
         data = self._take(self._feed_size)
@@ -205,7 +205,7 @@ class DecompressingReader:
     # Members.
 
     def _next_member(self) -> _Decoder | None:
-        """Begin the next member; return None at the end."""
+        """Start the next member; return None at the end."""
         self._fill(MAGIC_SIZE)
         if self._members and self.codec in (Codec.GZIP, Codec.XZ):
             self._pass_padding()
@@ -248,7 +248,7 @@ class DecompressingReader:
         return bz2.BZ2Decompressor()
 
     def _pass_gzip_header(self) -> None:
-        """Read a member's header ourselves: isal garbles one that is split between two calls."""
+        """Skip the header of a member: isal garbles a header that is split between two calls."""
         wanted = MAGIC_SIZE
         while (size := header_size(self._pending, self._position)) is None:
             if wanted > LARGEST:

@@ -34,11 +34,12 @@ class _Encoder(Protocol):
 
 
 class Compressor:
-    """Compress a stream to gzip or zstd: the same content gives the same bytes, however it is cut.
+    """Compresses a stream to gzip or zstd: the same content gives the same bytes.
 
-    gzip headers carry neither name nor time; zstd frames carry a checksum. `level` defaults to
-    `GZIP_LEVEL` or `ZSTD_LEVEL`. Other codecs and levels raise UsageError. Not thread-safe, but
-    compressors in different threads run in parallel.
+    The sizes of the pieces passed to `compress` do not matter. gzip headers have neither name nor
+    time; zstd frames have a checksum. `level` defaults to `GZIP_LEVEL` or `ZSTD_LEVEL`. UsageError
+    for other codecs and levels. Not thread-safe, but compressors in different threads run in
+    parallel.
     """
 
     __slots__ = ("_encoder", "_pending")
@@ -48,7 +49,7 @@ class Compressor:
         self._pending = bytearray()
 
     def compress(self, data: bytes, /) -> bytes:
-        """Take the next content; return what compressed bytes there are by now, often none."""
+        """Add content; return the compressed bytes that are ready, often none."""
         view = memoryview(data)
         pieces = []
         if self._pending:
@@ -68,7 +69,7 @@ class Compressor:
         return b"".join(pieces)
 
     def flush(self) -> bytes:
-        """End the stream; return the rest of it. Call once, last."""
+        """End the stream; return its remaining bytes. Call once, last."""
         rest = self._encoder.compress(bytes(self._pending))
         self._pending.clear()
         return rest + self._encoder.flush()
@@ -78,12 +79,12 @@ def _new_encoder(codec: Codec, level: int | None) -> _Encoder:
     if codec is Codec.GZIP:
         level = GZIP_LEVEL if level is None else level
         if not 0 <= level <= 3:
-            raise UsageError(f"no gzip level {level}: there are 0 to 3")
+            raise UsageError(f"gzip level {level} does not exist: use 0 to 3")
         return isal_zlib.compressobj(level, isal_zlib.DEFLATED, _GZIP_WINDOW, _GZIP_MEMORY)
     if codec is Codec.ZSTD:
         level = ZSTD_LEVEL if level is None else level
         if not 1 <= level <= 22:
-            raise UsageError(f"no zstd level {level}: there are 1 to 22")
+            raise UsageError(f"zstd level {level} does not exist: use 1 to 22")
         return zstd.ZstdCompressor(
             options={
                 zstd.CompressionParameter.compression_level: level,

@@ -1,4 +1,4 @@
-"""One member of a tar, and what a tar may cost its reader."""
+"""One member of a tar, and the limits of reading."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -12,14 +12,14 @@ _NO_XATTRS: Final[Mapping[str, bytes]] = {}
 
 
 class NotATar(MalformedArchive):
-    """The very first block is no tar header: the bytes are something else."""
+    """The first block is not a tar header: the data has another format."""
 
 
 class TarLimits(Struct, frozen=True, kw_only=True):
-    """What a tar may cost its reader.
+    """Limits of reading a tar.
 
-    `extension_bytes` bounds all extension headers of one member together, in bytes with their
-    padding, and also what global headers may leave behind.
+    `extension_bytes` limits all extension headers of one member together, in bytes with their
+    padding, and also the records that global headers keep.
     """
 
     extension_bytes: int = 1 << 20
@@ -29,7 +29,7 @@ DEFAULT_TAR_LIMITS: Final = TarLimits()
 
 
 class EntryType(StrEnum):
-    """What a member is. `OTHER` is a type this parser does not know; its data is still framed."""
+    """The kind of a member. `OTHER` is an unknown type; its data is skipped correctly, too."""
 
     FILE = "file"
     HARD_LINK = "hard link"
@@ -42,11 +42,11 @@ class EntryType(StrEnum):
 
 
 class Entry(Struct, frozen=True, gc=False):
-    """One member of a tar, its extension headers already applied.
+    """One member of a tar, with its extension headers applied.
 
-    Names are the archive's own, neither normalised nor trusted (a directory may end in "/"), with
-    bytes that are not UTF-8 kept by surrogateescape. `size` is the data that follows in the
-    archive; only a sparse file has another `logical_size`. `mode` is the permission bits alone.
+    Names are those of the archive, neither normalised nor trusted (a directory may end in "/");
+    surrogateescape keeps bytes that are not UTF-8. `size` counts the data that follows in the
+    archive; only a sparse file has a different `logical_size`. `mode` is only the permission bits.
     `mtime` is in seconds and may be negative or fractional. Offsets are bytes from the beginning of
     the archive; `header_offset` is that of the member's own header, after its extension headers.
     """
@@ -70,10 +70,10 @@ class Entry(Struct, frozen=True, gc=False):
 
     @property
     def sparse(self) -> bool:
-        """Tell whether the data is a map of a sparse file rather than its content."""
+        """Whether the member is a sparse file: its data is a map and the parts without holes."""
         return self.sparse_size is not None
 
     @property
     def logical_size(self) -> int:
-        """The file's size once unpacked, in bytes."""
+        """The size of the unpacked file in bytes."""
         return self.size if self.sparse_size is None else self.sparse_size

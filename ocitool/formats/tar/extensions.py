@@ -1,4 +1,4 @@
-"""Extension headers: PAX records and GNU long names, of one member or of all that follow.
+"""Extension headers: PAX records and GNU long names, for one member or all following ones.
 
 POSIX.1-2001, "pax Interchange Format"; the GNU tar manual, "Basic Tar Format".
 """
@@ -23,16 +23,16 @@ _SPARSE_PREFIX: Final = "GNU.sparse."
 _INTEGER: Final = re.compile(rb"-?[0-9]{1,19}")
 _TIME: Final = re.compile(rb"-?[0-9]{1,19}(\.[0-9]{0,32})?")
 
-# Records on which framing or naming depends: repeated with another value they are an attack.
+# Framing or naming depends on these records: a second, different value is an attack.
 _DECISIVE: Final = frozenset({"size", "path", "linkpath", "GNU.sparse.name", "GNU.sparse.realsize"})
 _TEXTS: Final = frozenset({"path", "linkpath", "uname", "gname", "GNU.sparse.name"})
 _GLOBAL: Final = frozenset({"uid", "gid", "mtime", "uname", "gname"})
 
 
 class Extensions:
-    """What the extension headers of a tar have said so far, and what that costs.
+    """The extension headers of a tar that still apply, and their cost.
 
-    Raises BadHeader, and LimitExceeded for more than `limit` bytes of one member.
+    Raises BadHeader, and LimitExceeded for more than `limit` bytes for one member.
     """
 
     __slots__ = ("_globals", "_limit", "_long_link", "_long_name", "_records", "_spent")
@@ -50,16 +50,16 @@ class Extensions:
 
     @property
     def pending(self) -> bool:
-        """Tell whether a member must follow."""
+        """Whether a member must follow."""
         return (self._records, self._long_name, self._long_link) != (None, None, None)
 
     @property
     def apply_to_all(self) -> bool:
-        """Tell whether every member that follows is to be changed."""
+        """Whether global records apply to every following member."""
         return bool(self._globals)
 
     def spend(self, size: int, at: int) -> None:
-        """Count the bytes of an extension of the header `at` that byte, before they are read."""
+        """Count the bytes of an extension header before they are read; `at` is its offset."""
         self._spent += size
         if self._spent > self._limit:
             raise LimitExceeded(
@@ -67,11 +67,11 @@ class Extensions:
             )
 
     def begin_anew(self) -> None:
-        """Count from nothing again."""
+        """Start counting at zero again."""
         self._spent = 0
 
     def keep(self, flag: int, data: bytes) -> None:
-        """Keep what one extension header says, for the next member or, if global, for all."""
+        """Keep the content of one extension header, for the next member or, if global, for all."""
         if flag == _GLOBAL_HEADER:
             self._keep_globals(data)
         elif flag == _LONG_NAME:
@@ -84,7 +84,7 @@ class Extensions:
             self._records = _pax_records(data)
 
     def _keep_globals(self, data: bytes) -> None:
-        """Remember the global records that members inherit; refuse those that would move them."""
+        """Keep global records that members inherit; refuse those that change names or framing."""
         if self.pending:
             raise BadHeader("a global header between a member and its extension header")
         for key, value in _pax_records(data).items():
@@ -97,11 +97,11 @@ class Extensions:
             raise LimitExceeded(f"the global headers of a tar exceed {self._limit} bytes")
 
     def applied_to(self, entry: Entry) -> Entry:
-        """Return a member as the headers before it, now used up, and the global ones say it is."""
+        """Return a member with the global headers and its own applied; its own are used up."""
         merged = {**self._globals, **(self._records or {})}
         records = merged
         if not all(merged.values()):
-            # An empty value takes a record back, so that the member's own header counts.
+            # An empty value deletes a record, so that the member's own header applies.
             records = {key: value for key, value in merged.items() if value}
         changes = self._texts(records)
         changes.update(_numbers(records))

@@ -1,4 +1,4 @@
-"""The fields of a tar header: texts that a NUL ends, octal digits, base-256 numbers."""
+"""The fields of a tar header: NUL-terminated texts, octal digits, base-256 numbers."""
 
 from typing import Final
 
@@ -38,18 +38,18 @@ def text(block: bytes, start: int, end: int) -> str:
 
 
 def octal(field: bytes) -> int | None:
-    """Decode octal digits among spaces and NULs, none of them meaning zero; None if malformed."""
+    """Decode octal digits among spaces and NULs; 0 without digits, None if malformed."""
     digits = field.strip(b" \0")
     if not digits:
         return 0
-    # int() alone would also take "_", "+" and "0o".
+    # int() alone would also accept "_", "+" and "0o".
     if not digits.isdigit() or b"8" in digits or b"9" in digits:
         return None
     return int(digits, 8)
 
 
 def _base_256(field: bytes) -> int:
-    """Decode a two's complement number whose first bit marks it as such."""
+    """Decode a two's complement number after the bit that marks base-256."""
     number = int.from_bytes(bytes([field[0] & 0x7F]) + field[1:])
     bits = 8 * len(field) - 1
     return number - (1 << bits) if field[0] & 0x40 else number

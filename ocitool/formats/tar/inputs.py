@@ -1,4 +1,4 @@
-"""Where the bytes of a tar come from: a file, or anything that can only be read."""
+"""The inputs of the tar reader: a file, or a stream."""
 
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -8,17 +8,17 @@ SEEKABLE_CHUNK: Final = 1 << 14
 
 
 class TarInput(Protocol):
-    """Where the bytes of a tar come from. Not thread-safe."""
+    """The source of the bytes of a tar. Not thread-safe."""
 
     @property
     def chunk_size(self) -> int:
-        """How many bytes to ask for at a time when looking for headers."""
+        """How many bytes to read at a time when looking for headers."""
 
     def read(self, size: int, /) -> bytes:
         """Return the next bytes, at most `size`; `b""` only at the end."""
 
     def skip(self, size: int, /) -> int:
-        """Pass over `size` bytes; return how many there were, fewer only at the end."""
+        """Skip `size` bytes; return how many were skipped, fewer only at the end."""
 
 
 class SeekableFile(Protocol):
@@ -32,10 +32,10 @@ class SeekableFile(Protocol):
 
 
 class SeekableInput:
-    """A tar in a file: data is passed over by seeking, so that indexing reads headers alone.
+    """A tar in a file: data is skipped by seeking, so listing the members reads only headers.
 
-    Reads from the file's beginning. The file's own position is set before every read, so the caller
-    may move it in between. The size is taken once, at construction.
+    Starts at the beginning of the file. The position is set before every read, so the caller may
+    move it in between. The size is read once, at construction.
     """
 
     __slots__ = ("_file", "_offset", "_size")
@@ -55,7 +55,7 @@ class SeekableInput:
         return data
 
     def skip(self, size: int, /) -> int:
-        """Move on by `size` bytes, never past the end; return by how many."""
+        """Skip `size` bytes, but not past the end; return how many were skipped."""
         skipped = min(size, max(0, self._size - self._offset))
         self._offset += skipped
         return skipped
@@ -83,14 +83,14 @@ class PositionedInput:
         return data
 
     def skip(self, size: int, /) -> int:
-        """Move on by `size` bytes, never past the end; return by how many."""
+        """Skip `size` bytes, but not past the end; return how many were skipped."""
         skipped = min(size, self._size - self._offset)
         self._offset += skipped
         return skipped
 
 
 class StreamInput:
-    """A tar that can only be read: data is passed over by reading it.
+    """A tar in a stream: data is skipped by reading it.
 
     `read(n)` must return at most `n` bytes, and `b""` only at the end.
     """
@@ -107,7 +107,7 @@ class StreamInput:
         return self._read(size)
 
     def skip(self, size: int, /) -> int:
-        """Read and drop `size` bytes; return how many there were."""
+        """Read and discard `size` bytes; return how many there were."""
         left = size
         while left > 0:
             data = self._read(min(left, STREAM_CHUNK))

@@ -39,11 +39,11 @@ _PLAIN_KINDS: Final = {
 
 
 class TarReader:
-    """Yield the members of a tar in order, refusing whatever is damaged, cut or ambiguous.
+    """Yields the members of a tar in order; refuses anything damaged, cut or ambiguous.
 
-    Iterate once. Between two members, `open_data` and `read_data` give the current one's data; what
-    is not read is passed over. Iteration ends at two zero blocks, or at the end of the input where
-    a header would begin; the input is not read any further than its current chunk.
+    Iterate once. Between two members, `open_data` and `read_data` return the data of the current
+    member; data that is not read is skipped. Iteration ends at two zero blocks, or if the input
+    ends where a header would begin. The input is not read beyond its current chunk.
 
     Memory is constant: one chunk, and the extension headers of one member. Not thread-safe.
     Raises `NotATar`, `MalformedArchive` and `LimitExceeded`.
@@ -66,8 +66,8 @@ class TarReader:
 
     def __init__(self, source: TarInput, *, limits: TarLimits = DEFAULT_TAR_LIMITS) -> None:
         self._input = source
-        # Offsets in the archive are absolute but for `_position`, which counts from `_base`, the
-        # offset of the buffer's first byte.
+        # All offsets count from the beginning of the archive, except `_position`: it counts from
+        # `_base`, the offset of the first byte of the buffer.
         self._buffer = b""
         self._base = 0
         self._position = 0
@@ -191,7 +191,7 @@ class TarReader:
     # The blocks.
 
     def _next_block(self) -> bytes | None:
-        """Pass over what is left of the current member; return the next header, None at the end."""
+        """Skip the rest of the current member; return the next header block, None at the end."""
         start = self._next_header - self._base
         block: bytes | None = self._buffer[start : start + _BLOCK_SIZE]
         if block is not None and len(block) == _BLOCK_SIZE:
@@ -206,7 +206,7 @@ class TarReader:
         return None
 
     def _read_block(self) -> bytes | None:
-        """Return the block at the next header's offset, however far away; None at the end."""
+        """Return the block at the offset of the next header; None at the end."""
         self._skip_to_next_header()
         while len(self._buffer) - self._position < _BLOCK_SIZE:
             data = self._input.read(self._input.chunk_size)
@@ -236,7 +236,7 @@ class TarReader:
         self._base += len(self._buffer) + skipped
         self._position = 0
         self._buffer = b""
-        # Go's tar writer, unless closed, leaves out the padding of the last member.
+        # Go's tar writer omits the padding of the last member unless it is closed.
         if skipped < missing and (self._current is None or self._data_left(self._current)):
             raise self._data_is_cut()
 
@@ -266,12 +266,12 @@ class TarReader:
     # One header.
 
     def _verify_checksum(self, block: bytes) -> None:
-        """Compare the sum of the header's bytes with the one it states, its own field as spaces."""
+        """Compare the stated sum with that of the header's bytes, its own field as spaces."""
         if self._expected_sum(block[148:156]) not in sums_of(block):
             raise self._bad_checksum()
 
     def _expected_sum(self, field: bytes) -> int:
-        """Return what the whole block's bytes must add up to, plus one, if `field` is right."""
+        """Return the sum, plus one, that the bytes of the whole block must have."""
         stated = octal(field)
         if stated is None:
             raise self._bad_checksum()
@@ -287,7 +287,7 @@ class TarReader:
         return self._malformed("a header's checksum is wrong")
 
     def _completed(self, entry: Entry, block: bytes) -> Entry:
-        """Add to a member what few headers have, and what the extension headers before it say."""
+        """Return a member with its rarely used fields, and its extension headers applied."""
         flag = block[156]
         entry_type = TYPES.get(flag, EntryType.OTHER)
         entry = replace(
@@ -316,7 +316,7 @@ class TarReader:
         return identity
 
     def _owner(self, field: bytes) -> tuple[str, str, int, int]:
-        """Decode names and device numbers, which a header without a magic does not have."""
+        """Decode names and device numbers; a header without a magic has none."""
         if field[:5] == b"ustar":
             numbers = self._number(field[72:80]), self._number(field[80:88])
             owner = (text(field, 8, 40), text(field, 40, 72), *numbers)
@@ -341,7 +341,7 @@ class TarReader:
         return found
 
     def _sparse_member(self, entry: Entry, block: bytes) -> Entry:
-        """Read on to the end of an old GNU sparse map; the data follows it."""
+        """Read to the end of an old GNU sparse map; the data follows it."""
         size = self._size(block[483:495])
         data_offset = entry.data_offset
         more = block[482]
