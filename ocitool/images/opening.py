@@ -78,12 +78,8 @@ def open_source(
         with _open_store_of(place, store) as layout:
             yield _found_in_store(ImageFinder(layout), place)
     elif place.kind is PlaceKind.LAYOUT:
-        from ocitool.images.arranged import arranged
-
         with Layout.existing(place.path) as layout:
-            source = arranged(layout)
-            roots = _named(source, place.name)
-            yield Opened(source=source, roots=roots, layout=layout, place=place)
+            yield _open_layout(layout, place)
     elif place.kind in ENGINES:
         with exported([place], scratch=scratch) as archive:
             yield Opened(source=archive, roots=archive.roots(), place=place)
@@ -98,6 +94,13 @@ def open_source(
 
         with open_archive(place.path, stdin=stdin, scratch=scratch) as archive:
             yield Opened(source=archive, roots=_named(archive, place.name), place=place)
+
+
+def _open_layout(layout: Layout, place: Place) -> Opened:
+    from ocitool.images.arranged import arranged
+
+    source = arranged(layout)
+    return Opened(source=source, roots=_named(source, place.name), layout=layout, place=place)
 
 
 def open_each(
