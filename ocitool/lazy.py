@@ -6,13 +6,15 @@ from sys import modules
 
 
 def lazy(
-    package: str, homes: Mapping[str, str]
+    package: str, modules_of: Mapping[str, str]
 ) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
     """Return the `__getattr__`, `__dir__` (PEP 562) and `__all__` of a package.
 
-    `homes` maps each public name to the module below `package` that defines it. A name is loaded
-    once and then stays in the package. AttributeError for a name that is not in `homes`.
+    `modules_of` maps each module below `package` to the public names that it defines, separated
+    by blanks. A name is loaded once and then stays in the package. AttributeError for a name that
+    is in none of them.
     """
+    homes = {name: home for home, names in modules_of.items() for name in names.split()}
 
     def load(name: str) -> object:
         home = homes.get(name)

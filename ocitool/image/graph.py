@@ -78,6 +78,17 @@ def is_build_cache(document: Document) -> bool:
     return any(child.media_type == mediatype.BUILDKIT_CACHE for child in listed)
 
 
+def kind_of(document: Document | None) -> str:
+    """Return what a document is that is not an image, to follow "is not an image" in a message."""
+    if document is not None and is_build_cache(document):
+        return " but a cache that BuildKit exported"
+    if not isinstance(document, Manifest):
+        return ""
+    if document.artifact_type is None and mediatype.is_image_config(document.config.media_type):
+        return ": none of its layers is a file system"
+    return f" but an artifact of type {document.effective_artifact_type}"
+
+
 def children(document: Document) -> list[tuple[Descriptor, bool]]:
     """Return what a document lists, in order, each with whether it may be absent."""
     listed = document.manifests if isinstance(document, Index) else content_of(document)

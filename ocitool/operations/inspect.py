@@ -16,7 +16,7 @@ from ocitool.formats.compression import Codec, sniff
 from ocitool.image.attached import is_attestation
 from ocitool.image.choosing import PlatformImage, best, choose, platform_images
 from ocitool.image.content import Closure, Positioned, Root, Source
-from ocitool.image.graph import closure_of, is_build_cache
+from ocitool.image.graph import closure_of, kind_of
 from ocitool.image.layers import LayerMeasure, measure_layer, measure_plain_layer
 from ocitool.image.wholeness import is_absent_foreign
 from ocitool.oci import (
@@ -137,9 +137,9 @@ def choose_image(
     closure = closure_of(source, root.descriptor)
     images = platform_images(source, closure)
     if not images:
-        kind = _artifact_type(closure)
+        document = closure.document(closure.root.digest)
         raise NotFound(
-            f"{root.called} is not an image{kind}",
+            f"{root.called} is not an image{kind_of(document)}",
             hint="`inspect --manifest` shows what it is made of",
         )
     if preferred is not None and required:
@@ -393,12 +393,3 @@ def _platforms(chosen: ChosenImage) -> tuple[PlatformReport, ...]:
 def _total(sizes: Sequence[int | None]) -> int | None:
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
-
-
-def _artifact_type(closure: Closure) -> str:
-    document = closure.document(closure.root.digest)
-    if document is not None and is_build_cache(document):
-        return " but a cache that BuildKit exported"
-    if isinstance(document, Manifest):
-        return f" but an artifact of type {document.effective_artifact_type}"
-    return ""

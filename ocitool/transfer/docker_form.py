@@ -23,8 +23,8 @@ def plain_images(
 ) -> list[PlainImage]:
     """Return the featured images with their layers uncompressed, each once with all its names.
 
-    Content is read from `source`; `catalog` may know how long a layer is. What is attached is
-    left out, and so are other platforms, with a warning. NotFound without a featured image or
+    Content is read from `source`; `catalog` may know how long a layer is. What is attached and
+    other platforms are left out, with a warning. NotFound without a featured image or
     where a foreign layer is absent; UsageError for an encrypted layer.
     """
     sizes = _TarSizes(catalog, source, observer)
@@ -33,6 +33,7 @@ def plain_images(
         if image.featured is None:
             if not is_attached(image):
                 raise NotFound(f"{image.root.called} holds no image that docker could load")
+            observer.warn(f"{image.root.called} is left out: the docker form has no attachments")
             continue
         _warn_of_other_platforms(image, observer)
         plain = _plain_image(source, image, image.featured, sizes, observer)

@@ -27,15 +27,10 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
-        "ArchiveSource": "source",
-        "FolderSource": "folder",
-        "PlainImage": "docker_writer",
-        "PlainLayer": "docker_writer",
-        "archive_size": "writer",
-        "docker_size": "docker_writer",
-        "docker_tar": "docker_writer",
-        "open_archive": "opening",
-        "receive_archive": "opening",
-        "universal_tar": "writer",
+        "docker_writer": "PlainImage PlainLayer docker_size docker_tar",
+        "folder": "FolderSource",
+        "opening": "open_archive receive_archive",
+        "source": "ArchiveSource",
+        "writer": "archive_size universal_tar",
     },
 )

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
-        "Registries": "registries",
-        "RegistryOptions": "options",
-        "Repository": "repository",
-        "RepositoryWriter": "writing",
-        "Session": "session",
+        "options": "RegistryOptions",
+        "registries": "Registries",
+        "repository": "Repository",
+        "session": "Session",
+        "writing": "RepositoryWriter",
     },
 )
