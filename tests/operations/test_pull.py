@@ -540,7 +540,7 @@ class TestTheRealCommand:
             names = [f"{registry.host}/a/{name}:1" for name in ("one", "two", "three", "gone")]
             done = Command(store, tmp_path)("pull", *names)
             assert done.code == 4
-            assert "2 of 4 images" in done.err
+            assert "2 of 4 failed" in done.err
             assert sorted(roots_of(store)) == sorted([names[0], names[2]])
             assert len(done.out.splitlines()) == 2
             done = Command(store, tmp_path)("pull", "--fail-fast", names[3], names[0])
