@@ -31,7 +31,6 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
 )
 MOST_PAIRS = 95
-PLACES = ("archive", "engine", "layout", "registry")
 CHANGES = {
     *(
         f"os.{name}"

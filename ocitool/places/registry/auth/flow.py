@@ -1,8 +1,8 @@
 """The way of one request through a registry's challenges (RFC 7235).
 
-The text of the error for a wrong password: `_basic` and `_give_up_credential` here for `Basic`,
-`TokenRequest._refusal` in `tokens` for token servers, `Problem._denied_hint` in `http.problems`
-for what the registry itself refuses.
+The text of the error for a wrong password: `TokenRequest._refusal` in `tokens` if a token server
+refuses it, `Problem.error` in `http.problems` if the registry itself does. Here are the warning
+before a read without credentials (`_give_up_credential`) and the error without any (`_basic`).
 """
 
 from collections.abc import Generator
