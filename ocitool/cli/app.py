@@ -1,6 +1,6 @@
-"""The commands put together: all of them for help, else the one that is wanted.
+"""Build the command line: all commands for help, otherwise only the one that was typed.
 
-Putting one together takes milliseconds that every other command would wait for.
+Building one command takes milliseconds, which every other command would have to wait for.
 """
 
 import functools
@@ -39,7 +39,7 @@ COMMANDS = {
     "login": "login",
     "logout": "login",
 }
-"""Each command, and the module of this package that holds the function of its name."""
+"""Each command, and the module in `commands` that defines the function of its name."""
 _GROUPS = {
     "registry": "Tags, digests and manifests in a registry.",
     "artifact": "Files and folders in registries, and artifacts attached to images.",
@@ -60,7 +60,7 @@ Runnable = Callable[..., object]
 
 
 def command_in(arguments: Sequence[str]) -> str | None:
-    """Return the command that the arguments name, or None when all have to be known."""
+    """Return the command that the arguments name, or None when all commands must be built."""
     words = iter(arguments)
     if "_OCITOOL_COMPLETE" in os.environ:
         return None
@@ -78,7 +78,7 @@ def command_in(arguments: Sequence[str]) -> str | None:
 
 @functools.cache
 def application(wanted: str | None = None) -> Runnable:
-    """Return the command line, with one command, or with all when none is `wanted`."""
+    """Return the command line with the `wanted` command, or with all commands if that is None."""
     app = typer.Typer(
         name="ocitool",
         help=_HELP,
@@ -99,7 +99,7 @@ def application(wanted: str | None = None) -> Runnable:
         if wanted in (None, name):
             app.add_typer(getattr(_module(name), name), name=name, help=text)
     if wanted is None:
-        app.add_typer(_image(), name="image", hidden=True, help="The same in docker's words.")
+        app.add_typer(_image(), name="image", hidden=True, help="The same, under docker's names.")
     return typer.main.get_command(app)
 
 
@@ -171,7 +171,7 @@ def main(
 ) -> None:
     """OCI and Docker images without a daemon: load, pull, look inside, verify, save, push."""
     if store == "":
-        raise errors.UsageError("--store names no folder")
+        raise errors.UsageError("--store is empty")
     if progress not in ("auto", "bar", "plain", "none"):
         raise errors.UsageError(f"--progress {progress!r} is not auto, bar, plain or none")
     context.obj = Settings(

@@ -1,4 +1,4 @@
-"""The question before something is removed; without a terminal or a yes the command ends."""
+"""Ask before something is removed; the command ends unless the user answers yes on a terminal."""
 
 import sys
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Several things done one after the other, where a failure of one does not keep the others."""
+"""Work on several items, one after the other; if one fails, the others are still done."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class SomeFailed(OcitoolError):
-    """Some of several things failed; the exit code is that of the `first` failure."""
+    """Some of several items failed; the exit code is that of the `first` failure."""
 
     def __init__(self, first: OcitoolError, failed: int, total: int) -> None:
         text = f"{failed} of {total} failed; the first: {first.message}"
@@ -21,7 +21,7 @@ class SomeFailed(OcitoolError):
 
 
 class Failure:
-    """What failed, by its name, and why."""
+    """The name of what failed, and the error."""
 
     def __init__(self, name: str, error: OcitoolError) -> None:
         self.name = name
@@ -29,9 +29,9 @@ class Failure:
 
 
 class Attempts:
-    """The things that a command tries, and what failed so far.
+    """The items that a command works on, and those that failed so far.
 
-    With `fail_fast`, or when there is only one, the first failure ends the command.
+    With `fail_fast`, or when there is only one item, the first failure ends the command.
     """
 
     def __init__(self, out: "Output", total: int, *, fail_fast: bool = False) -> None:
@@ -42,7 +42,7 @@ class Attempts:
 
     @contextlib.contextmanager
     def one(self, reference: "Reference") -> Iterator[None]:
-        """Do one thing in the block; a failure is told, noted, and ends only the block."""
+        """Work on one item in the block; a failure is reported and ends only the block."""
         try:
             yield
         except OcitoolError as error:
@@ -51,7 +51,7 @@ class Attempts:
             self.add(reference, error)
 
     def add(self, reference: "Reference", error: OcitoolError) -> None:
-        """Note a failure, and tell it."""
+        """Record a failure and report it."""
         self.failed.append(Failure(str(reference), error))
         self._out.observer.warn(f"{reference.familiar}: {error.message}")
 

@@ -1,4 +1,4 @@
-"""What may be written to standard output."""
+"""Whether a tar may be written to standard output."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def check_destination(target: "Place", out: "Output") -> None:
-    """Refuse what would put a tar on a terminal, or a tar and JSON into one stream."""
+    """Refuse to write a tar to a terminal, or a tar and JSON to the same stream."""
     if target.path != "-":
         return
     if console.is_terminal(sys.stdout):

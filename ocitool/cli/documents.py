@@ -8,7 +8,7 @@ from ocitool.cli.render.document import View, each, plain
 
 _TITLE = "org.opencontainers.image.title"
 _YEAR_10000 = 253_402_300_800
-"""Seconds since the epoch; no date of ours can hold a later one."""
+"""Seconds since the epoch; Python's datetime ends before that year."""
 
 
 def _or_none(value: object) -> object:
@@ -20,7 +20,7 @@ def _rounded(seconds: object) -> object:
 
 
 def time_of(seconds: object) -> str | None:
-    """Return seconds since the epoch as a time, or None where an engine gives none."""
+    """Return seconds since the epoch as a time, or None if an engine gave no valid one."""
     if not isinstance(seconds, int) or not 0 < seconds < _YEAR_10000:
         return None
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -189,7 +189,7 @@ ATTACHED = View("digest media_type size annotations").at("descriptor") | View(
 
 
 def without_store(path: str) -> object:
-    """Return the plan of `gc` for a store that was never made."""
+    """Return the plan of `gc` for a store that does not exist."""
     lists: dict[str, object] = {
         key: [] for key in ("images", "blobs", "leftovers", "kept", "asked", "strays")
     }

@@ -1,4 +1,4 @@
-"""One command run, and every failure turned into one message and an exit code."""
+"""Run one command, and turn every failure into one message and an exit code."""
 
 import contextlib
 import functools
@@ -62,7 +62,7 @@ def _is_set(variable: str) -> bool:
 
 @contextlib.contextmanager
 def _signals_caught() -> Iterator[None]:
-    """Turn signals into Interrupted for the block; those that are ignored, as by nohup, stay so."""
+    """Turn signals into Interrupted within the block; ignored signals (nohup) stay ignored."""
     found = {number: signal.getsignal(number) for number in _SIGNALS}
     before = {number: old for number, old in found.items() if old is not signal.SIG_IGN}
     hook = sys.unraisablehook
@@ -86,7 +86,7 @@ def _invoke(arguments: Sequence[str]) -> int:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    # A second signal must not strike while the first one is being cleaned up after.
+    # A second signal must not interrupt the clean-up after the first one.
     for other in _SIGNALS:
         signal.signal(other, signal.SIG_IGN)
     raise Interrupted(128 + number)
@@ -95,12 +95,12 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 def _raise_again(
     hook: Callable[["sys.UnraisableHookArgs"], object], lost: "sys.UnraisableHookArgs"
 ) -> None:
-    """Raise an interruption again that struck where Python drops exceptions, such as a callback."""
+    """Raise an interruption again if Python dropped it, as it does in some callbacks."""
     if not isinstance(lost.exc_value, Interrupted):
         hook(lost)
         return
     number = lost.exc_value.code - 128
-    # In a moment this is over; raised here, it would only be dropped once more.
+    # An exception raised in this hook would be dropped too, so a timer raises it shortly after.
     signal.signal(signal.SIGALRM, lambda _, frame: _interrupt(number, frame))
     signal.setitimer(signal.ITIMER_REAL, _A_MOMENT)
 
@@ -126,7 +126,7 @@ def _report(error: BaseException, *, debug: bool) -> int:
 
 
 def _exit_code(error: errors.OcitoolError) -> int:
-    """Return the code of an error; of several things that failed, that of the first."""
+    """Return the exit code of an error; if several items failed, the code of the first."""
     from ocitool.cli.attempts import SomeFailed
 
     first = error.first if isinstance(error, SomeFailed) else error
@@ -134,7 +134,7 @@ def _exit_code(error: errors.OcitoolError) -> int:
 
 
 def _forget_stdout() -> None:
-    """Keep the interpreter from complaining about a stdout that takes nothing more."""
+    """Replace a broken stdout, so that the interpreter does not complain about it at exit."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError, AttributeError):

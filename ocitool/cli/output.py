@@ -18,10 +18,10 @@ Value = TypeVar("Value")
 
 
 class Output:
-    """How this run of a command speaks.
+    """How this command prints its results and messages.
 
     With --json a result is one document and no text. With -q only IDs or digests are printed, one
-    a line, and no remarks.
+    per line, and no remarks.
     """
 
     def __init__(self, options: Settings, *, quiet: bool = False, json: bool = False) -> None:
@@ -31,12 +31,12 @@ class Output:
 
     @cached_property
     def observer(self) -> "Messages":
-        """What shows progress and messages."""
+        """The observer that shows progress and messages."""
         return self.options.observer(quiet=self._quiet)
 
     @cached_property
     def bar(self) -> "Messages":
-        """What shows progress on a terminal alone: a short look leaves no lines in a log."""
+        """The observer of commands that only read: it shows progress only on a terminal."""
         return self.options.observer(quiet=self._quiet or not console.is_terminal(sys.stderr))
 
     @property
@@ -54,8 +54,8 @@ class Output:
     ) -> None:
         """Print the result in the form that was asked for.
 
-        `ids` are the lines with -q; without it they are those of `text`. `view` says what the
-        JSON document shows; without it all fields of the value.
+        `ids` returns the lines to print with -q; without it, -q prints those of `text`. `view`
+        returns the JSON document; without it, the document has all fields of the value.
         """
         if self.is_json:
             self.document(value, view)
@@ -65,14 +65,14 @@ class Output:
             self.lines(text(value))
 
     def document(self, value: Value, view: Callable[[Value], object] | None = None) -> None:
-        """Print a JSON document where one was asked for, after `lines` have printed the text."""
+        """Print the JSON document if --json was given; for commands that print text by `lines`."""
         if self.is_json:
             from ocitool.cli.render.document import plain
 
             console.out_json((view or plain)(value))
 
     def lines(self, text: Iterable[str], *, ids: Iterable[str] | None = None) -> None:
-        """Print lines of a result piece by piece, or those of `ids` with -q; nothing with --json.
+        """Print some lines of a result, or with -q those of `ids`; print nothing with --json.
 
         The caller has made untrusted parts safe.
         """
@@ -81,7 +81,7 @@ class Output:
                 console.out(line)
 
     def remark(self, lines: Iterable[str]) -> None:
-        """Tell what is worth knowing about a result; nothing with --json or -q."""
+        """Show remarks about a result; show nothing with --json or -q."""
         if not self.is_json:
             for line in lines:
                 self.observer.remark(line)
@@ -93,7 +93,7 @@ def nothing(_: object) -> tuple[str, ...]:
 
 
 def output(context: typer.Context, *, quiet: bool = False, json: bool = False) -> Output:
-    """Return the output that --json and -q ask for, before the command or after it."""
+    """Return the output for --json and -q; -q may also stand before the command."""
     options = settings(context)
     return Output(options, quiet=quiet or options.quiet, json=json)
 

@@ -45,7 +45,7 @@ def explain(layout: Layout, plan: Plan, text: str) -> Explanation:
     reason = blob.reason
     if image is not None:
         called = ", ".join(image.names) or image.former or "<none>"
-        reason = f"only images that go need it, such as {image.digest.short} ({called}): "
+        reason = f"only images to remove need it, such as {image.digest.short} ({called}): "
         reason += image.reason
     return Explanation(digest=digest, state="garbage", reason=reason)
 
@@ -74,7 +74,7 @@ def _find(layout: Layout, text: str) -> Digest | None:
     hexadecimal = all(character in "0123456789abcdef" for character in prefix)
     if algorithm not in ("", "sha256", "sha512") or len(prefix) < _SHORTEST or not hexadecimal:
         raise UsageError(
-            f"{quoted(text)} is no digest", hint=f"give {_SHORTEST} or more of its hex digits"
+            f"{quoted(text)} is not a digest", hint=f"give {_SHORTEST} or more of its hex digits"
         )
     return _one(text, sorted(layout.listing().blobs), algorithm, prefix)
 
@@ -101,10 +101,10 @@ def _in_trash(layout: Layout, text: str) -> Explanation:
             digest = _one(text, waiting, algorithm, prefix)
             if digest is not None:
                 if run is not None and run.name == name:
-                    back = "`ocitool gc --undo` brings it back"
-                    reason = f"it waits in the trash since {run.time}; {back}"
+                    back = "`ocitool gc --undo` restores it"
+                    reason = f"it was moved to the trash at {run.time}; {back}"
                 else:
-                    reason = "it is left of an earlier run, and the next one deletes it"
+                    reason = "it is left over from an earlier run; the next run deletes it"
                 return Explanation(digest=digest, state="trash", reason=reason)
     raise NotFound(
         f"there is no blob {quoted(text)} in {layout.path!r}",

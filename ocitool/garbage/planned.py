@@ -43,7 +43,7 @@ class GarbageBlob(Struct, frozen=True, kw_only=True):
         """Why it is garbage."""
         if self.image is None:
             return "no image needs it"
-        return f"only images that go need it, such as {self.image.short}"
+        return f"only images to remove need it, such as {self.image.short}"
 
 
 class KeptImage(Struct, frozen=True, kw_only=True):

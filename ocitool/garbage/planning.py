@@ -42,8 +42,8 @@ def plan(
     chosen = choice if choice is not None else Choice()
     if chosen.everything and not layout.is_store:
         raise UsageError(
-            f"{layout.path!r} is not our store: there a name is all that says what is needed",
-            hint="--untagged takes what has no name there",
+            f"{layout.path!r} is not a store of ocitool: only names say what is needed there",
+            hint="--untagged removes what has no name there",
         )
     _refuse_shared_blobs(layout)
     return _Planning(layout, chosen, tuple(uses), now, paths=paths).plan()
@@ -254,9 +254,9 @@ def _reason_to_go(
     if subject is not None:
         short = subject.partition(":")[2][:12]
         is_here = any(is_in(subject, parts) for parts in contents.values())
-        return f"what it is attached to {'goes' if is_here else 'is not here'}: {short}"
+        return f"what it is attached to {'is removed' if is_here else 'is not here'}: {short}"
     if root.is_named:
-        return "no container and no pin holds it"
+        return "no container uses it, and it is not pinned"
     if former is not None:
         return f"it lost its name {former.name} at {former.lost}"
     return "it has no name"

@@ -89,8 +89,8 @@ def registry_reference(text: str) -> Reference:
     if other is not None:
         # It would be a repository of Docker Hub and its tag.
         raise UsageError(
-            f"{quoted(text)} is no name in a registry",
-            hint=f"`ocitool copy` goes to and from {other}…",
+            f"{quoted(text)} is not a name in a registry",
+            hint=f"`ocitool copy` reads and writes {other}…",
         )
     return Reference.parse(name)
 

@@ -35,7 +35,7 @@ def test_create_prints_the_bundle_last_and_tells_what_was_unpacked(filled: Comma
     assert "left out: 1 special file" in done.err
     again = filled("container", "create", "app:1")
     shared = can_share(str(bundle), rootless=os.geteuid() != 0)
-    assert ("shares what was unpacked before" in again.err) == shared
+    assert ("shares files that were unpacked before" in again.err) == shared
 
 
 def test_a_bundle_goes_where_it_is_wanted_and_runs_what_is_wanted(

@@ -66,9 +66,9 @@ def test_what_went_waits_and_undo_brings_it_back_bit_for_bit(loaded: Command) ->
     before = {path: data for path, data in contents(loaded.store).items() if "blobs" in path}
     done = loaded("gc", "-f", *NOBODY)
     assert done.code == 0
-    assert "wait in the trash" in done.out
+    assert "moved to the trash" in done.out
     assert len(contents(loaded.store)) < len(before)
-    assert "brought back 1 image" in loaded("gc", "--undo").out
+    assert "restored 1 image" in loaded("gc", "--undo").out
     after = {path: data for path, data in contents(loaded.store).items() if "blobs" in path}
     assert after == before
     assert "<none> was fmt/app:1.0" in loaded("images").out
@@ -176,7 +176,7 @@ def test_a_container_that_a_file_lists_keeps_its_image_and_is_named(loaded: Comm
     dangling(loaded)
     done = loaded("gc", "-f", "--containers", f"docker:{listing}")
     assert done.code == 0, done.err
-    assert "stays: <none> was fmt/app:1.0" in done.out
+    assert "kept: <none> was fmt/app:1.0" in done.out
     assert "container web" in done.out
     assert loaded("images", "-q", "--filter", "dangling=true").out != ""
 
@@ -260,7 +260,7 @@ def test_undo_exits_with_7_when_an_image_lacks_a_part(loaded: Command) -> None:
     next((loaded.store / ".ocitool" / "trash").glob("*/sha256/*")).unlink()
     done = loaded("gc", "--undo")
     assert done.code == 7
-    assert "lacks a sound part and stays in the trash" in done.out
+    assert "has a missing or damaged blob and stays in the trash" in done.out
 
 
 @pytest.mark.parametrize("mode", ["--undo", "--purge"])
@@ -282,7 +282,7 @@ def test_what_goes_for_good_is_said_before(loaded: Command) -> None:
     loaded("gc", "-f", *NOBODY)
     loaded("untag", "fmt/base:1")
     done = loaded("gc", "--dry-run", *NOBODY)
-    assert "that wait in the trash already go for good" in done.out
+    assert "already in the trash will be deleted for good" in done.out
 
 
 def test_who_waits_for_another_process_is_told_for_whom(loaded: Command) -> None:

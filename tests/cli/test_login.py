@@ -74,7 +74,7 @@ class TestLogin:
                 home, "login", server.host, "-u", "ann", "--password-stdin", stdin=WRONG.encode()
             )
         assert done.code == 5
-        assert "look at the name and the password" in done.err
+        assert "check the user name and the password" in done.err
         assert WRONG not in done.out + done.err
         assert not (home.folder / ".docker").exists()
 
@@ -144,8 +144,8 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("arguments", "stdin", "said"),
         [
-            (["-u", "ann", "-p", WRONG], b"", "can be read by everybody on this machine"),
-            (["-u", "ann", f"--password={WRONG}"], b"", "can be read by everybody"),
+            (["-u", "ann", "-p", WRONG], b"", "can be read by every user of this machine"),
+            (["-u", "ann", f"--password={WRONG}"], b"", "can be read by every user"),
             (["--password-stdin"], b"x", "give -u USER"),
             (["-u", "ann"], b"x", "there is no terminal"),
             ([], b"x", "there is no terminal"),

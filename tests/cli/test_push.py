@@ -76,7 +76,7 @@ class TestOutput:
             ocitool("push", place, f"{registry.host}/{NAME}:1")
             done = ocitool("push", place, f"{registry.host}/{NAME}:1")
             assert done.out == f"{registry.host}/{NAME}@{DIGEST}\n"
-            assert "is there already" in done.err
+            assert "is already there" in done.err
 
     def test_quiet_prints_the_digest_alone(self, ocitool: Command, place: str) -> None:
         with EmulatedRegistry() as registry:
@@ -296,7 +296,7 @@ class TestExitCodes:
             variables = {**ecr.variables, "PATH": f"{programs}:/usr/bin:/bin"}
             done = ocitool("push", "--create-repo", place, f"{ECR}/{NAME}:1", variables=variables)
             assert done.code == 0, done.err
-            assert f"made the repository {ECR}/{NAME}" in done.err
+            assert f"created the repository {ECR}/{NAME}" in done.err
             assert whole(ecr.registry, IMAGE)
 
     def test_create_repo_elsewhere_is_2(self, ocitool: Command, place: str) -> None:

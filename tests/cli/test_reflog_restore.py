@@ -75,7 +75,7 @@ def test_restore_puts_an_earlier_meaning_back_and_can_be_taken_back_itself(
 def test_restore_to_what_the_name_means_changes_nothing(loaded: Command) -> None:
     before = (loaded.store / ".ocitool" / "reflog").read_bytes()
     done = loaded("restore", "fmt/app:1.0@{0}")
-    assert (done.code, done.out) == (0, "fmt/app:1.0 is that image already\n")
+    assert (done.code, done.out) == (0, "fmt/app:1.0 already names that image\n")
     assert (loaded.store / ".ocitool" / "reflog").read_bytes() == before
 
 

@@ -88,7 +88,7 @@ def test_a_dry_run_shows_what_goes_and_who_holds_what_stays(
     done = gc(ocitool, fake, "--dry-run", engine=kind)
     assert done.code == 0
     assert DANGLING[7:19] in done.out.splitlines()[1]
-    assert f"stays: <none> {HELD[7:19]}: container web ({kind}, exited)" in done.out
+    assert f"kept: <none> {HELD[7:19]}: container web ({kind}, exited)" in done.out
     assert f"1 image of {kind}" in done.out
     assert fake.removed == []
 
@@ -136,7 +136,7 @@ def test_a_name_that_is_gone_meanwhile_is_no_obstacle(ocitool: Command, fake: Fa
 def test_a_name_that_a_container_gave_holds_its_image(ocitool: Command, fake: FakeEngine) -> None:
     fake.containers = [container(Image="docker.io/library/app:2")]
     done = gc(ocitool, fake, "--all", "--dry-run")
-    assert f"stays: app:1, app:2 {NAMED[7:19]}: container web" in done.out
+    assert f"kept: app:1, app:2 {NAMED[7:19]}: container web" in done.out
 
 
 def test_pods_of_a_file_hold_images_of_the_engine(

@@ -104,7 +104,7 @@ def _annotations(texts: list[str] | None) -> dict[str, str]:
         if not key or not equals:
             raise UsageError(f"--annotation {text!r} is not KEY=VALUE")
         if key in found:
-            raise UsageError(f"--annotation {key!r} is there twice")
+            raise UsageError(f"--annotation {key!r} is given twice")
         found[key] = value
     return found
 

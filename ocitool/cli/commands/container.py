@@ -163,7 +163,7 @@ def _remarks(made: "Created") -> list[str]:
     how = (
         f"{counted(done.entries, 'member')}, {size(done.size)} unpacked"
         if done is not None
-        else "shares what was unpacked before"
+        else "shares files that were unpacked before"
     )
     lines = [f"{kind} {one.name} of {texts.familiar(one.image)}: {how}"]
     if done is not None and done.special:
@@ -204,7 +204,7 @@ def _table(found: Sequence[_Listed]) -> Iterator[str]:
     if width is None or fits(header, rows, width):
         yield from table(header, rows)
         return
-    # A path is there to be copied, so it is whole and has a line of its own.
+    # Users copy the path, so it is never shortened and has a line of its own.
     lines = table(header[:-1], [row[:-1] for row in rows], drop=(3, 5), shrink=(2, 1), width=width)
     yield lines[0]
     for line, row in zip(lines[1:], rows, strict=True):

@@ -1,4 +1,4 @@
-"""ocitool df: where the bytes of the store are, and who holds them."""
+"""ocitool df: how much space the images of the store take, and what uses them."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""ocitool gc: show what nothing needs, remove it, and bring it back on request."""
+"""ocitool gc: show what nothing needs, remove it, and restore it on request."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -74,7 +74,7 @@ def _refuse_selection(selection: Selection, containers: Sequence[str] | None, mo
     wrong = _first_given(others)
     if wrong is not None:
         name, whole = ("--undo", "the last run") if mode.undo else ("--purge", "the trash")
-        raise UsageError(f"{wrong} selects nothing with {name}, which takes all of {whole}")
+        raise UsageError(f"{wrong} has no effect with {name}, which is about all of {whole}")
 
 
 def _collect_engine(
@@ -91,7 +91,7 @@ def _collect_engine(
     wrong = _first_given({"a layout": place, **selection.options(), **modes})
     if wrong is not None:
         hint = "--all, --containers with files, --dry-run, --check, --force and --json do"
-        raise UsageError(f"{wrong} does not go together with --engine", hint=hint)
+        raise UsageError(f"{wrong} cannot be combined with --engine", hint=hint)
     collect_engine(
         engine,
         everything=selection.everything,
@@ -104,7 +104,7 @@ def _collect_engine(
 
 
 def _opened(place: str | None, options: Settings) -> "Layout | None":
-    """Return the layout that is meant; None for a store that was never made."""
+    """Return the layout that is meant; None for a store that does not exist."""
     from ocitool.images.locations import PlaceKind, parse_place
     from ocitool.places.layout import Layout
 
@@ -133,7 +133,7 @@ def _say_that_nothing_is_there(out: Output) -> None:
 
 
 def _uses(layout: "Layout", words: Iterable[str]) -> "tuple[tuple[str, ...], list[ContainerUse]]":
-    """Return who was asked for containers, and what they use."""
+    """Return the providers that were asked for containers, and which images these use."""
     from ocitool.containers import providers
 
     found = providers(list(words), layout=layout)
@@ -144,7 +144,7 @@ def _uses(layout: "Layout", words: Iterable[str]) -> "tuple[tuple[str, ...], lis
 def _ask_store_again(
     layout: "Layout", words: Sequence[str]
 ) -> "Callable[[], Iterable[ContainerUse]]":
-    """Return who tells what a container of the store may have begun to use since the plan."""
+    """Return a function that asks again which images the containers of the store use."""
     if "none" in words:
         return lambda: ()
     return lambda: _uses(layout, ["store"])[1]
@@ -194,7 +194,7 @@ def _lines(collected: _Collected, *, force: bool) -> Iterator[str]:
     from ocitool.cli.render import gc as gc_text
 
     planned, swept = collected.plan, collected.swept
-    # The plan was shown already where a question was asked.
+    # If the user was asked to confirm, the plan was shown already.
     if swept is None or force or planned.is_empty:
         yield from gc_text.plan_lines(planned, collected.asked)
     if swept is not None and (not planned.is_empty or swept.freed or swept.emptied):
@@ -226,7 +226,7 @@ def _purge(layout: "Layout", mode: Mode, out: Output) -> None:
     if found.runs and not mode.force:
         confirm(
             f"free {size(found.size)} for good?",
-            f"nothing was purged: {size(found.size)} wait in the trash",
+            f"nothing was purged: {size(found.size)} are in the trash",
         )
     blobs, freed = purge(layout) if found.runs else (0, 0)
     out.result(

@@ -37,8 +37,9 @@ def collect_engine(
 ) -> None:
     """Show the garbage of an engine and remove it, as `gc` does with that of a store.
 
-    Files of `containers`, such as kube:FILE, count besides the engine's own containers. Ends with
-    exit code 2 where it cannot ask, 3 when `check` finds garbage, 6 when the engine refuses one.
+    Files of `containers`, such as kube:FILE, count in addition to the engine's own containers.
+    The exit code is 2 if it cannot ask the user, 3 if `check` finds garbage, 6 if the engine
+    refuses to remove an image.
     """
     from ocitool.cli import documents
     from ocitool.garbage.engine import plan_engine, sweep_engine
@@ -77,7 +78,7 @@ def _others(words: Sequence[str], engine: str) -> "list[ContainerUse]":
         if word == engine:
             continue
         if not path or kind not in ("docker", "podman", "cri", "kube"):
-            raise UsageError(f"with --engine, --containers takes files only, and not {word!r}")
+            raise UsageError(f"with --engine, --containers takes only files, not {word!r}")
         found += FileProvider(word).uses()
     return found
 
@@ -86,7 +87,7 @@ def _lines(collected: _Collected, *, force: bool) -> Iterator[str]:
     from ocitool.cli.render.columns import counted
 
     plan, swept = collected.plan, collected.swept
-    # The plan was shown already where a question was asked.
+    # If the user was asked to confirm, the plan was shown already.
     if swept is None or force:
         yield from _plan_lines(plan)
     if swept is not None:
@@ -109,7 +110,7 @@ def _plan_lines(plan: "EnginePlan") -> Iterator[str]:
         yield from table(("IMAGE", "ID", "CREATED", "SIZE"), rows, right=(3,))
     for held in plan.held:
         users = safe(describe_uses(held.holders))
-        yield f"stays: {_called(held.image)} {_short(held.image)}: {users}"
+        yield f"kept: {_called(held.image)} {_short(held.image)}: {users}"
     if plan.to_remove:
         count = counted(len(plan.to_remove), "image")
         yield f"{count} of {plan.engine}, {size(plan.size)} at most"

@@ -52,7 +52,7 @@ class _Row(Struct, frozen=True):
 
 
 def _rows(report: "ImageReport") -> list[_Row]:
-    """Return the steps with their layers, then layers that no step is known to have made."""
+    """Return the steps with their layers, then the layers whose step is not known."""
     layers = {layer.number: layer for layer in report.layers}
     rows = [_Row(step, layers.pop(step.layer or 0, None)) for step in report.steps]
     return rows + [_Row(None, layer) for layer in layers.values()]

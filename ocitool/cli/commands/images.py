@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _NONE = "<none>"
 _DROPPED = (6, 3)
-"""The columns that are left out where there is little room."""
+"""The columns to leave out on a narrow terminal."""
 
 Filters = Annotated[
     list[str] | None,
@@ -129,7 +129,7 @@ def _of_place(place: "Place", filters: "ImageFilters", out: Output) -> "list[Lis
 
     if place.kind is PlaceKind.REGISTRY:
         raise UsageError(
-            f"{place.text!r} is in a registry, whose images are not listed here",
+            f"{place.text!r} is in a registry, and `images` does not list registries",
             hint=f"use: ocitool registry tags {place.name}, or ocitool inspect {place.text}",
         )
     if place.kind in ENGINES:
@@ -190,7 +190,7 @@ def _lines(rows: Sequence[_Row], *, digests: bool, no_trunc: bool) -> Iterator[s
 def _lines_below(
     rows: Sequence[_Row], header: list[str], now: dt.datetime, width: int
 ) -> Iterator[str]:
-    """Yield each image, and below it its former name and its users where they have no room."""
+    """Yield each image, with its former name and its users on lines of their own below it."""
     cells = [_cells(row, now, digests=False, trunc=False) for row in rows]
     for row, lines in zip(rows, cells, strict=True):
         if row.image.is_dangling:

@@ -90,7 +90,7 @@ def inspect(
 def read_report(
     opened: "Opened", root: "Root", wanted: "Platform | None", observer: "Observer"
 ) -> "ImageReport":
-    """Read what there is to show of an image: that for a platform, else for this machine."""
+    """Read what `inspect` shows of the image for a platform, by default that of this machine."""
     from ocitool.images.locations import PlaceKind
     from ocitool.operations import inspect as inspection
 
@@ -165,7 +165,7 @@ def _row(label: str, value: str | None, width: int | None) -> list[str]:
     if room is None or cells(value) <= room:
         return [start + value]
     if _DIGEST.fullmatch(value):
-        # A digest is there to be copied: it gets a line of its own before it is cut.
+        # Users copy the digest: it gets a line of its own instead of being cut.
         return [start.rstrip(), f"    {value}"]
     return [start + clip(value, room)]
 

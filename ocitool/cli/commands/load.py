@@ -86,7 +86,7 @@ def _lines(report: "CopyReport") -> Iterator[str]:
 
 def _archive(argument: str | None, option: str | None) -> str:
     if argument is not None and option is not None:
-        raise UsageError("name the archive once, not with -i as well")
+        raise UsageError("name the archive only once: as an argument or with -i")
     found = argument if argument is not None else option
     if found is None:
         found = "-"

@@ -51,8 +51,8 @@ def login(
 
     if password is not None:
         raise UsageError(
-            "a password among the arguments can be read by everybody on this machine",
-            hint="give it by --password-stdin, or leave it out to be asked",
+            "a password on the command line can be read by every user of this machine",
+            hint="use --password-stdin, or leave it out to be asked for it",
         )
     domain = _domain(host)
     user, secret = _asked(username, from_stdin=password_stdin)
@@ -88,7 +88,7 @@ def logout(
     from ocitool.places.registry.credentials.store import CredentialStore
 
     if everywhere and host is not None:
-        raise UsageError("--all logs out from every registry: name none")
+        raise UsageError("--all logs out from every registry: do not name one")
     store = CredentialStore(authfile=authfile)
     if everywhere:
         removed = store.erase_all()
@@ -107,7 +107,7 @@ def logout(
 
 
 def _domain(host: str | None) -> str:
-    """Return the registry that a person means; a URL of it, as docker takes it, will do."""
+    """Return the host of the registry; like docker, accept a URL too."""
     from ocitool.oci.reference import DEFAULT_DOMAIN, Reference
     from ocitool.places.registry.credentials.keys import is_hub
 
@@ -127,12 +127,12 @@ def _domain(host: str | None) -> str:
 
 
 def _asked(username: str | None, *, from_stdin: bool) -> tuple[str, str]:
-    """Return the name and password, from where the options say, else from the terminal."""
+    """Return the user name and the password, from the options and stdin or from the terminal."""
     is_terminal = console.is_terminal(sys.stdin)
     if from_stdin and username is None:
-        raise UsageError("--password-stdin leaves nothing to ask for the name", hint="give -u USER")
+        raise UsageError("--password-stdin needs a user name", hint="give -u USER")
     if from_stdin and is_terminal:
-        raise UsageError("--password-stdin would show the password here", hint="leave it out")
+        raise UsageError("--password-stdin would show the password", hint="leave it out")
     if not from_stdin and not is_terminal:
         raise UsageError("there is no terminal to ask for the password", hint=_HOW_TO_GIVE_IT)
     user = _prompted_name() if username is None else username
@@ -148,7 +148,7 @@ def _from_stdin() -> str:
     data = sys.stdin.buffer.read(_LONGEST + 1)
     if len(data) > _LONGEST:
         raise UsageError(f"the password on stdin is longer than {_LONGEST} bytes")
-    # What `echo` adds is not of the password.
+    # The line end that `echo` adds is not part of the password.
     return data.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
 
 
@@ -166,12 +166,12 @@ def _prompted_secret() -> str:
             return getpass.getpass("Password: ")
         except (EOFError, getpass.GetPassWarning):
             raise UsageError(
-                "the password cannot be asked for here", hint=_HOW_TO_GIVE_IT
+                "this terminal cannot ask for a password", hint=_HOW_TO_GIVE_IT
             ) from None
 
 
 def _check(options: "RegistryOptions", domain: str, observer: "Observer") -> None:
-    """Ask the registry whether it takes the name and password."""
+    """Ask the registry whether it accepts the user name and the password."""
     from ocitool.places.registry import Session
 
     with registries(options, observer) as connected:
@@ -183,14 +183,14 @@ def _check(options: "RegistryOptions", domain: str, observer: "Observer") -> Non
         except AccessDenied as error:
             if error.hint is not None and "--allow-realm" in error.hint:
                 raise
-            hint = "look at the name and the password; some registries want an access token"
+            hint = "check the user name and the password; some registries need an access token"
             raise AccessDenied(error.message, hint=hint) from error
         if not session.has_credential:
-            observer.warn(f"{domain} asked for no password here, so it was not checked")
+            observer.warn(f"{domain} did not ask for a password, so it was not checked")
 
 
 def _tell_what_remains(domain: str, authfile: str | None, observer: "Observer") -> None:
-    """Say where there is still a credential: docker and podman each have files of their own."""
+    """Say where a credential is still stored: docker and podman have files of their own."""
     from ocitool.places.registry.credentials.chain import CredentialChain
 
     chain = CredentialChain(authfile=authfile, warn=lambda _: None)

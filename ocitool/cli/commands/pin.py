@@ -1,4 +1,4 @@
-"""ocitool pin and unpin: images that stay whatever happens to their names."""
+"""ocitool pin and unpin: images that are kept whatever happens to their names."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ def pin(
 
     now = dt.datetime.now(dt.UTC)
     if not names and (until or reason):
-        raise UsageError("--until and --reason are about an image; name one")
+        raise UsageError("--until and --reason need the name of an image")
     with out.options.open_store() as layout:
         if not names:
             out.result(layout.pins(), text=lambda pins: _lines(pins, now), view=documents.PIN)

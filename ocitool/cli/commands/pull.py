@@ -58,7 +58,7 @@ def pull(
 
     references = [registry_reference(name) for name in names]
     if all_tags and any(":" in name.rpartition("/")[2] for name in names):
-        raise UsageError("--all-tags takes every tag of a repository: name it without one")
+        raise UsageError("--all-tags pulls every tag of a repository: give its name without a tag")
     attempts = Attempts(out, len(references), fail_fast=fail_fast)
     registry = with_foreign(registry, allowed=allow_foreign_layers)
     pulled = _pull_all(references, options, attempts, out, registry, all_tags=all_tags)

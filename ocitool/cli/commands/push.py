@@ -76,7 +76,7 @@ def push_to(
     observer: "Observer",
     on_failure: "OnFailure | None" = None,
 ) -> "list[PushReport]":
-    """Push what is open to names in registries, or without any to the names that it has."""
+    """Push the open images to `targets`, or to their own names if there are none."""
     from ocitool.operations import push as pushing
 
     return pushing.push(
@@ -92,12 +92,12 @@ def push_to(
 
 
 def create_repositories(targets: "Sequence[Reference]", observer: "Observer") -> None:
-    """Make the repositories that have to exist first."""
+    """Create the repositories that do not exist yet."""
     from ocitool.places.registry.create_repository import create_repository
 
     for repository in dict.fromkeys((target.domain, target.path) for target in targets):
         if create_repository(*repository):
-            observer.remark(f"made the repository {'/'.join(repository)}")
+            observer.remark(f"created the repository {'/'.join(repository)}")
 
 
 def show(

@@ -40,7 +40,7 @@ def reflog(
     from ocitool.operations.restore import name_history
 
     with out.options.open_store() as layout:
-        # As its own lines spell it.
+        # NAME@{n}, as this command prints it, is accepted too.
         name = _NUMBER.sub("", name) if name is not None else None
         found = name_history(layout, texts.full(name) if name is not None else None)
     out.result(found, text=lambda found: _lines(found, whole=no_trunc), view=documents.REFLOG)

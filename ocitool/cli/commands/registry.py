@@ -149,7 +149,7 @@ def _check_what_is_deleted(name: str, reference: "Reference", *, by_digest: bool
     if reference.digest is not None and not by_digest:
         raise UsageError(
             f"{reference.familiar} is an image by its digest: all its tags would be deleted",
-            hint="say --by-digest if that is meant, or name a tag",
+            hint="use --by-digest to do that, or name a tag",
         )
 
 

@@ -1,4 +1,4 @@
-"""ocitool restore: a name means again what it meant before."""
+"""ocitool restore: make a name point to an earlier image again."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ def restore(
     found = _REFERENCE.fullmatch(reference)
     if found is None:
         raise UsageError(
-            f"{reference!r} is not like NAME@{{1}}", hint="`ocitool reflog NAME` lists them"
+            f"{reference!r} is not of the form NAME@{{1}}", hint="`ocitool reflog NAME` lists them"
         )
     name = texts.full(found["name"])
     with out.options.open_store() as layout:
@@ -51,7 +51,7 @@ def _lines(changes: "Sequence[NameChange]", name: str) -> Iterator[str]:
     from ocitool.cli.render import texts
 
     if not changes:
-        yield f"{texts.familiar(name)} is that image already"
+        yield f"{texts.familiar(name)} already names that image"
     for change in changes:
         before = f", from {change.old}" if change.old is not None else ""
         yield f"{texts.familiar(change.name)} is {change.new} again{before}"

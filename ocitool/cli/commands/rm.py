@@ -1,4 +1,4 @@
-"""ocitool rm: names, and with the last one the image."""
+"""ocitool rm: remove names, and with its last name an image."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated

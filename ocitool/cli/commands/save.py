@@ -34,7 +34,7 @@ Form = Annotated[
     typer.Option(
         "--type",
         metavar="universal|docker|oci",
-        help="Form of the archive: universal is both others at once; docker has plain layers.",
+        help="Form of the archive: docker (plain layers), oci, or universal (read as both).",
     ),
 ]
 
@@ -98,7 +98,7 @@ def _target(output: str) -> "Place":
     from ocitool.images.locations import ENGINES, Place, PlaceKind, parse_place
 
     if not output:
-        raise UsageError("-o names no file")
+        raise UsageError("-o is empty")
     target = parse_place(output)
     if target.kind in (PlaceKind.STORE, PlaceKind.PATH) and not output.startswith("store:"):
         return Place(kind=PlaceKind.PATH, path=output, text=output)
@@ -114,7 +114,7 @@ def _target(output: str) -> "Place":
 def _opened(
     names: list[str], options: Settings, *, all_tags: bool
 ) -> "Iterator[tuple[Catalog, list[Root]]]":
-    """Open what holds the images: the store, or one engine for all of them."""
+    """Open the place that has the images: the store, or one engine for all of them."""
     from ocitool.images.locations import ENGINES, PlaceKind, parse_place
     from ocitool.images.opening import exported
 

@@ -49,7 +49,7 @@ def untag(
     from ocitool.places.layout.index import entry_names
 
     with out.options.open_store() as layout:
-        # In a layout of another tool a tag alone may be all that an image is called.
+        # In a layout of another tool, the name of an image may be only a tag.
         entries = () if layout.is_store else layout.index().entries
         labels = {name for entry in entries for name in entry_names(entry)}
         given = [name.removeprefix("store:") for name in names]

@@ -66,7 +66,7 @@ def verify(
     what = source or out.options.store
     if repair or repair_from:
         if fast:
-            raise UsageError("--fast does not look at what would have to be repaired")
+            raise UsageError("--fast cannot be combined with a repair, which must read the layers")
         repaired = _repair(source, repair_from or [], out, registry)
         out.result(
             repaired,
@@ -124,7 +124,7 @@ def _repairable(source: str | None, options: Settings) -> "Layout":
     place = parse_place(source)
     if place.kind not in (PlaceKind.LAYOUT, PlaceKind.PATH) or place.name or source == "-":
         raise UsageError(
-            f"{source!r} cannot be repaired", hint="the store can, and a layout as oci:DIR"
+            f"{source!r} cannot be repaired", hint="only the store and a layout (oci:DIR) can"
         )
     return Layout.existing(place.path, observer=options.observer())
 
@@ -139,7 +139,7 @@ def _repair_lines(report: "RepairReport", what: str) -> Iterator[str]:
     if report.leftovers:
         console.note(f"{counted(report.leftovers, 'leftover')} of killed commands removed")
     for digest in report.lost:
-        console.note(f"lost: {digest}; --repair-from SRC fetches it from where it is whole")
+        console.note(f"lost: {digest}; --repair-from SRC fetches it from an intact copy")
     yield from _lines(report.after, what)
 
 
@@ -148,9 +148,9 @@ def _lines(report: "VerifyReport", what: str) -> Iterator[str]:
         yield f"{problem.kind}: {console.safe(problem.message)}"
     for child in report.absent:
         platform = f" ({console.safe(str(child.platform))})" if child.platform is not None else ""
-        console.note(f"not here: {child.digest}{platform}, named by an index")
+        console.note(f"not here: {child.digest}{platform}, listed by an index")
     for layer in report.foreign:
-        console.note(f"not here: {layer.digest}, a foreign layer, which its image gets elsewhere")
+        console.note(f"not here: {layer.digest}, a foreign layer, which is stored elsewhere")
     for remark in report.remarks:
         console.note(console.safe(remark))
     if report.unreferenced:

@@ -28,7 +28,7 @@ class Group:
 def with_options(**groups: Group) -> Callable[[Command], Command]:
     """Replace parameters of a command by the options of the groups with the same names.
 
-    The command is called with the value that each group builds of them.
+    The command is called with the value that each group builds from them.
     """
 
     def decorate(command: Command) -> Command:

@@ -1,4 +1,4 @@
-"""The options that say how registries are reached, the same for every command that reaches one."""
+"""Options for access to registries, the same for every command that uses a registry."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -95,7 +95,7 @@ def in_chunks(options: "RegistryOptions", chunk_size: str | None) -> "RegistryOp
 
 
 def with_foreign(options: "RegistryOptions", *, allowed: bool) -> "RegistryOptions":
-    """Return the options with what --allow-foreign-layers says."""
+    """Return the options with --allow-foreign-layers applied."""
     return replace(options, allow_foreign_layers=True) if allowed else options
 
 
@@ -103,7 +103,7 @@ def with_foreign(options: "RegistryOptions", *, allowed: bool) -> "RegistryOptio
 def connected_to(
     options: "RegistryOptions", observer: "Observer", *places: "Place"
 ) -> "Iterator[Registries | None]":
-    """Yield what talks to registries, if one of the places is in one; else None."""
+    """Yield a `Registries` if one of the places is in a registry, else None."""
     from ocitool.images.locations import PlaceKind
 
     if not any(place.kind is PlaceKind.REGISTRY for place in places):
@@ -116,7 +116,7 @@ def connected_to(
 def source_at(
     place: "Place", settings: "Settings", connected: "Registries | None"
 ) -> "AbstractContextManager[Opened]":
-    """Return a place for reading, ready to be entered."""
+    """Return a context manager that opens a place for reading."""
     from ocitool.images.opening import open_source
 
     return open_source(
@@ -163,7 +163,7 @@ def opened_each(
 
 
 def registries(options: "RegistryOptions", observer: "Observer") -> "Registries":
-    """Return what talks to registries in this run, ready to be entered."""
+    """Return the `Registries` of this run, a context manager."""
     from ocitool.places.registry import Registries
 
     return Registries(options, warn=observer.warn)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what the global ones were set to."""
+"""Options that several commands share, and the values of the global options."""
 
 import os
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ class Settings:
     temporary: str | None = None
 
     def observer(self, *, quiet: bool = False) -> "Messages":
-        """Return what shows progress and messages."""
+        """Return the observer that shows progress and messages."""
         from ocitool.cli.render.progress import progress
 
         return progress(self.progress, quiet=self.quiet or quiet)
 
     def open_store(self) -> "Layout":
-        """Open the store; NotFound with advice when nothing was ever loaded."""
+        """Open the store; NotFound with a hint if it does not exist yet."""
         from ocitool.images.opening import open_store
 
         return open_store(self.store, self.observer())
@@ -49,7 +49,7 @@ def default_store() -> str:
 
 
 def platforms(text: str | None) -> "tuple[Platform, ...]":
-    """Return the platforms of `--platform a,b`; UsageError for what is none."""
+    """Return the platforms of `--platform a,b`; UsageError for anything else."""
     from ocitool.oci import Platform
 
     if text is None:
@@ -69,7 +69,7 @@ def one_platform(text: str | None) -> "Platform | None":
 
 
 def usual_platform() -> "Platform":
-    """Return the platform to show of an index: DOCKER_DEFAULT_PLATFORM, else this machine's."""
+    """Return the platform to show by default: DOCKER_DEFAULT_PLATFORM, else this machine's."""
     from ocitool.oci import Platform
 
     wanted = os.environ.get("DOCKER_DEFAULT_PLATFORM")

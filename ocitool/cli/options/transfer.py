@@ -1,4 +1,4 @@
-"""The options of the commands that copy images: what is taken, and how it is sent."""
+"""Options of the commands that copy images: what to copy, and how."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,7 +39,7 @@ OnExistingOption = Annotated[
 ]
 DigestFile = Annotated[
     str | None,
-    typer.Option("--digestfile", metavar="F", help="Write the digests to this file, one a line."),
+    typer.Option("--digestfile", metavar="F", help="Write the digests to this file, one per line."),
 ]
 CreateRepository = Annotated[
     bool,
@@ -52,7 +52,7 @@ FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first f
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """How images go to a registry, apart from which."""
+    """How images are sent to a registry."""
 
     on_existing: str
     digestfile: str | None

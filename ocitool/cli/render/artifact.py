@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 def sent_remark(report: "ArtifactReport") -> str:
-    """Return in one line what was sent and what was there."""
+    """Return one line about what was sent and what existed already."""
     moved = report.transfer
     parts = [f"{moved.stored_blobs} sent ({size(moved.stored_bytes)})"]
     if moved.existing_blobs:
-        parts.append(f"{moved.existing_blobs} there already")
+        parts.append(f"{moved.existing_blobs} already there")
     return f"{report.destination.familiar}: {', '.join(parts)}"
 
 
 def attached_lines(found: "Sequence[Attached]", indent: str = "") -> Iterator[str]:
-    """Yield the tree, a line for each artifact: type, digest, manifest's size, when created."""
+    """Yield the tree, one line per artifact: type, digest, size of the manifest, creation time."""
     branch, last, line = ("├─ ", "└─ ", "│  ") if unicode_output() else ("|- ", "`- ", "|  ")
     for number, one in enumerate(found, 1):
         is_last = number == len(found)

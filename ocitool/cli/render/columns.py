@@ -63,7 +63,7 @@ def when(text: str | None) -> str:
         if moment is not None:
             return moment.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except OverflowError:
-        pass  # A zone that leads out of the years 1 to 9999.
+        pass  # In UTC the time is outside of the years 1 to 9999.
     return "-" if not text else console.safe(text)
 
 
@@ -89,7 +89,7 @@ def _cell(character: str) -> int:
 
 
 def clip(text: str, width: int) -> str:
-    """Return text cut to a width, with an ellipsis where something is gone."""
+    """Return text cut to a width, with an ellipsis if something was cut off."""
     if cells(text) <= width:
         return text
     mark = "…" if console.unicode_output() else "~"
@@ -109,7 +109,7 @@ def padded(text: str, width: int, *, right: bool = False) -> str:
 
 
 def bar(part: int, whole: int, width: int) -> str:
-    """Return a bar that is `part` of `whole` long; anything above zero shows."""
+    """Return a bar for `part` of `whole`; any part above zero is visible."""
     if whole <= 0 or part <= 0:
         return " " * width
     eighths = max(1, round(part / whole * width * 8))
@@ -128,10 +128,10 @@ def table(
     shrink: Sequence[int] = (),
     width: int | None = None,
 ) -> list[str]:
-    """Return the lines of a table. Columns in `right` are flush right.
+    """Return the lines of a table. Columns in `right` are right-aligned.
 
-    When a `width` is given and the table is wider, the columns in `drop` go first, one by one;
-    then those in `shrink` give way, the widest first.
+    If the table is wider than `width`, the columns in `drop` are removed one by one; then those
+    in `shrink` are made narrower, the widest first.
     """
     widths = _widths(header, rows)
     if width is not None:
@@ -147,7 +147,7 @@ def table(
 def fits(
     header: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, drop: Sequence[int] = ()
 ) -> bool:
-    """Tell whether a table is no wider than that once the columns in `drop` are gone."""
+    """Tell whether a table fits into `width` after the columns in `drop` are removed."""
     widths = _widths(header, rows)
     kept = {column: wide for column, wide in widths.items() if column not in drop}
     return _excess(kept, width) <= 0
@@ -167,7 +167,7 @@ def _fit(
     for column in drop:
         if _excess(widths, width) > 0:
             del widths[column]
-    # One long text does not cost the other columns theirs.
+    # One long text must not make the other columns too narrow.
     least = {column: max(cells(header[column]), _LEAST) for column in shrink}
     while shrink and _excess(widths, width) > 0:
         column = max(shrink, key=lambda column: widths[column] - least[column])

@@ -91,7 +91,7 @@ def width() -> int:
 
 
 def terminal_width() -> int | None:
-    """Return the columns of the terminal that shows the results; None where there is none."""
+    """Return the columns of the terminal that shows the results; None if stdout is not one."""
     return width() if is_terminal(sys.stdout) else None
 
 

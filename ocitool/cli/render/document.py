@@ -29,7 +29,7 @@ class View:
         self._sources: dict[str, Source] = {**{name: name for name in names.split()}, **fields}
 
     def __call__(self, value: object) -> object:
-        """Return what JSON has for a value, for each value of a sequence, or for None."""
+        """Return the JSON form of a value, of each item of a sequence, or of None."""
         if value is None:
             return None
         if isinstance(value, list | tuple):
@@ -37,11 +37,11 @@ class View:
         return self._object(value)
 
     def beside(self, **known: object) -> Encode:
-        """Return the same view, with fields before its own whose values are known already."""
+        """Return a function that encodes a value as this view does, with `known` fields first."""
         return lambda value: {**_fields(known), **self._object(value)}
 
     def under(self, name: str, /, **known: object) -> Encode:
-        """Return what makes an object of known fields and one that shows the value."""
+        """Return a function that encodes a value into the field `name`, after `known` fields."""
         return lambda value: {**_fields(known), name: self(value)}
 
     def __or__(self, other: "View") -> "View":
@@ -57,7 +57,7 @@ class View:
 
 
 def plain(value: object) -> object:
-    """Return a value as JSON has it: a struct as an object of its fields, a digest as its text."""
+    """Return the JSON form of a value: a struct becomes an object, a digest its text."""
     if isinstance(value, _TEXTS):
         return str(value)
     if isinstance(value, Struct):
@@ -74,7 +74,7 @@ def _fields(known: Mapping[str, object]) -> dict[str, object]:
 
 
 def each(path: str) -> Encode:
-    """Return what makes a list of one attribute of every item."""
+    """Return a function that lists one attribute of every item."""
 
     def encode(items: object) -> object:
         return [_read(one, path, plain) for one in items] if isinstance(items, tuple) else items

@@ -1,4 +1,4 @@
-"""How a garbage collection is put into words."""
+"""The text about a garbage collection."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
@@ -14,14 +14,14 @@ _NONE = "<none>"
 
 
 def plan_lines(plan: "Plan", asked: Sequence[str]) -> list[str]:
-    """Return the plan as text: what goes and why, what stays and who holds it.
+    """Return the plan as text: what is removed and why, what is kept and what uses it.
 
-    `asked` are the names of those who were asked for containers: others may hold images too.
+    `asked` are the names of the providers that were asked for containers.
     """
     now = dt.datetime.now(dt.UTC)
     lines: list[str] = []
     if plan.images:
-        header = ["IMAGE", "DIGEST", "LOST ITS NAME", "FREES", "WHY IT GOES"]
+        header = ["IMAGE", "DIGEST", "LOST ITS NAME", "FREES", "REASON"]
         rows = [_image_row(image, now) for image in plan.images]
         lines += table(header, rows, right=(3,), shrink=(0, 4), width=console.terminal_width())
     loose = [blob for blob in plan.blobs if blob.image is None]
@@ -62,16 +62,16 @@ def _kept_line(kept: "KeptImage") -> str:
 
     who = describe_uses(kept.holders) if kept.holders else kept.reason
     called = _called(kept.names, kept.former)
-    return f"stays: {called} {kept.digest.short}: {console.safe(who)}"
+    return f"kept: {called} {kept.digest.short}: {console.safe(who)}"
 
 
 def _remarks(plan: "Plan") -> list[str]:
     lines = [f"unknown, and left alone: {console.safe(path)}" for path in plan.unknown_files]
     if plan.young:
-        lines.append(f"{counted(plan.young, 'blob')} not old enough to go")
+        lines.append(f"{counted(plan.young, 'blob')} not old enough to be removed")
     if plan.absent:
         lines.append(
-            f"{counted(plan.absent, 'blob')} of sparse indexes not here, which is harmless"
+            f"not here, which is harmless: {counted(plan.absent, 'blob')} of sparse indexes"
         )
     return lines
 
@@ -85,9 +85,9 @@ def _total(plan: "Plan") -> str:
     if plan.waiting.runs:
         waiting = size(plan.waiting.size)
         if plan.images or plan.blobs:
-            text += f"; {waiting} that wait in the trash already go for good"
+            text += f"; {waiting} already in the trash will be deleted for good"
         else:
-            text += f"; {waiting} wait in the trash already"
+            text += f"; {waiting} already in the trash"
     return text
 
 
@@ -97,37 +97,37 @@ def swept_lines(swept: "Swept") -> list[str]:
     if swept.images or swept.blobs:
         lines.append(
             f"removed {counted(len(swept.images), 'image')} and "
-            f"{counted(len(swept.blobs), 'blob')}: {size(swept.waiting)} wait in the trash"
+            f"{counted(len(swept.blobs), 'blob')}: {size(swept.waiting)} moved to the trash"
         )
-        lines.append("  `ocitool gc --undo` brings them back, `ocitool gc --purge` frees the space")
+        lines.append("  `ocitool gc --undo` restores them, `ocitool gc --purge` frees the space")
     if swept.leftovers:
         lines.append(f"removed {counted(swept.leftovers, 'leftover')} of killed processes")
     if swept.freed or swept.emptied:
         lines.append(f"freed {size(swept.freed)}")
     if swept.spared:
-        lines.append(f"{swept.spared} of what was planned came into use meanwhile and stays")
+        lines.append(f"{swept.spared} of what was planned are in use now and were kept")
     return lines or ["nothing to remove"]
 
 
 def undone_lines(undone: "Undone") -> list[str]:
-    """Return what came back as text."""
+    """Return as text what was restored."""
     count = f"{counted(len(undone.images), 'image')} and {counted(undone.blobs, 'blob')}"
-    lines = [f"brought back {count} that went at {undone.time}"]
+    lines = [f"restored {count} that were removed at {undone.time}"]
     lines += [f"Tagged: {texts.familiar(name)}" for name in undone.names]
     lines += [
-        f"{texts.familiar(change.name)} stays with {change.new}; "
-        f"its image of then, {change.old}, came back without it"
+        f"{texts.familiar(change.name)} still names {change.new}; "
+        f"the image it named before, {change.old}, was restored without it"
         for change in undone.kept
     ]
     return lines + [
-        f"image {digest} lacks a sound part and stays in the trash: "
+        f"image {digest} has a missing or damaged blob and stays in the trash: "
         "load or pull it, then undo again"
         for digest in undone.lost
     ]
 
 
 def explanation_lines(found: "Explanation") -> list[str]:
-    """Return why a blob stays or goes as text."""
+    """Return as text why a blob is kept or removed."""
     called = ", ".join(texts.familiar(name) for name in found.names)
     lines = [f"{found.digest}: {found.state}: {console.safe(found.reason)}"]
     for depth, digest in enumerate(found.path):

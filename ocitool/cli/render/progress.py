@@ -1,6 +1,6 @@
 """Progress on stderr: a bar on a terminal, lines in a log, nothing when asked.
 
-Short work shows nothing at all: a bar, and the library that draws it, wait half a second.
+Short work shows nothing: the bar appears, and its library is loaded, after half a second.
 """
 
 import sys
@@ -59,7 +59,7 @@ class Plain(Messages):
         self._lock = threading.Lock()
 
     def begin(self, label: str, total: int) -> None:
-        """Note what the heartbeat will talk about."""
+        """Remember what the heartbeat reports."""
         self._label, self._total, self._done = label, total, 0
         self._last = time.monotonic()
 
@@ -80,7 +80,7 @@ class Plain(Messages):
 
 
 class Bar(Messages):
-    """A bar with speed and time left, once the work takes longer than a moment."""
+    """A bar with speed and time left, for work that takes longer than half a second."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Bar(Messages):
                 self._start()
 
     def end(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         with self._lock:
             if self._progress is not None:
                 self._progress.stop()

@@ -1,4 +1,4 @@
-"""What a push says, as remarks."""
+"""The remarks about a push."""
 
 from typing import TYPE_CHECKING
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 
 def remarks(report: "PushReport") -> list[str]:
-    """Return what a user should know about a push, a line each."""
+    """Return what a user should know about a push, one remark per line."""
     name = report.destination.familiar
     if report.ending == "skipped":
-        return [f"{name} exists already and was left as it is"]
+        return [f"{name} already exists and was not changed"]
     lines = []
     if report.ending == "present":
-        lines.append(f"{name} is there already")
+        lines.append(f"{name} is already there")
     if report.moved_from is not None:
         lines.append(f"{name} moved from {report.moved_from}")
     count = {
@@ -29,15 +29,15 @@ def remarks(report: "PushReport") -> list[str]:
         if mounted:
             parts.append(f"{len(mounted)} mounted from another repository")
         if count[Outcome.EXISTED]:
-            parts.append(f"{len(count[Outcome.EXISTED])} there already")
+            parts.append(f"{len(count[Outcome.EXISTED])} already there")
         lines.append(f"{name}: {', '.join(parts)}")
     for conversion in report.conversions:
         if conversion.new == report.image.digest:
-            kind = "came without a manifest: one was made" if conversion.old is None else "is new"
+            kind = "had no manifest: one was made" if conversion.old is None else "was converted"
             lines.append(
                 f"{name} {kind}, {conversion.layers} layers in {conversion.compression}; "
                 f"its digest is {conversion.new}"
             )
     if report.attached:
-        lines.append(f"{name}: {report.attached} attached artifacts went along")
+        lines.append(f"{name}: {report.attached} attached artifacts were pushed too")
     return lines

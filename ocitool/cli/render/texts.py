@@ -1,4 +1,4 @@
-"""How images, names and changes are put into words."""
+"""The text about images, names and changes."""
 
 import os
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def digests(report: "CopyReport") -> list[str]:
 
 
 def remarks(report: "CopyReport", *, into_store: bool = True) -> list[str]:
-    """Return what a user should know about a load or copy, a line each."""
+    """Return what a user should know about a load or copy, one remark per line."""
     lines: list[str] = []
     called = {image.digest: called_image(image) for image in report.images}
     for conversion in report.conversions:
@@ -43,7 +43,7 @@ def remarks(report: "CopyReport", *, into_store: bool = True) -> list[str]:
             done = ""
             if conversion.layers:
                 done = f", {layers} compressed with {conversion.compression}"
-            lines.append(f"{image} came without a manifest: one was made{done}")
+            lines.append(f"{image} had no manifest: one was made{done}")
         else:
             lines.append(f"{image}: {layers} converted to {conversion.compression}")
         lines.append(f"  its digest is {conversion.new}")
@@ -53,14 +53,14 @@ def remarks(report: "CopyReport", *, into_store: bool = True) -> list[str]:
             label = image_report.label
             what = "not a name" if "/" in label or ":" in label else "a tag without a repository"
             lines.append(
-                f"it was called {label!r} there, {what}; name it with: "
+                f"the source calls it {label!r}, {what}; name it with: "
                 f"ocitool tag {image_report.digest.short} NAME"
             )
     return lines + moves(report.moved, into_store=into_store)
 
 
 def moves(changes: "Sequence[NameChange]", *, into_store: bool = True) -> list[str]:
-    """Return which names moved from one image to another, a line each."""
+    """Return which names moved from one image to another, one per line."""
     return [
         f"{familiar(change.name) if into_store else change.name} moved from {change.old} to "
         f"{change.new}"
@@ -76,7 +76,7 @@ def _missing(image: "CopiedImage") -> list[str]:
         str(child.platform) if child.platform is not None else child.digest.short
         for child in image.missing
     )
-    return [f"{called_image(image)} came without {listed}: the archive does not hold it"]
+    return [f"{called_image(image)} is incomplete: the source lacks {listed}"]
 
 
 def called_image(image: "CopiedImage") -> str:
@@ -98,7 +98,7 @@ def table_name(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def check_digest_file(path: str | None) -> None:
-    """Fail before the work when the file of --digestfile could not be written after it."""
+    """Fail before any work if the file of --digestfile cannot be written."""
     from ocitool.fsops import OutputFile
 
     if path is None:
@@ -109,7 +109,7 @@ def check_digest_file(path: str | None) -> None:
 
 
 def write_digests(path: str, digests: "Sequence[Digest]") -> None:
-    """Write digests to a file, a line each, whole or not at all; each once."""
+    """Write digests to a file, one per line and each once; the file appears whole or not at all."""
     from ocitool.fsops import OutputFile
 
     output = OutputFile(path)
