@@ -1,12 +1,12 @@
 """What belongs to an image without being part of it: signatures, attestations, SBOMs.
 
-Whatever is attached is saved, copied, pushed and removed along with its image. There are five ways
-to say it: the manifest's `subject` (image-spec manifest.md), an annotation of its entry in
+An attached artifact is saved, copied, pushed and removed together with its image. There are five
+ways to attach one: the manifest's `subject` (image-spec manifest.md), an annotation of its entry in
 index.json, a tag made from the digest (distribution-spec, "Referrers Tag Schema"; cosign adds an
 ending), BuildKit's annotations of an attestation, and the `kind` that cosign and hauler write.
 
-A subject is the text of a digest. A tag holds only the first 64 digits of a longer digest, and
-then the text is cut as well: `is_in` knows.
+A subject is the text of a digest. A tag has only the first 64 hex digits of a longer digest, and
+then the text is cut too: use `is_in` to compare.
 """
 
 import bisect
@@ -30,7 +30,7 @@ from ocitool.oci.annotations import (
 )
 
 TAG_ENDINGS = (".sig", ".att", ".sbom")
-"""What cosign puts behind the digest: for signatures, attestations, SBOMs."""
+"""What cosign appends to the digest: for signatures, attestations, SBOMs."""
 _COSIGN = "dev.cosignproject.cosign/"
 _ENDING_OF_KIND = {
     f"{_COSIGN}sigs": ".sig",
@@ -43,14 +43,14 @@ _TAG = re.compile(r"(sha256|sha512)-([0-9a-f]{64}|[0-9a-f]{128})(\.sig|\.att|\.s
 
 
 class Content(NamedTuple):
-    """What a document itself says: the subject that it names, and whether it is an image."""
+    """What a document says about itself: its subject, and whether it is an image."""
 
     subject: str | None
     is_image: bool
 
 
 def content_of(document: Manifest | Index) -> Content:
-    """Return what a document says of itself."""
+    """Return what a document says about itself."""
     subject = str(document.subject.digest) if document.subject is not None else None
     return Content(subject, document.is_image)
 
@@ -60,9 +60,9 @@ def subject_of(
 ) -> str | None:
     """Return what a root is attached to, or None.
 
-    `names` is all that it is called. A root with a name of its own lives by itself: only tags made
-    from a digest attach it. `read` returns what its document says, None if that cannot be read; it
-    is called only when nothing else tells.
+    `names` are all its names. A root that has names is attached only if they are tags made from a
+    digest. `read` returns what its document says, or None if that cannot be read; it is called only
+    if nothing else decides.
     """
     if names:
         return _subject_of_tags([name.rpartition(":")[2] for name in names], read)
@@ -88,7 +88,7 @@ def declared_subject(root: Root, document: Manifest | Index | None) -> str | Non
 
 
 def names_of(root: Root) -> tuple[str, ...]:
-    """Return all that a root is called."""
+    """Return all names of a root, or else its label."""
     return root.names or ((root.label,) if root.label is not None else ())
 
 
@@ -102,9 +102,9 @@ def is_in(subject: str, digests: AbstractSet[str]) -> bool:
 
 
 def referrers_tag(subject: Digest) -> str:
-    """Return the tag under which clients list what is attached where the registry does not.
+    """Return the tag for the list of attached artifacts, for registries that keep no such list.
 
-    A longer digest than that of sha256 is cut, so that a tag has room for it.
+    A digest that is longer than one of sha256 is cut, to fit into a tag.
     """
     return f"{subject.algorithm[:_ALGORITHM_LENGTH]}-{subject.hex[:_DIGEST_LENGTH]}"
 
@@ -136,11 +136,11 @@ def attested(descriptor: Descriptor) -> str | None:
 
 
 def attach(roots: Sequence[Root]) -> tuple[Root, ...]:
-    """Note the subject of each entry of an index.json that says it is attached to another.
+    """Set the subject of each entry of an index.json that says it is attached to another.
 
-    cosign and hauler put what is attached behind its image, under the same name if that has a
-    name; BuildKit's attestation tells the digest. Such a name is the image's alone, and is taken
-    from what is attached.
+    cosign and hauler list an artifact after its image, under the same name if the image has one;
+    BuildKit's attestation gives the digest. The name then belongs only to the image, and is
+    removed from the artifact.
     """
     images = _Images(roots)
     return tuple(
@@ -214,8 +214,8 @@ def _declared(annotations: Mapping[str, str]) -> str | None:
 def _subject_of_tags(tags: Iterable[str], read: Callable[[], Content | None]) -> str | None:
     """Return what tags say that a root is attached to; None if one of them is an ordinary tag.
 
-    Without an ending the tag is that of a list of referrers. An ordinary image may be tagged like
-    that, too, and is attached to nothing.
+    A tag without an ending is that of a list of referrers, or of an ordinary image, which is not
+    attached to anything.
     """
     found = [_TAG.fullmatch(tag) for tag in tags]
     subjects = {f"{match[1]}:{match[2]}" if match is not None else None for match in found}

@@ -12,7 +12,7 @@ from ocitool.oci import DEFAULT_LIMITS, Descriptor, ImageConfig, Limits, Manifes
 
 
 class HasPlatform(Protocol):
-    """What runs on a platform: a descriptor, or an image that was read."""
+    """Something that has a platform: a descriptor, or an image that was read."""
 
     @property
     def platform(self) -> Platform | None:
@@ -57,7 +57,7 @@ def _platform_image(source: Source, descriptor: Descriptor, manifest: Manifest) 
 
 
 def best(images: Iterable[AnyImage], wanted: Platform) -> AnyImage | None:
-    """Return the image that suits `wanted` best, the first of several; None without any."""
+    """Return the image that suits `wanted` best, the first of equal ones; None if none does."""
     found: tuple[int, AnyImage] | None = None
     for image in images:
         if image.platform is not None:
@@ -68,7 +68,7 @@ def best(images: Iterable[AnyImage], wanted: Platform) -> AnyImage | None:
 
 
 def choose(images: Sequence[AnyImage], wanted: Platform, *, called: str) -> AnyImage:
-    """Return the image that suits `wanted` best; NotFound lists what there is.
+    """Return the image that suits `wanted` best; NotFound lists the available platforms.
 
     `called` is the name of the whole in the message.
     """

@@ -1,4 +1,4 @@
-"""The seams of the toolkit: verified streams, and the places they come from and go to."""
+"""The central interfaces: verified streams, and the places that are read from and written to."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -176,7 +176,7 @@ def synthesized_images(source: Source) -> Mapping[Digest, SynthesizedImage]:
 
 @runtime_checkable
 class Positioned(Protocol):
-    """A source whose content can be looked at anywhere, not verified, to describe it."""
+    """A source whose content can be read at any offset, not verified, to describe it."""
 
     def read_at(self, descriptor: Descriptor, offset: int, size: int) -> bytes:
         """Return up to `size` bytes from `offset` on; b"" at the end, NotFound when absent."""
@@ -184,11 +184,11 @@ class Positioned(Protocol):
 
 @runtime_checkable
 class Remarking(Protocol):
-    """A source that offers some images in another way than it holds them."""
+    """A source that offers some images in another form than they are stored in."""
 
     @property
     def remarks(self) -> Mapping[Digest, tuple[str, ...]]:
-        """What was made or left out, in words, by the digest of a root."""
+        """Texts about what was made or left out, by the digest of a root."""
 
 
 class RangeStream(Protocol):
@@ -206,63 +206,63 @@ class RangeStream(Protocol):
 
 
 class NoRanges(Exception):
-    """Raised where only a range will do and the place sends blobs as a whole."""
+    """Raised if a range is required and the place sends only whole blobs."""
 
 
 OpenRange = Callable[[int, int | None], RangeStream]
-"""Opens a blob from a byte on, up to another or (None) to its end; the latter always works."""
+"""Opens a blob from one byte to another, or (None) to its end; the latter always works."""
 
 
 @runtime_checkable
 class Ranged(Protocol):
-    """A source from which parts of a blob can be read, so that a broken transfer goes on."""
+    """A source from which parts of a blob can be read, so that a transfer can be resumed."""
 
     def ranges(self, descriptor: Descriptor) -> OpenRange | None:
-        """Return how to read parts of a blob; None where the place has no use for that."""
+        """Return how to read parts of a blob; None if the place does not offer that."""
 
 
 class Ingest(Protocol):
-    """A blob that arrives in parts, in any order, and is kept when it breaks off."""
+    """A blob that is received in parts, in any order; they are kept after an interruption."""
 
     def missing(self) -> list[tuple[int, int]]:
-        """Return the ranges (first byte, one after the last) that have not come yet."""
+        """Return the ranges (first byte, byte after the last) that are still missing."""
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Keep some bytes. May be called from several threads."""
 
     def commit(self) -> None:
-        """Verify the whole and store it; DigestMismatch drops what has come."""
+        """Verify the whole and store it; after DigestMismatch nothing of it is kept."""
 
     def discard(self) -> None:
-        """Give up what has come; harmless when repeated."""
+        """Delete what was received; harmless when repeated."""
 
     def close(self) -> None:
-        """Leave what has come for another time; harmless when repeated."""
+        """Keep what was received for another time; harmless when repeated."""
 
 
 @runtime_checkable
 class Ingesting(Protocol):
-    """A target that keeps what has come of a blob, also for another process."""
+    """A target that keeps the received parts of a blob, also for another process."""
 
     def ingest(self, descriptor: Descriptor) -> Ingest | None:
-        """Begin or go on with a blob; None while another process is at it."""
+        """Start or resume a blob; None while another process is receiving it."""
 
     def progress_of(self, descriptor: Descriptor) -> int:
-        """Return a number that grows as long as another process gets on with a blob."""
+        """Return a number that grows while another process is receiving a blob."""
 
 
 @runtime_checkable
 class Abortable(Protocol):
-    """A place whose transfers wait on something that can be broken off."""
+    """A place whose running transfers can be aborted."""
 
     def abort(self) -> None:
-        """Make all transfers that are under way fail at once."""
+        """Make all running transfers fail at once."""
 
 
 class Root(Struct, frozen=True, kw_only=True):
     """A manifest or index that a place offers by itself, and what it is called there.
 
-    `names` are full references. `label` is a name that is no full reference, such as the bare tag
+    `names` are full references. `label` is a name that is not a full reference, such as the tag
     "1.0" in an OCI layout. `descriptor` carries the entry's other annotations.
     """
 
@@ -311,14 +311,14 @@ class Closure(Struct, frozen=True, kw_only=True):
 
 
 class ConfigFacts(Struct, frozen=True, kw_only=True):
-    """What moving an image needs of its configuration."""
+    """The part of a configuration that is needed to move its image."""
 
     platform: Platform
     diff_ids: tuple[Digest, ...]
 
 
 class PlannedImage(Struct, frozen=True, kw_only=True):
-    """A root that is to be moved, with all it needs, from one reading.
+    """A root to move, with everything that it needs.
 
     `configs` holds what the configurations of its images say, by their digests. `featured` is the
     image for readers that know only one platform, such as `docker load`.
@@ -334,7 +334,7 @@ class Target(Protocol):
     """A place that stores content. All methods may be called from several threads."""
 
     def announce(self, descriptors: Sequence[Descriptor]) -> None:
-        """Hear what is about to be stored or reused, before `has` and `put` are asked."""
+        """Note what is about to be stored or reused; called before `has` and `put`."""
 
     def has(self, descriptor: Descriptor) -> bool:
         """Tell whether the content is already stored."""
@@ -342,7 +342,7 @@ class Target(Protocol):
     def put(self, descriptor: Descriptor, open_blob: Callable[[], Blob]) -> Outcome:
         """Store the content. Idempotent; publishes only after the verified end.
 
-        Returns how it came to be there.
+        Returns what happened to it.
         """
 
     def root(self, descriptor: Descriptor, names: Sequence[str]) -> None:

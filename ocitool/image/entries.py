@@ -1,9 +1,9 @@
 """The entries of an index.json as images: their names, and one name on several entries.
 
 One name on several entries has three meanings, which the descriptors tell apart. Entries for
-different platforms are one multi-platform image that lacks an index of its own: it is made. A
+different platforms are one multi-platform image without an index of its own: an index is made. A
 signature or attestation under the name of its image is attached to that. Anything else is
-ambiguous: which image is meant must be said (image-spec image-layout.md, "index.json File").
+ambiguous: the user must choose an image (image-spec image-layout.md, "index.json File").
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ from ocitool.oci.quoting import quoted
 class Entries(Struct, frozen=True, kw_only=True):
     """The images of an index.json.
 
-    `roots` are what it offers; `originals` the entries as they stand there, each digest once.
+    `roots` are what it offers; `originals` are the entries as written, each digest once.
     `indexes` are the bytes of the indexes that were made. `remarks` say, by the digest of a root,
     what was made or left out.
     """
@@ -84,7 +84,7 @@ def arrange(
 ) -> Entries:
     """Sort out names that stand on several entries, and remark on names that cannot be used.
 
-    `join_nameless` takes an index.json of nothing but nameless entries for different platforms for
+    With `join_nameless`, an index.json that has only nameless entries, for different platforms, is
     one multi-platform image. `refused` is what is wrong with names that no entry has, by digest.
     """
     originals = _merge(entries)
@@ -130,7 +130,7 @@ def _merge(roots: Iterable[Root]) -> tuple[Root, ...]:
         known = merged.setdefault(root.descriptor.digest, root)
         if known is not root:
             names = tuple(dict.fromkeys((*known.names, *root.names)))
-            # An entry of index.json may be of a type that says nothing.
+            # An entry of index.json may have a media type that says nothing.
             is_document = mediatype.is_document(known.descriptor.media_type)
             merged[root.descriptor.digest] = Root(
                 descriptor=known.descriptor if is_document else root.descriptor,

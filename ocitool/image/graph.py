@@ -1,7 +1,7 @@
-"""What an image is made of: children, closures, platforms, and what lives with what.
+"""What an image is made of: children, closures, platforms, and attached artifacts.
 
 Image graphs are shallow and their manifests small, so a closure is read as a whole before any
-layer moves. There is one walk over the graph, and each user of it brings a reader. It is iterative
+layer is copied. One function walks the graph, and each caller gives it a reader. It is iterative
 and visits a digest once, so an index that lists itself, or ten times the next one, costs no more
 than its blobs.
 """
@@ -60,7 +60,7 @@ def content_of(manifest: Manifest) -> tuple[Descriptor, ...]:
 
 
 def absence_rule(document_type: str) -> Callable[[str], bool]:
-    """Return what tells, by its media type, whether a place may lack what a document lists.
+    """Return a function that tells by media type whether a place may lack a listed blob.
 
     An index may list platforms that were not copied, and a foreign layer is where its `urls` lead
     (image-spec image-index.md; layer.md, "Non-Distributable Layers"). Everything else is needed.
@@ -79,7 +79,7 @@ def is_build_cache(document: Document) -> bool:
 
 
 def kind_of(document: Document | None) -> str:
-    """Return what a document is that is not an image, to follow "is not an image" in a message."""
+    """Return what a document is instead of an image, to follow "is not an image" in a message."""
     if document is not None and is_build_cache(document):
         return " but a cache that BuildKit exported"
     if not isinstance(document, Manifest):
@@ -97,9 +97,9 @@ def children(document: Document) -> list[tuple[Descriptor, bool]]:
 
 
 def unlisted(document: Document) -> list[Descriptor]:
-    """Return the descriptors in a document that stand where the specification has none.
+    """Return the descriptors in a document at places where the specification has none.
 
-    What they name is kept although it does not travel: a later specification may mean it.
+    Their blobs are kept but not copied: a later specification may define these places.
     """
     listed = {child.digest for child, _ in children(document)}
     fields = decode_object(document.raw, what="manifest")
@@ -107,7 +107,7 @@ def unlisted(document: Document) -> list[Descriptor]:
 
 
 def read_unknown(source: Source, descriptor: Descriptor) -> list[Descriptor]:
-    """Return all that is named by a blob which may be a document of an unknown type, verified."""
+    """Read a blob that may be a document of an unknown type; return the descriptors in it."""
     if descriptor.size > DEFAULT_LIMITS.manifest_bytes:
         return []
     with source.open(descriptor) as blob:
@@ -230,7 +230,7 @@ def closure_of(source: Source, root: Descriptor, limits: Limits = DEFAULT_LIMITS
 
 @functools.cache
 def _is_inventory(kind: type[Source]) -> bool:
-    # Asking what a source can do costs more than asking whether it has a blob.
+    # Cached: this check takes longer than looking for a blob.
     return issubclass(kind, Inventory)
 
 
@@ -258,7 +258,7 @@ class _ClosureReader:
         descriptor = visit.node
         self._check_size(descriptor)
         if not mediatype.is_document(descriptor.media_type):
-            # A child of an index whose type is unknown travels as a blob.
+            # A child of an index whose type is unknown is copied as a blob.
             if not self._is_present(descriptor):
                 raise NotFound(f"blob {descriptor.digest} is missing")
             self._add_blobs([descriptor])
@@ -284,7 +284,7 @@ class _ClosureReader:
     ) -> None:
         for blob, absent in content:
             if not absent and not self._is_present(blob):
-                # The place itself says best whether it is absent or has another size.
+                # If it has another size, or the place knows more, this raises the better error.
                 self._source.open(blob).close()
                 raise NotFound(
                     f"blob {blob.digest} is missing; manifest {descriptor.digest.short} needs it"
@@ -293,7 +293,7 @@ class _ClosureReader:
     def _is_present(self, descriptor: Descriptor) -> bool:
         if self._has is None:
             return True
-        # Two algorithms give names of different lengths, so the digits alone tell digests apart.
+        # The algorithms have digests of different lengths, so the hex digits alone are unique.
         key = (descriptor.digest.hex, descriptor.size)
         present = self._known.get(key)
         if present is None:
@@ -311,12 +311,12 @@ class _ClosureReader:
         if known != descriptor.size:
             raise IntegrityError(
                 f"two descriptors of {descriptor.digest} promise {known} and {descriptor.size} "
-                "bytes; one of them lies"
+                "bytes; one of them is wrong"
             )
 
 
 def image_children(index: Index) -> tuple[Descriptor, ...]:
-    """Return the children of an index that can be images: no attestation, no unknown platform."""
+    """Return the children of an index that can be images, without attestations and the like."""
     return tuple(
         child
         for child in index.manifests
@@ -346,7 +346,7 @@ def images_of(closure: Closure) -> tuple[tuple[Descriptor, Manifest], ...]:
 
 
 def root_subject(source: Source, root: Root) -> str | None:
-    """Return what a root is attached to, and read its document only when nothing else tells."""
+    """Return what a root is attached to; read its document only if nothing else decides."""
 
     def read() -> Content | None:
         try:

@@ -1,7 +1,7 @@
 """When an image is whole: the one rule by which it is loaded, saved, copied, pushed and verified.
 
-A platform that an index lists and that cannot be used is absent: the index is sparse, and what is
-there of it can be used. An image of which nothing can be used is incomplete.
+A listed platform that cannot be used counts as absent: the index is sparse, and its other
+platforms can be used. An image without any platform that can be used is incomplete.
 """
 
 from msgspec import Struct
@@ -13,7 +13,7 @@ from ocitool.oci import Descriptor, ImageConfig, Manifest, mediatype
 
 
 class Incomplete(NotFound):
-    """An index lists platforms that are not there, and nothing of it can be used without them."""
+    """An index lists platforms that are not there, and cannot be used without them."""
 
 
 class UnfittingConfig(IntegrityError):
@@ -33,9 +33,8 @@ def require_whole(
 ) -> tuple[WholeImage, ...]:
     """Return the images of a closure, which can be used; raise when they cannot.
 
-    Incomplete for an index of which no image is there, or not all when `strict`; IntegrityError
-    for a config that cannot be read or does not fit its layers. An artifact is whole without an
-    image.
+    Incomplete for an index that lacks all its images, or with `strict` some; IntegrityError for a
+    config that cannot be read or does not fit its layers. An artifact is whole without an image.
     """
     images = images_of(closure)
     if closure.missing and (strict or not images):
@@ -59,7 +58,7 @@ def whole_image(source: Source, descriptor: Descriptor, manifest: Manifest) -> W
 
 
 def is_absent_foreign(source: Source, layer: Descriptor) -> bool:
-    """Tell whether a layer is one that belongs elsewhere and is not in the source either."""
+    """Tell whether a layer is a foreign layer that is not in the source."""
     if not mediatype.is_foreign_layer(layer.media_type):
         return False
     return isinstance(source, Inventory) and not source.has(layer)

@@ -35,7 +35,7 @@ def copy(
 ) -> CopyReport:
     """Copy images from any place to any other, such as "docker://A" to "docker://B".
 
-    Without a name in the source everything in it is copied. `store` is the folder of the store,
+    If the source names no image, everything in it is copied. `store` is the folder of the store,
     for images in it; `registries` says how registries are reached. Idempotent: what the
     destination has is not sent. Raises what the two places raise, and UsageError for a place that
     cannot be written.
@@ -63,7 +63,7 @@ def copy(
 
 
 def check_writable(target: Place) -> None:
-    """Refuse a destination that cannot be written, or that looks like a file and is a name."""
+    """Refuse a destination that cannot be written, or an image name that looks like a file."""
     text = target.text
     if target.kind is PlaceKind.FOLDER:
         raise UsageError("the dir: form is read only", hint="write oci:DIR:TAG instead")
@@ -84,7 +84,7 @@ def copy_to_registry(
     on_existing: OnExisting = OnExisting.OVERWRITE,
     observer: Observer = SILENT,
 ) -> list[PushReport]:
-    """Push what is open to the one name that a place of a registry means. See `push`."""
+    """Push the open images to the name in a registry that `target` means. See `push`."""
     return push(
         opened.source,
         opened.roots,
@@ -106,7 +106,7 @@ def copy_to_place(
     write: Callable[[bytes], object] | None = None,
     observer: Observer = SILENT,
 ) -> CopyReport:
-    """Copy what is open to a layout, an archive or an engine, under the name that it gives.
+    """Copy the open images to a layout, an archive or an engine, under the name in `target`.
 
     See `load` and `deliver`.
     """

@@ -1,4 +1,4 @@
-"""Images as an archive, to where one can go: a file, a stream, or an engine."""
+"""Write images as an archive to a file, a stream, or an engine."""
 
 from collections.abc import Callable, Sequence
 
@@ -24,9 +24,9 @@ def deliver(
     write: Callable[[bytes], object] | None = None,
     observer: Observer = SILENT,
 ) -> CopyReport:
-    """Write images to a place that takes archives; return what went there. See `pack`.
+    """Write images to a place that takes archives; return a report. See `pack`.
 
-    `write` gets the bytes where the place is "-".
+    `write` gets the bytes if the place is "-".
     """
     if target.kind in ENGINES:
         with (

@@ -1,4 +1,4 @@
-"""Disk usage of a store: what images share, what each of them alone occupies, what uses them."""
+"""Disk usage of a store: the bytes that images share, those of one image only, and its users."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ class ImageUsage(Struct, frozen=True, kw_only=True):
 
     @property
     def shared(self) -> int:
-        """The bytes that other images have, too."""
+        """The bytes that other images have too."""
         return self.size - self.unique
 
 

@@ -1,4 +1,4 @@
-"""Blobs of an image read to their end: what `verify` finds wrong with the bytes."""
+"""Read blobs to their end and report what is wrong with their bytes, for `verify`."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +27,8 @@ class Problem(Struct, frozen=True, kw_only=True):
 
     `kind` is missing, size, digest, diff-id, document, file, record, incomplete or name. A record
     is what a layout itself keeps: pins, containers, what `gc` can undo. An image is incomplete when
-    nothing of it can be used, although no single blob is to blame. A name is a problem when it
-    stands for several images, or is the digest of something else.
+    none of its platforms can be used, although no blob is damaged. A name is a problem when it
+    stands for several images, or has the digest of another image.
     """
 
     kind: str
@@ -37,7 +37,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 def raise_failure(error: OcitoolError) -> None:
-    """Raise what tells of the disk or its rights, and not of the blob."""
+    """Raise an error of the disk or of its permissions, which says nothing about the blob."""
     if isinstance(error, StorageError):
         raise error
 
@@ -99,7 +99,7 @@ def _read(blob: Blob, diff_ids: set[Digest]) -> None:
             for hasher in hashers.values():
                 hasher.update(part)
     except (MalformedArchive, LimitExceeded) as error:
-        # If the blob is damaged, that is what this raises; if not, it was made like this.
+        # If the blob itself is damaged, reading the rest of it raises that error instead.
         while blob.read():
             pass
         raise _DiffIdMismatch(

@@ -42,8 +42,8 @@ _BUILDKIT = re.compile(r"\s# buildkit$")
 class LayerReport(Struct, frozen=True, kw_only=True):
     """One layer, the lowest first. Sizes are bytes: as stored, as a tar, and of its files.
 
-    `tar_size`, `file_bytes` and `entries` are None where the layer was not or could not be looked
-    into; `problem` says why. `instruction` is the build step in Dockerfile words, `created_by` as
+    `tar_size`, `file_bytes` and `entries` are None if the layer was not or could not be read;
+    `problem` says why. `instruction` is the build step in Dockerfile words, `created_by` as
     the config has it.
     """
 
@@ -63,12 +63,12 @@ class LayerReport(Struct, frozen=True, kw_only=True):
 
     @property
     def descriptor(self) -> Descriptor:
-        """What names the layer in its place, for `list_layer`."""
+        """The descriptor of the layer, for `list_layer`."""
         return Descriptor(media_type=self.media_type, digest=self.digest, size=self.size)
 
 
 class StepReport(Struct, frozen=True, kw_only=True):
-    """One step of the history, the first first. `layer` is the number of the layer it made."""
+    """One step of the history, the oldest first. `layer` is the number of the layer it made."""
 
     instruction: str
     created_by: str
@@ -89,8 +89,8 @@ class ImageReport(Struct, frozen=True, kw_only=True):
     """All that `inspect` shows of one image.
 
     `digest` is the manifest's, `index_digest` that of the index it was chosen from, `image_id`
-    the config's. `platforms` lists all images of that index, `attestations` counts what is beside
-    them. `unpacked` is the sum of the layers' tar sizes, or None.
+    the config's. `platforms` lists all images of that index, `attestations` is the number of its
+    attestations. `unpacked` is the sum of the layers' tar sizes, or None.
     """
 
     names: tuple[str, ...]
@@ -113,7 +113,7 @@ class ImageReport(Struct, frozen=True, kw_only=True):
 
 
 class ChosenImage(Struct, frozen=True, kw_only=True):
-    """The image that a root stands for, and all images beside it, from one reading."""
+    """The image that a root stands for, and all images of its index."""
 
     root: Root
     closure: Closure
@@ -160,10 +160,10 @@ def inspect(
     jobs: int = DEFAULT_JOBS,
     observer: Observer | None = None,
 ) -> ImageReport:
-    """Describe one image: of an index that for `platform`, else the first.
+    """Describe one image; from an index, the image for `platform`, or else the first one.
 
     `measure` reads each layer once to find its unpacked sizes; `cache` keeps them for the next
-    time. A layer that cannot be looked into is reported with its problem, not raised.
+    time. A layer that cannot be read is reported with its problem, not raised.
     """
     chosen = choose_image(source, root, platform, required=required)
     config = chosen.image.read_config(source)
@@ -202,8 +202,8 @@ def _report(
 def instruction(created_by: str) -> str:
     """Return a history entry's command in the words of a Dockerfile.
 
-    The classic builder writes `/bin/sh -c #(nop) CMD …` for what is no command and `/bin/sh -c …`
-    for RUN, BuildKit `RUN /bin/sh -c … # buildkit`.
+    The classic builder writes `/bin/sh -c …` for RUN and `/bin/sh -c #(nop) CMD …` for other
+    instructions, BuildKit writes `RUN /bin/sh -c … # buildkit`.
     """
     text = _BUILDKIT.sub("", created_by.strip()).rstrip()
     if _NOP.match(text):
@@ -271,7 +271,7 @@ def _mismatch(sizes: LayerMeasure | None, diff_id: Digest | None) -> str | None:
 def _measures(
     source: Source, manifest: Manifest, cache: Cache | None, jobs: int, observer: Observer
 ) -> dict[Digest, LayerMeasure | str]:
-    """Return what each layer measures, or in words why it was not measured."""
+    """Return the sizes of each layer, or the reason why they are not known."""
     found: dict[Digest, LayerMeasure | str] = {}
     missing: list[Descriptor] = []
     for layer in {layer.digest: layer for layer in manifest.layers}.values():
@@ -296,9 +296,9 @@ def _measures(
 
 
 def _measure_headers(source: Source, layer: Descriptor) -> LayerMeasure | str | None:
-    """Measure a plain layer of an archive by its headers; None where it must be read.
+    """Measure a plain layer of an archive by its headers; None if all of it must be read.
 
-    Whether the bytes are what the digest says is not looked at: `verify` proves that.
+    The digest is not checked here: `verify` does that.
     """
     if not isinstance(source, Positioned):
         return None
@@ -346,7 +346,7 @@ def _recall(cache: Cache | None, layer: Descriptor) -> LayerMeasure | None:
 
 
 def _opaque(source: Source, layer: Descriptor) -> str | None:
-    """Return why a layer cannot be looked into at all, or None."""
+    """Return why a layer cannot be read at all, or None."""
     if mediatype.is_encrypted_layer(layer.media_type):
         return "it is encrypted"
     if is_absent_foreign(source, layer):

@@ -1,7 +1,7 @@
 """load and copy: images from any source into a layout.
 
-First everything is planned, then blobs move, names come last; what had to be converted or is
-missing is in the report.
+Everything is planned first, then blobs are copied, and names are set last. The report says what
+was converted and what is missing.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ def load(
     clobber: bool = True,
     observer: Observer | None = None,
 ) -> CopyReport:
-    """Bring images into a layout, all of them or none.
+    """Load images into a layout, all of them or none.
 
-    `roots` chooses among what the source offers (default: everything). `clobber` False refuses to
-    move a name that another image has.
+    `roots` are the images to load (default: all that the source offers). Without `clobber`, moving
+    a name from another image is refused.
     """
     pipeline = Pipeline(source, options, observer)
     pipeline.plan(source.roots() if roots is None else roots)
@@ -42,7 +42,7 @@ def load(
 
 
 def _refuse_known_moves(pipeline: Pipeline, layout: Layout) -> None:
-    """Refuse early where the digest is known before anything is converted."""
+    """Refuse moves before any conversion, for images whose digest is known already."""
     if pipeline.options.changes_compression:
         return
     present = {name: root.descriptor.digest for root in layout.roots() for name in root.names}
@@ -58,7 +58,7 @@ def _refuse_known_moves(pipeline: Pipeline, layout: Layout) -> None:
 
 
 def _use_label(image: PlannedImage, layout: Layout) -> PlannedImage:
-    """Let a bare tag be the name where names need no repository: in a layout not our own."""
+    """Use a bare tag as the name, except in a store: only there a name needs a repository."""
     root = image.root
     if layout.is_store or root.names or root.label is None:
         return image

@@ -23,12 +23,12 @@ def pull(
     *,
     observer: Observer | None = None,
 ) -> CopyReport:
-    """Bring images of one repository into a layout under the names they have there.
+    """Pull images of one repository into a layout, under their names in the registry.
 
-    Everything of an index is fetched, or the platforms of the options. `target` may be the
-    writing of a layout that other images share: then names take effect with it. When it fails,
-    whole blobs stay in the layout and so do parts of them, for the next try. NotFound when the
-    registry does not have an image.
+    All platforms of an index are fetched, or those in the options. `target` may be a `Writing` that
+    other images share: the names then take effect when it ends. If a pull fails, complete blobs and
+    parts of blobs stay in the layout for the next attempt. NotFound when the registry does not have
+    an image.
     """
     if isinstance(target, Layout):
         with Writing(target, keep=True) as writing:
@@ -60,7 +60,7 @@ def _pull(
 def _narrow(
     source: RemoteImages, roots: Sequence[Root], platforms: Sequence[Platform]
 ) -> tuple[Sequence[Root], Sequence[Platform]]:
-    """Select platforms by the indexes alone, where they tell; return what is still to select."""
+    """Select platforms from the indexes alone if possible; return those that remain to select."""
     narrowed = [source.narrow(root, platforms) for root in roots] if platforms else []
     found = [root for root in narrowed if root is not None]
     return (found, ()) if found and len(found) == len(roots) else (roots, platforms)

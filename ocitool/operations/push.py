@@ -1,6 +1,6 @@
 """push: images from any source into repositories of registries.
 
-Everything is planned, and converted where it must be; then each destination gets what it lacks.
+Everything is planned, and converted if necessary; then each destination gets what it lacks.
 """
 
 import contextlib
@@ -30,11 +30,11 @@ def push(
     observer: Observer | None = None,
     on_failure: OnFailure | None = None,
 ) -> list[PushReport]:
-    """Push images, to the destinations or, without any, to the names that they have.
+    """Push images to the destinations, or to their own names if there are none.
 
-    Idempotent: what a registry has is not sent. Refused where `on_existing` does not let a tag be
-    moved; then nothing was sent to that destination. The first destination that fails ends
-    everything, unless `on_failure` is there to hear of it: then the others are still pushed.
+    Idempotent: what a registry has is not sent. Refused, before anything is sent to a destination,
+    if `on_existing` does not allow its tag to be moved. The first failure ends the push; with
+    `on_failure`, that is called instead, and the other destinations are still pushed.
     """
     pipeline = Pipeline(source, options, observer)
     pipeline.plan(roots, attached=pipeline.options.attached)
@@ -75,9 +75,9 @@ class _EarlyLayers:
     def for_one(
         cls, destinations: Sequence[Reference], registries: Registries, on_existing: OnExisting
     ) -> "_EarlyLayers | None":
-        """Return what sends early, where no policy could refuse the push afterwards.
+        """Return an early sender; None if a policy could still refuse the push.
 
-        Of several destinations, one that fails must not keep the layers from the others.
+        None for several destinations too: a failure of one must not affect the others.
         """
         if len(destinations) != 1 or on_existing is not OnExisting.OVERWRITE:
             return None
@@ -95,9 +95,9 @@ class _EarlyLayers:
 def _sort_out(
     planned: Sequence[PlannedImage], *, attached: bool
 ) -> tuple[list[PlannedImage], list[PlannedImage]]:
-    """Return the images, and what goes along with them.
+    """Return the images, and the attached artifacts to push with them.
 
-    What has a name is an image like any other, unless what is attached is asked for.
+    Unless `attached` is set, an artifact that has a name is treated as an image.
     """
     others = [image for image in planned if attached and is_attached(image)]
     digests = {image.root.descriptor.digest for image in others}
@@ -112,7 +112,7 @@ def _pairs(
     if not images:
         raise NotFound(
             "there is no image to push",
-            hint="artifacts alone are not pushed: name an image, with --referrers if they go along",
+            hint="artifacts are only pushed with their image: name the image and add --referrers",
         )
     if destinations:
         if len(images) != 1:

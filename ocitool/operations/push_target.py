@@ -1,7 +1,7 @@
-"""One destination of a push: what is there already, what goes, and how it ended.
+"""One destination of a push: what it has already, what is sent, and the result.
 
-A tag that names the image says that all of it is there; a manifest that the registry knows says the
-same of its blobs.
+If a tag already names the image, the registry has all of it; if the registry has a manifest, it
+has all blobs of that manifest.
 """
 
 import contextlib
@@ -47,9 +47,9 @@ class Ending(StrEnum):
 
 
 class PushReport(Struct, frozen=True, kw_only=True):
-    """What became of one image at one destination. `moved_from` is what the tag named before.
+    """The result for one image at one destination. `moved_from` is what the tag named before.
 
-    `kept` is the other image that the tag still names, where the push was skipped for it.
+    `kept` is the other image that the tag still names, if the push was skipped because of it.
     """
 
     destination: Reference
@@ -75,8 +75,8 @@ class PushReport(Struct, frozen=True, kw_only=True):
 class TagPusher:
     """Pushes prepared images to destinations, one after the other.
 
-    What one destination has, another one of the same registry may mount from it. `attached` go
-    with the images to which they belong.
+    A destination may mount blobs from an earlier one in the same registry. The `attached`
+    artifacts are pushed with their images.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class TagPusher:
     ) -> PushReport:
         """Push one image to one destination; `sent` is what has been sent there already.
 
-        Refused where the policy does not let a tag be moved; then nothing was sent.
+        Refused, before anything is sent, if the policy does not allow the tag to be moved.
         """
         report = self._push(image, destination, sent)
         self._pushed.append(destination)
@@ -140,13 +140,13 @@ class TagPusher:
             return Ending.PRESENT
         if policy is OnExisting.SAME:
             raise Refused(
-                f"{destination.familiar} is another image already: {existing.digest}, not {digest}",
+                f"{destination.familiar} names another image: {existing.digest}, not {digest}",
                 hint="push under another tag; --on-existing overwrite moves this one",
             )
         return Ending.SKIPPED if policy is OnExisting.SKIP else Ending.PUSHED
 
     def _attached_to(self, image: PlannedImage) -> list[PlannedImage]:
-        """Return what is attached to this image, of all that is attached to any."""
+        """Return the attached artifacts that belong to this image."""
         held = {str(descriptor.digest) for descriptor, _ in image.closure.documents}
         waiting = [(s, subject) for s in self._attached if (subject := subject_of(s)) is not None]
         found: list[PlannedImage] = []
@@ -182,7 +182,7 @@ class TagPusher:
     def _mountable(
         self, destination: Reference, planned: Sequence[PlannedImage]
     ) -> Mapping[Digest, Sequence[str]]:
-        """Return in which repositories of the same registry a blob may be already."""
+        """Return, for each blob, repositories of the same registry that may have it already."""
         blobs = {blob.digest for image in planned for blob in image.closure.blobs}
         found: dict[Digest, list[str]] = {}
         siblings = [r.path for r in self._pushed if r.domain == destination.domain]
@@ -224,7 +224,7 @@ class TagPusher:
 def _check_pinned(destination: Reference, digest: Digest) -> None:
     if destination.digest is not None and destination.digest != digest:
         raise Refused(
-            f"{destination.familiar} asks for another image than the one to push, {digest}",
+            f"{destination.familiar} has the digest of another image; the one to push is {digest}",
             hint="leave the digest out of the destination",
         )
 
@@ -232,7 +232,7 @@ def _check_pinned(destination: Reference, digest: Digest) -> None:
 def _present(
     writer: RepositoryWriter, planned: Sequence[PlannedImage], *, present: bool
 ) -> dict[Digest, Outcome]:
-    """Ask for each manifest once; whoever has one has all that it lists."""
+    """Ask for each manifest once: a registry that has a manifest has all that it lists."""
     known_outcomes: dict[Digest, Outcome] = {}
     for number, image in enumerate(planned):
         closure = image.closure
@@ -258,7 +258,7 @@ def _report_present(image: PlannedImage) -> TransferReport:
 def _neighbours(
     layout: Layout, destination: Reference, blobs: set[Digest]
 ) -> Iterator[tuple[str, Digest]]:
-    """Yield where blobs may be that other images of the store, of the same registry, share."""
+    """Yield repositories of the registry whose images, by the store, have some of the blobs."""
     looked = 0
     for root in layout.roots():
         paths = [
@@ -271,7 +271,7 @@ def _neighbours(
         looked += 1
         if looked > _NEIGHBOURS:
             return
-        # What is wrong with another image is no reason not to push this one.
+        # A damaged other image must not prevent this push.
         with contextlib.suppress(OcitoolError):
             for blob in closure_of(layout, root.descriptor).blobs:
                 if blob.digest in blobs:
@@ -279,6 +279,6 @@ def _neighbours(
 
 
 def _tags_of(image: PlannedImage) -> tuple[str, ...]:
-    """Return the tags under which clients look for what is attached."""
+    """Return the tags under which clients look for an attached artifact."""
     subject = subject_of(image)
     return tags_of_attached(image.root, subject) if subject is not None else ()

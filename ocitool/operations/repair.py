@@ -1,7 +1,7 @@
-"""Damage set aside and made good: no name, image or blob is lost by it.
+"""Repair a layout without losing a name, an image or a blob.
 
-A blob that is not what its name says is moved to `.ocitool/quarantine/`. What is missing then is
-fetched again from other places, verified, so that nothing but the very bytes can take its place.
+A blob that does not match its digest is moved to `.ocitool/quarantine/`. Missing blobs are then
+fetched from other places and verified, so that only the same bytes can replace them.
 """
 
 import time
@@ -25,8 +25,8 @@ from ocitool.places.layout.quarantine import SetAside, quarantined_digests, set_
 class RepairReport(Struct, frozen=True, kw_only=True):
     """What was wrong, what was done, and what is left.
 
-    `fetched` came from other places. `lost` are blobs that were set aside, are needed and have not
-    come back. `leftovers` counts what killed commands had left. `after` is the state now.
+    `fetched` came from other places. `lost` are blobs that were set aside, are needed and were not
+    found elsewhere. `leftovers` counts what killed commands had left. `after` is the state now.
     """
 
     before: tuple[Problem, ...]
@@ -52,8 +52,8 @@ def repair(
     """Check a layout, set aside what is damaged, and fetch again what is missing.
 
     Idempotent. Sources are asked in their order; one that does not have a blob, or has it damaged
-    too, is passed over. Raises MalformedDocument for an index.json that cannot be read, and what
-    the sources raise when they cannot be reached; what was fetched by then stays.
+    too, is skipped. Raises MalformedDocument for an index.json that cannot be read, and what
+    the sources raise when they cannot be reached; what was fetched before is kept.
     """
     removed = _clear(layout, time.time() if now is None else now)
     before = verify(layout, observer=observer)
@@ -71,7 +71,7 @@ def repair(
 
 
 def _clear(layout: Layout, now: float) -> int:
-    """Remove what killed commands left; return how many things went."""
+    """Remove what killed commands left; return the number of items removed."""
     removed = clear_leftovers(layout)
     found = leftovers(layout, layout.listing().odd, now)
     if found:
@@ -81,7 +81,7 @@ def _clear(layout: Layout, now: float) -> int:
 
 
 def _suspects(report: VerifyReport) -> list[Digest]:
-    """Return the blobs that a report finds fault with, by their digests."""
+    """Return the digests of the blobs that a report finds damaged."""
     found: dict[Digest, None] = {}
     for problem in report.problems:
         if problem.kind in ("incomplete", "name"):
@@ -97,10 +97,10 @@ def _suspects(report: VerifyReport) -> list[Digest]:
 def _fetch(
     layout: Layout, sources: Sequence[Source], observer: Observer
 ) -> tuple[list[Digest], list[Digest]]:
-    """Bring what is missing from the sources; return what came, and what was set aside for good.
+    """Fetch missing blobs from the sources; return those, and set-aside ones not found there.
 
-    What is fetched may name more that is missing, so this fetches while it walks. A child of an
-    index that never was here is not missed: the index is sparse. A child that was set aside is.
+    A fetched document may list more missing blobs, so this fetches while it walks. A child of an
+    index is fetched only if it was set aside; if it was never here, the index is sparse.
     """
     known = quarantined_digests(layout)
     fetched: list[Digest] = []
@@ -148,7 +148,7 @@ def _fetch_blob(
 
 
 def _listed_in(layout: Layout, visit: Visit[Descriptor]) -> list[tuple[Descriptor, bool]]:
-    """Return what a blob names, and whether that may be absent; nothing if it is damaged."""
+    """Return what a blob lists, and whether each may be absent; nothing if it is damaged."""
     try:
         if mediatype.is_document(visit.node.media_type):
             document = read_document(layout, visit.node)

@@ -26,7 +26,7 @@ _NOT_WRITTEN = (".xz", ".txz", ".bz2", ".tbz", ".tbz2", ".lz4", ".lzma", ".7z", 
 
 
 class Packed(Struct, frozen=True, kw_only=True):
-    """An archive that is planned: its pieces, made as they are read, and what is in it."""
+    """A planned archive: its pieces, made while they are read, and the report on its images."""
 
     pieces: Iterator[bytes]
     report: CopyReport
@@ -148,7 +148,7 @@ def _watched(pieces: Iterator[bytes], size: int, observer: Observer) -> Iterator
 
 
 def _verify_synthesized(pipeline: Pipeline) -> None:
-    """Verify the diff IDs of compressed layers for which no manifest of the archive vouches."""
+    """Verify the diff IDs of compressed layers of images whose manifest was made here."""
     synthesized = synthesized_images(pipeline.origin)
     for image in pipeline.images:
         origin = synthesized.get(image.root.descriptor.digest)
@@ -186,7 +186,7 @@ def _outer_compressor(path: str) -> Compressor | None:
         return Compressor(Codec.ZSTD)
     if path.endswith(_NOT_WRITTEN):
         raise UsageError(
-            f"{path!r} has the name of a file that is not written here",
+            f"{path!r} has an ending of a kind that `save` does not write",
             hint="use .tar, .tar.gz or .tar.zst",
         )
     return None

@@ -1,4 +1,4 @@
-"""Naming images of a layout."""
+"""Give names to images of a layout."""
 
 from collections.abc import Sequence
 

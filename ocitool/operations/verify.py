@@ -1,4 +1,4 @@
-"""Is it whole? Every blob hashed, every size, every diff ID, every reference followed."""
+"""Check a place: hash every blob, compare sizes and diff IDs, follow every reference."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -38,11 +38,11 @@ from ocitool.transfer.plan import PlanSize
 
 
 class VerifyReport(Struct, frozen=True, kw_only=True):
-    """What was looked at and what is wrong.
+    """What was checked and what is wrong.
 
     `absent` are children of indexes that are not here, or lack some of their blobs: a sparse index
-    is not damage. `foreign` are absent layers that belong elsewhere, by their type. `unreferenced`
-    are sound blobs that no image needs, `unknown_files` files among the blobs that are none.
+    is not damage. `foreign` are absent layers of a type that is stored elsewhere. `unreferenced`
+    are sound blobs that no image needs, `unknown_files` files among the blobs that are not blobs.
     """
 
     roots: int
@@ -61,7 +61,7 @@ class VerifyReport(Struct, frozen=True, kw_only=True):
         return not self.problems
 
 
-# Every blob is looked for and hashed in its turn, so these need no report where they first show.
+# Hashing all blobs finds these again and reports them, so they are not reported before.
 _FOUND_BY_HASHING = (NotFound, DigestMismatch, SizeMismatch)
 
 
@@ -87,7 +87,7 @@ def verify(
 
     Images are sound exactly where `load` takes them, except that `load` trusts a manifest that its
     layers unpack to their diff IDs. Every blob is read once: its digest, and for a layer the digest
-    of what it unpacks to. `fast` checks names, sizes and documents only. Of a layout without
+    of what it unpacks to. `fast` checks names, sizes and documents only. In a layout, without
     `roots`, blobs that nothing needs are checked too. Raises MalformedDocument when an index.json
     cannot be read at all.
     """
@@ -122,7 +122,7 @@ def _check_files(layout: Layout | None, graph: _Graph) -> tuple[list[Descriptor]
     if layout is None:
         return [], []
     unreferenced, unknown_files, odd = _unreferenced(layout, graph)
-    # What is not a regular file was missed as a blob already; once is enough.
+    # A file that is not regular may have been reported as a missing blob; report it only once.
     told = {problem.subject for problem in odd}
     graph.problems = [p for p in graph.problems if _path_of(p) not in told] + odd
     graph.problems += _records(layout)
@@ -130,7 +130,7 @@ def _check_files(layout: Layout | None, graph: _Graph) -> tuple[list[Descriptor]
 
 
 def _every_entry(source: Catalog, roots: Sequence[Root]) -> Sequence[Root]:
-    """Return a root of a layout once for each of its entries: one of two may lie about the size."""
+    """Return a root of a layout once for each of its entries, which may give different sizes."""
     if not isinstance(source, Layout):
         return roots
     known = {root.descriptor.digest: root for root in roots}
@@ -175,7 +175,7 @@ def _add_closure(closure: Closure, images: Sequence[WholeImage], graph: _Graph) 
 
 
 def _incomplete(refused: _Refused, found: Sequence[Problem], *, hashed: bool) -> list[Problem]:
-    """Return the images that cannot be used for a reason that no problem of a blob tells."""
+    """Return the images that cannot be used for a reason other than the problem of a blob."""
     told = {problem.message for problem in found}
     return [
         Problem(kind="incomplete", subject=str(root.descriptor.digest), message=error.message)
@@ -272,7 +272,7 @@ def _enter(source: Catalog, descriptor: Descriptor, graph: _Graph) -> list[tuple
 
 
 def _is_found_by_hashing(source: Catalog, descriptor: Descriptor, error: OcitoolError) -> bool:
-    """Tell whether the blob itself is damaged or absent, and not what is written in it."""
+    """Tell whether the bytes of a blob are damaged or absent, rather than its content invalid."""
     if not isinstance(error, _FOUND_BY_HASHING):
         return False
     try:
@@ -344,7 +344,7 @@ def _unreferenced(
     unknown_files: list[str] = []
     problems: list[Problem] = []
     needed = _reachable(layout)
-    # What has the wrong size is damaged however it hashes, and may be without an end.
+    # A blob of the wrong size is damaged whatever its hash, and may be endless.
     told = {problem.subject for problem in graph.problems if problem.kind == "size"}
     for path, digest in layout.blob_files():
         if digest is None:
@@ -377,7 +377,7 @@ def _reachable(layout: Layout) -> set[str]:
 
 
 def _records(layout: Layout) -> Iterator[Problem]:
-    """Yield which of the records of a layout cannot be read: each of them keeps images."""
+    """Yield the records of a layout that cannot be read: each of them keeps images."""
     readers: tuple[tuple[str, Callable[[], object]], ...] = (
         ("pins", layout.pins),
         ("containers", lambda: containers(layout)),

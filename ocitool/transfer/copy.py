@@ -1,7 +1,7 @@
-"""The mechanism: what a closure holds moves from one place to another.
+"""Copy the content of closures from one place to another.
 
-Blobs go first, in parallel; manifests follow, children before parents; the root comes last. So
-whoever reads the target at any moment sees the old state or the new one, complete.
+Blobs are copied first, in parallel, then manifests (children before parents), and the roots are set
+last. A reader of the target therefore sees the complete old state or the complete new one.
 """
 
 import threading
@@ -28,14 +28,14 @@ from ocitool.oci import Descriptor, Digest
 from ocitool.transfer.ranged import Connections, fetch
 
 _IN_PARTS = 1 << 20
-"""Smaller blobs are fetched again as a whole when they break off."""
+"""Smaller blobs are fetched again as a whole after an interruption."""
 _TURN_SECONDS = 0.1
 _PATIENCE = 20.0
-"""Seconds without a byte after which another process is waited for no longer."""
+"""Seconds without a new byte after which this process no longer waits for another one."""
 
 
 class Moved(Struct, frozen=True, kw_only=True):
-    """What became of one blob or document, and how many seconds it took."""
+    """What happened to one blob or document, and how many seconds it took."""
 
     descriptor: Descriptor
     outcome: Outcome
@@ -43,7 +43,7 @@ class Moved(Struct, frozen=True, kw_only=True):
 
 
 class TransferReport(Struct, frozen=True, kw_only=True):
-    """Every blob and document of a transfer, with what became of it."""
+    """Every blob and document of a transfer, with what happened to it."""
 
     blobs: tuple[Moved, ...] = ()
 
@@ -80,12 +80,11 @@ def transfer(
     jobs: int = DEFAULT_JOBS,
     observer: Observer | None = None,
 ) -> TransferReport:
-    """Copy closures and make their roots known under their names.
+    """Copy closures, then set their roots under their names.
 
-    Idempotent: what the target has is not read. `known_outcomes` says what
-    became of blobs and documents already: a conversion has put them there, or the target has
-    them. Cancels everything at the first failure; then no root has changed. Raises what the two
-    places raise.
+    Idempotent: what the target has is not read. `known_outcomes` are the outcomes of blobs and
+    documents that need no copying: a conversion has put them there, or the target has them.
+    The first failure cancels everything, and no root is changed. Raises what the two places raise.
     """
     watcher = observer or Observer()
     done = known_outcomes or {}
@@ -98,7 +97,7 @@ def transfer(
     target.announce([d for image in planned for d in image.closure.descriptors])
     watcher.begin("copying", sum(descriptor.size for descriptor in blobs.values()))
     try:
-        # The largest first: the last one to run alone is then a small one.
+        # The largest first, so that no large one is left to run alone at the end.
         ordered = sorted(blobs.values(), key=lambda descriptor: -descriptor.size)
         tasks = [move.task(descriptor) for descriptor in ordered]
         run_all(tasks, jobs, abort=partial(_abort, source, target))
@@ -152,7 +151,7 @@ class _Move:
 
         def open_blob() -> Blob:
             nonlocal sent
-            # Opened again after a failure: what was counted before is sent once more.
+            # Opened again after a failure: the bytes counted before are sent again.
             self._observer.advance(-sent)
             sent = 0
             return self._source.open(descriptor).watched(watch)
@@ -163,7 +162,7 @@ class _Move:
         return outcome
 
     def _fetch_parts(self, descriptor: Descriptor, stop: Stop) -> Outcome | None:
-        """Bring a large blob in parts; None where source or target cannot."""
+        """Fetch a large blob in parts; None if the source or the target cannot do that."""
         if descriptor.size < _IN_PARTS or not isinstance(self._target, Ingesting):
             return None
         if not isinstance(self._source, Ranged):
@@ -185,7 +184,7 @@ class _Move:
                 advance=self._observer.advance,
             )
         except StorageError:
-            # A disk that is full gets its space back.
+            # The disk may be full: free the space.
             ingest.discard()
             raise
         finally:
@@ -197,9 +196,9 @@ class _Move:
     def _wait_for_turn(
         self, target: Ingesting, descriptor: Descriptor, stop: Stop
     ) -> Ingest | Outcome | None:
-        """Begin or go on with a blob, or wait while another process gets on with it.
+        """Start or resume a blob, or wait while another process is fetching it.
 
-        That one may store it: EXISTED then. None when it holds the blob and gets nowhere.
+        EXISTED if the other process has stored it; None if that one makes no progress.
         """
         arrived, since = -1, 0.0
         while (ingest := target.ingest(descriptor)) is None:
@@ -214,7 +213,7 @@ class _Move:
                 return None
             stop.check()
             time.sleep(_TURN_SECONDS)
-        # It may have been stored between the last look and this one.
+        # It may have been stored since the last check.
         if self._target.has(descriptor):
             ingest.discard()
             self._observer.advance(descriptor.size)

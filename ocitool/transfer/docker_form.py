@@ -23,9 +23,9 @@ def plain_images(
 ) -> list[PlainImage]:
     """Return the featured images with their layers uncompressed, each once with all its names.
 
-    Content is read from `source`; `catalog` may know how long a layer is. What is attached and
-    other platforms are left out, with a warning. NotFound without a featured image or
-    where a foreign layer is absent; UsageError for an encrypted layer.
+    Content is read from `source`; `catalog` may know the unpacked size of a layer. Attached
+    artifacts and other platforms are left out, with a warning. NotFound if there is no featured
+    image or a foreign layer is absent; UsageError for an encrypted layer.
     """
     sizes = _TarSizes(catalog, source, observer)
     images: dict[Digest, PlainImage] = {}
@@ -92,7 +92,7 @@ def _read_tar(
 
 
 class _TarSizes:
-    """How long the tar of a layer is: a header says so before the data can be written."""
+    """The sizes of the layers' tars, which the header before each of them must give."""
 
     def __init__(self, catalog: Catalog, source: Source, observer: Observer) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""Layers that get another compression: each once, several at a time, verified on the way."""
+"""Convert layers to another compression: each once, several at a time, all verified."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,11 +25,11 @@ LAYER_CODECS: Mapping[Codec, mediatype.Compression] = {
 _LEVELS = {Codec.GZIP: GZIP_LEVEL, Codec.ZSTD: ZSTD_LEVEL}
 
 AfterLayer = Callable[[Descriptor, Source], None]
-"""Is called with each layer that is ready, and where it can be read."""
+"""Called with each finished layer and the source that it can be read from."""
 
 
 class LayerTask(Struct, frozen=True, kw_only=True):
-    """A layer to convert: what it is, what it must unpack to, and the codec it shall have."""
+    """A layer to convert: its descriptor, what it must unpack to, and its new codec."""
 
     descriptor: Descriptor
     diff_id: Digest
@@ -39,9 +39,9 @@ class LayerTask(Struct, frozen=True, kw_only=True):
 class LayerConverter:
     """Converts layers into a scratch layout.
 
-    `results` are the new layers by the digests of the old ones; `outcomes` says what became of
-    each new layer. `after` is called while others are still converted: then only as many at a
-    time as there are processors, so that they are not all ready at the end.
+    `results` are the new layers by the digests of the old ones; `outcomes` says what happened to
+    each new layer. `after` is called for each finished layer while others are still converted;
+    to have the first ones early, no more are then converted at a time than there are processors.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class LayerConverter:
 
     def convert(self, layers: Sequence[LayerTask]) -> None:
         """Convert layers; DigestMismatch for one that does not unpack to its diff ID."""
-        # One blob under two diff IDs is looked at twice: one of them may be a lie.
+        # A blob that is listed with two diff IDs is checked against both.
         unique = {(layer.descriptor.digest, layer.diff_id): layer for layer in layers}
         ordered = sorted(unique.values(), key=lambda layer: -layer.descriptor.size)
         self._observer.begin("converting", sum(layer.descriptor.size for layer in ordered))

@@ -1,15 +1,15 @@
-"""A source made of others, with documents in memory before them."""
+"""A source that reads documents from memory, and everything else from other sources."""
 
 from ocitool.image.content import Abortable, Blob, Inventory, OpenRange, Ranged, Source
 from ocitool.oci import Descriptor, Digest
 
 
 class LayeredSource:
-    """A source whose documents in memory come before those of other places."""
+    """A source that looks for content in memory first, then in some places in order."""
 
     def __init__(self, *places: Source) -> None:
         self._places = places
-        # What a place can do is asked once: it takes longer than to look for a blob.
+        # Checked only once: this `isinstance` takes longer than looking for a blob.
         self._inventories = [place if isinstance(place, Inventory) else None for place in places]
         self._documents: dict[Digest, bytes] = {}
 
@@ -38,14 +38,14 @@ class LayeredSource:
         return self._place_of(descriptor).open(descriptor)
 
     def ranges(self, descriptor: Descriptor) -> OpenRange | None:
-        """Return how to read parts of a blob from the place that has it, if that gives parts."""
+        """Return how to read parts of a blob from the place that has it, if that supports it."""
         if descriptor.digest in self._documents:
             return None
         place = self._place_of(descriptor)
         return place.ranges(descriptor) if isinstance(place, Ranged) else None
 
     def abort(self) -> None:
-        """Break what is under way in the places that can wait."""
+        """Make running transfers fail, in the places that support it."""
         for place in self._places:
             if isinstance(place, Abortable):
                 place.abort()

@@ -1,6 +1,6 @@
 """The steps that every verb takes: plan, select platforms, convert, drop orphans, transfer, report.
 
-A verb says from where, to where and which of the steps; how each is done stands here alone.
+A verb chooses the places and the steps; the steps themselves are defined only here.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ class TransferOptions(Struct, frozen=True, kw_only=True):
     `attached` also moves what a registry has attached to the images: signatures, SBOMs,
     attestations; between files it is always moved. `name` replaces the names of the one image
     there is. `jobs` is the number of blobs at a time. Layers that have to be converted, or fetched
-    again, are kept in the folder `scratch` meanwhile.
+    again, are stored temporarily in the folder `scratch`.
     """
 
     platforms: tuple[Platform, ...] = ()
@@ -61,15 +61,15 @@ class TransferOptions(Struct, frozen=True, kw_only=True):
 
     @property
     def changes_compression(self) -> bool:
-        """Whether layers get a compression that is named."""
+        """Whether `compression` names one that all layers get."""
         return self.compression not in (None, mediatype.KEEP)
 
 
 class Pipeline:
     """Images on their way from one place to another: what is planned, and where it is read.
 
-    `origin` is the place they come from; `source` is where their content is read, which has the
-    documents of the plan in memory, and what was converted. Call the steps in their order.
+    `origin` is the place they come from. Their content is read from `source`, which also has the
+    planned documents and the converted layers. Call the steps in their order.
     """
 
     def __init__(
@@ -97,8 +97,8 @@ class Pipeline:
         """Read everything about the roots and what is attached to them; select the platforms.
 
         `platforms` replaces those of the options. NotFound for a platform that is not there, and
-        for an image of which too much is missing; Refused for a name that stands for several
-        images; UsageError for one name that is given to several.
+        for an image that is too incomplete; Refused for a name that stands for several images;
+        UsageError if the `name` of the options would be given to several.
         """
         strict = self.options.strict
         images = plan_images(self.source, self.origin, roots, strict=strict, attached=attached)
@@ -121,17 +121,17 @@ class Pipeline:
 
     @property
     def synthesized(self) -> list[PlannedImage]:
-        """The images that have a manifest only because one was made for them."""
+        """The images that had no manifest, so that one was made here."""
         known = synthesized_images(self.origin)
         return [image for image in self.images if image.root.descriptor.digest in known]
 
     @property
     def needs_conversion(self) -> bool:
-        """Whether layers have to change for a place that holds no plain docker images."""
+        """Whether layers have to be converted for a place that cannot hold plain docker images."""
         return self.options.changes_compression or bool(self.synthesized)
 
     def convert(self, scratch: Writing, *, after: "AfterLayer | None" = None) -> None:
-        """Convert what must be, into a scratch layout; drop what is attached to what changed."""
+        """Convert layers if needed, into a scratch layout; drop artifacts of changed images."""
         if self.needs_conversion:
             from ocitool.transfer.recompress import Recompressor
 
@@ -162,7 +162,7 @@ class Pipeline:
             yield
 
     def drop_orphans(self) -> None:
-        """Drop what is attached to an image that is left behind or has another digest now."""
+        """Drop artifacts attached to images that are left out or have another digest now."""
         self.images = drop_orphans(self._planned, self.images, self.observer)
 
     def transfer(
@@ -173,8 +173,8 @@ class Pipeline:
     ) -> TransferReport:
         """Move all images, or these, to a target.
 
-        `known_outcomes` says what the target has already; None where the target is the layout of
-        the conversion.
+        `known_outcomes` says what the target has already; None if the target is the layout that
+        layers were converted into.
         """
         return transfer(
             self.source,
@@ -188,7 +188,7 @@ class Pipeline:
     def report(
         self, *, moved: Sequence[NameChange] = (), transfer: TransferReport | None = None
     ) -> CopyReport:
-        """Return what became of the images."""
+        """Return the report on the images."""
         return report_copy(
             self.images, conversions=self.conversions, moved=moved, transfer=transfer
         )

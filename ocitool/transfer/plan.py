@@ -41,10 +41,10 @@ def plan_images(
 ) -> list[PlannedImage]:
     """Plan the move of some roots of a catalog, each digest once with all its names.
 
-    Everything is read from `source`, which keeps the documents. What the catalog has that is
-    `attached` to one of the roots is added; without that, only roots with a name are planned of
-    what is attached. NotFound for an index of which nothing is there, or not
-    all when `strict`; IntegrityError for a config that does not fit its layers.
+    Everything is read from `source`, which keeps the documents. With `attached`, artifacts of the
+    catalog that are attached to one of the roots are added; without it, attached artifacts are
+    planned only if they are among the roots and have a name. NotFound for an index that lacks all
+    its images, or with `strict` some; IntegrityError for a config that does not fit its layers.
     """
     planned = []
     for image in _plan(source, _merge_names(roots)):
@@ -75,9 +75,9 @@ def _plan(source: LayeredSource, roots: Sequence[Root]) -> list[PlannedImage]:
 
 
 class PlanSize:
-    """What the manifests of images that are planned together cost in memory.
+    """The memory that the manifests of images need that are planned together.
 
-    A few indexes that all list one large one would also cost their product.
+    Without this limit, a few indexes that all list the same large index could use up the memory.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class PlanSize:
 
 
 def _weight(raw: bytes) -> int:
-    """Return what a decoded document costs in memory, a few hundred bytes a unit."""
+    """Return how much memory a decoded document needs, in units of a few hundred bytes."""
     return structure(raw) + len(raw) // 40
 
 
@@ -122,11 +122,11 @@ def drop_orphans(
 ) -> list[PlannedImage]:
     """Drop artifacts whose subject was changed or left behind on the way, and warn of it.
 
-    A signature of an image that has another digest now would be worth nothing.
+    A signature is not valid for an image that has another digest now.
     """
     lost = _documents(before) - _documents(after)
     subjects = {str(a.root.descriptor.digest): s for a in after if (s := subject_of(a)) is not None}
-    # An artifact may be attached to an artifact, so what is dropped takes others with it.
+    # An artifact may be attached to another artifact, and is then dropped with it.
     orphans: set[str] = set()
     while lost := {d for d, s in subjects.items() if d not in orphans and is_in(s, lost)}:
         orphans |= lost
@@ -135,7 +135,7 @@ def drop_orphans(
     if dropped:
         observer.warn(
             f"left out {dropped} attached artifact{'' if dropped == 1 else 's'}, such as "
-            "signatures: what they belong to has another digest now, or does not come along"
+            "signatures: their image has another digest now, or is not copied"
         )
     return kept
 
@@ -168,7 +168,7 @@ def _attached_to(
         and (subject := _read_subject(source, root)) is not None
     }
     found: list[PlannedImage] = []
-    # An artifact may be attached to an artifact, so what is added brings others with it.
+    # An artifact may be attached to another artifact, and is then added with it.
     while fresh := [position for position, subject in waiting.items() if is_in(subject, held)]:
         added = _plan(source, [roots[position] for position in fresh])
         waiting = {position: s for position, s in waiting.items() if position not in fresh}
@@ -178,7 +178,7 @@ def _attached_to(
 
 
 def _read_subject(source: LayeredSource, root: Root) -> str | None:
-    """Return what a root is attached to; a manifest that had to be read and tells it is kept."""
+    """Return what a root is attached to; if its manifest had to be read and says so, keep that."""
 
     def read() -> Content | None:
         try:
@@ -194,19 +194,19 @@ def _read_subject(source: LayeredSource, root: Root) -> str | None:
 
 
 def subject_of(image: PlannedImage) -> str | None:
-    """Return the digest text of what an image is attached to, or None."""
+    """Return the digest, as text, of what an image is attached to, or None."""
     return subject_of_root(image.root, image.closure.document(image.root.descriptor.digest))
 
 
 def is_attached(image: PlannedImage) -> bool:
-    """Tell whether a root is an artifact that lives with its subject, and not by itself."""
+    """Tell whether a root is an artifact that is attached to another."""
     return subject_of(image) is not None
 
 
 def independent(planned: Sequence[PlannedImage]) -> list[PlannedImage]:
-    """Return the images that live by themselves.
+    """Return the images that are not attached to another.
 
-    Without any, what is attached and has a name is meant: it was asked for.
+    If there are none, return the attached artifacts that have a name: the user asked for them.
     """
     images = [image for image in planned if not is_attached(image)]
     return images or [image for image in planned if image.root.names]

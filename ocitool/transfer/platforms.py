@@ -1,4 +1,4 @@
-"""Some of an image's platforms, as an image of their own."""
+"""Select some platforms of an image, as a new image."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -25,8 +25,8 @@ def select(
 ) -> PlannedImage:
     """Return the part of an image for these platforms; a new index goes into `layered`.
 
-    One platform gives that image's own manifest, its digest unchanged. Several give a new index
-    of them and of what attests them. NotFound lists what there is.
+    For one platform this is that image's own manifest, its digest unchanged; for several, a new
+    index of them and of their attestations. NotFound lists the available platforms.
     """
     root, closure = image.root, image.closure
     listed = planned_manifests(image)
@@ -51,9 +51,9 @@ def select(
 def select_each(
     layered: LayeredSource, images: Sequence[PlannedImage], platforms: Sequence[Platform]
 ) -> list[PlannedImage]:
-    """Return the part of each image for some platforms; what is attached stays as it is.
+    """Return the part of each image for some platforms; attached artifacts are not changed.
 
-    Of images that share a name, those that are for none of the platforms are left out.
+    If images share a name, those that are for none of the platforms are left out.
     """
     chosen: list[PlannedImage] = []
     left_out: list[PlannedImage] = []
@@ -68,7 +68,7 @@ def select_each(
             chosen.append(part)
     for image in left_out:
         if not _shares_a_name(image, chosen):
-            # None of those that share the name suits: the refusal lists what there is.
+            # No image of that name is for these platforms: this raises NotFound.
             select(layered, image, platforms)
     return chosen
 
@@ -93,7 +93,7 @@ def planned_manifests(image: PlannedImage) -> tuple[PlatformImage, ...]:
 
 
 def _attestations(layered: LayeredSource, closure: Closure, images: set[str]) -> list[Descriptor]:
-    """Return what attests these images and is there, from all indexes of a closure."""
+    """Return the attestations of these images that are present, from all indexes of a closure."""
     found = {
         child.digest: child
         for _, document in closure.documents
@@ -107,10 +107,10 @@ def _attestations(layered: LayeredSource, closure: Closure, images: set[str]) ->
 def select_in_index(
     layered: LayeredSource, index: Index, platforms: Sequence[Platform], *, called: str
 ) -> Descriptor | None:
-    """Return what `select` would, judged by an index alone, so that no child has to be read.
+    """Return what `select` would return, using only the index, so that no child has to be read.
 
-    None when the index does not say it all: a child without a platform, or an index in it.
-    NotFound lists what there is.
+    None if that is not possible: the index has a child without a platform, or a nested index.
+    NotFound lists the available platforms.
     """
     images = [
         child
@@ -130,7 +130,7 @@ def select_in_index(
 
 
 def _listing(layered: LayeredSource, index: Index, children: Sequence[Descriptor]) -> Descriptor:
-    """Keep an index of only these children, all else as it was, and return its descriptor."""
+    """Add an index that has only these children, otherwise unchanged; return its descriptor."""
     document = json.loads(index.raw)
     document["manifests"] = [child.to_json() for child in children]
     return layered.add(encode(document), index.media_type)

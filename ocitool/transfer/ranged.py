@@ -1,8 +1,8 @@
-"""A large blob fetched in parts: gone on with where it broke off, by several connections.
+"""Fetch a large blob in parts: resume it after an interruption, and use several connections.
 
-One connection begins at the front and goes on as long as nobody else has taken what comes next.
-When it turns out to be slow, others take the parts ahead of it. A place that sends no parts is
-read by the first connection alone.
+The first connection reads from the front until it reaches a part that another one has taken. If it
+is slow, other connections fetch parts ahead of it. If the place does not send parts of a blob, only
+the first connection is used.
 """
 
 import bisect
@@ -21,15 +21,15 @@ _READ = 1 << 20
 _TRIAL_SECONDS = 0.5
 _MOST_HELPERS = 15
 _FAST = 80e6
-"""Bytes a second of one connection above which more of them would not help."""
+"""Bytes per second of one connection above which more connections would not help."""
 _ENOUGH = 250e6
-"""The same for all together: then it is not the connections that are slow."""
+"""The same limit for all connections together."""
 
 Advance = Callable[[int], None]
 
 
 class _Over(Exception):
-    """Another connection met what ends the whole blob, and says so."""
+    """Another connection failed and ends the whole blob; that one reports the error."""
 
 
 class Connections:
@@ -41,20 +41,20 @@ class Connections:
         self._bytes = 0
 
     def count(self, size: int) -> None:
-        """Note that some bytes have come."""
+        """Count bytes that were received."""
         self._bytes += size
 
     @property
     def speed(self) -> float:
-        """The bytes a second that all connections together have brought."""
+        """The bytes per second of all connections together."""
         return self._bytes / max(time.monotonic() - self._began, 1e-3)
 
     def take(self) -> bool:
-        """Take one if there is one."""
+        """Take a connection if one is free."""
         return self._free.acquire(blocking=False)
 
     def give_back(self) -> None:
-        """Give one back."""
+        """Give a connection back."""
         self._free.release()
 
 
@@ -67,10 +67,10 @@ def fetch(
     stop: Stop,
     advance: Advance,
 ) -> None:
-    """Bring all of a blob that has not come yet, verify it and store it.
+    """Fetch the missing parts of a blob, verify it and store it.
 
-    What has come stays when this fails. Raises what the place raises; SizeMismatch when there
-    is more than the descriptor promises.
+    If this fails, the parts that were received are kept. Raises what the place raises;
+    SizeMismatch if the blob is longer than its descriptor says.
     """
     missing = ingest.missing()
     advance(descriptor.size - sum(end - start for start, end in missing))
@@ -108,13 +108,13 @@ class _Fetch:
             try:
                 self._lead_through()
             except _Over:
-                # A helper has met something; it says what below.
+                # A helper has failed; its error is raised below.
                 pass
             except BaseException:
                 self._over.set()
                 raise
         self._raise_what_a_helper_met()
-        # What a helper had to give back, because parts are not to be had or its connection failed.
+        # Parts that a helper gave back: the place sends no parts, or its connection failed.
         self._lead_through()
 
     def _lead_through(self) -> None:
@@ -122,7 +122,7 @@ class _Fetch:
             self._lead(*part)
 
     def _lead(self, position: int, end: int) -> None:
-        """Read from a part on to the end of the blob, or to what another has taken."""
+        """Read from a part to the end of the blob, or to a part that a helper has taken."""
         began, count = time.monotonic(), 0
         stream = self._open_range(position, None)
         try:
@@ -170,7 +170,7 @@ class _Fetch:
         except _Over:
             ended_well = True
         except (NoRanges, OcitoolError):
-            # The first connection goes on alone: it meets whatever is wrong with more than this.
+            # The first connection continues alone; if the problem lasts, that one reports it.
             ended_well = True
             with self._lock:
                 self._ranges_work = False
@@ -195,20 +195,18 @@ class _Fetch:
         finally:
             if position < end:
                 with self._lock:
-                    # In order: what comes next on the first connection needs no other one.
+                    # In order, so that the first connection can continue into the next part.
                     bisect.insort(self._waiting, (position, end))
 
     def _copied(self, stream: RangeStream, position: int, end: int) -> Iterator[int]:
-        """Copy a part; yield the size of each piece of it once that is kept."""
+        """Copy a part; yield the size of each piece after it is written."""
         while position < end:
             self._stop.check()
             if self._over.is_set():
                 raise _Over
             part = stream.read(min(_READ, end - position))
             if not part:
-                raise SizeMismatch(
-                    f"what came for {self._descriptor.digest} ends at byte {position}"
-                )
+                raise SizeMismatch(f"the data of {self._descriptor.digest} ends at byte {position}")
             self._ingest.write(position, part)
             position += len(part)
             self._connections.count(len(part))
@@ -230,7 +228,7 @@ class _Fetch:
     def _require_end(self, stream: RangeStream) -> None:
         if stream.read(1):
             raise SizeMismatch(
-                f"more came for {self._descriptor.digest} than its {self._descriptor.size} bytes"
+                f"the data of {self._descriptor.digest} exceeds its {self._descriptor.size} bytes"
             )
 
 

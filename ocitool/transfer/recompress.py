@@ -1,4 +1,4 @@
-"""Conversion: where the bytes of an image must change, and only there.
+"""Convert images: change their bytes where that is necessary, and only there.
 
 New layers go into a scratch layout (usually the store itself), new manifests stay in memory,
 everything else is read from where it was. What was done is returned as `Conversion`s; nothing is
@@ -33,10 +33,10 @@ _CODECS = {"gzip": Codec.GZIP, "zstd": Codec.ZSTD, "none": Codec.NONE}
 class Recompressor:
     """Converts images: their layers into a scratch layout, their manifests in memory.
 
-    `layered` is where the result is read from; `known_outcomes` tells what became of each new
-    layer. `synthesized` are the digests of manifests that were made for images without one: such
-    images are always converted, and every diff ID of theirs is verified. `after` is called with
-    each layer that is ready, while others are still converted.
+    The result is read from `layered`; `known_outcomes` says what happened to each new layer.
+    `synthesized` are the digests of manifests that were made for images without one: such images
+    are always converted, and all their diff IDs are verified. `after` is called with each finished
+    layer while others are still converted.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Recompressor:
 
     @property
     def known_outcomes(self) -> Mapping[Digest, Outcome]:
-        """What became of each new layer."""
+        """What happened to each new layer."""
         return self._layers.outcomes
 
     def convert(
@@ -63,8 +63,9 @@ class Recompressor:
     ) -> tuple[list[PlannedImage], list[Conversion]]:
         """Convert images without a manifest, and all of them when `compression` names a codec.
 
-        None keeps the layers of the former that are gzip or zstd and compresses the others with
-        gzip. Indexes follow their children; what is attached stays as it is.
+        With None, gzip and zstd layers of images without a manifest are kept, and their other
+        layers are compressed with gzip. Indexes get the new digests of their children; attached
+        artifacts are not changed.
         """
         chosen = [image for image in images if self._is_converted(image, compression)]
         self._layers.convert([task for image in chosen for task in self._tasks(image, compression)])
@@ -187,7 +188,7 @@ def _rewrite_index(
 
 
 def _needs_oci(manifest: Manifest, results: Mapping[Digest, Descriptor]) -> bool:
-    """Docker's own manifest has no zstd layers that every tool knows."""
+    """Tell whether a docker manifest gets zstd layers, which many tools do not know in it."""
     return manifest.media_type == mediatype.DOCKER_MANIFEST and any(
         results[layer.digest].media_type == mediatype.OCI_LAYER_ZSTD
         for layer in manifest.layers

@@ -1,4 +1,4 @@
-"""The images of a repository as a source, with what the layout has and what is attached."""
+"""The images of a repository as a source, with their attached artifacts."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,7 +18,7 @@ _SMALL = 256 * KIBIBYTE
 
 
 class RemoteImages:
-    """The images of a repository, as a source that reads from a layout what is there already."""
+    """The images of a repository, as a source that reads what a layout has from that layout."""
 
     def __init__(self, repository: Repository, layout: Layout | None = None) -> None:
         self.repository = repository
@@ -28,7 +28,7 @@ class RemoteImages:
         self._small: dict[Digest, bytes] = {}
 
     def roots(self) -> tuple[Root, ...]:
-        """Return the images that were named, and what is attached as far as it was asked for."""
+        """Return the images that were named, and the artifacts found by `add_attached`."""
         return (*self.repository.roots(), *self._attached)
 
     def resolve(self, name: str) -> Root:
@@ -36,13 +36,13 @@ class RemoteImages:
         return self.repository.resolve(name)
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Tell whether the content can be had."""
+        """Tell whether the content is available."""
         return self._layered.has(descriptor)
 
     def open(self, descriptor: Descriptor) -> Blob:
         """Return content as a stream that verifies itself.
 
-        A config is looked at before it is stored: it is kept, and so is fetched once.
+        A config is needed before it is stored, so it is kept in memory and fetched only once.
         """
         if not mediatype.is_image_config(descriptor.media_type) or descriptor.size > _SMALL:
             return self._layered.open(descriptor)
@@ -57,13 +57,14 @@ class RemoteImages:
         return self._layered.ranges(descriptor)
 
     def abort(self) -> None:
-        """Break what is under way."""
+        """Make running transfers fail."""
         self._layered.abort()
 
     def find(self, reference: Reference) -> Root:
-        """Return the image that a reference names, by one cheap request where that suffices.
+        """Return the image that a reference names, by a HEAD request if that is enough.
 
-        What the headers say is believed only of what is here already; else the bytes decide.
+        The digest in the headers is trusted only if that manifest is here already; otherwise the
+        manifest is fetched.
         """
         found = self.repository.head(reference)
         if found is None or not self._is_known(found):
@@ -76,9 +77,9 @@ class RemoteImages:
         return self.repository.raw(descriptor.digest) is not None
 
     def narrow(self, root: Root, platforms: Sequence[Platform]) -> Root | None:
-        """Return the part of an index for these platforms, judged by the index alone.
+        """Return the part of an index for these platforms, using only the index.
 
-        None when it does not tell the platforms of its images: then each has to be looked at.
+        None if it does not give the platforms of its images: then each image must be read.
         """
         with self.open(root.descriptor) as blob:
             raw = blob.read_all(self.repository.session.limits.manifest_bytes)
@@ -92,7 +93,7 @@ class RemoteImages:
         return replace(root, descriptor=replace(chosen, annotations=annotations))
 
     def add_attached(self, roots: Sequence[Root]) -> list[Root]:
-        """Find what is attached to the images and to their platforms; return what has a tag."""
+        """Find the artifacts attached to images and their platforms; return those with a tag."""
         tagged: list[Root] = []
         waiting = [digest for root in roots for digest in _documents(self, root)]
         seen: set[Digest] = set(waiting)

@@ -15,7 +15,7 @@ from ocitool.transfer.platforms import planned_manifests
 class Conversion(Struct, frozen=True, kw_only=True):
     """A manifest that became another one. `layers` counts those whose bytes changed.
 
-    `old` is None where the archive had no manifest and one was made.
+    `old` is None if the archive had no manifest and one was made.
     """
 
     old: Digest | None
@@ -25,7 +25,7 @@ class Conversion(Struct, frozen=True, kw_only=True):
 
 
 class CopiedImage(Struct, frozen=True, kw_only=True):
-    """One image that arrived: how it is called, what it is, and what is missing of it.
+    """One image that was copied: its names, what it is, and what it lacks.
 
     `image_id` is the digest of the config, docker's image ID, when the image is for one platform.
     `label` is what the source called an image that has no full name.
@@ -43,7 +43,7 @@ class CopiedImage(Struct, frozen=True, kw_only=True):
 class CopyReport(Struct, frozen=True, kw_only=True):
     """What a load, save or copy did. `attached` counts the artifacts copied with the images.
 
-    `transfer` counts nothing where an archive was written: it has no blobs of before.
+    `transfer` is empty if an archive was written.
     """
 
     images: tuple[CopiedImage, ...]
@@ -54,7 +54,7 @@ class CopyReport(Struct, frozen=True, kw_only=True):
 
 
 def report_image(image: PlannedImage) -> CopiedImage:
-    """Return what to tell of an image."""
+    """Return the report on one image."""
     root = image.root
     images = planned_manifests(image)
     single = len(images) == 1 and images[0].descriptor.digest == root.descriptor.digest
@@ -76,7 +76,7 @@ def report_copy(
     moved: Sequence[NameChange] = (),
     transfer: TransferReport | None = None,
 ) -> CopyReport:
-    """Return what became of images that were moved."""
+    """Return the report on images that were copied."""
     reported = [report_image(image) for image in independent(images)]
     return CopyReport(
         images=tuple(reported),

@@ -129,7 +129,7 @@ def test_two_sizes_of_one_digest_are_refused() -> None:
     lying = replace(AMD64.descriptor, size=AMD64.descriptor.size + 1)
     listed = [AMD64.descriptor.to_json(), lying.to_json()]
     index = build_index([AMD64], fields={"manifests": listed})
-    with pytest.raises(IntegrityError, match="one of them lies"):
+    with pytest.raises(IntegrityError, match="one of them is wrong"):
         closure_of(MemorySource(index), index.descriptor)
 
 

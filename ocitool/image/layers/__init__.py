@@ -1,7 +1,7 @@
 """Looking inside layers: what a layer's tar holds and what its members mean.
 
-Imports `tarstream`, `compression` and `fsops`; knows no place. `extraction` unpacks layers into a
-folder, `tree` walks one as a process would that has it for its root.
+`listing` lists the entries of a layer, `measure` counts them, `extraction` unpacks layers into a
+folder, and `tree` walks a folder like a process that has it as its root.
 """
 
 from ocitool.image.layers.extraction import Extracted, Extraction, Keep

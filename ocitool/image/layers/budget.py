@@ -7,7 +7,7 @@ from ocitool.fsops import Directory
 from ocitool.oci import Limits
 
 LOOK_AT_THE_DISK: Final = 16 << 20
-"""After so many bytes the free space is looked at again."""
+"""The free space is checked again after this many bytes."""
 _ENTRY_COST = 4096
 
 
@@ -22,7 +22,7 @@ class Budget:
         self.size = 0
 
     def count_entry(self) -> None:
-        """Count a member; LimitExceeded or StorageError when it is one too many."""
+        """Count a member; LimitExceeded or StorageError if there are too many."""
         self.entries += 1
         if self.entries > self._limits.extracted_entries:
             limit = self._limits.extracted_entries
@@ -30,7 +30,7 @@ class Budget:
         self._spend(_ENTRY_COST)
 
     def count_bytes(self, count: int, *, expected: int = 0) -> None:
-        """Count what was written, and refuse what is expected before it is."""
+        """Count bytes that were written; refuse `expected` bytes before they are written."""
         self.size += count
         if self.size + expected > self._limits.extracted_bytes:
             limit = self._limits.extracted_bytes

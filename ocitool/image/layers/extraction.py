@@ -1,8 +1,8 @@
-"""Layers unpacked into a folder, one over the other, and nothing outside of it touched.
+"""Unpack layers into a folder, one over the other, without touching anything outside of it.
 
-What a layer's members mean is image-spec layer.md: whiteouts hide what lower layers brought and
-nothing else, a folder over a folder changes its attributes, anything else replaces. Members go into
-a private folder of the caller's, which throws it away when this raises.
+The members of a layer are defined in image-spec layer.md: whiteouts hide only what lower layers
+added, a folder over a folder changes its attributes, anything else replaces. Layers are unpacked
+into a private folder of the caller, who removes it if this raises.
 """
 
 import os
@@ -40,7 +40,7 @@ _LARGEST_ID = (1 << 32) - 2
 
 
 class Keep(Struct, frozen=True, kw_only=True):
-    """What of the attributes of members is kept, as far as this user may; by default little.
+    """Which attributes of members are kept, if this user may set them; by default none of these.
 
     `owners` needs root. `set_id` are the set-user-ID and set-group-ID bits, `attributes` the
     extended attributes that mean something in any file system, `special` devices and FIFOs.
@@ -53,7 +53,7 @@ class Keep(Struct, frozen=True, kw_only=True):
 
 
 class Extracted(Struct, frozen=True, kw_only=True):
-    """What was unpacked: members, the bytes of files, and how much had to be left out.
+    """What was unpacked: members, the bytes of files, and the number of things left out.
 
     `special` counts devices and FIFOs that were not made, `attributes` extended attributes that
     were not set.
@@ -69,8 +69,8 @@ class Extraction:
     """A root file system that grows in an open, private folder. Use it as a context manager.
 
     Call `layer` for each layer, the lowest first, then `finish`. Raises MalformedArchive for what
-    would lead out of the folder or makes no sense, LimitExceeded, DigestMismatch for a layer that
-    is not what it promises, StorageError from the disk. Not thread-safe.
+    would lead out of the folder or is not valid, LimitExceeded, DigestMismatch for a layer that
+    does not match its digests, StorageError from the disk. Not thread-safe.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Extraction:
         self._keep = keep or Keep()
         self._budget = Budget(root, limits)
         self._limits = limits
-        # Modes and times of folders come last: an unwritable one could not be filled.
+        # Modes and times of folders are set last: nothing can be added to an unwritable folder.
         self._folders: dict[str, tuple[int, float]] = {}
         self._left_out: set[str] = set()
         self._special = self._attributes = 0
@@ -106,7 +106,7 @@ class Extraction:
 
     def finish(self) -> Extracted:
         """Give all folders their modes and times; return what was done."""
-        # The deepest first: one that its owner may not enter is passed no more. The root is last.
+        # The deepest first: after its mode is set, the owner may no longer be able to enter.
         for path in sorted(self._folders, key=_depth, reverse=True):
             self._describe_folder(path, *self._folders[path])
         return Extracted(
@@ -118,7 +118,7 @@ class Extraction:
 
     def _describe_folder(self, path: str, mode: int, seconds: float) -> None:
         spot = self._tree.spot(below(path, "."))
-        # Elsewhere than it was: a link has come in its place since.
+        # If the path differs, a later member has replaced the folder by a link.
         if spot is not None and spot.path == path:
             set_times(spot.folder, ".", seconds)
             describe_folder(spot.folder, mode=mode)
@@ -160,14 +160,14 @@ class Extraction:
                 self._hide(Spot(spot.folder, spot.path, hidden), upper)
 
     def _empty(self, folder: Directory, path: str, upper: Upper) -> None:
-        """Remove what lower layers brought into a folder."""
+        """Remove what lower layers added to a folder."""
         if not upper.clean(path):
             for name in folder.names():
                 self._hide(Spot(folder, path, name), upper)
             upper.cleaned.add(path)
 
     def _hide(self, spot: Spot, upper: Upper) -> None:
-        """Remove what lower layers brought under a name."""
+        """Remove what lower layers added under a name."""
         if spot.folder.kind(spot.name) != "folder":
             if not upper.brought(spot.full):
                 self._tree.remove(spot, self._gone)
@@ -196,7 +196,7 @@ class Extraction:
         if entry.type is not EntryType.HARD_LINK and (kind is None or exists):
             self._put(reader, spot, entry, upper, exists=exists)
             return
-        # What goes, and what a hard link is looked for by, may lie on the path itself.
+        # Removing it, or looking for the target of a hard link, may close the cached folder.
         with spot.folder.subdirectory(".") as folder:
             spot = Spot(folder, spot.path, spot.name)
             self._tree.remove(spot, self._gone)
@@ -227,14 +227,14 @@ class Extraction:
 
     def _note_folder(self, folder: Directory, path: str, entry: Entry) -> None:
         owner = self._owner(entry)
-        # Once it is another's, only the mode set last may keep its owner out.
+        # The mode is set last, in `finish`: it may lock out even the owner.
         describe_folder(folder, owner=owner)
         self._set_attributes(folder, entry)
         self._folders[path] = (self._mode(entry), entry.mtime)
 
     def _file(self, reader: TarReader, spot: Spot, entry: Entry) -> None:
         if entry.sparse:
-            raise MalformedArchive(f"{quoted(entry.name)} is a sparse file, which layers have not")
+            raise MalformedArchive(f"{quoted(entry.name)} is sparse, which a layer must not be")
         with NewFile.create(spot.folder, spot.name) as file:
             self._budget.count_bytes(0, expected=entry.size)
             while data := reader.read_data(entry, CHUNK_SIZE):
@@ -248,7 +248,7 @@ class Extraction:
     def _link(self, spot: Spot, entry: Entry) -> None:
         target = entry.link_name
         if not target or len(target) > self._limits.path_bytes:
-            raise MalformedArchive(f"the link {quoted(entry.name)} has no target, or one too long")
+            raise MalformedArchive(f"the link {quoted(entry.name)} has an empty or long target")
         make_link(spot.folder, spot.name, target)
         self._describe(spot, entry)
 
@@ -259,13 +259,13 @@ class Extraction:
             return
         if found is None or found.folder.kind(found.name) in (None, "folder"):
             raise MalformedArchive(
-                f"{quoted(entry.name)} is a hard link to {quoted(entry.link_name)}, which is no "
-                "file of the image"
+                f"{quoted(entry.name)} is a hard link to {quoted(entry.link_name)}, which is "
+                "not a file of the image"
             )
         make_hard_link(found.folder, found.name, spot.folder, spot.name)
 
     def _is_itself(self, entry: Entry, path: str) -> bool:
-        """Tell whether a hard link has its own name for a target, as tar writes a file twice."""
+        """Tell whether a hard link points to itself, as tar writes a file that it adds twice."""
         target = self._lookup(layer_path(entry.link_name))
         if target is None or target.folder.kind(target.name) != "file":
             return False
@@ -274,7 +274,7 @@ class Extraction:
     def _made(self, path: str) -> Spot:
         spot = self._tree.spot(path, create=True)
         if spot is None:
-            raise MalformedArchive(f"there is no way to {quoted(path)} in the image")
+            raise MalformedArchive(f"{quoted(path)} cannot be reached in the image")
         return spot
 
     def _lookup(self, path: str) -> Spot | None:
@@ -286,7 +286,7 @@ class Extraction:
             entry.type, stat.S_IFBLK
         )
         device = _device(entry) if entry.type is not EntryType.FIFO else 0
-        # Such a device is how overlays mark what is deleted, so it could not be seen.
+        # Overlays mark deleted files by such a device, so it would not be visible.
         invisible = kind == stat.S_IFCHR and device == 0
         wanted = self._keep.special and not invisible and device is not None
         if wanted and make_node(spot.folder, spot.name, kind | 0o600, device or 0):
@@ -346,9 +346,9 @@ def _device(entry: Entry) -> int | None:
 
 
 def _is_portable(attribute: str) -> bool:
-    """Tell whether an extended attribute is the image's business and no other system's.
+    """Tell whether an extended attribute may be set from an image.
 
-    Overlays and security modules read theirs as orders.
+    Not those of overlays and security modules, which would act on them.
     """
     if attribute.startswith("user."):
         return not attribute.startswith("user.overlay.")

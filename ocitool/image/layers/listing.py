@@ -38,7 +38,7 @@ class EntryKind(StrEnum):
 class LayerEntry(Struct, frozen=True, kw_only=True):
     """One entry of a layer, in the order of its tar; a path may occur again.
 
-    `path` is relative to the root of the image, which is ""; of a whiteout it is the path that is
+    `path` is relative to the root of the image, which is ""; for a whiteout it is the path that is
     hidden. `size` is the bytes of a file once unpacked, 0 for everything else. `mode` is the
     permission bits, `mtime` seconds since 1970. `target` is where a link leads, as it is written.
     """
@@ -56,8 +56,8 @@ class LayerEntry(Struct, frozen=True, kw_only=True):
 def list_layer(source: Source, layer: Descriptor) -> Iterator[LayerEntry]:
     """Yield the entries of a layer, compressed or not, while it is read.
 
-    What was yielded is proved only at the end: DigestMismatch or SizeMismatch when the content is
-    another. NotFound when the source lacks the layer, MalformedArchive for what is not a tar.
+    The entries are verified only at the end: DigestMismatch or SizeMismatch if the content is
+    wrong. NotFound when the source lacks the layer, MalformedArchive for what is not a tar.
     """
     with source.open(layer) as blob:
         yield from layer_entries(blob)

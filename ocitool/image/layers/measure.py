@@ -26,7 +26,7 @@ from ocitool.image.layers.paths import is_whiteout, layer_path
 from ocitool.oci import Descriptor
 
 REMEMBERED_FILES: Final = 500_000
-"""How many files of one layer are watched for a later member of the same path."""
+"""How many files of one layer are remembered, to find a later member of the same path."""
 
 
 class LayerMeasure(Struct, frozen=True, kw_only=True):
@@ -125,9 +125,8 @@ class _Tally:
     """Counts of the members seen so far.
 
     A later member replaces an earlier file of its path, so each file that has content is remembered
-    by the hash of its path, 100 bytes or so: no more than `REMEMBERED_FILES`, beyond which a path
-    that occurs twice counts twice. What is below a directory that a later member replaces still
-    counts.
+    by the hash of its path, in about 100 bytes. After `REMEMBERED_FILES`, a path that occurs twice
+    counts twice. Files below a directory that a later member replaces still count.
     """
 
     __slots__ = ("_sizes", "entries", "file_bytes", "sparse_files", "whiteouts")

@@ -1,8 +1,8 @@
-"""A root file system on the disk, walked as a process would that has it for its root.
+"""A root file system on the disk, walked like a process that has it as its root.
 
-Every step opens one name in an open folder and follows no link by the kernel; links are read and
-followed here, so that "/" and ".." never lead out of the root. At most a few folders are open at a
-time, however deep the tree is.
+Every step opens one name in an open folder. The kernel follows no links; they are read and followed
+here, so that "/" and ".." never lead out of the root. Only a few folders are open at a time,
+however deep the tree is.
 """
 
 import os
@@ -28,12 +28,12 @@ class Spot(Struct, frozen=True):
 
     @property
     def full(self) -> str:
-        """The path of the name, no link in it."""
+        """The path of the name, without links."""
         return below(self.path, self.name)
 
 
 class Tree:
-    """The tree below an open folder, which nobody else changes meanwhile. Not thread-safe."""
+    """The tree below an open folder, which only this process changes. Not thread-safe."""
 
     def __init__(self, root: Directory, *, limits: Limits = DEFAULT_LIMITS) -> None:
         self.root = root
@@ -41,11 +41,11 @@ class Tree:
         self._last: tuple[str, Directory, str] | None = None
 
     def close(self) -> None:
-        """Close what is open but the root; harmless when repeated."""
+        """Close everything except the root; harmless when repeated."""
         self.forget()
 
     def forget(self) -> None:
-        """Look every path up anew from now on: a folder or a link is not what it was."""
+        """Forget the last folder, after a folder or a link has changed."""
         if self._last is not None:
             self._last[1].close()
         self._last = None
@@ -53,9 +53,9 @@ class Tree:
     def spot(self, path: str, *, create: bool = False) -> Spot | None:
         """Return where `path` is; the last name in it is not followed.
 
-        The folder stays open until the next call. A folder on the way that is missing is made when
-        `create` is set; otherwise, and where a file stands in its place, there is no such spot.
-        Raises MalformedArchive for a file in the way and for too many links.
+        The folder stays open until the next call. With `create`, missing folders on the path are
+        made, and a file in the place of one is MalformedArchive; without it, both give None. Raises
+        MalformedArchive for too many links.
         """
         parent, _, name = path.rpartition("/")
         if self._last is None or self._last[0] != parent:
@@ -69,7 +69,7 @@ class Tree:
         return Spot(folder, real, name)
 
     def read(self, path: str, limit: int) -> bytes | None:
-        """Return a file's bytes, links to it followed; None when there is no such file.
+        """Return the bytes of a file, following links; None when there is no such file.
 
         LimitExceeded when it has more than `limit` bytes.
         """
@@ -85,7 +85,7 @@ class Tree:
         return None
 
     def status(self, path: str) -> os.stat_result | None:
-        """Return what the system knows of a path, links followed; None when nothing is there."""
+        """Return the status of a path, following links; None when nothing is there."""
         for _ in range(MOST_LINKS):
             spot = self.spot(path)
             if spot is None:
@@ -99,9 +99,9 @@ class Tree:
         return None
 
     def remove(self, spot: Spot, gone: Callable[[str], object]) -> None:
-        """Remove whatever has the name, a folder with all that is in it; follows no link.
+        """Remove what has the name, a folder with everything in it; follows no link.
 
-        `gone` hears of every folder that went.
+        `gone` is called for every folder that was removed.
         """
         kind = spot.folder.kind(spot.name)
         if kind == "folder":
@@ -113,7 +113,7 @@ class Tree:
 
 
 class _Walk:
-    """One path on its way from the root."""
+    """One walk along a path, from the root."""
 
     def __init__(self, tree: Tree, path: str, limits: Limits) -> None:
         self._root = tree.root
@@ -153,7 +153,7 @@ class _Walk:
         elif kind != "folder":
             if not create:
                 return None
-            message = f"{quoted(self._path)} lies below {quoted(name)}, which is no folder"
+            message = f"{quoted(self._path)} lies below {quoted(name)}, which is not a folder"
             raise MalformedArchive(message)
         self._enter(name)
         return folder.subdirectory(name)
@@ -191,8 +191,8 @@ def prune(
 ) -> None:
     """Remove a folder and what is in it, except what `keeps` says of its real path.
 
-    A folder that holds something kept stays. What is below a folder in `cleaned` has been looked
-    at and stays. `gone` hears of every folder that went. Follows no link.
+    A folder that holds something kept stays. What is below a folder in `cleaned` was checked
+    before and stays. `gone` is called for every folder that was removed. Follows no link.
     """
     _Pruning(keeps, cleaned, gone).run(spot)
 
@@ -230,7 +230,7 @@ class _Pruning:
             folder.close()
 
     def _next(self, folder: Directory, path: str, name: str) -> tuple[Directory, str] | None:
-        """Remove an entry, or return it opened when it is a folder that has to be looked into."""
+        """Remove an entry, or return it opened if it is a folder that has to be searched."""
         inner = below(path, name)
         if folder.kind(name) == "folder":
             if inner not in self._cleaned:
@@ -246,7 +246,7 @@ class _Pruning:
 
 
 def _entered(folder: Directory, name: str) -> Directory:
-    """Open a folder to empty it; its owner may have locked himself out."""
+    """Open a folder to empty it; if its mode locks the owner out, change that first."""
     status = folder.status(name)
     if status is not None and status.st_mode & 0o700 != 0o700:
         set_mode(folder, name, 0o700)

@@ -1,8 +1,8 @@
-"""What one layer has brought while it is unpacked, for its whiteouts hide nothing of that."""
+"""What the current layer has added: its whiteouts do not hide that."""
 
 
 class Upper:
-    """What the layer that is being unpacked has brought, and where it has hidden all else.
+    """What the layer that is being unpacked has added, and the folders that it has cleaned.
 
     Paths are remembered by their hash: some 70 bytes for each member.
     """
@@ -16,7 +16,7 @@ class Upper:
         self._paths.add(hash(path))
 
     def brought(self, path: str) -> bool:
-        """Tell whether the layer has brought this real path."""
+        """Tell whether the layer has added this real path."""
         return hash(path) in self._paths
 
     def clean(self, path: str) -> bool:
