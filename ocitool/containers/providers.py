@@ -1,7 +1,7 @@
 """The sources of container lists: the store, engines over their sockets, and files."""
 
 import os
-import stat
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 _LISTING_BYTES = 256 << 20
 _ENGINES = ("docker", "podman")
 _FILES = ("docker", "podman", "cri", "kube")
-_WORDS = "store, docker, podman, docker:FILE, podman:FILE, cri:FILE, kube:FILE or none"
+_STORE_ONLY = ("store", "none")
+_ADDRESS = re.compile(r"(unix|tcp|https?)://")
+_WORDS = (
+    "store, docker, podman, docker:FILE, podman:FILE, cri:FILE, kube:FILE, docker:unix://SOCKET, "
+    "podman:unix://SOCKET or none"
+)
 
 
 class StoreProvider(Struct, frozen=True):
@@ -54,10 +59,15 @@ class EngineProvider(Struct, frozen=True):
 
     @classmethod
     def of(cls, kind: str) -> Self:
-        """Return the provider of the docker or podman engine that this machine uses."""
-        from ocitool.places.engine import docker_endpoint, podman_endpoint
+        """Return the provider of the engine that the docker or podman command would use."""
+        from ocitool.places.engine import engine_endpoint
 
-        return cls(kind, docker_endpoint if kind == "docker" else podman_endpoint)
+        return cls(kind, lambda: engine_endpoint(kind))
+
+    @classmethod
+    def at(cls, endpoint: "Endpoint") -> Self:
+        """Return the provider of the engine at an address; its name is that of `--containers`."""
+        return cls(f"{endpoint.kind}:{endpoint.url}", lambda: endpoint)
 
     def uses(self) -> list[ContainerUse]:
         """Return every container of the engine; Refused if it does not answer."""
@@ -99,42 +109,53 @@ class FileProvider(Struct, frozen=True):
 def providers(words: Sequence[str], *, layout: Layout) -> list[ContainerProvider]:
     """Return the providers to ask, given the words of `--containers`.
 
-    `none` means no provider. Otherwise: the store itself, the engines named (if none is named,
-    every engine whose socket exists), and the files named. UsageError for an unknown word, and for
-    `none` together with others.
+    The store itself always counts. Besides: the engines named (if none is named, every engine that
+    a variable or a context names, or whose usual socket exists), and the files named. `store` and
+    `none` mean no engine that is not named; UsageError for `none` together with others, and for an
+    unknown word.
     """
-    if "none" in words:
-        if len(set(words)) > 1:
-            raise UsageError("--containers none cannot be combined with other values")
-        return []
-    found = [_provider(word, layout) for word in dict.fromkeys(words)]
-    if all(isinstance(one, FileProvider) for one in found):
-        found = [EngineProvider.of(word) for word in _ENGINES if _is_there(word)] + found
-    if "store" not in words:
-        found.insert(0, StoreProvider(layout))
-    return found
+    if "none" in words and len(set(words)) > 1:
+        raise UsageError("--containers none cannot be combined with other values")
+    wanted = [word for word in dict.fromkeys(words) if word not in _STORE_ONLY]
+    found = [provider for word in wanted for provider in _named(word)]
+    if len(wanted) == len(words) and all(isinstance(one, FileProvider) for one in found):
+        found = [one for kind in _ENGINES for one in _engines(kind)] + found
+    return [StoreProvider(layout), *found]
 
 
-def _provider(word: str, layout: Layout) -> ContainerProvider:
-    if word == "store":
-        return StoreProvider(layout)
+def _named(word: str) -> "Sequence[EngineProvider | FileProvider]":
     if word in _ENGINES:
-        return EngineProvider.of(word)
-    kind, _, path = word.partition(":")
-    if kind in _FILES and path:
-        return FileProvider(word)
+        return _engines(word, asked=True)
+    kind, _, rest = word.partition(":")
+    if kind in _ENGINES and _ADDRESS.match(rest):
+        from ocitool.places.engine import endpoint_at
+
+        return [EngineProvider.at(endpoint_at(kind, rest))]
+    if kind in _FILES and rest:
+        return [FileProvider(word)]
     raise UsageError(f"--containers {quoted(word)} is not one of {_WORDS}")
 
 
-def _is_there(word: str) -> bool:
-    """Tell whether an engine may be running: its socket exists, or cannot be looked at."""
-    from ocitool.places.engine import docker_endpoint, podman_endpoint
+def _engines(kind: str, *, asked: bool = False) -> list[EngineProvider]:
+    """Return the engines of a kind to ask: the one its command would use, and others beside it.
 
+    Rootful and rootless engines often run side by side, each with containers of its own. The one
+    that is named must answer, also if its socket is gone; a usual one only if its socket exists.
+    """
+    from ocitool.places.engine import engine_endpoint, usual_endpoints
+
+    others = usual_endpoints(kind)
     try:
-        endpoint = docker_endpoint() if word == "docker" else podman_endpoint()
-        return endpoint.socket is None or stat.S_ISSOCK(os.stat(endpoint.socket).st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except (OSError, OcitoolError):
+        used = engine_endpoint(kind)
+    except OcitoolError:
         # It is asked, so that its failure is reported.
-        return True
+        return [EngineProvider.of(kind), *map(EngineProvider.at, others)]
+    rest = [one for one in others if not _is_same(one, used)]
+    first = [EngineProvider.of(kind)] if asked or used.is_named or len(rest) < len(others) else []
+    return [*first, *map(EngineProvider.at, rest)]
+
+
+def _is_same(one: "Endpoint", other: "Endpoint") -> bool:
+    if one.socket is None or other.socket is None:
+        return one.url == other.url
+    return os.path.realpath(one.socket) == os.path.realpath(other.socket)

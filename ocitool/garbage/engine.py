@@ -12,9 +12,9 @@ from ocitool.containers import ContainerUse, EngineProvider
 from ocitool.errors import NotFound, OcitoolError, Refused, Unavailable, UsageError
 from ocitool.oci import Reference
 from ocitool.oci.quoting import quoted
-from ocitool.places.engine import Engine, docker_endpoint, podman_endpoint
+from ocitool.places.engine import KINDS as ENGINES
+from ocitool.places.engine import Engine, engine_endpoint
 
-ENGINES = ("docker", "podman")
 _SHORTEST_ID = 12
 _NOT_A_NAME = ("<none>:<none>", "<none>@<none>")
 
@@ -130,7 +130,7 @@ def sweep_engine(plan: EnginePlan) -> EngineSwept:
 def _connect(engine: str) -> Engine:
     if engine not in ENGINES:
         raise UsageError(f"--engine {quoted(engine)} is neither docker nor podman")
-    return Engine(docker_endpoint() if engine == "docker" else podman_endpoint())
+    return Engine(engine_endpoint(engine))
 
 
 def _images(connection: Engine, *, dangling: bool) -> dict[str, EngineImage]:

@@ -164,10 +164,10 @@ def _repository(registries: "Registries", place: Place) -> "Repository":
 
 def engine_of(place: Place) -> "Engine":
     """Return the engine that a place means, ready to be entered."""
-    from ocitool.places.engine import Engine, docker_endpoint, podman_endpoint
+    from ocitool.places.engine import Engine, engine_endpoint
 
-    found = docker_endpoint() if place.kind is PlaceKind.DOCKER_ENGINE else podman_endpoint()
-    return Engine(found)
+    kind = "docker" if place.kind is PlaceKind.DOCKER_ENGINE else "podman"
+    return Engine(engine_endpoint(kind))
 
 
 def exported(places: Sequence[Place], *, scratch: str | None = None) -> "ArchiveSource":

@@ -191,6 +191,24 @@ def test_somebody_who_is_asked_for_containers_and_cannot_answer_stops_everything
     assert contents(loaded.store) == before
 
 
+def test_containers_none_asks_no_engine_and_the_stores_own_still_count(loaded: Command) -> None:
+    assert loaded("container", "create", "fmt/app:1.0", "--name", "web").code == 0
+    dangling(loaded)
+    done = loaded("gc", "-f", *NOBODY, variables={"DOCKER_HOST": f"unix://{loaded.cwd}/gone"})
+    assert done.code == 0, done.err
+    assert "container web (store, created)" in done.out
+
+
+def test_an_engine_that_a_variable_names_and_that_is_gone_stops_everything(loaded: Command) -> None:
+    dangling(loaded)
+    before = contents(loaded.store)
+    for name in ("DOCKER_HOST", "CONTAINER_HOST"):
+        done = loaded("gc", "-f", variables={name: f"unix://{loaded.cwd}/gone"})
+        assert done.code == 6, done.err
+        assert f"{loaded.cwd}/gone ({name})" in done.err
+    assert contents(loaded.store) == before
+
+
 def test_damage_of_what_stays_stops_everything(loaded: Command) -> None:
     dangling(loaded)
     digest = loaded("images", "--json", "fmt/base").json[0]["digest"]  # type: ignore[index]

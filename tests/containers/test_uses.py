@@ -1,6 +1,7 @@
 """Who uses which image: what containers elsewhere say, and how it is matched with a store."""
 
 import contextlib
+import hashlib
 import json
 import os
 import socket
@@ -288,9 +289,14 @@ class TestListings:
 
 class TestWhoIsAsked:
     @pytest.fixture(autouse=True)
-    def _nobody_is_there(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/d")
-        monkeypatch.setenv("CONTAINER_HOST", f"unix://{tmp_path}/p")
+    def _no_engine_is_here(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "config"))
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        sockets = {"docker": str(tmp_path / "d"), "podman": str(tmp_path / "p")}
+        monkeypatch.setattr("ocitool.places.engine.endpoint._SYSTEM_SOCKETS", sockets)
+        monkeypatch.setattr("ocitool.places.engine.endpoint._USERS", str(tmp_path / "users"))
 
     def test_by_default_it_is_the_store_and_each_engine_whose_socket_exists(
         self, layout: Layout, tmp_path: Path
@@ -298,6 +304,62 @@ class TestWhoIsAsked:
         assert [one.name for one in providers([], layout=layout)] == ["store"]
         with engine(tmp_path / "p", lambda *_: (200, b"[]")):
             assert [one.name for one in providers([], layout=layout)] == ["store", "podman"]
+
+    @pytest.mark.parametrize(
+        ("kind", "of_user"), [("docker", "docker.sock"), ("podman", "podman/podman.sock")]
+    )
+    def test_the_systems_engine_and_the_users_are_both_asked(
+        self, layout: Layout, tmp_path: Path, kind: str, of_user: str
+    ) -> None:
+        socket_of_user = tmp_path / of_user
+        socket_of_user.parent.mkdir(exist_ok=True)
+        body = json.dumps([_OF_PODMAN]).encode()
+        with (
+            engine(tmp_path / kind[0], lambda *_: (200, b"[]")),
+            engine(socket_of_user, lambda *_: (200, body)),
+        ):
+            for words in ([], [kind]):
+                store, *found = providers(words, layout=layout)
+                assert store.name == "store"
+                assert {one.name for one in found} == {kind, f"{kind}:unix://{socket_of_user}"}
+                uses = [use for one in found for use in one.uses()]
+                assert set(containers_by_image(layout, uses)) == {APP.descriptor.digest}
+            (_, only) = providers([f"{kind}:unix://{tmp_path}/{kind[0]}"], layout=layout)
+            assert only.uses() == []
+
+    def test_root_asks_the_engines_of_all_users_each_once(
+        self, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "getuid", lambda: 0)
+        for user in ("1000", "1001"):
+            (tmp_path / "users" / user).mkdir(parents=True)
+        first, second = (tmp_path / f"users/{user}/docker.sock" for user in ("1000", "1001"))
+        with engine(first, lambda *_: (200, b"[]")), engine(second, lambda *_: (200, b"[]")):
+            # A link, as podman-docker makes one, is not another engine.
+            (tmp_path / "d").symlink_to(first)
+            names = [one.name for one in providers([], layout=layout)]
+        assert names == ["store", "docker", f"docker:unix://{second}"]
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    @pytest.mark.parametrize("how", ["DOCKER_HOST", "CONTAINER_HOST", "DOCKER_CONTEXT"])
+    def test_an_engine_that_a_variable_or_a_context_names_is_asked_also_if_it_is_gone(
+        self, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    ) -> None:
+        kind = "podman" if how == "CONTAINER_HOST" else "docker"
+        gone = f"unix://{tmp_path}/gone"
+        if how == "DOCKER_CONTEXT":
+            folder = tmp_path / "config/contexts/meta" / hashlib.sha256(b"rootless").hexdigest()
+            folder.mkdir(parents=True)
+            (folder / "meta.json").write_text(json.dumps({"Endpoints": {"docker": {"Host": gone}}}))
+            (tmp_path / "config/config.json").write_text('{"currentContext":"rootless"}')
+        else:
+            monkeypatch.setenv(how, gone)
+        with engine(tmp_path / kind[0], lambda *_: (200, b"[]")):
+            store, named, usual = providers([], layout=layout)
+            assert (store.name, named.name) == ("store", kind)
+            with pytest.raises(Refused, match="gone"):
+                named.uses()
+            assert usual.uses() == []
 
     @pytest.mark.parametrize("word", ["docker", "podman"])
     def test_the_store_counts_whatever_engine_is_named(self, layout: Layout, word: str) -> None:
@@ -312,8 +374,11 @@ class TestWhoIsAsked:
             found = providers(["store", "kube:F"], layout=layout)
             assert [one.name for one in found] == ["store", "kube:F"]
 
-    def test_none_is_nobody_and_stands_alone(self, layout: Layout) -> None:
-        assert providers(["none"], layout=layout) == []
+    def test_none_means_no_engine_and_no_file_but_the_store_counts(
+        self, layout: Layout, tmp_path: Path
+    ) -> None:
+        with engine(tmp_path / "d", lambda *_: (200, b"[]")):
+            assert [one.name for one in providers(["none"], layout=layout)] == ["store"]
         with pytest.raises(UsageError):
             providers(["none", "store"], layout=layout)
 
@@ -400,10 +465,8 @@ class TestWhoIsAsked:
             provider.uses()
 
     def test_a_context_that_does_not_exist_is_no_absence_of_containers(
-        self, layout: Layout, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self, layout: Layout, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.delenv("DOCKER_HOST")
-        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
         monkeypatch.setenv("DOCKER_CONTEXT", "nowhere")
         found = providers([], layout=layout)
         assert [one.name for one in found] == ["store", "docker"]

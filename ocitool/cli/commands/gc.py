@@ -1,7 +1,7 @@
 """ocitool gc: show what nothing needs, remove it, and restore it on request."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -141,15 +141,6 @@ def _uses(layout: "Layout", words: Iterable[str]) -> "tuple[tuple[str, ...], lis
     return tuple(provider.name for provider in found), uses
 
 
-def _ask_store_again(
-    layout: "Layout", words: Sequence[str]
-) -> "Callable[[], Iterable[ContainerUse]]":
-    """Return a function that asks again which images the containers of the store use."""
-    if "none" in words:
-        return lambda: ()
-    return lambda: _uses(layout, ["store"])[1]
-
-
 class _Collected(Struct, frozen=True, kw_only=True):
     """A plan, what was removed of it, and the providers that were asked for containers."""
 
@@ -174,7 +165,7 @@ def _collect(
         return
     if not planned.is_empty and not mode.force:
         ask_to_remove(gc_text.plan_lines(planned, asked))
-    swept = sweep(layout, planned, now=now, ask_again=_ask_store_again(layout, words))
+    swept = sweep(layout, planned, now=now, ask_again=lambda: _uses(layout, ["store"])[1])
     _show(_Collected(plan=planned, swept=swept, asked=asked), mode, out)
 
 

@@ -53,8 +53,9 @@ Containers = Annotated[
     typer.Option(
         metavar="PROVIDER",
         help="Keep the images of these containers: store, docker, podman, docker:FILE, "
-        "podman:FILE, cri:FILE, kube:FILE or none; may be repeated. The store's own containers "
-        "always count. Default: the store and every engine whose socket exists.",
+        "podman:FILE, cri:FILE, kube:FILE, docker:unix://SOCKET or none; may be repeated. The "
+        "store's own containers always count. Default: the store and every engine whose socket "
+        "exists.",
     ),
 ]
 Engine = Annotated[

@@ -4,7 +4,13 @@ An engine exports and loads archives: its export is read like any `docker save`,
 universal tar. `endpoint` finds the socket, `engine` talks to it.
 """
 
-from ocitool.places.engine.endpoint import Endpoint, docker_endpoint, podman_endpoint
+from ocitool.places.engine.endpoint import (
+    KINDS,
+    Endpoint,
+    endpoint_at,
+    engine_endpoint,
+    usual_endpoints,
+)
 from ocitool.places.engine.engine import Engine
 
-__all__ = ["Endpoint", "Engine", "docker_endpoint", "podman_endpoint"]
+__all__ = ["KINDS", "Endpoint", "Engine", "endpoint_at", "engine_endpoint", "usual_endpoints"]

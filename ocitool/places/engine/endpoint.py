@@ -1,17 +1,21 @@
 """Where an engine listens, found the way the `docker` and `podman` commands find it."""
 
+import glob
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
 from ocitool.errors import NotFound, UsageError
 
-_DOCKER_SOCKET = "/var/run/docker.sock"
-_PODMAN_SOCKET = "/run/podman/podman.sock"
+KINDS = ("docker", "podman")
+_SYSTEM_SOCKETS = {"docker": "/var/run/docker.sock", "podman": "/run/podman/podman.sock"}
+_USER_SOCKETS = {"docker": "docker.sock", "podman": "podman/podman.sock"}
+_USERS = "/run/user"
 _DEFAULT_CONTEXT = "default"
 
 
@@ -19,13 +23,15 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     """An engine's address. `url` is unix://PATH, http://HOST:PORT or https://HOST:PORT.
 
     `certificates` is a folder with ca.pem, cert.pem and key.pem, for https. `origin` says where
-    the address was found, for messages.
+    the address was found, for messages; `is_named` whether a variable, a context or the user gave
+    it, so that an engine must be there.
     """
 
     kind: str
     url: str
     origin: str
     certificates: str | None = None
+    is_named: bool = True
 
     @property
     def socket(self) -> str | None:
@@ -33,9 +39,40 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         return self.url.removeprefix("unix://") if self.url.startswith("unix://") else None
 
 
-def docker_endpoint(environment: Mapping[str, str] | None = None) -> Endpoint:
-    """Return Docker's address: DOCKER_HOST, else the context, else the usual sockets."""
+def engine_endpoint(kind: str, environment: Mapping[str, str] | None = None) -> Endpoint:
+    """Return the address that the `docker` or `podman` command would use.
+
+    Docker: DOCKER_HOST, else the context, else a usual socket. Podman: CONTAINER_HOST, else a
+    usual socket. Of the usual sockets the first that exists counts, else the first. UsageError for
+    an address that cannot be reached from here, NotFound for a context that does not exist.
+    """
     variables = os.environ if environment is None else environment
+    named = _named_docker(variables) if kind == "docker" else _named_podman(variables)
+    if named is not None:
+        return named
+    sockets = _usual_sockets(kind, variables)
+    return _usual(kind, next((path for path in sockets if os.path.exists(path)), sockets[0]))
+
+
+def usual_endpoints(kind: str, environment: Mapping[str, str] | None = None) -> list[Endpoint]:
+    """Return the engines of a kind whose usual socket exists: the system's and the user's.
+
+    For root these are the sockets of all users. A socket in a folder that this user may not look
+    into, such as that of root's podman, does not count.
+    """
+    variables = os.environ if environment is None else environment
+    different: dict[str, str] = {}
+    for path in filter(_is_socket, _usual_sockets(kind, variables)):
+        different.setdefault(os.path.realpath(path), path)
+    return [_usual(kind, path) for path in different.values()]
+
+
+def endpoint_at(kind: str, address: str) -> Endpoint:
+    """Return an engine at an address that the user gave, such as unix:///run/docker.sock."""
+    return _endpoint(kind, address, f"{kind}:{address}")
+
+
+def _named_docker(variables: Mapping[str, str]) -> Endpoint | None:
     if host := variables.get("DOCKER_HOST"):
         certificates = _certificates(variables) if variables.get("DOCKER_TLS_VERIFY") else None
         return _endpoint("docker", host, "DOCKER_HOST", certificates)
@@ -43,21 +80,32 @@ def docker_endpoint(environment: Mapping[str, str] | None = None) -> Endpoint:
     context = variables.get("DOCKER_CONTEXT") or _current_context(folder)
     if context and context != _DEFAULT_CONTEXT:
         return _context(folder, context)
-    runtime = variables.get("XDG_RUNTIME_DIR")
-    candidates = [_DOCKER_SOCKET, *([f"{runtime}/docker.sock"] if runtime else [])]
-    return _endpoint("docker", f"unix://{_first_there(candidates)}", "the usual socket")
+    return None
 
 
-def podman_endpoint(environment: Mapping[str, str] | None = None) -> Endpoint:
-    """Return Podman's address: CONTAINER_HOST, else the rootless or the system's socket."""
-    variables = os.environ if environment is None else environment
-    if host := variables.get("CONTAINER_HOST"):
-        return _endpoint("podman", host, "CONTAINER_HOST")
-    runtime = variables.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
-    candidates = [_PODMAN_SOCKET, f"{runtime}/podman/podman.sock"]
-    if os.getuid() != 0:
-        candidates.reverse()
-    return _endpoint("podman", f"unix://{_first_there(candidates)}", "the usual socket")
+def _named_podman(variables: Mapping[str, str]) -> Endpoint | None:
+    host = variables.get("CONTAINER_HOST")
+    return _endpoint("podman", host, "CONTAINER_HOST") if host else None
+
+
+def _usual_sockets(kind: str, variables: Mapping[str, str]) -> list[str]:
+    """Return where an engine usually listens, the likeliest place first."""
+    system, name = _SYSTEM_SOCKETS[kind], _USER_SOCKETS[kind]
+    own = os.path.join(variables.get("XDG_RUNTIME_DIR") or f"{_USERS}/{os.getuid()}", name)
+    if os.getuid() == 0:
+        return [system, own, *sorted(glob.glob(f"{_USERS}/*/{name}"))]
+    return [system, own] if kind == "docker" else [own, system]
+
+
+def _usual(kind: str, path: str) -> Endpoint:
+    return Endpoint(kind=kind, url=f"unix://{path}", origin="the usual socket", is_named=False)
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _endpoint(kind: str, host: str, origin: str, certificates: str | None = None) -> Endpoint:
@@ -70,11 +118,6 @@ def _endpoint(kind: str, host: str, origin: str, certificates: str | None = None
             hint="forward its socket, for example with ssh -L, and name that",
         )
     return Endpoint(kind=kind, url=host.rstrip("/"), origin=origin, certificates=certificates)
-
-
-def _first_there(paths: Iterable[str]) -> str:
-    found = list(paths)
-    return next((path for path in found if os.path.exists(path)), found[0])
 
 
 def _home(variables: Mapping[str, str]) -> str:
