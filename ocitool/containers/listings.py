@@ -1,113 +1,128 @@
 """Lists of containers that other tools print, read as container uses.
 
 Formats: `docker inspect`, `docker ps --format json`, `podman ps --format json`, `podman inspect`,
-`crictl ps -a -o json`, `kubectl get pods -A -o json`, and the answers of engines. A list
-that is not understood is refused: a container that is overlooked would lose its image.
+`ctr containers info`, `nerdctl inspect`, `crictl ps -a -o json`, `crictl inspect`,
+`kubectl get … -A -o json`, and the answers of engines. A file may hold several documents.
 """
 
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ocitool.containers.uses import ContainerUse, as_reference
+from ocitool.containers.claims import (
+    Item,
+    container_use,
+    first,
+    mapping,
+    not_understood,
+    objects,
+    part,
+)
+from ocitool.containers.uses import ContainerUse
+from ocitool.containers.workloads import workload_uses
 from ocitool.errors import Refused
 from ocitool.oci.quoting import quoted
 
-_HEX = re.compile(r"[0-9a-f]{12,128}")
-_PULLABLE = re.compile(r"[a-z-]+://")
-_POD_STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
-_POD_CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
+_SILENT_WHEN_EMPTY = ("docker", "containerd")
+"""Kinds whose tools print nothing at all when there is no container."""
+_NOT_SPACE = re.compile(r"\S")
+_OF_DOCKER = "com.docker/engine.bundle.path"
+_NAME_LABELS = ("nerdctl/name", "io.kubernetes.container.name")
 
-Item = Mapping[str, object]
-Read = Callable[[Item, str], Iterable[ContainerUse]]
+Remark = Callable[[str], object]
 
 
-def read_listing(kind: str, data: bytes, provider: str) -> list[ContainerUse]:
-    """Return the containers of a file; `kind` is docker, podman, cri or kube.
+def read_listing(
+    kind: str, data: bytes, provider: str, remark: Remark = lambda _: None
+) -> list[ContainerUse]:
+    """Return the containers of a file; `kind` is a word of FileProvider.
 
-    Refused for an empty file, and for anything that is not understood.
+    A file without a single document is an answer from tools that print nothing when there is no
+    container, and remarked. Refused for an empty file of others, and for what is not understood.
     """
     if not data.strip():
-        raise Refused(
-            f"{provider} is empty, which may be a failure and does not count as `no containers`",
-            hint="write the list again with all containers, or leave it out",
-        )
-    read: Read = {
-        "docker": _engine_container,
-        "podman": _engine_container,
-        "cri": _cri_container,
-    }.get(kind, _pod)
-    key = {"cri": "containers", "kube": "items"}.get(kind)
-    return [use for item in _items(data, key, provider) for use in read(item, provider)]
+        if kind not in _SILENT_WHEN_EMPTY:
+            raise Refused(
+                f"{provider} is empty: that may be a failure and does not count as `no containers`",
+                hint="write the list again with all containers, or leave it out",
+            )
+        remark(f"{provider} is empty: it counts as a host without containers")
+        return []
+    documents = _documents(data, provider)
+    if kind == "kube":
+        return workload_uses(documents, provider, remark)
+    items, read = _READERS[kind]
+    return [u for one in documents for item in items(one, provider) for u in read(item, provider)]
 
 
 def engine_uses(values: object, provider: str) -> list[ContainerUse]:
     """Return the containers in an engine's answer to a request for all of them."""
     if not isinstance(values, list):
-        raise _not_understood(provider, "its answer is not a list of containers")
-    return [use for item in values for use in _engine_container(_mapping(item, provider), provider)]
-
-
-def _items(data: bytes, key: str | None, provider: str) -> Iterator[Item]:
-    """Yield the objects of one JSON document, or of one document on each line."""
-    values = _documents(data, provider)
-    if key is not None:
-        (value,) = values if len(values) == 1 else (None,)
-        document = _mapping(value, provider)
-        inner = [document] if document.get("kind") == "Pod" else document.get(key)
-        metadata = document.get("metadata")
-        if isinstance(metadata, Mapping) and metadata.get("continue"):
-            raise _not_understood(provider, "it is one page of several; ask for all at once")
-        if inner is None:
-            raise _not_understood(provider, f"it has no {quoted(key)}")
-        values = [inner]
-    for value in values:
-        for item in value if isinstance(value, list) else [value]:
-            yield _mapping(item, provider)
+        raise not_understood(provider, "its answer is not a list of containers")
+    return [use for item in values for use in _engine_container(mapping(item, provider), provider)]
 
 
 def _documents(data: bytes, provider: str) -> list[object]:
+    """Return the JSON documents of a file, one after the other, on lines of their own or not."""
+    decoder = json.JSONDecoder()
+    values, position = [], 0
     try:
-        text = data.decode("utf-8")
-        try:
-            return [json.loads(text)]
-        except ValueError:
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
+        text = data.decode("utf-8-sig")
+        while start := _NOT_SPACE.search(text, position):
+            value, position = decoder.raw_decode(text, start.start())
+            values.append(value)
     except (ValueError, RecursionError) as error:
-        raise _not_understood(provider, "it is not JSON") from error
+        raise not_understood(provider, "it is not JSON") from error
+    return values
+
+
+def _each(document: object, provider: str) -> Iterator[Item]:
+    for item in document if isinstance(document, list) else [document]:
+        yield mapping(item, provider)
 
 
 def _engine_container(item: Item, provider: str) -> Iterator[ContainerUse]:
     """Read a container as docker and podman print it, from `ps` and from `inspect`."""
     if not isinstance(item.get("Image"), str):
-        raise _not_understood(provider, "a container in it does not say which image it uses")
-    config = item.get("Config")
-    named = config.get("Image") if isinstance(config, Mapping) else None
-    manifest = item.get("ImageManifestDescriptor")
-    by_manifest = manifest.get("digest") if isinstance(manifest, Mapping) else None
+        raise not_understood(provider, "a container in it does not say which image it uses")
+    known = {"identity": first(item, "Id", "ID"), "name": _name(item), "state": _state(item)}
     # Podman also lists containers that Buildah builds from scratch: they have no image.
     from_scratch = item.get("Image") == "" and item.get("ImageID") == ""
-    yield _use(
+    yield container_use(
         provider,
-        identity=_first(item, "Id", "ID"),
-        name=_name(item),
-        state=_state(item),
+        **known,
         images=(
             item.get("Image"),
             item.get("ImageID"),
             item.get("ImageName"),
             item.get("ImageDigest"),
-            named,
-            by_manifest,
+            part(item, "Config").get("Image"),
+            part(item, "ImageManifestDescriptor").get("digest"),
         ),
         may_be_none=from_scratch,
     )
+    for images in _image_volumes(item):
+        yield container_use(provider, **known, images=images)
+
+
+def _image_volumes(item: Item) -> Iterable[list[object]]:
+    """Return what is said of each image that is mounted as a volume: it is in use as well.
+
+    The source of a mount may be a path, then the request for it says which image was meant.
+    """
+    found: dict[object, list[object]] = {}
+    for mounts in (item.get("Mounts"), part(item, "HostConfig").get("Mounts")):
+        for mount in mounts if isinstance(mounts, list) else ():
+            if isinstance(mount, Mapping) and mount.get("Type") == "image":
+                place = mount.get("Destination") or mount.get("Target")
+                found.setdefault(place, []).extend((mount.get("Source"), mount.get("Name")))
+    return found.values()
 
 
 def _name(item: Item) -> str:
     names = item.get("Names") or item.get("Name")
-    first = names[0] if isinstance(names, list) and names else names
-    return str(first or _first(item, "Id", "ID")[:12]).removeprefix("/")
+    called = names[0] if isinstance(names, list) and names else names
+    return str(called or first(item, "Id", "ID")[:12]).removeprefix("/")
 
 
 def _state(item: Item) -> str:
@@ -117,93 +132,58 @@ def _state(item: Item) -> str:
     return str(state or item.get("Status") or "unknown").lower()
 
 
-def _cri_container(item: Item, provider: str) -> Iterator[ContainerUse]:
-    image = item.get("image")
-    called = image.get("image") if isinstance(image, Mapping) else None
-    references = (called, item.get("imageRef"), item.get("imageId"))
-    if not any(isinstance(reference, str) and reference for reference in references):
-        raise _not_understood(provider, "a container in it does not say which image it uses")
-    metadata = item.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, Mapping) else None
-    yield _use(
+def _containerd_container(item: Item, provider: str) -> Iterator[ContainerUse]:
+    """Read a container as containerd keeps it: it says only the name of its image."""
+    image = item.get("Image")
+    if not isinstance(image, str):
+        raise not_understood(provider, "a container in it does not say which image it uses")
+    labels = part(item, "Labels")
+    if not image and _OF_DOCKER in labels:
+        # Docker knows which image it is, and is asked itself.
+        return
+    yield container_use(
         provider,
-        identity=_first(item, "id"),
-        name=str(name or _first(item, "id")[:12]),
-        state=str(item.get("state") or "unknown").removeprefix("CONTAINER_").lower(),
-        images=references,
+        identity=first(item, "ID", "Id"),
+        name=first(labels, *_NAME_LABELS) or first(item, "ID", "Id")[:12],
+        state="unknown",
+        images=(image,),
+        # `ctr run --rootfs` takes a folder.
+        may_be_none=not image and not item.get("SnapshotKey"),
     )
 
 
-def _pod(item: Item, provider: str) -> Iterator[ContainerUse]:
-    """Read every container of a pod: the image it should run, and the image it runs."""
-    metadata = _mapping(item.get("metadata"), provider)
-    pod = f"{metadata.get('namespace') or 'default'}/{metadata.get('name')}"
-    spec, status = _mapping(item.get("spec"), provider), item.get("status")
-    status = status if isinstance(status, Mapping) else {}
-    running = {
-        str(found.get("name")): found
-        for key in _POD_STATUSES
-        for found in _objects(status.get(key), provider)
+def _cri_items(document: object, provider: str) -> Iterator[Item]:
+    """Yield the containers of `crictl ps`, or of `crictl inspect` for one or several."""
+    inspected = document if isinstance(document, list) and document else [document]
+    for value in inspected:
+        found = mapping(value, provider)
+        listed = [found["status"]] if "status" in found else found.get("containers")
+        if not isinstance(listed, list):
+            raise not_understood(provider, f"it has no {quoted('containers')}")
+        yield from objects(listed, provider)
+
+
+def _cri_container(item: Item, provider: str) -> Iterator[ContainerUse]:
+    references = (part(item, "image").get("image"), item.get("imageRef"), item.get("imageId"))
+    if not any(isinstance(reference, str) and reference for reference in references):
+        raise not_understood(provider, "a container in it does not say which image it uses")
+    known = {
+        "identity": first(item, "id"),
+        "name": first(part(item, "metadata"), "name") or first(item, "id")[:12],
+        "state": str(item.get("state") or "unknown").removeprefix("CONTAINER_").lower(),
     }
-    wanted = [found for key in _POD_CONTAINERS for found in _objects(spec.get(key), provider)]
-    if not wanted:
-        raise _not_understood(provider, f"the pod {quoted(pod)} has no containers")
-    for container in wanted:
-        name = str(container.get("name"))
-        actual = running.pop(name, {})
-        yield _use(
-            provider,
-            identity=str(actual.get("containerID") or f"{pod}/{name}"),
-            name=f"{pod}/{name}",
-            state=str(status.get("phase") or "unknown").lower(),
-            images=(container.get("image"), actual.get("image"), actual.get("imageID")),
-        )
+    yield container_use(provider, **known, images=references)
+    for mount in objects(item.get("mounts"), provider):
+        if "image" in part(mount, "image"):
+            yield container_use(provider, **known, images=(part(mount, "image")["image"],))
 
 
-def _use(
-    provider: str,
-    *,
-    identity: str,
-    name: str,
-    state: str,
-    images: Iterable[object],
-    may_be_none: bool = False,
-) -> ContainerUse:
-    texts = [_PULLABLE.sub("", image) for image in images if isinstance(image, str) and image]
-    digests = [text for text in texts if _HEX.fullmatch(text.removeprefix("sha256:"))]
-    names = [text for text in texts if not text.startswith("sha256:")]
-    if not (digests or any(as_reference(text) is not None for text in names) or may_be_none):
-        raise _not_understood(
-            provider, f"the container {quoted(name)} does not say which image it uses"
-        )
-    return ContainerUse(
-        provider=provider,
-        id=identity,
-        name=name,
-        state=state,
-        digests=tuple(dict.fromkeys(digests)),
-        # A name may consist of hex digits alone.
-        names=tuple(dict.fromkeys(names)),
-    )
-
-
-def _objects(value: object, provider: str) -> list[Item]:
-    values = value if isinstance(value, list) else []
-    return [_mapping(item, provider) for item in values]
-
-
-def _mapping(value: object, provider: str) -> Item:
-    if not isinstance(value, dict):
-        raise _not_understood(provider, "it is not a list of containers")
-    return value
-
-
-def _first(item: Item, *keys: str) -> str:
-    return next((str(item[key]) for key in keys if item.get(key)), "")
-
-
-def _not_understood(provider: str, why: str) -> Refused:
-    return Refused(
-        f"{provider} cannot say which images containers use: {why}",
-        hint="an unreadable list does not count as `no containers`; correct it or leave it out",
-    )
+_READERS: dict[
+    str,
+    tuple[Callable[[object, str], Iterable[Item]], Callable[[Item, str], Iterable[ContainerUse]]],
+] = {
+    "docker": (_each, _engine_container),
+    "podman": (_each, _engine_container),
+    "containerd": (_each, _containerd_container),
+    "cri": (_cri_items, _cri_container),
+}

@@ -10,8 +10,10 @@ from msgspec import Struct
 from ocitool.containers.listings import engine_uses, read_listing
 from ocitool.containers.records import containers
 from ocitool.containers.running import running_bundles
+from ocitool.containers.runtimes import RUNTIMES, named_runtimes, runtime_at, usual_runtimes
 from ocitool.containers.uses import ContainerProvider, ContainerUse
 from ocitool.errors import OcitoolError, Refused, UsageError
+from ocitool.events import SILENT, Observer
 from ocitool.oci.quoting import quoted
 from ocitool.places.layout import Layout
 
@@ -20,12 +22,12 @@ if TYPE_CHECKING:
 
 _LISTING_BYTES = 256 << 20
 _ENGINES = ("docker", "podman")
-_FILES = ("docker", "podman", "cri", "kube")
+_FILES = ("docker", "podman", "containerd", "cri", "kube")
 _STORE_ONLY = ("store", "none")
 _ADDRESS = re.compile(r"(unix|tcp|https?)://")
 _WORDS = (
-    "store, docker, podman, docker:FILE, podman:FILE, cri:FILE, kube:FILE, docker:unix://SOCKET, "
-    "podman:unix://SOCKET or none"
+    "store, docker, podman, containerd, cri, one of these four with :unix://SOCKET, docker:FILE, "
+    "podman:FILE, containerd:FILE, cri:FILE, kube:FILE or none"
 )
 
 
@@ -86,9 +88,13 @@ class EngineProvider(Struct, frozen=True):
 
 
 class FileProvider(Struct, frozen=True):
-    """The containers in a file that another tool printed. `name` is KIND:FILE."""
+    """The containers in a file that another tool printed. `name` is KIND:FILE.
+
+    `observer` is told what the list cannot show.
+    """
 
     name: str
+    observer: Observer = SILENT
 
     def uses(self) -> list[ContainerUse]:
         """Return every container of the file; Refused if it cannot be read or understood."""
@@ -103,37 +109,50 @@ class FileProvider(Struct, frozen=True):
             ) from error
         if len(data) > _LISTING_BYTES:
             raise Refused(f"{quoted(self.name)} is larger than {_LISTING_BYTES} bytes")
-        return read_listing(kind, data, self.name)
+        return read_listing(kind, data, self.name, self.observer.remark)
 
 
-def providers(words: Sequence[str], *, layout: Layout) -> list[ContainerProvider]:
+def providers(
+    words: Sequence[str], *, layout: Layout, observer: Observer = SILENT
+) -> list[ContainerProvider]:
     """Return the providers to ask, given the words of `--containers`.
 
     The store itself always counts. Besides: the engines named (if none is named, every engine that
-    a variable or a context names, or whose usual socket exists), and the files named. `store` and
-    `none` mean no engine that is not named; UsageError for `none` together with others, and for an
-    unknown word.
+    a variable or a context names, or whose usual socket exists, and every containerd and CRI-O that
+    can be asked), and the files named. `store` and `none` mean no engine that is not named;
+    UsageError for `none` together with others, and for an unknown word. `observer` is told what
+    cannot be seen.
     """
     if "none" in words and len(set(words)) > 1:
         raise UsageError("--containers none cannot be combined with other values")
     wanted = [word for word in dict.fromkeys(words) if word not in _STORE_ONLY]
-    found = [provider for word in wanted for provider in _named(word)]
+    found = [provider for word in wanted for provider in _named(word, observer)]
+    usual: list[ContainerProvider] = []
     if len(wanted) == len(words) and all(isinstance(one, FileProvider) for one in found):
-        found = [one for kind in _ENGINES for one in _engines(kind)] + found
-    return [StoreProvider(layout), *found]
+        usual += (one for kind in _ENGINES for one in _engines(kind))
+        usual += usual_runtimes(observer)
+    return [StoreProvider(layout), *usual, *found]
 
 
-def _named(word: str) -> "Sequence[EngineProvider | FileProvider]":
+def _named(word: str, observer: Observer) -> Sequence[ContainerProvider]:
     if word in _ENGINES:
         return _engines(word, asked=True)
+    if word in RUNTIMES:
+        return named_runtimes(word)
     kind, _, rest = word.partition(":")
-    if kind in _ENGINES and _ADDRESS.match(rest):
-        from ocitool.places.engine import endpoint_at
-
-        return [EngineProvider.at(endpoint_at(kind, rest))]
+    if kind in (*_ENGINES, *RUNTIMES) and _ADDRESS.match(rest):
+        return [_at_address(kind, rest)]
     if kind in _FILES and rest:
-        return [FileProvider(word)]
+        return [FileProvider(word, observer)]
     raise UsageError(f"--containers {quoted(word)} is not one of {_WORDS}")
+
+
+def _at_address(kind: str, address: str) -> ContainerProvider:
+    from ocitool.places.engine import endpoint_at
+
+    if kind in RUNTIMES:
+        return runtime_at(kind, address)
+    return EngineProvider.at(endpoint_at(kind, address))
 
 
 def _engines(kind: str, *, asked: bool = False) -> list[EngineProvider]:

@@ -24,6 +24,7 @@ class ContainerUse(Struct, frozen=True, kw_only=True):
     """One container, running or stopped, and what it says about its image.
 
     `provider` is where it was found: "store", "docker", "podman", "docker:FILE" and so on.
+    A container that uses several images, such as one with an image volume, is one use for each.
     `digests` are digests of a config, manifest or index, or at least 12 of their first hex digits.
     `names` are image names as the provider writes them, also `repository@digest`.
     """
@@ -64,11 +65,13 @@ def containers_by_image(
     if not containers:
         return {}
     known = _Known(layout)
-    found: dict[Digest, dict[ContainerUse, None]] = {}
+    found: dict[Digest, dict[tuple[str, ...], ContainerUse]] = {}
     for use in containers:
         for digest in known.roots_of(use):
-            found.setdefault(digest, {})[use] = None
-    return {digest: tuple(holders) for digest, holders in found.items()}
+            # A container that was described twice, such as by a name and by a digest, is one.
+            same = (use.provider, use.id, use.name)
+            found.setdefault(digest, {}).setdefault(same, use)
+    return {digest: tuple(holders.values()) for digest, holders in found.items()}
 
 
 class _Known:

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import pytest
 
 from ocitool.containers import (
     ContainerUse,
-    FileProvider,
     containers_by_image,
     describe_uses,
     providers,
@@ -22,23 +20,14 @@ from ocitool.containers import (
 from ocitool.errors import Refused, UsageError
 from ocitool.oci import Digest
 from ocitool.places.layout import Layout, untag
+from tests.containers.listed import APP, CONFIG, NAME, OF_PODMAN, OTHER
 from tests.support.engine import engine
 from tests.support.images import build_image, build_index
-from tests.support.layouts import bring, image, store
-
-APP, OTHER = image("app"), image("other")
-CONFIG = str(APP.config.digest)
-NAME = "docker.io/library/app:1"
+from tests.support.layouts import bring, image
 
 
 def use(**said: Any) -> ContainerUse:
     return ContainerUse(provider="docker", id="c", name="web", state="exited", **said)
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> Iterator[Layout]:
-    with store(tmp_path / "s", app=APP, other=OTHER) as layout:
-        yield layout
 
 
 def held(layout: Layout, one: ContainerUse) -> set[Digest]:
@@ -135,168 +124,10 @@ class TestMatching:
         assert describe_uses([first]) == "container web (docker, exited)"
 
 
-_POD = {
-    "kind": "Pod",
-    "metadata": {"namespace": "prod", "name": "web-1"},
-    "spec": {
-        "containers": [{"name": "web", "image": "app:1"}],
-        "initContainers": [{"name": "setup", "image": "other:1"}],
-    },
-    "status": {
-        "phase": "Running",
-        "containerStatuses": [
-            {
-                "name": "web",
-                "image": "docker.io/library/app:1",
-                "imageID": f"docker-pullable://app@{APP.descriptor.digest}",
-                "containerID": "containerd://abc",
-            }
-        ],
-    },
-}
-_CRI = {
-    "id": "f" * 64,
-    "metadata": {"name": "web"},
-    "image": {"image": CONFIG},
-    "imageRef": CONFIG,
-    "state": "CONTAINER_EXITED",
-}
-_INSPECTED = {
-    "Id": "a" * 64,
-    "Name": "/web",
-    "State": {"Status": "exited"},
-    "Image": CONFIG,
-    "Config": {"Image": "app:1"},
-}
-_LISTED = {"ID": "a" * 12, "Names": "web", "Image": "app:1", "State": "exited"}
-_OF_PODMAN = {
-    "Id": "b" * 64,
-    "Names": ["web"],
-    "Image": "docker.io/library/app:1",
-    "ImageID": APP.config.digest.hex,
-    "State": "exited",
-}
-
-
-def read(tmp_path: Path, kind: str, data: str | bytes) -> list[ContainerUse]:
-    path = tmp_path / "listing"
-    path.write_bytes(data if isinstance(data, bytes) else data.encode())
-    return FileProvider(f"{kind}:{path}").uses()
-
-
-class TestListings:
-    @pytest.mark.parametrize(
-        ("kind", "data"),
-        [
-            ("docker", json.dumps([_INSPECTED])),
-            ("docker", json.dumps(_LISTED) + "\n"),
-            ("docker", f"{json.dumps(_LISTED)}\n{json.dumps(_LISTED)}\n"),
-            ("docker", json.dumps([{**_LISTED, "Image": APP.config.digest.hex[:12]}])),
-            ("podman", json.dumps([_OF_PODMAN], indent=2)),
-            ("podman", json.dumps([{**_INSPECTED, "ImageName": "app:1"}])),
-            ("cri", json.dumps({"containers": [_CRI]})),
-            ("kube", json.dumps({"kind": "List", "items": [_POD]})),
-            ("kube", json.dumps(_POD)),
-        ],
-    )
-    def test_each_form_is_understood(
-        self, layout: Layout, tmp_path: Path, kind: str, data: str
-    ) -> None:
-        found = read(tmp_path, kind, data)
-        assert APP.descriptor.digest in containers_by_image(layout, found)
-        assert all(one.provider == f"{kind}:{tmp_path}/listing" for one in found)
-        assert {one.name for one in found} <= {"web", "prod/web-1/web", "prod/web-1/setup"}
-        assert {one.state for one in found} <= {"exited", "running"}
-
-    def test_what_a_pod_prepares_itself_with_counts_too(
-        self, layout: Layout, tmp_path: Path
-    ) -> None:
-        found = read(tmp_path, "kube", json.dumps({"items": [_POD]}))
-        assert set(containers_by_image(layout, found)) == {
-            APP.descriptor.digest,
-            OTHER.descriptor.digest,
-        }
-
-    def test_a_pod_that_waits_is_known_by_what_it_shall_run(
-        self, layout: Layout, tmp_path: Path
-    ) -> None:
-        pod = {**_POD, "status": {"phase": "Pending"}}
-        found = read(tmp_path, "kube", json.dumps({"items": [pod]}))
-        assert [one.state for one in found] == ["pending", "pending"]
-        assert APP.descriptor.digest in containers_by_image(layout, found)
-
-    def test_no_containers_may_be_said_but_only_in_words(self, tmp_path: Path) -> None:
-        assert read(tmp_path, "podman", "[]") == []
-        assert read(tmp_path, "cri", '{"containers":[]}') == []
-        assert read(tmp_path, "kube", '{"items":[]}') == []
-
-    @pytest.mark.parametrize(
-        ("kind", "data"),
-        [
-            ("docker", ""),
-            ("docker", " \n"),
-            ("podman", ""),
-            ("docker", "Cannot connect to the Docker daemon"),
-            ("docker", '[{"Id":"a"'),
-            ("docker", b"\xff\xfe"),
-            ("docker", '[{"Id":"a"}]'),
-            ("docker", "[1]"),
-            ("docker", "null"),
-            ("podman", '[{"Image":null}]'),
-            ("cri", "[]"),
-            ("cri", "{}"),
-            ("cri", '{"containers":[{"id":"x"}]}'),
-            ("cri", '{"containers":null}'),
-            ("kube", '{"items":[{"metadata":{"name":"x"},"spec":{}}]}'),
-            ("kube", '{"items":[{}]}'),
-            ("kube", '{"items":[{"metadata":{"name":"x"},"spec":{"containers":[{"name":"c"}]}}]}'),
-            ("kube", '{"metadata":{"continue":"abc"},"items":[]}'),
-            ("docker", '[{"Id":"x","Image":""}]'),
-            ("docker", '[{"Id":"x","Image":"sha256:zz"}]'),
-            ("docker", '[{"Id":"x","Image":"???"}]'),
-            ("docker", '[{"Id":"x","Image":"SHA256:ABCD"}]'),
-            ("kube", '{"items":{}}'),
-            ("kube", "[" * 100_000),
-        ],
-    )
-    def test_what_is_not_understood_is_not_taken_for_no_containers(
-        self, tmp_path: Path, kind: str, data: str | bytes
-    ) -> None:
-        with pytest.raises(Refused) as caught:
-            read(tmp_path, kind, data)
-        assert caught.value.hint
-
-    def test_a_file_that_is_not_there_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(Refused):
-            FileProvider(f"docker:{tmp_path}/none").uses()
-        with pytest.raises(Refused):
-            FileProvider(f"docker:{tmp_path}").uses()
-
-    def test_a_container_made_from_nothing_uses_no_image(self, tmp_path: Path) -> None:
-        (one,) = read(tmp_path, "podman", '[{"Id":"x","Image":"","ImageID":""}]')
-        assert (one.digests, one.names) == ((), ())
-
-    def test_a_pipe_is_read_as_well(self, tmp_path: Path) -> None:
-        os.mkfifo(tmp_path / "pipe")
-        thread = threading.Thread(
-            target=(tmp_path / "pipe").write_text, args=(json.dumps([_OF_PODMAN]),)
-        )
-        thread.start()
-        (one,) = FileProvider(f"podman:{tmp_path}/pipe").uses()
-        thread.join()
-        assert one.name == "web"
-
-
 class TestWhoIsAsked:
     @pytest.fixture(autouse=True)
-    def _no_engine_is_here(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "config"))
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-        sockets = {"docker": str(tmp_path / "d"), "podman": str(tmp_path / "p")}
-        monkeypatch.setattr("ocitool.places.engine.endpoint._SYSTEM_SOCKETS", sockets)
-        monkeypatch.setattr("ocitool.places.engine.endpoint._USERS", str(tmp_path / "users"))
+    def _no_engine_is_here(self, no_engines: None) -> None:
+        """Nothing but what a test starts is asked."""
 
     def test_by_default_it_is_the_store_and_each_engine_whose_socket_exists(
         self, layout: Layout, tmp_path: Path
@@ -313,7 +144,7 @@ class TestWhoIsAsked:
     ) -> None:
         socket_of_user = tmp_path / of_user
         socket_of_user.parent.mkdir(exist_ok=True)
-        body = json.dumps([_OF_PODMAN]).encode()
+        body = json.dumps([OF_PODMAN]).encode()
         with (
             engine(tmp_path / kind[0], lambda *_: (200, b"[]")),
             engine(socket_of_user, lambda *_: (200, body)),
@@ -382,7 +213,9 @@ class TestWhoIsAsked:
         with pytest.raises(UsageError):
             providers(["none", "store"], layout=layout)
 
-    @pytest.mark.parametrize("word", ["", "dockerd", "docker:", "file:x", "store:x", "containerd"])
+    @pytest.mark.parametrize(
+        "word", ["", "dockerd", "docker:", "file:x", "store:x", "crio", "kube"]
+    )
     def test_an_unknown_word_is_refused(self, layout: Layout, word: str) -> None:
         with pytest.raises(UsageError):
             providers([word], layout=layout)
@@ -391,7 +224,7 @@ class TestWhoIsAsked:
     def test_an_engine_is_asked_for_stopped_and_external_containers_too(
         self, layout: Layout, tmp_path: Path, kind: str
     ) -> None:
-        body = json.dumps([_OF_PODMAN]).encode()
+        body = json.dumps([OF_PODMAN]).encode()
         with engine(tmp_path / kind[0], lambda *_: (200, body)) as asked:
             provider = providers([kind], layout=layout)[-1]
             found = provider.uses()
@@ -472,6 +305,21 @@ class TestWhoIsAsked:
         assert [one.name for one in found] == ["store", "docker"]
         with pytest.raises(Refused):
             found[1].uses()
+
+    def test_podman_is_asked_for_the_mounts_that_its_list_leaves_out(
+        self, layout: Layout, tmp_path: Path
+    ) -> None:
+        listed = [{**OF_PODMAN, "Mounts": ["/x"]}, {**OF_PODMAN, "Id": "gone", "Mounts": ["/x"]}]
+        volume = {"Mounts": [{"Type": "image", "Source": "other:1", "Destination": "/x"}]}
+
+        def answer(_: str, path: str) -> tuple[int, bytes]:
+            if "gone" in path:
+                return 404, b'{"message":"no such container"}'
+            return 200, json.dumps(listed if "all=true" in path else volume).encode()
+
+        with engine(tmp_path / "p", answer):
+            found = providers(["podman"], layout=layout)[-1].uses()
+        assert OTHER.descriptor.digest in containers_by_image(layout, found)
 
 
 def test_a_thousand_containers_are_matched_in_one_pass(tmp_path: Path) -> None:

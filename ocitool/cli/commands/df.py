@@ -30,7 +30,8 @@ def df(
     from ocitool.operations.disk_usage import usage
 
     with out.options.open_store() as layout:
-        uses = [u for who in providers(containers or (), layout=layout) for u in who.uses()]
+        asked = providers(containers or (), layout=layout, observer=layout.observer)
+        uses = [use for provider in asked for use in provider.uses()]
         found = usage(layout, uses, time.time())
     out.result(found, text=_lines, view=documents.DISK_USAGE)
     if found.problem is not None and out.is_text:

@@ -136,7 +136,7 @@ def _uses(layout: "Layout", words: Iterable[str]) -> "tuple[tuple[str, ...], lis
     """Return the providers that were asked for containers, and which images these use."""
     from ocitool.containers import providers
 
-    found = providers(list(words), layout=layout)
+    found = providers(list(words), layout=layout, observer=layout.observer)
     uses = [use for provider in found for use in provider.uses()]
     return tuple(provider.name for provider in found), uses
 

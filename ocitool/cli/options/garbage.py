@@ -52,10 +52,10 @@ Containers = Annotated[
     list[str] | None,
     typer.Option(
         metavar="PROVIDER",
-        help="Keep the images of these containers: store, docker, podman, docker:FILE, "
-        "podman:FILE, cri:FILE, kube:FILE, docker:unix://SOCKET or none; may be repeated. The "
-        "store's own containers always count. Default: the store and every engine whose socket "
-        "exists.",
+        help="Keep the images of these containers: docker, podman, containerd, cri, "
+        "docker:unix://SOCKET, docker:FILE, podman:FILE, containerd:FILE, cri:FILE, kube:FILE or "
+        "none; may be repeated. The store's own containers always count. Default: the store and "
+        "every engine and runtime whose socket exists.",
     ),
 ]
 Engine = Annotated[

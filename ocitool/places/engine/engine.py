@@ -68,18 +68,36 @@ class Engine:
     def containers(self) -> object:
         """Return what the engine says of every container, stopped ones too, as JSON values.
 
-        Podman includes those that other tools keep in its storage, such as Buildah.
+        Podman includes those that other tools keep in its storage, such as Buildah, and the mounts
+        of its own, which its list leaves out.
         """
         if self.endpoint.kind != "podman":
             return self._request("GET", "/containers/json?all=1", _LIST_BYTES)
         question = "libpod/containers/json?all=true&external=true"
+        version = "v4.0.0"
         try:
-            return self._request("GET", f"/v4.0.0/{question}", _LIST_BYTES)
+            found = self._request("GET", f"/{version}/{question}", _LIST_BYTES)
         except Unavailable:
             raise
         except OcitoolError:
             # Podman 3 does not know that version of its interface.
-            return self._request("GET", f"/v3.0.0/{question}", _LIST_BYTES)
+            version = "v3.0.0"
+            found = self._request("GET", f"/{version}/{question}", _LIST_BYTES)
+        if not isinstance(found, list):
+            return found
+        return [self._with_mounts(item, version) for item in found]
+
+    def _with_mounts(self, item: object, version: str) -> object:
+        if not isinstance(item, dict) or not item.get("Mounts"):
+            return item
+        identity = str(item.get("Id"))
+        try:
+            path = f"/{version}/libpod/containers/{quote(identity, safe='')}/json"
+            inspected = self._request("GET", path, image=identity)
+        except NotFound:
+            # It ended meanwhile, or belongs to another tool.
+            return item
+        return {**item, "Mounts": inspected.get("Mounts")} if isinstance(inspected, dict) else item
 
     def images(self, *, dangling: bool) -> object:
         """Return what the engine says of its images, or of those that are dangling, as JSON."""
