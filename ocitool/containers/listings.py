@@ -8,6 +8,7 @@ Formats: `docker inspect`, `docker ps --format json`, `podman ps --format json`,
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 from ocitool.containers.claims import (
     Item,
@@ -85,12 +86,16 @@ def _engine_container(item: Item, provider: str) -> Iterator[ContainerUse]:
     """Read a container as docker and podman print it, from `ps` and from `inspect`."""
     if not isinstance(item.get("Image"), str):
         raise not_understood(provider, "a container in it does not say which image it uses")
-    known = {"identity": first(item, "Id", "ID"), "name": _name(item), "state": _state(item)}
+    use = partial(
+        container_use,
+        provider,
+        identity=first(item, "Id", "ID"),
+        name=_name(item),
+        state=_state(item),
+    )
     # Podman also lists containers that Buildah builds from scratch: they have no image.
     from_scratch = item.get("Image") == "" and item.get("ImageID") == ""
-    yield container_use(
-        provider,
-        **known,
+    yield use(
         images=(
             item.get("Image"),
             item.get("ImageID"),
@@ -102,7 +107,7 @@ def _engine_container(item: Item, provider: str) -> Iterator[ContainerUse]:
         may_be_none=from_scratch,
     )
     for images in _image_volumes(item):
-        yield container_use(provider, **known, images=images)
+        yield use(images=images)
 
 
 def _image_volumes(item: Item) -> Iterable[list[object]]:
@@ -167,15 +172,17 @@ def _cri_container(item: Item, provider: str) -> Iterator[ContainerUse]:
     references = (part(item, "image").get("image"), item.get("imageRef"), item.get("imageId"))
     if not any(isinstance(reference, str) and reference for reference in references):
         raise not_understood(provider, "a container in it does not say which image it uses")
-    known = {
-        "identity": first(item, "id"),
-        "name": first(part(item, "metadata"), "name") or first(item, "id")[:12],
-        "state": str(item.get("state") or "unknown").removeprefix("CONTAINER_").lower(),
-    }
-    yield container_use(provider, **known, images=references)
+    use = partial(
+        container_use,
+        provider,
+        identity=first(item, "id"),
+        name=first(part(item, "metadata"), "name") or first(item, "id")[:12],
+        state=str(item.get("state") or "unknown").removeprefix("CONTAINER_").lower(),
+    )
+    yield use(images=references)
     for mount in objects(item.get("mounts"), provider):
         if "image" in part(mount, "image"):
-            yield container_use(provider, **known, images=(part(mount, "image")["image"],))
+            yield use(images=(part(mount, "image")["image"],))
 
 
 _READERS: dict[

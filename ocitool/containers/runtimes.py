@@ -120,7 +120,7 @@ def usual_runtimes(observer: Observer) -> list[RuntimeProvider]:
     Remarks each that is here and cannot be asked, because its tool is not installed or this user
     may not use its socket.
     """
-    found = []
+    found: list[RuntimeProvider] = []
     for path in filter(_is_there, (*_CONTAINERD_SOCKETS, *_CRI_SOCKETS)):
         kinds = ("cri",) if path in _CRI_SOCKETS else RUNTIMES
         kind = next((kind for kind in kinds if shutil.which(_TOOLS[kind])), None)

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ocitool.containers import (
@@ -116,7 +117,8 @@ class TestMatching:
         }
 
     def test_all_holders_of_an_image_are_told(self, layout: Layout) -> None:
-        first, second = use(digests=(CONFIG,)), use(names=("app:1",))
+        first = use(digests=(CONFIG,))
+        second = msgspec.structs.replace(use(names=("app:1",)), id="d")
         assert containers_by_image(layout, [first, second])[APP.descriptor.digest] == (
             first,
             second,

@@ -291,6 +291,11 @@ class Containerd:
         with server(command, folder / "log", lambda: attempt(ready).returncode == 0):
             yield self
 
+    @property
+    def socket(self) -> str:
+        """The path of its socket."""
+        return self._socket
+
     def run(self, namespace: str, *arguments: str) -> bytes:
         """Run ctr in a namespace, which keeps images of tests apart, and return its stdout."""
         return run(["ctr", "--address", self._socket, "--namespace", namespace, *arguments])

@@ -17,7 +17,7 @@ import pytest
 
 from ocitool.containers import ContainerUse, FileProvider, containers_by_image, providers
 from ocitool.places.layout import Layout
-from tests.interop.peers import Docker, Ocitool, Podman, attempt, fresh_files, run
+from tests.interop.peers import Containerd, Docker, Ocitool, Podman, attempt, fresh_files, run
 from tests.support.images import build_image, oci_archive
 from tests.support.root_files import Node, folder, layer_of, program
 from tests.support.stores import contents
@@ -186,11 +186,15 @@ class TestOurContainers:
         bundle = create(ocitool, "app:latest", "--name", "web", *options, "--", "wait")
         with runc.waiting(bundle, "web") as said:
             assert "marker=old" in said
+            old = json.loads(ocitool.run("container", "ls", "--json"))[0]["digest"]
             load("new")
             assert b"running" in ocitool.run("container", "ls")
             refused = ocitool.attempt("container", "rm", "web")
             assert refused.returncode == 6
             assert b"is running" in refused.stderr
+            in_use = ocitool.attempt("rm", "-f", old)
+            assert in_use.returncode == 6
+            assert b"of a running container" in in_use.stderr
         assert b"created" in ocitool.run("container", "ls")
         fresh = create(ocitool, "app:latest", "--name", "fresh")
         assert "marker=new" in runc.start(fresh, "fresh")
@@ -339,7 +343,8 @@ class TestDocker:
     def test_gc_of_the_engine_removes_what_no_container_uses(
         self, docker: Docker, images: dict[str, str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from ocitool.garbage.engine import plan_engine, sweep_engine
+        from ocitool.garbage.engine import sweep_engine
+        from ocitool.garbage.engine_planning import plan_engine
 
         monkeypatch.setenv("DOCKER_HOST", docker.host)
         docker.run("create", "--name", "stopped", images["old"])
@@ -354,13 +359,15 @@ class TestDocker:
         assert docker.has(images["old"])
         swept = sweep_engine(plan)
         assert images["old"] in swept.deleted
+        assert swept.freed
         assert not docker.has(images["old"])
         assert docker.has(images["new"])
 
     def test_an_image_that_got_a_container_since_the_plan_is_refused_by_the_engine(
         self, docker: Docker, images: dict[str, str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from ocitool.garbage.engine import plan_engine, sweep_engine
+        from ocitool.garbage.engine import sweep_engine
+        from ocitool.garbage.engine_planning import plan_engine
 
         monkeypatch.setenv("DOCKER_HOST", docker.host)
         plan = plan_engine("docker")
@@ -372,11 +379,13 @@ class TestDocker:
     def test_names_that_no_container_holds_go_when_everything_is_wanted(
         self, docker: Docker, images: dict[str, str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from ocitool.garbage.engine import plan_engine, sweep_engine
+        from ocitool.garbage import Choice
+        from ocitool.garbage.engine import sweep_engine
+        from ocitool.garbage.engine_planning import plan_engine
 
         monkeypatch.setenv("DOCKER_HOST", docker.host)
         docker.run("tag", images["new"], "another:2")
-        plan = plan_engine("docker", everything=True)
+        plan = plan_engine("docker", Choice(everything=True))
         (new,) = [image for image in plan.to_remove if image.id == images["new"]]
         assert set(new.names) == {"moving:1", "another:2"}
         sweep_engine(plan)
@@ -412,10 +421,34 @@ class TestPodman:
             for uses in (provider.uses(), FileProvider(f"podman:{listing}").uses()):
                 assert held(layout, uses) == {image: {"ours", "external"}}
 
+    def test_an_image_that_is_mounted_into_a_container_is_in_use(
+        self,
+        podman: Podman,
+        ocitool: Ocitool,
+        image: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        context = fresh_files(tmp_path / "volume", "data")
+        volume = podman.build(context, "FROM scratch\nCOPY data /\n", "localhost/volume:1")
+        mount = "type=image,source=localhost/volume:1,destination=/data"
+        podman.run("create", "--name", "ours", "--mount", mount, image.removeprefix("sha256:"))
+        listing = tmp_path / "listing"
+        listing.write_bytes(podman.run("inspect", "ours"))
+        names = ("localhost/only:1", "localhost/volume:1")
+        podman.run("save", "--multi-image-archive", "-o", str(tmp_path / "x.tar"), *names)
+        ocitool.run("load", "-q", str(tmp_path / "x.tar"))
+        with podman.service() as address, Layout.existing(str(ocitool.store)) as layout:
+            monkeypatch.setenv("CONTAINER_HOST", address)
+            provider = providers(["podman"], layout=layout)[-1]
+            for uses in (provider.uses(), FileProvider(f"podman:{listing}").uses()):
+                assert held(layout, uses) == {image: {"ours"}, volume: {"ours"}}
+
     def test_gc_of_the_engine_keeps_what_buildah_uses(
         self, podman: Podman, image: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from ocitool.garbage.engine import plan_engine, sweep_engine
+        from ocitool.garbage.engine import sweep_engine
+        from ocitool.garbage.engine_planning import plan_engine
 
         podman.buildah("from", "--name", "external", "localhost/only:1")
         podman.run("untag", "localhost/only:1")
@@ -441,3 +474,28 @@ def test_an_engine_that_was_asked_for_and_is_not_there_stops_the_run(
     done = ocitool.attempt("gc", "--dry-run", "--containers", "docker")
     assert done.returncode == 6
     assert b"cannot say which images its containers use" in done.stderr
+
+
+def test_containers_of_containerd_hold_their_image_in_every_namespace(
+    containerd: Containerd, ocitool: Ocitool, tmp_path: Path
+) -> None:
+    images = [build_image([{"fresh": f"{tmp_path} {number}".encode()}]) for number in (1, 2)]
+    names = ("docker.io/engines/first:1", "docker.io/engines/second:1")
+    archive = tmp_path / "x.tar"
+    archive.write_bytes(oci_archive(dict(zip(names, images, strict=True))))
+    ocitool.run("load", "-q", str(archive))
+    listing = b""
+    for name, namespace in zip(names, ("default", "k8s.io"), strict=True):
+        containerd.load(namespace, archive)
+        containerd.run(namespace, "containers", "create", "--snapshotter", "native", name, "web")
+        listing += containerd.run(namespace, "containers", "info", "web")
+    (tmp_path / "listing").write_bytes(listing)
+    words = (f"containerd:unix://{containerd.socket}", f"containerd:{tmp_path}/listing")
+    for word in words:
+        with Layout.existing(str(ocitool.store)) as layout:
+            uses = providers([word], layout=layout)[-1].uses()
+            found = containers_by_image(layout, uses)
+        assert set(found) == {image.descriptor.digest for image in images}
+    containerd.run("default", "containers", "delete", "web")
+    ocitool.run("gc", "-a", "-f", "--containers", words[0])
+    assert {name for image in ocitool.images() for name in image.names} == {names[1]}
