@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from msgspec import Struct
 
 from ocitool.containers.listings import engine_uses, read_listing
-from ocitool.containers.records import containers
+from ocitool.containers.records import Records, damaged_record, read_records
 from ocitool.containers.running import running_bundles
 from ocitool.containers.runtimes import RUNTIMES, named_runtimes, runtime_at, usual_runtimes
 from ocitool.containers.uses import ContainerProvider, ContainerUse
@@ -39,7 +39,17 @@ class StoreProvider(Struct, frozen=True):
 
     def uses(self) -> list[ContainerUse]:
         """Return every container of the store; Refused if a record cannot be read."""
-        found = containers(self.layout)
+        records = read_records(self.layout)
+        for path in records.damaged:
+            raise damaged_record(path)
+        return self._uses(records)
+
+    def readable(self) -> list[ContainerUse]:
+        """Return the containers whose records can be read."""
+        return self._uses(read_records(self.layout))
+
+    def _uses(self, records: Records) -> list[ContainerUse]:
+        found = records.containers
         active = running_bundles(container.bundle for container in found)
         return [
             ContainerUse(
@@ -132,6 +142,42 @@ def providers(
         usual += (one for kind in _ENGINES for one in _engines(kind))
         usual += usual_runtimes(observer)
     return [StoreProvider(layout), *usual, *found]
+
+
+def file_providers(words: Sequence[str], *, observer: Observer = SILENT) -> list[FileProvider]:
+    """Return the providers of files, given words of `--containers`; UsageError for other words."""
+    for word in words:
+        kind, _, path = word.partition(":")
+        if kind not in _FILES or not path or _ADDRESS.match(path):
+            raise UsageError(f"--containers takes only files here, and not {quoted(word)}")
+    return [FileProvider(word, observer) for word in words]
+
+
+class Answers(Struct, frozen=True, kw_only=True):
+    """What the providers say, and why some of them could not."""
+
+    uses: tuple[ContainerUse, ...]
+    problems: tuple[str, ...]
+
+
+def known_uses(words: Sequence[str], *, layout: Layout, observer: Observer = SILENT) -> Answers:
+    """Return the containers that are known, to show them; nothing may be removed by this list.
+
+    Raises what `providers` raises, and Refused when an engine or a file that was named in `words`
+    cannot answer.
+    """
+    uses: list[ContainerUse] = []
+    problems: list[str] = []
+    for provider in providers(words, layout=layout, observer=observer):
+        try:
+            uses += provider.uses()
+        except Refused as error:
+            if isinstance(provider, StoreProvider):
+                uses += provider.readable()
+            elif words:
+                raise
+            problems.append(error.message)
+    return Answers(uses=tuple(uses), problems=tuple(problems))
 
 
 def _named(word: str, observer: Observer) -> Sequence[ContainerProvider]:

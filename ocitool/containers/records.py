@@ -41,35 +41,57 @@ class Container(Struct, frozen=True, kw_only=True):
     tree: str | None = None
 
 
-def containers(layout: Layout) -> list[Container]:
-    """Return the containers of a store, the oldest first; Refused if a record cannot be read."""
+class Records(Struct, frozen=True, kw_only=True):
+    """The containers of a store, the oldest first, and the paths of records that are damaged."""
+
+    containers: tuple[Container, ...] = ()
+    damaged: tuple[str, ...] = ()
+
+
+def read_records(layout: Layout) -> Records:
+    """Return the containers of a store whose records can be read, and the other records."""
     if layout.control is None:
-        return []
+        return Records()
     try:
         folder = layout.control.subdirectory(RECORDS)
     except NotFound:
-        return []
+        return Records()
+    found, damaged = [], []
     with folder:
-        names = [name for name in folder.names() if name.endswith(_SUFFIX)]
-        found = [_read(folder, name) for name in names]
-    return sorted((c for c in found if c is not None), key=lambda c: (c.created, c.name))
+        for name in folder.names():
+            if name.endswith(_SUFFIX):
+                try:
+                    found.append(_read(folder, name))
+                except NotFound:
+                    # It was removed since the folder was listed.
+                    continue
+                except (IntegrityError, msgspec.MsgspecError):
+                    damaged.append(folder.child(name))
+    ordered = sorted(found, key=lambda one: (one.created, one.name))
+    return Records(containers=tuple(ordered), damaged=tuple(damaged))
 
 
-def _read(folder: Directory, name: str) -> Container | None:
-    try:
-        data = folder.read_file(name, _RECORD_BYTES)
-        found = msgspec.json.decode(data, type=Container)
-        for digest in (found.digest, found.manifest, found.config):
-            Digest.parse(digest)
-    except NotFound:
-        # It was removed since the folder was listed.
-        return None
-    except (IntegrityError, msgspec.MsgspecError) as error:
-        raise Refused(
-            f"the record of a container cannot be read: {folder.child(name)!r}",
-            hint="its image is unknown, so nothing is removed; if the container is not needed any "
-            "more, remove that file",
-        ) from error
+def containers(layout: Layout) -> list[Container]:
+    """Return the containers of a store, the oldest first; Refused if a record is damaged."""
+    found = read_records(layout)
+    for path in found.damaged:
+        raise damaged_record(path)
+    return list(found.containers)
+
+
+def damaged_record(path: str) -> Refused:
+    """Return the error for a record that cannot be read."""
+    return Refused(
+        f"the record of a container cannot be read: {path!r}",
+        hint="its image is unknown, so nothing is removed; if the container is not needed any "
+        "more, remove that file",
+    )
+
+
+def _read(folder: Directory, name: str) -> Container:
+    found = msgspec.json.decode(folder.read_file(name, _RECORD_BYTES), type=Container)
+    for digest in (found.digest, found.manifest, found.config):
+        Digest.parse(digest)
     return found
 
 
@@ -87,8 +109,12 @@ def forget(control: Directory, container: Container) -> None:
 
 
 def find_container(layout: Layout, text: str) -> Container:
-    """Return the container with this name or ID prefix; NotFound if there is none."""
-    known = containers(layout)
+    """Return the container with this name or ID prefix; NotFound if there is none.
+
+    Refused if it may be one whose record is damaged, and when several are meant.
+    """
+    records = read_records(layout)
+    known = records.containers
     exact = [c for c in known if text in (c.name, c.id)]
     prefixed = [c for c in known if len(text) >= _SHORTEST_PREFIX and c.id.startswith(text)]
     found = exact or prefixed
@@ -98,6 +124,8 @@ def find_container(layout: Layout, text: str) -> Container:
             f"{', '.join(c.name for c in found)}",
             hint="give more digits, or the name",
         )
+    for path in () if found else records.damaged:
+        raise damaged_record(path)
     if not found:
         raise NotFound(
             f"there is no container {quoted(text)} in {layout.path!r}",

@@ -4,7 +4,7 @@ import os
 
 from msgspec import Struct
 
-from ocitool.containers.records import Container, containers, find_container, forget, keep
+from ocitool.containers.records import Container, find_container, forget, keep, read_records
 from ocitool.containers.running import running_bundles
 from ocitool.containers.staging import (
     BUNDLES,
@@ -85,8 +85,10 @@ def _set_aside(
             with control.subdirectory(TEMPORARY, create=True, lasting=False) as temporary:
                 keep(control, container, staging=temporary)
             raise
-    shared = {other.tree for other in containers(layout)}
-    if container.tree is not None and container.tree not in shared:
+    others = read_records(layout)
+    shared = {other.tree for other in others.containers}
+    # A damaged record may be that of a container that needs the tree.
+    if container.tree is not None and container.tree not in shared and not others.damaged:
         discarded += _discard_if_there(control, TREES, container.tree, staging)
     return discarded
 

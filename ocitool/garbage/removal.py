@@ -47,8 +47,9 @@ def remove(
 
     An image that was given by its ID loses all its names; with more than one that needs `force`,
     else Refused. So does an image that is pinned, or that one of the containers `uses` needs,
-    when its last name is removed. What is attached to a removed image is removed with it. When
-    anything that stays cannot be read, nothing is deleted.
+    when its last name is removed; if such a container runs, `force` does not help. What is attached
+    to a removed image is removed with it. When anything that stays cannot be read, nothing is
+    deleted.
     """
     targets = list(found)
     for target in targets:
@@ -65,6 +66,7 @@ def remove(
             documents = StoredDocuments(layout, layout.listing().blobs)
         mark_arrived(layout, kept)
         to_remove, contents = _select(documents, after, nameless, kept)
+        _refuse_running(to_remove, holders)
         if not force:
             _refuse_held(to_remove, read_pins(moment.control), holders)
         dropped += _drop_entries(moment, after, to_remove, dropped)
@@ -109,6 +111,19 @@ def _refuse_several_names(target: Found, *, force: bool) -> None:
             f"{', '.join(map(familiar, target.root.names))}",
             hint="remove one name, or use --force to remove them all",
         )
+
+
+def _refuse_running(
+    to_remove: Iterable[Digest], holders: Mapping[Digest, tuple[ContainerUse, ...]]
+) -> None:
+    for digest in to_remove:
+        running = [use for use in holders.get(digest, ()) if use.state == "running"]
+        if running:
+            raise Refused(
+                f"image {digest.short} is in use by {describe_uses(running)}",
+                hint="stop the container and remove it first; --force does not remove the image "
+                "of a running container",
+            )
 
 
 def _refuse_held(

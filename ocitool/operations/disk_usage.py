@@ -5,7 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from ocitool.containers import ContainerUse, containers_by_image, leftovers_of_containers
+from ocitool.containers import (
+    ContainerUse,
+    containers_by_image,
+    leftovers_of_containers,
+    read_records,
+    tree_bytes,
+    written_bytes,
+)
 from ocitool.errors import IntegrityError, Refused
 from ocitool.garbage import Choice, plan
 from ocitool.image.content import Root
@@ -41,7 +48,8 @@ class Usage(Struct, frozen=True, kw_only=True):
 
     `garbage` is what `gc` would remove now, `unheld` what `gc -a` would remove; both are None if
     `gc` would stop because of `problem`. `waiting` is in the trash, `leftovers` is what killed
-    processes left. Images are sorted by `unique`, the largest first.
+    processes left. `written` is in the writable layers of containers, `trees` in the unpacked
+    images that they share. Images are sorted by `unique`, the largest first.
     """
 
     images: tuple[ImageUsage, ...]
@@ -52,6 +60,8 @@ class Usage(Struct, frozen=True, kw_only=True):
     waiting: int
     leftovers: int
     problem: str | None = None
+    written: int = 0
+    trees: int = 0
 
 
 def _name_of(former: Mapping[str, FormerName], root: Root) -> str | None:
@@ -59,8 +69,13 @@ def _name_of(former: Mapping[str, FormerName], root: Root) -> str | None:
     return found.name if found is not None else None
 
 
-def usage(layout: Layout, uses: Iterable[ContainerUse], now: float) -> Usage:
-    """Return the disk usage of a store; `now` is in seconds since the epoch."""
+def usage(
+    layout: Layout, uses: Iterable[ContainerUse], now: float, *, problem: str | None = None
+) -> Usage:
+    """Return the disk usage of a store; `now` is in seconds since the epoch.
+
+    `problem` says why the containers `uses` are not all: then nothing can be removed.
+    """
     asked = tuple(uses)
     roots = layout.roots()
     known = image_summaries(layout, roots)
@@ -69,7 +84,9 @@ def usage(layout: Layout, uses: Iterable[ContainerUse], now: float) -> Usage:
     moment = dt.datetime.fromtimestamp(now, dt.UTC)
     pins = {pin.digest: pin for pin in _pins(layout) if pin.holds(moment)}
     former = layout.former_names()
-    garbage, unheld, problem = _what_can_go(layout, asked, now)
+    garbage, unheld = None, None
+    if problem is None:
+        garbage, unheld, problem = _what_can_go(layout, asked, now)
     images = [
         ImageUsage(
             root=root,
@@ -91,6 +108,8 @@ def usage(layout: Layout, uses: Iterable[ContainerUse], now: float) -> Usage:
         waiting=trash_contents(layout.control).size,
         leftovers=sum(one.size for one in _left_behind(layout, now)),
         problem=problem,
+        written=sum(written_bytes(one) or 0 for one in read_records(layout).containers),
+        trees=tree_bytes(layout),
     )
 
 

@@ -126,6 +126,42 @@ def test_a_record_whose_image_is_no_digest_is_not_taken_for_no_image(
     assert "cannot be read" in done.err
 
 
+def test_a_damaged_record_stops_neither_ls_nor_df_nor_the_removal_of_others(
+    filled: Command,
+) -> None:
+    for name in ("other", "web"):
+        created = filled("container", "create", "app:1", "--name", name, "--json").json
+    damaged = created["id"]  # type: ignore[index]
+    (filled.store / f".ocitool/containers/{damaged}.json").write_text("{")
+    listed = filled("container", "ls")
+    assert (listed.code, "web" in listed.out, "other" in listed.out) == (0, False, True)
+    assert f"its record is damaged: {filled.store}/.ocitool/containers/{damaged}" in listed.err
+    used = filled("df", "--containers", "none")
+    assert (used.code, "container other" in used.out) == (0, True)
+    assert "gc would stop: the record of a container cannot be read" in used.err
+    assert filled("gc", "-f", "--containers", "none").code == 6
+    assert filled("images").code == 0
+    assert filled("container", "rm", "web").code == 6
+    assert filled("container", "rm", "other").code == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--copy",)])
+def test_ls_and_df_count_what_a_container_wrote(filled: Command, options: tuple[str, ...]) -> None:
+    created = filled("container", "create", "app:1", "--name", "web", *options, "--json").json
+    assert isinstance(created, dict)
+    place = "upper" if created["shared_tree"] else "rootfs"
+    unpacked = 0 if created["shared_tree"] else 1
+    Path(created["bundle"], place, "log").write_bytes(b"x" * 5000)
+    listed = filled("container", "ls", "--json").json
+    assert isinstance(listed, list)
+    assert [one["written"] for one in listed] == [5000 + unpacked]
+    assert "5.00 kB" in filled("container", "ls").out
+    used = filled("df", "--json", "--containers", "none").json
+    assert isinstance(used, dict)
+    assert (used["written"], used["trees"]) == (5000 + unpacked, 1 - unpacked)
+    assert "written by containers:" in filled("df", "--containers", "none").out
+
+
 def test_ls_says_when_a_bundle_is_gone(filled: Command) -> None:
     bundle = filled("container", "create", "app:1", "--name", "web").out.strip()
     assert '"state": "created"' in filled("container", "ls", "--json").out

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ocitool.containers import ContainerUse
@@ -454,6 +455,10 @@ class TestWhatHoldsAnImage:
             found = [find_image(layout, "a:1")]
             with pytest.raises(Refused, match="container web"):
                 remove(layout, found, uses=[use])
+            running = msgspec.structs.replace(use, state="running")
+            with pytest.raises(Refused, match="container web") as caught:
+                remove(layout, found, uses=[running], force=True)
+            assert "stop the container" in (caught.value.hint or "")
             remove(layout, found, uses=[use], force=True)
             assert layout.roots() == ()
 

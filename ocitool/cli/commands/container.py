@@ -24,10 +24,14 @@ container = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
 
 class _Listed(Struct, frozen=True):
-    """A container and its state: created, running, removed or "bundle missing"."""
+    """A container and its state: created, running, removed or "bundle missing".
+
+    `written` are the bytes of its writable layer.
+    """
 
     container: "Container"
     state: str
+    written: int | None = None
 
 
 def _create_options(
@@ -115,16 +119,18 @@ def create_command(
 def list_containers(*, out: Output) -> None:
     """List the containers of the store and the images that they keep."""
     from ocitool.cli import documents
-    from ocitool.containers import containers, running_bundles
+    from ocitool.containers import read_records, running_bundles, written_bytes
 
     with out.options.open_store() as layout:
-        found = containers(layout)
-    running = running_bundles(one.bundle for one in found)
+        found = read_records(layout)
+    running = running_bundles(one.bundle for one in found.containers)
+    for path in found.damaged:
+        console.note(f"not listed, because its record is damaged: {safe(path)}")
     out.result(
-        [_Listed(one, _state(one, running)) for one in found],
+        [_Listed(one, _state(one, running), written_bytes(one)) for one in found.containers],
         text=_table,
         ids=lambda rows: [row.container.id for row in rows],
-        view=documents.CONTAINER,
+        view=documents.LISTED_CONTAINER,
     )
 
 
@@ -184,7 +190,7 @@ def _state(one: "Container", active: set[str]) -> str:
 
 def _table(found: Sequence[_Listed]) -> Iterator[str]:
     from ocitool.cli.render import texts
-    from ocitool.cli.render.columns import age, fits, table
+    from ocitool.cli.render.columns import age, fits, size, table
 
     now = dt.datetime.now(dt.UTC)
     rows = [
@@ -195,17 +201,20 @@ def _table(found: Sequence[_Listed]) -> Iterator[str]:
             one.container.digest.partition(":")[2][:_ID_LENGTH],
             one.state,
             age(one.container.created, now),
+            size(one.written),
             safe(one.container.bundle),
         )
         for one in found
     ]
-    header = ("CONTAINER ID", "NAME", "IMAGE", "DIGEST", "STATE", "CREATED", "BUNDLE")
+    header = ("CONTAINER ID", "NAME", "IMAGE", "DIGEST", "STATE", "CREATED", "WRITTEN", "BUNDLE")
     width = console.terminal_width()
     if width is None or fits(header, rows, width):
-        yield from table(header, rows)
+        yield from table(header, rows, right=(6,))
         return
     # Users copy the path, so it is never shortened and has a line of its own.
-    lines = table(header[:-1], [row[:-1] for row in rows], drop=(3, 5), shrink=(2, 1), width=width)
+    lines = table(
+        header[:-1], [row[:-1] for row in rows], right=(6,), drop=(3, 5), shrink=(2, 1), width=width
+    )
     yield lines[0]
     for line, row in zip(lines[1:], rows, strict=True):
         yield line

@@ -26,13 +26,13 @@ def df(
 ) -> None:
     """Show disk usage: shared and unique bytes of images, their users, and what gc would free."""
     from ocitool.cli import documents
-    from ocitool.containers import providers
+    from ocitool.containers import known_uses
     from ocitool.operations.disk_usage import usage
 
     with out.options.open_store() as layout:
-        asked = providers(containers or (), layout=layout, observer=layout.observer)
-        uses = [use for provider in asked for use in provider.uses()]
-        found = usage(layout, uses, time.time())
+        known = known_uses(containers or (), layout=layout, observer=layout.observer)
+        problem = "; ".join(known.problems) or None
+        found = usage(layout, known.uses, time.time(), problem=problem)
     out.result(found, text=_lines, view=documents.DISK_USAGE)
     if found.problem is not None and out.is_text:
         console.note(f"gc would stop: {found.problem}")
@@ -42,8 +42,10 @@ def _lines(found: "Usage") -> Iterator[str]:
     rows = [_row(image) for image in found.images]
     header = ["IMAGE", "DIGEST", "ALONE", "SHARED", "HELD BY"]
     yield from table(header, rows, right=(2, 3), shrink=(0, 4), width=console.terminal_width())
-    for name, count in _totals(found).items():
-        yield f"{name + ':':<12} {'unknown' if count is None else size(count):>9}"
+    totals = _totals(found)
+    width = max(map(len, totals)) + 1
+    for name, count in totals.items():
+        yield f"{name + ':':<{width}} {'unknown' if count is None else size(count):>9}"
 
 
 def _totals(found: "Usage") -> dict[str, int | None]:
@@ -54,6 +56,8 @@ def _totals(found: "Usage") -> dict[str, int | None]:
         "gc -a frees": found.unheld,
         "in trash": found.waiting,
         "left behind": found.leftovers,
+        "written by containers": found.written,
+        "unpacked for containers": found.trees,
     }
 
 

@@ -13,7 +13,7 @@ from ocitool.cli.options.shared import NoTruncation
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.cli.render.columns import age, fits, size, table
-from ocitool.errors import NotFound, Refused, UsageError
+from ocitool.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from ocitool.containers import ContainerUse
@@ -153,17 +153,12 @@ def _holders(
 
     A provider that cannot answer is an error only if it was named.
     """
-    from ocitool.containers import containers_by_image, providers
+    from ocitool.containers import containers_by_image, known_uses
 
-    uses = []
-    for provider in providers(words, layout=layout):
-        try:
-            uses += provider.uses()
-        except Refused as error:
-            if words:
-                raise
-            observer.remark(error.message)
-    return containers_by_image(layout, uses)
+    answers = known_uses(words, layout=layout)
+    for problem in answers.problems:
+        observer.remark(problem)
+    return containers_by_image(layout, answers.uses)
 
 
 def _lines(rows: Sequence[_Row], *, digests: bool, no_trunc: bool) -> Iterator[str]:
