@@ -81,7 +81,9 @@ _USAGE = View(
     containers=("holders", USE),
     pin=PIN,
 )
-DISK_USAGE = View("stored shared garbage unheld waiting leftovers problem", images=_USAGE)
+DISK_USAGE = View(
+    "stored shared garbage unheld waiting leftovers problem written trees", images=_USAGE
+)
 
 # Looking inside.
 
@@ -150,22 +152,25 @@ _SWEPT = View(
 )
 GARBAGE = _PLAN.at("plan") | View("asked", done=("swept", _SWEPT))
 UNDONE = View("time images blobs names lost", kept=CHANGE)
-_ENGINE_IMAGE = View("id names digests size", created=("created", time_of))
+_ENGINE_IMAGE = View("id names digests size", created=("created", time_of), former_name="former")
 _ENGINE_SWEPT = View(
-    "untagged deleted",
+    "untagged deleted freed",
     images=("images", each("id")),
     refused=View("reason", id="image.id"),
 )
 ENGINE_GARBAGE = View("engine size").at("plan") | View(
     images=("plan.to_remove", _ENGINE_IMAGE),
-    kept=("plan.held", _ENGINE_IMAGE.at("image") | View(containers=("holders", USE))),
+    kept=("plan.held", _ENGINE_IMAGE.at("image") | View("reason", containers=("holders", USE))),
     done=("swept", _ENGINE_SWEPT),
+    archive="archive",
 )
+ENGINE_EXPLANATION = _ENGINE_IMAGE.at("image") | View("state reason")
 
 # Containers.
 
 _BUNDLE = View("id name image digest manifest config created bundle", shared_tree="tree")
 CONTAINER = _BUNDLE.at("container") | View("state")
+LISTED_CONTAINER = CONTAINER | View("written")
 _UNPACKED = View(
     "entries", bytes="size", special_left_out="special", attributes_left_out="attributes"
 )

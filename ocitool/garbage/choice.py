@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
-from ocitool.image.content import Root
 from ocitool.images.filters import GARBAGE_KEYS, LabelTest, matches_name, parse_filters
 from ocitool.oci import Reference, parse_time
 from ocitool.places.layout.reflog import FormerName
@@ -50,26 +49,20 @@ def choice_of(filters: Iterable[str], seconds: Callable[[str], float], **rest: o
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
-    """An image that nothing holds. `used` is when it was last stored, reused, tagged or untagged.
+    """An image as the rules see it. `used` is when it was last stored, reused, tagged or untagged.
 
-    Seconds since the epoch; `position` is that in index.json.
+    Seconds since the epoch. `called` are the full names that it has, else the one that it had;
+    `label` is a name that is not full. `position` is its place in the list of images.
     """
 
-    root: Root
-    former: FormerName | None
+    called: tuple[str, ...]
+    label: str | None = None
     used: float
     position: int
 
-    @property
-    def called(self) -> tuple[str, ...]:
-        """The names that it has, else the one that it had."""
-        if self.root.names:
-            return self.root.names
-        return (self.former.name,) if self.former is not None else ()
-
     def matches(self, patterns: Iterable[str]) -> bool:
         """Tell whether a name or repository of it fits one of the patterns."""
-        return matches_name(self.called, self.root.label, patterns)
+        return matches_name(self.called, self.label, patterns)
 
     @property
     def repositories(self) -> set[str]:

@@ -73,8 +73,8 @@ class Retention:
     def _candidate(self, root: RootEntry) -> Candidate:
         former = None if root.is_named else self.former.get(root.digest)
         return Candidate(
-            root=root.root,
-            former=former,
+            called=root.names or ((former.name,) if former is not None else ()),
+            label=root.root.label,
             used=last_used(self._modified(root.digest), former),
             position=root.position,
         )

@@ -227,5 +227,7 @@ def _engine(scene: Scene) -> None:
     how: dict[str, Any] = {"variables": {"DOCKER_HOST": f"unix://{fake.socket}"}}
     with fake.running():
         scene.note("gc --engine", "gc", "--engine", "docker", "--dry-run", **how)
+        explain = ("gc", "--engine", "docker", "--explain")
+        scene.note("gc --engine --explain", *explain, DANGLING, **how)
         fake.in_use.add(DANGLING)
         scene.note("gc --engine", "gc", "--engine", "docker", "-a", "-f", code=6, **how)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.command import Command, Done
 from tests.support.engine import engine
+from tests.support.images import build_image, docker_archive, oci_archive
 
 DANGLING, HELD, NAMED = ("sha256:" + digit * 64 for digit in "123")
 
@@ -33,6 +34,9 @@ class FakeEngine:
         self.containers = [container(ImageID=HELD)]
         self.in_use: set[str] = set()
         self.moved: dict[str, str] = {}
+        self.tagged: dict[str, str] = {}
+        self.layer_bytes: list[int] = []
+        self.archive = b""
         self.asked: list[str] = []
 
     @contextmanager
@@ -50,6 +54,12 @@ class FakeEngine:
             if name in self.in_use:
                 return 409, b'{"message":"conflict: a container uses it"}'
             return 200, json.dumps([{"Untagged": name}, {"Deleted": name}]).encode()
+        if path.startswith("/system/df"):
+            if not self.layer_bytes:
+                return 404, b"{}"
+            return 200, json.dumps({"LayersSize": self.layer_bytes.pop(0)}).encode()
+        if path.startswith("/images/get"):
+            return 200, self.archive
         if "containers" in path:
             return 200, json.dumps(self.containers).encode()
         if path.endswith("/json") and path != "/images/json":
@@ -59,10 +69,12 @@ class FakeEngine:
 
     def _inspected(self, name: str) -> tuple[int, bytes]:
         meant = {n: i["Id"] for i in (*self.dangling, *self.named) for n in i["RepoTags"]}
+        meant |= {i["Id"]: i["Id"] for i in (*self.dangling, *self.named)}
         found = {**meant, **self.moved}.get(name)
         if not found:
             return 404, b'{"message":"no such image"}'
-        return 200, json.dumps({"Id": found}).encode()
+        metadata = {"LastTagTime": self.tagged.get(found, "0001-01-01T00:00:00Z")}
+        return 200, json.dumps({"Id": found, "Metadata": metadata}).encode()
 
 
 @pytest.fixture
@@ -217,7 +229,7 @@ def test_text_of_an_engine_cannot_control_the_terminal(ocitool: Command, fake: F
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--undo",), ("--keep-last", "1"), ("--filter", "label=x"), ("--containers", "store")],
+    [("--undo",), ("--grace", "1h"), ("--untagged",), ("--containers", "store")],
 )
 def test_what_makes_no_sense_for_an_engine_is_refused(
     ocitool: Command, fake: FakeEngine, arguments: tuple[str, ...]
@@ -237,3 +249,102 @@ def test_a_name_that_would_be_another_question_is_not_asked(
 
 def test_an_unknown_engine_is_refused(ocitool: Command, fake: FakeEngine) -> None:
     assert gc(ocitool, fake, engine="containerd").code == 2
+
+
+def test_filters_let_only_what_they_name_go(ocitool: Command, fake: FakeEngine) -> None:
+    fake.containers = []
+    fake.dangling = [image(DANGLING, Labels={"keep": "yes"}), image(HELD, Labels=None)]
+    done = gc(ocitool, fake, "--all", "-f", "--filter", "label!=keep", "--filter", "reference=app")
+    assert (done.code, fake.removed) == (0, ["app:1", "app:2"])
+    assert gc(ocitool, fake, "-f", "--filter", "label=keep=yes").code == 0
+    assert fake.removed == [DANGLING]
+
+
+def test_unused_for_counts_from_the_last_tag_or_else_from_the_creation(
+    ocitool: Command, fake: FakeEngine
+) -> None:
+    fake.containers = []
+    fake.tagged = {HELD: "2999-01-01T00:00:00Z"}
+    assert gc(ocitool, fake, "-f", "--filter", "unused-for=30d").code == 0
+    assert fake.removed == [DANGLING]
+
+
+def test_the_last_images_of_each_repository_stay(ocitool: Command, fake: FakeEngine) -> None:
+    fake.containers, fake.dangling = [], []
+    old = {"Created": 1_600_000_000}
+    fake.named = [image(NAMED, "app:2"), image(HELD, "app:1", **old), image(DANGLING, "b:1", **old)]
+    done = gc(ocitool, fake, "--all", "-f", "--keep-last", "1")
+    assert fake.removed == ["app:1"]
+    assert f"kept: app:2 {NAMED[7:19]}: it is one of the last 1 of its repository" in done.out
+
+
+def test_the_store_tells_what_a_nameless_image_was_called(
+    ocitool: Command, fake: FakeEngine, tmp_path: Path
+) -> None:
+    one, two = build_image([{"a": b"1"}]), build_image([{"a": b"2"}])
+    (tmp_path / "x.tar").write_bytes(oci_archive({"shop:1": one, "shop:2": two}))
+    assert ocitool("load", tmp_path / "x.tar").code == 0
+    assert ocitool("untag", "shop:1").code == 0
+    fake.dangling = [image(str(one.config.digest)), image(str(two.descriptor.digest))]
+    done = gc(ocitool, fake, "--dry-run", "--json").json
+    assert isinstance(done, dict)
+    names = [one["former_name"] for one in done["images"]]
+    assert names == ["docker.io/library/shop:1", "docker.io/library/shop:2"]
+    assert "<none> was shop:1" in gc(ocitool, fake, "--dry-run").out
+    fake.containers = []
+    gc(ocitool, fake, "-f", "--filter", "reference=shop:2")
+    assert fake.removed == [str(two.descriptor.digest)]
+
+
+def test_it_says_what_became_free_where_the_engine_tells(
+    ocitool: Command, fake: FakeEngine
+) -> None:
+    fake.layer_bytes = [5_000_000, 2_000_000]
+    assert gc(ocitool, fake, "-f").out.endswith("1 image removed from docker, 3.00 MB freed\n")
+    fake.layer_bytes = [5_000_000, 2_000_000]
+    done = gc(ocitool, fake, "-f", "--json").json
+    assert isinstance(done, dict)
+    assert done["done"]["freed"] == 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (DANGLING[7:15], "<none> 111111111111: garbage: it has no name and no container uses it"),
+        (HELD, "<none> 222222222222: kept: containers use it"),
+        ("app:2", "app:1, app:2 333333333333: kept: it has a name; --all takes those too"),
+    ],
+)
+def test_explain_says_why_an_image_stays_or_goes(
+    ocitool: Command, fake: FakeEngine, text: str, said: str
+) -> None:
+    done = gc(ocitool, fake, "--explain", text)
+    assert (done.code, done.out.startswith(said), fake.removed) == (0, True, [])
+
+
+def test_explain_of_what_is_not_there_is_not_found(ocitool: Command, fake: FakeEngine) -> None:
+    assert gc(ocitool, fake, "--explain", "nosuch:1").code == 4
+
+
+def test_what_is_removed_is_saved_first(ocitool: Command, fake: FakeEngine, tmp_path: Path) -> None:
+    one = build_image([{"a": b"1"}])
+    fake.archive = docker_archive({"app:1": one})
+    fake.dangling = [image(str(one.config.digest))]
+    done = gc(ocitool, fake, "-f", "--archive", str(tmp_path / "saved.tar"))
+    assert (done.code, fake.removed) == (0, [str(one.config.digest)])
+    lines = [line.partition("?")[0] for line in fake.asked]
+    assert lines.index("GET /images/get") < lines.index(f"DELETE /images/{one.config.digest}")
+    assert "saved to" in done.out
+    assert ocitool("verify", tmp_path / "saved.tar").code == 0
+    again = gc(ocitool, fake, "-f", "--archive", str(tmp_path / "saved.tar"))
+    assert (again.code, fake.asked) == (6, [])
+
+
+def test_what_cannot_be_saved_is_not_removed(
+    ocitool: Command, fake: FakeEngine, tmp_path: Path
+) -> None:
+    fake.archive = b"cut off"
+    done = gc(ocitool, fake, "-f", "--archive", str(tmp_path / "saved.tar"))
+    assert done.code == 7
+    assert fake.removed == []
+    assert not (tmp_path / "saved.tar").exists()

@@ -1,5 +1,6 @@
 """ocitool gc: show what nothing needs, remove it, and restore it on request."""
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,15 @@ from msgspec import Struct
 
 from ocitool.cli.asking import ask_to_remove, confirm
 from ocitool.cli.options.expand import with_options
-from ocitool.cli.options.garbage import MODE, SELECTION, Containers, Engine, Mode, Selection
+from ocitool.cli.options.garbage import (
+    MODE,
+    SELECTION,
+    Archive,
+    Containers,
+    Engine,
+    Mode,
+    Selection,
+)
 from ocitool.cli.options.shared import Settings
 from ocitool.cli.output import OUTPUT, Output, nothing
 from ocitool.errors import NotFound, UsageError
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
     from ocitool.garbage import Choice, Plan, Swept
     from ocitool.places.layout import Layout
 
+_ONLY_LAYOUTS = ("--grace", "--untagged", "--orphan-referrers")
 _GARBAGE_FOUND = 3
 _NOT_WHOLE = 7
 
@@ -32,6 +42,7 @@ def gc(
     selection: Selection,
     containers: Containers = None,
     engine: Engine = None,
+    archive: Archive = None,
     mode: Mode,
     out: Output,
 ) -> None:
@@ -43,8 +54,12 @@ def gc(
     if (mode.only_shows, mode.explain is not None, mode.undo, mode.purge).count(True) > 1:
         raise UsageError("--dry-run or --check, --explain, --undo and --purge exclude each other")
     if engine is not None:
-        _collect_engine(engine, place, selection, containers or (), mode, out)
+        _collect_engine(engine, place, selection, containers or (), archive, mode, out)
         return
+    if archive is not None:
+        raise UsageError(
+            "--archive goes together with --engine", hint="what gc removes here, --undo restores"
+        )
     if mode.undo or mode.purge:
         _refuse_selection(selection, containers, mode)
     choice = selection.choice()
@@ -82,25 +97,27 @@ def _collect_engine(
     place: str | None,
     selection: Selection,
     containers: Sequence[str],
+    archive: str | None,
     mode: Mode,
     out: Output,
 ) -> None:
-    from ocitool.cli.commands.gc_engine import collect_engine
+    from ocitool.cli.commands.gc_engine import Wanted, collect_engine, explain_in_engine
 
-    modes = {"--explain": mode.explain, "--undo": mode.undo, "--purge": mode.purge}
-    wrong = _first_given({"a layout": place, **selection.options(), **modes})
+    options = selection.options()
+    unfit = {name: options[name] for name in _ONLY_LAYOUTS}
+    wrong = _first_given({"a layout": place, **unfit, "--undo": mode.undo, "--purge": mode.purge})
     if wrong is not None:
-        hint = "--all, --containers with files, --dry-run, --check, --force and --json do"
+        hint = "--all, --filter, --keep-last, --containers with files and --archive do"
         raise UsageError(f"{wrong} cannot be combined with --engine", hint=hint)
-    collect_engine(
-        engine,
-        everything=selection.everything,
-        containers=containers,
-        only_shows=mode.only_shows,
-        check=mode.check,
-        force=mode.force,
-        out=out,
-    )
+    layout = _opened(None, out.options)
+    with layout or contextlib.nullcontext():
+        wanted = Wanted(
+            engine=engine, choice=selection.choice(), containers=containers, layout=layout
+        )
+        if mode.explain is not None:
+            explain_in_engine(wanted, mode.explain, out)
+        else:
+            collect_engine(wanted, mode, archive, out)
 
 
 def _opened(place: str | None, options: Settings) -> "Layout | None":

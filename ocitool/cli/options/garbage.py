@@ -64,6 +64,14 @@ Engine = Annotated[
         metavar="docker|podman", help="Collect the garbage of this engine, through its API."
     ),
 ]
+Archive = Annotated[
+    str | None,
+    typer.Option(
+        "--archive",
+        metavar="FILE",
+        help="With --engine: save the images to this new archive before they are removed.",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +152,9 @@ MODE = Group(
             Annotated[
                 str | None,
                 typer.Option(
-                    "--explain", metavar="DIGEST", help="Say why a blob is kept or removed."
+                    "--explain",
+                    metavar="DIGEST",
+                    help="Say why a blob is kept or removed; with --engine: an image.",
                 ),
             ],
             None,

@@ -110,6 +110,22 @@ class Engine:
         answer = self._request("GET", f"{_image_path(name)}/json", image=name)
         return str(answer.get("Id")) if isinstance(answer, dict) else ""
 
+    def last_tagged(self, name: str) -> str | None:
+        """Return when an image was tagged last, as docker writes it; NotFound if it is gone."""
+        answer = self._request("GET", f"{_image_path(name)}/json", image=name)
+        metadata = answer.get("Metadata") if isinstance(answer, dict) else None
+        found = metadata.get("LastTagTime") if isinstance(metadata, dict) else None
+        return str(found) if found else None
+
+    def layer_bytes(self) -> int | None:
+        """Return the bytes of all layers of the engine; None if it does not tell."""
+        try:
+            answer = self._request("GET", "/system/df?type=image", _LIST_BYTES)
+        except OcitoolError:
+            return None
+        found = answer.get("LayersSize") if isinstance(answer, dict) else None
+        return found if type(found) is int else None
+
     def remove_image(self, name: str) -> object:
         """Remove a name or, by its ID, an image; return what the engine says of it, as JSON.
 
