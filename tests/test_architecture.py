@@ -302,7 +302,7 @@ class TestLibraries:
             ("pydantic", set()),
             ("oras", {"artifacts"}),
             ("requests", set()),
-            ("subprocess", {"places.registry"}),
+            ("subprocess", {"places.registry", "places.engine"}),
             ("pickle", set()),
             ("tempfile", {"fsops"}),
             ("argparse", set()),

@@ -3,16 +3,14 @@
 import os
 import shutil
 import stat
-import subprocess
 from collections.abc import Iterator
 
 from msgspec import Struct
 
 from ocitool.containers.listings import read_listing
 from ocitool.containers.uses import ContainerUse
-from ocitool.errors import Refused
+from ocitool.errors import NotFound, OcitoolError, Refused
 from ocitool.events import Observer
-from ocitool.oci.quoting import quoted
 
 RUNTIMES = ("containerd", "cri")
 _CONTAINERD_SOCKETS = (
@@ -23,7 +21,6 @@ _CONTAINERD_SOCKETS = (
 _CRI_SOCKETS = ("/run/crio/crio.sock",)
 _TOOLS = {"containerd": "ctr", "cri": "crictl"}
 _OF_DOCKER = ("moby", "plugins.moby")
-_SECONDS = 60
 
 
 class RuntimeProvider(Struct, frozen=True):
@@ -67,25 +64,14 @@ class RuntimeProvider(Struct, frozen=True):
         return self._run("--address", self.socket, *arguments, may_be_gone=may_be_gone)
 
     def _run(self, *arguments: str, may_be_gone: bool = False) -> str:
-        tool = _TOOLS[self.kind]
+        from ocitool.places.engine import ask_tool
+
         try:
-            done = subprocess.run(  # noqa: S603 - a fixed tool, and no shell
-                [tool, *arguments],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-                timeout=_SECONDS,
-            )
-        except FileNotFoundError as error:
-            raise self._refused(f"{tool} is not installed") from error
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise self._refused(f"{tool} did not answer: {error}") from error
-        if done.returncode == 0:
-            return done.stdout.decode("utf-8", "replace")
-        text = done.stderr.decode("utf-8", "replace").strip()
-        if may_be_gone and "not found" in text:
-            return ""
-        raise self._refused(f"{tool} failed: {quoted(text[-300:])}")
+            return ask_tool(_TOOLS[self.kind], *arguments)
+        except OcitoolError as error:
+            if may_be_gone and isinstance(error, NotFound):
+                return ""
+            raise self._refused(error.message) from error
 
     def _refused(self, why: str) -> Refused:
         return Refused(

@@ -12,5 +12,14 @@ from ocitool.places.engine.endpoint import (
     usual_endpoints,
 )
 from ocitool.places.engine.engine import Engine
+from ocitool.places.engine.tools import ask_tool
 
-__all__ = ["KINDS", "Endpoint", "Engine", "endpoint_at", "engine_endpoint", "usual_endpoints"]
+__all__ = [
+    "KINDS",
+    "Endpoint",
+    "Engine",
+    "ask_tool",
+    "endpoint_at",
+    "engine_endpoint",
+    "usual_endpoints",
+]
