@@ -1,8 +1,13 @@
 """What a file is that is not an image archive, and what to use for it instead."""
 
-from collections.abc import Iterable
+import base64
+import os
+import re
+import shlex
+from collections.abc import Iterable, Sequence
 
 from ocitool.errors import MalformedArchive
+from ocitool.formats.compression import Codec, sniff
 from ocitool.oci.quoting import quoted
 
 _MAGIC: tuple[tuple[bytes, str, str | None], ...] = (
@@ -15,6 +20,25 @@ _MAGIC: tuple[tuple[bytes, str, str | None], ...] = (
     (b"QFI\xfb", "a virtual machine disk", None),
     (b"LUKS", "an encrypted disk", None),
     (b"-----BEGIN", "a PEM file", None),
+    (b"version https://git-lfs.github.com/", "a pointer of Git LFS", "`git lfs pull` fetches it"),
+)
+_TEXT_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")
+"""Byte order marks, of UTF-16 and UTF-8."""
+_REPLACED = (b"\x1f\xef\xbf\xbd", b"(\xef\xbf\xbd/\xef\xbf\xbd", b"\xef\xbf\xbd7zXZ")
+"""How gzip, zstd and xz begin when what is not text in them was replaced."""
+_BASE64 = re.compile(rb"[A-Za-z0-9+/\s]{64,}=*\s*")
+_ADDRESS = re.compile(rb"(https?|ftp|s3|file)://", re.IGNORECASE)
+_TAR_MAGIC = slice(257, 262)
+_ARCHIVE_NAME = re.compile(r"\.(tar|tgz|tar\.(gz|bz2|xz|zst))$")
+_FOLDER = "folder"
+DAMAGED = (
+    "it is damaged or was not copied whole: copy it again, or save it again where it came from"
+)
+"""What to do about an archive with a damaged part."""
+STDIN = "stdin"
+_PIPE_HINT = (
+    "the command before the pipe failed or was stopped: look at what it printed; after "
+    "`set -o pipefail` a script notices"
 )
 _ROOT_FOLDERS = {"bin", "etc", "usr", "lib", "var", "sbin", "proc", "sys", "dev", ".dockerenv"}
 _SAVE_HINT = "images are written by `docker save`, `podman save`, `skopeo copy` or `ocitool save`"
@@ -23,7 +47,8 @@ _SAVE_HINT = "images are written by `docker save`, `podman save`, `skopeo copy` 
 def not_a_tar(what: str, head: bytes) -> MalformedArchive:
     """Return the error for bytes that are not a tar archive."""
     if not head:
-        return MalformedArchive(f"{what} is empty", hint=_SAVE_HINT)
+        hint = _PIPE_HINT if what == STDIN else _SAVE_HINT
+        return MalformedArchive(f"{what} is empty", hint=hint)
     text = head.lstrip()[:64].lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
         return MalformedArchive(
@@ -35,18 +60,62 @@ def not_a_tar(what: str, head: bytes) -> MalformedArchive:
             f"{what} is a JSON document, not an image archive",
             hint="a manifest alone holds no layers; " + _SAVE_HINT,
         )
-    for magic, name, hint in _MAGIC:
+    for magic, name, advice in _MAGIC:
         if head.startswith(magic):
-            return MalformedArchive(f"{what} is {name}, not an image archive", hint=hint)
-    return MalformedArchive(
+            return MalformedArchive(f"{what} is {name}, not an image archive", hint=advice)
+    return _wrapped(what, head) or MalformedArchive(
         f"{what} is not an image archive: it does not begin like a tar file", hint=_SAVE_HINT
     )
+
+
+def damage_hint(what: str) -> str:
+    """Return what to do about an archive that ends too early or cannot be read."""
+    return _PIPE_HINT if what == STDIN else DAMAGED
+
+
+def _wrapped(what: str, head: bytes) -> MalformedArchive | None:
+    """Return the error for an archive that something was done to on its way, or None."""
+    if head.startswith((*_TEXT_MARKS, *_REPLACED)):
+        return MalformedArchive(
+            f"{what} was turned into text, as PowerShell's `>` does it, and is lost",
+            hint="write the archive with `docker save -o FILE`, and never through `>` there",
+        )
+    if sniff(head) is not Codec.NONE:
+        return MalformedArchive(
+            f"{what} is compressed twice: there is {sniff(head)} data inside",
+            hint="decompress it once: the result is an archive that can be loaded",
+        )
+    if _is_base64(head):
+        return MalformedArchive(
+            f"{what} is an archive in base64, not an image archive",
+            hint="decode it first: base64 -d FILE | ocitool load",
+        )
+    if _ADDRESS.match(head.lstrip()):
+        return MalformedArchive(
+            f"{what} holds an address, not an image archive",
+            hint="download what is there, and use that file",
+        )
+    return None
+
+
+def _is_base64(head: bytes) -> bool:
+    """Tell whether text decodes to the beginning of a tar file or of compressed data."""
+    if not _BASE64.fullmatch(head):
+        return False
+    text = b"".join(head.split()).rstrip(b"=")
+    data = base64.b64decode(text[: len(text) // 4 * 4])
+    return sniff(data) is not Codec.NONE or data[_TAR_MAGIC] == b"ustar"
 
 
 def not_an_image(what: str, paths: Iterable[str], kind: str = "tar file") -> MalformedArchive:
     """Return the error for a sound tar file or folder that holds no image."""
     found = list(paths)
     tops = {path.split("/", 1)[0] for path in found}
+    if _is_registry_storage(found, tops):
+        return MalformedArchive(
+            f"{what} is the folder in which a registry keeps its images, not an image archive",
+            hint="start a registry that serves it, and use `ocitool pull`",
+        )
     if "repositories" in tops:
         return MalformedArchive(
             f"{what} was written by docker before 1.10: it has no manifest.json and no config, so "
@@ -72,9 +141,57 @@ def not_an_image(what: str, paths: Iterable[str], kind: str = "tar file") -> Mal
             "manifest.json",
             hint=_SAVE_HINT,
         )
+    if error := _holding_one(what, found, kind):
+        return error
     example = f", only files such as {quoted(found[0])}" if found else ""
     return MalformedArchive(
         f"{what} is a {kind} but holds no image: there is neither manifest.json nor index.json"
         f"{example}",
         hint="a root file system becomes an image with `docker import`; " + _SAVE_HINT,
     )
+
+
+def _is_registry_storage(paths: Iterable[str], tops: set[str]) -> bool:
+    # Both lie below docker/registry/v2 there.
+    return {"blobs", "repositories"} <= tops or any(
+        re.match(r"(docker/)?(registry/)?v2/(blobs|repositories)(/|$)", path) for path in paths
+    )
+
+
+def _holding_one(what: str, paths: Sequence[str], kind: str) -> MalformedArchive | None:
+    """Return the error for what has an image further inside, or None."""
+    inside = _folder_of_image(paths)
+    if inside is not None:
+        path = shlex.quote(inside)
+        hint = f"use that folder: ocitool load {shlex.quote(os.path.join(what, inside))}"
+        if kind != _FOLDER:
+            hint = f"unpack it and use that folder: tar -xf FILE && ocitool load ./{path}"
+        return MalformedArchive(
+            f"{what} holds no image at its top: it is in the folder {quoted(inside)}", hint=hint
+        )
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        if "/" not in folder and name != "layer.tar" and _ARCHIVE_NAME.search(name):
+            return MalformedArchive(
+                f"{what} is not an image archive itself: it holds another one, {quoted(path)}",
+                hint="unpack it, and use the archive that is inside"
+                if kind != _FOLDER
+                else f"use that one: ocitool load {shlex.quote(os.path.join(what, path))}",
+            )
+    return None
+
+
+def _folder_of_image(paths: Sequence[str]) -> str | None:
+    """Return the folder that holds the files of an image, if it is not at the top."""
+    with_blobs = {path[: path.index("/blobs/")] for path in paths if "/blobs/" in path}
+    with_layers = {os.path.dirname(path) for path in paths if path.endswith(".tar")}
+    with_layers |= {os.path.dirname(folder) for folder in with_layers}
+    for path in paths:
+        folder, name = os.path.split(path)
+        if (
+            name == "oci-layout"
+            or (name == "index.json" and folder in with_blobs)
+            or (name == "manifest.json" and folder in with_blobs | with_layers)
+        ):
+            return folder
+    return None

@@ -12,6 +12,7 @@ from ocitool.fsops import Directory, translated
 from ocitool.image.content import Blob, Root
 from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, Limits, parse_manifest
 from ocitool.oci.quoting import quoted
+from ocitool.places.archive.diagnosis import DAMAGED
 
 
 class FolderSource:
@@ -70,13 +71,15 @@ class FolderSource:
         where = f"{descriptor.digest.hex} in {self.what!r}"
         if size != descriptor.size:
             os.close(file)
-            raise SizeMismatch(f"{where} is {size} bytes; {descriptor.size} are promised")
+            raise SizeMismatch(
+                f"{where} is {size} bytes; {descriptor.size} are promised", hint=DAMAGED
+            )
 
         def read(count: int) -> bytes:
             with translated("read", where):
                 return os.read(file, count)
 
-        return Blob(descriptor, read, where=where, close=lambda: os.close(file))
+        return Blob(descriptor, read, where=where, close=lambda: os.close(file), hint=DAMAGED)
 
     def _size(self, digest: Digest) -> int | None:
         sizes = (self._folder.size_of(name) for name in _file_names(digest))

@@ -21,6 +21,8 @@ NAMES_BYTES = 32 << 20
 """How many bytes all names and link targets of an archive may have together: they are kept."""
 
 _FIRST = 1000
+_DEEPEST = 4
+"""How far down a folder is looked at to say what it is."""
 _BLOB_PATH = re.compile(r"blobs/[a-z0-9+._-]+/[0-9a-f]+")
 
 
@@ -83,6 +85,9 @@ class TarMembers:
         MalformedArchive when links form a loop or leave the archive, and when the archive holds
         two members of that path.
         """
+        return _first_found(path, self._find)
+
+    def _find(self, path: str) -> Member | None:
         resolved = _resolve(path, self._link_at, self.what)
         self._refuse_ambiguous(resolved)
         return self._members.get(resolved)
@@ -135,14 +140,35 @@ class FolderMembers:
 
     def __init__(self, folder: Directory) -> None:
         self.what = folder.path
-        self.first_paths: list[str] = folder.names()[:_FIRST]
         self._folder = folder
+
+    @property
+    def first_paths(self) -> list[str]:
+        """The paths of some files and folders, those at the top first."""
+        found: list[str] = []
+        todo = [""]
+        for path in todo:
+            for name in self._names(path)[: _FIRST - len(found)]:
+                found.append(os.path.join(path, name))
+                if found[-1].count("/") < _DEEPEST:
+                    todo.append(found[-1])
+        return found
+
+    def _names(self, path: str) -> list[str]:
+        try:
+            with self._subfolder(path) as folder:
+                return folder.names()
+        except OcitoolError:
+            return []
 
     def find(self, path: str) -> Member | None:
         """Return the regular file that a path leads to, links followed; None when absent.
 
         MalformedArchive when links form a loop or leave the folder.
         """
+        return _first_found(path, self._find)
+
+    def _find(self, path: str) -> Member | None:
         resolved = _resolve(path, self._link_at, self.what)
         longest = max(len(os.fsencode(part)) for part in resolved.split("/"))
         if not resolved or longest > DEFAULT_LIMITS.component_bytes:
@@ -228,6 +254,16 @@ def read_document_member(
     """Return the bytes of a well-known document such as index.json, or None when absent."""
     member = members.find(path)
     return None if member is None else read_member(members, member, limits.docker_manifest_bytes)
+
+
+def _first_found(path: str, find: Callable[[str], Member | None]) -> Member | None:
+    """Return what a path leads to as it is written or, for archives of Windows, as it is meant.
+
+    `docker save` on Windows has written backslashes into manifest.json, and some tools into names
+    of members.
+    """
+    spellings = dict.fromkeys((path, path.replace("\\", "/"), path.replace("/", "\\")))
+    return next((member for text in spellings if (member := find(text)) is not None), None)
 
 
 def _resolve(path: str, link_at: Callable[[str], str | None], what: str) -> str:

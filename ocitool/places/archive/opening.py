@@ -8,7 +8,7 @@ from ocitool.errors import LimitExceeded, MalformedArchive, NotFound, OcitoolErr
 from ocitool.formats.compression import Codec, DecompressingReader, sniff
 from ocitool.formats.tar import NotATar, SeekableInput, entries
 from ocitool.fsops import CHUNK, Directory, scratch_file, translated, write_all
-from ocitool.places.archive.diagnosis import not_a_tar, not_an_image
+from ocitool.places.archive.diagnosis import STDIN, damage_hint, not_a_tar, not_an_image
 from ocitool.places.archive.docker import MANIFEST_FILE
 from ocitool.places.archive.folder import FolderSource
 from ocitool.places.archive.members import FolderMembers, TarMembers, read_document_member
@@ -30,7 +30,7 @@ def open_archive(
     if path == "-":
         if stdin is None:
             raise NotFound("there is no standard input to read an archive from")
-        return _from_tar(_spool(lambda count: os.read(stdin, count), "stdin", scratch), "stdin")
+        return _from_tar(_spool(lambda count: os.read(stdin, count), STDIN, scratch), STDIN)
     with translated("open", path):
         mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
@@ -78,7 +78,9 @@ def _spool(read: Callable[[int], bytes], what: str, scratch: str | None) -> int:
     except OcitoolError as error:
         os.close(file)
         if isinstance(error, MalformedArchive):
-            raise MalformedArchive(f"{what}: {error.message}", hint=error.hint) from error
+            raise MalformedArchive(
+                f"{what}: {error.message}", hint=error.hint or damage_hint(what)
+            ) from error
         raise
     except BaseException:
         os.close(file)
@@ -132,7 +134,7 @@ def _index(members: TarMembers, file: int, what: str) -> None:
                 raise
             raise type(error)(
                 f"{what}: {error.message}",
-                hint=error.hint or "the file is damaged or was not copied whole: copy it again",
+                hint=error.hint or damage_hint(what),
             ) from error
     if not members.first_paths and os.fstat(file).st_size == 0:
         raise not_a_tar(what, os.pread(file, _HEAD, 0))

@@ -30,6 +30,7 @@ from ocitool.oci import (
 )
 from ocitool.oci.document import array, decode_object, structure
 from ocitool.oci.version import check_layout_version
+from ocitool.places.archive.diagnosis import DAMAGED
 from ocitool.places.archive.docker import MANIFEST_FILE, DockerImage, parse_docker_manifest
 from ocitool.places.archive.manifest_merger import Holders, ManifestMerger
 from ocitool.places.archive.members import Members, read_document_member
@@ -95,7 +96,7 @@ class ArchiveSource:
         if content.member is None:
             return Blob.of(descriptor, content.data, where=content.where)
         read, close = self._members.open(content.member)
-        return Blob(descriptor, read, where=content.where, close=close)
+        return Blob(descriptor, read, where=content.where, close=close, hint=DAMAGED)
 
     def read_at(self, descriptor: Descriptor, offset: int, size: int) -> bytes:
         """Return up to `size` bytes of content from `offset` on, not verified."""
@@ -114,7 +115,8 @@ class ArchiveSource:
         if content.size != descriptor.size:
             raise SizeMismatch(
                 f"{content.where} is {content.size} bytes; its descriptor promises "
-                f"{descriptor.size}"
+                f"{descriptor.size}",
+                hint=DAMAGED,
             )
         return content
 

@@ -1,13 +1,20 @@
 """A file that is no image archive: what it is, and what to do with it."""
 
+import base64
+import gzip
+import lzma
+from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from ocitool.errors import MalformedArchive
+from ocitool.errors import MalformedArchive, MalformedDocument
 from ocitool.places.archive import open_archive
 from tests.support.images import Content, tar_of, whiteout, write_files
 from tests.support.stores import written
+
+Compress = Callable[[bytes], bytes]
 
 
 def refusal(path: Path) -> MalformedArchive:
@@ -40,6 +47,14 @@ def refusal_of(tmp_path: Path, members: dict[str, Content]) -> MalformedArchive:
         (b"-----BEGIN CERTIFICATE-----", "a PEM file"),
         (b"some text\n", "does not begin like a tar file"),
         (b"\x01" * 4096, "does not begin like a tar file"),
+        ("\ufeffabc".encode("utf-16-le"), "turned into text"),
+        ("\ufeffabc".encode("utf-16-be"), "turned into text"),
+        (b"\xef\xbb\xbfabc", "turned into text"),
+        (gzip.compress(b"x").decode(errors="replace").encode(), "turned into text"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
+        (base64.encodebytes(gzip.compress(bytes(range(256)))), "in base64"),
+        (base64.b64encode(tar_of({"a": b"1"})), "in base64"),
+        (b"https://example.org/image.tar\n", "holds an address"),
     ],
 )
 def test_bytes_that_are_no_tar_are_called_what_they_are(
@@ -60,6 +75,96 @@ def test_bytes_that_are_no_tar_are_called_what_they_are(
 )
 def test_the_hint_says_what_to_do(tmp_path: Path, data: bytes, advice: str) -> None:
     assert advice in str(refusal(written(tmp_path / "x.tar", data)).hint)
+
+
+@pytest.mark.parametrize("inner", [gzip.compress, lzma.compress])
+@pytest.mark.parametrize("outer", [gzip.compress, lzma.compress])
+def test_what_is_compressed_twice_is_called_so(
+    tmp_path: Path, inner: Compress, outer: Compress
+) -> None:
+    error = refusal(written(tmp_path / "x.tar.gz", outer(inner(tar_of({"a": b"1"})))))
+    assert "compressed twice" in error.message
+    assert "decompress it once" in str(error.hint)
+
+
+def test_text_that_is_not_an_archive_in_base64_is_not_called_so(tmp_path: Path) -> None:
+    assert "begin like" in refusal(written(tmp_path / "x.tar", b"word" * 100)).message
+
+
+class TestAnImageFurtherInside:
+    LAYOUT: ClassVar[dict[str, Content]] = {
+        "my layout/oci-layout": b"{}",
+        "my layout/index.json": b"{}",
+        "my layout/blobs/sha256/ab": b"x",
+    }
+    DOCKER: ClassVar[dict[str, Content]] = {"x/manifest.json": b"[]", "x/ab/layer.tar": b""}
+
+    def test_the_folder_of_a_layout_in_a_tar(self, tmp_path: Path) -> None:
+        error = refusal_of(tmp_path, self.LAYOUT)
+        assert "in the folder 'my layout'" in error.message
+        assert "ocitool load ./'my layout'" in str(error.hint)
+
+    def test_the_folder_of_a_docker_archive_in_a_tar(self, tmp_path: Path) -> None:
+        assert "in the folder 'x'" in refusal_of(tmp_path, self.DOCKER).message
+
+    def test_a_folder_in_a_folder(self, tmp_path: Path) -> None:
+        write_files(tmp_path / "d", {key: bytes(1) for key in self.LAYOUT})
+        error = refusal(tmp_path / "d")
+        assert "in the folder 'my layout'" in error.message
+        assert f"ocitool load '{tmp_path}/d/my layout'" in str(error.hint)
+
+    def test_files_of_a_web_page_are_not_taken_for_one(self, tmp_path: Path) -> None:
+        error = refusal_of(tmp_path, {"app/index.json": b"", "app/manifest.json": b""})
+        assert "holds no image" in error.message
+        assert "folder" not in error.message
+
+    @pytest.mark.parametrize("name", ["image.tar", "images/a.tar.gz", "a.tgz", "./b.tar.zst"])
+    def test_a_tar_in_a_tar(self, tmp_path: Path, name: str) -> None:
+        error = refusal_of(tmp_path, {name: b"", "readme.txt": b""})
+        assert "it holds another one" in error.message
+        assert "unpack it" in str(error.hint)
+
+    def test_a_folder_of_archives(self, tmp_path: Path) -> None:
+        write_files(tmp_path / "d", {"a.tar": b"x"})
+        assert f"ocitool load {tmp_path}/d/a.tar" in str(refusal(tmp_path / "d").hint)
+
+
+@pytest.mark.parametrize("above", ["", "v2/", "registry/v2/", "docker/registry/v2/"])
+def test_the_storage_of_a_registry_is_named(tmp_path: Path, above: str) -> None:
+    files: dict[str, bytes] = {
+        f"{above}blobs/sha256/ab/abc/data": b"x",
+        f"{above}repositories/a/_layers/x": b"x",
+    }
+    for error in (
+        refusal_of(tmp_path, dict(files)),
+        refusal(write_files(tmp_path / "d", files)),
+    ):
+        assert "a registry keeps its images" in error.message
+        assert "ocitool pull" in str(error.hint)
+
+
+def test_a_bundle_of_imgpkg_is_named(tmp_path: Path) -> None:
+    for key in ("Image", "ImageIndex"):
+        path = written(
+            tmp_path / "x.tar", tar_of({"manifest.json": f'[{{"{key}":{{}}}}]'.encode()})
+        )
+        with pytest.raises(MalformedDocument, match="imgpkg") as raised:
+            open_archive(str(path)).close()
+        assert "imgpkg copy --tar" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_a_pipe_that_ends_early_blames_the_command_before_it(
+    tmp_path: Path, compress: Compress
+) -> None:
+    data = compress(tar_of({"a": bytes(range(256)) * 40}))
+    for part in (data[: len(data) // 2], b""):
+        path = written(tmp_path / "x", part)
+        with path.open("rb") as stream, pytest.raises(MalformedArchive) as raised:
+            open_archive("-", stdin=stream.fileno()).close()
+        assert "pipefail" in str(raised.value.hint)
+        if part:
+            assert "copy it again" in str(refusal(path).hint)
 
 
 def test_a_root_file_system_wants_docker_import(tmp_path: Path) -> None:
