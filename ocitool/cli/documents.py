@@ -113,7 +113,8 @@ HISTORY = View("instruction created_by created comment").at("step") | View(
     unpacked="layer.tar_size",
     file_bytes="layer.file_bytes",
 )
-_PROBLEM = View("kind subject message")
+_PROBLEM = View("kind subject message image layer created_by")
+_PROVED = View("names label", digest="descriptor.digest")
 VERIFIED = View(
     "sound blobs unreferenced",
     images="roots",
@@ -123,6 +124,8 @@ VERIFIED = View(
     foreign=("foreign", each("digest")),
     strays="unknown_files",
     remarks="remarks",
+    proved=("proved", _PROVED),
+    seconds=("seconds", _rounded),
 )
 REPAIRED = VERIFIED.at("after") | View(
     "sound fetched lost leftovers",

@@ -29,11 +29,20 @@ class Problem(Struct, frozen=True, kw_only=True):
     is what a layout itself keeps: pins, containers, what `gc` can undo. An image is incomplete when
     none of its platforms can be used, although no blob is damaged. A name is a problem when it
     stands for several images, or has the digest of another image.
+
+    Where the subject is a part of an image, `image` is what that is called, `part` what it is there
+    ("layer 2 of 5"), `layer` its number, `created_by` the build step as the config has it, and
+    `other_images` how many more images have it.
     """
 
     kind: str
     subject: str
     message: str
+    image: str | None = None
+    part: str | None = None
+    layer: int | None = None
+    created_by: str | None = None
+    other_images: int = 0
 
 
 def raise_failure(error: OcitoolError) -> None:

@@ -1,20 +1,18 @@
 """Check a place: hash every blob, compare sizes and diff IDs, follow every reference."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ocitool.concurrency import DEFAULT_JOBS
-from ocitool.containers import containers
 from ocitool.errors import (
     DigestMismatch,
-    IntegrityError,
     NotFound,
     OcitoolError,
-    Refused,
     SizeMismatch,
 )
 from ocitool.events import Observer
@@ -31,9 +29,10 @@ from ocitool.image.wholeness import (
     whole_image,
 )
 from ocitool.oci import Descriptor, Digest, Manifest, Reference, mediatype
+from ocitool.operations.damage import locate
 from ocitool.operations.hashing import Problem, check_blobs, raise_failure
+from ocitool.operations.records import unreadable_records
 from ocitool.places.layout import Layout
-from ocitool.places.layout.trash import last_run
 from ocitool.transfer.plan import PlanSize
 
 
@@ -43,6 +42,7 @@ class VerifyReport(Struct, frozen=True, kw_only=True):
     `absent` are children of indexes that are not here, or lack some of their blobs: a sparse index
     is not damage. `foreign` are absent layers of a type that is stored elsewhere. `unreferenced`
     are sound blobs that no image needs, `unknown_files` files among the blobs that are not blobs.
+    `proved` are the images and artifacts in which nothing is damaged, `seconds` how long it took.
     """
 
     roots: int
@@ -54,6 +54,8 @@ class VerifyReport(Struct, frozen=True, kw_only=True):
     unreferenced: tuple[Digest, ...] = ()
     unknown_files: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    proved: tuple[Root, ...] = ()
+    seconds: float = 0.0
 
     @property
     def sound(self) -> bool:
@@ -91,6 +93,7 @@ def verify(
     `roots`, blobs that nothing needs are checked too. Raises MalformedDocument when an index.json
     cannot be read at all.
     """
+    begin = time.monotonic()
     chosen = source.roots() if roots is None else tuple(roots)
     graph = _Graph()
     refused = _judge(source, _every_entry(source, chosen), graph)
@@ -104,16 +107,20 @@ def verify(
         )
     graph.problems += _incomplete(refused, graph.problems, hashed=not fast)
     graph.problems += _bad_names(source, chosen)
+    problems, damaged = locate(source, chosen, list(_unique(graph.problems)))
+    damaged |= {root.descriptor.digest for root, _ in refused}
     return VerifyReport(
         roots=len(chosen),
         blobs=len(checks),
         size=sum(descriptor.size for descriptor in checks),
-        problems=tuple(_unique(graph.problems)),
+        problems=tuple(problems),
         absent=tuple(graph.absent.values()),
         foreign=tuple(graph.foreign.values()),
         unreferenced=tuple(descriptor.digest for descriptor in unreferenced),
         unknown_files=tuple(unknown_files),
         remarks=_remarks(source, chosen),
+        proved=tuple(root for root in chosen if root.descriptor.digest not in damaged),
+        seconds=time.monotonic() - begin,
     )
 
 
@@ -125,7 +132,7 @@ def _check_files(layout: Layout | None, graph: _Graph) -> tuple[list[Descriptor]
     # A file that is not regular may have been reported as a missing blob; report it only once.
     told = {problem.subject for problem in odd}
     graph.problems = [p for p in graph.problems if _path_of(p) not in told] + odd
-    graph.problems += _records(layout)
+    graph.problems += unreadable_records(layout)
     return unreferenced, unknown_files
 
 
@@ -374,21 +381,6 @@ def _reachable(layout: Layout) -> set[str]:
     entries = layout.index().entries
     mark_readable(documents, [DescriptorRef.to(e, may_be_absent=False) for e in entries], found)
     return found.digests
-
-
-def _records(layout: Layout) -> Iterator[Problem]:
-    """Yield the records of a layout that cannot be read: each of them keeps images."""
-    readers: tuple[tuple[str, Callable[[], object]], ...] = (
-        ("pins", layout.pins),
-        ("containers", lambda: containers(layout)),
-        ("trash", lambda: layout.control is not None and last_run(layout.control)),
-    )
-    for subject, read in readers:
-        try:
-            read()
-        except (IntegrityError, Refused) as error:
-            message = f"{error.message}; {error.hint}" if error.hint else error.message
-            yield Problem(kind="record", subject=subject, message=message)
 
 
 def _unique(problems: Sequence[Problem]) -> list[Problem]:

@@ -1,7 +1,8 @@
 """ocitool verify: check every blob, and repair."""
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,8 @@ from ocitool.cli.render.columns import counted, size
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
+    from ocitool.image.content import Root
+    from ocitool.operations.hashing import Problem
     from ocitool.operations.repair import RepairReport
     from ocitool.operations.verify import VerifyReport
     from ocitool.places.layout import Layout
@@ -79,9 +82,13 @@ def verify(
         return
     report = _verify(source, out, registry, fast=fast)
     out.result(
-        report, text=lambda report: _lines(report, what), ids=nothing, view=documents.VERIFIED
+        report,
+        text=lambda report: _lines(report, what, fast=fast),
+        ids=nothing,
+        view=documents.VERIFIED,
     )
     if not report.sound:
+        out.remark([_advice(source)])
         raise typer.Exit(_DAMAGED)
 
 
@@ -143,9 +150,10 @@ def _repair_lines(report: "RepairReport", what: str) -> Iterator[str]:
     yield from _lines(report.after, what)
 
 
-def _lines(report: "VerifyReport", what: str) -> Iterator[str]:
+def _lines(report: "VerifyReport", what: str, *, fast: bool = False) -> Iterator[str]:
+    yield from _proved_lines(report.proved)
     for problem in report.problems:
-        yield f"{problem.kind}: {console.safe(problem.message)}"
+        yield from _problem_lines(problem)
     for child in report.absent:
         platform = f" ({console.safe(str(child.platform))})" if child.platform is not None else ""
         console.note(f"not here: {child.digest}{platform}, listed by an index")
@@ -159,4 +167,48 @@ def _lines(report: "VerifyReport", what: str) -> Iterator[str]:
         console.note(f"not a blob: {stray}")
     count = f"{counted(report.roots, 'image')}, {counted(report.blobs, 'blob')}"
     verdict = "sound" if report.sound else f"{len(report.problems)} damaged"
-    yield f"{console.safe(what)}: {count}, {size(report.size)}: {verdict}"
+    rate = f", {size(round(report.size / report.seconds))}/s" if report.seconds else ""
+    took = f"{report.seconds:.1f} s{'' if fast else rate}"
+    yield f"{console.safe(what)}: {count}, {size(report.size)} in {took}: {verdict}"
+
+
+def _proved_lines(proved: "Sequence[Root]") -> Iterator[str]:
+    """Yield a line for each name of each image in which nothing is damaged."""
+    from ocitool.cli.render import texts
+
+    for root in proved:
+        names = [texts.familiar(name) for name in root.names]
+        for name in names or [console.safe(root.label or "<none>")]:
+            yield f"sound: {name} {root.descriptor.digest}"
+
+
+def _problem_lines(problem: "Problem") -> Iterator[str]:
+    """Yield what is damaged, and below it in which image and by which build step it was made."""
+    from ocitool.cli.render import texts
+    from ocitool.operations.inspect import instruction
+
+    yield f"{problem.kind}: {console.safe(problem.message)}"
+    if problem.image is None or problem.part is None:
+        return
+    others = counted(problem.other_images, "other image") if problem.other_images else ""
+    step = f": {instruction(problem.created_by)}" if problem.created_by else ""
+    about = f"{problem.part} of {problem.image}{' and of ' if others else ''}{others}"
+    yield f"  it is {console.safe(about)}{texts.one_line(step, shorten=True)}"
+
+
+def _advice(source: str | None) -> str:
+    """Return what to do about damage."""
+    from ocitool.images.locations import PlaceKind, parse_place
+
+    place = parse_place(source) if source is not None else None
+    kind = PlaceKind.STORE if place is None else place.kind
+    if kind is PlaceKind.PATH and place is not None and os.path.isdir(place.path):
+        kind = PlaceKind.LAYOUT
+    if kind is PlaceKind.STORE:
+        return "`ocitool verify --repair-from SRC` fetches what is damaged from where it is whole"
+    if kind is PlaceKind.LAYOUT and place is not None:
+        what = f"oci:{place.path}"
+        return f"`ocitool verify {what} --repair-from SRC` fetches what is damaged from elsewhere"
+    if kind is PlaceKind.REGISTRY:
+        return "push the image again from where it is whole"
+    return "copy the archive again, or save it again where it came from"
