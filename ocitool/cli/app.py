@@ -173,7 +173,12 @@ def main(
     if store == "":
         raise errors.UsageError("--store is empty")
     if progress not in ("auto", "bar", "plain", "none"):
-        raise errors.UsageError(f"--progress {progress!r} is not auto, bar, plain or none")
+        source = context.get_parameter_source("progress")
+        origin = "OCITOOL_PROGRESS" if source is not None and source.name == "ENVIRONMENT" else ""
+        raise errors.UsageError(
+            f"{origin or '--progress'} {progress!r} is not a way to show progress",
+            hint=f"set {origin or 'it'} to auto, bar, plain or none",
+        )
     context.obj = Settings(
         store=store or default_store(),
         quiet=quiet,

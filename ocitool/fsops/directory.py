@@ -7,7 +7,7 @@ import stat
 from types import TracebackType
 from typing import Literal, Self
 
-from ocitool.errors import IntegrityError
+from ocitool.errors import IntegrityError, StorageError
 from ocitool.fsops.descriptors import is_empty, read_up_to, set_attribute, sync_path
 from ocitool.fsops.failures import translate, translated
 
@@ -26,9 +26,18 @@ class Directory:
 
     @classmethod
     def open(cls, path: str) -> "Directory":
-        """Open an existing directory. Links in `path` are followed: the user chose the path."""
+        """Open an existing directory. Links in `path` are followed: the user chose the path.
+
+        StorageError where something else stands in the way, such as a file.
+        """
         with translated("open the folder", path):
-            return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY), path)
+            try:
+                return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY), path)
+            except NotADirectoryError as error:
+                raise StorageError(
+                    f"cannot open the folder {path!r}: it is a file, or a folder above it is",
+                    hint="name a folder, or a path at which there is nothing yet",
+                ) from error
 
     @classmethod
     def create(cls, path: str, mode: int = 0o777) -> "Directory":

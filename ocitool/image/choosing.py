@@ -67,16 +67,27 @@ def best(images: Iterable[AnyImage], wanted: Platform) -> AnyImage | None:
     return found[1] if found is not None else None
 
 
-def choose(images: Sequence[AnyImage], wanted: Platform, *, called: str) -> AnyImage:
-    """Return the image that suits `wanted` best; NotFound lists the available platforms.
+def choose(
+    images: Sequence[AnyImage],
+    wanted: Platform,
+    *,
+    called: str,
+    absent: Iterable[Descriptor] = (),
+) -> AnyImage:
+    """Return the image that suits `wanted` best; NotFound lists the available
+    platforms.
 
-    `called` is the name of the whole in the message.
+    `called` is the name of the whole in the message, `absent` what its index lists and its place
+    does not hold.
     """
     found = best(images, wanted)
-    if found is None:
-        available = ", ".join(str(image.platform) for image in images)
+    if found is not None:
+        return found
+    available = f"available: {', '.join(str(one.platform) for one in images) or 'none'}"
+    listed = best(absent, wanted)
+    if listed is not None:
         raise NotFound(
-            f"{called} has no image for platform {wanted}",
-            hint=f"available: {available}" if available else None,
+            f"{called} lists platform {listed.platform}, but that image was not copied here",
+            hint=f"pull, save or copy it again with that platform; {available}",
         )
-    return found
+    raise NotFound(f"{called} has no image for platform {wanted}", hint=available)

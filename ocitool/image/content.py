@@ -17,8 +17,9 @@ CHUNK = 1 << 18
 class Blob:
     """A one-pass stream that cannot reach its end unless size and digest are right.
 
-    `where` names the origin in errors. The last bytes are handed out only after they were
-    verified. Raises SizeMismatch and DigestMismatch (image-spec descriptor.md, "Digests").
+    `where` names the origin in errors, and `hint` says what to do when it is damaged. The last
+    bytes are handed out only after they were verified. Raises SizeMismatch and DigestMismatch
+    (image-spec descriptor.md, "Digests").
     """
 
     def __init__(
@@ -28,11 +29,13 @@ class Blob:
         *,
         where: str,
         close: Callable[[], None] | None = None,
+        hint: str | None = None,
     ) -> None:
         self.descriptor = descriptor
         self._read = read
         self._where = where
         self._close = close
+        self._hint = hint
         self._remaining = descriptor.size
         self._hasher = descriptor.digest.hasher()
         self._verified = False
@@ -66,7 +69,8 @@ class Blob:
             got = self.descriptor.size - self._remaining
             raise SizeMismatch(
                 f"{self._where} ends after {got} of {self.descriptor.size} bytes of "
-                f"{self.descriptor.digest}"
+                f"{self.descriptor.digest}",
+                hint=self._hint,
             )
         self._hasher.update(part)
         self._remaining -= len(part)
@@ -91,13 +95,15 @@ class Blob:
         if self._read(1):
             raise SizeMismatch(
                 f"{self._where} is longer than the {self.descriptor.size} bytes of "
-                f"{self.descriptor.digest}"
+                f"{self.descriptor.digest}",
+                hint=self._hint,
             )
         actual = self._hasher.hexdigest()
         if actual != self.descriptor.digest.hex:
             raise DigestMismatch(
                 f"{self._where} is damaged: it hashes to "
-                f"{self.descriptor.digest.algorithm}:{actual}, not {self.descriptor.digest}"
+                f"{self.descriptor.digest.algorithm}:{actual}, not {self.descriptor.digest}",
+                hint=self._hint,
             )
         self._verified = True
 
@@ -283,13 +289,15 @@ class Closure(Struct, frozen=True, kw_only=True):
 
     `documents` are the manifests and indexes, children before parents, the root last; `blobs` are
     configs, layers and other content, each once. `missing` are children of indexes that the place
-    does not hold (all of them, or a part of what they need): a sparse index.
+    does not hold (all of them, or a part of what they need): a sparse index. `reasons` say what is
+    absent of each of those.
     """
 
     root: Descriptor
     documents: tuple[tuple[Descriptor, Manifest | Index], ...]
     blobs: tuple[Descriptor, ...]
     missing: tuple[Descriptor, ...] = ()
+    reasons: Mapping[Digest, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

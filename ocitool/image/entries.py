@@ -18,6 +18,7 @@ from ocitool.oci import Descriptor, Digest, mediatype
 from ocitool.oci.annotations import (
     KIND,
     REFERENCE_TYPE,
+    base_name,
     full_name,
     label,
     refused_name,
@@ -61,7 +62,7 @@ class Entries(Struct, frozen=True, kw_only=True):
 
 def entry_root(entry: Descriptor) -> Root:
     """Return an entry of an index.json under the name that it has there."""
-    name = full_name(entry.annotations, entry.digest)
+    name = full_name(entry.annotations, entry.digest) or base_name(entry.annotations)
     return Root(
         descriptor=entry,
         names=(name,) if name else (),

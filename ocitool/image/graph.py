@@ -32,6 +32,7 @@ from ocitool.oci import (
     mediatype,
     parse_manifest,
 )
+from ocitool.oci.annotations import full_name, label
 
 Document = Manifest | Index
 
@@ -244,6 +245,7 @@ class _ClosureReader:
         self._documents: dict[Digest, Document] = {}
         self._blobs: dict[Digest, Descriptor] = {}
         self._missing: dict[Digest, Descriptor] = {}
+        self._reasons: dict[Digest, str] = {}
 
     def closure(self, root: Descriptor) -> Closure:
         order = {d.digest: d for d in walk(self._read, [root], self._miss)}
@@ -252,6 +254,7 @@ class _ClosureReader:
             documents=tuple((order[d], self._documents[d]) for d in order if d in self._documents),
             blobs=tuple(self._blobs.values()),
             missing=tuple(self._missing.values()),
+            reasons=self._reasons,
         )
 
     def _read(self, visit: Visit[Descriptor]) -> Sequence[tuple[Descriptor, bool]]:
@@ -268,7 +271,7 @@ class _ClosureReader:
         document = read_document(self._source, descriptor, self._limits)
         listed = children(document)
         if isinstance(document, Manifest):
-            self._require_content(descriptor, listed)
+            self._require_content(descriptor, document)
             self._add_blobs(content_of(document))
             listed = []
         self._documents[descriptor.digest] = document
@@ -278,16 +281,23 @@ class _ClosureReader:
         if not visit.may_be_absent:
             raise error
         self._missing[visit.node.digest] = visit.node
+        there = self._is_present(visit.node)
+        reason = error.message if there else f"{_called(visit.node)} is missing"
+        self._reasons[visit.node.digest] = reason
 
-    def _require_content(
-        self, descriptor: Descriptor, content: Iterable[tuple[Descriptor, bool]]
-    ) -> None:
-        for blob, absent in content:
+    def _require_content(self, descriptor: Descriptor, document: Manifest) -> None:
+        for blob, absent in children(document):
             if not absent and not self._is_present(blob):
                 # If it has another size, or the place knows more, this raises the better error.
-                self._source.open(blob).close()
+                reason = f"blob {blob.digest}"
+                hint = "save, copy or pull it again, whole, where it came from"
+                try:
+                    self._source.open(blob).close()
+                except NotFound as error:
+                    reason, hint = error.message, error.hint or hint
+                part = _part(document, blob)
                 raise NotFound(
-                    f"blob {blob.digest} is missing; manifest {descriptor.digest.short} needs it"
+                    f"{part} of {_called(descriptor)} is missing: {reason}", hint=hint
                 )
 
     def _is_present(self, descriptor: Descriptor) -> bool:
@@ -313,6 +323,21 @@ class _ClosureReader:
                 f"two descriptors of {descriptor.digest} promise {known} and {descriptor.size} "
                 "bytes; one of them is wrong"
             )
+
+
+def _part(document: Manifest, blob: Descriptor) -> str:
+    """Return what a blob is in an image: its configuration, or which layer."""
+    if blob.digest == document.config.digest:
+        return "the configuration"
+    number = [layer.digest for layer in document.layers].index(blob.digest) + 1
+    return f"layer {number} of {len(document.layers)}"
+
+
+def _called(descriptor: Descriptor) -> str:
+    """Return what to call an image of which only the descriptor is known."""
+    name = full_name(descriptor.annotations) or label(descriptor.annotations)
+    platform = f" ({descriptor.platform})" if descriptor.platform is not None else ""
+    return (name or f"image {descriptor.digest.short}") + platform
 
 
 def image_children(index: Index) -> tuple[Descriptor, ...]:

@@ -38,9 +38,8 @@ def require_whole(
     """
     images = images_of(closure)
     if closure.missing and (strict or not images):
-        absent = ", ".join(described(child) for child in closure.missing)
         raise Incomplete(
-            f"{root.called} is incomplete: {absent} is missing",
+            f"{root.called} is incomplete: {'; '.join(closure.reasons.values())}",
             hint="save it again where it came from, with all its platforms",
         )
     return tuple(whole_image(source, *image) for image in images)

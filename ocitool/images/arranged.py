@@ -6,6 +6,7 @@ from ocitool.errors import NotFound
 from ocitool.image.content import Root
 from ocitool.image.entries import Entries, arrange, entry_root
 from ocitool.oci import Digest, mediatype
+from ocitool.oci.annotations import base_name
 from ocitool.places.layout import Layout
 from ocitool.transfer.layered import LayeredSource
 
@@ -47,7 +48,9 @@ def arranged(layout: Layout) -> Layout | ArrangedLayout:
     """
     if layout.is_store:
         return layout
-    entries = arrange(list(map(entry_root, layout.index().entries)), join_nameless=True)
-    if not entries.remarks and entries.roots == entries.originals:
+    listed = layout.index().entries
+    entries = arrange(list(map(entry_root, listed)), join_nameless=True)
+    own_names = not any(base_name(entry.annotations) for entry in listed)
+    if own_names and not entries.remarks and entries.roots == entries.originals:
         return layout
     return ArrangedLayout(layout, entries)

@@ -5,6 +5,7 @@ Only the text decides what kind of place is meant; a path is then sniffed by its
 
 import os
 import re
+import shlex
 from enum import StrEnum
 
 from msgspec import Struct
@@ -12,8 +13,10 @@ from msgspec import Struct
 from ocitool.errors import UsageError
 from ocitool.oci import Reference
 from ocitool.oci.quoting import quoted
-from ocitool.oci.reference import DEFAULT_DOMAIN
+from ocitool.oci.reference import DEFAULT_DOMAIN, typed_digest
 
+_ADDRESS = re.compile(r"(?:https?|ftp|oci)://(?!/)|file://", re.IGNORECASE)
+_FILE_NAME = re.compile(r"\.(tar|tgz|gz|bz2|xz|zst|zip)(\?.*)?$")
 _AT_DIGEST = re.compile(r"@(sha256|sha512):")
 
 
@@ -56,6 +59,7 @@ class Place(Struct, frozen=True, kw_only=True):
 
 def parse_place(text: str) -> Place:
     """Return the place that a text means. UsageError for an empty or unknown one."""
+    _refuse_address(text)
     for prefix in _ELSEWHERE:
         if text.startswith(prefix):
             raise UsageError(
@@ -72,18 +76,38 @@ def parse_place(text: str) -> Place:
     return Place(kind=PlaceKind.STORE, name=text, text=text)
 
 
+def _refuse_address(text: str) -> None:
+    """Refuse addresses of the web and Helm's `oci://`, with what to write instead."""
+    scheme = _ADDRESS.match(text)
+    if scheme is None:
+        return
+    rest = text[scheme.end() :]
+    if scheme[0].lower() == "file://":
+        hint = f"for the file write /{rest.lstrip('/')}"
+    elif scheme[0].lower() == "oci://" or not _FILE_NAME.search(rest):
+        hint = f"for an image in a registry write docker://{rest}"
+    else:
+        hint = f"download it first: curl -fL {shlex.quote(text)} | ocitool load"
+    raise UsageError(f"{quoted(text)} is an address, not an image or a file", hint=hint)
+
+
 def path_place(text: str) -> Place:
     """Return the file or folder that a text means, or with `@DIGEST` behind it an image in it."""
     at = _AT_DIGEST.search(text)
     if at is None or os.path.lexists(text):
         return Place(kind=PlaceKind.PATH, path=text, text=text)
-    return Place(
-        kind=PlaceKind.PATH, path=text[: at.start()], name=text[at.start() + 1 :], text=text
-    )
+    digest = str(typed_digest(text[at.start() + 1 :], text))
+    return Place(kind=PlaceKind.PATH, path=text[: at.start()], name=digest, text=text)
 
 
 def registry_reference(text: str) -> Reference:
     """Return the name in a registry that a text means, with docker:// or registry: or without."""
+    if text.startswith(("/", "./", "../")):
+        raise UsageError(
+            f"{quoted(text)} is a path, not a name in a registry",
+            hint="push sends one SRC to names: ocitool push ./FILE HOST/NAME:TAG; `ocitool copy` "
+            "writes to files and folders",
+        )
     name = text.removeprefix("registry:").removeprefix("docker:").removeprefix("//")
     other = next((p for p in _PREFIXES if name.startswith(p)), None)
     if other is not None:
@@ -126,7 +150,8 @@ def _prefixed(kind: PlaceKind, rest: str, text: str) -> Place:
         return Place(kind=kind, path=rest, text=text)
     at = _AT_DIGEST.search(rest)
     if at is not None and ":" not in rest[: at.start()]:
-        return Place(kind=kind, path=rest[: at.start()], name=rest[at.start() + 1 :], text=text)
+        digest = str(typed_digest(rest[at.start() + 1 :], text))
+        return Place(kind=kind, path=rest[: at.start()], name=digest, text=text)
     path, _, name = rest.partition(":")
     if not path:
         raise UsageError(f"{quoted(text)} names no path")

@@ -86,6 +86,9 @@ class ImageFinder:
         if found is None and _ID.fullmatch(text):
             found = self._with_id(text)
         if found is None:
+            if "@" in text:
+                # A digest that is cut short names nothing, and the reason is worth more than that.
+                Reference.parse(text)
             raise _not_found(self.layout, self._roots, text)
         return found
 

@@ -14,6 +14,7 @@ from ocitool.oci.reference import Reference
 
 REF_NAME = "org.opencontainers.image.ref.name"
 IMAGE_NAME = "io.containerd.image.name"
+BASE_NAME = "org.opencontainers.image.base.name"
 SUBJECT = "io.containerd.manifest.subject"
 REFERENCE_TYPE = "vnd.docker.reference.type"
 REFERENCE_DIGEST = "vnd.docker.reference.digest"
@@ -58,6 +59,20 @@ def label(annotations: Mapping[str, str], digest: Digest | None = None) -> str |
             if not isinstance(reference, Reference) or _is_true(reference, digest):
                 return text
     return None
+
+
+def base_name(annotations: Mapping[str, str]) -> str | None:
+    """Return the full reference in `base.name` of an entry that has no name of its own, or None.
+
+    Zarf names the images of its layouts there alone. By the specification it is the image that
+    this one was built on, so a registry host and a tag or digest must be written out.
+    """
+    text = annotations.get(BASE_NAME, "")
+    host, slash, rest = text.partition("/")
+    if label(annotations) is not None or not slash or not {".", ":"} & set(host):
+        return None
+    reference = _parsed(text) if {":", "@"} & set(rest) else None
+    return reference.name if isinstance(reference, Reference) else None
 
 
 def without_names(annotations: Mapping[str, str]) -> dict[str, str]:

@@ -50,7 +50,7 @@ class Reference(Struct, frozen=True):
         """
         _refuse_other_forms(text)
         head, at, digest_text = text.partition("@")
-        digest = _parse_digest(digest_text, text) if at else None
+        digest = typed_digest(digest_text, text) if at else None
         colon = head.find(":", head.rfind("/") + 1)
         tag = None if colon < 0 else _check_tag(head[colon + 1 :], text)
         domain, path = _split(head if colon < 0 else head[:colon])
@@ -115,7 +115,8 @@ def _refuse_other_forms(text: str) -> None:
         raise UsageError(f"{quoted(text)} is an address, not an image name", hint=hint)
 
 
-def _parse_digest(digest_text: str, text: str) -> Digest:
+def typed_digest(digest_text: str, text: str) -> Digest:
+    """Return the digest that stands in what a user typed; UsageError when it is not one."""
     try:
         return Digest.parse(digest_text)
     except MalformedDocument as error:

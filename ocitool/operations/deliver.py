@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from ocitool.errors import UsageError
+from ocitool.errors import Refused, UsageError
 from ocitool.events import SILENT, Observer
 from ocitool.image.content import Catalog, Root
 from ocitool.images.locations import ENGINES, Place
@@ -35,6 +35,7 @@ def deliver(
                 source, roots, options, form=form, featured=featured, observer=observer
             ) as archive,
         ):
+            _refuse_artifacts(archive.report, engine.what)
             for line in engine.load(archive.pieces):
                 observer.remark(f"{target.kind}: {line}")
             return archive.report
@@ -45,3 +46,14 @@ def deliver(
     if write is None:
         raise UsageError("an archive is not written to '-' here", hint="name a file")
     return save(source, roots, write, options, form=form, featured=featured, observer=observer)
+
+
+def _refuse_artifacts(report: CopyReport, engine: str) -> None:
+    """Raise Refused for artifacts: an engine would take them without a word, and drop them."""
+    for image in report.images:
+        if not image.platforms:
+            called = image.names[0] if image.names else image.label or image.digest.short
+            raise Refused(
+                f"{called} is an artifact, which {engine} cannot hold",
+                hint="copy it to a registry, a layout or an archive",
+            )

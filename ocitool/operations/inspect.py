@@ -143,7 +143,7 @@ def choose_image(
             hint="`inspect --manifest` shows what it is made of",
         )
     if preferred is not None and required:
-        image = choose(images, preferred, called=root.called)
+        image = choose(images, preferred, called=root.called, absent=closure.missing)
     else:
         image = (best(images, preferred) if preferred is not None else None) or images[0]
     return ChosenImage(root=root, closure=closure, image=image, images=images)

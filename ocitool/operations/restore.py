@@ -58,7 +58,7 @@ def restore(layout: Layout, name: str, number: int) -> list[NameChange]:
     history, short = name_history(layout, name), familiar(name)
     if number >= len(history):
         raise NotFound(
-            f"{short!r} changed {len(history)} times, so there is no {short}@{{{number}}}",
+            f"{short!r} changed {_times(len(history))}, so there is no {short}@{{{number}}}",
             hint=f"`ocitool reflog {short}` lists its history",
         )
     meaning = history[number]
@@ -69,6 +69,10 @@ def restore(layout: Layout, name: str, number: int) -> list[NameChange]:
             hint=f"`ocitool untag {short}` removes the name" if named else None,
         )
     return tag(layout, _root(layout, meaning), [name])
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _root(layout: Layout, meaning: Meaning) -> Root:

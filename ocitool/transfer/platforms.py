@@ -30,7 +30,10 @@ def select(
     """
     root, closure = image.root, image.closure
     listed = planned_manifests(image)
-    chosen = [choose(listed, wanted, called=root.called).descriptor for wanted in platforms]
+    chosen = [
+        choose(listed, wanted, called=root.called, absent=closure.missing).descriptor
+        for wanted in platforms
+    ]
     unique = {descriptor.digest for descriptor in chosen}
     index = closure.document(root.descriptor.digest)
     if not isinstance(index, Index):

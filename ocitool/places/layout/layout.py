@@ -207,14 +207,27 @@ class Layout:
             os.close(file)
             raise SizeMismatch(
                 f"{where} is {size} bytes; its descriptor promises {descriptor.size}",
-                hint=f"`ocitool verify {self.path}` lists what is damaged",
+                hint=self._repair_hint(),
             )
 
         def read(count: int) -> bytes:
             with translated("read", where):
                 return os.read(file, count)
 
-        return Blob(descriptor, read, where=where, close=lambda: os.close(file))
+        return Blob(
+            descriptor,
+            read,
+            where=where,
+            close=lambda: os.close(file),
+            hint=self._repair_hint(),
+        )
+
+    def _repair_hint(self) -> str:
+        place = "" if self.is_store else f" oci:{self.path}"
+        return (
+            f"`ocitool verify{place}` lists all damage; `ocitool verify{place} --repair-from SRC` "
+            "fetches what is damaged from where it is whole"
+        )
 
     def blob_digests(self) -> Iterator[Digest]:
         """Yield the digest of every file below blobs/ that is named by one, sorted by name."""

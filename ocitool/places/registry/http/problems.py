@@ -24,6 +24,7 @@ from ocitool.errors import (
 from ocitool.places.registry.hosts import ECR_PUBLIC, Host
 
 PROXY_HINT = "the proxy wants a name and a password: HTTPS_PROXY=http://USER:PASSWORD@PROXY"
+PLAIN_HINT = "it speaks TLS there, it seems: leave out --plain-http"
 _SHOWN = 200
 _TAGS = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _HUB_WINDOW = re.compile(r"w=(\d+)")
@@ -114,6 +115,9 @@ class Problem(Struct, frozen=True, kw_only=True):
             return IntegrityError, "the registry received other bytes than were sent; push again"
         if self.host.is_ecr and "mediatype" in self.text.lower().replace(" ", ""):
             return Refused, "this registry wants the field mediaType in the manifest"
+        text = self.text.lower()
+        if "http request" in text and "https" in text:
+            return Unavailable, PLAIN_HINT
         if "NAME_INVALID" in self.codes or "invalid repository name" in self.text:
             return UsageError, "look at the name: some registries want a namespace, or only one"
         if self.method == "PATCH" and (self.status == _NOT_ALLOWED or "UNSUPPORTED" in self.codes):

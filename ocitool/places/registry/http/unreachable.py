@@ -6,7 +6,7 @@ import httpx
 
 from ocitool.errors import AccessDenied, OcitoolError, Unavailable
 from ocitool.places.registry.hosts import Host
-from ocitool.places.registry.http.problems import PROXY_HINT
+from ocitool.places.registry.http.problems import PLAIN_HINT, PROXY_HINT
 from ocitool.places.registry.http.retrying import is_about_tls
 
 _NUMBER = re.compile(r"^\[Errno -?\d+\] ")
@@ -28,7 +28,17 @@ def unreachable(domain: str, error: httpx.TransportError) -> OcitoolError:
         return Unavailable(f"{about} by TLS: {error}", hint=_tls_hint(str(error)))
     if isinstance(error, httpx.TimeoutException):
         return Unavailable(f"{domain} did not answer in time: {_reason(error)}")
-    return Unavailable(f"{about}: {_reason(error)}", hint=_network_hint(str(error)))
+    hint = _network_hint(str(error)) or (PLAIN_HINT if _spoke_plain_http(error) else None)
+    return Unavailable(f"{about}: {_reason(error)}", hint=hint)
+
+
+def _spoke_plain_http(error: httpx.TransportError) -> bool:
+    """Tell whether an answer to a request without TLS broke off or was not HTTP."""
+    try:
+        plain = error.request.url.scheme == "http"
+    except RuntimeError:
+        return False
+    return plain and isinstance(error, httpx.RemoteProtocolError | httpx.ReadError)
 
 
 def _other_host(domain: str, error: httpx.TransportError) -> str | None:
