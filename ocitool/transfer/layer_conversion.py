@@ -63,8 +63,12 @@ class LayerConverter:
         self._observer = observer
         self._converted = scratch.layout.cache("recompressed")
         self._checked = scratch.layout.cache("diff-ids")
+        self._measured = scratch.layout.cache("layers")
+        self._tar_sizes: dict[Digest, int] = {}
         self._lock = threading.Lock()
-        self._facts: dict[Cache, dict[str, object]] = {self._converted: {}, self._checked: {}}
+        self._facts: dict[Cache, dict[str, object]] = {
+            cache: {} for cache in (self._converted, self._checked, self._measured)
+        }
 
     def codec_of(self, layer: Descriptor) -> Codec:
         """Return the codec of a layer by its first bytes, whatever its media type says."""
@@ -88,6 +92,7 @@ class LayerConverter:
         def run(stop: Stop) -> None:
             with self._processors:
                 result, outcome = self._layer(layer, stop)
+            self._note_size(result.digest, layer.diff_id)
             if self._after is not None:
                 self._after(result, self._scratch)
             with self._lock:
@@ -152,13 +157,23 @@ class LayerConverter:
             stop.check()
             self._observer.advance(count)
 
-        stored = layer.descriptor.digest
+        stored, count = layer.descriptor.digest, 0
         with self._source.open(layer.descriptor).watched(watch) as blob:
-            yield from unpacked(blob, layer.diff_id, stored=stored)
+            for part in unpacked(blob, layer.diff_id, stored=stored):
+                count += len(part)
+                yield part
+        with self._lock:
+            self._tar_sizes[layer.diff_id] = count
 
     def _note(self, cache: Cache, key: str, value: object) -> None:
         with self._lock:
             self._facts[cache][key] = value
+
+    def _note_size(self, digest: Digest, diff_id: Digest) -> None:
+        """Remember how long the tar of a layer is, unless all its measures are known already."""
+        size = self._tar_sizes.get(diff_id)
+        if size is not None and self._measured.get(str(digest)) is None:
+            self._note(self._measured, str(digest), {"tar_size": size})
 
 
 def _media_type(layer: LayerTask) -> str:
