@@ -296,9 +296,7 @@ class _ClosureReader:
                 except NotFound as error:
                     reason, hint = error.message, error.hint or hint
                 part = _part(document, blob)
-                raise NotFound(
-                    f"{part} of {_called(descriptor)} is missing: {reason}", hint=hint
-                )
+                raise NotFound(f"{part} of {_called(descriptor)} is missing: {reason}", hint=hint)
 
     def _is_present(self, descriptor: Descriptor) -> bool:
         if self._has is None:

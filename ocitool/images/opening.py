@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from ocitool.images.locations import ENGINES, Place, PlaceKind, parse_place
 from ocitool.images.lookup import Found, ImageFinder, full_name
 from ocitool.oci import Reference
 from ocitool.oci.quoting import quoted
+from ocitool.oci.reference import familiar
 from ocitool.places.layout import Cache, Layout
 
 if TYPE_CHECKING:
@@ -226,8 +228,21 @@ def one_root(opened: Opened) -> Root:
     listed = ", ".join(name or digest for name, digest in zip(names, digests, strict=True))
     raise UsageError(
         f"{opened.place.text} holds {len(candidates)} images: {listed}",
-        hint="name one, for example oci-archive:FILE:NAME or oci:DIR:NAME",
+        hint=f"name one, for example {how_to_name(opened.place, candidates[0])}",
     )
+
+
+def how_to_name(place: Place, root: Root) -> str:
+    """Return the text that means one image of a place, quoted for a shell."""
+    name = familiar(root.names[0]) if root.names else root.label
+    if place.path in ("", "-"):
+        return name or str(root.descriptor.digest)
+    kind = place.kind.value
+    if place.kind is PlaceKind.PATH:
+        kind = "oci" if os.path.isdir(place.path) else "oci-archive"
+    is_free = name is not None and ":" not in place.path
+    behind = f":{name}" if is_free else f"@{root.descriptor.digest}"
+    return shlex.quote(f"{kind}:{place.path}{behind}")
 
 
 def _open_store_of(place: Place, store: str | None) -> Layout:

@@ -1,5 +1,7 @@
 """How often something is read: a manifest once for each command, whatever the command does."""
 
+import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from ocitool.operations.load import load
 from ocitool.operations.pull import pull
 from ocitool.operations.push import push
 from ocitool.operations.save import save
+from ocitool.places.archive import framing, open_archive
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, RegistryOptions, Repository
 from ocitool.transfer.pipeline import TransferOptions
@@ -160,3 +163,51 @@ class TestCommands:
             done = ocitool("copy", "--plain-http", source, target)
             assert done.code == 0, done.err
             assert fetched_once(registry, ONE)
+
+
+class TestAPlainArchiveOfFiveGigabytes:
+    """`inspect` looks at headers, and reads no layer that is not compressed."""
+
+    SIZE = 5 << 30
+
+    @pytest.fixture
+    def archive(self, tmp_path: Path) -> Path:
+        """Return a `docker save` archive whose one layer has one file, all of it a hole."""
+        config = {
+            "architecture": "amd64",
+            "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{'1' * 64}"]},
+            "history": [{"created_by": "COPY big /big"}],
+        }
+        entry = {"Config": "c.json", "RepoTags": ["big:1"], "Layers": ["l/layer.tar"]}
+        path = tmp_path / "big.tar"
+        with path.open("wb") as file:
+            for name, value in (("c.json", config), ("manifest.json", [entry])):
+                file.write(framing.file(name, json.dumps(value).encode()))
+            inner = framing.header("big", self.SIZE)
+            file.write(framing.header("l/layer.tar", len(inner) + self.SIZE + 1024))
+            file.write(inner)
+            file.seek(self.SIZE + 1024, os.SEEK_CUR)
+            file.write(bytes(1024))
+        assert path.stat().st_blocks < 1000
+        return path
+
+    def test_it_reads_less_than_a_megabyte(self, archive: Path) -> None:
+        before = bytes_read()
+        with open_archive(str(archive)) as source:
+            report = inspect(source, source.roots()[0])
+        assert bytes_read() - before < 1 << 20
+        assert report.layers[0].file_bytes == self.SIZE
+        assert report.unpacked == self.SIZE + 1536
+
+    def test_the_commands_end_at_once(self, ocitool: Command, archive: Path) -> None:
+        for command in ("inspect", "history"):
+            done = ocitool(command, archive)
+            assert done.code == 0, done.err
+            assert "5.37 GB" in done.out
+
+
+def bytes_read() -> int:
+    """Return how many bytes this process has read so far, from the cache of the kernel too."""
+    fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(fields["rchar"])

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fixtures.picture import on_a_terminal
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 FIXTURES = ROOT / "fixtures"
 
@@ -50,6 +52,14 @@ class Command:
         """Run the command to its end."""
         done = self.run_bytes(*arguments, stdin=stdin, variables=variables)
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def on_terminal(self, *arguments: str | Path, columns: int = 80, **variables: str) -> str:
+        """Run the command on a terminal; return what is seen there, with its escape codes."""
+        shown = {"COLUMNS": str(columns), "TERM": "xterm-256color", **variables}
+        return on_a_terminal(
+            [sys.executable, "-m", "ocitool", *map(str, arguments)],
+            {**environment(self.store), **shown},
+        ).replace("\r\n", "\n")
 
     def run_bytes(
         self, *arguments: str | Path, stdin: bytes = b"", variables: Mapping[str, str] | None = None

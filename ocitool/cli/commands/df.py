@@ -40,7 +40,7 @@ def df(
 
 def _lines(found: "Usage") -> Iterator[str]:
     rows = [_row(image) for image in found.images]
-    header = ["IMAGE", "DIGEST", "ALONE", "SHARED", "HELD BY"]
+    header = ["IMAGE", "DIGEST", "UNIQUE", "SHARED", "HELD BY"]
     yield from table(header, rows, right=(2, 3), shrink=(0, 4), width=console.terminal_width())
     totals = _totals(found)
     width = max(map(len, totals)) + 1

@@ -1,6 +1,7 @@
 """ocitool history: the steps that made an image, joined with its layers."""
 
 import datetime as dt
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,10 @@ from ocitool.cli.options.registry import REGISTRY, opened_at
 from ocitool.cli.options.shared import NoTruncation, OnePlatform, one_platform
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
-from ocitool.cli.render.columns import age, size, table
+from ocitool.cli.render.columns import age, counted, size, table
+from ocitool.cli.render.formatted import Format, formatted, is_template
+from ocitool.cli.render.template import Record
+from ocitool.cli.render.texts import one_line
 
 if TYPE_CHECKING:
     from ocitool.operations.inspect import ImageReport, LayerReport, StepReport
@@ -23,6 +27,7 @@ def history(
     source: Annotated[str, typer.Argument(metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, …")],
     *,
     platform: OnePlatform = None,
+    template: Format = None,
     no_trunc: NoTruncation = False,
     out: Output,
     registry: "RegistryOptions",
@@ -36,8 +41,12 @@ def history(
     place = parse_place(source)
     with opened_at(place, out.options, registry, out.bar) as opened:
         report = read_report(opened, one_root(opened), one_platform(platform), out.bar)
+    rows = _rows(report)
+    if template is not None and is_template(template, json=out.is_json):
+        out.lines(formatted(template, _records(rows, no_trunc=no_trunc)))
+        return
     out.result(
-        _rows(report),
+        rows,
         text=lambda rows: _lines(rows, no_trunc=no_trunc),
         ids=lambda rows: [str(row.layer.digest) for row in rows if row.layer is not None],
         view=documents.HISTORY,
@@ -59,19 +68,55 @@ def _rows(report: "ImageReport") -> list[_Row]:
 
 
 def _lines(rows: list[_Row], *, no_trunc: bool) -> list[str]:
+    """Return the table; on a terminal with a line that sums it up, in a pipe with nothing cut."""
+    width = console.terminal_width()
     now = dt.datetime.now(dt.UTC)
-    width = None if no_trunc else console.width()
-    header = ("LAYER", "CREATED", "STORED", "UNPACKED", "INSTRUCTION")
-    return table(header, [_cells(row, now) for row in rows], right=(2, 3), shrink=(4,), width=width)
+    header = ("#", "LAYER", "CREATED", "STORED", "UNPACKED", "INSTRUCTION")
+    cells = [_cells(row, now, shorten=width is not None and not no_trunc) for row in rows]
+    if width is not None:
+        cells.append(_total(rows))
+    width = None if no_trunc else width
+    return table(header, cells, right=(0, 3, 4), shrink=(5,), width=width)
 
 
-def _cells(row: _Row, now: dt.datetime) -> tuple[str, ...]:
+def _cells(row: _Row, now: dt.datetime, *, shorten: bool) -> tuple[str, ...]:
     step, layer = row.step, row.layer
     text = step.instruction if step is not None else "(missing from the history)"
     return (
+        str(layer.number) if layer is not None else "-",
         layer.digest.short if layer is not None else "-",
         age(step.created, now) if step is not None else "-",
         size(layer.size) if layer is not None else "-",
         size(layer.tar_size) if layer is not None else "-",
-        console.safe(" ".join(text.split())),
+        one_line(text, shorten=shorten),
     )
+
+
+def _total(rows: list[_Row]) -> tuple[str, ...]:
+    layers = [row.layer for row in rows if row.layer is not None]
+    stored = {layer.digest: layer.size for layer in layers}
+    sizes = [layer.tar_size for layer in layers if layer.tar_size is not None]
+    unpacked = sum(sizes) if len(sizes) == len(layers) else None
+    steps = counted(sum(row.step is not None for row in rows), "step")
+    text = f"{steps}, {counted(len(layers), 'layer')}"
+    return ("", "total", "", size(sum(stored.values())), size(unpacked), text)
+
+
+def _records(rows: list[_Row], *, no_trunc: bool) -> Iterator[Record]:
+    """Yield what a template can print, docker's fields among them."""
+    now = dt.datetime.now(dt.UTC)
+    for row in rows:
+        number, digest, created, stored, unpacked, text = _cells(row, now, shorten=False)
+        yield Record(
+            ID=str(row.layer.digest) if no_trunc and row.layer is not None else digest,
+            Number=number,
+            Created=created,
+            CreatedSince=created,
+            CreatedAt=(row.step.created if row.step is not None else None) or "",
+            CreatedBy=row.step.created_by if row.step is not None else "",
+            Instruction=text,
+            Size=unpacked,
+            Stored=stored,
+            Unpacked=unpacked,
+            Comment=row.step.comment if row.step is not None else "",
+        )

@@ -1,18 +1,15 @@
 """ocitool images: what the store or another place holds."""
 
-import datetime as dt
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from msgspec import Struct
 
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.shared import NoTruncation
 from ocitool.cli.output import OUTPUT, Output
-from ocitool.cli.render import console
-from ocitool.cli.render.columns import age, fits, size, table
+from ocitool.cli.render.formatted import Format, formatted, is_template
+from ocitool.cli.render.images import ImageRow, image_lines, image_records, short_id
 from ocitool.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -23,11 +20,6 @@ if TYPE_CHECKING:
     from ocitool.images.locations import Place
     from ocitool.oci import Digest
     from ocitool.places.layout import Layout
-    from ocitool.places.layout.reflog import FormerName
-
-_NONE = "<none>"
-_DROPPED = (6, 3)
-"""The columns to leave out on a narrow terminal."""
 
 Filters = Annotated[
     list[str] | None,
@@ -45,13 +37,6 @@ Containers = Annotated[
 ]
 
 
-class _Row(Struct, frozen=True, kw_only=True):
-    """An image, and the containers that use it."""
-
-    image: "ListedImage"
-    holders: "tuple[ContainerUse, ...]" = ()
-
-
 @with_options(out=OUTPUT)
 def images(
     name: Annotated[
@@ -67,6 +52,7 @@ def images(
     ] = False,
     digests: Annotated[bool, typer.Option("--digests", help="Show digests.")] = False,
     no_trunc: NoTruncation = False,
+    template: Format = None,
     filters: Filters = None,
     containers: Containers = None,
     out: Output,
@@ -81,12 +67,16 @@ def images(
     if place is None or place.kind is PlaceKind.STORE:
         rows = _of_store(place.name if place is not None else None, wanted, containers or (), out)
     else:
-        rows = [_Row(image=image) for image in _of_place(place, wanted, out)]
+        rows = [ImageRow(image=image) for image in _of_place(place, wanted, out)]
+    rows = [row for row in rows if show_all or row.image.kind != "artifact"]
+    if template is not None and is_template(template, json=out.is_json):
+        out.lines(formatted(template, image_records(rows, no_trunc=no_trunc)))
+        return
     out.result(
-        [row for row in rows if show_all or row.image.kind != "artifact"],
-        text=lambda rows: _lines(rows, digests=digests, no_trunc=no_trunc),
+        rows,
+        text=lambda rows: image_lines(rows, digests=digests, no_trunc=no_trunc),
         ids=lambda rows: dict.fromkeys(
-            row.image.identifier if no_trunc else _short(row.image.identifier) for row in rows
+            row.image.identifier if no_trunc else short_id(row.image.identifier) for row in rows
         ),
         view=documents.LISTED,
     )
@@ -94,7 +84,7 @@ def images(
 
 def _of_store(
     pattern: str | None, filters: "ImageFilters", words: Sequence[str], out: Output
-) -> list[_Row]:
+) -> list[ImageRow]:
     from ocitool.images.filters import matches_name
     from ocitool.images.listing import created_in, list_store, select
     from ocitool.images.lookup import find_image
@@ -114,7 +104,7 @@ def _of_store(
             lambda name: created_in(listed, str(find_image(layout, name).root.descriptor.digest)),
         )
     return [
-        _Row(image=image, holders=holders.get(image.digest, ()) if image.digest else ())
+        ImageRow(image=image, holders=holders.get(image.digest, ()) if image.digest else ())
         for image in found
         if pattern is None or matches_name(image.names, image.label, [pattern])
     ]
@@ -159,96 +149,3 @@ def _holders(
     for problem in answers.problems:
         observer.remark(problem)
     return containers_by_image(layout, answers.uses)
-
-
-def _lines(rows: Sequence[_Row], *, digests: bool, no_trunc: bool) -> Iterator[str]:
-    header = ["REPOSITORY", "TAG", "IMAGE ID", "PLATFORM", "CREATED", "SIZE", "UNPACKED"]
-    if digests:
-        header = ["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"]
-    more = any(row.image.is_dangling or row.holders or row.image.pin for row in rows)
-    if more:
-        header += ["ALONE", "HELD BY"]
-    now = dt.datetime.now(dt.UTC)
-    lines = [
-        [*cells, *([size(row.image.unique), _held_by(row)] if more else [])]
-        for row in rows
-        for cells in _cells(row, now, digests=digests, trunc=no_trunc)
-    ]
-    right = (5, 6) if digests else (5, 6, 7)
-    width = None if no_trunc or digests else console.width()
-    if more and width is not None and not fits(header, lines, width, drop=_DROPPED):
-        yield from _lines_below(rows, header[:-2], now, width)
-        return
-    yield from table(header, lines, right=right, drop=_DROPPED, shrink=(0, 1), width=width)
-
-
-def _lines_below(
-    rows: Sequence[_Row], header: list[str], now: dt.datetime, width: int
-) -> Iterator[str]:
-    """Yield each image, with its former name and its users on lines of their own below it."""
-    cells = [_cells(row, now, digests=False, trunc=False) for row in rows]
-    for row, lines in zip(rows, cells, strict=True):
-        if row.image.is_dangling:
-            lines[0][0] = _NONE
-    every = [line for lines in cells for line in lines]
-    shown = iter(table(header, every, right=(5, 6), drop=_DROPPED, shrink=(0, 1), width=width))
-    yield next(shown)
-    for row, lines in zip(rows, cells, strict=True):
-        yield from itertools.islice(shown, len(lines))
-        if row.image.is_dangling and row.image.former is not None:
-            yield (f"  {_called_before(row.image.former, now)}; {size(row.image.unique)} alone")
-        held = _held_by(row)
-        if held:
-            yield (f"  held by {held}")
-
-
-def _called_before(former: "FormerName", now: dt.datetime) -> str:
-    from ocitool.cli.render import texts
-
-    lost = f", {age(former.lost, now)}" if former.lost else ""
-    return f"was {texts.familiar(former.name)}{lost}"
-
-
-def _held_by(row: _Row) -> str:
-    from ocitool.containers import describe_uses
-
-    parts = [console.safe(describe_uses(row.holders))] if row.holders else []
-    if row.image.pin is not None:
-        parts.append("a pin")
-    return ", ".join(parts)
-
-
-def _cells(row: _Row, now: dt.datetime, *, digests: bool, trunc: bool) -> list[list[str]]:
-    identifier = row.image.identifier if trunc else _short(row.image.identifier)
-    created, stored = age(row.image.created, now), size(row.image.size)
-    if digests:
-        rest = [str(row.image.digest or "-"), identifier, created, stored]
-    else:
-        rest = [identifier, _platforms(row.image), created, stored, size(row.image.unpacked)]
-    return [[*pair, *rest] for pair in _names(row, now)]
-
-
-def _names(row: _Row, now: dt.datetime) -> list[list[str]]:
-    from ocitool.cli.render import texts
-
-    if row.image.names:
-        return [list(pair) for pair in texts.table_name(row.image.names)]
-    if row.image.label is not None:
-        return [[_NONE, console.safe(row.image.label)]]
-    if row.image.kind == "artifact":
-        return [[console.safe(row.image.artifact_type or "artifact"), _NONE]]
-    if row.image.former is not None:
-        return [[f"{_NONE} {_called_before(row.image.former, now)}", _NONE]]
-    return [[_NONE, _NONE]]
-
-
-def _platforms(image: "ListedImage") -> str:
-    if image.problem:
-        return "damaged"
-    if len(image.platforms) > 2:
-        return f"{len(image.platforms)} platforms"
-    return console.safe(", ".join(image.platforms)) or "-"
-
-
-def _short(digest: str) -> str:
-    return digest.partition(":")[2][:12]

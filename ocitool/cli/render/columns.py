@@ -69,7 +69,7 @@ def when(text: str | None) -> str:
 
 def styled(text: str, *styles: str) -> str:
     """Return text in a style, where the output may be coloured."""
-    if not text or not console.colour():
+    if not text or not styles or not console.colour():
         return text
     codes = ";".join(_STYLES[style] for style in styles)
     return f"\x1b[{codes}m{text}\x1b[0m"

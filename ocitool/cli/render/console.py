@@ -95,6 +95,11 @@ def terminal_width() -> int | None:
     return width() if is_terminal(sys.stdout) else None
 
 
+def room() -> int | None:
+    """Return the columns that a picture may have: the terminal's or COLUMNS; None in a pipe."""
+    return width() if is_terminal(sys.stdout) or os.environ.get("COLUMNS") else None
+
+
 def is_terminal(stream: TextIO | None) -> bool:
     """Tell whether a stream is a terminal; a closed one is not."""
     try:

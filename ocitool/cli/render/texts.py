@@ -1,11 +1,14 @@
 """The text about images, names and changes."""
 
 import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ocitool.cli.render import console
 from ocitool.cli.render.columns import counted
+
+_COPIED = re.compile(r"\b((?:file|dir|multi):[0-9a-f]{6})[0-9a-f]{58}\b")
 
 if TYPE_CHECKING:
     from ocitool.oci import Digest
@@ -84,6 +87,16 @@ def called_image(image: "CopiedImage") -> str:
     if image.names:
         return familiar(image.names[0])
     return image.label or f"image {(image.image_id or image.digest).short}"
+
+
+def one_line(instruction: str, *, shorten: bool) -> str:
+    """Return a build step on one line, safe to print.
+
+    With `shorten`, what the classic builder called a copied file keeps 6 of its 64 digits, so that
+    the path behind it is seen.
+    """
+    text = console.safe(" ".join(instruction.split()))
+    return _COPIED.sub(r"\1", text) if shorten else text
 
 
 def table_name(names: Sequence[str]) -> list[tuple[str, str]]:
