@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from ocitool.errors import Refused, UsageError
+from ocitool.errors import UsageError
 from ocitool.events import SILENT, Observer
 from ocitool.image.content import Catalog, Root
 from ocitool.images.locations import ENGINES, Place
 from ocitool.images.opening import engine_of
 from ocitool.oci import Platform
+from ocitool.operations.engine_limits import refuse_unfit
 from ocitool.operations.save import UNIVERSAL, pack, save, save_file
 from ocitool.transfer.pipeline import TransferOptions
 from ocitool.transfer.report import CopyReport
@@ -26,6 +27,8 @@ def deliver(
 ) -> CopyReport:
     """Write images to a place that takes archives; return a report. See `pack`.
 
+    Refused for an engine that cannot hold one of them; nothing is sent then.
+
     `write` gets the bytes if the place is "-".
     """
     if target.kind in ENGINES:
@@ -35,7 +38,7 @@ def deliver(
                 source, roots, options, form=form, featured=featured, observer=observer
             ) as archive,
         ):
-            _refuse_artifacts(archive.report, engine.what)
+            refuse_unfit(engine, archive.images)
             for line in engine.load(archive.pieces):
                 observer.remark(f"{target.kind}: {line}")
             return archive.report
@@ -46,14 +49,3 @@ def deliver(
     if write is None:
         raise UsageError("an archive is not written to '-' here", hint="name a file")
     return save(source, roots, write, options, form=form, featured=featured, observer=observer)
-
-
-def _refuse_artifacts(report: CopyReport, engine: str) -> None:
-    """Raise Refused for artifacts: an engine would take them without a word, and drop them."""
-    for image in report.images:
-        if not image.platforms:
-            called = image.names[0] if image.names else image.label or image.digest.short
-            raise Refused(
-                f"{called} is an artifact, which {engine} cannot hold",
-                hint="copy it to a registry, a layout or an archive",
-            )

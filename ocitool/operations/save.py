@@ -29,6 +29,7 @@ class Packed(Struct, frozen=True, kw_only=True):
     """A planned archive: its pieces, made while they are read, and the report on its images."""
 
     pieces: Iterator[bytes]
+    images: tuple[PlannedImage, ...]
     report: CopyReport
 
 
@@ -72,7 +73,11 @@ def pack(
             pipeline.drop_orphans()
         wanted = next(iter(pipeline.options.platforms), featured)
         pipeline.images = [_feature(image, wanted) for image in pipeline.images]
-        yield Packed(pieces=_pieces(pipeline, form), report=pipeline.report())
+        yield Packed(
+            pieces=_pieces(pipeline, form),
+            images=tuple(pipeline.images),
+            report=pipeline.report(),
+        )
 
 
 def save(

@@ -9,6 +9,7 @@ from typing import Self
 from urllib.parse import quote
 
 import httpx
+from msgspec import Struct
 
 from ocitool.errors import (
     AccessDenied,
@@ -30,6 +31,16 @@ _STARTS = {
     "docker": "start it with `systemctl start docker`",
     "podman": "start it with `podman system service --time 0`",
 }
+
+
+class EngineSystem(Struct, frozen=True, kw_only=True):
+    """What an engine runs on: `os` such as "linux", empty if it does not say.
+
+    `has_classic_store` is True for a docker that keeps layers itself, not in containerd.
+    """
+
+    os: str
+    has_classic_store: bool
 
 
 class Engine:
@@ -58,6 +69,15 @@ class Engine:
     def what(self) -> str:
         """What to call the engine in messages."""
         return f"the {self.endpoint.kind} engine at {self.endpoint.url}"
+
+    def system(self) -> EngineSystem:
+        """Return what the engine runs on."""
+        answer = self._request("GET", "/info")
+        found = answer if isinstance(answer, dict) else {}
+        return EngineSystem(
+            os=str(found.get("OSType") or ""),
+            has_classic_store="io.containerd.snapshotter" not in str(found.get("DriverStatus")),
+        )
 
     def names(self, name: str) -> tuple[str, ...]:
         """Return all names of the image called `name`, which may be an ID; NotFound if none is."""
