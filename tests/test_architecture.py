@@ -17,7 +17,7 @@ PACKAGE = Path(ocitool.__file__).parent
 
 # The rooms, from the bottom. A room imports only rooms of the rows below its own.
 ROOMS: tuple[tuple[str, ...], ...] = (
-    ("concurrency", "errors", "lazy", "version"),
+    ("concurrency", "errors", "home", "lazy", "version"),
     ("oci",),
     ("events", "formats", "fsops"),
     ("image",),

@@ -13,7 +13,7 @@ import typer
 import typer.main
 
 from ocitool import errors
-from ocitool.cli.options.shared import Settings, default_store
+from ocitool.cli.options.shared import Settings
 from ocitool.cli.render import console
 from ocitool.version import __version__
 
@@ -180,7 +180,7 @@ def main(
             hint=f"set {origin or 'it'} to auto, bar, plain or none",
         )
     context.obj = Settings(
-        store=store or default_store(),
+        named_store=store,
         quiet=quiet,
         debug=debug,
         progress=progress,

@@ -108,7 +108,7 @@ def _open_layout(layout: Layout, place: Place) -> Opened:
 def open_each(
     places: Iterable[Place],
     *,
-    store: str,
+    store: str | None,
     stdin: int | None = None,
     scratch: str | None = None,
     registries: "Registries | None" = None,

@@ -82,7 +82,7 @@ def copy(
                 images,
                 target,
                 options,
-                store=out.options.store,
+                store=out.options.store_for(target),
                 featured=usual_platform(),
                 write=console.out_bytes,
                 observer=out.observer,

@@ -129,7 +129,9 @@ def _of_place(place: "Place", filters: "ImageFilters", out: Output) -> "list[Lis
             listed = [one for one in listed if matches_name(one.names, None, [place.name])]
     else:
         options = out.options
-        with open_source(place, store=options.store, stdin=0, scratch=options.temporary) as opened:
+        with open_source(
+            place, store=options.store_for(place), stdin=0, scratch=options.temporary
+        ) as opened:
             listed = list_source(opened.source, opened.roots)
     if not listed:
         raise NotFound(f"{place.text} holds no image")

@@ -55,9 +55,10 @@ def login(
             hint="use --password-stdin, or leave it out to be asked for it",
         )
     domain = _domain(host)
+    # Where there is no place to keep it, the password is not asked for.
+    store = CredentialStore(authfile=registry.authfile)
     user, secret = _asked(username, from_stdin=password_stdin)
     _check(replace(registry, username=user, password=secret), domain, out.observer)
-    store = CredentialStore(authfile=registry.authfile)
     kept = store.save(domain, Credential.of_pair(user, secret, ""))
     out.result(
         {"registry": domain, "username": user, "kept_in": kept},

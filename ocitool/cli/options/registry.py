@@ -121,7 +121,7 @@ def source_at(
 
     return open_source(
         place,
-        store=settings.store,
+        store=settings.store_for(place),
         stdin=0,
         scratch=settings.temporary,
         registries=connected,
@@ -153,7 +153,7 @@ def opened_each(
     with connected_to(options, observer, *places) as connected:
         each = open_each(
             places,
-            store=settings.store,
+            store=settings.store_for(*places),
             stdin=0,
             scratch=settings.temporary,
             registries=connected,

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocitool.errors import UsageError
+from ocitool.home import base_folder
 
 if TYPE_CHECKING:
     from ocitool.cli.render.progress import Messages
+    from ocitool.images.locations import Place
     from ocitool.oci import Platform
     from ocitool.places.layout import Layout
 
@@ -18,11 +20,22 @@ if TYPE_CHECKING:
 class Settings:
     """The global options of this run."""
 
-    store: str = ""
+    named_store: str | None = None
     quiet: bool = False
     debug: bool = False
     progress: str = "auto"
     temporary: str | None = None
+
+    @property
+    def store(self) -> str:
+        """The folder of the store; UsageError where nothing says where it is."""
+        return self.named_store or default_store()
+
+    def store_for(self, *places: "Place") -> str | None:
+        """Return the folder of the store if one of the places is in it: no other needs a home."""
+        from ocitool.images.locations import PlaceKind
+
+        return self.store if any(place.kind is PlaceKind.STORE for place in places) else None
 
     def observer(self, *, quiet: bool = False) -> "Messages":
         """Return the observer that shows progress and messages."""
@@ -39,12 +52,16 @@ class Settings:
 
 def settings(context: typer.Context) -> Settings:
     """Return the global options."""
-    return context.find_object(Settings) or Settings(store=default_store())
+    return context.find_object(Settings) or Settings()
 
 
 def default_store() -> str:
     """Return $XDG_DATA_HOME/ocitool, by default ~/.local/share/ocitool."""
-    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    data = base_folder(os.environ, "XDG_DATA_HOME", ".local", "share")
+    if data is None:
+        raise UsageError(
+            "there is no home folder for the store", hint="set HOME, or name a folder with --store"
+        )
     return os.path.join(data, "ocitool")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from ocitool.errors import NotFound, UsageError
+from ocitool.home import in_home
 
 KINDS = ("docker", "podman")
 _SYSTEM_SOCKETS = {"docker": "/var/run/docker.sock", "podman": "/run/podman/podman.sock"}
@@ -76,8 +77,9 @@ def _named_docker(variables: Mapping[str, str]) -> Endpoint | None:
     if host := variables.get("DOCKER_HOST"):
         certificates = _certificates(variables) if variables.get("DOCKER_TLS_VERIFY") else None
         return _endpoint("docker", host, "DOCKER_HOST", certificates)
-    folder = Path(variables.get("DOCKER_CONFIG") or Path(_home(variables)) / ".docker")
-    context = variables.get("DOCKER_CONTEXT") or _current_context(folder)
+    named = variables.get("DOCKER_CONFIG") or in_home(variables, ".docker")
+    folder = None if named is None else Path(named)
+    context = variables.get("DOCKER_CONTEXT") or (_current_context(folder) if folder else None)
     if context and context != _DEFAULT_CONTEXT:
         return _context(folder, context)
     return None
@@ -120,12 +122,14 @@ def _endpoint(kind: str, host: str, origin: str, certificates: str | None = None
     return Endpoint(kind=kind, url=host.rstrip("/"), origin=origin, certificates=certificates)
 
 
-def _home(variables: Mapping[str, str]) -> str:
-    return variables.get("HOME") or os.path.expanduser("~")
-
-
 def _certificates(variables: Mapping[str, str]) -> str:
-    return variables.get("DOCKER_CERT_PATH") or str(Path(_home(variables)) / ".docker")
+    found = variables.get("DOCKER_CERT_PATH") or in_home(variables, ".docker")
+    if found is None:
+        raise UsageError(
+            "there is no home folder to find docker's certificates in",
+            hint="set HOME or DOCKER_CERT_PATH",
+        )
+    return found
 
 
 def _current_context(folder: Path) -> str | None:
@@ -137,9 +141,14 @@ def _current_context(folder: Path) -> str | None:
     return context if isinstance(context, str) else None
 
 
-def _context(folder: Path, name: str) -> Endpoint:
+def _context(folder: Path | None, name: str) -> Endpoint:
     """Return the address that a docker context holds; its folder is named by a sha256."""
     directory = hashlib.sha256(name.encode()).hexdigest()
+    if folder is None:
+        raise UsageError(
+            f"there is no home folder to find the docker context {name!r} in",
+            hint="set HOME or DOCKER_CONFIG",
+        )
     try:
         text = (folder / "contexts/meta" / directory / "meta.json").read_text(encoding="utf-8")
         host = json.loads(text)["Endpoints"]["docker"]["Host"]

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Iterable, Iterator, Mapping
 
 from ocitool.errors import StorageError, UsageError
+from ocitool.home import base_folder
 from ocitool.places.registry.options import RegistryOptions
 
 _SYSTEM_FOLDERS = ("/etc/containers/certs.d", "/etc/docker/certs.d")
@@ -33,9 +34,8 @@ def trust(netloc: str, options: RegistryOptions, environment: Mapping[str, str])
 
 def folders(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield the folders in which hosts may have a folder of certificates."""
-    home = environment.get("HOME")
-    config = environment.get("XDG_CONFIG_HOME") or (os.path.join(home, ".config") if home else None)
-    if config:
+    config = base_folder(environment, "XDG_CONFIG_HOME", ".config")
+    if config is not None:
         yield os.path.join(config, "containers/certs.d")
     yield from _SYSTEM_FOLDERS
 

@@ -9,6 +9,7 @@ import pytest
 
 from ocitool.errors import AccessDenied, UsageError
 from ocitool.places.registry.credentials.chain import Credential, CredentialChain
+from ocitool.places.registry.credentials.locations import sources
 from tests.places.registry.homes import HOST, HUB_KEY, SECRET, Home, auths, entry
 
 
@@ -246,6 +247,19 @@ class TestOrder:
         home.write("xdg/containers/auth.json", auths(**{HOST: "other"}))
         home.variables["XDG_CONFIG_HOME"] = str(home.folder / "xdg")
         assert home.user() == "other"
+
+    def test_podmans_file_has_two_places(self) -> None:
+        """Without XDG_RUNTIME_DIR, as for root and in CI, there is no `containers` in its path."""
+
+        def paths(**variables: str) -> list[str]:
+            return [source.path for source in sources({"HOME": "/h", **variables})]
+
+        home = ["/h/.config/containers/auth.json", "/h/.dockercfg"]
+        number = f"/run/containers/{os.getuid()}/auth.json"
+        assert paths() == ["/h/.docker/config.json", number, *home]
+        assert paths(XDG_RUNTIME_DIR="run") == paths()
+        assert paths(XDG_RUNTIME_DIR="/r")[1] == "/r/containers/auth.json"
+        assert paths(XDG_CONFIG_HOME="conf") == paths()
 
     def test_a_dockercfg_of_the_newer_form_is_read_too(self, home: Home) -> None:
         home.write(".dockercfg", auths(**{HOST: "ann"}))

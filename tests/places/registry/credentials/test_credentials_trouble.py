@@ -1,7 +1,10 @@
 """Credentials behind helpers, and what is made of helpers and files that fail."""
 
+import contextlib
+import ctypes
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,17 @@ import pytest
 from ocitool.errors import AccessDenied
 from ocitool.places.registry.credentials.chain import CredentialChain
 from tests.places.registry.homes import HOST, HUB_KEY, SECRET, Home, auths
+
+
+@contextlib.contextmanager
+def _as_nobody() -> Iterator[None]:
+    """Look at files, in this thread, as a user who is not root."""
+    libc = ctypes.CDLL(None)
+    libc.setfsuid(65534 if os.geteuid() == 0 else os.geteuid())
+    try:
+        yield
+    finally:
+        libc.setfsuid(os.geteuid())
 
 
 @pytest.fixture
@@ -244,6 +258,16 @@ class TestBrokenFiles:
         os.chmod(home.docker("{}"), 0)
         with pytest.raises(AccessDenied, match="cannot be read: Permission denied"):
             home.find(writing=True)
+
+    def test_a_usual_place_that_may_not_be_entered_is_none(self, home: Home) -> None:
+        """Root's podman leaves a folder of its own; what was named is a problem all the same."""
+        path = home.write("run/containers/auth.json", auths(**{HOST: "podman"}))
+        os.chmod(os.path.dirname(path), 0)
+        with _as_nobody():
+            assert home.user() is None
+            with pytest.raises(AccessDenied, match="cannot be read: Permission denied"):
+                home.chain(authfile=path).find(HOST, "a", writing=True)
+        os.chmod(os.path.dirname(path), 0o700)
 
     def test_an_authfile_that_is_not_there_is_a_mistake(self, home: Home) -> None:
         chain = home.chain(authfile=str(home.folder / "none.json"))

@@ -1,0 +1,109 @@
+"""A user without a home folder, as in most CI containers: no entry in passwd and no HOME."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.places.registry.homes import entry
+from tests.support.command import FIXTURES, ROOT, Done
+from tests.support.registry import Access, EmulatedRegistry, Quirks
+
+_START = """
+import os
+os.getuid = lambda: 54321
+from ocitool.__main__ import main
+main()
+"""
+NO_HOME = "there is no home folder"
+ARCHIVE = FIXTURES / "docker20-multi.tar"
+
+
+def run(folder: Path, *arguments: str | Path, stdin: bytes = b"", **variables: str) -> Done:
+    done = subprocess.run(
+        [sys.executable, "-c", _START, *map(str, arguments)],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **variables},
+        input=stdin,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return the folder that the commands run in; nothing may appear in it."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    return folder
+
+
+def login(folder: Path, server: EmulatedRegistry, *more: str | Path, **variables: str) -> Done:
+    words = ("login", server.host, "-u", "ann", "--password-stdin", *more)
+    return run(folder, *words, stdin=b"s3cret", **variables)
+
+
+def registry() -> EmulatedRegistry:
+    return EmulatedRegistry(Quirks(access=Access(scheme="basic", users={"ann": "s3cret"})))
+
+
+@pytest.mark.parametrize("home", [{}, {"HOME": ""}, {"HOME": "."}, {"HOME": "~"}], ids=str)
+def test_no_password_is_written_into_the_working_folder(
+    checkout: Path, home: dict[str, str]
+) -> None:
+    with registry() as server:
+        done = login(checkout, server, **home)
+        assert (done.code, server.log) == (2, [])
+    assert NO_HOME in done.err
+    assert "set HOME or DOCKER_CONFIG, or give --authfile FILE" in done.err
+    assert list(checkout.iterdir()) == []
+
+
+def test_a_folder_or_file_that_is_named_keeps_it(checkout: Path, tmp_path: Path) -> None:
+    authfile = tmp_path / "auth.json"
+    with registry() as server:
+        done = login(checkout, server, "--authfile", authfile)
+        assert (done.code, done.err) == (0, f"kept in {authfile}, unencrypted\n")
+        done = login(checkout, server, DOCKER_CONFIG=str(tmp_path / "docker"))
+        assert done.code == 0, done.err
+        assert entry("ann", "s3cret")["auth"] in (tmp_path / "docker/config.json").read_text()
+    assert list(checkout.iterdir()) == []
+
+
+@pytest.mark.parametrize("data", [{}, {"XDG_DATA_HOME": "data"}], ids=str)
+def test_no_store_is_made_in_the_working_folder(checkout: Path, data: dict[str, str]) -> None:
+    for words in (("images",), ("pull", "127.0.0.1:1/a"), ("load", ARCHIVE), ("gc", "--dry-run")):
+        done = run(checkout, *words, **data)
+        assert (done.code, NO_HOME in done.err) == (2, True), (words, done.err)
+        assert "--store" in done.err
+    assert list(checkout.iterdir()) == []
+
+
+def test_what_needs_no_home_works_without_one(checkout: Path, tmp_path: Path) -> None:
+    with EmulatedRegistry() as server:
+        name = f"{server.host}/a/b:1"
+        copy = tmp_path / "copy.tar"
+        for words in (
+            ("push", f"docker-archive:{ARCHIVE}:docker.io/fmt/app:1.0", name),
+            ("registry", "tags", f"{server.host}/a/b"),
+            ("inspect", f"docker://{name}"),
+            ("copy", f"docker://{name}", f"oci-archive:{copy}"),
+            ("pull", "--store", tmp_path / "store", name),
+        ):
+            done = run(checkout, *words)
+            assert done.code == 0, (words, done.err)
+    assert list(checkout.iterdir()) == []
+
+
+def test_an_engine_is_looked_for_without_a_home(checkout: Path) -> None:
+    for variables, said in (
+        ({"DOCKER_CONTEXT": "far"}, "set HOME or DOCKER_CONFIG"),
+        ({"DOCKER_HOST": "tcp://127.0.0.1:1", "DOCKER_TLS_VERIFY": "1"}, "DOCKER_CERT_PATH"),
+    ):
+        done = run(checkout, "inspect", "docker-daemon:app", **variables)
+        assert (done.code, NO_HOME in done.err, said in done.err) == (2, True, True), done.err
+    done = run(checkout, "inspect", "docker-daemon:app", DOCKER_HOST=f"unix://{checkout}/none")
+    assert (done.code, list(checkout.iterdir())) == (8, []), done.err
