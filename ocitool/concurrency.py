@@ -11,6 +11,9 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 DEFAULT_JOBS = 8
 """More than a small machine has cores, so that with a task for each layer none is left for last."""
 
+_PATIENCE = 0.5
+"""Seconds in which a task that is not blocked hears that another one has failed."""
+
 
 def processors() -> int:
     """Return the number of processors that this process may use."""
@@ -42,10 +45,13 @@ def run_all(
     jobs: int,
     *,
     abort: Callable[[], None] | None = None,
+    resume: Callable[[], None] | None = None,
 ) -> None:
     """Run the tasks on up to `jobs` threads; re-raise the first failure when all have ended.
 
-    `abort` wakes tasks that are blocked elsewhere; it is called when the user interrupts.
+    `abort` wakes tasks that are blocked elsewhere; it is called when the user interrupts, and when
+    a task has failed and others do not hear of it soon. After the latter `resume` makes what was
+    aborted fit for other work.
     """
     stop = Stop()
     pending = list(tasks)
@@ -59,7 +65,13 @@ def run_all(
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             stop.set()
             # Wait here and not in the pool's exit, so that an interrupt still reaches `abort`.
-            wait([future for future in futures if not future.cancel()])
+            deaf = wait([future for future in futures if not future.cancel()], _PATIENCE).not_done
+            if deaf and abort is not None:
+                abort()
+                wait(deaf)
+                if resume is not None:
+                    resume()
+            wait(deaf)
         except BaseException:
             if abort is not None:
                 abort()

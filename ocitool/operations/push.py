@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ocitool.errors import NotFound, OcitoolError, UsageError
 from ocitool.events import Observer, Outcome
-from ocitool.image.content import Catalog, PlannedImage, Root, Source
+from ocitool.image.content import Catalog, PlannedImage, Root
 from ocitool.oci import Descriptor, Digest, Reference
 from ocitool.operations.push_target import OnExisting, PushReport, TagPusher
 from ocitool.places.registry import Registries, Repository
 from ocitool.places.registry.upload import Uploads
+from ocitool.transfer.counted import Counted
 from ocitool.transfer.pipeline import Pipeline, TransferOptions
 from ocitool.transfer.plan import is_attached
 
@@ -60,7 +61,7 @@ def _convert(pipeline: Pipeline, early: "_EarlyLayers | None") -> Iterator[None]
         pipeline.drop_orphans()
         yield
         return
-    with pipeline.convert_in_scratch(after=None if early is None else early.send):
+    with pipeline.convert_in_scratch(after=early):
         yield
 
 
@@ -68,6 +69,7 @@ class _EarlyLayers:
     """Sends layers to the destination as soon as they are converted. Thread-safe."""
 
     def __init__(self, repository: Repository) -> None:
+        self._repository = repository
         self._uploads = Uploads(repository.session)
         self.outcomes: dict[Digest, Outcome] = {}
 
@@ -83,13 +85,21 @@ class _EarlyLayers:
             return None
         return cls(Repository.of(registries, destinations[0], writing=True))
 
-    def send(self, descriptor: Descriptor, source: Source) -> None:
+    def send(self, descriptor: Descriptor, open_blob: Counted) -> None:
         """Send a layer unless it is there."""
         if self._uploads.has(descriptor):
             self.outcomes[descriptor.digest] = Outcome.EXISTED
             return
-        self._uploads.put(descriptor, lambda: source.open(descriptor))
+        self._uploads.put(descriptor, open_blob)
         self.outcomes[descriptor.digest] = Outcome.UPLOADED
+
+    def abort(self) -> None:
+        """Break all uploads that are under way."""
+        self._repository.abort()
+
+    def resume(self) -> None:
+        """Let other uploads begin after `abort`."""
+        self._repository.resume()
 
 
 def _sort_out(

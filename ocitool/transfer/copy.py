@@ -7,7 +7,6 @@ last. A reader of the target therefore sees the complete old state or the comple
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 from msgspec import Struct
 
@@ -15,7 +14,6 @@ from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
 from ocitool.errors import StorageError
 from ocitool.events import Observer, Outcome
 from ocitool.image.content import (
-    Abortable,
     Blob,
     Ingest,
     Ingesting,
@@ -23,8 +21,10 @@ from ocitool.image.content import (
     Ranged,
     Source,
     Target,
+    Together,
 )
 from ocitool.oci import Descriptor, Digest
+from ocitool.transfer.counted import Counted
 from ocitool.transfer.ranged import Connections, fetch
 
 _IN_PARTS = 1 << 20
@@ -100,21 +100,17 @@ def transfer(
         # The largest first, so that no large one is left to run alone at the end.
         ordered = sorted(blobs.values(), key=lambda descriptor: -descriptor.size)
         tasks = [move.task(descriptor) for descriptor in ordered]
-        run_all(tasks, jobs, abort=partial(_abort, source, target))
+        both = Together(source, target)
+        run_all(tasks, jobs, abort=both.abort, resume=both.resume)
         for image in planned:
             for descriptor, document in image.closure.documents:
                 move.document(descriptor, document.raw)
+        # A registry may take its time with these, too.
+        for image in planned:
+            target.root(image.root.descriptor, image.root.names)
     finally:
         watcher.end()
-    for image in planned:
-        target.root(image.root.descriptor, image.root.names)
     return move.report()
-
-
-def _abort(*places: Source | Target) -> None:
-    for place in places:
-        if isinstance(place, Abortable):
-            place.abort()
 
 
 class _Move:
@@ -141,24 +137,9 @@ class _Move:
         self._finish(descriptor, outcome, time.monotonic() - began)
 
     def _put(self, descriptor: Descriptor, stop: Stop) -> Outcome:
-        sent = 0
-
-        def watch(count: int) -> None:
-            nonlocal sent
-            stop.check()
-            sent += count
-            self._observer.advance(count)
-
-        def open_blob() -> Blob:
-            nonlocal sent
-            # Opened again after a failure: the bytes counted before are sent again.
-            self._observer.advance(-sent)
-            sent = 0
-            return self._source.open(descriptor).watched(watch)
-
-        outcome = self._target.put(descriptor, open_blob)
-        if sent < descriptor.size:
-            self._observer.advance(descriptor.size - sent)
+        sending = Counted(lambda: self._source.open(descriptor), stop, self._observer.advance)
+        outcome = self._target.put(descriptor, sending)
+        sending.finish(descriptor.size)
         return outcome
 
     def _fetch_parts(self, descriptor: Descriptor, stop: Stop) -> Outcome | None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -11,10 +12,11 @@ from ocitool.concurrency import Stop, processors, run_all
 from ocitool.errors import MalformedDocument
 from ocitool.events import Observer, Outcome
 from ocitool.formats.compression import GZIP_LEVEL, ZSTD_LEVEL, Codec, Compressor, sniff
-from ocitool.image.content import Source
+from ocitool.image.content import Source, Together
 from ocitool.image.layers import unpacked
 from ocitool.oci import Descriptor, Digest, mediatype
 from ocitool.places.layout import Cache, Writing
+from ocitool.transfer.counted import Counted
 
 LAYER_CODECS: Mapping[Codec, mediatype.Compression] = {
     Codec.GZIP: "gzip",
@@ -24,8 +26,12 @@ LAYER_CODECS: Mapping[Codec, mediatype.Compression] = {
 """The compressions that a layer may have (image-spec layer.md)."""
 _LEVELS = {Codec.GZIP: GZIP_LEVEL, Codec.ZSTD: ZSTD_LEVEL}
 
-AfterLayer = Callable[[Descriptor, Source], None]
-"""Called with each finished layer and the source that it can be read from."""
+
+class AfterLayer(Protocol):
+    """What becomes of each layer that is ready, while others are still converted."""
+
+    def send(self, descriptor: Descriptor, open_blob: Counted) -> None:
+        """Take a layer, which `open_blob` gives to read."""
 
 
 class LayerTask(Struct, frozen=True, kw_only=True):
@@ -40,8 +46,9 @@ class LayerConverter:
     """Converts layers into a scratch layout.
 
     `results` are the new layers by the digests of the old ones; `outcomes` says what happened to
-    each new layer. `after` is called for each finished layer while others are still converted;
-    to have the first ones early, no more are then converted at a time than there are processors.
+    each new layer. `after` gets each finished layer while others are still converted; to have the
+    first ones early, no more are then converted at a time than there are processors. Progress
+    counts what it does as half of the work.
     """
 
     def __init__(
@@ -80,9 +87,16 @@ class LayerConverter:
         # A blob that is listed with two diff IDs is checked against both.
         unique = {(layer.descriptor.digest, layer.diff_id): layer for layer in layers}
         ordered = sorted(unique.values(), key=lambda layer: -layer.descriptor.size)
-        self._observer.begin("converting", sum(layer.descriptor.size for layer in ordered))
+        label = "converting" if self._after is None else "converting and sending"
+        self._observer.begin(label, sum(layer.descriptor.size for layer in ordered))
+        both = Together(self._source, self._after)
         try:
-            run_all([self._task(layer) for layer in ordered], self._jobs)
+            run_all(
+                [self._task(layer) for layer in ordered],
+                self._jobs,
+                abort=both.abort,
+                resume=both.resume,
+            )
         finally:
             self._observer.end()
         for cache, facts in self._facts.items():
@@ -94,13 +108,23 @@ class LayerConverter:
                 result, outcome = self._layer(layer, stop)
             self._note_size(result.digest, layer.diff_id)
             if self._after is not None:
-                self._after(result, self._scratch)
+                self._send(layer, result, self._after, stop)
             with self._lock:
                 self.results[layer.descriptor.digest] = result
                 self.outcomes[result.digest] = outcome
             self._observer.finish(result, outcome)
 
         return run
+
+    def _send(self, layer: LayerTask, result: Descriptor, after: AfterLayer, stop: Stop) -> None:
+        half = layer.descriptor.size / 2 / max(result.size, 1)
+        sending = Counted(
+            lambda: self._scratch.open(result),
+            stop,
+            lambda count: self._observer.advance(int(count * half)),
+        )
+        after.send(result, sending)
+        sending.finish(result.size)
 
     def _layer(self, layer: LayerTask, stop: Stop) -> tuple[Descriptor, Outcome]:
         if self.codec_of(layer.descriptor) is layer.codec:
@@ -153,9 +177,11 @@ class LayerConverter:
     def _unpack(self, layer: LayerTask, stop: Stop) -> Iterator[bytes]:
         """Yield a layer's tar, and raise DigestMismatch unless it hashes to the diff ID."""
 
+        share = 1 if self._after is None else 2
+
         def watch(count: int) -> None:
             stop.check()
-            self._observer.advance(count)
+            self._observer.advance(count // share)
 
         stored, count = layer.descriptor.digest, 0
         with self._source.open(layer.descriptor).watched(watch) as blob:

@@ -1,6 +1,6 @@
 """A source that reads documents from memory, and everything else from other sources."""
 
-from ocitool.image.content import Abortable, Blob, Inventory, OpenRange, Ranged, Source
+from ocitool.image.content import Blob, Inventory, OpenRange, Ranged, Source, Together
 from ocitool.oci import Descriptor, Digest
 
 
@@ -46,9 +46,11 @@ class LayeredSource:
 
     def abort(self) -> None:
         """Make running transfers fail, in the places that support it."""
-        for place in self._places:
-            if isinstance(place, Abortable):
-                place.abort()
+        Together(*self._places).abort()
+
+    def resume(self) -> None:
+        """Let new transfers begin after `abort`."""
+        Together(*self._places).resume()
 
     def _place_of(self, descriptor: Descriptor) -> Source:
         for place, inventory in zip(self._places[:-1], self._inventories, strict=False):

@@ -60,6 +60,10 @@ class RemoteImages:
         """Make running transfers fail."""
         self._layered.abort()
 
+    def resume(self) -> None:
+        """Let other transfers begin after `abort`."""
+        self._layered.resume()
+
     def find(self, reference: Reference) -> Root:
         """Return the image that a reference names, by a HEAD request if that is enough.
 

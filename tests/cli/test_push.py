@@ -339,23 +339,37 @@ class TestSeveral:
 
 
 class TestInterruption:
-    @pytest.mark.parametrize("layers", [0, 4], ids=["one-blob", "several"])
-    def test_ctrl_c_in_a_stalled_upload_ends_within_two_seconds(
-        self, tmp_path: Path, layers: int
+    @pytest.mark.parametrize(
+        ("form", "layers", "number"),
+        [
+            ("layout", 0, signal.SIGINT),
+            ("layout", 4, signal.SIGINT),
+            # Compressed and sent at once: the config comes only after the layers.
+            ("archive", 1, signal.SIGINT),
+            ("archive", 4, signal.SIGTERM),
+        ],
+        ids=str,
+    )
+    def test_a_signal_in_a_stalled_upload_ends_it_within_two_seconds(
+        self, tmp_path: Path, form: str, layers: int, number: signal.Signals
     ) -> None:
         image = build_image([{"f": bytes([n]) * 100_000} for n in range(layers)])
-        layout = write_layout(tmp_path / "layout", {"1": image})
+        if form == "layout":
+            source = f"oci:{write_layout(tmp_path / 'layout', {'1': image})}:1"
+        else:
+            source = str(tmp_path / "image.tar")
+            Path(source).write_bytes(docker_archive({"app:1": image}))
         with EmulatedRegistry() as registry:
             registry.fail("PUT", PATTERN, Delay(60), times=99)
             name = f"{registry.host}/{NAME}:1"
-            process = started(tmp_path / "store", "push", f"oci:{layout}:1", name)
-            expected = layers + 1
+            process = started(tmp_path / "store", "push", source, name)
+            expected = layers + (form == "layout")
             _await(lambda: len(registry.requests("PUT")) == expected)
             began = time.monotonic()
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             output, errors = process.communicate(timeout=30)
             assert time.monotonic() - began < 2
-            assert process.returncode == 130
+            assert process.returncode == 128 + number
             assert (output, "Traceback" in errors) == ("", False)
             assert methods(registry).count("DELETE") == expected
             assert registry.state.sessions == {}

@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from ocitool.transfer.pipeline import TransferOptions
 from tests.places.registry.pushes import (
     NAME,
     UPLOADS,
+    Losing,
     Shelf,
     methods,
     options,
@@ -49,7 +51,7 @@ from tests.support.images import (
     oci_archive,
 )
 from tests.support.registry import Access, EmulatedRegistry, Quirks
-from tests.support.registry_faults import Drop, HangUp, Stall, Status
+from tests.support.registry_faults import Delay, Drop, HangUp, Stall, Status
 from tests.support.registry_state import error_body
 from tests.support.stores import Listener
 
@@ -255,6 +257,27 @@ class TestDestinations:
                 shop.push(IMAGE, reference(registry), reference(registry, name="second/app"))
             assert not registry.tags
 
+    def test_a_failure_does_not_wait_for_blobs_that_stand_still(self, tmp_path: Path) -> None:
+        """Their uploads are given up, and the next destination is pushed to all the same."""
+        heard: list[OcitoolError] = []
+        refused, stalled = (str(layer.digest).replace(":", "%3A") for layer in IMAGE.layers)
+        with EmulatedRegistry() as registry, shelf(tmp_path) as shop:
+            registry.fail("PUT", refused, Status(status=403))
+            registry.fail("PUT", stalled, Delay(30))
+            shop.add(IMAGE)
+            began = time.monotonic()
+            push(
+                shop.layout,
+                shop.layout.roots(),
+                [reference(registry), reference(registry, name="second/app")],
+                shop.registries,
+                on_failure=lambda _, error: heard.append(error),
+            )
+            assert time.monotonic() - began < 5
+            assert len(registry.requests("DELETE", NAME)) == 2
+            assert "answered 403" in heard[0].message
+            assert whole(registry, IMAGE, "second/app")
+
     def test_others_go_on_when_somebody_hears_of_the_failure(self, tmp_path: Path) -> None:
         heard: list[tuple[Reference, OcitoolError]] = []
         with EmulatedRegistry() as registry, shelf(tmp_path) as shop:
@@ -327,6 +350,15 @@ class TestSources:
         file.write_bytes(docker_archive({"app:1": IMAGE}))
         with EmulatedRegistry() as registry:
             assert outcomes(_push_file(file, reference(registry))) == {"uploaded": 4}
+
+    def test_an_archives_layer_that_the_registry_loses_is_sent_again(self, tmp_path: Path) -> None:
+        file = tmp_path / "image.tar"
+        file.write_bytes(docker_archive({"app:1": IMAGE}))
+        with Losing() as registry:
+            pushed = _push_file(file, reference(registry))
+            assert registry.tags[NAME] == {"1": pushed.image.digest}
+            assert len(registry.lost) == 1
+            assert registry.lost.keys() <= registry.blobs[NAME].keys()
 
     def test_some_platforms_of_an_index_make_a_smaller_one(self, tmp_path: Path) -> None:
         with EmulatedRegistry() as registry, shelf(tmp_path) as shop:
@@ -515,6 +547,26 @@ class TestProgress:
             )
             assert whole(registry, IMAGE)
         assert listener.advanced == blob_bytes(IMAGE) == listener.begun[0][1]
+
+    def test_an_archives_layers_count_half_as_read_and_half_as_sent(self, tmp_path: Path) -> None:
+        file = tmp_path / "image.tar"
+        file.write_bytes(docker_archive({"app:1": IMAGE}))
+        listener = Listener()
+        with EmulatedRegistry() as registry, Registries(options()) as registries:
+            registry.fail("PUT", PATTERN, Drop(after=30_000, of="received"), times=2)
+            with open_archive(str(file)) as source:
+                push(
+                    source,
+                    source.roots(),
+                    [reference(registry)],
+                    registries,
+                    observer=listener,
+                )
+            config = registry.requests("PUT", "digest=")[-1].received_bytes
+        label, total = listener.begun[0]
+        assert label == "converting and sending"
+        assert listener.begun[1] == ("copying", config)
+        assert 0 <= total + config - listener.advanced < 100
 
     def test_mounted_blobs_count_as_done(self, tmp_path: Path) -> None:
         listener = Listener()

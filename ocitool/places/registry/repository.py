@@ -70,6 +70,10 @@ class Repository:
         """Break all transfers of the registry that are under way."""
         self.session.registries.abort()
 
+    def resume(self) -> None:
+        """Let other transfers begin after `abort`."""
+        self.session.registries.resume()
+
     def with_roots(self, roots: Sequence[Root]) -> "Repository":
         """Return the same repository, offering these images."""
         found = Repository(self.session, roots)

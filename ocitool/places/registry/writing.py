@@ -3,10 +3,12 @@
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from ocitool.errors import LimitExceeded, OcitoolError, Refused, Unavailable
 from ocitool.events import Outcome
 from ocitool.image.content import Blob, Source
+from ocitool.image.graph import content_of
 from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, mediatype, parse_manifest
 from ocitool.places.registry.http.problems import Problem
 from ocitool.places.registry.http.request import Answer, Request
@@ -16,7 +18,7 @@ from ocitool.places.registry.upload import Uploads
 
 _CREATED = 201
 _STORED = (200, _CREATED, 202)
-_UNKNOWN_BLOB = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
+_UNKNOWN_BLOB = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
 _DOCKER = "application/vnd.docker."
 _SETTLING = (1.0, 3.0, 9.0)
 """Seconds to wait when a registry does not see blobs yet that it has just taken."""
@@ -25,7 +27,8 @@ _SETTLING = (1.0, 3.0, 9.0)
 class RepositoryWriter:
     """Writes into one repository (`Target`). Thread-safe.
 
-    `tags` are the roots that shall get tags, and which; `documents` holds the bytes of the roots.
+    `tags` are the roots that shall get tags, and which; `documents` holds the bytes of the
+    roots, and of what they list.
     `mountable` are repositories of this registry that may hold a blob already. With `remote` the
     blobs are read over the network.
     """
@@ -48,21 +51,25 @@ class RepositoryWriter:
         self._raw = documents
         self._mountable = mountable or {}
         self._uploads = Uploads(self._session, remote=remote, scratch=scratch)
-        self._blobs: dict[Digest, Descriptor] = {}
+        self._announced: set[Digest] = set()
         self._lock = threading.Lock()
 
     def abort(self) -> None:
         """Break all transfers of the registry that are under way."""
         self.repository.abort()
 
+    def resume(self) -> None:
+        """Let other transfers begin after `abort`."""
+        self.repository.resume()
+
     def announce(self, descriptors: Sequence[Descriptor]) -> None:
-        """Hear what will be sent: a registry does not need to know."""
+        """Hear what belongs to the images, whatever way it comes here."""
+        with self._lock:
+            self._announced |= {descriptor.digest for descriptor in descriptors}
 
     def has(self, descriptor: Descriptor) -> bool:
         """Ask whether the registry holds the content."""
         if not mediatype.is_document(descriptor.media_type):
-            with self._lock:
-                self._blobs[descriptor.digest] = descriptor
             return self._uploads.has(descriptor)
         if self._tags.get(descriptor.digest):
             # A root is pushed under its tag; asking first would save nothing.
@@ -143,15 +150,18 @@ class RepositoryWriter:
             )
 
     def _send_again(self, seconds: float, descriptor: Descriptor, raw: bytes) -> None:
-        """Look for every blob again, and send those that the registry has lost sight of."""
+        """Look for all that a manifest lists, and send what the registry has lost sight of."""
         if self._session.registries.sleep(min(seconds, self._session.options.retry_max_wait)):
             raise Unavailable("the work was stopped")
         document = parse_manifest(raw, descriptor.media_type)
-        layers = getattr(document, "layers", ())
-        config = getattr(document, "config", None)
-        for blob in (*layers, *([config] if config is not None else ())):
-            if blob.digest in self._blobs and not self._uploads.has(blob):
-                self._uploads.put(blob, lambda blob=blob: self._source.open(blob))  # type: ignore[misc]
+        if isinstance(document, Index):
+            for child in document.manifests:
+                if child.digest in self._raw and not self.knows(child.digest):
+                    self._put_manifest(child, self._raw[child.digest], str(child.digest))
+            return
+        for blob in content_of(document):
+            if blob.digest in self._announced and not self._uploads.has(blob):
+                self._uploads.put(blob, partial(self._source.open, blob))
 
     def _is_there(self, name: str, descriptor: Descriptor) -> bool:
         found = self.repository.head(self._parse_name(name))

@@ -19,7 +19,7 @@ from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, RegistryOptions, Session
 from ocitool.places.registry.upload import Uploads
 from ocitool.transfer.pipeline import TransferOptions
-from tests.support.http_exchange import Logged
+from tests.support.http_exchange import Exchange, Logged
 from tests.support.images import Built
 from tests.support.layouts import bring
 from tests.support.registry import EmulatedRegistry
@@ -38,6 +38,25 @@ def described(data: bytes) -> Descriptor:
     """Return the descriptor of a layer."""
     media_type = "application/vnd.oci.image.layer.v1.tar"
     return Descriptor(media_type=media_type, digest=Digest.of(data), size=len(data))
+
+
+class Losing(EmulatedRegistry):
+    """Loses something, once, when a manifest comes that lists it: a manifest, else a layer."""
+
+    def __init__(self, manifest: Digest | None = None) -> None:
+        super().__init__()
+        self.lost: dict[Digest, object] = {}
+        self._manifest = manifest
+
+    def respond(self, exchange: Exchange) -> None:
+        wanted = "/manifests/" if self._manifest is None else "/manifests/1"
+        if exchange.method == "PUT" and wanted in exchange.path and not self.lost:
+            held: Any = self.state.manifests if self._manifest else self.state.blobs
+            digest = self._manifest or next(
+                digest for digest, data in held[NAME].items() if not data.startswith(b"{")
+            )
+            self.lost[digest] = held[NAME].pop(digest)
+        super().respond(exchange)
 
 
 class Bytes:

@@ -14,11 +14,11 @@ from ocitool.errors import (
     Unavailable,
 )
 from ocitool.image.attached import referrers_tag
-from ocitool.oci import Digest
 from ocitool.operations.push_target import Ending
 from tests.places.registry.pushes import (
     NAME,
     QUICK,
+    Losing,
     last,
     methods,
     outcomes,
@@ -27,7 +27,6 @@ from tests.places.registry.pushes import (
     whole,
 )
 from tests.support.docker_registry import running_registry
-from tests.support.http_exchange import Exchange
 from tests.support.images import build_artifact, build_image, build_index
 from tests.support.registry import EmulatedRegistry, Quirks
 from tests.support.registry_faults import Drop, HangUp, Status
@@ -136,12 +135,19 @@ class TestForgottenBlobs:
             assert whole(registry, IMAGE)
 
     def test_a_blob_that_is_really_gone_is_sent_once_more(self, tmp_path: Path) -> None:
-        layer = IMAGE.layers[0].digest
-
-        with _Losing(layer) as registry, shelf(tmp_path) as shop:
+        with Losing() as registry, shelf(tmp_path) as shop:
             shop.push(IMAGE, reference(registry))
             assert whole(registry, IMAGE)
-            assert len(registry.requests("PUT", str(layer).replace(":", "%3A"))) == 2
+            (lost,) = registry.lost
+            assert len(registry.requests("PUT", str(lost).replace(":", "%3A"))) == 2
+
+    def test_an_image_that_is_really_gone_is_sent_once_more(self, tmp_path: Path) -> None:
+        lost = INDEX.children[0].digest
+        with Losing(lost) as registry, shelf(tmp_path) as shop:
+            shop.push(INDEX, reference(registry))
+            assert registry.tags[NAME] == {"1": INDEX.descriptor.digest}
+            assert whole(registry, INDEX)
+            assert len(registry.requests("PUT", str(lost))) == 2
 
     def test_a_manifest_is_sent_again_three_times_at_most(self, tmp_path: Path) -> None:
         with EmulatedRegistry() as registry, shelf(tmp_path) as shop:
@@ -155,19 +161,6 @@ class TestForgottenBlobs:
             registry.fail("PUT", TAGGED, refused(400, "MANIFEST_BLOB_UNKNOWN"), times=2)
             shop.push(INDEX, reference(registry))
             assert registry.tags[NAME] == {"1": INDEX.descriptor.digest}
-
-
-class _Losing(EmulatedRegistry):
-    """Loses one blob before the first manifest comes."""
-
-    def __init__(self, digest: Digest) -> None:
-        super().__init__()
-        self._losing = [digest]
-
-    def respond(self, exchange: Exchange) -> None:
-        if exchange.method == "PUT" and "/manifests/" in exchange.path and self._losing:
-            del self.state.blobs[NAME][self._losing.pop()]
-        super().respond(exchange)
 
 
 class TestImmutableTag:
