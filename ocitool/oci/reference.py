@@ -124,10 +124,15 @@ def typed_digest(digest_text: str, text: str) -> Digest:
         raise UsageError(f"{quoted(text)}: {error.message}", hint=hint) from None
 
 
+def is_tag(text: str) -> bool:
+    """Tell whether a text can be a tag."""
+    return _TAG.fullmatch(text) is not None
+
+
 def _check_tag(tag: str, text: str) -> str:
     if not tag:
         raise UsageError(f"{quoted(text)}: the tag is empty")
-    if not _TAG.fullmatch(tag):
+    if not is_tag(tag):
         hint = (
             "a tag has up to 128 letters, digits, '_', '.' and '-', "
             "and must not begin with '.' or '-'"

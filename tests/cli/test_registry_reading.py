@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,22 @@ def test_tags_are_printed_one_a_line(run: Command, registry: EmulatedRegistry) -
 def test_tags_as_json_name_their_repository(run: Command, registry: EmulatedRegistry) -> None:
     done = run("registry", "tags", "--json", f"{registry.host}/x/y")
     assert done.json == {"repository": f"{registry.host}/x/y", "tags": ["a", "b", "c"]}
+
+
+def test_a_list_that_breaks_off_is_printed_and_no_success(
+    run: Command, registry: EmulatedRegistry
+) -> None:
+    registry.fail("GET", "last=b", Status(status=404), times=99)
+    done = run("registry", "tags", f"{registry.host}/x/y")
+    assert (done.code, done.out) == (8, "a\nb\n")
+    assert "cannot be read to its end" in done.err
+    done = run("pull", "--all-tags", "--json", f"{registry.host}/x/y")
+    assert done.code == 8
+    found: Any = done.json
+    assert [name for image in found["images"] for name in image["names"]] == [
+        f"{registry.host}/x/y:{tag}" for tag in "ab"
+    ]
+    assert "cannot be read to its end" in found["failed"][0]["error"]
 
 
 def test_repositories_are_printed_one_a_line(run: Command, registry: EmulatedRegistry) -> None:

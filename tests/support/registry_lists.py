@@ -37,7 +37,7 @@ class Lists:
             link = exchange.target
         elif kind == "foreign":
             link = self._quirks.foreign_link
-        headers = _JSON if link is None else {**_JSON, "Link": f'<{link}>; rel="next"'}
+        headers = {**_JSON, **self._link(exchange, link)}
         exchange.answer(200, _body({"name": repository, "tags": page}), headers)
 
     def catalog(self, exchange: Exchange) -> None:
@@ -45,8 +45,16 @@ class Lists:
         if not self._quirks.catalog:
             raise Refusal(404, "UNSUPPORTED", "the operation is unsupported")
         page, link = self._page(exchange, sorted(self._state.repositories))
-        headers = _JSON if link is None else {**_JSON, "Link": f'<{link}>; rel="next"'}
+        headers = {**_JSON, **self._link(exchange, link)}
         exchange.answer(200, _body({"repositories": page}), headers)
+
+    def _link(self, exchange: Exchange, link: str | None) -> dict[str, str]:
+        form = self._quirks.link
+        if link is None or form is None:
+            return {}
+        path, _, query = link.partition("?")
+        host = exchange.headers.get("Host", "")
+        return {"Link": form.format(path=path, query=query, host=host)}
 
     def _page(self, exchange: Exchange, names: Sequence[str]) -> tuple[list[str], str | None]:
         last = exchange.query("last")
@@ -76,8 +84,7 @@ class Lists:
             found = [entry for entry in found if entry.get("artifactType") == wanted]
             headers["OCI-Filters-Applied"] = "artifactType"
         page, link = self._referrers_page(exchange, found)
-        if link is not None:
-            headers["Link"] = f'<{link}>; rel="next"'
+        headers |= self._link(exchange, link)
         index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": page}
         exchange.answer(200, _body(index), headers)
 

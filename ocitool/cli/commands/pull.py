@@ -100,7 +100,7 @@ def _pull_all(
         saved = time.monotonic()
         for reference in references:
             with attempts.one(reference):
-                found = _references(connected, reference, all_tags=all_tags)
+                found = _references(connected, reference, attempts, all_tags=all_tags)
                 repository = Repository.of(connected, reference)
                 report = pulling.pull(repository, writing, found, options, observer=out.observer)
                 reports.append(report)
@@ -126,12 +126,20 @@ def _show(report: "CopyReport", reference: "Reference", out: Output) -> None:
 
 
 def _references(
-    connected: "Registries", reference: "Reference", *, all_tags: bool
+    connected: "Registries", reference: "Reference", attempts: Attempts, *, all_tags: bool
 ) -> "list[Reference]":
+    """Return what is pulled; of a list that breaks off what there is, as a failure."""
     from ocitool.places.registry import Repository
     from ocitool.places.registry.listing import tags
+    from ocitool.places.registry.paging import IncompleteList
 
     if not all_tags:
         return [reference]
-    session = Repository.of(connected, reference).session
-    return [reference.with_tag(tag) for tag in tags(session)]
+    try:
+        found = tags(Repository.of(connected, reference).session)
+    except IncompleteList as error:
+        if attempts.ends_at_once and not error.found:
+            raise
+        attempts.add(reference, error)
+        found = list(error.found)
+    return [reference.with_tag(tag) for tag in found]

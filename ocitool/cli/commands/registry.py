@@ -13,8 +13,10 @@ from ocitool.errors import NotFound, UsageError
 from ocitool.oci.quoting import quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from ocitool.oci import Reference
-    from ocitool.places.registry import RegistryOptions, Repository
+    from ocitool.places.registry import RegistryOptions, Repository, Session
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="NAME[:TAG][@DIGEST] in a registry.")]
 Repositories = Annotated[
@@ -39,8 +41,8 @@ def tags(
 
     reference = registry_reference(repository)
     with registries(options, out.observer) as connected:
-        found = list_tags(Session(connected, reference.domain, reference.path), limit)
-    out.result({"repository": reference.repository, "tags": found}, text=lambda _: map(safe, found))
+        session = Session(connected, reference.domain, reference.path)
+        _show_list(out, list_tags, session, limit, "tags", repository=reference.repository)
 
 
 @registry.command("catalog")
@@ -61,8 +63,29 @@ def catalog(
 
     domain = registry_host(host)
     with registries(options, out.observer) as connected:
-        found = list_repositories(Session(connected, domain), limit)
-    out.result({"registry": domain, "repositories": found}, text=lambda _: map(safe, found))
+        session = Session(connected, domain)
+        _show_list(out, list_repositories, session, limit, "repositories", registry=domain)
+
+
+def _show_list(
+    out: Output,
+    read: "Callable[[Session, int | None], list[str]]",
+    session: "Session",
+    limit: int | None,
+    key: str,
+    **about: str,
+) -> None:
+    """Print a list, also the part that was read of one that breaks off; that is a failure."""
+    from ocitool.places.registry.paging import IncompleteList
+
+    problem = None
+    try:
+        found: Sequence[str] = read(session, limit)
+    except IncompleteList as error:
+        problem, found = error, error.found
+    out.result({**about, key: list(found)}, text=lambda _: map(safe, found))
+    if problem is not None:
+        raise problem
 
 
 @registry.command("digest")

@@ -1,18 +1,19 @@
-"""Lists that a registry gives page by page: tags and repositories (distribution-spec)."""
+"""The tags of a repository and the repositories of a registry (distribution-spec)."""
 
-import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from ocitool.errors import IntegrityError, LimitExceeded, Refused
+from ocitool.errors import LimitExceeded, OcitoolError, Refused
+from ocitool.oci.quoting import quoted
+from ocitool.oci.reference import is_tag
 from ocitool.places.registry.http import locations
 from ocitool.places.registry.http.request import Answer, Request
+from ocitool.places.registry.paging import IncompleteList, decode, pages
 from ocitool.places.registry.session import Session
 
-_NEXT = re.compile(r"<([^>]*)>\s*;[^,]*\brel=\"?next\"?(?![\w-])", re.IGNORECASE)
 _MOST_AT_ONCE = 1000
+"""Amazon refuses a larger number. Then none is sent: every registry has its own for that."""
 _OK = 200
 _DENIED = 401
 _NOT_OFFERED = (403, 404, 405)
@@ -23,7 +24,8 @@ _BARREN = 100
 def tags(session: Session, most: int | None = None) -> list[str]:
     """Return the tags of a repository, sorted, each once; up to `most` of them when given.
 
-    NotFound when there is no such repository.
+    What is listed and can be no tag is left out with a warning. NotFound when there is no such
+    repository, IncompleteList with the tags so far when the rest cannot be read.
     """
 
     request = Request("GET", session.url("tags/list"), session.scopes("pull"))
@@ -32,13 +34,25 @@ def tags(session: Session, most: int | None = None) -> list[str]:
         if answer.status != _OK:
             raise session.problem(request, answer).error(f"list the tags of {session.name}")
 
-    return _collect(session, request, "tags", most, check)
+    try:
+        return _only_tags(session, _collect(session, request, "tags", most, check))
+    except IncompleteList as error:
+        raise IncompleteList(error, _only_tags(session, error.found)) from error
+
+
+def _only_tags(session: Session, found: Sequence[str]) -> list[str]:
+    for text in found:
+        if not is_tag(text):
+            session.registries.warn(
+                f"{session.host.domain} lists {quoted(text[:80])}, which can be no tag: left out"
+            )
+    return [text for text in found if is_tag(text)]
 
 
 def catalog(session: Session, most: int | None = None) -> list[str]:
     """Return the repositories of a registry, sorted; many registries do not tell.
 
-    Refused, with that explanation, where this is not offered.
+    Refused, with that explanation, where this is not offered; IncompleteList as for `tags`.
     """
     request = Request("GET", f"{session.base}/v2/_catalog", ("registry:catalog:*",))
 
@@ -62,62 +76,27 @@ def _collect(
     most: int | None,
     check: Callable[[Answer], None],
 ) -> list[str]:
-    if most is not None:
-        count = str(min(most, _MOST_AT_ONCE))
-        request = replace(request, url=locations.with_query(request.url, [("n", count)]))
+    if most is not None and most <= _MOST_AT_ONCE:
+        request = replace(request, url=locations.with_query(request.url, [("n", str(most))]))
     found: set[str] = set()
     barren = 0
-    for answer in pages(session, request):
-        check(answer)
-        fresh = set(_texts(session, answer, key)) - found
-        barren = 0 if fresh else barren + 1
-        if barren > _BARREN:
-            raise LimitExceeded(f"{session.host.domain} gives page after page with nothing new")
-        found |= fresh
-        if most is not None and len(found) >= most:
-            break
-    return sorted(found)[:most]
-
-
-def pages(session: Session, request: Request) -> Iterator[Answer]:
-    """Yield a list's answers, page after page, as long as the registry links to another.
-
-    A link to another host is not followed, and a page that was read before ends the list.
-    """
-    seen: set[str] = set()
-    while request.url not in seen:
-        seen.add(request.url)
-        if len(seen) > session.limits.pages:
-            raise LimitExceeded(
-                f"{session.host.domain} gives more than {session.limits.pages} pages"
-            )
-        limit = session.limits.tag_page_bytes
-        answer = session.answer(request, limit=limit)
-        if len(answer.body) > limit:
-            raise LimitExceeded(f"a list of {session.host.domain} is larger than {limit} bytes")
-        yield answer
-        following = _NEXT.search(answer.headers.get("link", ""))
-        if following is None:
-            return
-        url = locations.resolve(following.group(1), answer.url)
-        if not locations.is_same_host(url, session.base):
-            session.registries.warn(
-                f"{session.host.domain} continues a list on another host; it is not followed there"
-            )
-            return
-        request = replace(request, url=url)
-
-
-def decode(session: Session, answer: Answer) -> dict[str, object]:
-    """Return the object that a list's answer holds; IntegrityError for anything else."""
-    session.refuse_page(answer)
     try:
-        value = json.loads(answer.body)
-    except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{session.host.domain} gave a list that is not JSON") from error
-    if not isinstance(value, dict):
-        raise IntegrityError(f"{session.host.domain} gave a list that is not a JSON object")
-    return value
+        for answer in pages(session, request, lambda answer: _texts(session, answer, key)):
+            check(answer)
+            fresh = set(_texts(session, answer, key)) - found
+            barren = 0 if fresh else barren + 1
+            if barren > _BARREN:
+                raise LimitExceeded(f"{session.host.domain} gives page after page with nothing new")
+            found |= fresh
+            if most is not None and len(found) >= most:
+                break
+    except LimitExceeded:
+        raise
+    except OcitoolError as error:
+        if not found:
+            raise
+        raise IncompleteList(error, sorted(found)[:most]) from error
+    return sorted(found)[:most]
 
 
 def _texts(session: Session, answer: Answer, key: str) -> list[str]:

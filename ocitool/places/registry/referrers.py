@@ -11,7 +11,7 @@ from ocitool.image.attached import TAG_ENDINGS, referrers_tag
 from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, mediatype, parse_manifest
 from ocitool.oci.document import encode
 from ocitool.places.registry.http.request import Answer, Request
-from ocitool.places.registry.listing import decode, pages
+from ocitool.places.registry.paging import IncompleteList, decode, pages
 from ocitool.places.registry.repository import Repository
 
 _OK, _ABSENT = 200, 404
@@ -20,7 +20,7 @@ _OK, _ABSENT = 200, 404
 def referrers(repository: Repository, subject: Digest) -> tuple[Descriptor, ...]:
     """Return the manifests that are attached to a digest, each once.
 
-    NotFound when the repository does not exist.
+    NotFound when the repository does not exist, IncompleteList where not all of them can be read.
     """
     found = _by_api(repository, subject)
     if found is None:
@@ -44,12 +44,15 @@ def _by_api(repository: Repository, subject: Digest) -> list[Descriptor] | None:
     url = session.url(f"referrers/{subject}")
     headers = {"Accept": mediatype.OCI_INDEX}
     request = Request("GET", url, session.scopes("pull"), headers)
-    for answer in pages(session, request):
+    for number, answer in enumerate(pages(session, request)):
         if answer.status == _ABSENT and "NAME_UNKNOWN" in session.problem(request, answer).codes:
             raise NotFound(f"there is no repository {repository.name}")
-        if answer.status != _OK or not _is_index(answer):
+        if answer.status == _OK and _is_index(answer):
+            found += _entries(repository, answer)
+        elif number == 0:
             return None
-        found += _entries(repository, answer)
+        else:
+            raise IncompleteList(session.problem(request, answer).error("read the next page"))
     return found
 
 

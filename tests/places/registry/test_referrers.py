@@ -5,6 +5,7 @@ import pytest
 from ocitool.errors import MalformedDocument, NotFound, Unavailable
 from ocitool.image.attached import referrers_tag
 from ocitool.oci import Descriptor, Digest
+from ocitool.places.registry.paging import IncompleteList
 from ocitool.places.registry.referrers import cosign_tags, referrers
 from tests.places.registry.reading import NAME, reading
 from tests.support.images import as_json, build_artifact, build_image
@@ -51,6 +52,26 @@ def test_all_pages_are_read() -> None:
     with filled(page_size=2) as registry:
         assert found(registry) == DIGESTS
         assert len(registry.requests("GET", "/referrers/")) == 3
+
+
+@pytest.mark.parametrize(
+    "link",
+    ['<https://{host}{path}?{query}>; rel="next"', '</repository/x{path}?{query}>; rel="next"'],
+)
+def test_a_wrong_link_loses_none(link: str) -> None:
+    with filled(page_size=2, link=link) as registry:
+        assert found(registry) == DIGESTS
+
+
+@pytest.mark.parametrize(
+    "answer", [Status(status=404), Status(status=200, body=b"<html>")], ids=str
+)
+def test_a_list_that_breaks_off_is_an_error(answer: Status) -> None:
+    with filled(page_size=2) as registry, reading(registry.host) as reader:
+        add_fallback(registry)
+        registry.fail("GET", "start=2", answer, times=9)
+        with pytest.raises(IncompleteList):
+            referrers(reader.repository, SUBJECT)
 
 
 def test_each_comes_once() -> None:
