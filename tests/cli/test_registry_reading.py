@@ -57,6 +57,17 @@ def test_a_list_that_breaks_off_is_printed_and_no_success(
     assert "cannot be read to its end" in found["failed"][0]["error"]
 
 
+def test_the_quota_that_is_left_is_told_after_a_pull(run: Command) -> None:
+    with EmulatedRegistry(Quirks(hub_quota=5)) as registry:
+        registry.add_image("x/y", IMAGE, "a")
+        done = run("pull", f"{registry.host}/x/y:a")
+        assert (done.code, f"{registry.host}: 4 of 100 pulls in 6 hours are left" in done.err) == (
+            0,
+            True,
+        ), done.err
+        assert "are left" not in run("pull", "-q", f"{registry.host}/x/y:a").err
+
+
 def test_repositories_are_printed_one_a_line(run: Command, registry: EmulatedRegistry) -> None:
     assert run("registry", "catalog", registry.host).out == "x/y\nz\n"
     done = run("registry", "catalog", "--json", registry.host)

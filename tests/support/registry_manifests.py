@@ -81,6 +81,8 @@ class Manifests:
             headers["Docker-Content-Digest"] = str(digest)
         elif self._quirks.digest_header == "wrong":
             headers["Docker-Content-Digest"] = str(Digest.of(b"something else"))
+        if self._quirks.etags:
+            headers["ETag"] = f'"{digest}"'
         return headers
 
     def _quota(self, exchange: Exchange) -> Mapping[str, str]:
@@ -108,6 +110,13 @@ class Manifests:
         digest = Digest.parse(reference) if ":" in reference else Digest.of(raw)
         fields = self._check(repository, reference, raw, media_type, digest)
         tag = None if ":" in reference else reference
+        wanted = exchange.headers.get("If-Match")
+        named = self._state.tags.get(repository, {}).get(reference)
+        if self._quirks.etags and wanted not in (None, f'"{named}"'):
+            raise Refusal(412, "PRECONDITION_FAILED", "the tag has moved")
+        if self._quirks.digest_of_another:
+            raw += b"\n"
+            digest = Digest.of(raw)
         self._state.add_manifest(repository, raw, media_type, tag, digest.algorithm)
         headers = {"Docker-Content-Digest": str(digest)}
         if self._quirks.digest_header != "right":

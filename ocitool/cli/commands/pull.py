@@ -108,6 +108,7 @@ def _pull_all(
                     writing.checkpoint()
                     saved = time.monotonic()
                 _show(report, reference, out)
+        out.remark(connected.quotas())
     return _Pulled(
         store=out.options.store,
         moved=tuple(writing.changes),

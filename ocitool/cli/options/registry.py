@@ -166,7 +166,7 @@ def registries(options: "RegistryOptions", observer: "Observer") -> "Registries"
     """Return the `Registries` of this run, a context manager."""
     from ocitool.places.registry import Registries
 
-    return Registries(options, warn=observer.warn)
+    return Registries(options, warn=observer.warn, remark=observer.remark)
 
 
 ChunkSize = Annotated[

@@ -128,7 +128,13 @@ class Download:
                 hint="what has arrived is kept: run the command again to resume",
             )
         if retries.used > 1:
-            self._session.backoff.back_off(retries.used - 2, None, throttled=False)
+            self._session.backoff.back_off(
+                retries.used - 2,
+                None,
+                throttled=False,
+                why="broke off a download",
+                tries=retries.next_try,
+            )
 
     def _open(self) -> None:
         response = self._request()

@@ -4,9 +4,13 @@ distribution-spec, "Listing Referrers" and "Referrers Tag Schema". The tags that
 signatures, attestations and SBOMs are a third dialect.
 """
 
-from collections.abc import Iterator
+import random
+import time
+from collections.abc import Iterator, Sequence
 
-from ocitool.errors import AccessDenied, IntegrityError, NotFound
+from msgspec import Struct
+
+from ocitool.errors import AccessDenied, IntegrityError, NotFound, Unavailable
 from ocitool.image.attached import TAG_ENDINGS, referrers_tag
 from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, mediatype, parse_manifest
 from ocitool.oci.document import encode
@@ -14,7 +18,10 @@ from ocitool.places.registry.http.request import Answer, Request
 from ocitool.places.registry.paging import IncompleteList, decode, pages
 from ocitool.places.registry.repository import Repository
 
-_OK, _ABSENT = 200, 404
+_OK, _ABSENT, _CHANGED = 200, 404, 412
+_ATTEMPTS = 6
+_LONGEST = 1.0
+"""Seconds after which the list of a fallback tag is read again."""
 
 
 def referrers(repository: Repository, subject: Digest) -> tuple[Descriptor, ...]:
@@ -70,20 +77,33 @@ def _entries(repository: Repository, answer: Answer) -> list[Descriptor]:
 
 
 def _by_tag(repository: Repository, subject: Digest) -> list[Descriptor]:
-    index = _fallback(repository, subject)
-    return list(index.manifests) if index is not None else []
+    return list(_fallback(repository, subject).entries)
 
 
-def _fallback(repository: Repository, subject: Digest) -> Index | None:
+class _Listed(Struct, frozen=True):
+    """What is listed under a fallback tag, and the ETag of that list."""
+
+    entries: tuple[Descriptor, ...] = ()
+    etag: str | None = None
+
+
+def _fallback(repository: Repository, subject: Digest) -> _Listed:
     """Return the list under the fallback tag. GitLab answers with the subject itself: no list."""
-    found = _optional(repository, referrers_tag(subject))
-    if found is None or found.digest == subject or not mediatype.is_index(found.media_type):
-        return None
-    raw = repository.raw(found.digest)
-    if raw is None:
-        return None
-    document = parse_manifest(raw, found.media_type)
-    return document if isinstance(document, Index) else None
+    reference = Reference(
+        repository.host.domain, repository.session.path, referrers_tag(subject), None
+    )
+    try:
+        found, answer = repository.fetch_with_answer(reference)
+    except (NotFound, AccessDenied):
+        return _Listed()
+    if found.digest == subject or not mediatype.is_index(found.media_type):
+        return _Listed()
+    document = parse_manifest(answer.body, found.media_type)
+    if not isinstance(document, Index):
+        return _Listed()
+    etag = answer.headers.get("etag", "")
+    # A weak one says that something like it is there (RFC 9110, section 13.1.1).
+    return _Listed(document.manifests, etag if etag.startswith('"') else None)
 
 
 def _optional(repository: Repository, tag: str) -> Descriptor | None:
@@ -103,30 +123,56 @@ def add_to_fallback(
 ) -> None:
     """Add a manifest to the list under its subject's fallback tag, where clients look for it.
 
-    The list is read, extended and written: two processes at the same time may lose an entry.
+    The list is read, extended and written, and read again after a moment: another process may
+    have read it before and written it since, without this entry. Then it is extended anew.
+    Unavailable when the entry is not there in the end.
     """
-    try:
-        index = _fallback(repository, subject)
-    except IntegrityError:
-        index = None
-    known = list(index.manifests) if index is not None else []
-    if any(one.digest == descriptor.digest for one in known):
-        return
-    entries = [one.to_json() for one in known] + [_entry(descriptor, document)]
-    raw = encode({"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": entries})
     session = repository.session
-    request = Request(
-        "PUT",
-        session.url(f"manifests/{referrers_tag(subject)}"),
-        session.scopes("pull,push"),
-        {"Content-Type": mediatype.OCI_INDEX},
-        raw,
+    for _ in range(_ATTEMPTS):
+        began = time.monotonic()
+        listed = _read_list(repository, subject)
+        if any(one.digest == descriptor.digest for one in listed.entries):
+            return
+        entries = [one.to_json() for one in listed.entries] + [_entry(descriptor, document)]
+        _write_list(repository, subject, entries, listed.etag)
+        # Longer than another needs from reading to writing; and not all for the same time.
+        moment = min(_LONGEST, 0.1 + 2 * (time.monotonic() - began))
+        spread = random.uniform(0.75, 1.5)  # noqa: S311 - keeps writers apart
+        if session.registries.sleep(min(moment * spread, session.options.retry_max_wait)):
+            break
+    else:
+        if any(one.digest == descriptor.digest for one in _read_list(repository, subject).entries):
+            return
+    raise Unavailable(
+        f"{descriptor.digest.short} is stored, and cannot be listed as attached to "
+        f"{subject.short}: others write that list of {repository.name} all the time",
+        hint="do the same again when nobody else does",
     )
+
+
+def _read_list(repository: Repository, subject: Digest) -> _Listed:
+    try:
+        return _fallback(repository, subject)
+    except IntegrityError:
+        # What cannot be read is replaced.
+        return _Listed()
+
+
+def _write_list(
+    repository: Repository, subject: Digest, entries: Sequence[object], etag: str | None
+) -> None:
+    """Write the list under the fallback tag, unless it is no longer the one of the ETag."""
+    session = repository.session
+    headers = {"Content-Type": mediatype.OCI_INDEX}
+    if etag is not None:
+        headers["If-Match"] = etag
+    raw = encode({"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": entries})
+    url = session.url(f"manifests/{referrers_tag(subject)}")
+    request = Request("PUT", url, session.scopes("pull,push"), headers, raw)
     answer = session.answer(request)
-    if not 200 <= answer.status < 300:
-        raise session.problem(request, answer).error(
-            f"list {descriptor.digest.short} as attached to {subject.short}"
-        )
+    is_another = answer.status == _CHANGED and etag is not None
+    if not (200 <= answer.status < 300 or is_another):
+        raise session.problem(request, answer).error(f"list what is attached to {subject.short}")
 
 
 def _entry(descriptor: Descriptor, document: Manifest | Index) -> dict[str, object]:

@@ -25,7 +25,8 @@ _PROBE_SECONDS = 3.0
 class Registries:
     """Every registry of one command: its connections and how long each is left alone.
 
-    Use it as a context manager. Thread-safe.
+    `warn` is told, once each, of what may be unexpected, `remark` of longer waits. Use it as a
+    context manager. Thread-safe.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Registries:
         options: RegistryOptions | None = None,
         *,
         warn: Callable[[str], None] = lambda _: None,
+        remark: Callable[[str], None] = lambda _: None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.options = options or RegistryOptions()
@@ -45,6 +47,7 @@ class Registries:
             warn=self.warn,
         )
         self._warn = warn
+        self._remark = remark
         self._warned: set[str] = set()
         self._stopped = threading.Event()
         self._backoffs: dict[str, HostBackoff] = {}
@@ -110,12 +113,26 @@ class Registries:
         """Tell whether the work was stopped."""
         return self._stopped.is_set()
 
-    def backoff(self, address: str) -> HostBackoff:
+    def backoff(self, host: Host) -> HostBackoff:
         """Return what all sessions share about one host."""
         with self._lock:
-            if address not in self._backoffs:
-                self._backoffs[address] = HostBackoff(self.options, self.sleep)
-            return self._backoffs[address]
+            found = self._backoffs.get(host.domain)
+            if found is None:
+                found = self._backoffs[host.domain] = HostBackoff(
+                    self.options,
+                    self.sleep,
+                    tell=lambda text: self._remark(f"{host.domain} {text}"),
+                )
+            return found
+
+    def quotas(self) -> list[str]:
+        """Return what each host said last of the pulls that are left, if it did."""
+        with self._lock:
+            return [
+                f"{domain}: {backoff.quota} are left"
+                for domain, backoff in self._backoffs.items()
+                if backoff.quota is not None
+            ]
 
     def base(self, host: Host) -> str:
         """Return the URL at which a registry answers: https, or http where that is allowed.

@@ -169,7 +169,11 @@ class Repository:
         """
         return self._fetch(reference, self.session.retries())[0]
 
-    def _fetch(self, reference: Reference, retries: Retries) -> tuple[Descriptor, bytes]:
+    def fetch_with_answer(self, reference: Reference) -> tuple[Descriptor, Answer]:
+        """Fetch a manifest or index as `fetch` does; return the registry's answer with it."""
+        return self._fetch(reference, self.session.retries())
+
+    def _fetch(self, reference: Reference, retries: Retries) -> tuple[Descriptor, Answer]:
         limit = self.session.limits.pulled_manifest_bytes
         request = self._request("GET", reference)
         answer = self.session.answer(request, limit=limit, retries=retries)
@@ -185,7 +189,7 @@ class Repository:
         with self._lock:
             self._documents[digest] = (media_type, answer.body)
         size = len(answer.body)
-        return Descriptor(media_type=media_type, digest=digest, size=size), answer.body
+        return Descriptor(media_type=media_type, digest=digest, size=size), answer
 
     def raw(self, digest: Digest) -> bytes | None:
         """Return the bytes of a manifest that was fetched."""
@@ -201,7 +205,7 @@ class Repository:
         raw = self.raw(descriptor.digest)
         if raw is None:
             named = Reference(self.host.domain, self.session.path, None, descriptor.digest)
-            raw = self._fetch(named, self.session.retries())[1]
+            raw = self._fetch(named, self.session.retries())[1].body
         return raw
 
     def _request(self, method: str, reference: Reference) -> Request:

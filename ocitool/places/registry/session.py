@@ -22,7 +22,7 @@ from ocitool.places.registry.http.backoff import HostBackoff
 from ocitool.places.registry.http.problems import Problem, is_html
 from ocitool.places.registry.http.redirects import RegistryRedirects, drive, follow
 from ocitool.places.registry.http.request import Answer, Request, read
-from ocitool.places.registry.http.retrying import Retries, RetryStep
+from ocitool.places.registry.http.retrying import Retries, RetryStep, too_long_wait
 from ocitool.places.registry.http.transport import FAREWELL
 from ocitool.places.registry.http.unreachable import unreachable
 from ocitool.places.registry.http.wire import Wire, bad_address
@@ -78,7 +78,7 @@ class Session:
     @property
     def backoff(self) -> HostBackoff:
         """How long the registry is left alone."""
-        return self.registries.backoff(self.host.address)
+        return self.registries.backoff(self.host)
 
     @property
     def permits_plain_http(self) -> bool:
@@ -146,6 +146,7 @@ class Session:
             scopes=request.scopes,
             origin=self._origin,
             elsewhere=self._elsewhere(answer.url),
+            too_long_wait=too_long_wait(answer.status, answer.headers, self.backoff.longest),
         )
 
     def refuse_page(self, answer: Answer) -> None:

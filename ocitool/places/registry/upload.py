@@ -14,7 +14,7 @@ from ocitool.places.registry.http.bodies import Content, OpenBlob, spool_blob
 from ocitool.places.registry.http.request import Answer, Request
 from ocitool.places.registry.http.retrying import Retries
 from ocitool.places.registry.session import Session
-from ocitool.places.registry.upload_session import UploadSession, UploadState, next_url
+from ocitool.places.registry.upload_session import TooLarge, UploadSession, UploadState, next_url
 
 _ATTEMPTS = 4
 _STREAMED = 2
@@ -109,20 +109,41 @@ class Uploads:
                     open_blob = spool.enter_context(
                         spool_blob(descriptor, open_blob, self._scratch)
                     )
-                upload = self._begin(descriptor, opened, retries)
+                upload, problem = self._send(descriptor, open_blob, opened, retries)
                 opened = None
-                with Content(open_blob) as content:
-                    problem = self._attempt(upload, content)
                 if problem is None:
                     return
                 is_last = attempt == _ATTEMPTS - 1 or not retries.take()
-                self._session.backoff.back_off(attempt, None, throttled=False)
+                self._session.backoff.back_off(
+                    attempt,
+                    None,
+                    throttled=False,
+                    why="did not take a blob",
+                    tries="" if is_last else f"try {attempt + 2} of {_ATTEMPTS}",
+                )
                 # The last attempt, too, may have been a slow success.
                 if self.has(descriptor, retries):
                     return
                 if is_last or retries.is_spent:
                     upload.cancel()
                     raise problem
+
+    def _send(
+        self,
+        descriptor: Descriptor,
+        open_blob: OpenBlob,
+        opened: str | None,
+        retries: Retries,
+    ) -> tuple[UploadSession, OcitoolError | None]:
+        """Send a blob in a session of its own; in another one as long as parts get smaller."""
+        while True:
+            upload = self._begin(descriptor, opened, retries)
+            with Content(open_blob) as content:
+                problem = self._attempt(upload, content)
+            if not isinstance(problem, TooLarge):
+                return upload, problem
+            upload.cancel()
+            opened = None
 
     def _begin(self, descriptor: Descriptor, opened: str | None, retries: Retries) -> UploadSession:
         url = opened or self._new_session(retries)

@@ -3,6 +3,7 @@
 Never is a part sent twice into a session: registries append it twice.
 """
 
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import httpx
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ocitool.errors import OcitoolError, Unavailable
+from ocitool.errors import OcitoolError, Refused, Unavailable
 from ocitool.oci import Descriptor
 from ocitool.oci.limits import MEBIBYTE
 from ocitool.places.registry.http import locations
@@ -23,6 +24,7 @@ from ocitool.places.registry.http.retrying import THROTTLED, Retries, ServerBusy
 from ocitool.places.registry.session import Session
 
 _AFTER_413 = 50 * MEBIBYTE
+_SMALLEST_PART = MEBIBYTE // 4
 _LARGEST_PART = 128 * MEBIBYTE
 _RANGE = re.compile(r"(?:bytes=)?(\d+)-(\d+)", re.ASCII)
 _CREATED, _ACCEPTED, _NO_CONTENT = 201, 202, 204
@@ -35,13 +37,17 @@ _PASSING_CODES = frozenset({"BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"})
 class UploadState(Struct):
     """What was learned about a registry while blobs were uploaded, for the uploads that follow.
 
-    `whole_refused` says that large blobs have to go in parts, `closes_full` that an upload cannot
-    be closed without bytes, `least_part` how many bytes a part has at least.
+    `part_size` is how large a body may be, once a larger one was refused, `closes_full` says that
+    an upload cannot be closed without bytes, `least_part` how many bytes a part has at least.
     """
 
-    whole_refused: bool = False
+    part_size: int | None = None
     closes_full: bool = False
     least_part: int = 0
+
+
+class TooLarge(Refused):
+    """A body was too large for a registry, or for what stands before it: smaller parts may pass."""
 
 
 class UploadSession:
@@ -66,7 +72,10 @@ class UploadSession:
         self._is_there = is_there
 
     def send(self, content: Content) -> OcitoolError | None:
-        """Send the blob once; return what went wrong if another session may help, else raise it."""
+        """Send the blob once; return what went wrong if another session may help, else raise it.
+
+        TooLarge is returned when the next session will send smaller parts.
+        """
         size = self._part_size()
         if size is not None and size < self._descriptor.size:
             return self._send_parts(content, size)
@@ -79,28 +88,40 @@ class UploadSession:
     def _part_size(self) -> int | None:
         host = self._session.host
         wanted = self._session.options.chunk_size
-        if wanted is None and self._state.whole_refused:
-            wanted = _AFTER_413
+        if wanted is None:
+            wanted = self._state.part_size
         if wanted is None or not host.takes_chunks:
             return None
-        return max(host.chunk_size(wanted), min(self._state.least_part, _LARGEST_PART))
+        return self._allowed(wanted)
+
+    def _allowed(self, size: int) -> int:
+        """Return the size of parts here that comes next to a wanted one."""
+        return max(self._session.host.chunk_size(size), min(self._state.least_part, _LARGEST_PART))
 
     def _send_whole(self, content: Content) -> OcitoolError | None:
         request = self._closing_request(content, 0)
         answer = self._send(request)
-        if isinstance(answer, Answer) and answer.status == _TOO_LARGE and self._may_go_in_parts():
-            self._state.whole_refused = True
-            self._session.registries.warn(
-                f"{self._session.name}, or what stands before it, takes no large blobs at once: "
-                f"they go in parts of {_AFTER_413 // MEBIBYTE} MiB"
-            )
-            return self._problem(request, answer)
+        if isinstance(answer, Answer) and answer.status == _TOO_LARGE:
+            return self._make_smaller(request, answer, self._descriptor.size)
         return self._judge(request, answer)
 
-    def _may_go_in_parts(self) -> bool:
-        host = self._session.host
-        is_open = host.takes_chunks and self._session.options.chunk_size is None
-        return is_open and self._descriptor.size > host.chunk_size(_AFTER_413)
+    def _make_smaller(self, request: Request, answer: Answer, sent: int) -> TooLarge:
+        """Halve the parts, from now on, after one of `sent` bytes; raise where that cannot be."""
+        problem = self._problem(request, answer)
+        host, state = self._session.host, self._state
+        part = self._allowed(_AFTER_413 if sent > _AFTER_413 else sent // 2)
+        if state.part_size is not None and state.part_size < sent:
+            # Another blob has found out already.
+            part = self._allowed(state.part_size)
+        is_ours = self._session.options.chunk_size is None and host.takes_chunks
+        if not is_ours or not _SMALLEST_PART <= part < sent:
+            raise problem
+        state.part_size = part
+        self._session.registries.warn(
+            f"{self._session.name}, or what stands before it, takes no large blobs at once: "
+            "they go in parts"
+        )
+        return TooLarge(problem.message, hint=problem.hint)
 
     def _send_parts(self, content: Content, size: int) -> OcitoolError | None:
         offset, whole = 0, self._descriptor.size
@@ -127,6 +148,8 @@ class UploadSession:
         if isinstance(answer, OcitoolError):
             reached = self._ask_offset(offset, end)
             return answer if reached is None else reached
+        if answer.status == _TOO_LARGE:
+            return self._make_smaller(request, answer, length)
         if answer.status not in (_ACCEPTED, _CREATED, _NO_CONTENT):
             return self._refusal(request, answer)
         if not self._agrees(answer, end):
@@ -200,16 +223,25 @@ class UploadSession:
                 f"{answer.status}, and does not have it",
                 hint="look at what stands between here and the registry, and push again",
             )
-        return self._refusal(request, answer)
+        try:
+            return self._refusal(request, answer)
+        except OcitoolError:
+            # Nexus refuses what it has stored a moment before; so does a second commit.
+            with contextlib.suppress(OcitoolError):
+                if self._is_there():
+                    return None
+            raise
 
     def _refusal(self, request: Request, answer: Answer) -> OcitoolError:
         """Return a refusal that may pass, having waited as was asked; raise any other."""
+        refused = self._session.problem(request, answer)
         problem = self._problem(request, answer)
+        if refused.is_full or refused.too_long_wait is not None:
+            raise problem
         if answer.status in _PASSING or answer.status >= 500:
             self._leave_alone(answer)
             return problem
-        codes = self._session.problem(request, answer).codes
-        if answer.status == _BAD_REQUEST and _PASSING_CODES & set(codes):
+        if answer.status == _BAD_REQUEST and _PASSING_CODES & set(refused.codes):
             return problem
         raise problem
 
@@ -218,7 +250,9 @@ class UploadSession:
         wanted = wanted_wait(answer.headers, answer.text, time.time())
         is_throttled = answer.status == THROTTLED
         if wanted is not None or is_throttled:
-            self._session.backoff.back_off(0, wanted, throttled=is_throttled)
+            self._session.backoff.back_off(
+                0, wanted, throttled=is_throttled, why=f"answered {answer.status}"
+            )
 
     def _problem(self, request: Request, answer: Answer) -> OcitoolError:
         problem = self._session.problem(request, answer)

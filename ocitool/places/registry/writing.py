@@ -5,11 +5,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from ocitool.errors import LimitExceeded, OcitoolError, Refused, Unavailable
+from ocitool.errors import IntegrityError, LimitExceeded, OcitoolError, Refused, Unavailable
 from ocitool.events import Outcome
 from ocitool.image.content import Blob, Source
 from ocitool.image.graph import content_of
 from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, mediatype, parse_manifest
+from ocitool.oci.quoting import quoted
 from ocitool.places.registry.http.problems import Problem
 from ocitool.places.registry.http.request import Answer, Request
 from ocitool.places.registry.referrers import add_to_fallback
@@ -139,15 +140,30 @@ class RepositoryWriter:
 
     def _confirm(self, answer: Answer, descriptor: Descriptor, name: str) -> None:
         """Look for a manifest whose storing was not put in the usual words."""
-        if answer.status == _CREATED:
+        said = answer.headers.get("docker-content-digest", "")
+        is_ours = said in ("", str(descriptor.digest))
+        if answer.status == _CREATED and is_ours:
             return
         self._session.refuse_page(answer)
+        if not is_ours:
+            self._check_digest(descriptor, said, name)
+            return
         if not self._is_there(name, descriptor):
             raise Unavailable(
                 f"{self.repository.name} took {name} by status {answer.status}, and does not have "
                 "it",
                 hint="look at what stands between here and the registry, and push again",
             )
+
+    def _check_digest(self, descriptor: Descriptor, said: str, name: str) -> None:
+        """Raise unless a manifest that the registry calls otherwise can be had by its digest."""
+        if self.knows(descriptor.digest):
+            return
+        raise IntegrityError(
+            f"{self.repository.name} took {name} and calls it {quoted(said[:80])}: "
+            f"it does not have {descriptor.digest}",
+            hint="the registry, or something before it, changes manifests: they have other digests",
+        )
 
     def _send_again(self, seconds: float, descriptor: Descriptor, raw: bytes) -> None:
         """Look for all that a manifest lists, and send what the registry has lost sight of."""
@@ -189,7 +205,7 @@ class RepositoryWriter:
             return
         self._session.registries.warn(
             f"{self.repository.host.domain} keeps no list of what is attached to an image: a "
-            "tag is used instead, and two pushes to it at the same time may lose an entry"
+            "tag is used instead"
         )
         with self._lock:
             add_to_fallback(self.repository, document.subject.digest, descriptor, document)

@@ -1,14 +1,18 @@
 """What is attached to an image: by the API, by the fallback tag, by cosign's tags."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from ocitool.errors import MalformedDocument, NotFound, Unavailable
 from ocitool.image.attached import referrers_tag
-from ocitool.oci import Descriptor, Digest
+from ocitool.oci import Descriptor, Digest, parse_manifest
 from ocitool.places.registry.paging import IncompleteList
-from ocitool.places.registry.referrers import cosign_tags, referrers
+from ocitool.places.registry.referrers import add_to_fallback, cosign_tags, referrers
 from tests.places.registry.reading import NAME, reading
-from tests.support.images import as_json, build_artifact, build_image
+from tests.support.http_exchange import Exchange
+from tests.support.images import BuiltArtifact, as_json, build_artifact, build_image
 from tests.support.registry import EmulatedRegistry, Quirks
 from tests.support.registry_faults import Status
 
@@ -141,6 +145,48 @@ def test_a_fallback_tag_has_room_for_any_digest() -> None:
     assert referrers_tag(SUBJECT) == f"sha256-{SUBJECT.hex}"
     long = Digest.of(b"", "sha512")
     assert referrers_tag(long) == f"sha512-{long.hex[:64]}"
+
+
+class _Crowd(EmulatedRegistry):
+    """Answers who reads the fallback list first only when all of them have asked."""
+
+    def __init__(self, quirks: Quirks) -> None:
+        super().__init__(quirks)
+        self._all = threading.Barrier(len(ATTACHED), timeout=5)
+
+    def respond(self, exchange: Exchange) -> None:
+        is_first = len(self.requests("GET", "/manifests/sha256-")) <= len(ATTACHED)
+        if exchange.method == "GET" and "/manifests/sha256-" in exchange.path and is_first:
+            self._all.wait()
+        super().respond(exchange)
+
+
+@pytest.mark.parametrize("etags", [False, True])
+def test_all_who_add_to_a_fallback_list_at_once_are_in_it(etags: bool) -> None:
+    def add(artifact: BuiltArtifact) -> None:
+        with reading(registry.host, retry_max_wait=0.3) as reader:
+            document = parse_manifest(
+                artifact.blobs[artifact.descriptor.digest], artifact.descriptor.media_type
+            )
+            repository = reader.repository
+            add_to_fallback(repository, SUBJECT, artifact.descriptor, document)
+
+    with _Crowd(Quirks(referrers="404", etags=etags)) as registry:
+        registry.add_image(NAME, IMAGE, "1")
+        with ThreadPoolExecutor(len(ATTACHED)) as pool:
+            assert list(pool.map(add, ATTACHED)) == [None] * len(ATTACHED)
+        assert found(registry) == DIGESTS
+
+
+def test_an_entry_that_others_always_lose_is_an_error() -> None:
+    with filled(referrers="404") as registry, reading(registry.host) as reader:
+        registry.fail("PUT", "/manifests/sha256-", Status(status=201), times=9)
+        document = parse_manifest(
+            ATTACHED[0].blobs[ATTACHED[0].descriptor.digest], ATTACHED[0].descriptor.media_type
+        )
+        with pytest.raises(Unavailable, match="cannot be listed as attached"):
+            add_to_fallback(reader.repository, SUBJECT, ATTACHED[0].descriptor, document)
+        assert len(registry.requests("PUT")) == 6
 
 
 def test_an_entry_that_is_no_descriptor_is_refused() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from ocitool.errors import AccessDenied, IntegrityError, OcitoolError, Refused, Unavailable
 from ocitool.places.registry import Registries, Session
+from ocitool.places.registry.http import backoff
 from ocitool.places.registry.http.request import Request
 from ocitool.places.registry.listing import tags
 from tests.places.registry.reading import HASTY, HOME, LIMITS, NAME, Reader, quick, reading
@@ -78,7 +79,7 @@ class TestRetries:
             WrongLength(9),
             Status(status=503),
             Status(status=429),
-            Status(status=500, headers={"Retry-After": "99999"}),
+            Status(status=500, headers={"Retry-After": "0"}),
         ],
         ids=str,
     )
@@ -113,8 +114,46 @@ class TestRetries:
 
     @pytest.mark.parametrize("said", ["seconds", "date", "message", "none"])
     def test_too_many_requests_pass(self, said: str) -> None:
-        with filled(too_many=3, retry_after=said) as registry, reading(registry.host) as reader:
+        quirks: dict[str, Any] = {"too_many": 3, "retry_after": said, "retry_seconds": 0}
+        with filled(**quirks) as registry, reading(registry.host) as reader:
             assert tags(reader.session) == ["1"]
+
+    def test_a_wait_that_is_asked_for_counts_before_a_quota(
+        self, registry: EmulatedRegistry
+    ) -> None:
+        """GitLab's quota is for a minute, and it says when to come back."""
+        headers = {"Retry-After": "0", "RateLimit-Remaining": "0", "RateLimit-Limit": "60"}
+        registry.fail("GET", LIST, Status(status=429, headers=headers))
+        with reading(registry.host) as reader:
+            assert tags(reader.session) == ["1"]
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_a_wait_that_is_too_long_is_not_begun(
+        self, registry: EmulatedRegistry, status: int
+    ) -> None:
+        busy = Status(status=status, headers={"Retry-After": "3600"})
+        registry.fail("GET", LIST, busy, times=99)
+        with reading(registry.host, retry_max_wait=59) as reader:
+            with pytest.raises(Unavailable, match=f"answered {status}") as caught:
+                tags(reader.session)
+            assert "asks to come back in 3600 s" in (caught.value.hint or "")
+            assert "--retry-max-wait" in (caught.value.hint or "")
+        assert len(registry.requests("GET", LIST)) == 1
+
+    def test_waits_are_told(
+        self, registry: EmulatedRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(backoff, "_WORTH_TELLING", 0)
+        monkeypatch.setattr(backoff, "_NEWS", 0)
+        registry.fail("GET", LIST, Status(status=503))
+        registry.fail("GET", LIST, HangUp())
+        told: list[str] = []
+        with Registries(quick(), remark=told.append, environment=HOME) as registries:
+            tags(Session(registries, registry.host, NAME))
+        assert told == [
+            f"{registry.host} answered 503: again in 0 s (try 2 of 6)",
+            f"{registry.host} broke off the connection: again in 0 s (try 3 of 6)",
+        ]
 
     def test_a_wait_that_is_asked_for_is_kept(self) -> None:
         with (

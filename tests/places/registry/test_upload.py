@@ -15,6 +15,7 @@ from ocitool.errors import (
     IntegrityError,
     NotFound,
     Refused,
+    StorageError,
     Unavailable,
 )
 from ocitool.image.content import Blob
@@ -228,6 +229,31 @@ class TestAnswers:
             began = time.monotonic()
             pusher.put(DATA)
             assert 1.0 <= time.monotonic() - began < 3.0
+
+    def test_a_wait_that_is_too_long_is_not_begun(self) -> None:
+        busy = Status(status=503, headers={"Retry-After": "3600"})
+        with EmulatedRegistry() as registry, pushing(registry.host) as pusher:
+            registry.fail("PUT", PATTERN, busy, times=9)
+            assert "come back in 3600 s" in (pusher.refusal(DATA).hint or "")
+            assert len(registry.requests("PUT")) == 1
+
+    @pytest.mark.parametrize(
+        "full", [Status(status=507), Status(status=403, body=b"over the quota")], ids=str
+    )
+    def test_where_there_is_no_room_nothing_is_sent_again(self, full: Status) -> None:
+        with EmulatedRegistry() as registry, pushing(registry.host) as pusher:
+            registry.fail("PUT", PATTERN, full, times=9)
+            assert isinstance(pusher.refusal(DATA), StorageError)
+            assert len(registry.requests("PUT")) == 1
+
+    @pytest.mark.parametrize("status", [400, 403, 405, 409])
+    def test_a_refused_blob_that_is_there_was_taken(self, status: int) -> None:
+        """Nexus answers 400 to the end of an upload that it has stored."""
+        with EmulatedRegistry() as registry, pushing(registry.host) as pusher:
+            registry.fail("PUT", PATTERN, Status(status=status), times=9)
+            registry.add_blob(NAME, DATA)
+            pusher.put(DATA)
+            assert methods(registry) == ["POST", "PUT", "HEAD"]
 
     def test_an_early_refusal_is_read_though_the_body_is_not_wanted(self) -> None:
         blob = Bytes(bytes(30_000_000))
@@ -576,7 +602,24 @@ class TestTooLarge:
                 thread.join()
             assert all(held(registry, blob) for blob in blobs)
             assert len(pusher.warnings) == 1
-            assert "parts of 50 MiB" in pusher.warnings[0]
+            assert "they go in parts" in pusher.warnings[0]
+            sizes = {one.received_bytes for one in registry.requests("PATCH")}
+            assert max(sizes) == 50 << 20
+
+    def test_parts_are_halved_until_they_pass(self) -> None:
+        """As 48 MB behind a limit of 20; a blob of less goes in parts of the same size."""
+        large, small = Bytes(random.randbytes(4_800_000)), Bytes(random.randbytes(2_500_000))
+        quirks = Quirks(max_body=1_000_000)
+        with EmulatedRegistry(quirks) as registry, pushing(registry.host) as pusher:
+            pusher.put(large)
+            pusher.put(small)
+            assert held(registry, large)
+            assert held(registry, small)
+            assert len(pusher.warnings) == 1
+            refused = [one.method for one in registry.log if one.status == 413]
+            assert refused == ["PUT", "PATCH", "PATCH"]
+            assert max(one.received_bytes for one in registry.requests("PATCH")) == 600_000
+            assert registry.state.sessions == {}
 
     def test_what_is_too_large_even_in_parts_is_refused_with_advice(self) -> None:
         with EmulatedRegistry(Quirks(max_body=1000)) as registry, pushing(registry.host) as pusher:

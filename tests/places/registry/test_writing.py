@@ -120,6 +120,17 @@ class TestBytes:
             assert registry.tags[NAME] == {"1": IMAGE.descriptor.digest}
             assert len(registry.requests("PUT", TAGGED)) == 2
 
+    def test_a_manifest_that_is_called_otherwise_has_to_be_there(self, tmp_path: Path) -> None:
+        """Where something on the way rewrites it, no digest is told that nobody can pull."""
+        with (
+            EmulatedRegistry(Quirks(digest_of_another=True)) as registry,
+            shelf(tmp_path) as shop,
+        ):
+            with pytest.raises(IntegrityError, match=r"calls it .* does not have sha256:"):
+                shop.push(IMAGE, reference(registry))
+            registry.add_manifest(NAME, IMAGE.manifest, IMAGE.descriptor.media_type)
+            assert shop.push(IMAGE, reference(registry, "2"))[0].ending is Ending.PUSHED
+
 
 class TestForgottenBlobs:
     @pytest.mark.parametrize("code", ["BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN"])
@@ -218,7 +229,7 @@ class TestSubject:
             found = {entry["digest"]: entry["artifactType"] for entry in listed}
             assert len(listed) == 2
             assert found[str(first.descriptor.digest)] == "application/vnd.one"
-            assert any("may lose an entry" in text for text in shop.warnings)
+            assert any("keeps no list" in text for text in shop.warnings)
 
     def test_gitlab_answers_with_the_subject_and_that_is_no_list(self, tmp_path: Path) -> None:
         quirks = Quirks(referrers="404", gitlab_referrers_tag=True)

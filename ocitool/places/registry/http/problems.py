@@ -22,12 +22,12 @@ from ocitool.errors import (
     UsageError,
 )
 from ocitool.places.registry.hosts import ECR_PUBLIC, Host
+from ocitool.places.registry.http.backoff import spent_window
 
 PROXY_HINT = "the proxy wants a name and a password: HTTPS_PROXY=http://USER:PASSWORD@PROXY"
 PLAIN_HINT = "it speaks TLS there, it seems: leave out --plain-http"
 _SHOWN = 200
 _TAGS = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.DOTALL | re.IGNORECASE)
-_HUB_WINDOW = re.compile(r"w=(\d+)")
 _IMMUTABLE = ("TAG_INVALID", "MANIFEST_TAG_ALREADY_EXISTS", "TAG_ALREADY_EXISTS")
 _NO_REPOSITORY = "NAME_UNKNOWN"
 _ECR_REGION = re.compile(r"\.(?:dkr\.|dkr-)ecr(?:-fips)?\.([a-z0-9-]+)\.")
@@ -39,6 +39,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     """A refusal: the request, and the answer with the part of its `body` that was read.
 
     `elsewhere` is the host to which the registry sent us and that refused, if it was another one.
+    `too_long_wait` is for how many seconds we shall not come back, if that is too long for us.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...] = ()
     origin: str | None = None
     elsewhere: str | None = None
+    too_long_wait: float | None = None
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -91,7 +93,7 @@ class Problem(Struct, frozen=True, kw_only=True):
             return Unavailable, self._busy_hint()
         if self.status == _PROXY:
             return AccessDenied, PROXY_HINT
-        if self._is_full:
+        if self.is_full:
             return StorageError, "there is no room left for this: delete something there first"
         if self.status == _ABSENT:
             return NotFound, self._absent_hint()
@@ -100,11 +102,11 @@ class Problem(Struct, frozen=True, kw_only=True):
         if self.status == _TOO_LARGE:
             return Refused, self._too_large_hint()
         if self.status >= 500:
-            return Unavailable, "the registry is in trouble; try again later"
+            return Unavailable, self._come_back("the registry is in trouble; try again later")
         return self._wrong()
 
     @property
-    def _is_full(self) -> bool:
+    def is_full(self) -> bool:
         """Tell whether a quota is used up; Harbor says so by 403 and 412 too."""
         text = self.text.lower()
         said = "quota" in text or "exceed the configured upper limit" in text
@@ -139,11 +141,19 @@ class Problem(Struct, frozen=True, kw_only=True):
         return "something before the registry limits the size: try --chunk-size 10M"
 
     def _busy_hint(self) -> str:
-        window = _HUB_WINDOW.search(self.headers.get("ratelimit-limit", ""))
-        if self.headers.get("ratelimit-remaining", "").startswith("0"):
-            when = f" The quota counts {int(window.group(1)) // 3600} hours." if window else ""
+        window = spent_window(self.headers)
+        if window is not None:
+            when = f" The quota counts {window / 3600:g} hours."
             return f"the quota is used up: wait, or `ocitool login` for a larger one.{when}"
-        return "too many requests: fewer at once with -j 1, or try again later"
+        return self._come_back("too many requests: fewer at once with -j 1, or try again later")
+
+    def _come_back(self, usual: str) -> str:
+        if self.too_long_wait is None:
+            return usual
+        return (
+            f"it asks to come back in {self.too_long_wait:.0f} s; --retry-max-wait allows to wait "
+            "that long"
+        )
 
     def _absent_hint(self) -> str | None:
         if self.host.is_ecr and _NO_REPOSITORY in self.codes:

@@ -12,7 +12,7 @@ import httpx
 
 from ocitool.errors import Unavailable
 from ocitool.oci import Limits
-from ocitool.places.registry.http.backoff import HostBackoff, wanted_wait
+from ocitool.places.registry.http.backoff import HostBackoff, spent_window, wanted_wait
 from ocitool.places.registry.http.request import read
 
 RETRIED_STATUS = frozenset({408, 429, 499, 500, 502, 503, 504, *range(520, 531)})
@@ -55,6 +55,11 @@ class Retries:
         self.used += 1
         return True
 
+    @property
+    def next_try(self) -> str:
+        """Which try comes next, of how many, after a retry was taken."""
+        return f"try {self.used + 1} of {self.limit + 1}"
+
     def refill(self) -> None:
         """Begin the count anew, after progress was made."""
         self.used = 0
@@ -80,22 +85,44 @@ class RetryStep:
         while True:
             try:
                 response = send()
-                if not (_may_pass(response) and retries.take()):
+                if not (self._may_pass(response.status_code, response.headers) and retries.take()):
                     return finish(response)
                 answer = read(response, self.limits)
                 self._wait(retries, answer.status, answer.headers, answer.text)
             except ServerBusy as busy:
-                if not retries.take():
+                if not (self._is_soon(busy.status, busy.headers) and retries.take()):
                     raise
                 self._wait(retries, busy.status, busy.headers, "")
             except httpx.TransportError as error:
                 if not (self._may_recover(error) and retries.take()):
                     raise
-                self.backoff.back_off(retries.used - 1, None, throttled=False)
+                self.backoff.back_off(
+                    retries.used - 1,
+                    None,
+                    throttled=False,
+                    why=_named(error),
+                    tries=retries.next_try,
+                )
 
     def _wait(self, retries: Retries, status: int, headers: httpx.Headers, text: str) -> None:
-        wanted = wanted_wait(headers, text, time.time())
-        self.backoff.back_off(retries.used - 1, wanted, throttled=status == THROTTLED)
+        self.backoff.back_off(
+            retries.used - 1,
+            wanted_wait(headers, text, time.time()),
+            throttled=status == THROTTLED,
+            why=f"answered {status}",
+            tries=retries.next_try,
+        )
+
+    def _may_pass(self, status: int, headers: httpx.Headers) -> bool:
+        """Tell whether the same request may get another answer before long."""
+        return status in RETRIED_STATUS and self._is_soon(status, headers)
+
+    def _is_soon(self, status: int, headers: httpx.Headers) -> bool:
+        """Tell whether a server does not ask for more patience than there is.
+
+        What it asks for counts before what it says of its quota, which may be for a minute.
+        """
+        return too_long_wait(status, headers, self.backoff.longest) is None
 
     def _may_recover(self, error: httpx.TransportError) -> bool:
         # A host that has answered before is being restarted; one that never did does not exist.
@@ -103,11 +130,21 @@ class RetryStep:
         return is_retried_error(error) and not is_absent
 
 
-def _may_pass(response: httpx.Response) -> bool:
-    """Tell whether the same request may get another answer: a used-up quota stays used up."""
-    is_used_up = response.headers.get("ratelimit-remaining", "").startswith("0")
-    is_quota = response.status_code == THROTTLED and is_used_up
-    return response.status_code in RETRIED_STATUS and not is_quota
+def too_long_wait(status: int, headers: httpx.Headers, longest: float) -> float | None:
+    """Return for how long a server asks to be left alone, if that is longer than allowed."""
+    wanted = wanted_wait(headers, "", time.time())
+    if wanted is None and status == THROTTLED:
+        wanted = spent_window(headers)
+    return wanted if wanted is not None and wanted > longest else None
+
+
+def _named(error: httpx.TransportError) -> str:
+    """Return what a failure of the network is, in few words."""
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return "cannot be reached"
+    if isinstance(error, httpx.TimeoutException):
+        return "does not answer"
+    return "broke off the connection"
 
 
 def is_retried_error(error: Exception) -> bool:

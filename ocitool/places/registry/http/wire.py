@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import httpx
 
 from ocitool.errors import Refused
-from ocitool.places.registry.http.backoff import HostBackoff
+from ocitool.places.registry.http.backoff import HostBackoff, quota_left
 from ocitool.places.registry.http.retrying import RETRIED_STATUS
 
 _SHOWN = 300
@@ -39,6 +39,7 @@ class Wire:
         finally:
             self.backoff.leave()
         self.backoff.has_answered = True
+        self.backoff.quota = quota_left(response.headers) or self.backoff.quota
         self._hear_warnings(response)
         if response.status_code not in RETRIED_STATUS:
             self.backoff.note_success()

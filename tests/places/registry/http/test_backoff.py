@@ -152,6 +152,15 @@ class TestHostBackoff:
         gate.enter()
         assert clock.slept == [5.0]
 
+    def test_a_longer_wait_is_told_once(self) -> None:
+        told: list[str] = []
+        clock = Clock()
+        gate = HostBackoff(RegistryOptions(), clock.sleep, clock, tell=told.append)
+        gate.back_off(0, 2.0, throttled=False, why="answered 503", tries="try 2 of 6")
+        for _ in range(3):
+            gate.back_off(0, 8.0, throttled=True, why="answered 429", tries="try 2 of 6")
+        assert told == ["answered 429: again in 8 s (try 2 of 6)"]
+
     def test_a_shorter_wait_does_not_end_a_longer_one(self) -> None:
         clock = Clock()
         gate = backoff(clock)
