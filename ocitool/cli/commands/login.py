@@ -174,6 +174,7 @@ def _prompted_secret() -> str:
 def _check(options: "RegistryOptions", domain: str, observer: "Observer") -> None:
     """Ask the registry whether it accepts the user name and the password."""
     from ocitool.places.registry import Session
+    from ocitool.places.registry.auth.token_servers import TokenServerRefused
 
     with registries(options, observer) as connected:
         session = Session(connected, domain, writing=True)
@@ -181,9 +182,9 @@ def _check(options: "RegistryOptions", domain: str, observer: "Observer") -> Non
             observer.warn(f"the password goes to {domain} without encryption")
         try:
             session.ping()
+        except TokenServerRefused:
+            raise
         except AccessDenied as error:
-            if error.hint is not None and "--allow-realm" in error.hint:
-                raise
             hint = "check the user name and the password; some registries need an access token"
             raise AccessDenied(error.message, hint=hint) from error
         if not session.has_credential:

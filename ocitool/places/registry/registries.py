@@ -52,6 +52,7 @@ class Registries:
         self._stopped = threading.Event()
         self._backoffs: dict[str, HostBackoff] = {}
         self._bases: dict[str, str] = {}
+        self._wanting_tls: dict[str, bool] = {}
         self._lock = threading.Lock()
         self.client = self._new_client()
 
@@ -133,6 +134,15 @@ class Registries:
                 for domain, backoff in self._backoffs.items()
                 if backoff.quota is not None
             ]
+
+    def wants_tls(self, host: Host) -> bool:
+        """Find out whether a host that is to be spoken to in plain http speaks TLS there."""
+        if not self.options.plain_http or self.stopped:
+            return False
+        with self._lock:
+            if host.domain not in self._wanting_tls:
+                self._wanting_tls[host.domain] = _speaks_tls(host.address)
+            return self._wanting_tls[host.domain]
 
     def base(self, host: Host) -> str:
         """Return the URL at which a registry answers: https, or http where that is allowed.

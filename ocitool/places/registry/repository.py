@@ -249,7 +249,8 @@ class Repository:
 
     def _refusal(self, request: Request, answer: Answer, reference: Reference) -> OcitoolError:
         problem = self.session.problem(request, answer)
-        if answer.status == _ABSENT and "NAME_UNKNOWN" not in problem.codes:
+        is_said = "NAME_UNKNOWN" in problem.codes or problem.is_page
+        if answer.status == _ABSENT and not is_said:
             return NotFound(
                 f"there is no {quoted(str(reference.digest or reference.tag))} in {self.name}",
                 hint="look at the name of the repository; `ocitool registry tags "

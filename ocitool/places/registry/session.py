@@ -165,11 +165,13 @@ class Session:
         retries: Retries | None,
     ) -> Result:
         """Take a request through all steps."""
-        step = RetryStep(self.backoff, self.limits)
+        registries, host = self.registries, self.host
+        step = RetryStep(self.backoff, self.limits, lambda: registries.wants_tls(host))
         try:
             return step.run(lambda: self._redirect(request), finish, retries or self.retries())
         except httpx.TransportError as error:
-            raise unreachable(self.host.domain, error) from error
+            wants_tls = not self.backoff.has_answered and registries.wants_tls(host)
+            raise unreachable(host.domain, error, wants_tls=wants_tls) from error
 
     def _redirect(self, request: Request) -> httpx.Response:
         """Send a request once, and on to where it leads."""

@@ -31,6 +31,10 @@ _KNOWN_PAIRS: tuple[tuple[str, str], ...] = (
 )
 
 
+class TokenServerRefused(AccessDenied):
+    """A registry names a token server that is not spoken to, or that is not known as its own."""
+
+
 class TokenServerPolicy(Struct, frozen=True):
     """Which token servers one registry may name. `allowed` are hosts, or hosts with a port."""
 
@@ -67,7 +71,7 @@ class TokenServerPolicy(Struct, frozen=True):
         """Raise AccessDenied unless a credential of this registry may go to the token server."""
         if self._may_see_credentials(url):
             return
-        raise AccessDenied(
+        raise TokenServerRefused(
             f"{self.registry} wants its credential sent to {url.host}, which is not known to be "
             "its token server",
             hint=f"if it is: --allow-realm {url.host}",
@@ -85,7 +89,7 @@ class TokenServerPolicy(Struct, frozen=True):
         )
 
     def _refusal(self, realm: str, why: str) -> AccessDenied:
-        return AccessDenied(
+        return TokenServerRefused(
             f"{self.registry} names a token server that {why}: {quoted(realm)}",
             hint="nothing was sent to it; look at the registry's address and configuration",
         )

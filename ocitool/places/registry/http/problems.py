@@ -26,6 +26,10 @@ from ocitool.places.registry.http.backoff import spent_window
 
 PROXY_HINT = "the proxy wants a name and a password: HTTPS_PROXY=http://USER:PASSWORD@PROXY"
 PLAIN_HINT = "it speaks TLS there, it seems: leave out --plain-http"
+_PAGE = (
+    "a web page came instead of the registry's answer: it is not a registry, or something between "
+    "here and it answered; look at the host's name and at the proxy"
+)
 _SHOWN = 200
 _TAGS = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _IMMUTABLE = ("TAG_INVALID", "MANIFEST_TAG_ALREADY_EXISTS", "TAG_ALREADY_EXISTS")
@@ -33,6 +37,7 @@ _NO_REPOSITORY = "NAME_UNKNOWN"
 _ECR_REGION = re.compile(r"\.(?:dkr\.|dkr-)ecr(?:-fips)?\.([a-z0-9-]+)\.")
 _WRONG, _DENIED, _FORBIDDEN, _ABSENT, _NOT_ALLOWED = 400, 401, 403, 404, 405
 _PROXY, _TOO_LARGE, _NOT_NEXT, _BUSY, _NO_ROOM = 407, 413, 416, 429, 507
+_PAGES_OF_THEIR_OWN = (_PROXY, _TOO_LARGE, _BUSY)
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -79,6 +84,9 @@ class Problem(Struct, frozen=True, kw_only=True):
         `hint` is better advice than the usual one.
         """
         kind, usual = self._meaning()
+        is_explained = self.status in _PAGES_OF_THEIR_OWN or self._wants_tls
+        if self.is_page and not is_explained:
+            usual = _PAGE if self.status < 500 else f"{_PAGE}; or try again later"
         said = f": {self.text}" if self.text else ""
         where = f"{self.method} {self.elsewhere or self.host.domain}"
         if self.elsewhere is not None:
@@ -117,8 +125,7 @@ class Problem(Struct, frozen=True, kw_only=True):
             return IntegrityError, "the registry received other bytes than were sent; push again"
         if self.host.is_ecr and "mediatype" in self.text.lower().replace(" ", ""):
             return Refused, "this registry wants the field mediaType in the manifest"
-        text = self.text.lower()
-        if "http request" in text and "https" in text:
+        if self._wants_tls:
             return Unavailable, PLAIN_HINT
         if "NAME_INVALID" in self.codes or "invalid repository name" in self.text:
             return UsageError, "look at the name: some registries want a namespace, or only one"
@@ -126,12 +133,18 @@ class Problem(Struct, frozen=True, kw_only=True):
             return Refused, "this registry takes blobs whole only: leave out --chunk-size"
         if self.method == "PATCH" and self.status == _NOT_NEXT:
             return Refused, "the registry takes no such part: try a smaller --chunk-size, or none"
-        if is_html(self.headers, self.body):
-            return IntegrityError, (
-                "a web page came instead of an answer: it is not a registry, or something "
-                "between here and it answered; look at the host's name and at the proxy"
-            )
-        return OcitoolError, None
+        return (IntegrityError if self.is_page else OcitoolError), None
+
+    @property
+    def is_page(self) -> bool:
+        """Tell whether a page for people came: no registry answers so."""
+        return is_html(self.headers, self.body)
+
+    @property
+    def _wants_tls(self) -> bool:
+        """Tell whether this was plain http to a port for TLS, in the words of Go and nginx."""
+        text = self.text.lower()
+        return self.status == _WRONG and "http request" in text and "https" in text
 
     def _too_large_hint(self) -> str:
         if not self.host.takes_chunks:
@@ -231,10 +244,15 @@ def _errors(body: bytes) -> list[tuple[str, str]]:
 
 
 def _message(error: Mapping[str, object]) -> str:
-    message = error.get("message")
-    detail = error.get("detail")
-    parts = [part for part in (message, detail) if isinstance(part, str) and part]
-    return ", ".join(dict.fromkeys(parts))
+    parts = [error.get("message"), *_details(error.get("detail"))]
+    return ", ".join(dict.fromkeys(part for part in parts if isinstance(part, str) and part))
+
+
+def _details(detail: object) -> list[object]:
+    """Return what a detail says in words: Quay and Artifactory put them into an object."""
+    if isinstance(detail, dict):
+        return [detail.get(key) for key in ("message", "description", "error", "reason")]
+    return [detail]
 
 
 def _plain(body: bytes) -> str:

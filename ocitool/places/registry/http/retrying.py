@@ -67,10 +67,14 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class RetryStep:
-    """Sends a request until it is answered, and leaves the host alone between attempts."""
+    """Sends a request until it is answered, and leaves the host alone between attempts.
+
+    `wants_tls` finds out whether a host that never answered plain http speaks TLS there.
+    """
 
     backoff: HostBackoff
     limits: Limits
+    wants_tls: Callable[[], bool] = lambda: False
 
     def run(
         self,
@@ -126,7 +130,8 @@ class RetryStep:
 
     def _may_recover(self, error: httpx.TransportError) -> bool:
         # A host that has answered before is being restarted; one that never did does not exist.
-        is_absent = is_connection_refused(error) and not self.backoff.has_answered
+        is_known = self.backoff.has_answered
+        is_absent = not is_known and (is_connection_refused(error) or self.wants_tls())
         return is_retried_error(error) and not is_absent
 
 

@@ -12,8 +12,13 @@ from ocitool.places.registry.http.retrying import is_about_tls
 _NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 
 
-def unreachable(domain: str, error: httpx.TransportError) -> OcitoolError:
-    """Return the error for a registry whose connection failed."""
+def unreachable(
+    domain: str, error: httpx.TransportError, *, wants_tls: bool = False
+) -> OcitoolError:
+    """Return the error for a registry whose connection failed.
+
+    `wants_tls` says that it was spoken to in plain http and answers to TLS.
+    """
     other = _other_host(domain, error)
     about = f"{domain} cannot be reached"
     if other is not None:
@@ -26,6 +31,8 @@ def unreachable(domain: str, error: httpx.TransportError) -> OcitoolError:
         )
     if is_about_tls(error):
         return Unavailable(f"{about} by TLS: {error}", hint=_tls_hint(str(error)))
+    if wants_tls:
+        return Unavailable(f"{about} by plain http: {_reason(error)}", hint=PLAIN_HINT)
     if isinstance(error, httpx.TimeoutException):
         return Unavailable(f"{domain} did not answer in time: {_reason(error)}")
     hint = _network_hint(str(error)) or (PLAIN_HINT if _spoke_plain_http(error) else None)
