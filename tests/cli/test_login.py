@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.places.registry.homes import HUB_KEY, Home, auths, entry
+from tests.support.certificates import Authority
 from tests.support.command import ROOT, Done
+from tests.support.fault_proxy import ConnectProxy
+from tests.support.images import build_image
 from tests.support.registry import Access, EmulatedRegistry, Quirks
 
 _START = """
@@ -23,6 +26,7 @@ from ocitool.__main__ import main
 main()
 """
 WRONG = "canary-wr0ng"
+USERS = {"ann": "s3cret", "bob": " two\nlines "}
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def registry(scheme: str = "bearer", **access: object) -> EmulatedRegistry:
-    made = Access(scheme=scheme, users={"ann": "s3cret", "bob": " two\nlines "}, **access)  # type: ignore[arg-type]
+    made = Access(scheme=scheme, users=USERS, **access)  # type: ignore[arg-type]
     return EmulatedRegistry(Quirks(access=made))
 
 
@@ -112,6 +116,19 @@ class TestLogin:
         assert "kept in helper docker-credential-pass\n" in done.err
         assert home.helpers.secrets("pass") == {server.host: ["ann", "s3cret"]}
 
+    def test_what_is_kept_already_is_not_written_again(self, home: Home) -> None:
+        """As in a container whose configuration is mounted read-only."""
+        with registry() as server:
+            words = ("login", server.host, "-u", "ann", "--password-stdin")
+            assert run(home, *words, stdin=b"s3cret").code == 0
+            path = home.folder / ".docker/config.json"
+            before = path.stat()
+            assert run(home, *words, stdin=b"s3cret").code == 0
+            assert (path.stat().st_ino, path.stat().st_mtime_ns) == (
+                before.st_ino,
+                before.st_mtime_ns,
+            )
+
     def test_a_missing_helper_is_told_with_its_file(self, home: Home) -> None:
         path = home.docker({"credsStore": "desktop"})
         with registry() as server:
@@ -138,6 +155,79 @@ class TestLogin:
             )  # fmt: skip
         assert "s3cret" not in done.out + done.err
         assert entry("ann", "s3cret")["auth"] not in done.out + done.err
+
+
+class TestTokenServers:
+    """A token server on another host, as that of GitLab and Artifactory in one's own house."""
+
+    def test_one_that_was_allowed_is_remembered(self, home: Home) -> None:
+        with registry() as office, registry() as served:
+            realm = f"{office.url.replace('127.0.0.1', 'localhost')}/token"
+            with EmulatedRegistry(
+                Quirks(access=Access(scheme="bearer", users=USERS, realm=realm)),
+                tokens=office.office,
+            ) as server:
+                name = f"{server.host}/a/b"
+                server.add_image("a/b", build_image(), "1")
+                words = ("login", server.host, "-u", "ann", "--password-stdin")
+                done = run(home, *words, stdin=b"s3cret")
+                assert done.code == 5
+                assert (
+                    f"ocitool login {server.host} --allow-realm localhost, or for one command "
+                    "--allow-realm localhost or OCITOOL_ALLOW_REALM=localhost"
+                ) in done.err
+                done = run(home, *words, "--allow-realm", "localhost", stdin=b"s3cret")
+                assert done.code == 0, done.err
+                assert "its token server localhost may see it from now on" in done.err
+                assert run(home, *words, stdin=b"s3cret").code == 0
+                assert run(home, "registry", "tags", name).out == "1\n"
+                assert run(home, "logout", server.host).code == 0
+                assert content(home) == {"auths": {}}
+                home.docker(auths(**{server.host: "ann"}))
+            assert served.log == []
+
+    def test_a_variable_allows_them(self, home: Home) -> None:
+        with registry() as office:
+            realm = f"{office.url.replace('127.0.0.1', 'localhost')}/token"
+            quirks = Quirks(access=Access(scheme="bearer", users=USERS, realm=realm))
+            with EmulatedRegistry(quirks, tokens=office.office) as server:
+                server.add_image("a/b", build_image(), "1")
+                home.docker({"auths": {server.host: entry("ann", "s3cret")}})
+                words = ("registry", "tags", f"{server.host}/a/b")
+                assert run(home, *words).code == 5
+                home.variables["OCITOOL_ALLOW_REALM"] = "other.example,localhost"
+                assert run(home, *words).out == "1\n"
+
+    def test_one_in_the_registrys_own_domain_is_trusted_by_a_login(
+        self, home: Home, tmp_path: Path
+    ) -> None:
+        authority = Authority(tmp_path / "authority")
+        hosts = ("registry.corp.example", "gitlab.corp.example")
+        tls = authority.server(names=(*hosts, "127.0.0.1")).serve()
+        realm = f"https://{hosts[1]}/token"
+        access = Access(scheme="bearer", users=USERS, realm=realm)
+        with EmulatedRegistry(Quirks(access=access), tls) as server:
+            routes = {f"{host}:443": server.host for host in hosts}
+            with ConnectProxy(routes=routes) as proxy:
+                home.variables["HTTPS_PROXY"] = proxy.url
+                home.variables["SSL_CERT_FILE"] = str(authority.certificate)
+                server.add_image("a/b", build_image(), "1")
+                words = ("login", hosts[0], "-u", "ann", "--password-stdin")
+                done = run(home, *words, stdin=b"s3cret")
+                assert done.code == 0, done.err
+                assert f"its token server {hosts[1]} may see it from now on" in done.err
+                assert run(home, "registry", "tags", f"{hosts[0]}/a/b").out == "1\n"
+                # Without a login nobody has said that the two belong together.
+                home.docker({"auths": {hosts[0]: entry("ann", "s3cret")}})
+                assert run(home, "registry", "tags", f"{hosts[0]}/a/b").code == 5
+
+    @pytest.mark.parametrize("realm", ["null://x/v2/token", "http://user:pw@localhost/token"])
+    def test_a_broken_one_is_not_the_passwords_fault(self, home: Home, realm: str) -> None:
+        with registry(realm=realm) as server:
+            done = run(home, "login", server.host, "-u", "ann", "--password-stdin", stdin=b"s3cret")
+        assert done.code == 5
+        assert "look at the registry's address and configuration" in done.err
+        assert "look at the name and the password" not in done.err
 
 
 class TestMistakes:

@@ -139,6 +139,14 @@ def test_the_options_of_tls_are_heeded(run: Command, tmp_path: Path) -> None:
         assert run("registry", "tags", name, variables=variables).out == "a\n"
 
 
+def test_plain_http_to_a_port_for_tls_is_explained(run: Command, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    with EmulatedRegistry(tls=authority.server().serve()) as registry:
+        done = run("registry", "tags", "--plain-http", f"{registry.host}/x/y")
+    assert done.code == 8
+    assert "it speaks TLS there: leave out --plain-http" in done.err
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -58,13 +58,15 @@ def login(
     # Where there is no place to keep it, the password is not asked for.
     store = CredentialStore(authfile=registry.authfile)
     user, secret = _asked(username, from_stdin=password_stdin)
-    _check(replace(registry, username=user, password=secret), domain, out.observer)
-    kept = store.save(domain, Credential.of_pair(user, secret, ""))
+    given = replace(registry, username=user, password=secret, trusts_own_domain=True)
+    servers = _check(given, domain, out.observer)
+    kept = store.save(domain, Credential.of_pair(user, secret, ""), servers)
     out.result(
         {"registry": domain, "username": user, "kept_in": kept},
         text=lambda _: [f"Logged in to {domain} as {console.safe(user)}"],
     )
     out.remark([f"kept in {kept}{', unencrypted' if kept == store.path else ''}"])
+    out.remark(f"its token server {server} may see it from now on" for server in servers)
 
 
 @with_options(out=JSON_OUTPUT)
@@ -171,8 +173,12 @@ def _prompted_secret() -> str:
             ) from None
 
 
-def _check(options: "RegistryOptions", domain: str, observer: "Observer") -> None:
-    """Ask the registry whether it accepts the user name and the password."""
+def _check(options: "RegistryOptions", domain: str, observer: "Observer") -> tuple[str, ...]:
+    """Ask the registry whether it accepts the user name and the password.
+
+    Return the token servers that may see them from now on: those that were allowed, and the one
+    in the registry's own domain that has just taken them.
+    """
     from ocitool.places.registry import Session
     from ocitool.places.registry.auth.token_servers import TokenServerRefused
 
@@ -189,6 +195,8 @@ def _check(options: "RegistryOptions", domain: str, observer: "Observer") -> Non
             raise AccessDenied(error.message, hint=hint) from error
         if not session.has_credential:
             observer.warn(f"{domain} did not ask for a password, so it was not checked")
+        trusted = session.newly_trusted
+    return (*options.allowed_realms, *([trusted] if trusted is not None else ()))
 
 
 def _tell_what_remains(domain: str, authfile: str | None, observer: "Observer") -> None:

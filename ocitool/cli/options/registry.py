@@ -46,8 +46,9 @@ _OPTIONS: dict[str, tuple[Any, object]] = {
             list[str] | None,
             typer.Option(
                 "--allow-realm",
+                envvar=_variable("--allow-realm"),
                 metavar="HOST",
-                help="Send credentials also to this token server; may be repeated.",
+                help="Send credentials also to this token server; login remembers it.",
             ),
         ],
         None,
@@ -77,7 +78,7 @@ def _build(
     from ocitool.places.registry.options import RegistryOptions
 
     found = RegistryOptions(
-        allowed_realms=tuple(allow_realm or ()),
+        allowed_realms=tuple(host for text in allow_realm or () for host in text.split(",")),
         anonymous_fallback=not no_anonymous_fallback,
         **same,
     )

@@ -13,7 +13,8 @@ class RegistryOptions:
     `plain_http` speaks http to hosts that are not this machine too; `insecure` verifies no
     certificate. `chunk_size` uploads in parts of that size. `username` and `password` take
     precedence over files and helpers. `allowed_realms` are hosts of token servers that may see
-    credentials beside the registry's own. With `anonymous_fallback` reads continue anonymously,
+    credentials beside the registry's own; with `trusts_own_domain`, for who has just typed one, so
+    may those in the registry's own domain. With `anonymous_fallback` reads continue anonymously,
     with a warning, when the credential that was found is refused. With `allow_foreign_layers` a
     foreign layer that a registry lacks is fetched from the first https URL that its descriptor
     gives, anonymously.
@@ -28,6 +29,7 @@ class RegistryOptions:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     allowed_realms: tuple[str, ...] = ()
+    trusts_own_domain: bool = False
     retry_max_wait: float = float(DEFAULT_LIMITS.retry_after_seconds)
     chunk_size: int | None = None
     anonymous_fallback: bool = True

@@ -66,6 +66,11 @@ class Session:
         return self._origin is not None
 
     @property
+    def newly_trusted(self) -> str | None:
+        """The token server that saw the credential only for being in the registry's own domain."""
+        return self._authorizer.newly_trusted if self._authorizer is not None else None
+
+    @property
     def base(self) -> str:
         """The registry's URL, without a slash at its end."""
         return self.registries.base(self.host)
@@ -206,6 +211,8 @@ class Session:
                     httpx.URL(self.base),
                     find=self._find_credential,
                     allowed_realms=self.options.allowed_realms,
+                    remembered_realms=self._find_realms,
+                    trusts_own_domain=self.options.trusts_own_domain,
                     anonymous_fallback=self.options.anonymous_fallback and not self.writing,
                     warn=self.registries.warn,
                 )
@@ -215,6 +222,9 @@ class Session:
         found = self.registries.credentials.find(self.host.domain, self.path, writing=self.writing)
         self._origin = found.origin if found is not None else None
         return found
+
+    def _find_realms(self) -> tuple[str, ...]:
+        return self.registries.credentials.token_servers(self.host.domain)
 
     def _elsewhere(self, url: str) -> str | None:
         same = locations.is_same_host(url, self.base)

@@ -204,6 +204,8 @@ class AuthFlow:
         realm = servers.resolve(challenge.parameters["realm"], self._request.url)
         if credential is not None:
             servers.check_credential(realm)
+            if servers.is_in_own_domain(realm):
+                self._state.newly_trusted = realm.netloc.decode("ascii")
         asked = TokenRequest(
             realm=realm,
             service=challenge.parameters.get("service", ""),

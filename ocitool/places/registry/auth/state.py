@@ -55,6 +55,7 @@ class AuthState:
         self._was_asked = False
         self._lock = threading.Lock()
         self._has_warned = False
+        self.newly_trusted: str | None = None
         self._challenges: tuple[Challenge, ...] = ()
         self._slots: dict[tuple[tuple[str, ...], bool], TokenSlot] = {}
 

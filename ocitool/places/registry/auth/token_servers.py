@@ -7,14 +7,14 @@ server and collect passwords, or reach services that trust this machine (as in C
 import contextlib
 import fnmatch
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import httpx
 from msgspec import Struct
 
 from ocitool.errors import AccessDenied
 from ocitool.oci.quoting import quoted
-from ocitool.places.registry.hosts import is_inner
+from ocitool.places.registry.hosts import address_literal, is_inner
 
 _HUB_API = "registry-1.docker.io"
 _HUB = "docker.io"
@@ -31,15 +31,52 @@ _KNOWN_PAIRS: tuple[tuple[str, str], ...] = (
 )
 
 
+_COUNTRY, _SHORT = 2, 3
+# Domains below which everybody gets a name.
+_SHARED = (
+    "amazonaws.com",
+    "appspot.com",
+    "azurecr.io",
+    "azurewebsites.net",
+    "cloudapp.azure.com",
+    "cloudapp.net",
+    "cloudfront.net",
+    "duckdns.org",
+    "fly.dev",
+    "github.io",
+    "gitlab.io",
+    "herokuapp.com",
+    "netlify.app",
+    "ngrok-free.app",
+    "ngrok.io",
+    "nip.io",
+    "on.aws",
+    "onrender.com",
+    "pages.dev",
+    "pkg.dev",
+    "run.app",
+    "sslip.io",
+    "vercel.app",
+    "workers.dev",
+    "xip.io",
+)
+
+
 class TokenServerRefused(AccessDenied):
     """A registry names a token server that is not spoken to, or that is not known as its own."""
 
 
 class TokenServerPolicy(Struct, frozen=True):
-    """Which token servers one registry may name. `allowed` are hosts, or hosts with a port."""
+    """Which token servers one registry may name. `allowed` are hosts, or hosts with a port.
+
+    `remembered` looks up what a login allowed. With `trusts_own_domain` a server may see the
+    credential that is in the registry's own domain.
+    """
 
     base: httpx.URL
     allowed: Sequence[str] = ()
+    remembered: Callable[[], Sequence[str]] = tuple
+    trusts_own_domain: bool = False
 
     @property
     def registry(self) -> str:
@@ -69,19 +106,28 @@ class TokenServerPolicy(Struct, frozen=True):
 
     def check_credential(self, url: httpx.URL) -> None:
         """Raise AccessDenied unless a credential of this registry may go to the token server."""
-        if self._may_see_credentials(url):
+        if self._is_known(url) or self._is_allowed(url) or self.is_in_own_domain(url):
             return
         raise TokenServerRefused(
             f"{self.registry} wants its credential sent to {url.host}, which is not known to be "
             "its token server",
-            hint=f"if it is: --allow-realm {url.host}",
+            hint=f"if it is: ocitool login {self.registry} --allow-realm {url.host}, or for one "
+            f"command --allow-realm {url.host} or OCITOOL_ALLOW_REALM={url.host}",
         )
 
-    def _may_see_credentials(self, url: httpx.URL) -> bool:
+    def is_in_own_domain(self, url: httpx.URL) -> bool:
+        """Tell whether a server is trusted only for being in the registry's own domain."""
+        is_ours = self.trusts_own_domain and is_sibling(self.base.host, url.host)
+        return is_ours and not (self._is_known(url) or self._is_allowed(url))
+
+    def _is_allowed(self, url: httpx.URL) -> bool:
+        if any(_is_allowed(entry, url) for entry in self.allowed):
+            return True
+        return any(_is_allowed(entry, url) for entry in self.remembered())
+
+    def _is_known(self, url: httpx.URL) -> bool:
         host, registry = _name(url.host), _name(self.base.host)
         if host == registry:
-            return True
-        if any(_is_allowed(entry, url) for entry in self.allowed):
             return True
         return any(
             host == server and fnmatch.fnmatchcase(registry, pattern)
@@ -93,6 +139,22 @@ class TokenServerPolicy(Struct, frozen=True):
             f"{self.registry} names a token server that {why}: {quoted(realm)}",
             hint="nothing was sent to it; look at the registry's address and configuration",
         )
+
+
+def is_sibling(registry: str, server: str) -> bool:
+    """Tell whether two hosts are in one domain that somebody has registered.
+
+    Where strangers get names side by side, as below `co.uk` or `github.io`, that says nothing.
+    """
+    if address_literal(registry) is not None or address_literal(server) is not None:
+        return False
+    ours, theirs = (_name(host).split(".") for host in (registry, server))
+    size = 2
+    if len(ours[-1]) == _COUNTRY and len(ours) > 1 and len(ours[-2]) <= _SHORT:
+        size = 3
+    shared = ".".join(ours[-size:])
+    is_shared = len(ours) >= size and ours[-size:] == theirs[-size:]
+    return is_shared and not any(shared == one or one.endswith(f".{shared}") for one in _SHARED)
 
 
 def shown_host(base: httpx.URL) -> str:

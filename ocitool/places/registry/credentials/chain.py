@@ -62,6 +62,12 @@ class CredentialChain:
                     return found
         return None
 
+    def token_servers(self, domain: str) -> tuple[str, ...]:
+        """Return the token servers that a login allowed to see a registry's credential."""
+        with self._lock:
+            files = [self._read(source, writing=False) for source in self._sources]
+        return tuple(host for file in files if file for host in file.token_servers(domain))
+
     def _read(self, source: CredentialSource, *, writing: bool) -> CredentialFile | None:
         if source.path not in self._files:
             try:

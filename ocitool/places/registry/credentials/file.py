@@ -17,8 +17,10 @@ from msgspec import Struct
 
 from ocitool.oci.limits import MEBIBYTE
 from ocitool.places.registry.credentials.credential import Credential, CredentialProblem
-from ocitool.places.registry.credentials.keys import best_first
+from ocitool.places.registry.credentials.keys import best_first, server_key
 
+OUR_KEY, SERVERS_KEY = "ocitool", "token_servers"
+"""Where a file says which token servers may see a registry's credential."""
 _LONGEST = 4 * MEBIBYTE
 _URL_SAFE = str.maketrans("-_", "+/")
 _MEND = "mend it, or move it away: then `ocitool login` writes a new one"
@@ -105,6 +107,13 @@ class CredentialFile:
             if found is not None:
                 return found
         return None
+
+    def token_servers(self, domain: str) -> tuple[str, ...]:
+        """Return the hosts that a login allowed to see a registry's credential."""
+        ours = self.document.get(OUR_KEY)
+        known = ours.get(SERVERS_KEY) if isinstance(ours, dict) else None
+        hosts = known.get(server_key(domain)) if isinstance(known, dict) else None
+        return tuple(str(host) for host in hosts) if isinstance(hosts, list) else ()
 
     def section(self, name: str) -> Mapping[str, object]:
         """Return one of the file's maps, empty when it is absent."""

@@ -9,14 +9,19 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ocitool.fsops import Directory, TemporaryFile
 from ocitool.places.registry.credentials.chain import explain
 from ocitool.places.registry.credentials.credential import Credential, CredentialProblem
-from ocitool.places.registry.credentials.file import CredentialFile, HelperSetting
+from ocitool.places.registry.credentials.file import (
+    OUR_KEY,
+    SERVERS_KEY,
+    CredentialFile,
+    HelperSetting,
+)
 from ocitool.places.registry.credentials.helper import CredentialHelper
-from ocitool.places.registry.credentials.keys import is_of_host, server_key, server_keys
+from ocitool.places.registry.credentials.keys import host_of, is_of_host, server_key, server_keys
 from ocitool.places.registry.credentials.locations import written_path
 
 _PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
@@ -36,17 +41,23 @@ class CredentialStore:
         self._environment = os.environ if environment is None else environment
         self.path = written_path(self._environment, authfile)
 
-    def save(self, domain: str, credential: Credential) -> str:
-        """Store a registry's credential, replacing an older one; return where it is kept."""
+    def save(self, domain: str, credential: Credential, token_servers: Sequence[str] = ()) -> str:
+        """Store a registry's credential, replacing an older one; return where it is kept.
+
+        `token_servers` are hosts that may see it from now on, beside the registry's own. What is
+        stored already is not written again.
+        """
         key = server_key(domain)
         setting = self._read().helper(domain)
+        # A new password alone forgets none of them.
+        servers = {key: list(token_servers)} if token_servers else {}
         if setting is None:
-            self._change(lambda auths: auths.update({key: _entry(credential)}))
+            self._change(lambda auths: auths.update({key: _entry(credential)}), servers)
             return self.path
         with self._helper(setting) as helper:
             helper.store(key, *credential.pair)
         # As docker does: an empty entry tells for which registries there was a login.
-        self._change(lambda auths: auths.update({key: {}}))
+        self._change(lambda auths: auths.update({key: {}}), servers)
         return f"helper {helper.program}"
 
     def erase(self, domain: str) -> bool:
@@ -87,19 +98,44 @@ class CredentialStore:
     def _drop(self, keys: Iterable[str]) -> None:
         dropped = frozenset(keys)
         if dropped:
-            self._change(lambda auths: [auths.pop(key, None) for key in dropped])
+            self._change(
+                lambda auths: [auths.pop(key, None) for key in dropped],
+                {server_key(host_of(key)): [] for key in dropped},
+            )
 
-    def _change(self, change: Callable[[dict[str, object]], object]) -> None:
-        """Write the file with its `auths` changed; all else in it stays."""
+    def _change(
+        self,
+        change: Callable[[dict[str, object]], object],
+        token_servers: Mapping[str, list[str]],
+    ) -> None:
+        """Write the file with its `auths` and token servers changed; all else in it stays."""
+        if _changed(self._read(), change, token_servers) == self._read().document:
+            return
         real = os.path.realpath(self.path)
         with Directory.create(os.path.dirname(real), _PRIVATE_FOLDER) as folder:
             # Not every file system has locks; without one, the last of two logins counts.
             with contextlib.suppress(OSError):
                 fcntl.flock(folder.descriptor, fcntl.LOCK_EX)
-            file = self._read()
-            auths = dict(file.section("auths"))
-            change(auths)
-            _write(folder, os.path.basename(real), {**file.document, "auths": auths})
+            document = _changed(self._read(), change, token_servers)
+            _write(folder, os.path.basename(real), document)
+
+
+def _changed(
+    file: CredentialFile,
+    change: Callable[[dict[str, object]], object],
+    token_servers: Mapping[str, list[str]],
+) -> Mapping[str, object]:
+    """Return a file's document with its `auths` changed, and the token servers of registries."""
+    auths = dict(file.section("auths"))
+    change(auths)
+    document = {**file.document, "auths": auths}
+    ours = document.pop(OUR_KEY, None)
+    ours = dict(ours) if isinstance(ours, dict) else {}
+    known = ours.pop(SERVERS_KEY, None)
+    servers = {**(known if isinstance(known, dict) else {}), **token_servers}
+    servers = {key: hosts for key, hosts in servers.items() if hosts}
+    ours |= {SERVERS_KEY: servers} if servers else {}
+    return {**document, **({OUR_KEY: ours} if ours else {})}
 
 
 def _write(folder: Directory, name: str, document: Mapping[str, object]) -> None:

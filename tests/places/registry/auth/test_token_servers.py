@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from ocitool.errors import AccessDenied
-from ocitool.places.registry.auth.token_servers import TokenServerPolicy
+from ocitool.places.registry.auth.token_servers import TokenServerPolicy, is_sibling
 
 HUB = "https://registry-1.docker.io"
 COMPANY = "https://registry.example:5000"
@@ -23,6 +23,39 @@ def may_see(base: str, realm: str, *allowed: str) -> bool:
     except AccessDenied:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    ("registry", "server"),
+    [
+        ("registry.example.com", "gitlab.example.com"),
+        ("docker.art.example.com", "art.example.com"),
+        ("registry.example.co.uk", "gitlab.example.co.uk"),
+        ("registry.corp.lan", "Gitlab.CORP.lan."),
+    ],
+)
+def test_hosts_of_one_registered_domain_are_siblings(registry: str, server: str) -> None:
+    assert is_sibling(registry, server)
+
+
+@pytest.mark.parametrize(
+    ("registry", "server"),
+    [
+        ("registry.example.com", "gitlab.example.org"),
+        ("registry.example.co.uk", "evil.co.uk"),
+        ("registry.com.br", "evil.com.br"),
+        ("me.github.io", "evil.github.io"),
+        ("me.westeurope.cloudapp.azure.com", "evil.westeurope.cloudapp.azure.com"),
+        ("registry", "gitlab"),
+        ("registry.lan", "gitlab.lan"),
+        ("10.0.0.1", "10.1.0.1"),
+        ("10.0.0.1", "evil.0.1"),
+        ("registry.example.com", "registry.example.com.evil.org"),
+        ("registry.example.com", "notexample.com"),
+    ],
+)
+def test_hosts_of_strangers_are_not(registry: str, server: str) -> None:
+    assert not is_sibling(registry, server)
 
 
 class TestWhoIsSpokenTo:

@@ -265,9 +265,62 @@ class TestMeaning:
                 IntegrityError,
                 "cannot push: PUT registry.example answered 200: Welcome!",
                 (
-                    "a web page came instead of an answer: it is not a registry, or something "
-                    "between here and it answered; look at the host's name and at the proxy"
+                    "a web page came instead of the registry's answer: it is not a registry, or "
+                    "something between here and it answered; look at the host's name and at the "
+                    "proxy"
                 ),
+            ),
+            (
+                said(403, b"<html>Blocked", headers={"content-type": "text/html"}),
+                AccessDenied,
+                "cannot push: PUT registry.example answered 403: Blocked",
+                (
+                    "a web page came instead of the registry's answer: it is not a registry, or "
+                    "something between here and it answered; look at the host's name and at the "
+                    "proxy"
+                ),
+            ),
+            (
+                said(400, b"Client sent an HTTP request to an HTTPS server.\n"),
+                Unavailable,
+                (
+                    "cannot push: PUT registry.example answered 400: "
+                    "Client sent an HTTP request to an HTTPS server."
+                ),
+                "it speaks TLS there: leave out --plain-http",
+            ),
+            (
+                said(
+                    400,
+                    b"<html><h1>400 Bad Request</h1>The plain HTTP request was sent to HTTPS port",
+                ),
+                Unavailable,
+                (
+                    "cannot push: PUT registry.example answered 400: 400 Bad Request "
+                    "The plain HTTP request was sent to HTTPS port"
+                ),
+                "it speaks TLS there: leave out --plain-http",
+            ),
+            (
+                said(503, headers={"retry-after": "3600"}, too_long_wait=3600.0),
+                Unavailable,
+                "cannot push: PUT registry.example answered 503",
+                "it asks to come back in 3600 s; --retry-max-wait allows to wait that long",
+            ),
+            (
+                said(400, body("MANIFEST_INVALID", "", {"message": "no such layer"})),
+                OcitoolError,
+                "cannot push: PUT registry.example answered 400: MANIFEST_INVALID: no such layer",
+                "",
+            ),
+            (
+                said(400, body("UNKNOWN", "bad", {"description": "Forbidden by policy"})),
+                OcitoolError,
+                (
+                    "cannot push: PUT registry.example answered 400: "
+                    "UNKNOWN: bad, Forbidden by policy"
+                ),
+                "",
             ),
             (
                 said(400, body("MANIFEST_INVALID", "manifest invalid")),
