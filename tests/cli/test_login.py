@@ -227,7 +227,7 @@ class TestTokenServers:
             done = run(home, "login", server.host, "-u", "ann", "--password-stdin", stdin=b"s3cret")
         assert done.code == 5
         assert "look at the registry's address and configuration" in done.err
-        assert "look at the name and the password" not in done.err
+        assert "check the user name and the password" not in done.err
 
 
 class TestMistakes:

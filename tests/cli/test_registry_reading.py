@@ -51,7 +51,7 @@ def test_a_list_that_breaks_off_is_printed_and_no_success(
     done = run("pull", "--all-tags", "--json", f"{registry.host}/x/y")
     assert done.code == 8
     found: Any = done.json
-    assert [name for image in found["images"] for name in image["names"]] == [
+    assert [name for one in found["images"] for i in one["images"] for name in i["names"]] == [
         f"{registry.host}/x/y:{tag}" for tag in "ab"
     ]
     assert "cannot be read to its end" in found["failed"][0]["error"]

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ NO_HOME = "there is no home folder"
 ARCHIVE = FIXTURES / "docker20-multi.tar"
 
 
-def run(folder: Path, *arguments: str | Path, stdin: bytes = b"", **variables: str) -> Done:
+def run(folder: Path, *arguments: str | Path, stdin: bytes = b"", **variables: Any) -> Done:
     done = subprocess.run(
         [sys.executable, "-c", _START, *map(str, arguments)],
         cwd=folder,
@@ -52,7 +53,7 @@ def registry() -> EmulatedRegistry:
 
 @pytest.mark.parametrize("home", [{}, {"HOME": ""}, {"HOME": "."}, {"HOME": "~"}], ids=str)
 def test_no_password_is_written_into_the_working_folder(
-    checkout: Path, home: dict[str, str]
+    checkout: Path, home: dict[str, Any]
 ) -> None:
     with registry() as server:
         done = login(checkout, server, **home)
@@ -74,7 +75,7 @@ def test_a_folder_or_file_that_is_named_keeps_it(checkout: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("data", [{}, {"XDG_DATA_HOME": "data"}], ids=str)
-def test_no_store_is_made_in_the_working_folder(checkout: Path, data: dict[str, str]) -> None:
+def test_no_store_is_made_in_the_working_folder(checkout: Path, data: dict[str, Any]) -> None:
     for words in (("images",), ("pull", "127.0.0.1:1/a"), ("load", ARCHIVE), ("gc", "--dry-run")):
         done = run(checkout, *words, **data)
         assert (done.code, NO_HOME in done.err) == (2, True), (words, done.err)
@@ -91,7 +92,7 @@ def test_what_needs_no_home_works_without_one(checkout: Path, tmp_path: Path) ->
             ("registry", "tags", f"{server.host}/a/b"),
             ("inspect", f"docker://{name}"),
             ("copy", f"docker://{name}", f"oci-archive:{copy}"),
-            ("pull", "--store", tmp_path / "store", name),
+            ("--store", tmp_path / "store", "pull", name),
         ):
             done = run(checkout, *words)
             assert done.code == 0, (words, done.err)
@@ -99,10 +100,11 @@ def test_what_needs_no_home_works_without_one(checkout: Path, tmp_path: Path) ->
 
 
 def test_an_engine_is_looked_for_without_a_home(checkout: Path) -> None:
-    for variables, said in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"DOCKER_CONTEXT": "far"}, "set HOME or DOCKER_CONFIG"),
         ({"DOCKER_HOST": "tcp://127.0.0.1:1", "DOCKER_TLS_VERIFY": "1"}, "DOCKER_CERT_PATH"),
-    ):
+    )
+    for variables, said in cases:
         done = run(checkout, "inspect", "docker-daemon:app", **variables)
         assert (done.code, NO_HOME in done.err, said in done.err) == (2, True, True), done.err
     done = run(checkout, "inspect", "docker-daemon:app", DOCKER_HOST=f"unix://{checkout}/none")

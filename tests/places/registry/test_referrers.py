@@ -172,7 +172,9 @@ def test_all_who_add_to_a_fallback_list_at_once_are_in_it(etags: bool) -> None:
             add_to_fallback(repository, SUBJECT, artifact.descriptor, document)
 
     with _Crowd(Quirks(referrers="404", etags=etags)) as registry:
-        registry.add_image(NAME, IMAGE, "1")
+        registry.add_image(NAME, IMAGE)
+        for artifact in ATTACHED:
+            registry.add_image(NAME, artifact)
         with ThreadPoolExecutor(len(ATTACHED)) as pool:
             assert list(pool.map(add, ATTACHED)) == [None] * len(ATTACHED)
         assert found(registry) == DIGESTS

@@ -85,8 +85,8 @@ class Problem(Struct, frozen=True, kw_only=True):
         """
         kind, usual = self._meaning()
         is_explained = self.status in _PAGES_OF_THEIR_OWN or self._wants_tls
-        if self.is_page and not is_explained:
-            usual = _PAGE if self.status < 500 else f"{_PAGE}; or try again later"
+        if self.is_page and self.status < 500 and not is_explained:
+            usual = _PAGE
         said = f": {self.text}" if self.text else ""
         where = f"{self.method} {self.elsewhere or self.host.domain}"
         if self.elsewhere is not None:
