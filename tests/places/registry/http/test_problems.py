@@ -287,7 +287,7 @@ class TestMeaning:
                     "cannot push: PUT registry.example answered 400: "
                     "Client sent an HTTP request to an HTTPS server."
                 ),
-                "it speaks TLS there: leave out --plain-http",
+                "it speaks TLS there, it seems: leave out --plain-http",
             ),
             (
                 said(
@@ -299,7 +299,7 @@ class TestMeaning:
                     "cannot push: PUT registry.example answered 400: 400 Bad Request "
                     "The plain HTTP request was sent to HTTPS port"
                 ),
-                "it speaks TLS there: leave out --plain-http",
+                "it speaks TLS there, it seems: leave out --plain-http",
             ),
             (
                 said(503, headers={"retry-after": "3600"}, too_long_wait=3600.0),
