@@ -68,8 +68,8 @@ def test_images_say_when_a_name_was_lost_and_which_containers_use_the_image(
     config = image_id(loaded)
     loaded("untag", "fmt/app:1.0")
     where = f"docker:{listing(loaded, config)}"
-    done = loaded("images", "--no-trunc", "--containers", where)
-    line = next(line for line in done.out.splitlines() if line.startswith("<none> was fmt/app"))
+    shown = loaded.on_terminal("images", "--no-trunc", "--containers", where)
+    line = next(line for line in shown.splitlines() if line.startswith("<none> was fmt/app"))
     assert "ago" in line or "just now" in line
     assert "container web" in line
     rows = json.loads(loaded("images", "--json", "--containers", where).out)

@@ -71,7 +71,7 @@ def test_what_went_waits_and_undo_brings_it_back_bit_for_bit(loaded: Command) ->
     assert "restored 1 image" in loaded("gc", "--undo").out
     after = {path: data for path, data in contents(loaded.store).items() if "blobs" in path}
     assert after == before
-    assert "<none> was fmt/app:1.0" in loaded("images").out
+    assert "fmt/app:1.0" in loaded("images").out
 
 
 def test_undo_without_anything_in_the_trash_is_not_found(loaded: Command) -> None:

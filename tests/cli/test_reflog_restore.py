@@ -89,7 +89,7 @@ def test_restore_of_what_is_no_line_of_the_reflog_is_a_usage_error(
 def test_restore_further_back_than_is_known_says_how_far_it_goes(loaded: Command) -> None:
     done = loaded("restore", "fmt/app:1.0@{7}")
     assert done.code == 4
-    assert "changed 1 times" in done.err
+    assert "changed once" in done.err
 
 
 def test_restore_to_no_image_is_refused(loaded: Command) -> None:
