@@ -1,7 +1,7 @@
 """Work on several items, one after the other; if one fails, the others are still done."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ocitool.errors import OcitoolError
@@ -31,12 +31,13 @@ class Failure:
 class Attempts:
     """The items that a command works on, and those that failed so far.
 
-    With `fail_fast`, or when there is only one item, the first failure ends the command.
+    With `fail_fast`, or when there is only one item, the first failure ends the command; with
+    --json a single one is still reported in the document.
     """
 
     def __init__(self, out: "Output", total: int, *, fail_fast: bool = False) -> None:
         self.failed: list[Failure] = []
-        self.ends_at_once = fail_fast or total <= 1
+        self.ends_at_once = fail_fast or (total <= 1 and not out.is_json)
         self._out = out
         self._total = total
 
@@ -53,9 +54,19 @@ class Attempts:
     def add(self, reference: "Reference", error: OcitoolError) -> None:
         """Record a failure and report it."""
         self.failed.append(Failure(str(reference), error))
-        self._out.observer.warn(f"{reference.familiar}: {error.message}")
+        if self._total > 1:
+            self._out.observer.warn(f"{reference.familiar}: {error.message}")
+
+    def add_parts(self, succeeded: int, failed: Sequence[Failure]) -> None:
+        """Count what belongs to one of the items, such as its signatures; report what failed."""
+        self._total += succeeded + len(failed)
+        self.failed += failed
+        for failure in failed:
+            self._out.observer.warn(f"{failure.name}: {failure.error.message}")
 
     def finish(self) -> None:
-        """Raise SomeFailed if anything failed."""
+        """Raise SomeFailed if anything failed; the error itself if there was only one item."""
+        if self.failed and self._total <= 1:
+            raise self.failed[0].error
         if self.failed:
             raise SomeFailed(self.failed[0].error, len(self.failed), self._total)

@@ -5,7 +5,7 @@ has all blobs of that manifest.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
 from msgspec import Struct, field
@@ -19,6 +19,7 @@ from ocitool.image.graph import closure_of, content_of
 from ocitool.oci import Descriptor, Digest, Manifest, Reference
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, Repository, RepositoryWriter
+from ocitool.places.registry.writing import SubjectRefused
 from ocitool.transfer.copy import Moved, TransferReport
 from ocitool.transfer.pipeline import Pipeline
 from ocitool.transfer.plan import subject_of
@@ -46,6 +47,13 @@ class Ending(StrEnum):
     SKIPPED = "skipped"
 
 
+class RefusedArtifact(Struct, frozen=True, kw_only=True):
+    """An attached artifact that the registry of an image did not take, and why."""
+
+    digest: Digest
+    error: SubjectRefused
+
+
 class PushReport(Struct, frozen=True, kw_only=True):
     """The result for one image at one destination. `moved_from` is what the tag named before.
 
@@ -59,6 +67,7 @@ class PushReport(Struct, frozen=True, kw_only=True):
     kept: Digest | None = None
     conversions: tuple[Conversion, ...] = ()
     attached: int = 0
+    refused: tuple[RefusedArtifact, ...] = ()
     transfer: TransferReport = field(default_factory=TransferReport)
 
     @property
@@ -122,8 +131,16 @@ class TagPusher:
             return report
         if ending is Ending.PRESENT and len(planned) == 1:
             return replace(report, transfer=_report_present(image))
-        moved = self._send(repository, planned, destination, ending, sent)
-        return replace(report, transfer=moved)
+
+        def send(images: Sequence[PlannedImage]) -> TransferReport:
+            main = image.root.descriptor
+            return self._send(repository, main, images, destination, ending, sent)
+
+        try:
+            return replace(report, transfer=send(planned))
+        except SubjectRefused:
+            # The image is worth having without what cannot be attached to it there.
+            return _send_each(report, send, planned)
 
     def _ending(
         self, destination: Reference, existing: Descriptor | None, digest: Digest
@@ -159,14 +176,14 @@ class TagPusher:
     def _send(
         self,
         repository: Repository,
+        main: Descriptor,
         planned: Sequence[PlannedImage],
         destination: Reference,
         ending: Ending,
         sent: Mapping[Digest, Outcome],
     ) -> TransferReport:
-        main = planned[0].root.descriptor
         tagged = destination.tag is not None and ending is Ending.PUSHED
-        tags = {s.root.descriptor.digest: _tags_of(s) for s in planned[1:]}
+        tags = {s.root.descriptor.digest: _tags_of(s) for s in planned}
         writer = RepositoryWriter(
             repository,
             self._pipeline.source,
@@ -176,7 +193,8 @@ class TagPusher:
             remote=isinstance(self._pipeline.origin, RemoteImages),
             scratch=self._pipeline.options.scratch,
         )
-        known = _present(writer, planned, present=ending is Ending.PRESENT) | dict(sent)
+        present = main.digest if ending is Ending.PRESENT else None
+        known = _present(writer, planned, present=present) | dict(sent)
         return self._pipeline.transfer(writer, planned, known)
 
     def _mountable(
@@ -221,6 +239,28 @@ class TagPusher:
         )
 
 
+def _send_each(
+    report: PushReport,
+    send: Callable[[Sequence[PlannedImage]], TransferReport],
+    planned: Sequence[PlannedImage],
+) -> PushReport:
+    """Send an image, and then what is attached to it one by one, as far as it is taken."""
+    moved = {one.descriptor.digest: one for one in send(planned[:1]).blobs}
+    refused = []
+    for artifact in planned[1:]:
+        try:
+            moved |= {one.descriptor.digest: one for one in send([artifact]).blobs}
+        except SubjectRefused as error:
+            digest = artifact.root.descriptor.digest
+            refused.append(RefusedArtifact(digest=digest, error=error))
+    return replace(
+        report,
+        attached=report.attached - len(refused),
+        refused=tuple(refused),
+        transfer=TransferReport(blobs=tuple(moved.values())),
+    )
+
+
 def _check_pinned(destination: Reference, digest: Digest) -> None:
     if destination.digest is not None and destination.digest != digest:
         raise Refused(
@@ -230,13 +270,13 @@ def _check_pinned(destination: Reference, digest: Digest) -> None:
 
 
 def _present(
-    writer: RepositoryWriter, planned: Sequence[PlannedImage], *, present: bool
+    writer: RepositoryWriter, planned: Sequence[PlannedImage], *, present: Digest | None
 ) -> dict[Digest, Outcome]:
     """Ask for each manifest once: a registry that has a manifest has all that it lists."""
     known_outcomes: dict[Digest, Outcome] = {}
-    for number, image in enumerate(planned):
+    for image in planned:
         closure = image.closure
-        if (present and number == 0) or writer.knows(closure.root.digest):
+        if closure.root.digest == present or writer.knows(closure.root.digest):
             known_outcomes |= {d.digest: Outcome.EXISTED for d in closure.descriptors}
             continue
         for descriptor, document in closure.documents[:-1]:

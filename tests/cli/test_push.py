@@ -205,6 +205,26 @@ class TestSources:
             assert done.code == 0, done.err
             assert whole(registry, signature)
 
+    def test_an_image_arrives_where_what_is_attached_is_refused(
+        self, ocitool: Command, tmp_path: Path
+    ) -> None:
+        signatures = [build_artifact(IMAGE.descriptor, bytes([n])) for n in range(2)]
+        layout = write_layout(tmp_path / "layout", {"1": IMAGE}, signatures)
+        with EmulatedRegistry(Quirks(subject_refused=True)) as registry:
+            name = f"{registry.host}/{NAME}:1"
+            for command in ("push", "copy"):
+                target = name if command == "push" else f"docker://{name}"
+                done = ocitool(command, "--referrers", "--json", f"oci:{layout}:1", target)
+                assert (done.code, registry.tags[NAME]) == (1, {"1": IMAGE.descriptor.digest})
+                assert "2 of 3 failed" in done.err
+                assert f"sha256-{IMAGE.descriptor.digest.hex}.sig" in done.err
+                found: Any = done.json
+                assert [one["status"] for one in found][1:] == ["failed", "failed"]
+                assert {one["destination"] for one in found[1:]} == {
+                    f"{registry.host}/{NAME}@{one.descriptor.digest}" for one in signatures
+                }
+            assert whole(registry, IMAGE)
+
 
 class TestExitCodes:
     def test_a_tag_that_may_not_move_is_6(self, ocitool: Command, place: str) -> None:
@@ -328,6 +348,22 @@ class TestSeveral:
                 names[1]: "pushed",
             }
             assert "answered 403" in found[1]["error"]
+
+    def test_json_tells_of_the_only_destination_too(self, ocitool: Command, place: str) -> None:
+        with EmulatedRegistry() as registry:
+            registry.fail("POST", f"/{NAME}/", Status(status=403), times=9)
+            name = f"{registry.host}/{NAME}:1"
+            for words in (("push", place, name), ("copy", place, f"docker://{name}")):
+                done = ocitool(*words, "--json")
+                found: Any = done.json
+                assert done.code == 5
+                (only,) = found
+                assert (only["destination"], only["status"]) == (name, "failed")
+                assert "answered 403" in only["error"]
+                assert done.err.count("answered 403") == 1
+            done = ocitool("pull", f"{registry.host}/none:1", "--json")
+            missing: Any = done.json
+            assert (done.code, len(missing["failed"])) == (4, 1)
 
     def test_fail_fast_ends_at_the_first(self, ocitool: Command, place: str) -> None:
         with EmulatedRegistry() as registry:

@@ -145,6 +145,8 @@ class Manifests:
             )
             raise Refusal(400, "TAG_INVALID", message)
         fields = _parsed(raw, media_type)
+        if self._quirks.subject_refused and "subject" in fields:
+            raise Refusal(405, "UNSUPPORTED", "Invalid parameter at 'ImageManifest'")
         self._check_children(repository, fields, media_type)
         return fields
 

@@ -84,6 +84,7 @@ class Quirks:
     plain_head: bool = False  # Artifactory: HEAD is application/octet-stream, no digest
     head_405: bool = False  # no HEAD of manifests
     missing_manifest_status: int = 404  # Artifactory: 403
+    subject_refused: bool = False  # ECR: 405 for a manifest that names its subject
     etags: bool = False  # an ETag for a manifest, and 412 where If-Match names another
     digest_of_another: bool = False  # a proxy that rewrites manifests: PUT tells another digest
     schema1: bool = False  # every image is one of schema 1

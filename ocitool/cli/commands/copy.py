@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.commands.push import Source, create_repositories, show
+from ocitool.cli.attempts import Attempts
+from ocitool.cli.commands.push import Source, create_repositories, finish
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import (
     REGISTRY,
@@ -22,6 +23,7 @@ from ocitool.images.locations import PlaceKind
 
 if TYPE_CHECKING:
     from ocitool.images.locations import Place
+    from ocitool.operations.push_target import PushReport
     from ocitool.places.registry import RegistryOptions
     from ocitool.transfer.pipeline import TransferOptions
     from ocitool.transfer.report import CopyReport
@@ -68,15 +70,18 @@ def copy(
         if connected is not None and target.kind is PlaceKind.REGISTRY:
             if sending.create_repo:
                 create_repositories([Reference.parse(target.name or "")], out.observer)
-            reports = copying.copy_to_registry(
-                images,
-                target,
-                connected,
-                options,
-                on_existing=sending.policy,
-                observer=out.observer,
-            )
-            show(reports, out, sending.digestfile)
+            attempts = Attempts(out, 1)
+            reports: list[PushReport] = []
+            with attempts.one(Reference.parse(target.name or "")):
+                reports = copying.copy_to_registry(
+                    images,
+                    target,
+                    connected,
+                    options,
+                    on_existing=sending.policy,
+                    observer=out.observer,
+                )
+            finish(reports, out, sending.digestfile, attempts)
         else:
             report = copying.copy_to_place(
                 images,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.attempts import Attempts
+from ocitool.cli.attempts import Attempts, Failure
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY, in_chunks, registries, source_at
 from ocitool.cli.options.transfer import COPYING, SENDING, FailFast, Sending
@@ -13,7 +13,6 @@ from ocitool.cli.output import OUTPUT, Output
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ocitool.cli.attempts import Failure
     from ocitool.events import Observer
     from ocitool.image.content import Root
     from ocitool.images.opening import Opened
@@ -63,8 +62,7 @@ def push(
         if sending.create_repo:
             create_repositories(targets or _own_names(opened.roots), out.observer)
         reports = push_to(images, targets, connected, options, sending, out.observer, on_failure)
-    show(reports, out, sending.digestfile, attempts.failed)
-    attempts.finish()
+    finish(reports, out, sending.digestfile, attempts)
 
 
 def push_to(
@@ -100,13 +98,24 @@ def create_repositories(targets: "Sequence[Reference]", observer: "Observer") ->
             observer.remark(f"created the repository {'/'.join(repository)}")
 
 
-def show(
+def finish(
+    reports: "Sequence[PushReport]", out: Output, digestfile: str | None, attempts: Attempts
+) -> None:
+    """Print what was pushed and what failed, and write the digest file; raise if any failed."""
+    for report in reports:
+        name = report.destination.repository
+        refused = [Failure(f"{name}@{one.digest}", one.error) for one in report.refused]
+        attempts.add_parts(report.attached, refused)
+    _show(reports, out, digestfile, attempts.failed)
+    attempts.finish()
+
+
+def _show(
     reports: "Sequence[PushReport]",
     out: Output,
     digestfile: str | None,
-    failed: "Sequence[Failure]" = (),
+    failed: "Sequence[Failure]",
 ) -> None:
-    """Print what was pushed and what failed, and write the digest file."""
     from ocitool.cli import documents
     from ocitool.cli.render import texts
     from ocitool.cli.render.push import remarks

@@ -7,6 +7,7 @@ from functools import partial
 
 from ocitool.errors import IntegrityError, LimitExceeded, OcitoolError, Refused, Unavailable
 from ocitool.events import Outcome
+from ocitool.image.attached import referrers_tag
 from ocitool.image.content import Blob, Source
 from ocitool.image.graph import content_of
 from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, mediatype, parse_manifest
@@ -20,9 +21,14 @@ from ocitool.places.registry.upload import Uploads
 _CREATED = 201
 _STORED = (200, _CREATED, 202)
 _UNKNOWN_BLOB = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
+_NOT_TAKEN = frozenset({400, 404, 405, 406, 415, 422, 501})
 _DOCKER = "application/vnd.docker."
 _SETTLING = (1.0, 3.0, 9.0)
 """Seconds to wait when a registry does not see blobs yet that it has just taken."""
+
+
+class SubjectRefused(OcitoolError):
+    """A registry takes no manifest that names what it is attached to, as Amazon's."""
 
 
 class RepositoryWriter:
@@ -196,7 +202,14 @@ class RepositoryWriter:
         raw = self._raw.get(descriptor.digest)
         document = parse_manifest(raw, descriptor.media_type) if raw is not None else None
         hint = _known_cause(document, problem) if document is not None else None
-        return problem.error(f"push the manifest to {where}", hint=hint)
+        error = problem.error(f"push the manifest to {where}", hint=hint)
+        if document is None or document.subject is None or problem.status not in _NOT_TAKEN:
+            return error
+        return SubjectRefused(
+            f"{error.message}; it is attached to {document.subject.digest.short}",
+            hint="a registry that takes no manifest with a subject can still hold what is attached "
+            f"by a tag, as cosign does: {referrers_tag(document.subject.digest)}.sig",
+        )
 
     def _note_subject(self, descriptor: Descriptor, raw: bytes, answer: Answer) -> None:
         """Keep the list of referrers where the registry does not do it itself."""
