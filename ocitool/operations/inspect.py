@@ -1,23 +1,20 @@
 """What an image is, in one value: identity, configuration, layers and the steps that made them."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from functools import partial
 
-import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
-from ocitool.errors import NotFound, OcitoolError
+from ocitool.concurrency import DEFAULT_JOBS
+from ocitool.errors import NotFound
 from ocitool.events import Observer
-from ocitool.formats.compression import Codec, sniff
 from ocitool.image.attached import is_attestation
 from ocitool.image.choosing import PlatformImage, best, choose, platform_images
-from ocitool.image.content import Closure, Positioned, Root, Source
+from ocitool.image.content import Closure, Root, Source
 from ocitool.image.graph import closure_of, kind_of
-from ocitool.image.layers import LayerMeasure, measure_layer, measure_plain_layer
+from ocitool.image.layers import LayerMeasure
 from ocitool.image.wholeness import is_absent_foreign
 from ocitool.oci import (
     Descriptor,
@@ -27,13 +24,12 @@ from ocitool.oci import (
     Index,
     Manifest,
     Platform,
-    mediatype,
 )
+from ocitool.operations.measuring import Measured, measure_layers
 from ocitool.places.layout import Cache
 
 CACHE_KIND = "layers"
 
-_SNIFFED = 512
 _NOP = re.compile(r"^/bin/sh -c #\(nop\)\s+")
 _SHELL = re.compile(r"^(?:\|\d+ .*?)?/bin/sh -c\s+", re.DOTALL)
 _BUILDKIT = re.compile(r"\s# buildkit$")
@@ -168,9 +164,11 @@ def inspect(
     chosen = choose_image(source, root, platform, required=required)
     config = chosen.image.read_config(source)
     manifest = chosen.image.manifest
-    measures = _measures(source, manifest, cache, jobs, observer or Observer()) if measure else {}
+    measured = (
+        measure_layers(source, manifest, cache, jobs, observer or Observer()) if measure else {}
+    )
     absent = {x.digest for x in manifest.layers if is_absent_foreign(source, x)}
-    return _report(chosen, config, _layers(manifest, config, measures, absent))
+    return _report(chosen, config, _layers(manifest, config, measured, absent))
 
 
 def _report(
@@ -223,7 +221,7 @@ def _words(step: HistoryEntry) -> str:
 def _layers(
     manifest: Manifest,
     config: ImageConfig,
-    measures: Mapping[Digest, LayerMeasure | str],
+    measures: Mapping[Digest, Measured],
     absent: AbstractSet[Digest],
 ) -> tuple[LayerReport, ...]:
     steps = config.layer_history()
@@ -241,7 +239,7 @@ def _layer(
     layer: Descriptor,
     diff_id: Digest | None,
     step: HistoryEntry | None,
-    measure: LayerMeasure | str | None,
+    measure: Measured | None,
 ) -> LayerReport:
     sizes = measure if isinstance(measure, LayerMeasure) else None
     return LayerReport(
@@ -250,7 +248,7 @@ def _layer(
         diff_id=diff_id,
         media_type=layer.media_type,
         size=layer.size,
-        tar_size=sizes.tar_size if sizes else None,
+        tar_size=measure if isinstance(measure, int) else sizes.tar_size if sizes else None,
         file_bytes=sizes.file_bytes if sizes else None,
         entries=sizes.entries if sizes else None,
         instruction=_words(step) if step else None,
@@ -266,96 +264,6 @@ def _mismatch(sizes: LayerMeasure | None, diff_id: Digest | None) -> str | None:
     if sizes.diff_id == str(diff_id):
         return None
     return f"it unpacks to {sizes.diff_id}, not to its diff ID"
-
-
-def _measures(
-    source: Source, manifest: Manifest, cache: Cache | None, jobs: int, observer: Observer
-) -> dict[Digest, LayerMeasure | str]:
-    """Return the sizes of each layer, or the reason why they are not known."""
-    found: dict[Digest, LayerMeasure | str] = {}
-    missing: list[Descriptor] = []
-    for layer in {layer.digest: layer for layer in manifest.layers}.values():
-        known = _recall(cache, layer)
-        reason = _opaque(source, layer)
-        measure = reason or known or _measure_headers(source, layer)
-        if measure is None:
-            missing.append(layer)
-        else:
-            found[layer.digest] = measure
-    if missing:
-        found |= _measure_all(source, missing, jobs, observer)
-        if cache is not None:
-            cache.update(
-                {
-                    str(digest): msgspec.to_builtins(measure)
-                    for digest, measure in found.items()
-                    if isinstance(measure, LayerMeasure)
-                }
-            )
-    return found
-
-
-def _measure_headers(source: Source, layer: Descriptor) -> LayerMeasure | str | None:
-    """Measure a plain layer of an archive by its headers; None if all of it must be read.
-
-    The digest is not checked here: `verify` does that.
-    """
-    if not isinstance(source, Positioned):
-        return None
-    try:
-        if sniff(source.read_at(layer, 0, _SNIFFED)) is not Codec.NONE:
-            return None
-        return measure_plain_layer(partial(source.read_at, layer), layer)
-    except OcitoolError as error:
-        return error.message
-
-
-def _measure_all(
-    source: Source, layers: Sequence[Descriptor], jobs: int, observer: Observer
-) -> dict[Digest, LayerMeasure | str]:
-    found: dict[Digest, LayerMeasure | str] = {}
-
-    def task(layer: Descriptor) -> Callable[[Stop], None]:
-        def run(stop: Stop) -> None:
-            def watch(count: int) -> None:
-                stop.check()
-                observer.advance(count)
-
-            try:
-                with source.open(layer).watched(watch) as blob:
-                    found[layer.digest] = measure_layer(blob)
-            except OcitoolError as error:
-                found[layer.digest] = error.message
-
-        return run
-
-    observer.begin("measuring", sum(layer.size for layer in layers))
-    try:
-        run_all([task(layer) for layer in layers], jobs)
-    finally:
-        observer.end()
-    return found
-
-
-def _recall(cache: Cache | None, layer: Descriptor) -> LayerMeasure | None:
-    fact = cache.get(str(layer.digest)) if cache is not None else None
-    try:
-        return msgspec.convert(fact, LayerMeasure) if fact is not None else None
-    except msgspec.ValidationError:
-        return None
-
-
-def _opaque(source: Source, layer: Descriptor) -> str | None:
-    """Return why a layer cannot be read at all, or None."""
-    if mediatype.is_encrypted_layer(layer.media_type):
-        return "it is encrypted"
-    if is_absent_foreign(source, layer):
-        return "it is a foreign layer, which is not stored with the image"
-    if mediatype.is_foreign_layer(layer.media_type) and layer.urls:
-        return "it is a foreign layer"
-    if not mediatype.is_layer(layer.media_type):
-        return f"its type is {layer.media_type}, not a layer"
-    return None
 
 
 def _steps(config: ImageConfig) -> tuple[StepReport, ...]:

@@ -353,3 +353,14 @@ def test_a_plain_layer_of_an_archive_is_measured_by_its_headers(tmp_path: Path) 
 def _bytes_read() -> int:
     (line,) = [x for x in Path("/proc/self/io").read_text().splitlines() if x.startswith("rchar")]
     return int(line.split()[1])
+
+
+def test_of_very_many_members_of_plain_layers_only_the_size_is_told(tmp_path: Path) -> None:
+    few, many = ({f"{n}": b"" for n in range(count)} for count in (9, 10_001))
+    image = build_image([few, many, {"last": b""}], compression="none")
+    path = written(tmp_path / "x.tar", docker_archive({A: image}))
+    with open_archive(str(path)) as source:
+        layers = inspect(source, source.roots()[0]).layers
+    assert [layer.entries for layer in layers] == [9, None, 1]
+    assert [layer.tar_size for layer in layers] == [layer.size for layer in image.layers]
+    assert [layer.problem for layer in layers] == [None] * 3

@@ -80,15 +80,18 @@ def measure_plain_layer(
     read_at: Callable[[int, int], bytes],
     layer: Descriptor,
     *,
+    most: int | None = None,
     tar_limits: TarLimits = DEFAULT_TAR_LIMITS,
-) -> LayerMeasure:
+) -> LayerMeasure | None:
     """Measure a layer that is not compressed, reading only the headers of its members.
 
     `read_at(offset, n)` gives its bytes. Nothing is verified: `diff_id` is the layer's own digest.
-    Raises as `measure_layer` does.
+    None for a layer of more than `most` members. Raises as `measure_layer` does.
     """
     tally = _Tally()
     for entry in TarReader(PositionedInput(read_at, layer.size), limits=tar_limits):
+        if tally.entries == most:
+            return None
         tally.add(entry)
     return LayerMeasure(
         codec=Codec.NONE,

@@ -84,8 +84,13 @@ def test_bytes_after_the_end_of_the_tar_belong_to_its_digest() -> None:
 def test_headers_alone_give_the_same_numbers_as_all_bytes() -> None:
     data = tar([member("a", 5), member("b/", 0, tarfile.DIRTYPE), member("a", 900)]) + b"\0" * 99
     layer = Descriptor(media_type=OCI_LAYER, digest=Digest.of(data), size=len(data))
-    found = measure_plain_layer(lambda offset, size: data[offset : offset + size], layer)
-    assert found == measure(data)
+
+    def read_at(offset: int, size: int) -> bytes:
+        return data[offset : offset + size]
+
+    assert measure_plain_layer(read_at, layer) == measure(data)
+    assert measure_plain_layer(read_at, layer, most=3) == measure(data)
+    assert measure_plain_layer(read_at, layer, most=2) is None
 
 
 def test_hard_links_count_once() -> None:
