@@ -42,6 +42,9 @@ class Observer:
     def warn(self, text: str) -> None:
         """Something may be unexpected; `text` may contain untrusted text from an image."""
 
+    def trace(self, text: str) -> None:
+        """A step was done that only a user who looks for a fault wants to see."""
+
     def wait(self, text: str) -> None:
         """This process waits for another process; called once for each wait."""
 

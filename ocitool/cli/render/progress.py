@@ -20,20 +20,21 @@ _PATIENCE = 0.5
 _HEARTBEAT = 10.0
 
 
-def progress(mode: str, *, quiet: bool) -> "Messages":
+def progress(mode: str, *, quiet: bool, verbose: bool = False) -> "Messages":
     """Return the observer for a mode of `--progress`."""
     if quiet or mode == "none":
-        return Messages(quiet=quiet)
+        return Messages(quiet=quiet, verbose=verbose)
     if mode == "bar" or (mode == "auto" and console.is_terminal(sys.stderr)):
-        return Bar()
-    return Plain()
+        return Bar(verbose=verbose)
+    return Plain(verbose=verbose)
 
 
 class Messages(Observer):
     """Prints remarks and warnings, and no progress."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self._quiet = quiet
+        self._verbose = verbose
 
     def remark(self, text: str) -> None:
         """Print something worth knowing."""
@@ -48,12 +49,17 @@ class Messages(Observer):
         """Print something that may not be what the user expects."""
         console.note(f"warning: {text}")
 
+    def trace(self, text: str) -> None:
+        """Print a detail, for a user who asked for details."""
+        if self._verbose:
+            console.note(text)
+
 
 class Plain(Messages):
     """One line per finished blob, and a sign of life every ten seconds."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, verbose: bool = False) -> None:
+        super().__init__(verbose=verbose)
         self._label, self._total, self._done = "", 0, 0
         self._last = time.monotonic()
         self._lock = threading.Lock()
@@ -82,8 +88,8 @@ class Plain(Messages):
 class Bar(Messages):
     """A bar with speed and time left, for work that takes longer than half a second."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, verbose: bool = False) -> None:
+        super().__init__(verbose=verbose)
         self._progress: Progress | None = None
         self._task: int = 0
         self._label, self._total, self._done = "", 0, 0
@@ -144,3 +150,9 @@ class Bar(Messages):
         """Print above the bar."""
         self.end()
         super().warn(text)
+
+    def trace(self, text: str) -> None:
+        """Print above the bar."""
+        if self._verbose:
+            self.end()
+        super().trace(text)

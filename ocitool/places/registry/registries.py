@@ -25,8 +25,8 @@ _PROBE_SECONDS = 3.0
 class Registries:
     """Every registry of one command: its connections and how long each is left alone.
 
-    `warn` is told, once each, of what may be unexpected, `remark` of longer waits. Use it as a
-    context manager. Thread-safe.
+    `warn` is told, once each, of what may be unexpected, `remark` of longer waits, `trace` of each
+    request. Use it as a context manager. Thread-safe.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class Registries:
         *,
         warn: Callable[[str], None] = lambda _: None,
         remark: Callable[[str], None] = lambda _: None,
+        trace: Callable[[str], None] = lambda _: None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.options = options or RegistryOptions()
@@ -48,6 +49,7 @@ class Registries:
         )
         self._warn = warn
         self._remark = remark
+        self.trace = trace
         self._warned: set[str] = set()
         self._stopped = threading.Event()
         self._backoffs: dict[str, HostBackoff] = {}
@@ -57,7 +59,7 @@ class Registries:
         self.client = self._new_client()
 
     def _new_client(self) -> httpx.Client:
-        self.transport = Transport(self.options, self.environment)
+        self.transport = Transport(self.options, self.environment, self.trace)
         jar = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         limits = self.options.limits
         return httpx.Client(

@@ -221,6 +221,8 @@ class Session:
     def _find_credential(self) -> Credential | None:
         found = self.registries.credentials.find(self.host.domain, self.path, writing=self.writing)
         self._origin = found.origin if found is not None else None
+        said = self._origin or "none was found"
+        self.registries.trace(f"credential for {self.host.domain}: {said}")
         return found
 
     def _find_realms(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from ocitool.places.registry.http.connections import READ, Backend, Connection
 from ocitool.places.registry.http.locations import origin
 from ocitool.places.registry.http.proxies import proxy_for
 from ocitool.places.registry.http.tls import trust
+from ocitool.places.registry.http.tracing import Trace, traced
 from ocitool.places.registry.options import RegistryOptions
 
 FAREWELL = "farewell"
@@ -54,9 +55,13 @@ class Transport(httpx.BaseTransport):
     """Sends requests to any host by that host's rules. Safe to use from several threads."""
 
     def __init__(
-        self, options: RegistryOptions, environment: Mapping[str, str] | None = None
+        self,
+        options: RegistryOptions,
+        environment: Mapping[str, str] | None = None,
+        trace: Trace = lambda _: None,
     ) -> None:
         self._options = options
+        self._trace = trace
         self._environment = os.environ if environment is None else environment
         self._backend = Backend()
         self._late_backend = Backend()
@@ -70,7 +75,11 @@ class Transport(httpx.BaseTransport):
             raise httpx.ReadError("the work was stopped", request=request)
         url = request.url
         pool = self._pool(url.scheme, url.host, url.port)
-        with _translate_errors(request), self._named_proxy(request):
+        with (
+            traced(request, self._trace) as answered,
+            _translate_errors(request),
+            self._named_proxy(request),
+        ):
             response = pool.handle_request(
                 httpcore.Request(
                     method=request.method,
@@ -85,6 +94,7 @@ class Transport(httpx.BaseTransport):
                     extensions=request.extensions,
                 )
             )
+            answered(response.status)
         return httpx.Response(
             status_code=response.status,
             headers=response.headers,
