@@ -60,6 +60,8 @@ class FakeEngine:
             return 200, json.dumps({"LayersSize": self.layer_bytes.pop(0)}).encode()
         if path.startswith("/images/get"):
             return 200, self.archive
+        if path == "/version":
+            return 200, b'{"Version": "20.10.24"}'
         if "containers" in path:
             return 200, json.dumps(self.containers).encode()
         if path.endswith("/json") and path != "/images/json":

@@ -79,6 +79,12 @@ class Engine:
             has_classic_store="io.containerd.snapshotter" not in str(found.get("DriverStatus")),
         )
 
+    def version(self) -> str:
+        """Return the engine's version; Unavailable when it does not answer."""
+        answer = self._request("GET", "/version")
+        found = answer.get("Version") if isinstance(answer, dict) else None
+        return str(found) if found else "unknown"
+
     def names(self, name: str) -> tuple[str, ...]:
         """Return all names of the image called `name`, which may be an ID; NotFound if none is."""
         answer = self._request("GET", f"/images/{name}/json", image=name)

@@ -30,6 +30,13 @@ class Credential:
         return cls(username=username, password=secret, origin=origin)
 
     @property
+    def kind(self) -> str:
+        """What identifies us, in words."""
+        if self.registry_token is not None:
+            return "registry token"
+        return "identity token" if self.identity_token is not None else "password"
+
+    @property
     def pair(self) -> tuple[str, str]:
         """The name and secret by which helpers know it, and `Basic` sends it."""
         if self.password is not None:
