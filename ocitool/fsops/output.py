@@ -14,13 +14,14 @@ from ocitool.fsops.scratch import fresh_name
 class OutputFile:
     """A file for the user that appears complete or not at all.
 
-    It takes the mode of a file that it replaces. Where the file system allows it, the file has no
-    name until `publish`, so even a killed process leaves nothing behind. A pipe, terminal or
-    device is written to directly.
+    It takes the mode of a file that it replaces; a new one may be `executable`. Where the file
+    system allows it, the file has no name until `publish`, so even a killed process leaves nothing
+    behind. A pipe, terminal or device is written to directly.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, executable: bool = False) -> None:
         self.path = path
+        self._new_mode = 0o777 if executable else 0o666
         real = os.path.realpath(path)
         self._name = os.path.basename(real)
         self._folder = Directory.open(os.path.dirname(real))
@@ -47,14 +48,16 @@ class OutputFile:
         if not stat.S_ISREG(mode):
             self._direct = True
             return os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
-        flags = os.O_RDWR | os.O_CLOEXEC
+        flags, folder = os.O_RDWR | os.O_CLOEXEC, self._folder.descriptor
         # A file without a name gets one through /proc, which a chroot may lack.
         if os.path.isdir("/proc/self/fd"):
             with contextlib.suppress(OSError):
-                return os.open(".", flags | os.O_TMPFILE, 0o666, dir_fd=self._folder.descriptor)
+                return os.open(
+                    ".", flags | os.O_TMPFILE, self._new_mode, dir_fd=self._folder.descriptor
+                )
         self._temporary = fresh_name()
         flags |= os.O_CREAT | os.O_EXCL
-        return os.open(self._temporary, flags, 0o666, dir_fd=self._folder.descriptor)
+        return os.open(self._temporary, flags, self._new_mode, dir_fd=folder)
 
     def write(self, data: bytes) -> None:
         """Write all of `data`."""
