@@ -1,5 +1,6 @@
 """The README tells the truth: its examples run, its commands and options exist."""
 
+import ast
 import html
 import re
 import subprocess
@@ -118,13 +119,10 @@ def test_every_command_of_the_readme_exists_and_no_other() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ocitool", "--help"], capture_output=True, text=True, check=True
     )
-    listed = set(re.findall(r"^  (\w+)  ", done.stdout.partition("Commands:")[2], re.MULTILINE))
-    table = README.partition("| command | does |")[2].partition("\n\n")[0]
-    described = {
-        word
-        for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
-        for word in re.findall(r"`(\w+)", row)
-    }
+    commands = done.stdout.partition("\nGlobal options")[0]
+    listed = set(re.findall(r"^  (\w+)  ", commands, re.MULTILINE))
+    table = README.partition("| for | commands |")[2].partition("\n\n")[0]
+    described = set(re.findall(r"`(\w+)`", table))
     assert described == listed
 
 
@@ -151,6 +149,38 @@ def test_every_module_that_the_architecture_page_names_exists() -> None:
     assert len(names) > 10
     homes = (ROOT, ROOT / "ocitool")
     assert [name for name in names if not any((home / name).exists() for home in homes)] == []
+
+
+def _tests_in(path: Path) -> set[str]:
+    """Return the tests of a file, such as `test_a`, `TestB` and `TestB::test_a`, by reading it."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.ClassDef):
+            found |= {node.name} | {
+                f"{node.name}::{below.name}"
+                for below in node.body
+                if isinstance(below, ast.FunctionDef | ast.AsyncFunctionDef)
+            }
+    return {name for name in found if name.rpartition("::")[2].lower().startswith("test")}
+
+
+def _is_there(test: str) -> bool:
+    path, _, name = test.partition("::")
+    return (ROOT / path).is_file() and name in _tests_in(ROOT / path)
+
+
+def test_every_case_from_the_field_names_tests_that_exist() -> None:
+    page = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Cases from the field\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")]
+    cases = [row for row in rows if not row.startswith(("| ---", "| number "))]
+    assert cases
+    named = {row: re.findall(r"`(tests/[\w/]+\.py::[\w:]+)`", row) for row in cases}
+    assert [row for row, tests in named.items() if not tests] == [], "a case without a test"
+    wrong = {test for tests in named.values() for test in tests if not _is_there(test)}
+    assert wrong == set()
 
 
 def test_the_picture_shows_what_the_command_prints_today() -> None:

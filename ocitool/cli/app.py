@@ -7,52 +7,26 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import typer.main
 
-from ocitool import errors
-from ocitool.cli.options.shared import Settings
+from ocitool.cli.catalogue import COMMANDS, GROUPS, SECTIONS
+from ocitool.cli.completing import words
+from ocitool.cli.options.shared import PROGRESS, Settings
+from ocitool.cli.parsing import Command, CommandGroup, command_group
 from ocitool.cli.render import console
 from ocitool.version import __version__
 
-COMMANDS = {
-    "load": "load",
-    "save": "save",
-    "pull": "pull",
-    "push": "push",
-    "copy": "copy",
-    "images": "images",
-    "tag": "tag",
-    "untag": "tag",
-    "rm": "rm",
-    "reflog": "reflog",
-    "restore": "restore",
-    "pin": "pin",
-    "unpin": "pin",
-    "df": "df",
-    "gc": "gc",
-    "inspect": "inspect",
-    "history": "history",
-    "verify": "verify",
-    "login": "login",
-    "logout": "login",
-}
-"""Each command, and the module in `commands` that defines the function of its name."""
-_GROUPS = {
-    "registry": "Tags, digests and manifests in a registry.",
-    "artifact": "Files and folders in registries, and artifacts attached to images.",
-    "container": "Containers made from images of the store, as bundles for an OCI runtime.",
-}
-_HIDDEN = {"rmi": "rm", "prune": "gc"}
+_HIDDEN = {"ls": "images", "rmi": "rm", "prune": "gc"}
 _IMAGE = {
     "ls": "images",
     "prune": "gc",
     **{name: name for name in ("rm", "load", "save", "pull", "push", "tag", "inspect", "history")},
 }
 _WITH_A_VALUE = ("--store", "--progress", "--tmp-dir")
-_ABOUT_ALL = ("-h", "--help", "--install-completion", "--show-completion")
+_ABOUT_ALL = ("-h", "--help", "--install-completion", "--show-completion", "help")
 _NO_COMMAND = ""
 _HELP = "OCI and Docker images without a daemon: load, pull, look inside, verify, save, push."
 
@@ -72,7 +46,7 @@ def command_in(arguments: Sequence[str]) -> str | None:
         elif word == "--version":
             return _NO_COMMAND
         elif not word.startswith("-"):
-            return word if word in {*COMMANDS, *_GROUPS, *_HIDDEN} else None
+            return word if word in {*COMMANDS, *GROUPS, *_HIDDEN} else None
     return None
 
 
@@ -81,6 +55,7 @@ def application(wanted: str | None = None) -> Runnable:
     """Return the command line with the `wanted` command, or with all commands if that is None."""
     app = typer.Typer(
         name="ocitool",
+        cls=CommandGroup,
         help=_HELP,
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -89,22 +64,25 @@ def application(wanted: str | None = None) -> Runnable:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(main)
-    for name in COMMANDS:
-        if wanted in (None, name):
-            app.command(name)(_function(name))
+    for section, commands in SECTIONS.items():
+        for name, (_, text) in commands.items():
+            if wanted in (None, name):
+                own: dict[str, Any] = {"short_help": text, "rich_help_panel": section}
+                app.command(name, cls=Command, **own)(_function(name))
     for name, other in _HIDDEN.items():
         if wanted in (None, name):
-            app.command(name, hidden=True)(_function(other))
-    for name, text in _GROUPS.items():
+            app.command(name, cls=Command, hidden=True)(_function(other))
+    for name, (section, text) in GROUPS.items():
         if wanted in (None, name):
-            app.add_typer(getattr(_module(name), name), name=name, help=text)
+            group = getattr(_module(name), name)
+            app.add_typer(group, name=name, help=text, rich_help_panel=section)
     if wanted is None:
         app.add_typer(_image(), name="image", hidden=True, help="The same, under docker's names.")
     return typer.main.get_command(app)
 
 
 def _image() -> typer.Typer:
-    app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+    app = command_group()
     for name, command in _IMAGE.items():
         app.command(name)(_function(command))
     return app
@@ -127,20 +105,49 @@ def _show_version(wanted: bool) -> None:
 
 Store = Annotated[
     str | None,
-    typer.Option(envvar="OCITOOL_STORE", metavar="DIR", help="Folder of the image store."),
+    typer.Option(
+        envvar="OCITOOL_STORE",
+        show_envvar=False,
+        metavar="DIR",
+        help="Folder of the image store. Default: $XDG_DATA_HOME/ocitool.",
+    ),
 ]
 QuietEverywhere = Annotated[
     bool,
-    typer.Option("--quiet", "-q", envvar="OCITOOL_QUIET", help="Print IDs or digests only."),
+    typer.Option(
+        "--quiet",
+        "-q",
+        envvar="OCITOOL_QUIET",
+        show_envvar=False,
+        help="Print IDs or digests only.",
+    ),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        envvar="OCITOOL_VERBOSE",
+        show_envvar=False,
+        help="Show each request to a registry, without its secrets.",
+    ),
 ]
 Debug = Annotated[
-    bool, typer.Option(envvar="OCITOOL_DEBUG", help="Show a traceback when something fails.")
+    bool,
+    typer.Option(
+        "--debug",
+        envvar="OCITOOL_DEBUG",
+        show_envvar=False,
+        help="Show a traceback if something fails.",
+    ),
 ]
 Progress = Annotated[
     str,
     typer.Option(
         envvar="OCITOOL_PROGRESS",
+        show_envvar=False,
         metavar="MODE",
+        autocompletion=words(*PROGRESS),
         help="How to show progress: auto, bar, plain or none.",
     ),
 ]
@@ -148,6 +155,7 @@ TemporaryFolder = Annotated[
     str | None,
     typer.Option(
         envvar=["OCITOOL_TMP_DIR", "TMPDIR"],
+        show_envvar=False,
         metavar="DIR",
         help="Folder for temporary files, such as archives read from a pipe.",
     ),
@@ -159,6 +167,7 @@ def main(
     *,
     store: Store = None,
     quiet: QuietEverywhere = False,
+    verbose: Verbose = False,
     debug: Debug = False,
     progress: Progress = "auto",
     tmp_dir: TemporaryFolder = None,
@@ -170,19 +179,12 @@ def main(
     ] = False,
 ) -> None:
     """OCI and Docker images without a daemon: load, pull, look inside, verify, save, push."""
-    if store == "":
-        raise errors.UsageError("--store is empty")
-    if progress not in ("auto", "bar", "plain", "none"):
-        source = context.get_parameter_source("progress")
-        origin = "OCITOOL_PROGRESS" if source is not None and source.name == "ENVIRONMENT" else ""
-        raise errors.UsageError(
-            f"{origin or '--progress'} {progress!r} is not a way to show progress",
-            hint=f"set {origin or 'it'} to auto, bar, plain or none",
-        )
-    context.obj = Settings(
-        named_store=store,
-        quiet=quiet,
-        debug=debug,
-        progress=progress,
-        temporary=tmp_dir,
-    )
+    context.obj = settings = Settings(temporary=tmp_dir)
+    if store is not None:
+        settings.change("store", store)
+    settings.change("quiet", quiet)
+    settings.change("verbose", verbose)
+    settings.change("debug", debug)
+    source = context.get_parameter_source("progress")
+    is_variable = source is not None and source.name == "ENVIRONMENT"
+    settings.change("progress", progress, called="OCITOOL_PROGRESS" if is_variable else None)

@@ -121,7 +121,7 @@ def _report(error: BaseException, *, debug: bool) -> int:
         return _FAILED
     console.note(f"ocitool: this is a bug: {type(error).__name__}: {error}")
     if not debug:
-        console.note("  run it again with --debug before the command, and report what it prints")
+        console.note("  run it again with --debug, and report what it prints")
     return _FAILED
 
 

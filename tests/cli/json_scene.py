@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.artifacts.site import REPOSITORY
 from tests.garbage.test_engine import DANGLING, FakeEngine
-from tests.places.registry.homes import Home
+from tests.places.registry.homes import Home, auths
 from tests.support.command import FIXTURES, Command
 from tests.support.images import (
     BuiltImage,
@@ -82,6 +82,7 @@ def documents(folder: Path) -> Documents:
         _registry(scene, registry, image)
         _artifacts(scene, registry)
     _login(scene)
+    _machine(scene)
     _garbage(scene)
     _engine(scene)
     return scene.documents
@@ -192,6 +193,26 @@ def _login(scene: Scene) -> None:
         words = ("login", server.host, "-u", "ann", "--password-stdin")
         scene.note("login", *words, stdin=b"pw", **how)
         scene.note("logout", "logout", server.host, **how)
+
+
+def _machine(scene: Scene) -> None:
+    scene.note("version", "version")
+    scene.note("zipapp", "zipapp", "-o", "ocitool.pyz")
+    home = Home(scene.folder / "other home")
+    home.docker({**auths(**{"one.example": "ann"}), "credHelpers": {"two.example": "absent"}})
+    home.write(".config/containers/auth.json", "not JSON")
+    folder = home.folder / ".config" / "containers" / "certs.d" / "one.example"
+    folder.mkdir(parents=True)
+    (folder / "ca.crt").write_text("")
+    proxies = {"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": "two.example"}
+    fake = FakeEngine(scene.folder)
+    engine = {"DOCKER_HOST": f"unix://{fake.socket}", "CONTAINER_HOST": "ssh://elsewhere"}
+    how: dict[str, Any] = {"variables": {**home.variables, **proxies, **engine}}
+    with fake.running():
+        scene.note("info", "info", "one.example", "two.example", **how)
+    scene.note("info", "info", "--store", scene.folder / "none")
+    (scene.folder / "file").write_text("")
+    scene.note("info", "info", "--store", scene.folder / "file")
 
 
 def _garbage(scene: Scene) -> None:

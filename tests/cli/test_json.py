@@ -2,11 +2,14 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import ocitool.cli
+from ocitool.cli.app import application
 from tests.cli.json_scene import Documents, documents
 from tests.cli.json_shapes import Shape, shape_of
 
@@ -21,6 +24,19 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Documents:
 
 def test_every_command_prints_the_documents_that_are_promised(printed: Documents) -> None:
     assert set(printed) == set(PROMISED)
+
+
+def test_every_command_that_can_print_json_is_promised() -> None:
+    assert set(commands_with_json(application())) <= set(PROMISED)
+
+
+def commands_with_json(command: Any, words: str = "") -> Iterator[str]:
+    """Yield the words of each command that has an option --json, hidden ones left out."""
+    if any("--json" in parameter.opts for parameter in command.params):
+        yield words
+    for name, below in getattr(command, "commands", {}).items():
+        if not below.hidden:
+            yield from commands_with_json(below, f"{words} {name}".strip())
 
 
 @pytest.mark.parametrize("name", PROMISED)

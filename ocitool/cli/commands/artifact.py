@@ -10,6 +10,7 @@ from ocitool.cli.options.expand import Group, with_options
 from ocitool.cli.options.registry import REGISTRY, ChunkSize, Jobs, in_chunks, registries
 from ocitool.cli.options.transfer import DigestFile
 from ocitool.cli.output import JSON_OUTPUT, OUTPUT, Output
+from ocitool.cli.parsing import command_group
 from ocitool.cli.render.console import safe
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import UsageError
@@ -121,7 +122,7 @@ PACKING = Group(
     lambda _, **options: Packing(**options),
 )
 
-artifact = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+artifact = command_group()
 
 
 @artifact.command("push")

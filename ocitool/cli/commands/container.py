@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
+from ocitool.cli.completing import store_names
 from ocitool.cli.options.expand import Group, with_options
 from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
 from ocitool.cli.output import OUTPUT, Output, nothing
+from ocitool.cli.parsing import command_group
 from ocitool.cli.render import console
 from ocitool.cli.render.console import safe
 from ocitool.errors import UsageError
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 _ID_LENGTH = 12
 
-container = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+container = command_group()
 
 
 class _Listed(Struct, frozen=True):
@@ -75,7 +77,10 @@ CREATE = Group(
 @container.command("create")
 @with_options(create=CREATE, out=OUTPUT)
 def create_command(
-    image: Annotated[str, typer.Argument(metavar="NAME", help="An image of the store.")],
+    image: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="An image of the store.", autocompletion=store_names),
+    ],
     command: Annotated[
         list[str] | None,
         typer.Argument(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
+from ocitool.cli.completing import store_names
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY, opened_at
 from ocitool.cli.options.shared import NoTruncation, OnePlatform, one_platform
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 
 @with_options(out=OUTPUT, registry=REGISTRY)
 def history(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, …")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, …", autocompletion=store_names
+        ),
+    ],
     *,
     platform: OnePlatform = None,
     template: Format = None,

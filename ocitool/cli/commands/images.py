@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.completing import store_names
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.shared import NoTruncation
 from ocitool.cli.output import OUTPUT, Output
@@ -44,6 +45,7 @@ def images(
         typer.Argument(
             metavar="[NAME|PLACE]",
             help="A name or pattern of the store, or a place: ./FILE, oci:DIR, docker-daemon:, …",
+            autocompletion=store_names,
         ),
     ] = None,
     *,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.completing import store_names
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY, opened_each
 from ocitool.cli.options.shared import NoTruncation, OnePlatform, one_platform, usual_platform
@@ -39,7 +40,10 @@ EveryOne = Annotated[
     typer.Option("--all", "-a", help="Show every image of a place, and every layer of an image."),
 ]
 Sources = Annotated[
-    list[str], typer.Argument(metavar="SRC…", help="NAME, ID, oci:DIR:TAG, ./FILE, -, …")
+    list[str],
+    typer.Argument(
+        metavar="SRC…", help="NAME, ID, oci:DIR:TAG, ./FILE, -, …", autocompletion=store_names
+    ),
 ]
 
 

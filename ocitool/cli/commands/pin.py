@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.completing import store_names
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.quantities import parse_seconds
 from ocitool.cli.output import JSON_OUTPUT, Output
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 @with_options(out=JSON_OUTPUT)
 def pin(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME…]", help="Names or image IDs.")
+        list[str] | None,
+        typer.Argument(metavar="[NAME…]", help="Names or image IDs.", autocompletion=store_names),
     ] = None,
     *,
     until: Annotated[
@@ -62,7 +64,10 @@ def pin(
 
 @with_options(out=JSON_OUTPUT)
 def unpin(
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names or image IDs.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME…", help="Names or image IDs.", autocompletion=store_names),
+    ],
     *,
     out: Output,
 ) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocitool.cli.attempts import Attempts, Failure
+from ocitool.cli.completing import store_names
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY, in_chunks, registries, source_at
 from ocitool.cli.options.transfer import COPYING, SENDING, FailFast, Sending
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from ocitool.transfer.pipeline import TransferOptions
 
 
-Source = Annotated[str, typer.Argument(metavar="SRC", help="NAME, oci:DIR:TAG, ./FILE, …")]
+Source = Annotated[
+    str,
+    typer.Argument(metavar="SRC", help="NAME, oci:DIR:TAG, ./FILE, …", autocompletion=store_names),
+]
 Destinations = Annotated[
     list[str] | None,
     typer.Argument(metavar="[DST…]", help="Names in registries; default: the name of SRC."),

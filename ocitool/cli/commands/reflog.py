@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.completing import store_names
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.shared import NoTruncation
 from ocitool.cli.output import JSON_OUTPUT, Output
@@ -28,7 +29,8 @@ _STATES = {
 @with_options(out=JSON_OUTPUT)
 def reflog(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="List only this name.")
+        str | None,
+        typer.Argument(metavar="[NAME]", help="List only this name.", autocompletion=store_names),
     ] = None,
     *,
     no_trunc: NoTruncation = False,

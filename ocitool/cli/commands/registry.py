@@ -7,6 +7,7 @@ import typer
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY, registries
 from ocitool.cli.output import JSON_OUTPUT, OUTPUT, PLAIN_OUTPUT, Output
+from ocitool.cli.parsing import command_group
 from ocitool.cli.render import console
 from ocitool.cli.render.console import safe
 from ocitool.errors import NotFound, UsageError
@@ -26,7 +27,7 @@ Most = Annotated[
     int | None, typer.Option("--limit", "-n", min=1, metavar="N", help="List at most N.")
 ]
 
-registry = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+registry = command_group()
 
 
 @registry.command("tags")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.completing import former_entries
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.output import JSON_OUTPUT, Output
 from ocitool.errors import UsageError
@@ -21,7 +22,9 @@ def restore(
     reference: Annotated[
         str,
         typer.Argument(
-            metavar="NAME@{n}", help="An entry of `reflog`; 1 is the value before the last change."
+            metavar="NAME@{n}",
+            help="An entry of `reflog`; 1 is the value before the last change.",
+            autocompletion=former_entries,
         ),
     ],
     *,

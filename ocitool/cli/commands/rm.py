@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.completing import store_names
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render.columns import counted, size
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 @with_options(out=OUTPUT)
 def rm(
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names or image IDs.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME…", help="Names or image IDs.", autocompletion=store_names),
+    ],
     *,
     force: Annotated[
         bool,

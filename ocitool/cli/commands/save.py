@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.completing import store_names, words
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.shared import Settings, usual_platform
 from ocitool.cli.options.transfer import CONVERSION
@@ -34,6 +35,7 @@ Form = Annotated[
     typer.Option(
         "--type",
         metavar="universal|docker|oci",
+        autocompletion=words("universal", "docker", "oci"),
         help="Form of the archive: docker (plain layers), oci, or universal (read as both).",
     ),
 ]
@@ -48,7 +50,11 @@ AllTags = Annotated[
 def save(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME…", help="Images of the store, or docker-daemon:NAME…"),
+        typer.Argument(
+            metavar="NAME…",
+            help="Images of the store, or docker-daemon:NAME…",
+            autocompletion=store_names,
+        ),
     ],
     *,
     output: Destination = "-",

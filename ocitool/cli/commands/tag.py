@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ocitool.cli.completing import store_names
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.output import JSON_OUTPUT, Output, nothing
 from ocitool.cli.render import console
@@ -12,7 +13,10 @@ from ocitool.cli.render import console
 
 @with_options(out=JSON_OUTPUT)
 def tag(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="A name or an image ID.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SRC", help="A name or an image ID.", autocompletion=store_names),
+    ],
     names: Annotated[list[str], typer.Argument(metavar="NEW…", help="The new names.")],
     *,
     out: Output,
@@ -38,7 +42,10 @@ def tag(
 
 @with_options(out=JSON_OUTPUT)
 def untag(
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names to remove.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME…", help="Names to remove.", autocompletion=store_names),
+    ],
     *,
     out: Output,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.completing import store_names
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY, connected_to, opened_at, source_at
 from ocitool.cli.options.shared import Settings
@@ -49,7 +50,12 @@ RepairFrom = Annotated[
 @with_options(out=OUTPUT, registry=REGISTRY)
 def verify(
     source: Annotated[
-        str | None, typer.Argument(metavar="[SRC]", help="An image or a place; default: the store.")
+        str | None,
+        typer.Argument(
+            metavar="[SRC]",
+            help="An image or a place; default: the store.",
+            autocompletion=store_names,
+        ),
     ] = None,
     *,
     fast: Fast = False,

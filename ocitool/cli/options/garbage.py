@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.completing import words
 from ocitool.cli.options.expand import Group
 from ocitool.cli.options.quantities import parse_seconds
 
@@ -52,6 +53,7 @@ Containers = Annotated[
     list[str] | None,
     typer.Option(
         metavar="PROVIDER",
+        autocompletion=words("docker", "podman", "containerd", "cri", "kube:", "none"),
         help="Keep the images of these containers: docker, podman, containerd, cri, "
         "docker:unix://SOCKET, docker:FILE, podman:FILE, containerd:FILE, cri:FILE, kube:FILE or "
         "none; may be repeated. The store's own containers always count. Default: the store and "
@@ -61,7 +63,9 @@ Containers = Annotated[
 Engine = Annotated[
     str | None,
     typer.Option(
-        metavar="docker|podman", help="Collect the garbage of this engine, through its API."
+        metavar="docker|podman",
+        autocompletion=words("docker", "podman"),
+        help="Collect the garbage of this engine, through its API.",
     ),
 ]
 Archive = Annotated[

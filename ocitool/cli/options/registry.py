@@ -20,14 +20,27 @@ if TYPE_CHECKING:
     from ocitool.places.registry import Registries, RegistryOptions
 
 
+PANEL = "Registry options (also as variables, such as OCITOOL_INSECURE)"
+
+
 def _flag(name: str, text: str) -> Any:
-    return Annotated[bool, typer.Option(name, envvar=_variable(name), help=text)]
+    return Annotated[bool, _option(name, text)]
 
 
 def _text(name: str, metavar: str, text: str) -> Any:
-    return Annotated[
-        str | None, typer.Option(name, envvar=_variable(name), metavar=metavar, help=text)
-    ]
+    return Annotated[str | None, _option(name, text, metavar)]
+
+
+def _option(name: str, text: str, metavar: str | None = None) -> Any:
+    variable = _variable(name)
+    return typer.Option(
+        name,
+        envvar=variable,
+        show_envvar=False,
+        metavar=metavar,
+        help=text,
+        rich_help_panel=PANEL,
+    )
 
 
 def _variable(name: str) -> str:
@@ -48,6 +61,8 @@ _OPTIONS: dict[str, tuple[Any, object]] = {
                 "--allow-realm",
                 envvar=_variable("--allow-realm"),
                 metavar="HOST",
+                rich_help_panel=PANEL,
+                show_envvar=False,
                 help="Send credentials also to this token server; login remembers it.",
             ),
         ],
@@ -61,7 +76,7 @@ _OPTIONS: dict[str, tuple[Any, object]] = {
         False,
     ),
     "retry_max_wait": (
-        _text("--retry-max-wait", "T", "Longest wait between two attempts; default: 60s."),
+        _text("--retry-max-wait", "T", "Longest wait between two attempts. Default: 60s."),
         None,
     ),
 }
@@ -167,7 +182,7 @@ def registries(options: "RegistryOptions", observer: "Observer") -> "Registries"
     """Return the `Registries` of this run, a context manager."""
     from ocitool.places.registry import Registries
 
-    return Registries(options, warn=observer.warn, remark=observer.remark)
+    return Registries(options, warn=observer.warn, remark=observer.remark, trace=observer.trace)
 
 
 ChunkSize = Annotated[

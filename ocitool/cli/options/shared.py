@@ -2,18 +2,23 @@
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ocitool.errors import UsageError
 from ocitool.home import base_folder
+from ocitool.oci.quoting import quoted
 
 if TYPE_CHECKING:
     from ocitool.cli.render.progress import Messages
     from ocitool.images.locations import Place
     from ocitool.oci import Platform
     from ocitool.places.layout import Layout
+
+PROGRESS = ("auto", "bar", "plain", "none")
+"""The modes of --progress."""
+_FIELDS = {"store": "named_store", "tmp_dir": "temporary"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,6 +27,7 @@ class Settings:
 
     named_store: str | None = None
     quiet: bool = False
+    verbose: bool = False
     debug: bool = False
     progress: str = "auto"
     temporary: str | None = None
@@ -37,11 +43,26 @@ class Settings:
 
         return self.store if any(place.kind is PlaceKind.STORE for place in places) else None
 
+    def change(self, name: str, value: Any, *, called: str | None = None) -> None:
+        """Take the value of a global option; UsageError for one that it cannot have.
+
+        `called` is how the user gave it, if not by the option of that name.
+        """
+        if name == "store" and value == "":
+            raise UsageError("--store is empty")
+        if name == "progress" and value not in PROGRESS:
+            words = f"{', '.join(PROGRESS[:-1])} or {PROGRESS[-1]}"
+            raise UsageError(
+                f"{called or '--progress'} {quoted(value)} is not a way to show progress",
+                hint=f"set {called or 'it'} to {words}",
+            )
+        setattr(self, _FIELDS.get(name, name), value)
+
     def observer(self, *, quiet: bool = False) -> "Messages":
         """Return the observer that shows progress and messages."""
         from ocitool.cli.render.progress import progress
 
-        return progress(self.progress, quiet=self.quiet or quiet)
+        return progress(self.progress, quiet=self.quiet or quiet, verbose=self.verbose)
 
     def open_store(self) -> "Layout":
         """Open the store; NotFound with a hint if it does not exist yet."""

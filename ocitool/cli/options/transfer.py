@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ocitool.cli.completing import words
 from ocitool.cli.options.expand import Group
 from ocitool.cli.options.registry import ChunkSize, Jobs, Referrers
 from ocitool.cli.options.shared import SomePlatforms, platforms, settings
@@ -20,6 +21,7 @@ Compression = Annotated[
     typer.Option(
         "--compression",
         metavar="keep|gzip|zstd|none",
+        autocompletion=words("keep", "gzip", "zstd", "none"),
         help="Convert layers; digests change, the image ID stays the same.",
     ),
 ]
@@ -34,6 +36,7 @@ OnExistingOption = Annotated[
     typer.Option(
         "--on-existing",
         metavar="same|overwrite|skip|error",
+        autocompletion=words("same", "overwrite", "skip", "error"),
         help="If the tag exists: accept only the same image, move it, keep it, or fail.",
     ),
 ]

@@ -1,0 +1,53 @@
+"""All commands, in the order and the sections of the first help page."""
+
+SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "Images": {
+        "images": ("images", "List the images of the store or of another place."),
+        "tag": ("tag", "Give an image more names."),
+        "untag": ("tag", "Remove names and keep the images."),
+        "rm": ("rm", "Remove names, and with its last name the image."),
+        "reflog": ("reflog", "List what names pointed to before, and when."),
+        "restore": ("restore", "Make a name point to what it pointed to before."),
+    },
+    "Move": {
+        "load": ("load", "Add the images of an archive, a folder or a pipe to the store."),
+        "save": ("save", "Write images as one tar, to a file or a pipe."),
+        "pull": ("pull", "Download images from registries into the store."),
+        "push": ("push", "Upload an image to registries, only what they lack."),
+        "copy": ("copy", "Copy images from any place to any other."),
+    },
+    "Look inside": {
+        "inspect": ("inspect", "Show an image: configuration, layers, platforms."),
+        "history": ("history", "List the steps that made an image, with their layers."),
+        "verify": ("verify", "Check every blob, size and reference; repair on request."),
+    },
+    "Registries": {
+        "login": ("login", "Check credentials and store them as docker does."),
+        "logout": ("login", "Remove stored credentials."),
+    },
+    "Clean up": {
+        "gc": ("gc", "Remove what nothing needs; it shows its plan and can undo it."),
+        "df": ("df", "Show shared, unique and reclaimable bytes."),
+        "pin": ("pin", "Keep images from every gc."),
+        "unpin": ("pin", "Remove pins."),
+    },
+    "Containers": {},
+    "Help": {
+        "info": ("info", "Show what ocitool found: store, engines, credentials, proxies."),
+        "completion": ("completion", "Print the completion script of a shell."),
+        "zipapp": ("onefile", "Write ocitool itself as one file, for machines without pip."),
+        "version": ("version", "Print the version."),
+        "help": ("help", "Show the help page of a command."),
+    },
+}
+"""Each command by the section of the help page: the module with its function, and what it does."""
+COMMANDS = {
+    name: module for commands in SECTIONS.values() for name, (module, _) in commands.items()
+}
+"""Each command, and the module of this package that holds the function of its name."""
+GROUPS = {
+    "registry": ("Registries", "Tags, digests and manifests in a registry."),
+    "artifact": ("Registries", "Files in registries, and what is attached to images."),
+    "container": ("Containers", "Make containers of images, as bundles for runc or crun."),
+}
+"""Words with commands below them: the section of the help page, and what they are for."""

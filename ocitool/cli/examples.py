@@ -1,0 +1,140 @@
+"""What help pages show besides options: examples, the forms of sources, and exit codes."""
+
+FORMS = (
+    ("NAME[:TAG][@DIGEST]", "an image of the store, or the start of its ID"),
+    ("store:NAME", "the same, explicitly"),
+    ("oci:DIR[:TAG]", "an OCI image layout; also oci:DIR@DIGEST"),
+    ("oci-archive:FILE[:TAG]", "the same in a tar"),
+    ("docker-archive:FILE", "what `docker save` writes; also FILE:NAME"),
+    ("docker-daemon:NAME", "the docker engine; podman:NAME: podman's"),
+    ("docker://NAME", "a registry"),
+    ("dir:DIR", "the folder form of skopeo and podman, read only"),
+    ("./PATH, /PATH, -", "what is there, known by its content; - is a pipe"),
+)
+"""How a source or a destination is written, and what that means."""
+
+_ALL = tuple(form for form, _ in FORMS)
+_PLACES = _ALL[2:6] + _ALL[7:]
+TAKES: dict[str, tuple[str, ...]] = {
+    "images": ("NAME[:TAG][@DIGEST]", *_PLACES),
+    "save": ("NAME[:TAG][@DIGEST]", "docker-daemon:NAME"),
+    "push": _ALL,
+    "copy": _ALL,
+    "inspect": _ALL,
+    "history": _ALL,
+    "verify": ("NAME[:TAG][@DIGEST]", *_PLACES),
+}
+"""The commands that take several forms, and which."""
+
+EXIT_CODES = (
+    ("0, 1, 2", "done, failed, wrong usage"),
+    ("3", "no: verify found damage, gc --check found garbage"),
+    ("4", "not found: an image, a tag, a repository, a file, a blob"),
+    ("5", "missing or insufficient credentials"),
+    ("6", "refused to be safe: ambiguous, in use, an immutable tag"),
+    ("7", "damaged, malformed or hostile input"),
+    ("8", "a registry, an engine or the network is unavailable"),
+    ("9", "no space, quota, read-only, no permission, I/O error"),
+    ("130, 143, 129, 141", "interrupted, terminated, hung up, closed pipe"),
+)
+"""The exit codes, and what they mean."""
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "": (
+        "docker save app:1.0 | ocitool load",
+        "ocitool inspect app:1.0",
+        "ocitool save app:1.0 base:1 -o carry.tar",
+        "ocitool push ./carry.tar registry.example/app:1.0",
+    ),
+    "load": (
+        "ocitool load images.tar",
+        "docker save app:1.0 | ocitool load",
+        "ocitool load build/ --tag app:1.0",
+    ),
+    "save": (
+        "ocitool save app:1.0 base:1 -o carry.tar",
+        "ocitool save app:1.0 --platform linux/arm64 -o arm.tar.zst",
+        "ocitool save app:1.0 --type docker -o - | docker load",
+        "ocitool save docker-daemon:app:1.0 -o app.tar",
+    ),
+    "pull": (
+        "ocitool pull ghcr.io/team/app:1.0",
+        "ocitool pull alpine:3.20 --platform linux/amd64,linux/arm64",
+        "ocitool pull ghcr.io/team/app:1.0 --referrers",
+    ),
+    "push": (
+        "ocitool push app:1.0 ghcr.io/team/app:1.0 --digestfile digest.txt",
+        "ocitool push ./image.tar ghcr.io/team/app:1.0 --on-existing same",
+        "ocitool push oci:build:1.0 ghcr.io/team/app:1.0 ghcr.io/team/app:latest",
+    ),
+    "copy": (
+        "ocitool copy docker://ghcr.io/a/app:1 docker://registry.example/app:1",
+        "ocitool copy ./carry.tar oci:layout",
+        "ocitool copy app:1.0 docker-daemon:app:1.0",
+    ),
+    "images": (
+        "ocitool images",
+        "ocitool images --filter label=team=web --digests",
+        "ocitool images ./carry.tar --json",
+    ),
+    "tag": ("ocitool tag app:1.0 app:latest registry.example/app:1.0",),
+    "untag": ("ocitool untag app:latest",),
+    "rm": ("ocitool rm app:1.0", "ocitool rm 3f2a9c0d -f"),
+    "reflog": ("ocitool reflog", "ocitool reflog app:1.0"),
+    "restore": ("ocitool restore 'app:1.0@{1}'",),
+    "inspect": (
+        "ocitool inspect app:1.0",
+        "ocitool inspect docker://alpine:3.20 --platform linux/arm64",
+        "ocitool inspect ./carry.tar",
+        "ocitool inspect app:1.0 --json",
+    ),
+    "history": ("ocitool history app:1.0", "ocitool history docker-archive:app.tar"),
+    "verify": (
+        "ocitool verify",
+        "ocitool verify ./carry.tar",
+        "ocitool verify --repair-from ./carry.tar",
+    ),
+    "login": (
+        "ocitool login ghcr.io",
+        'echo "$TOKEN" | ocitool login ghcr.io -u me --password-stdin',
+    ),
+    "logout": ("ocitool logout ghcr.io", "ocitool logout --all"),
+    "gc": (
+        "ocitool gc --dry-run",
+        "ocitool gc -a --filter unused-for=30d --keep-last 3",
+        "ocitool gc --explain app:1.0",
+        "ocitool gc --undo",
+    ),
+    "df": ("ocitool df",),
+    "pin": ('ocitool pin app:1.0 --until 2030-01-01 --reason "in production"', "ocitool pin"),
+    "unpin": ("ocitool unpin app:1.0",),
+    "info": ("ocitool info", "ocitool info ghcr.io registry.example:5000 --json"),
+    "completion": (
+        "source <(ocitool completion bash)",
+        "ocitool completion zsh > ~/.zfunc/_ocitool",
+        "ocitool completion fish > ~/.config/fish/completions/ocitool.fish",
+    ),
+    "zipapp": ("ocitool zipapp -o ocitool.pyz", "python3 ocitool.pyz load carry.tar"),
+    "version": ("ocitool version --json",),
+    "help": ("ocitool help registry tags",),
+    "registry": ("ocitool registry tags ghcr.io/team/app",),
+    "registry tags": ("ocitool registry tags ghcr.io/team/app --limit 10",),
+    "registry catalog": ("ocitool registry catalog registry.example:5000",),
+    "registry digest": ("ocitool registry digest alpine:3.20",),
+    "registry manifest": ("ocitool registry manifest alpine:3.20",),
+    "registry rm": ("ocitool registry rm registry.example/app:old",),
+    "artifact": ("ocitool artifact push registry.example/chart:1 chart.tgz",),
+    "artifact push": (
+        "ocitool artifact push registry.example/chart:1 a.tgz:application/gzip docs/",
+    ),
+    "artifact attach": (
+        "ocitool artifact attach registry.example/app:1 sbom.json --artifact-type a/b",
+    ),
+    "artifact pull": ("ocitool artifact pull registry.example/chart:1 -o chart",),
+    "artifact ls": ("ocitool artifact ls registry.example/app:1",),
+    "container": ("ocitool container create app:1.0 --name web -- sh",),
+    "container create": ("ocitool container create app:1.0 --name web -- sh",),
+    "container ls": ("ocitool container ls",),
+    "container rm": ("ocitool container rm web",),
+}
+"""Lines to copy, by the words of the command; `tests/cli/test_help.py` parses each."""
