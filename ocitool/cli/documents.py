@@ -100,7 +100,7 @@ _LAYER = View(
 )
 INSPECTED = View(
     "names label digest media_type index_digest image_id platform created size unpacked "
-    "annotations attestations",
+    "annotations attestations engine",
     author=("config.author", _or_none),
     config=("config.config", _RUNTIME),
     layers=_LAYER,

@@ -218,7 +218,7 @@ def _of_engine(identity: str, value: Mapping[str, object]) -> ListedImage:
         names=tuple(full_name(name) or name for name in _texts(value.get("RepoTags"))),
         digest=_digest(digests[0]) if digests else None,
         image_ids=(identity,),
-        created=_time(value.get("Created")),
+        created=engine_time(value.get("Created")),
         size=size if type(size) is int else 0,
         labels={str(k): str(v) for k, v in labels.items()} if isinstance(labels, dict) else {},
     )
@@ -236,7 +236,8 @@ def _digest(text: str) -> Digest | None:
         return None
 
 
-def _time(seconds: object) -> str | None:
+def engine_time(seconds: object) -> str | None:
+    """Return seconds since the epoch, as engines tell times, as RFC 3339; None for no time."""
     if type(seconds) is not int or not 0 < seconds < _YEAR_10000:
         return None
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -87,15 +87,17 @@ class ImageReport(Struct, frozen=True, kw_only=True):
     `digest` is the manifest's, `index_digest` that of the index it was chosen from, `image_id`
     the config's. `platforms` lists all images of that index, `attestations` is the number of its
     attestations. `unpacked` is the sum of the layers' tar sizes, or None.
+    `engine` is docker or podman for an image that an engine described: its sizes are uncompressed,
+    and `digest` or `image_id` is None if the engine does not tell it.
     """
 
     names: tuple[str, ...]
     label: str | None
-    digest: Digest
+    digest: Digest | None
     media_type: str
     index_digest: Digest | None
     index_media_type: str | None
-    image_id: Digest
+    image_id: Digest | None
     platform: Platform
     created: str | None
     size: int
@@ -106,6 +108,7 @@ class ImageReport(Struct, frozen=True, kw_only=True):
     platforms: tuple[PlatformReport, ...] = ()
     attestations: int = 0
     annotations: Mapping[str, str] = field(default_factory=dict)
+    engine: str | None = None
 
 
 class ChosenImage(Struct, frozen=True, kw_only=True):
@@ -190,7 +193,7 @@ def _report(
         unpacked=_total([layer.tar_size for layer in layers]),
         config=config,
         layers=layers,
-        steps=_steps(config),
+        steps=step_reports(config),
         platforms=_platforms(chosen) if index else (),
         attestations=sum(map(is_attestation, index.manifests)) if index else 0,
         annotations=manifest.annotations,
@@ -213,7 +216,7 @@ def instruction(created_by: str) -> str:
     return text
 
 
-def _words(step: HistoryEntry) -> str:
+def step_words(step: HistoryEntry) -> str:
     """Return a step's instruction, or its comment in brackets when it has none."""
     return instruction(step.created_by) or (f"({step.comment})" if step.comment else "")
 
@@ -251,7 +254,7 @@ def _layer(
         tar_size=measure if isinstance(measure, int) else sizes.tar_size if sizes else None,
         file_bytes=sizes.file_bytes if sizes else None,
         entries=sizes.entries if sizes else None,
-        instruction=_words(step) if step else None,
+        instruction=step_words(step) if step else None,
         created_by=step.created_by if step else None,
         created=step.created if step else None,
         problem=measure if isinstance(measure, str) else _mismatch(sizes, diff_id),
@@ -266,10 +269,11 @@ def _mismatch(sizes: LayerMeasure | None, diff_id: Digest | None) -> str | None:
     return f"it unpacks to {sizes.diff_id}, not to its diff ID"
 
 
-def _steps(config: ImageConfig) -> tuple[StepReport, ...]:
+def step_reports(config: ImageConfig) -> tuple[StepReport, ...]:
+    """Return the history of a configuration, step by step."""
     return tuple(
         StepReport(
-            instruction=_words(entry),
+            instruction=step_words(entry),
             created_by=entry.created_by,
             created=entry.created,
             comment=entry.comment,

@@ -1,5 +1,6 @@
 """Engines as places: images go straight into them and come straight out, by name and by ID."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,24 @@ def test_save_writes_images_of_docker_into_one_file(
     other = Ocitool(tmp_path / "other")
     other.run("load", str(tmp_path / "x.tar"))
     assert short(other.ids()) == built
+
+
+def test_docker_describes_an_image_as_its_export_does(
+    to_docker: Ocitool, docker: Docker, tmp_path: Path
+) -> None:
+    context = fresh_files(tmp_path / "context", "first", "second")
+    steps = "COPY first /\nENV A=b\nCOPY second /x/\nWORKDIR /y\nLABEL k=v\nCMD /x\n"
+    image_id = docker.build(context, f"FROM scratch\n{steps}", "engines/steps:1")
+    to_docker.run("load", "docker-daemon:engines/steps:1")
+    asked, read = (
+        json.loads(to_docker.run("inspect", f"{prefix}engines/steps:1", "--json"))
+        for prefix in ("docker-daemon:", "")
+    )
+    assert (asked["image_id"], asked["engine"]) == (image_id, "docker")
+    for field in ("image_id", "names", "platform", "config", "created"):
+        assert asked[field] == read[field]
+    for field in ("diff_id", "instruction", "file_bytes"):
+        assert [x[field] for x in asked["layers"]] == [x[field] for x in read["layers"]]
 
 
 def test_an_image_that_docker_does_not_have_is_not_found(to_docker: Ocitool) -> None:

@@ -40,13 +40,16 @@ def history(
 ) -> None:
     """List the build steps of an image, oldest first, with the layer and size of each."""
     from ocitool.cli import documents
-    from ocitool.cli.commands.inspect import read_report
+    from ocitool.cli.commands.inspect import ask_engine, read_report
     from ocitool.images.locations import parse_place
     from ocitool.images.opening import one_root
 
     place = parse_place(source)
-    with opened_at(place, out.options, registry, out.bar) as opened:
-        report = read_report(opened, one_root(opened), one_platform(platform), out.bar)
+    wanted = one_platform(platform)
+    report = ask_engine(place, wanted)
+    if report is None:
+        with opened_at(place, out.options, registry, out.bar) as opened:
+            report = read_report(opened, one_root(opened), wanted, out.bar)
     rows = _rows(report)
     if template is not None and is_template(template, json=out.is_json):
         out.lines(formatted(template, _records(rows, no_trunc=no_trunc)))
@@ -121,7 +124,7 @@ def _records(rows: list[_Row], *, no_trunc: bool) -> Iterator[Record]:
             CreatedAt=(row.step.created if row.step is not None else None) or "",
             CreatedBy=row.step.created_by if row.step is not None else "",
             Instruction=text,
-            Size=unpacked,
+            Size=stored if unpacked == "-" else unpacked,
             Stored=stored,
             Unpacked=unpacked,
             Comment=row.step.comment if row.step is not None else "",

@@ -19,6 +19,7 @@ from ocitool.errors import UsageError
 if TYPE_CHECKING:
     from ocitool.events import Observer
     from ocitool.image.content import Root
+    from ocitool.images.locations import Place
     from ocitool.images.opening import Opened
     from ocitool.oci import Platform
     from ocitool.operations.inspect import ImageReport
@@ -75,9 +76,16 @@ def inspect(
     as_text = out.is_text and not is_template(template, json=out.is_json)
     reports: list[ImageReport] = []
     places = [parse_place(text) for text in sources]
-    with opened_each(places, out.options, registry, out.bar) as each:
-        for opened in each:
-            if raw or manifest or config:
+    wants_bytes = raw or manifest or config
+    asked = [None if wants_bytes else ask_engine(place, wanted) for place in places]
+    read = [place for place, report in zip(places, asked, strict=True) if report is None]
+    with opened_each(read, out.options, registry, out.bar) as each:
+        for report in asked:
+            if report is not None:
+                reports.append(report)
+                continue
+            opened = next(each)
+            if wants_bytes:
                 console.out_bytes(_document(opened, wanted, raw=raw, config=config))
                 continue
             roots = _meant(opened)
@@ -104,7 +112,7 @@ def _print(reports: "list[ImageReport]", view: View, out: Output, *, is_single: 
     out.result(
         reports,
         text=lambda reports: _pictures(reports, view),
-        ids=lambda reports: [str(report.digest) for report in reports],
+        ids=lambda reports: [str(report.digest or report.image_id) for report in reports],
         view=lambda reports: documents.INSPECTED(reports[0] if is_single else reports),
     )
 
@@ -141,6 +149,23 @@ def _list(opened: "Opened", roots: "Sequence[Root]", out: Output) -> None:
             f"one of them: ocitool inspect {how_to_name(opened.place, roots[0])}",
         ]
     )
+
+
+def ask_engine(place: "Place", wanted: "Platform | None") -> "ImageReport | None":
+    """Return what an engine tells of its image; None for other places.
+
+    None as well if the engine told of another platform than the wanted one.
+    """
+    from ocitool.images.locations import ENGINES
+    from ocitool.images.opening import engine_of
+
+    if place.kind not in ENGINES or not place.name:
+        return None
+    from ocitool.operations.inspect_engine import inspect_engine
+
+    with engine_of(place) as engine:
+        report = inspect_engine(engine, place.name)
+    return report if wanted is None or wanted.rank(report.platform) is not None else None
 
 
 def read_report(

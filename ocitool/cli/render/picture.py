@@ -73,17 +73,19 @@ def _identity(report: "ImageReport") -> _Rows:
 
     names = [texts.familiar(name) for name in report.names]
     unpacked = f", {size(report.unpacked)} unpacked" if report.unpacked is not None else ""
-    amount = f"{size(report.size)} stored{unpacked}, {counted(len(report.layers), 'layer')}"
+    where = "stored" if report.engine is None else f"in {report.engine}, uncompressed"
+    amount = f"{size(report.size)} {where}{unpacked}, {counted(len(report.layers), 'layer')}"
     rows: _Rows = [(names[0] if names else safe(report.label or "<none>"), None)]
     rows += [("also", name) for name in names[1:]]
     rows += [
-        ("digest", str(report.digest)),
-        ("image ID", str(report.image_id)),
+        ("digest", str(report.digest or "")),
+        ("image ID", str(report.image_id or "")),
         ("platform", safe(str(report.platform)) or "-"),
         ("created", _created(report.created)),
         ("size", amount),
         ("type", _KINDS.get(report.media_type) or safe(report.media_type)),
     ]
+    rows = [row for row in rows if row[1] != ""]
     if report.config.author:
         rows.append(("author", safe(report.config.author)))
     return rows + _pairs("annotations", report.annotations.items())

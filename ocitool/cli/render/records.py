@@ -16,14 +16,14 @@ def inspect_record(report: "ImageReport") -> Record:
 
     names = [familiar(name) for name in report.names]
     repositories = dict.fromkeys(Reference.parse(x).familiar_repository for x in report.names)
-    digest = str(report.digest)
+    digest = str(report.digest or "")
     platform = report.platform
     return Record(
-        Id=str(report.image_id),
-        ID=str(report.image_id),
+        Id=str(report.image_id or digest),
+        ID=str(report.image_id or digest),
         Digest=digest,
         RepoTags=names,
-        RepoDigests=[f"{repository}@{digest}" for repository in repositories],
+        RepoDigests=[f"{repository}@{digest}" for repository in repositories if digest],
         MediaType=report.media_type,
         Created=report.created or "",
         Author=report.config.author,

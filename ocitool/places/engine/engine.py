@@ -136,6 +136,12 @@ class Engine:
         answer = self._request("GET", f"{_image_path(name)}/json", image=name)
         return str(answer.get("Id")) if isinstance(answer, dict) else ""
 
+    def describe(self, name: str) -> tuple[object, object]:
+        """Return what the engine says of an image and of its history; NotFound if it has none."""
+        path = _image_path(name)
+        image = self._request("GET", f"{path}/json", image=name)
+        return image, self._request("GET", f"{path}/history", image=name)
+
     def last_tagged(self, name: str) -> str | None:
         """Return when an image was tagged last, as docker writes it; NotFound if it is gone."""
         answer = self._request("GET", f"{_image_path(name)}/json", image=name)
