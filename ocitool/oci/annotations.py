@@ -4,7 +4,7 @@ Most tools look up `org.opencontainers.image.ref.name`, which may be a full refe
 `io.containerd.image.name` is containerd's full name, so it takes precedence in reading.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 
 from ocitool.errors import UsageError
@@ -29,10 +29,15 @@ def full_name(annotations: Mapping[str, str], digest: Digest | None = None) -> s
     A bare word in `ref.name` is a tag without a repository, so it is not a full name. With
     the `digest` of the entry, a name that is only the digest of something else does not count.
     """
-    for text in _candidates(annotations):
-        reference = _parsed(text)
-        if isinstance(reference, Reference) and _is_true(reference, digest):
-            return reference.name
+    image_name, ref_name = annotations.get(IMAGE_NAME), annotations.get(REF_NAME)
+    if image_name:
+        name, reference = _parsed(image_name)
+        if reference is not None and (digest is None or _is_true(reference, digest)):
+            return name
+    if ref_name and ("/" in ref_name or ":" in ref_name):
+        name, reference = _parsed(ref_name)
+        if reference is not None and (digest is None or _is_true(reference, digest)):
+            return name
     return None
 
 
@@ -40,10 +45,11 @@ def refused_name(annotations: Mapping[str, str], digest: Digest) -> str | None:
     """Return why the name of an entry cannot be used; None if it can, or if there is no name."""
     if full_name(annotations, digest) is not None:
         return None
-    for text in _candidates(annotations):
-        reference = _parsed(text)
-        if isinstance(reference, str):
-            return reference
+    image_name, ref_name = annotations.get(IMAGE_NAME), annotations.get(REF_NAME, "")
+    if text := image_name or (ref_name if "/" in ref_name or ":" in ref_name else ""):
+        message, reference = _parsed(text)
+        if reference is None:
+            return message
         return f"{quoted(text)}: the image has another digest, {digest}"
     return None
 
@@ -55,8 +61,10 @@ def label(annotations: Mapping[str, str], digest: Digest | None = None) -> str |
     """
     for key in (REF_NAME, IMAGE_NAME):
         if text := annotations.get(key):
-            reference = _parsed(text)
-            if not isinstance(reference, Reference) or _is_true(reference, digest):
+            if digest is None:
+                return text
+            _, reference = _parsed(text)
+            if reference is None or _is_true(reference, digest):
                 return text
     return None
 
@@ -71,8 +79,15 @@ def base_name(annotations: Mapping[str, str]) -> str | None:
     host, slash, rest = text.partition("/")
     if label(annotations) is not None or not slash or not {".", ":"} & set(host):
         return None
-    reference = _parsed(text) if {":", "@"} & set(rest) else None
-    return reference.name if isinstance(reference, Reference) else None
+    if not {":", "@"} & set(rest):
+        return None
+    name, reference = _parsed(text)
+    return name if reference is not None else None
+
+
+def written_name(annotations: Mapping[str, str]) -> str:
+    """Return the name of an entry as it is written, not validated; empty if it has none."""
+    return annotations.get(IMAGE_NAME) or annotations.get(REF_NAME) or ""
 
 
 def without_names(annotations: Mapping[str, str]) -> dict[str, str]:
@@ -80,24 +95,17 @@ def without_names(annotations: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in annotations.items() if key not in (REF_NAME, IMAGE_NAME)}
 
 
-def _candidates(annotations: Mapping[str, str]) -> Iterator[str]:
-    if image_name := annotations.get(IMAGE_NAME):
-        yield image_name
-    ref_name = annotations.get(REF_NAME, "")
-    if "/" in ref_name or ":" in ref_name:
-        yield ref_name
-
-
-def _is_true(reference: Reference, digest: Digest | None) -> bool:
+def _is_true(reference: Reference, digest: Digest) -> bool:
     # A reference with a tag is named by the tag, whatever its digest.
-    return digest is None or reference.tag is not None or reference.digest == digest
+    return reference.tag is not None or reference.digest == digest
 
 
 # One command parses the same names of a large store several times.
 @lru_cache(maxsize=1 << 15)
-def _parsed(text: str) -> Reference | str:
-    """Return the reference, or the message that says what is wrong with it."""
+def _parsed(text: str) -> tuple[str, Reference | None]:
+    """Return a name and its reference, or the message that says what is wrong with it and None."""
     try:
-        return Reference.parse(text)
+        reference = Reference.parse(text)
     except UsageError as error:
-        return error.message
+        return error.message, None
+    return reference.name, reference

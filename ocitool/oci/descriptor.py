@@ -13,6 +13,10 @@ from ocitool.oci.platform import Platform
 
 _REQUIRED_KEYS = {"mediaType", "digest", "size"}
 """The fields that every descriptor has: mediaType, digest and size."""
+_NAMED_KEYS = _REQUIRED_KEYS | {"annotations"}
+"""Those of an entry of index.json that has a name."""
+_NO_ANNOTATIONS: dict[str, object] = {}
+_STRINGS = {str}
 _KNOWN_KEYS = frozenset(
     {
         "mediaType",
@@ -53,8 +57,9 @@ class Descriptor(Struct, frozen=True, kw_only=True):
         """
         obj = document.as_object(value, path)
         # Most descriptors have only these keys, and a large store has a hundred thousand of them.
-        if obj.keys() == _REQUIRED_KEYS:
-            bare = cls._bare(obj["mediaType"], obj["digest"], obj["size"])
+        if obj.keys() in (_REQUIRED_KEYS, _NAMED_KEYS):
+            annotations = obj.get("annotations", _NO_ANNOTATIONS)
+            bare = cls._bare(obj["mediaType"], obj["digest"], obj["size"], annotations)
             if bare is not None:
                 return bare
         document.refuse_case_twins(obj, _KNOWN_KEYS, path)
@@ -75,16 +80,21 @@ class Descriptor(Struct, frozen=True, kw_only=True):
         )
 
     @classmethod
-    def _bare(cls, media_type: object, digest: object, size: object) -> Self | None:
-        """Return a descriptor without anything optional; None when something is wrong with it."""
+    def _bare(
+        cls, media_type: object, digest: object, size: object, annotations: object
+    ) -> Self | None:
+        """Return a descriptor without other fields; None if something is wrong with it."""
         if type(media_type) is not str or type(digest) is not str or type(size) is not int:
             return None
         if not media_type or not 0 <= size <= document.LARGEST_INTEGER:
             return None
+        if type(annotations) is not dict or not {*map(type, annotations.values())} <= _STRINGS:
+            return None
         try:
-            return cls(media_type=media_type, digest=Digest.parse(digest), size=size)
+            parsed = Digest.parse(digest)
         except MalformedDocument:
             return None
+        return cls(media_type=media_type, digest=parsed, size=size, annotations=annotations)
 
     def __hash__(self) -> int:
         return hash((self.digest, self.size, self.media_type))
