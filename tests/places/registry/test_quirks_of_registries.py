@@ -52,6 +52,22 @@ def parts(registry: EmulatedRegistry) -> list[int]:
     return [logged.received_bytes for logged in registry.requests("PATCH")]
 
 
+class TestEcrPublic:
+    @pytest.mark.parametrize("times", [1, 9])
+    def test_a_token_that_expired_by_400_is_renewed(self, tmp_path: Path, times: int) -> None:
+        expired = Status(status=400, body=error_body("DENIED", "authorization token has expired"))
+        with (
+            named("public.ecr.aws", tmp_path, Quirks(access=BEARER)) as ecr,
+            ecr.pushing(**LOGIN) as pusher,
+        ):
+            blob = pusher.put(b"data")
+            tokens = len(ecr.registry.requests(pattern="^/token"))
+            ecr.registry.fail("HEAD", "/blobs/", expired, times=times)
+            assert pusher.uploads.has(blob.descriptor) is (times == 1)
+            assert len(ecr.registry.requests(pattern="^/token")) == tokens + 1
+            assert len(ecr.registry.requests("HEAD", "/blobs/")) == 2
+
+
 class TestAmazon:
     def test_a_repository_that_does_not_exist_is_named_with_the_command(
         self, tmp_path: Path

@@ -30,7 +30,9 @@ from ocitool.places.registry.auth.tokens import (
     shared_headers,
 )
 from ocitool.places.registry.credentials.credential import Credential
+from ocitool.places.registry.hosts import ECR_PUBLIC
 
+_BAD_REQUEST = 400
 Requests = Generator[httpx.Request, httpx.Response, None]
 
 
@@ -66,7 +68,7 @@ class AuthFlow:
         grant = yield from self._first_grant()
         while True:
             response = yield self._authorize(grant)
-            if response.status_code != UNAUTHORIZED:
+            if response.status_code != UNAUTHORIZED and not self._is_expired(grant, response):
                 if grant is not None:
                     self._state.prefer(grant.scheme)
                 return
@@ -78,6 +80,17 @@ class AuthFlow:
                 grant = None
             else:
                 return
+
+    def _is_expired(self, grant: _Grant | None, response: httpx.Response) -> bool:
+        """Tell whether a token may be too old: Amazon's public registry says so by 400."""
+        is_amazons = self._state.servers.registry == ECR_PUBLIC
+        had_token = grant is not None and grant.token is not None
+        return (
+            is_amazons
+            and had_token
+            and response.status_code == _BAD_REQUEST
+            and "a renewed token" not in self._taken
+        )
 
     def _authorize(self, grant: _Grant | None) -> httpx.Request:
         if grant is None:
