@@ -1,21 +1,27 @@
 """artifact ls: the artifacts attached to an image (distribution-spec, "Listing Referrers")."""
 
+from collections.abc import Iterator
+
 from msgspec import Struct
 
 from ocitool.artifacts import conventions
 from ocitool.errors import LimitExceeded
-from ocitool.oci import Descriptor, Digest, Reference
+from ocitool.oci import Descriptor, Digest, Manifest, Reference, parse_manifest
 from ocitool.places.registry import Repository
-from ocitool.places.registry.referrers import referrers
+from ocitool.places.registry.referrers import cosign_tags, referrers
 
 _MOST = 1_000
 """Each of them costs a request."""
 
 
 class Attached(Struct, frozen=True, kw_only=True):
-    """An artifact, and what is attached to it. `created` is its annotation, unverified."""
+    """An artifact, and what is attached to it. `created` is its annotation, unverified.
+
+    `tag` is the tag that attaches it, where it does not name its subject itself (cosign).
+    """
 
     descriptor: Descriptor
+    tag: str | None = None
     artifact_type: str | None
     created: str | None
     attached: "tuple[Attached, ...]" = ()
@@ -35,17 +41,33 @@ def list_attached(
 def _tree(
     repository: Repository, subject: Digest, seen: set[Digest], depth: int
 ) -> tuple[Attached, ...]:
-    fresh = [found for found in referrers(repository, subject) if found.digest not in seen]
-    seen |= {found.digest for found in fresh}
+    here = {found.digest: (found, tag) for found, tag in _found(repository, subject)}
+    fresh = [pair for digest, pair in here.items() if digest not in seen]
+    seen |= here.keys()
     limits = repository.session.limits
     if len(seen) > _MOST or depth > limits.index_depth:
         raise LimitExceeded(f"there are more than {_MOST} attached artifacts, or too deep a tree")
     return tuple(
         Attached(
             descriptor=found,
-            artifact_type=found.artifact_type,
+            tag=tag,
+            artifact_type=found.artifact_type or _type_of(repository, found),
             created=found.annotations.get(conventions.CREATED),
             attached=_tree(repository, found.digest, seen, depth + 1),
         )
-        for found in fresh
+        for found, tag in fresh
     )
+
+
+def _found(repository: Repository, subject: Digest) -> Iterator[tuple[Descriptor, str | None]]:
+    for found in referrers(repository, subject):
+        yield found, None
+    for tag, found in cosign_tags(repository, subject):
+        yield found, tag
+
+
+def _type_of(repository: Repository, found: Descriptor) -> str | None:
+    """Return the type that the manifest of a tag tells; it has been fetched already."""
+    raw = repository.raw(found.digest)
+    document = parse_manifest(raw, found.media_type) if raw is not None else None
+    return document.effective_artifact_type if isinstance(document, Manifest) else None

@@ -192,7 +192,7 @@ SENT = _DESCRIPTOR.at("descriptor") | View(
     blobs=("transfer.blobs", _BLOB),
 )
 ATTACHED = View("digest media_type size annotations").at("descriptor") | View(
-    "artifact_type created", attached=("attached", _attached)
+    "artifact_type created tag", attached=("attached", _attached)
 )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
+from ocitool.errors import NotFound, OcitoolError
 from ocitool.image.content import Blob, OpenRange, Root
 from ocitool.image.graph import closure_of
 from ocitool.oci import Descriptor, Digest, Index, Platform, Reference, mediatype, parse_manifest
@@ -104,14 +105,37 @@ class RemoteImages:
         while waiting:
             subject = waiting.pop()
             for descriptor in referrers(self.repository, subject):
-                if descriptor.digest not in seen:
+                if descriptor.digest not in seen and self._is_there(descriptor, subject):
                     self._attached.append(Root(descriptor=replace(descriptor, platform=None)))
                     seen.add(descriptor.digest)
                     waiting.append(descriptor.digest)
             for tag, descriptor in cosign_tags(self.repository, subject):
                 name = f"{self.repository.name}:{tag}"
                 tagged.append(Root(descriptor=descriptor, names=(name,)))
+                if descriptor.digest not in seen:
+                    # An SBOM may be signed, too.
+                    seen.add(descriptor.digest)
+                    waiting.append(descriptor.digest)
         return tagged
+
+    def _is_there(self, descriptor: Descriptor, subject: Digest) -> bool:
+        """Tell whether the registry still has what it lists; warn where it has not."""
+        if self._is_known(descriptor):
+            return True
+        repository = self.repository
+        named = Reference(repository.host.domain, repository.session.path, None, descriptor.digest)
+        try:
+            repository.fetch(named)
+        except NotFound:
+            repository.session.registries.warn(
+                f"{repository.name} lists {descriptor.digest} as attached to {subject.short}, and "
+                "does not have it: left out"
+            )
+            return False
+        except OcitoolError:
+            # Of another kind than those that can be read; what becomes of it shows later.
+            return True
+        return True
 
 
 def _documents(source: RemoteImages, root: Root) -> Iterator[Digest]:

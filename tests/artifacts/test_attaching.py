@@ -13,7 +13,7 @@ from ocitool.oci import Descriptor, Reference
 from ocitool.oci.mediatype import OCI_INDEX
 from tests.artifacts.site import REPOSITORY, Site
 from tests.support.docker_registry import running_registry
-from tests.support.images import build_image
+from tests.support.images import build_artifact, build_image
 from tests.support.registry import EmulatedRegistry, Quirks
 
 
@@ -47,6 +47,21 @@ class TestAttaching:
                 root, found = list_attached(site.repository, site.reference())
         assert root.digest == subject.descriptor.digest
         assert [other.descriptor.digest for other in found] == [one.descriptor.digest]
+
+    def test_what_cosign_attaches_by_tags_is_listed_too(self, tmp_path: Path) -> None:
+        with EmulatedRegistry() as registry:
+            image = registry.add_image(REPOSITORY, build_image([{"a": b"a"}]), "1")
+            bill = build_artifact(None, b"bill", artifact_type="a/bill")
+            signature = build_artifact(None, b"signature", artifact_type="a/signature")
+            registry.add_image(REPOSITORY, bill, f"sha256-{image.digest.hex}.sbom")
+            tag = f"sha256-{bill.descriptor.digest.hex}.sig"
+            registry.add_image(REPOSITORY, signature, tag)
+            site = Site(registry.host, tmp_path)
+            with site.registries:
+                (one,) = list_attached(site.repository, site.reference())[1]
+            (other,) = one.attached
+            assert (one.tag, one.artifact_type) == (f"sha256-{image.digest.hex}.sbom", "a/bill")
+            assert (other.tag, other.artifact_type) == (tag, "a/signature")
 
     def test_it_does_not_change_the_tag(
         self, registry: EmulatedRegistry, site: Site, data: Path

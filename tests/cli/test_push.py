@@ -186,6 +186,11 @@ class TestSources:
         with EmulatedRegistry() as one, EmulatedRegistry() as two:
             for name, image in (("1", IMAGE), (tag, signature)):
                 one.add_image(NAME, image, name)
+            # What is attached by a tag may be signed itself.
+            bill = build_image([{"bill": b"of materials"}])
+            of_bill = f"sha256-{bill.descriptor.digest.hex}.sig"
+            one.add_image(NAME, bill, tag.replace(".sig", ".sbom"))
+            one.add_image(NAME, build_image([{"signature": b"of it"}]), of_bill)
             source = f"{one.host}/{NAME}:1"
             assert ocitool("pull", "--referrers", source).code == 0
             target = f"{two.host}/{NAME}:2"
@@ -195,7 +200,11 @@ class TestSources:
             copied = f"docker://{two.host}/copied:3"
             assert ocitool("copy", "--referrers", f"docker://{source}", copied).code == 0
             assert two.tags[NAME][tag] == signature.descriptor.digest
-            assert set(two.tags["copied"]) == {"3", tag}
+            expected = {tag, tag.replace(".sig", ".sbom"), of_bill}
+            assert set(two.tags["copied"]) == {"3", *expected}
+            assert set(two.tags[NAME]) == {"2", *expected}
+            pulled = ocitool("pull", "-q", "--referrers", source)
+            assert pulled.out == f"{IMAGE.descriptor.digest}\n"
 
     def test_attached_artifacts_go_along_when_asked(self, ocitool: Command, tmp_path: Path) -> None:
         signature = build_artifact(IMAGE.descriptor)

@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
+from ocitool.oci import Digest
 from tests.places.registry.pushes import NAME
 from tests.support.command import Command
 from tests.support.docker_registry import running_registry
-from tests.support.images import build_image, write_layout
+from tests.support.images import as_json, build_artifact, build_image, write_layout
 from tests.support.registry import EmulatedRegistry, Quirks
 from tests.support.registry_faults import Status
 
 IMAGE = build_image([{"a": b"1"}])
+INDEX = "application/vnd.oci.image.index.v1+json"
 DIGEST = str(IMAGE.descriptor.digest)
 
 
@@ -74,6 +76,64 @@ def test_debians_registry_says_how_its_tags_go(ocitool: Command, tmp_path: Path)
         assert "--by-digest" in done.err
         assert ocitool("registry", "rm", "--by-digest", name).code == 0
         assert ocitool("registry", "digest", name).code == 4
+
+
+def attached(registry: EmulatedRegistry) -> dict[str, str]:
+    """Attach an artifact by its subject, and one by a tag; return their digests by their tags."""
+    tag = f"sha256-{IMAGE.descriptor.digest.hex}"
+    signature = build_artifact(None, b"signature")
+    registry.add_image(NAME, signature, f"{tag}.sig")
+    bill = build_artifact(IMAGE.descriptor, b"bill")
+    registry.add_image(NAME, bill)
+    entries = [bill.descriptor.to_json()]
+    listed = as_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
+    index = registry.add_manifest(NAME, listed, INDEX, tag)
+    return {
+        f"{tag}.sig": str(signature.descriptor.digest),
+        tag: str(index.digest),
+        "": str(bill.descriptor.digest),
+    }
+
+
+def test_what_stays_behind_is_said_or_goes_too(ocitool: Command) -> None:
+    with filled(Quirks(referrers="404")) as registry:
+        digests = attached(registry)
+        name = f"{registry.host}/{NAME}"
+        done = ocitool("registry", "rm", "--by-digest", f"{name}:1")
+        assert done.out == f"Deleted: {name}@{DIGEST}\n"
+        tags = [tag for tag in digests if tag]
+        for tag in tags:
+            assert f"{name}:{tag} stays behind; --referrers" in done.err
+        assert set(registry.tags[NAME]) == set(tags)
+        registry.add_image(NAME, IMAGE, "1")
+        done = ocitool("registry", "rm", "--by-digest", "--referrers", f"{name}:1")
+        gone = {line.removeprefix(f"Deleted: {name}@") for line in done.out.splitlines()}
+        assert (done.code, gone) == (0, {DIGEST, *digests.values()})
+        assert (registry.tags[NAME], registry.manifests[NAME]) == ({}, {})
+        assert ocitool("registry", "rm", "--referrers", f"{name}:1").code == 2
+
+
+def test_the_list_of_what_is_attached_loses_what_is_deleted(ocitool: Command) -> None:
+    with filled(Quirks(referrers="404")) as registry:
+        bill = attached(registry)[""]
+        name = f"{registry.host}/{NAME}"
+        assert bill in ocitool("artifact", "ls", f"{name}:1").out
+        assert ocitool("registry", "rm", "--by-digest", f"{name}@{bill}").code == 0
+        assert bill not in ocitool("artifact", "ls", f"{name}:1").out
+
+
+def test_an_entry_that_is_gone_is_told(ocitool: Command) -> None:
+    """Another tool has deleted what a fallback list names."""
+    with filled(Quirks(referrers="404")) as registry:
+        bill = attached(registry)[""]
+        registry.state.manifests[NAME].pop(Digest.parse(bill))
+        name = f"{registry.host}/{NAME}:1"
+        done = ocitool("pull", "-q", "--referrers", name)
+        assert (done.code, done.out) == (0, f"{DIGEST}\n")
+        assert f"lists {bill} as attached" in done.err
+        done = ocitool("copy", "--referrers", f"docker://{name}", f"docker://{registry.host}/new:1")
+        assert (done.code, f"lists {bill} as attached" in done.err) == (0, True)
+        assert f"sha256-{IMAGE.descriptor.digest.hex}.sig" in registry.tags["new"]
 
 
 def test_a_name_without_a_tag_does_not_mean_latest(ocitool: Command) -> None:

@@ -142,6 +142,12 @@ def rm(
         bool,
         typer.Option("--by-digest", help="Delete the image itself, and with it all its tags."),
     ] = False,
+    attached: Annotated[
+        bool,
+        typer.Option(
+            "--referrers", help="With --by-digest: also delete signatures and other attachments."
+        ),
+    ] = False,
     ignore_missing: Annotated[
         bool, typer.Option("--ignore-missing", help="Succeed for names that do not exist.")
     ] = False,
@@ -152,16 +158,21 @@ def rm(
     from ocitool.images.locations import registry_reference
     from ocitool.places.registry import Repository
 
+    if attached and not by_digest:
+        raise UsageError("--referrers goes with --by-digest: a tag alone has nothing attached")
     with registries(options, out.observer) as connected:
         for name in names:
             reference = registry_reference(name)
             _check_what_is_deleted(name, reference, by_digest=by_digest)
             repository = Repository.of(connected, reference, writing=True)
-            deleted = _delete(repository, reference, by_digest=by_digest)
-            if deleted is None and not ignore_missing:
+            deleted = (
+                _delete_images(repository, reference, out, attached=attached)
+                if by_digest
+                else _delete_tag(repository, reference)
+            )
+            if not deleted and not ignore_missing:
                 raise NotFound(f"{reference.familiar} does not exist")
-            if deleted is not None:
-                out.lines([f"Deleted: {safe(reference.repository)}{deleted}"])
+            out.lines([f"Deleted: {safe(reference.repository)}{what}" for what in deleted])
 
 
 def _check_what_is_deleted(name: str, reference: "Reference", *, by_digest: bool) -> None:
@@ -177,14 +188,25 @@ def _check_what_is_deleted(name: str, reference: "Reference", *, by_digest: bool
         )
 
 
-def _delete(repository: "Repository", reference: "Reference", *, by_digest: bool) -> str | None:
-    """Delete a tag or an image; return `:TAG` or `@DIGEST`, or None when it does not exist."""
+def _delete_tag(repository: "Repository", reference: "Reference") -> list[str]:
+    """Delete a tag; return it as `:TAG`, or nothing when it does not exist."""
     from ocitool.places.registry.listing import delete
 
-    what, shown = str(reference.tag), f":{reference.tag}"
-    if by_digest:
-        found = repository.head(reference)
-        if found is None:
-            return None
-        what, shown = str(found.digest), f"@{found.digest}"
-    return shown if delete(repository.session, what, what=reference.familiar) else None
+    tag = str(reference.tag)
+    return [f":{tag}"] if delete(repository.session, tag, what=reference.familiar) else []
+
+
+def _delete_images(
+    repository: "Repository", reference: "Reference", out: Output, *, attached: bool
+) -> list[str]:
+    """Delete an image, and what is attached to it if wanted; return each as `@DIGEST`."""
+    from ocitool.places.registry.removal import remove_image
+
+    removed = remove_image(repository, reference, attached=attached)
+    if removed is None:
+        return []
+    for tag in removed.left_tags:
+        out.observer.remark(
+            f"{reference.repository}:{tag} stays behind; --referrers deletes what is attached too"
+        )
+    return [f"@{digest}" for digest in removed.digests]

@@ -77,17 +77,18 @@ def _entries(repository: Repository, answer: Answer) -> list[Descriptor]:
 
 
 def _by_tag(repository: Repository, subject: Digest) -> list[Descriptor]:
-    return list(_fallback(repository, subject).entries)
+    return list(fallback_list(repository, subject).entries)
 
 
-class _Listed(Struct, frozen=True):
-    """What is listed under a fallback tag, and the ETag of that list."""
+class Listed(Struct, frozen=True):
+    """What is listed under a fallback tag, and the digest and the ETag of that list."""
 
+    digest: Digest | None = None
     entries: tuple[Descriptor, ...] = ()
     etag: str | None = None
 
 
-def _fallback(repository: Repository, subject: Digest) -> _Listed:
+def fallback_list(repository: Repository, subject: Digest) -> Listed:
     """Return the list under the fallback tag. GitLab answers with the subject itself: no list."""
     reference = Reference(
         repository.host.domain, repository.session.path, referrers_tag(subject), None
@@ -95,15 +96,15 @@ def _fallback(repository: Repository, subject: Digest) -> _Listed:
     try:
         found, answer = repository.fetch_with_answer(reference)
     except (NotFound, AccessDenied):
-        return _Listed()
+        return Listed()
     if found.digest == subject or not mediatype.is_index(found.media_type):
-        return _Listed()
+        return Listed()
     document = parse_manifest(answer.body, found.media_type)
     if not isinstance(document, Index):
-        return _Listed()
+        return Listed()
     etag = answer.headers.get("etag", "")
     # A weak one says that something like it is there (RFC 9110, section 13.1.1).
-    return _Listed(document.manifests, etag if etag.startswith('"') else None)
+    return Listed(found.digest, document.manifests, etag if etag.startswith('"') else None)
 
 
 def _optional(repository: Repository, tag: str) -> Descriptor | None:
@@ -150,12 +151,20 @@ def add_to_fallback(
     )
 
 
-def _read_list(repository: Repository, subject: Digest) -> _Listed:
+def remove_from_fallback(repository: Repository, subject: Digest, digest: Digest) -> None:
+    """Take a manifest that is gone out of the list under its subject's fallback tag, if there."""
+    listed = _read_list(repository, subject)
+    kept = [one.to_json() for one in listed.entries if one.digest != digest]
+    if len(kept) < len(listed.entries):
+        _write_list(repository, subject, kept, listed.etag)
+
+
+def _read_list(repository: Repository, subject: Digest) -> Listed:
     try:
-        return _fallback(repository, subject)
+        return fallback_list(repository, subject)
     except IntegrityError:
         # What cannot be read is replaced.
-        return _Listed()
+        return Listed()
 
 
 def _write_list(
