@@ -5,6 +5,7 @@
     OcitoolError            failed
     ├── UsageError          the request itself is invalid
     ├── NotFound            an image, tag, blob, file or repository is not there
+    │   └── NotInStore      an image that may be somewhere else
     ├── AccessDenied        authentication or authorization
     ├── Refused             refused to be safe (in use, ambiguous, would overwrite)
     ├── IntegrityError      the content is not what it claims to be
@@ -36,6 +37,25 @@ class UsageError(OcitoolError):
 
 class NotFound(OcitoolError):
     """An image, tag, blob, file or repository does not exist."""
+
+
+class NotInStore(NotFound):
+    """The store has no such image. `name` is the name that was asked for, if it is known.
+
+    `is_near` tells that the hint suggests names that the store has.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        name: str | None = None,
+        is_near: bool = False,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
+        self.is_near = is_near
 
 
 class AccessDenied(OcitoolError):

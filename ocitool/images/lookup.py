@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
-from ocitool.errors import NotFound, Refused, UsageError
+from ocitool.errors import NotFound, NotInStore, Refused, UsageError
 from ocitool.image.content import Root
 from ocitool.image.graph import closure_of, images_of
 from ocitool.oci import Descriptor, Reference
@@ -195,7 +195,8 @@ def _not_found(layout: Layout, roots: tuple[Root, ...], text: str) -> NotFound:
     names = [name for root in roots for name in root.names]
     near = _near(names, text)
     hint = f"did you mean {', '.join(near)}?" if near else "`ocitool images` lists what is there"
-    return NotFound(f"there is no image {quoted(text)} in the store {layout.path!r}", hint=hint)
+    message = f"there is no image {quoted(text)} in the store {layout.path!r}"
+    return NotInStore(message, hint=hint, name=text, is_near=bool(near))
 
 
 def _near(names: list[str], text: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from ocitool.errors import NotFound, Refused, UsageError
+from ocitool.errors import NotFound, NotInStore, Refused, UsageError
 from ocitool.events import SILENT, Observer
 from ocitool.image.content import Catalog, Root
 from ocitool.image.entries import ambiguous, ambiguous_names
@@ -207,7 +207,7 @@ def open_store(path: str, observer: Observer = SILENT) -> Layout:
     try:
         return Layout.existing(path, observer=observer)
     except NotFound as error:
-        raise NotFound(
+        raise NotInStore(
             f"there is no image yet: the store {path!r} does not exist",
             hint="`ocitool load FILE` makes it; --store names another one",
         ) from error

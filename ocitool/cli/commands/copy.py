@@ -6,6 +6,7 @@ import typer
 
 from ocitool.cli.attempts import Attempts
 from ocitool.cli.commands.push import Source, create_repositories, finish
+from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import (
     REGISTRY,
@@ -35,6 +36,7 @@ Destination = Annotated[
 
 
 @with_options(options=COPYING, sending=SENDING, out=OUTPUT, registry=REGISTRY)
+@says_where_else("ocitool copy SRC DST", "ocitool copy SRC DST")
 def copy(
     source: Source,
     destination: Destination,

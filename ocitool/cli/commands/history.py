@@ -8,6 +8,7 @@ import typer
 from msgspec import Struct
 
 from ocitool.cli.completing import store_names
+from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY, opened_at
 from ocitool.cli.options.shared import NoTruncation, OnePlatform, one_platform
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 @with_options(out=OUTPUT, registry=REGISTRY)
+@says_where_else("ocitool history SRC", "ocitool history SRC")
 def history(
     source: Annotated[
         str,

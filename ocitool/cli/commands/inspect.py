@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocitool.cli.completing import store_names
+from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY, opened_each
 from ocitool.cli.options.shared import NoTruncation, OnePlatform, one_platform, usual_platform
@@ -49,6 +50,7 @@ Sources = Annotated[
 
 
 @with_options(out=OUTPUT, registry=REGISTRY)
+@says_where_else("ocitool inspect SRC", "ocitool inspect SRC")
 def inspect(
     sources: Sources,
     *,

@@ -6,6 +6,7 @@ import typer
 
 from ocitool.cli.attempts import Attempts, Failure
 from ocitool.cli.completing import store_names
+from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY, in_chunks, registries, source_at
 from ocitool.cli.options.transfer import COPYING, SENDING, FailFast, Sending
@@ -35,6 +36,7 @@ Destinations = Annotated[
 
 
 @with_options(options=COPYING, sending=SENDING, out=OUTPUT, registry=REGISTRY)
+@says_where_else("ocitool push SRC DST", "ocitool copy SRC docker://DST")
 def push(
     source: Source,
     destinations: Destinations = None,

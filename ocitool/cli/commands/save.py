@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocitool.cli.completing import store_names, words
+from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.shared import Settings, usual_platform
 from ocitool.cli.options.transfer import CONVERSION
@@ -47,6 +48,7 @@ AllTags = Annotated[
 
 
 @with_options(options=CONVERSION, out=OUTPUT)
+@says_where_else("ocitool save SRC", "ocitool copy SRC oci-archive:FILE")
 def save(
     names: Annotated[
         list[str],

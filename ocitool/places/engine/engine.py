@@ -46,8 +46,10 @@ class EngineSystem(Struct, frozen=True, kw_only=True):
 class Engine:
     """An engine as a place. Use it as a context manager. Not thread-safe."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, patience: float | None = None) -> None:
+        """`patience` are the seconds that an answer may take, by default 60."""
         self.endpoint = endpoint
+        self._patience = patience
         timeout = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
         transport = httpx.HTTPTransport(uds=endpoint.socket, verify=_trust(endpoint))
         base = "http://engine" if endpoint.socket else endpoint.url
@@ -219,8 +221,9 @@ class Engine:
         self, method: str, path: str, limit: int = _ANSWER_BYTES, *, image: str | None = None
     ) -> object:
         # Removing takes an engine as long as its disk does; a question is answered soon.
-        patience = _SILENCE_SECONDS if method == "DELETE" else _QUESTION_SECONDS
-        timeout = httpx.Timeout(patience, connect=_CONNECT_SECONDS)
+        usual = _SILENCE_SECONDS if method == "DELETE" else _QUESTION_SECONDS
+        patience = usual if self._patience is None else self._patience
+        timeout = httpx.Timeout(patience, connect=min(patience, _CONNECT_SECONDS))
         deadline = time.monotonic() + patience
         with (
             self._translated(image or path.partition("?")[0]),
