@@ -16,6 +16,7 @@
     │   └── LimitExceeded
     ├── Unavailable         the network or a registry, after retries
     └── StorageError        no space, quota, read-only, I/O error
+        └── NoSpace
 
 Every error has a one-line `message` and may have a `hint`: what the user can do next. Only the
 command line renders errors and knows exit codes.
@@ -96,3 +97,11 @@ class Unavailable(OcitoolError):
 
 class StorageError(OcitoolError):
     """The disk is full, over quota, read-only or failing."""
+
+
+class NoSpace(StorageError):
+    """The disk of `path` is full, or its quota is used up."""
+
+    def __init__(self, message: str, *, path: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path

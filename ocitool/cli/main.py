@@ -23,6 +23,10 @@ _EXIT_CODES: tuple[tuple[type[errors.OcitoolError], int], ...] = (
 )
 _FAILED, _STORAGE, _CLOSED_PIPE = 1, 9, 141
 _A_MOMENT = 0.005
+_FULL_STORE = (
+    "free some space on that disk: `ocitool gc` or `ocitool rm NAME` remove images, and "
+    "`ocitool gc --purge` empties the trash"
+)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -108,11 +112,12 @@ def _raise_again(
 def _report(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, errors.OcitoolError):
         console.note(f"ocitool: {error.message}")
-        if error.hint:
-            console.note(f"  {error.hint}")
+        if hint := _hint(error):
+            console.note(f"  {hint}")
         return _exit_code(error)
     if isinstance(error, OSError):
-        console.note(f"ocitool: {error.strerror or error}")
+        path = f"{error.filename!r}: " if error.filename is not None else ""
+        console.note(f"ocitool: {path}{error.strerror or error}")
         if error.filename is None:
             _forget_stdout()
         return _STORAGE
@@ -127,10 +132,33 @@ def _report(error: BaseException, *, debug: bool) -> int:
 
 def _exit_code(error: errors.OcitoolError) -> int:
     """Return the exit code of an error; if several items failed, the code of the first."""
+    first = _first(error)
+    return next((code for kind, code in _EXIT_CODES if isinstance(first, kind)), _FAILED)
+
+
+def _first(error: errors.OcitoolError) -> errors.OcitoolError:
     from ocitool.cli.attempts import SomeFailed
 
-    first = error.first if isinstance(error, SomeFailed) else error
-    return next((code for kind, code in _EXIT_CODES if isinstance(first, kind)), _FAILED)
+    return error.first if isinstance(error, SomeFailed) else error
+
+
+def _hint(error: errors.OcitoolError) -> str | None:
+    """Return what to do next; on the full disk of a store its own images can make room."""
+    first = _first(error)
+    if isinstance(first, errors.NoSpace) and _is_in_store(first.path):
+        return _FULL_STORE
+    return error.hint
+
+
+def _is_in_store(path: str) -> bool:
+    from ocitool.places.layout.layout import CONTROL, STORE_FILE
+
+    above = os.path.abspath(path)
+    while not os.path.exists(f"{above}/{CONTROL}/{STORE_FILE}"):
+        if above == os.path.dirname(above):
+            return False
+        above = os.path.dirname(above)
+    return True
 
 
 def _forget_stdout() -> None:

@@ -5,7 +5,7 @@ import errno
 import os
 from collections.abc import Iterator
 
-from ocitool.errors import IntegrityError, NotFound, OcitoolError, StorageError
+from ocitool.errors import IntegrityError, NoSpace, NotFound, OcitoolError, StorageError
 
 _STORAGE = {
     errno.ENOSPC: ("no space left", "free some space, or choose another disk"),
@@ -40,5 +40,8 @@ def translate(error: OSError, action: str, path: str) -> OcitoolError:
         return IntegrityError(f"{what}: it is a symbolic link, which is not followed")
     if error.errno in (errno.ENOTDIR, errno.EISDIR):
         return IntegrityError(f"{what}: {os.strerror(error.errno or 0).lower()}")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason, hint = _STORAGE[error.errno]
+        return NoSpace(f"{what}: {reason}", path=path, hint=hint)
     reason, hint = _STORAGE.get(error.errno or 0, (error.strerror or str(error), None))
     return StorageError(f"{what}: {reason}", hint=hint)

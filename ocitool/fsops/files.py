@@ -141,8 +141,8 @@ def append_to_file(directory: Directory, name: str, data: bytes) -> None:
 
 
 def allocate_file(directory: Directory, name: str, size: int) -> None:
-    """Make a file of zeros whose space is really allocated; leaves nothing if that fails."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    """Make or grow a file of zeros whose space is really allocated; if that fails it is removed."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with translated("set space aside in", directory.child(name)):
         descriptor = os.open(name, flags, 0o666, dir_fd=directory.descriptor)
         try:

@@ -1,5 +1,6 @@
 """Disks that are small, full, out of inodes or read-only, and too few open files."""
 
+import json
 import os
 import resource
 import shutil
@@ -26,6 +27,8 @@ from tests.faults.watched import Plan
 from tests.faults.zygote import Zygote
 from tests.support.commands import ROOT
 from tests.support.disk import read_only, small_disk
+from tests.support.images import blob_path, build_image, describe
+from tests.support.layouts import store
 
 Expecting = Callable[[str], Expected]
 KIB = 1024
@@ -144,9 +147,9 @@ class TestFullDisk:
             assert list(temporary.iterdir()) == []
 
 
-def filled(disk: Path) -> None:
+def filled(disk: Path, name: str = "filler") -> None:
     """Write to a disk until not a page of it is left."""
-    with (disk / "filler").open("wb") as file:
+    with (disk / name).open("wb") as file:
         file.write(bytes(free_bytes(disk)))
     assert free_bytes(disk) == 0
 
@@ -168,7 +171,7 @@ class TestMakingRoom:
             filled(disk)
             before = stage.names()
             ended = parent.run(stage.command)
-            assert not reserve.exists()
+            assert reserve.exists() == spare
             if not spare:
                 assert ended.code == 9
                 assert "no space left" in ended.err
@@ -210,6 +213,68 @@ class TestMakingRoom:
             stage = Stage(SCENES["first-load"], prepared, disk / "stage")
             assert parent.run(stage.command).code == 0
             assert not (stage.store / ".ocitool" / "reserve").exists()
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 3,000 images, which share what they are made of."""
+    path = tmp_path_factory.mktemp("many") / "store"
+    with store(path, a=build_image([{"a": b"1"}])) as layout:
+        first = layout.roots()[0].descriptor
+    document = json.loads((path / blob_path(first)).read_bytes())
+    listed = json.loads((path / "index.json").read_bytes())
+    for number in range(3000):
+        data = json.dumps(document | {"annotations": {"number": str(number)}}).encode()
+        made = describe(data, first.media_type)
+        (path / blob_path(made)).write_bytes(data)
+        name = f"docker.io/team/app-{number % 10}:{number}"
+        both = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+        listed["manifests"].append(made.to_json() | {"annotations": dict.fromkeys(both, name)})
+    (path / "index.json").write_text(json.dumps(listed))
+    return path
+
+
+class TestLargeStore:
+    def test_a_full_disk_can_be_emptied_again_and_again(
+        self, parent: Zygote, many: Path, tmp_path: Path
+    ) -> None:
+        collect = ("gc", "-a", "-f", "--containers", "none")
+        with small_disk(tmp_path / "disk", "96m") as disk:
+            shutil.copytree(many, disk / "store")
+            words = ["--store", str(disk / "store")]
+            assert parent.run([*words, "untag", "a:1"]).code == 0
+            reserve = disk / "store" / ".ocitool" / "reserve"
+            index = disk / "store" / "index.json"
+            assert reserve.stat().st_blocks * 512 >= 4 * index.stat().st_size
+            for turn in range(2):
+                for remove in (
+                    ("rm", f"team/app-{turn}:{turn + 10}"),
+                    (*collect, "--filter", f"reference=team/app-{turn}"),
+                ):
+                    shutil.rmtree(disk / "store" / ".ocitool" / "cache", ignore_errors=True)
+                    filled(disk, f"filler{turn}{remove[0]}")
+                    ended = parent.run([*words, *remove])
+                    assert ended.code == 0, ended.err
+                    assert reserve.stat().st_size > index.stat().st_size
+            filled(disk, "last")
+            assert parent.run([*words, "untag", "team/app-5:5"]).code == 0
+            assert parent.run([*words, "gc", "--purge", "-f"]).code == 0
+            assert parent.run([*words, "verify"]).code == 0
+
+    @pytest.mark.parametrize("name", ["tag", "load", "pull", "pin", "container create"])
+    def test_what_a_full_store_has_no_room_for_points_to_what_makes_room(
+        self, name: str, parent: Zygote, prepared: Path, tmp_path: Path
+    ) -> None:
+        scene = SCENES.get(name, Scene(arguments=("container", "create", "old:1", "--", "sh")))
+        with small_disk(tmp_path / "disk", "8m") as disk:
+            stage = Stage(scene, prepared, disk / "stage")
+            filled(disk)
+            ended = parent.run(stage.command)
+            assert ended.code == 9, ended.err
+            assert_one_error(ended)
+            assert "no space left" in ended.err
+            assert "`ocitool gc`" in ended.err
+            assert "`ocitool rm NAME`" in ended.err
 
 
 class TestReadOnly:

@@ -13,7 +13,7 @@ from ocitool.places.layout.layout import CONTROL, INDEX_FILE, Layout
 from ocitool.places.layout.lease import TEMPORARY, claimed_digests, clear_dead
 from ocitool.places.layout.lock import locked
 from ocitool.places.layout.reflog import record
-from ocitool.places.layout.reserve import make_room, set_aside
+from ocitool.places.layout.reserve import make_room, set_aside, take_back
 from ocitool.places.layout.trash import KeptForUndo
 
 EditIndex = Callable[[IndexFile], tuple[IndexFile, list[NameChange]]]
@@ -26,10 +26,18 @@ class Exclusive:
         self.index = layout.index()
         self.control = control
         self._layout = layout
+        self._gave_up_reserve = False
 
     def make_room(self) -> None:
-        """Free space for removing images on a full disk; call it before anything is written."""
-        make_room(self.control, self._layout.folder.size_of(INDEX_FILE) or 0)
+        """Free space for a removal on a full disk; call it before anything is written."""
+        self._gave_up_reserve |= make_room(self.control, self._index_bytes())
+
+    def set_aside(self) -> None:
+        """Reserve space for the next removal."""
+        (take_back if self._gave_up_reserve else set_aside)(self.control, self._index_bytes())
+
+    def _index_bytes(self) -> int:
+        return self._layout.folder.size_of(INDEX_FILE) or 0
 
     def replace_index(self, after: IndexFile, changes: Sequence[NameChange]) -> None:
         """Record the changes in the reflog, then rewrite index.json atomically and durably."""
@@ -79,15 +87,22 @@ def exclusive(layout: Layout) -> Iterator[Exclusive]:
     ):
         # A command that removes images to make room also gets back what a killed command took.
         clear_dead(control)
+        moment = Exclusive(layout, control)
+        yield moment
         if layout.is_store:
-            set_aside(control)
-        yield Exclusive(layout, control)
+            # At the end, when a removal has given space back and index.json has its new size.
+            moment.set_aside()
 
 
-def edit_index(layout: Layout, edit: EditIndex) -> list[NameChange]:
-    """Apply `edit` to the current index.json under the lock; return the changes of names."""
+def edit_index(layout: Layout, edit: EditIndex, *, removes: bool = False) -> list[NameChange]:
+    """Apply `edit` to the current index.json under the lock; return the changes of names.
+
+    An edit that only `removes` names may use what is reserved for a full disk.
+    """
     with exclusive(layout) as moment:
         after, changes = edit(moment.index)
+        if removes:
+            moment.make_room()
         moment.replace_index(after, changes)
         return changes
 
@@ -108,4 +123,4 @@ def untag(layout: Layout, names: Sequence[str]) -> list[NameChange]:
             changes += dropped
         return index.with_entries(entries), changes
 
-    return edit_index(layout, edit)
+    return edit_index(layout, edit, removes=True)
