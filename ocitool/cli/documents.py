@@ -69,7 +69,7 @@ LISTED = View(
     "names label digest media_type kind image_ids platforms created size unpacked unique labels "
     "subject missing problem",
     former_name="former.name",
-    former_name_lost="former.lost",
+    former_name_lost=("former.lost", _or_none),
     pin=PIN,
 ).at("image") | View(containers=("holders", USE))
 REFLOG = View("name number digest state", time=("time", _or_none))
@@ -131,6 +131,7 @@ REPAIRED = VERIFIED.at("after") | View(
     "sound fetched lost leftovers",
     found=("before", _PROBLEM),
     set_aside=("aside", View("digest place")),
+    rebuilt=View("files names lost", images="nameless"),
 )
 
 # Garbage.

@@ -5,6 +5,7 @@ from ocitool.oci.document import decode_object
 from ocitool.oci.quoting import quoted
 
 LAYOUT_BYTES = 4096
+LAYOUT_VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 
 
 def check_layout_version(data: bytes, what: str) -> None:

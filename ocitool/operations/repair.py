@@ -16,6 +16,7 @@ from ocitool.image.content import Blob, Source
 from ocitool.image.graph import Visit, children, read_document, read_unknown, unlisted, walk
 from ocitool.oci import Descriptor, Digest, mediatype
 from ocitool.operations.hashing import Problem
+from ocitool.operations.rebuild import Rebuilt
 from ocitool.operations.verify import VerifyReport, verify
 from ocitool.places.layout import Layout, Writing, exclusive
 from ocitool.places.layout.leftovers import clear, leftovers
@@ -27,6 +28,7 @@ class RepairReport(Struct, frozen=True, kw_only=True):
 
     `fetched` came from other places. `lost` are blobs that were set aside, are needed and were not
     found elsewhere. `leftovers` counts what killed commands had left. `after` is the state now.
+    `rebuilt` is metadata of the store that was made again before; names may be lost with it.
     """
 
     before: tuple[Problem, ...]
@@ -35,11 +37,13 @@ class RepairReport(Struct, frozen=True, kw_only=True):
     lost: tuple[Digest, ...]
     leftovers: int
     after: VerifyReport
+    rebuilt: Rebuilt | None = None
 
     @property
     def sound(self) -> bool:
         """Tell whether nothing is damaged or lost any more."""
-        return self.after.sound and not self.lost
+        names_lost = self.rebuilt is not None and self.rebuilt.lost
+        return self.after.sound and not (self.lost or names_lost)
 
 
 def repair(

@@ -332,7 +332,7 @@ def test_rm_by_the_id_of_one_platform_refuses_and_names_the_whole(loaded: Comman
 
 def test_a_store_that_lost_its_index_is_not_shown_as_empty(loaded: Command) -> None:
     (loaded.store / "index.json").unlink()
-    assert loaded("images").code == 4
+    assert loaded("images").code == 7
 
 
 def test_a_filter_that_names_no_image_is_an_error(loaded: Command) -> None:

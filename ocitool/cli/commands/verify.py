@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import replace
 
 from ocitool.cli.completing import store_names
 from ocitool.cli.options.expand import with_options
@@ -19,6 +20,7 @@ from ocitool.errors import UsageError
 if TYPE_CHECKING:
     from ocitool.image.content import Root
     from ocitool.operations.hashing import Problem
+    from ocitool.operations.rebuild import Rebuilt
     from ocitool.operations.repair import RepairReport
     from ocitool.operations.verify import VerifyReport
     from ocitool.places.layout import Layout
@@ -34,7 +36,9 @@ Fast = Annotated[
 Repair = Annotated[
     bool,
     typer.Option(
-        "--repair", help="Move damaged blobs aside, and remove leftovers of killed commands."
+        "--repair",
+        help="Move damaged blobs aside, rebuild lost metadata of the store, and remove leftovers "
+        "of killed commands.",
     ),
 ]
 RepairFrom = Annotated[
@@ -118,31 +122,57 @@ def _repair(
 ) -> "RepairReport":
     from ocitool.images.locations import parse_place
     from ocitool.operations import repair
+    from ocitool.operations.rebuild import rebuild
 
     with contextlib.ExitStack() as stack:
-        layout = stack.enter_context(_repairable(source, out.options))
+        path = _repairable(source, out.options)
+        rebuilt = rebuild(path, observer=out.observer)
+        layout = stack.enter_context(_opened(source, path, out.options))
         places = [parse_place(text) for text in repair_from]
         connected = stack.enter_context(connected_to(registry, out.observer, *places))
         opened = [stack.enter_context(source_at(place, out.options, connected)) for place in places]
-        return repair.repair(layout, [one.source for one in opened], observer=out.observer)
+        report = repair.repair(layout, [one.source for one in opened], observer=out.observer)
+    return replace(report, rebuilt=rebuilt)
 
 
-def _repairable(source: str | None, options: Settings) -> "Layout":
-    """Return the store or the layout that is meant, open; UsageError for any other place."""
-    from ocitool.images.locations import PlaceKind, parse_place
+def _opened(source: str | None, path: str, options: Settings) -> "Layout":
     from ocitool.places.layout import Layout
 
     if source is None:
         return options.open_store()
+    return Layout.existing(path, observer=options.observer())
+
+
+def _repairable(source: str | None, options: Settings) -> str:
+    """Return the path of the store or layout that is meant; UsageError for any other place."""
+    from ocitool.images.locations import PlaceKind, parse_place
+
+    if source is None:
+        return options.store
     place = parse_place(source)
     if place.kind not in (PlaceKind.LAYOUT, PlaceKind.PATH) or place.name or source == "-":
         raise UsageError(
             f"{source!r} cannot be repaired", hint="only the store and a layout (oci:DIR) can"
         )
-    return Layout.existing(place.path, observer=options.observer())
+    return place.path
+
+
+def _rebuilt_lines(rebuilt: "Rebuilt") -> Iterator[str]:
+    from ocitool.cli.render import texts
+
+    for file in rebuilt.files:
+        yield f"rebuilt: {file}"
+    for name in rebuilt.names:
+        yield f"restored: {texts.familiar(name)}"
+    for digest in rebuilt.nameless:
+        yield f"restored: <none>: {digest}"
+    for name in rebuilt.lost:
+        console.note(f"lost: {texts.familiar(name)}: its image is not here; load or pull it again")
 
 
 def _repair_lines(report: "RepairReport", what: str) -> Iterator[str]:
+    if report.rebuilt is not None:
+        yield from _rebuilt_lines(report.rebuilt)
     for problem in report.before:
         yield f"found: {problem.kind}: {console.safe(problem.message)}"
     for one in report.aside:

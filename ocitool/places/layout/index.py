@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from ocitool.errors import MalformedDocument
 from ocitool.oci import Descriptor, Digest, mediatype
 from ocitool.oci.annotations import IMAGE_NAME, REF_NAME, full_name, label, without_names
 from ocitool.oci.document import array, decode_object
@@ -34,9 +35,15 @@ class IndexFile(Struct, frozen=True):
     fields: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, data: bytes, *, what: str, limit: int) -> "IndexFile":
-        """Decode an index.json; `"manifests": null`, as Docker 25.0.0 writes it, is empty."""
+    def parse(cls, data: bytes, *, what: str, limit: int, is_store: bool) -> "IndexFile":
+        """Decode an index.json.
+
+        `"manifests": null`, as Docker 25.0.0 writes it, is empty. In a store it is damage: ocitool
+        and the tools that share its stores write a list.
+        """
         document = decode_object(data, what=what, limit=limit)
+        if is_store and document.get("manifests", ...) is None:
+            raise MalformedDocument(f"{what}: manifests is null")
         # A file without the key is damaged. If it counted as empty, the next write would lose all.
         values = array(document, "manifests", what)
         entries = tuple(

@@ -1,5 +1,6 @@
 """Opening a layout that exists, and folders that are none."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -96,15 +97,39 @@ def test_a_linked_control_folder_is_refused_and_nothing_stays_open(tmp_path: Pat
 def test_a_layout_without_an_index_is_damaged_and_not_empty(tmp_path: Path) -> None:
     write_layout(tmp_path / "l", {"1.0": build_image()})
     (tmp_path / "l" / "index.json").unlink()
-    with Layout.existing(str(tmp_path / "l")) as layout, pytest.raises(NotFound):
+    with (
+        Layout.existing(str(tmp_path / "l")) as layout,
+        pytest.raises(IntegrityError, match="missing"),
+    ):
         layout.roots()
 
 
-def test_a_store_that_lost_its_index_is_damaged_and_not_empty(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", [None, b"", b'{"schemaVersion":2,"manifests":null}', b'{"sch'])
+def test_a_store_that_lost_its_index_is_damaged_and_not_empty(
+    tmp_path: Path, left: bytes | None
+) -> None:
     with store(tmp_path / "s", a=image("a")):
         (tmp_path / "s" / "index.json").unlink()
-    with Layout.existing(str(tmp_path / "s")) as layout, pytest.raises(NotFound, match="index"):
+    if left is not None:
+        (tmp_path / "s" / "index.json").write_bytes(left)
+    with (
+        Layout.existing(str(tmp_path / "s")) as layout,
+        pytest.raises(IntegrityError, match=r"index\.json") as caught,
+    ):
         layout.roots()
+    assert "verify --repair" in (caught.value.hint or "")
+
+
+def test_a_store_that_lost_its_version_file_is_damaged_and_not_made_anew(tmp_path: Path) -> None:
+    with store(tmp_path, a=image("a")):
+        (tmp_path / "oci-layout").unlink()
+    (tmp_path / "index.json").unlink()
+    before = sorted(os.listdir(tmp_path))
+    for opened in (Layout.existing, functools.partial(Layout.create, store=True)):
+        with pytest.raises(IntegrityError, match="oci-layout") as caught:
+            opened(str(tmp_path))
+        assert "verify --repair" in (caught.value.hint or "")
+    assert sorted(os.listdir(tmp_path)) == before
 
 
 @pytest.mark.parametrize(
@@ -131,7 +156,7 @@ def test_a_malformed_index_is_refused(tmp_path: Path, content: bytes) -> None:
         layout.roots()
 
 
-def test_an_index_without_entries_is_empty(tmp_path: Path) -> None:
+def test_an_index_that_docker_25_wrote_without_entries_is_empty(tmp_path: Path) -> None:
     write_layout(tmp_path, {})
     (tmp_path / "index.json").write_bytes(b'{"schemaVersion":2,"manifests":null}')
     with Layout.existing(str(tmp_path)) as layout:
