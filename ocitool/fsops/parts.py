@@ -36,7 +36,7 @@ class PartFile:
             if not _is_ours_alone(descriptor, directory, name):
                 return None
             journal = os.open(
-                _journal_name(name), flags | os.O_APPEND, 0o600, dir_fd=directory.descriptor
+                cls.journal_name(name), flags | os.O_APPEND, 0o600, dir_fd=directory.descriptor
             )
             undo.pop_all()
         return cls(directory, name, descriptor, journal)
@@ -44,7 +44,12 @@ class PartFile:
     @staticmethod
     def journal_size(directory: Directory, name: str) -> int:
         """Return the size of the journal in bytes; another process may have the file open."""
-        return directory.size_of(_journal_name(name)) or 0
+        return directory.size_of(PartFile.journal_name(name)) or 0
+
+    @staticmethod
+    def journal_name(name: str) -> str:
+        """Return the name of the journal of a file."""
+        return f"{name}.ranges"
 
     def size(self) -> int:
         """Return the length in bytes, gaps included."""
@@ -70,7 +75,7 @@ class PartFile:
 
     def note(self, line: bytes) -> None:
         """Add a line to the journal."""
-        with translated("write", self._directory.child(_journal_name(self._name))):
+        with translated("write", self._directory.child(self.journal_name(self._name))):
             write_all(self._journal, line)
 
     def notes(self, limit: int) -> bytes:
@@ -115,7 +120,7 @@ class PartFile:
 
     def _forget_journal(self) -> None:
         with contextlib.suppress(OSError):
-            os.unlink(_journal_name(self._name), dir_fd=self._directory.descriptor)
+            os.unlink(self.journal_name(self._name), dir_fd=self._directory.descriptor)
 
 
 def _is_ours_alone(descriptor: int, directory: Directory, name: str) -> bool:
@@ -130,7 +135,3 @@ def _is_ours_alone(descriptor: int, directory: Directory, name: str) -> bool:
     opened = os.fstat(descriptor)
     same = (status.st_dev, status.st_ino) == (opened.st_dev, opened.st_ino)
     return same and stat.S_ISREG(opened.st_mode)
-
-
-def _journal_name(name: str) -> str:
-    return f"{name}.ranges"

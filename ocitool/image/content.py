@@ -253,6 +253,9 @@ class Ingesting(Protocol):
     def ingest(self, descriptor: Descriptor) -> Ingest | None:
         """Start or resume a blob; None while another process is receiving it."""
 
+    def ingest_beside(self, descriptor: Descriptor) -> Ingest:
+        """Begin a blob that another process is at, with a copy of what has come there."""
+
     def progress_of(self, descriptor: Descriptor) -> int:
         """Return a number that grows while another process is receiving a blob."""
 

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
-from ocitool.errors import StorageError
+from ocitool.errors import StorageError, Unavailable
 from ocitool.events import Observer, Outcome
 from ocitool.image.content import (
     Blob,
     Ingest,
     Ingesting,
+    OpenRange,
     PlannedImage,
     Ranged,
     Source,
@@ -25,13 +26,17 @@ from ocitool.image.content import (
 )
 from ocitool.oci import Descriptor, Digest
 from ocitool.transfer.counted import Counted
-from ocitool.transfer.ranged import Connections, fetch
+from ocitool.transfer.ranged import Advance, Connections, fetch
 
 _IN_PARTS = 1 << 20
 """Smaller blobs are fetched again as a whole after an interruption."""
 _TURN_SECONDS = 0.1
 _PATIENCE = 20.0
 """Seconds without a new byte after which this process no longer waits for another one."""
+
+
+class _Stored(Exception):
+    """Another process has stored the blob."""
 
 
 class Moved(Struct, frozen=True, kw_only=True):
@@ -152,8 +157,21 @@ class _Move:
         if open_range is None:
             return None
         ingest = self._wait_for_turn(self._target, descriptor, stop)
-        if isinstance(ingest, Outcome | None):
+        if ingest is None:
+            return self._fetch_beside(self._target, descriptor, open_range, stop)
+        if isinstance(ingest, Outcome):
             return ingest
+        self._fetch(descriptor, open_range, ingest, stop, self._observer.advance)
+        return Outcome.STORED
+
+    def _fetch(
+        self,
+        descriptor: Descriptor,
+        open_range: OpenRange,
+        ingest: Ingest,
+        stop: Stop,
+        advance: Advance,
+    ) -> None:
         taken = self._connections.take()
         try:
             fetch(
@@ -162,7 +180,7 @@ class _Move:
                 ingest,
                 connections=self._connections,
                 stop=stop,
-                advance=self._observer.advance,
+                advance=advance,
             )
         except StorageError:
             # The disk may be full: free the space.
@@ -172,6 +190,34 @@ class _Move:
             ingest.close()
             if taken:
                 self._connections.give_back()
+
+    def _fetch_beside(
+        self, target: Ingesting, descriptor: Descriptor, open_range: OpenRange, stop: Stop
+    ) -> Outcome:
+        """Fetch what another process gets nowhere with, unless that one stores it meanwhile."""
+        self._observer.remark(
+            f"the other process gets nowhere with {descriptor.digest.short}; "
+            "going on from what has arrived"
+        )
+        done, looked = 0, time.monotonic()
+
+        def advance(count: int) -> None:
+            nonlocal done, looked
+            done += count
+            self._observer.advance(count)
+            if time.monotonic() - looked > _TURN_SECONDS:
+                looked = time.monotonic()
+                if self._target.has(descriptor):
+                    raise _Stored
+
+        try:
+            ingest = target.ingest_beside(descriptor)
+            self._fetch(descriptor, open_range, ingest, stop, advance)
+        except (_Stored, Unavailable):
+            if not self._target.has(descriptor):
+                raise
+            self._observer.advance(descriptor.size - done)
+            return Outcome.EXISTED
         return Outcome.STORED
 
     def _wait_for_turn(
@@ -184,7 +230,7 @@ class _Move:
         arrived, since = -1, 0.0
         while (ingest := target.ingest(descriptor)) is None:
             if arrived < 0:
-                self._observer.remark(
+                self._observer.wait(
                     f"another process is fetching {descriptor.digest.short}; waiting for it"
                 )
             now = target.progress_of(descriptor)

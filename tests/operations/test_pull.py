@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -492,28 +493,65 @@ class TestTheRealCommand:
             first = started(store, "pull", name)
             wait_until(lambda: sent(registry) > 0.1 * layer)
             second = started(store, "pull", name)
+            assert second.stderr is not None
+            # It may take long to start; only then does it meet the first one.
+            told = second.stderr.readline().decode()
+            assert f"another process is fetching {image.layers[0].digest.short}" in told
             if killed:
-                wait_until(lambda: sent(registry) > 0.6 * layer)
                 first.kill()
             told = second.communicate(timeout=60)[1].decode()
             first.communicate(timeout=60)
             assert (first.returncode, second.returncode) == (-9 if killed else 0, 0), told
-            assert f"another process is fetching {image.layers[0].digest.short}" in told
             # Who is killed has read what the other cannot know of.
             assert sent(registry) <= (1.4 if killed else 1.1) * layer
         assert_whole(store)
 
-    def test_who_gets_nowhere_is_not_waited_for(
-        self, registry: EmulatedRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("arrived", [0, MEGABYTE])
+    def test_who_gets_nowhere_is_not_waited_for_and_what_arrived_is_not_fetched_again(
+        self,
+        registry: EmulatedRegistry,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        arrived: int,
     ) -> None:
-        monkeypatch.setattr("ocitool.transfer.copy._PATIENCE", 0.5)
+        monkeypatch.setattr("ocitool.transfer.copy._PATIENCE", 0.1)
         registry.add_image(NAME, MEDIUM, "1")
-        store = tmp_path / "s"
+        store, layer = tmp_path / "s", MEDIUM.layers[0]
         with Layout.create(str(store), store=True) as layout, Writing(layout) as writing:
-            other = writing.ingest(MEDIUM.layers[0])
+            other = writing.ingest(layer)
             assert other is not None
+            if arrived:
+                other.write(0, MEDIUM.blobs[layer.digest][:arrived])
             pulled(registry.host, store, "1")
             other.close()
+        assert sent(registry) == size_of(MEDIUM) - arrived
+        assert_whole(store)
+
+    def test_a_blob_that_the_other_stores_after_all_is_not_fetched_to_its_end(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("ocitool.transfer.copy._PATIENCE", 0.1)
+        store, layer = tmp_path / "s", MEDIUM.layers[0]
+        data = MEDIUM.blobs[layer.digest]
+        with (
+            EmulatedRegistry(Quirks(bytes_per_second=1.0 * MEGABYTE)) as registry,
+            Layout.create(str(store), store=True) as layout,
+            Writing(layout, keep=True) as writing,
+            ThreadPoolExecutor() as pool,
+        ):
+            registry.add_image(NAME, MEDIUM, "1")
+            other = writing.ingest(layer)
+            assert other is not None
+            other.write(0, data[:MEGABYTE])
+            pulling = pool.submit(pulled, registry.host, store, "1")
+            path = f"{BLOBS}{layer.digest}"
+            wait_until(lambda: any(r.sent_bytes for r in registry.requests("GET", path)))
+            other.write(MEGABYTE, data[MEGABYTE:])
+            other.commit()
+            report = pulling.result(timeout=20)
+            outcomes = {m.descriptor.digest: m.outcome for m in report.transfer.blobs}
+            assert outcomes[layer.digest] == "existed"
+            assert sum(r.sent_bytes for r in registry.requests("GET", path)) < len(data) / 2
         assert_whole(store)
 
     def test_memory_stays_flat(self, tmp_path: Path) -> None:

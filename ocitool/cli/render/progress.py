@@ -56,27 +56,44 @@ class Messages(Observer):
 
 
 class Plain(Messages):
-    """One line per finished blob, and a sign of life every ten seconds."""
+    """One line per finished blob, and a sign of life every ten seconds, whatever is waited for."""
 
     def __init__(self, *, verbose: bool = False) -> None:
         super().__init__(verbose=verbose)
         self._label, self._total, self._done = "", 0, 0
         self._last = time.monotonic()
         self._lock = threading.Lock()
+        self._ended = threading.Event()
 
     def begin(self, label: str, total: int) -> None:
-        """Remember what the heartbeat reports."""
-        self._label, self._total, self._done = label, total, 0
-        self._last = time.monotonic()
+        """Start the heartbeat."""
+        self.end()
+        with self._lock:
+            self._label, self._total, self._done = label, total, 0
+            self._last = time.monotonic()
+        self._ended = threading.Event()
+        # By the clock, not by the bytes: a stalled connection brings none.
+        threading.Thread(target=self._beat, args=(self._ended,), daemon=True).start()
+
+    def _beat(self, ended: threading.Event) -> None:
+        pause = _HEARTBEAT
+        while not ended.wait(pause):
+            with self._lock:
+                pause = self._last + _HEARTBEAT - time.monotonic()
+                if pause > 0:
+                    continue
+                self._last, pause = time.monotonic(), _HEARTBEAT
+                if not ended.is_set():
+                    console.note(f"{self._label}: {size(self._done)} of {size(self._total)}")
 
     def advance(self, count: int) -> None:
-        """Print a heartbeat when nothing was printed for a while."""
+        """Note what the heartbeat will say."""
         with self._lock:
             self._done += count
-            now = time.monotonic()
-            if now - self._last >= _HEARTBEAT:
-                self._last = now
-                console.note(f"{self._label}: {size(self._done)} of {size(self._total)}")
+
+    def end(self) -> None:
+        """Stop the heartbeat."""
+        self._ended.set()
 
     def finish(self, descriptor: Descriptor, outcome: Outcome) -> None:
         """Print a line for the blob."""

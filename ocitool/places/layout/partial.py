@@ -6,13 +6,15 @@ before the first gap are hashed as they arrive, so a blob received in order is n
 """
 
 import contextlib
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Self
 
-from ocitool.errors import DigestMismatch, NotFound
-from ocitool.fsops import Directory, PartFile
+from ocitool.errors import DigestMismatch, IntegrityError, NotFound, Refused
+from ocitool.fsops import Directory, PartFile, translated
 from ocitool.oci import Descriptor, Digest
+from ocitool.places.layout.lease import TEMPORARY
 
 INGEST = "ingest"
 _JOURNAL_BYTES = 16 << 20
@@ -58,6 +60,29 @@ class PartialBlob:
             part.close()
             raise
 
+    @classmethod
+    def beside(
+        cls,
+        control: Directory,
+        name: str,
+        descriptor: Descriptor,
+        publish: Callable[[PartFile, Digest], None],
+    ) -> Self:
+        """Start a blob in a temporary file `name`, with what another process has received of it."""
+        folder = control.subdirectory(TEMPORARY, create=True, lasting=False)
+        part = PartFile.open(folder, name)
+        if part is None:
+            raise Refused(f"{control.child(TEMPORARY)}/{name} is in use by another process")
+        blob = cls(part, descriptor, publish)
+        try:
+            # What cannot be copied is fetched.
+            with contextlib.suppress(NotFound, IntegrityError):
+                blob._copy_received(control)
+        except BaseException:
+            blob.discard()
+            raise
+        return blob
+
     @staticmethod
     def progress_of(control: Directory, descriptor: Descriptor) -> int:
         """Return a number that grows while a process is receiving the blob."""
@@ -101,12 +126,31 @@ class PartialBlob:
         """Keep everything received for the next run; harmless when repeated."""
         self._part.close()
 
+    def _copy_received(self, control: Directory) -> None:
+        name = _name(self._descriptor.digest)
+        with control.subdirectory(INGEST) as folder:
+            # A line is in the journal only when its bytes are in the file.
+            notes = folder.read_file(PartFile.journal_name(name), _JOURNAL_BYTES)
+            file, size = folder.open_file(name)
+        try:
+            for start, end in _noted(notes, min(size, self._descriptor.size)):
+                self._copy_range(file, start, end)
+        finally:
+            os.close(file)
+
+    def _copy_range(self, file: int, start: int, end: int) -> None:
+        while start < end:
+            with translated("read", _name(self._descriptor.digest)):
+                data = os.pread(file, min(_READ, end - start), start)
+            if not data:
+                return
+            self.write(start, data)
+            start += len(data)
+
     def _take_up(self) -> None:
         size = min(self._part.size(), self._descriptor.size)
-        for line in self._part.notes(_JOURNAL_BYTES).split(b"\n"):
-            first, _, last = line.partition(b" ")
-            if first.isdigit() and last.isdigit() and int(first) < int(last) <= size:
-                self._ranges.add(int(first), int(last))
+        for start, end in _noted(self._part.notes(_JOURNAL_BYTES), size):
+            self._ranges.add(start, end)
         if self._part.size() > self._descriptor.size:
             self._ranges = Ranges()
             self._part.empty()
@@ -139,6 +183,14 @@ class PartialBlob:
                     return
                 self._hasher.update(part)
                 self._front += len(part)
+
+
+def _noted(notes: bytes, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of a journal that lie in a file of `size` bytes."""
+    for line in notes.split(b"\n"):
+        first, _, last = line.partition(b" ")
+        if first.isdigit() and last.isdigit() and int(first) < int(last) <= size:
+            yield int(first), int(last)
 
 
 def _name(digest: Digest) -> str:

@@ -111,6 +111,14 @@ class Writing:
         """
         return PartialBlob.open(self.control, descriptor, self._publish)
 
+    def ingest_beside(self, descriptor: Descriptor) -> PartialBlob:
+        """Start a blob that another process is receiving, with a copy of what arrived there.
+
+        What arrives in addition is lost if the transfer breaks off: the other process has its own.
+        """
+        name = f"{self._lease.name}.{descriptor.digest.hex}"
+        return PartialBlob.beside(self.control, name, descriptor, self._publish)
+
     def progress_of(self, descriptor: Descriptor) -> int:
         """Return a number that grows while another process is receiving the blob."""
         return PartialBlob.progress_of(self.control, descriptor)
