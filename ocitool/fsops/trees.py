@@ -4,6 +4,7 @@ Nothing here is durable by itself. A tree is built in a private folder, `sync_fi
 it durable as a whole, and one rename gives it its place.
 """
 
+import contextlib
 import os
 
 from ocitool.fsops.descriptors import nanoseconds
@@ -99,12 +100,14 @@ def tree_size(directory: Directory, name: str) -> int:
         except OSError:
             continue
         try:
-            with os.scandir(folder) as entries:
+            with translated("look at", directory.child(path)), os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        todo.append(f"{path}/{entry.name}")
-                    else:
-                        size += entry.stat(follow_symlinks=False).st_size
+                    # What another process removed since the folder was listed counts 0.
+                    with contextlib.suppress(FileNotFoundError):
+                        if entry.is_dir(follow_symlinks=False):
+                            todo.append(f"{path}/{entry.name}")
+                        else:
+                            size += entry.stat(follow_symlinks=False).st_size
         finally:
             os.close(folder)
     return size

@@ -8,7 +8,7 @@ from typing import Self
 
 import httpx
 
-from ocitool.fsops import scratch_file, write_all
+from ocitool.fsops import scratch_file, translated, write_all
 from ocitool.image.content import Blob
 from ocitool.oci import Descriptor
 from ocitool.oci.limits import MEBIBYTE
@@ -104,19 +104,21 @@ def spool_blob(
     try:
         with open_blob() as blob:
             while part := blob.read(_PIECE):
-                write_all(file, part)
+                with translated("write", f"the copy of {descriptor.digest.short}"):
+                    write_all(file, part)
         yield lambda: _open_copy(descriptor, file)
     finally:
         os.close(file)
 
 
 def _open_copy(descriptor: Descriptor, file: int) -> Blob:
-    position = 0
+    position, where = 0, f"the copy of {descriptor.digest.short}"
 
     def read(size: int) -> bytes:
         nonlocal position
-        part = os.pread(file, size, position)
+        with translated("read", where):
+            part = os.pread(file, size, position)
         position += len(part)
         return part
 
-    return Blob(descriptor, read, where=f"the copy of {descriptor.digest.short}")
+    return Blob(descriptor, read, where=where)
