@@ -8,7 +8,8 @@ from msgspec import Struct
 from ocitool.containers import ContainerUse
 from ocitool.garbage.choice import Choice
 from ocitool.garbage.reachable import Reachable
-from ocitool.oci import Digest
+from ocitool.garbage.roots import RootEntry, root_entries
+from ocitool.oci import Descriptor, Digest
 from ocitool.places.layout.index import IndexFile
 from ocitool.places.layout.leftovers import Leftover
 from ocitool.places.layout.pins import Pin
@@ -57,14 +58,27 @@ class KeptImage(Struct, frozen=True, kw_only=True):
 
 
 class Facts(Struct, frozen=True, kw_only=True):
-    """What a plan was made from, so that applying it can tell what has changed since."""
+    """What a plan was made from, so that applying it can tell what has changed since.
+
+    `unlisted` are images that index.json does not list any more, but the reflog knows.
+    """
 
     index: IndexFile
+    unlisted: tuple[Descriptor, ...]
     reachable: Reachable
     pins: tuple[Pin, ...]
     uses: tuple[ContainerUse, ...]
     subjects: Mapping[str, str]
     contents: Mapping[str, frozenset[str]]
+
+    def roots(self, index: IndexFile) -> dict[str, RootEntry]:
+        """Return the roots of an index.json, and of what it does not list."""
+        return root_entries(self.entries(index))
+
+    def entries(self, index: IndexFile) -> tuple[Descriptor, ...]:
+        """Return the entries of an index.json, and what it does not list."""
+        listed = {entry.digest for entry in index.entries}
+        return (*index.entries, *(d for d in self.unlisted if d.digest not in listed))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from ocitool.garbage.roots import (
     RootEntry,
     root_entries,
     root_subject,
+    unlisted_images,
 )
 from ocitool.image.attached import is_in
 from ocitool.oci import Digest
@@ -86,9 +87,11 @@ class _Planning:
         self._documents = StoredDocuments(layout, self._listing.blobs)
         self._reachable = Reachable()
         self._paths = paths
-        self._roots = root_entries(self._index.entries)
-        self._partition = Partition(self._documents, self._roots, self._reachable, paths=paths)
         self._retention = Retention(layout, choice, uses, self._listing.blobs, now)
+        former = self._retention.former if layout.is_store else ()
+        self._unlisted = unlisted_images(layout, self._documents, former)
+        self._roots = root_entries((*self._index.entries, *self._unlisted))
+        self._partition = Partition(self._documents, self._roots, self._reachable, paths=paths)
         self._attached: dict[str, str] = {}
         self._kept: list[KeptImage] = []
         self._young = 0
@@ -104,6 +107,9 @@ class _Planning:
         to_remove, contents = [*unheld, *attached], self._partition.contents
         self._mark_young()
         blobs = self._blobs(to_remove, contents)
+        # What nothing lists but another image contains is no image of its own.
+        inside = {str(one.digest) for one in self._unlisted} - blobs.keys()
+        to_remove = [digest for digest in to_remove if digest not in inside]
         layout, now = self._layout, self._now
         return Plan(
             path=layout.path,
@@ -121,6 +127,7 @@ class _Planning:
             waiting=trash_contents(layout.control),
             facts=Facts(
                 index=self._index,
+                unlisted=self._unlisted,
                 reachable=self._reachable,
                 pins=self._retention.pins,
                 uses=self._uses,
@@ -239,7 +246,7 @@ class _Planning:
             kind="image" if subject is None else "attached",
             names=root.names,
             former=former.name if former is not None else None,
-            lost=former.lost if former is not None else None,
+            lost=former.lost or None if former is not None else None,
             size=sum(blobs[part].size for part in contents[digest] if part in blobs),
             reason=_reason_to_go(root, former, subject, contents),
         )
@@ -258,5 +265,6 @@ def _reason_to_go(
     if root.is_named:
         return "no container uses it, and it is not pinned"
     if former is not None:
-        return f"it lost its name {former.name} at {former.lost}"
+        when = f"at {former.lost}" if former.lost else "through another tool"
+        return f"it lost its name {former.name} {when}"
     return "it has no name"

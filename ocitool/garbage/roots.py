@@ -4,13 +4,16 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from ocitool.garbage.reachable import StoredDocuments
+from ocitool.errors import IntegrityError, NotFound
+from ocitool.garbage.reachable import Reachable, StoredDocuments, mark_reachable
 from ocitool.garbage.references import DescriptorRef
 from ocitool.image.attached import Content, subject_of
 from ocitool.image.content import Root
 from ocitool.image.entries import attach_entries
 from ocitool.oci import Descriptor, Digest
 from ocitool.oci.annotations import full_name, label, written_name
+from ocitool.places.layout import Layout
+from ocitool.places.layout.documents import stored_document
 from ocitool.places.layout.index import entry_names, is_named
 
 
@@ -63,6 +66,32 @@ def root_entries(entries: Iterable[Descriptor]) -> dict[str, RootEntry]:
         str(digest): RootEntry(str(digest), tuple(members), position)
         for position, (digest, members) in enumerate(grouped.items())
     }
+
+
+def unlisted_images(
+    layout: Layout, documents: StoredDocuments, digests: Iterable[str]
+) -> tuple[Descriptor, ...]:
+    """Return the whole images that only the reflog knows: another tool removed their entries.
+
+    `digests` are those that lost a name. What is an artifact, or is not whole, is not among them.
+    """
+    listed = {entry.digest for entry in layout.index().entries}
+    found = []
+    for text in digests:
+        if text in documents.present and Digest.parse(text) not in listed:
+            stored = stored_document(layout, Digest.parse(text))
+            if stored is not None and stored[1].is_image and _is_whole(documents, stored[0]):
+                found.append(stored[0])
+    return tuple(found)
+
+
+def _is_whole(documents: StoredDocuments, descriptor: Descriptor) -> bool:
+    try:
+        ref = DescriptorRef.to(descriptor, may_be_absent=False)
+        mark_reachable(documents, [ref], Reachable())
+    except (IntegrityError, NotFound):
+        return False
+    return True
 
 
 def root_subject(root: RootEntry, documents: StoredDocuments, *, named: bool = True) -> str | None:

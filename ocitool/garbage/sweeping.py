@@ -1,7 +1,6 @@
 """Doing what a plan says, as far as it still holds: names first, durably, then blobs."""
 
 import datetime as dt
-import errno
 from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct, field
@@ -12,11 +11,11 @@ from ocitool.containers import (
     containers_by_image,
     leftovers_of_containers,
 )
-from ocitool.errors import IntegrityError, StorageError
+from ocitool.errors import IntegrityError, NoSpace
 from ocitool.fsops import Directory
 from ocitool.garbage.planned import GarbageBlob, GarbageImage, Plan
 from ocitool.garbage.reachable import Reachable, StoredDocuments, mark_arrived, mark_reachable
-from ocitool.garbage.roots import RootEntry, root_entries
+from ocitool.garbage.roots import RootEntry
 from ocitool.image.attached import is_in
 from ocitool.oci import Digest
 from ocitool.places.layout import Layout, NameChange, exclusive
@@ -108,8 +107,8 @@ def _check_again(
     pins = read_pins(moment.control)
     claimed = {str(digest) for digest in claimed_digests(moment.control)}
     held = _find_held(layout, plan, pins, now, ask_again)
-    roots = root_entries(moment.index.entries)
-    before = root_entries(plan.facts.index.entries)
+    roots = plan.facts.roots(moment.index)
+    before = plan.facts.roots(plan.facts.index)
     to_remove = {
         str(image.digest): image
         for image in plan.images
@@ -188,7 +187,7 @@ def _remove(
 ) -> list[NameChange]:
     """Note the run, take the entries out of index.json, and move the blobs, in this order."""
     removed = {image.digest for image in still.images}
-    entries = [entry for entry in moment.index.entries if entry.digest in removed]
+    entries = [e for e in plan.facts.entries(moment.index) if e.digest in removed]
     needs = set().union(*(plan.facts.contents[str(digest)] for digest in removed))
     pins = [pin for pin in still.pins if pin.digest in removed]
     run = TrashRun.new(now, entries, pins, sorted(needs))
@@ -210,12 +209,10 @@ def _remove(
 def _begin_run(control: Directory, run: TrashRun) -> Directory:
     try:
         return begin(control, run)
-    except StorageError as error:
-        cause = error.__cause__
-        full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+    except NoSpace:
         earlier = run_names(control)
         # What an earlier run kept may be all the space that there is.
-        if not (full and earlier):
+        if not earlier:
             raise
         for name in earlier:
             forget_run(control, name)

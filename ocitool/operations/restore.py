@@ -4,11 +4,13 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from ocitool.errors import NotFound, Refused
+from ocitool.errors import IntegrityError, NotFound, Refused
 from ocitool.image.content import Root
+from ocitool.oci import Digest
 from ocitool.oci.reference import familiar
 from ocitool.operations.tag import tag
 from ocitool.places.layout import Layout, NameChange
+from ocitool.places.layout.documents import stored_document
 from ocitool.places.layout.index import entry_names
 from ocitool.places.layout.reflog import NameEvent, events, meanings
 from ocitool.places.layout.trash import last_sound_run
@@ -43,7 +45,7 @@ def name_history(layout: Layout, name: str | None = None) -> tuple[Meaning, ...]
     found = []
     for one in [name] if name is not None else sorted(known):
         for number, event in enumerate(known[one]):
-            state = _state(event.new, named, nameless, trash)
+            state = _state(layout, event.new, named, nameless, trash)
             found.append(
                 Meaning(name=one, number=number, time=event.time, digest=event.new, state=state)
             )
@@ -79,6 +81,9 @@ def _root(layout: Layout, meaning: Meaning) -> Root:
     for root in layout.roots():
         if str(root.descriptor.digest) == meaning.digest:
             return root
+    unlisted = _unlisted(layout, meaning.digest or "")
+    if unlisted is not None:
+        return unlisted
     hint = "load or pull that image again"
     if meaning.state == "trash":
         hint = "`ocitool gc --undo` restores it"
@@ -88,13 +93,8 @@ def _root(layout: Layout, meaning: Meaning) -> Root:
 
 
 def _events(layout: Layout) -> Mapping[str, tuple[NameEvent, ...]]:
-    current = {
-        name: str(entry.digest)
-        for entry in layout.index().entries
-        for name in entry_names(entry)[:1]
-    }
     written = events(layout.control) if layout.control is not None else ()
-    return meanings(written, current)
+    return meanings(written, layout.current_names())
 
 
 def _states(layout: Layout) -> tuple[set[str], set[str], set[str]]:
@@ -107,8 +107,23 @@ def _states(layout: Layout) -> tuple[set[str], set[str], set[str]]:
     return named, nameless, trash
 
 
-def _state(digest: str | None, named: set[str], nameless: set[str], trash: set[str]) -> str:
+def _state(
+    layout: Layout, digest: str | None, named: set[str], nameless: set[str], trash: set[str]
+) -> str:
     if digest is None:
         return "none"
     states = (("named", named), ("nameless", nameless), ("trash", trash))
-    return next((state for state, digests in states if digest in digests), "gone")
+    found = next((state for state, digests in states if digest in digests), None)
+    if found is not None:
+        return found
+    # Another tool took its entry out of index.json.
+    return "gone" if _unlisted(layout, digest) is None else "nameless"
+
+
+def _unlisted(layout: Layout, digest: str) -> Root | None:
+    """Return an image that index.json does not list, but whose manifest is still here."""
+    try:
+        found = stored_document(layout, Digest.parse(digest))
+    except IntegrityError:
+        return None
+    return Root(descriptor=found[0]) if found is not None else None

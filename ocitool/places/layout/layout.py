@@ -11,7 +11,14 @@ from typing import Self
 
 from msgspec import Struct
 
-from ocitool.errors import IntegrityError, NotFound, OcitoolError, Refused, SizeMismatch
+from ocitool.errors import (
+    IntegrityError,
+    MalformedDocument,
+    NotFound,
+    OcitoolError,
+    Refused,
+    SizeMismatch,
+)
 from ocitool.events import SILENT, Observer
 from ocitool.fsops import Directory, Stamp, replace_file, translated
 from ocitool.image.content import Blob, Root
@@ -19,19 +26,20 @@ from ocitool.image.entries import attach_entries
 from ocitool.oci import Descriptor, Digest
 from ocitool.oci.annotations import full_name, label
 from ocitool.oci.reference import familiar
-from ocitool.oci.version import LAYOUT_BYTES, check_layout_version
+from ocitool.oci.version import LAYOUT_BYTES, LAYOUT_VERSION, check_layout_version
 from ocitool.places.layout.cache import Cache
 from ocitool.places.layout.index import IndexFile, entry_names, index_limit
 from ocitool.places.layout.lease import TEMPORARY
 from ocitool.places.layout.lock import locked
 from ocitool.places.layout.pins import Pin, read_pins
-from ocitool.places.layout.reflog import FormerName, former_names
+from ocitool.places.layout.reflog import REFLOG, FormerName, former_names
 
 BLOBS = "blobs"
 CONTROL = ".ocitool"
 INDEX_FILE = "index.json"
 LAYOUT_FILE = "oci-layout"
 STORE_FILE = "store.json"
+REPAIR_HINT = "`ocitool verify --repair` rebuilds it from the reflog, the pins and the blobs"
 _HEX = re.compile("[0-9a-f]+").fullmatch
 
 
@@ -130,13 +138,27 @@ class Layout:
         stamp, seen = Stamp.of(self.folder, INDEX_FILE), self._seen
         if seen is not None and seen[0] == stamp:
             return seen[1]
-        # A layout is made with its index, so a missing one is damage and does not mean "no images".
-        data = self.folder.read_file(INDEX_FILE, limit)
-        index = IndexFile.parse(data, what=INDEX_FILE, limit=limit)
+        index = self._read_index(limit)
         # Decoding ten thousand entries takes as long as everything else that `tag` does.
         if stamp is not None and stamp.is_stable and Stamp.of(self.folder, INDEX_FILE) == stamp:
             self._seen = (stamp, index)
         return index
+
+    def _read_index(self, limit: int) -> IndexFile:
+        try:
+            data = self.folder.read_file(INDEX_FILE, limit)
+            return IndexFile.parse(data, what=INDEX_FILE, limit=limit, is_store=self.is_store)
+        except NotFound as error:
+            # A layout is made with its index, so a missing one does not mean "no images".
+            message = f"{self.folder.child(INDEX_FILE)!r} is missing"
+            raise IntegrityError(message, hint=self._repair_hint) from error
+        except MalformedDocument as error:
+            message = f"{self.path}/{error.message}"
+            raise MalformedDocument(message, hint=error.hint or self._repair_hint) from error
+
+    @property
+    def _repair_hint(self) -> str | None:
+        return REPAIR_HINT if self.is_store else None
 
     def roots(self) -> tuple[Root, ...]:
         """Return the images and artifacts of index.json, one for each digest, in its order."""
@@ -166,7 +188,17 @@ class Layout:
 
     def former_names(self) -> dict[str, FormerName]:
         """Return the last name that each digest lost, by the text of the digest."""
-        return former_names(self.control) if self.control is not None else {}
+        if self.control is None:
+            return {}
+        return former_names(self.control, self.current_names())
+
+    def current_names(self) -> dict[str, str]:
+        """Return the digest behind every name of index.json; for an entry its first name counts."""
+        return {
+            name: str(entry.digest)
+            for entry in self.index().entries
+            for name in entry_names(entry)[:1]
+        }
 
     def pins(self) -> tuple[Pin, ...]:
         """Return the pins, expired ones too."""
@@ -306,12 +338,28 @@ def _check_version(folder: Directory) -> None:
         data = folder.read_file(LAYOUT_FILE, LAYOUT_BYTES)
     except NotFound as error:
         present = folder.names()
+        _refuse_lost_version(folder)
         if not present or CONTROL in present:
             raise NotFound(f"the image layout at {folder.path!r} is still empty") from error
         raise IntegrityError(
             f"{folder.path!r} is not an OCI image layout: it has no file {LAYOUT_FILE!r}"
         ) from error
     check_layout_version(data, f"{folder.path}/{LAYOUT_FILE}")
+
+
+def _refuse_lost_version(folder: Directory) -> None:
+    """Raise IntegrityError for a store without its version file: it is not one that is being made.
+
+    While a store is made it has neither blobs nor a reflog.
+    """
+    try:
+        with folder.subdirectory(CONTROL) as control:
+            used = control.size_of(STORE_FILE) is not None and control.kind(REFLOG) is not None
+    except NotFound:
+        return
+    if used:
+        message = f"the store at {folder.path!r} has lost its file {LAYOUT_FILE!r}"
+        raise IntegrityError(message, hint=REPAIR_HINT)
 
 
 def _initialise(folder: Directory, present: list[str], *, store: bool) -> None:
@@ -326,14 +374,15 @@ def _initialise(folder: Directory, present: list[str], *, store: bool) -> None:
         control.subdirectory(TEMPORARY, create=True, lasting=False) as staging,
         locked(control),
     ):
+        if LAYOUT_FILE not in folder.names():
+            _refuse_lost_version(folder)
         if store and LAYOUT_FILE not in present:
             replace_file(control, STORE_FILE, b'{"version":1}\n', staging=staging)
         folder.subdirectory(BLOBS, create=True).close()
         if folder.size_of(INDEX_FILE) is None:
             replace_file(folder, INDEX_FILE, IndexFile().encode(), staging=staging)
         if folder.size_of(LAYOUT_FILE) is None:
-            version = b'{"imageLayoutVersion":"1.0.0"}'
-            replace_file(folder, LAYOUT_FILE, version, staging=staging)
+            replace_file(folder, LAYOUT_FILE, LAYOUT_VERSION, staging=staging)
 
 
 def _was_begun(folder: Directory, present: list[str]) -> bool:

@@ -23,7 +23,7 @@ _READ_BYTES = 16 << 20
 
 
 class FormerName(Struct, frozen=True, kw_only=True):
-    """A name that an image had, and when the image lost it (RFC 3339 UTC)."""
+    """A name that an image had, and when the image lost it (RFC 3339 UTC, "" if unknown)."""
 
     name: str
     lost: str
@@ -65,12 +65,21 @@ def record(control: Directory, changes: Iterable[NameChange], now: dt.datetime) 
         append_to_file(control, REFLOG, ("\n" + "\n".join(lines) + "\n").encode("ascii"))
 
 
-def former_names(control: Directory) -> dict[str, FormerName]:
-    """Return the last name that each digest lost, as far back as the reflog is read."""
+def former_names(control: Directory, current: Mapping[str, str]) -> dict[str, FormerName]:
+    """Return the last name that each digest lost, as far back as the reflog is read.
+
+    `current` maps the names to their digests now: a name that another tool removed or moved has no
+    line about that.
+    """
     former: dict[str, FormerName] = {}
+    last: dict[str, str | None] = {}
     for event in events(control):
         if event.old is not None and event.old != event.new:
             former[event.old] = FormerName(name=event.name, lost=event.time)
+        last[event.name] = event.new
+    for name, digest in last.items():
+        if digest is not None and current.get(name) != digest:
+            former[digest] = FormerName(name=name, lost="")
     return former
 
 

@@ -11,7 +11,7 @@ from ocitool.errors import IntegrityError
 from ocitool.fsops import Directory
 from ocitool.oci import Digest
 from ocitool.places.layout import Cache, Layout, NameChange, untag
-from ocitool.places.layout.reflog import former_names, record
+from ocitool.places.layout.reflog import FormerName, former_names, record
 from tests.support.disk import read_only, time_limit
 from tests.support.images import write_layout
 from tests.support.layouts import A, B, bring, image, store
@@ -49,7 +49,7 @@ class TestFormerNames:
         east = dt.timezone(dt.timedelta(hours=3))
         with Directory.open(str(tmp_path)) as control:
             record(control, [NameChange(name=A, old=ONE, new=None)], NOON.astimezone(east))
-            assert former_names(control)[str(ONE)].lost == "2026-03-04T12:00:00Z"
+            assert former_names(control, {})[str(ONE)].lost == "2026-03-04T12:00:00Z"
 
     def test_no_changes_write_nothing(self, tmp_path: Path) -> None:
         with Directory.open(str(tmp_path)) as control:
@@ -63,7 +63,14 @@ class TestFormerNames:
                 NameChange(name=A, old=ONE, new=ONE),
             ]
             record(control, changes, NOON)
-            assert former_names(control) == {}
+            assert former_names(control, {A: str(ONE)}) == {}
+
+    def test_a_name_that_another_tool_took_is_lost_at_an_unknown_time(self, tmp_path: Path) -> None:
+        with Directory.open(str(tmp_path)) as control:
+            record(control, [NameChange(name=A, old=None, new=ONE)], NOON)
+            for now in ({}, {A: str(TWO)}):
+                former = former_names(control, now)
+                assert former == {str(ONE): FormerName(name=A, lost="")}
 
     @pytest.mark.parametrize("cut", [1, 10, 50, 100])
     def test_a_line_that_a_crash_cut_is_skipped_and_the_next_one_is_not(
@@ -73,7 +80,7 @@ class TestFormerNames:
             record(control, [NameChange(name=A, old=ONE, new=None)], NOON)
             os.truncate(tmp_path / "reflog", (tmp_path / "reflog").stat().st_size - cut)
             record(control, [NameChange(name=B, old=TWO, new=None)], NOON)
-            former = former_names(control)
+            former = former_names(control, {})
         assert former[str(TWO)].name == B
         assert len(former) == (2 if cut == 1 else 1)
 
@@ -86,7 +93,7 @@ class TestFormerNames:
         with Directory.open(str(tmp_path)) as control:
             (tmp_path / "reflog").write_bytes(line + b"\n")
             record(control, [NameChange(name=B, old=TWO, new=None)], NOON)
-            assert list(former_names(control)) == [str(TWO)]
+            assert list(former_names(control, {})) == [str(TWO)]
 
     def test_a_fifo_in_place_of_the_reflog_blocks_nobody(self, tmp_path: Path) -> None:
         with store(tmp_path, a=IMAGE) as layout:
