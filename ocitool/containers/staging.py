@@ -69,7 +69,7 @@ class Staging:
 
 
 def private_place(control: Directory, name: str) -> Directory:
-    """Open one of the folders of containers, made if absent; other users may not enter it."""
+    """Open one of the folders of containers, made if absent; users of the store may enter it."""
     if control.kind(name) is None:
         try:
             make_folder(control, name)
@@ -77,7 +77,9 @@ def private_place(control: Directory, name: str) -> Directory:
             # Another process may have been faster.
             if control.kind(name) != "folder":
                 raise
-    return control.subdirectory(name)
+    folder = control.subdirectory(name)
+    control.share(folder.descriptor)
+    return folder
 
 
 def leftovers_of_containers(layout: Layout) -> list[Leftover]:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import stat
 
 from ocitool.fsops.failures import translate
 
@@ -72,11 +73,22 @@ def sync_path(path: str) -> None:
         os.close(descriptor)
 
 
-def finish_file(descriptor: int, mode: int, *, durable: bool) -> None:
-    """Set the mode of a complete file (less the umask), and fsync it if `durable`."""
-    os.fchmod(descriptor, mode & ~umask())
-    if durable:
-        os.fsync(descriptor)
+def share_with_group(descriptor: int, group: int) -> None:
+    """Give a group what the owner of a file or folder may do; nothing happens for other owners.
+
+    A folder hands its group on to what is made in it, as in git's shared repositories.
+    """
+    status = os.fstat(descriptor)
+    mode = stat.S_IMODE(status.st_mode)
+    shared = mode | (mode & stat.S_IRWXU) >> 3
+    if stat.S_ISDIR(status.st_mode):
+        shared |= stat.S_ISGID
+    # Who made it may change it; who may not finds it as its maker left it.
+    with contextlib.suppress(PermissionError):
+        if status.st_gid != group:
+            os.fchown(descriptor, -1, group)
+        if shared != mode:
+            os.fchmod(descriptor, shared)
 
 
 def _read_umask() -> int:

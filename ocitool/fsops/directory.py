@@ -8,7 +8,14 @@ from types import TracebackType
 from typing import Literal, Self
 
 from ocitool.errors import IntegrityError, StorageError
-from ocitool.fsops.descriptors import is_empty, read_up_to, set_attribute, sync_path
+from ocitool.fsops.descriptors import (
+    is_empty,
+    read_up_to,
+    set_attribute,
+    share_with_group,
+    sync_path,
+    umask,
+)
 from ocitool.fsops.failures import translate, translated
 
 Kind = Literal["file", "folder", "link", "special"]
@@ -17,12 +24,15 @@ Kind = Literal["file", "folder", "link", "special"]
 class Directory:
     """An open directory. Every name given to it is a single component, and links are not followed.
 
-    Safe to use from several threads. `path` is used in messages only.
+    Safe to use from several threads. `path` is used in messages only. What is made in a `shared`
+    folder belongs to the folder's group as well, whatever the umask is; `subdirectory` hands that
+    on.
     """
 
-    def __init__(self, descriptor: int, path: str) -> None:
+    def __init__(self, descriptor: int, path: str, *, shared: bool = False) -> None:
         self.descriptor = descriptor
         self.path = path
+        self.shared = shared
 
     @classmethod
     def open(cls, path: str) -> "Directory":
@@ -77,6 +87,16 @@ class Directory:
     ) -> None:
         self.close()
 
+    def share_as_it_is(self) -> None:
+        """Share what is made from now on with the folder's group, if the group may write to it."""
+        with translated("look at", self.path):
+            self.shared = bool(os.fstat(self.descriptor).st_mode & stat.S_IWGRP)
+
+    def share(self, descriptor: int) -> None:
+        """Give the group of a shared folder the owner's rights to a file or folder made in it."""
+        if self.shared:
+            share_with_group(descriptor, os.fstat(self.descriptor).st_gid)
+
     def child(self, name: str) -> str:
         """Return the path of an entry, for messages."""
         return os.path.join(self.path, name)
@@ -90,10 +110,8 @@ class Directory:
             except FileNotFoundError:
                 if not create:
                     raise
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(name, 0o777, dir_fd=self.descriptor)
-                descriptor = os.open(name, flags, dir_fd=self.descriptor)
-            folder = Directory(descriptor, self.child(name))
+                descriptor = self._make_folder(name, flags)
+            folder = Directory(descriptor, self.child(name), shared=self.shared)
             try:
                 # An empty folder may have been made by a process that died before this sync.
                 if create and lasting and is_empty(descriptor):
@@ -102,6 +120,28 @@ class Directory:
                 folder.close()
                 raise
         return folder
+
+    def _make_folder(self, name: str, flags: int) -> int:
+        try:
+            os.mkdir(name, 0o777, dir_fd=self.descriptor)
+        except FileExistsError:
+            return os.open(name, flags, dir_fd=self.descriptor)
+        descriptor = os.open(name, flags, dir_fd=self.descriptor)
+        self.share(descriptor)
+        return descriptor
+
+    def open_to_write(self, name: str, flags: int) -> int:
+        """Open a file of this folder, made if it is missing, and return its descriptor."""
+        descriptor = os.open(name, flags | os.O_CREAT, 0o666, dir_fd=self.descriptor)
+        self.share(descriptor)
+        return descriptor
+
+    def finish_file(self, descriptor: int, mode: int, *, durable: bool) -> None:
+        """Set the mode of a complete file (less the umask), and fsync it if `durable`."""
+        os.fchmod(descriptor, mode & ~umask())
+        self.share(descriptor)
+        if durable:
+            os.fsync(descriptor)
 
     # Looking.
 

@@ -8,7 +8,6 @@ from typing import Self
 from ocitool.errors import IntegrityError
 from ocitool.fsops.descriptors import (
     Writeback,
-    finish_file,
     nanoseconds,
     set_attribute,
     write_all,
@@ -90,7 +89,7 @@ class TemporaryFile:
         Set `durable` to False only for a file that this process removes again.
         """
         with translated("write", directory.child(name)):
-            finish_file(self._descriptor, mode, durable=durable)
+            directory.finish_file(self._descriptor, mode, durable=durable)
         self._directory.move(self._name, directory, name)
         self._close()
 
@@ -122,11 +121,11 @@ def replace_file(directory: Directory, name: str, data: bytes, *, staging: Direc
 
 def append_to_file(directory: Directory, name: str, data: bytes) -> None:
     """Add bytes to the end of a file, durably; makes the file if it is missing."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     # Without O_NONBLOCK, opening a FIFO of that name would block for ever.
     flags |= os.O_NONBLOCK
     with translated("append to", directory.child(name)):
-        descriptor = os.open(name, flags, 0o666, dir_fd=directory.descriptor)
+        descriptor = directory.open_to_write(name, flags)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -142,9 +141,9 @@ def append_to_file(directory: Directory, name: str, data: bytes) -> None:
 
 def allocate_file(directory: Directory, name: str, size: int) -> None:
     """Make or grow a file of zeros whose space is really allocated; if that fails it is removed."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with translated("set space aside in", directory.child(name)):
-        descriptor = os.open(name, flags, 0o666, dir_fd=directory.descriptor)
+        descriptor = directory.open_to_write(name, flags)
         try:
             os.posix_fallocate(descriptor, 0, size)
         except BaseException:

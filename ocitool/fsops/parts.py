@@ -4,7 +4,7 @@ import contextlib
 import os
 import stat
 
-from ocitool.fsops.descriptors import finish_file, write_all
+from ocitool.fsops.descriptors import write_all
 from ocitool.fsops.directory import Directory
 from ocitool.fsops.failures import translated
 
@@ -38,6 +38,8 @@ class PartFile:
             journal = os.open(
                 cls.journal_name(name), flags | os.O_APPEND, 0o600, dir_fd=directory.descriptor
             )
+            directory.share(descriptor)
+            directory.share(journal)
             undo.pop_all()
         return cls(directory, name, descriptor, journal)
 
@@ -97,7 +99,7 @@ class PartFile:
         Set `durable` to False only for a file that this process removes again.
         """
         with translated("write", directory.child(name)):
-            finish_file(self._descriptor, mode, durable=durable)
+            directory.finish_file(self._descriptor, mode, durable=durable)
         self._directory.move(self._name, directory, name)
         self._forget_journal()
         self.close()

@@ -58,6 +58,7 @@ class Layout:
     """
 
     def __init__(self, folder: Directory, observer: Observer = SILENT) -> None:
+        folder.share_as_it_is()
         self.folder = folder
         self.observer = observer
         self._blob_folders: dict[str, Directory] = {}
@@ -98,6 +99,7 @@ class Layout:
         """
         folder = Directory.create(path, 0o700 if store else 0o777)
         try:
+            folder.share_as_it_is()
             present = folder.names()
             if LAYOUT_FILE not in present or CONTROL not in present:
                 _initialise(folder, present, store=store)

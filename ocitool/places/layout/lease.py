@@ -48,12 +48,12 @@ class Lease:
         """
         folder = control.subdirectory(LEASES, create=True, lasting=False)
         name = os.urandom(8).hex()
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             with locked(control, observer=observer):
                 clear_dead(control)
                 with translated("create a lease in", folder.path):
-                    descriptor = os.open(name, flags, 0o666, dir_fd=folder.descriptor)
+                    descriptor = folder.open_to_write(name, flags)
                     fcntl.flock(descriptor, fcntl.LOCK_EX)
         except BaseException:
             folder.close()

@@ -26,9 +26,9 @@ def locked(
     `observer` is told about the wait. The kernel frees the lock when its holder dies. Not
     reentrant.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     with translated("open the lock", control.child(LOCK_FILE)):
-        descriptor = os.open(LOCK_FILE, flags, 0o666, dir_fd=control.descriptor)
+        descriptor = control.open_to_write(LOCK_FILE, flags)
     try:
         _acquire(descriptor, control.child(LOCK_FILE), timeout, observer)
         with contextlib.suppress(OSError):
