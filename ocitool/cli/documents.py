@@ -73,7 +73,7 @@ LISTED = View(
     pin=PIN,
 ).at("image") | View(containers=("holders", USE))
 REFLOG = View("name number digest state", time=("time", _or_none))
-REMOVED = View("images blobs freed", dropped=("dropped", each("name")))
+REMOVED = View("images blobs freed waiting", dropped=("dropped", each("name")))
 _USAGE = View(
     "size unique shared",
     digest="root.descriptor.digest",

@@ -9,6 +9,7 @@ from ocitool.oci import Reference, parse_time
 from ocitool.places.layout.reflog import FormerName
 
 FOREIGN_GRACE = 3600.0
+STRAY_GRACE = 600.0
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -16,9 +17,10 @@ class Choice(Struct, frozen=True, kw_only=True):
 
     `everything` also takes images that have names. `unused_for`, `labels` and `references` let
     only those go that are so; of a label `value` None is any, and not `wanted` is its absence.
-    `keep_last` images of each repository stay. `grace` None is 0 in our own store and an hour in
-    another layout. `untagged` and `orphans` are about layouts of other tools and about what is
-    attached to something that is not there.
+    `keep_last` images of each repository stay. `grace` None is 0 in our own store, ten
+    minutes there for blobs that belong to no image, and an hour in another layout. `untagged` and
+    `orphans` are about layouts of other tools and about what is attached to something that is not
+    there.
     """
 
     everything: bool = False
@@ -30,11 +32,17 @@ class Choice(Struct, frozen=True, kw_only=True):
     untagged: bool = False
     orphans: bool = False
 
-    def grace_in(self, *, is_store: bool) -> float:
-        """Return how many seconds old a blob has to be before it is removed."""
+    def grace_in(self, *, is_store: bool, stray: bool) -> float:
+        """Return how many seconds old a blob has to be before it is removed.
+
+        `stray` is a blob that belongs to no image: in our own store another tool may be writing
+        one, while the leases of our own commands protect what they write.
+        """
         if self.grace is not None:
             return self.grace
-        return 0.0 if is_store else FOREIGN_GRACE
+        if not is_store:
+            return FOREIGN_GRACE
+        return STRAY_GRACE if stray else 0.0
 
 
 def choice_of(filters: Iterable[str], seconds: Callable[[str], float], **rest: object) -> Choice:

@@ -105,7 +105,7 @@ class _Planning:
         orphans = self._choice.orphans
         attached = self._partition.decide_attached(self._attached, orphans=orphans)
         to_remove, contents = [*unheld, *attached], self._partition.contents
-        self._mark_young()
+        self._mark_young(contents)
         blobs = self._blobs(to_remove, contents)
         # What nothing lists but another image contains is no image of its own.
         inside = {str(one.digest) for one in self._unlisted} - blobs.keys()
@@ -208,9 +208,14 @@ class _Planning:
     def _garbage(self) -> set[str]:
         return set(self._listing.blobs - self._reachable.digests - self._retention.leased)
 
-    def _mark_young(self) -> None:
+    def _mark_young(self, contents: Mapping[str, frozenset[str]]) -> None:
         """Mark blobs that are too young, and all that they lead to if they are documents."""
-        young = [digest for digest in self._garbage() if self._retention.is_young(digest)]
+        owned = frozenset[str]().union(*contents.values())
+        young = [
+            digest
+            for digest in self._garbage()
+            if self._retention.is_young(digest, stray=digest not in owned)
+        ]
         self._mark_alone(young)
         self._young = len(young)
 

@@ -1,15 +1,18 @@
-"""Removing images: first the name, durably; then what nothing else needs.
+"""Removing images by their names: first the name, durably; then what nothing else needs.
 
-A blob is deleted only when no entry of index.json reaches it and no running command claims it.
+What is removed waits in the trash, as after a garbage collection. A blob is removed only when no
+entry of index.json reaches it and no running command claims it.
 """
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
 from ocitool.containers import ContainerUse, containers_by_image, describe_uses
 from ocitool.errors import NotFound, Refused
+from ocitool.garbage.discarding import Discarded, discard, empty_runs
 from ocitool.garbage.partition import Partition
 from ocitool.garbage.reachable import (
     Reachable,
@@ -24,16 +27,22 @@ from ocitool.oci.reference import familiar
 from ocitool.places.layout import Layout, NameChange, exclusive
 from ocitool.places.layout.exclusive import Exclusive
 from ocitool.places.layout.index import IndexFile, drop_name, entry_names, is_named
-from ocitool.places.layout.pins import Pin, read_pins, write_pins
+from ocitool.places.layout.lease import claimed_digests
+from ocitool.places.layout.pins import Pin, read_pins
+from ocitool.places.layout.trash import run_names
 
 
 class Removal(Struct, frozen=True, kw_only=True):
-    """What was removed: names, images (their root digests), blobs, and the bytes freed."""
+    """What was removed: names, images (their root digests) and blobs.
+
+    `waiting` bytes of them are in the trash; `freed` ones of an earlier run were given to the disk.
+    """
 
     dropped: tuple[NameChange, ...]
     images: tuple[Digest, ...]
-    blobs: tuple[Digest, ...]
-    freed: int
+    blobs: tuple[Digest, ...] = ()
+    freed: int = 0
+    waiting: int = 0
 
 
 def remove(
@@ -69,33 +78,52 @@ def remove(
         _refuse_running(to_remove, holders)
         if not force:
             _refuse_held(to_remove, read_pins(moment.control), holders)
-        dropped += _drop_entries(moment, after, to_remove, dropped)
-        blobs, freed = moment.delete(contents)
-    return Removal(dropped=tuple(dropped), images=tuple(to_remove), blobs=tuple(blobs), freed=freed)
+        moment.make_room()
+        if not to_remove:
+            moment.replace_index(after, dropped)
+            return Removal(dropped=tuple(dropped), images=())
+        return _discard(layout, moment, after, dropped, to_remove, contents, kept)
 
 
-def _drop_entries(
+def _discard(
+    layout: Layout,
     moment: Exclusive,
     index: IndexFile,
-    to_remove: Collection[Digest],
     dropped: Sequence[NameChange],
-) -> list[NameChange]:
-    """Write an index without some roots, and unpin them; return which names they still had.
-
-    `dropped` are the names that the index lost before.
-    """
+    to_remove: Collection[Digest],
+    contents: AbstractSet[str],
+    kept: Reachable,
+) -> Removal:
+    """Move the images to the trash. `dropped` are the names that `index` has lost before."""
+    entries = [entry for entry in index.entries if entry.digest in to_remove]
     changes = [
-        NameChange(name=entry_names(entry)[0], old=entry.digest, new=None)
-        for entry in index.entries
-        if entry.digest in to_remove and is_named(entry)
+        *dropped,
+        *(
+            NameChange(name=entry_names(entry)[0], old=entry.digest, new=None)
+            for entry in entries
+            if is_named(entry)
+        ),
     ]
-    entries = [entry for entry in index.entries if entry.digest not in to_remove]
-    pins = read_pins(moment.control)
-    moment.make_room()
-    moment.replace_index(index.with_entries(entries), [*dropped, *changes])
-    if any(pin.digest in to_remove for pin in pins):
-        write_pins(moment.control, [pin for pin in pins if pin.digest not in to_remove])
-    return changes
+    unneeded = {Digest.parse(d) for d in contents - kept.digests}
+    unneeded -= claimed_digests(moment.control)
+    sizes = {d: s for d in sorted(unneeded) if (s := layout.blob_size(d)) is not None}
+    what = Discarded(
+        entries=[entry for entry in moment.index.entries if entry.digest in to_remove],
+        needs=contents,
+        index=index.with_entries(e for e in index.entries if e.digest not in to_remove),
+        changes=changes,
+        blobs=tuple(sizes),
+    )
+    earlier = run_names(moment.control)
+    discard(layout, moment, what, dt.datetime.now(dt.UTC))
+    _, freed = empty_runs(moment.control, earlier)
+    return Removal(
+        dropped=tuple(changes),
+        images=tuple(to_remove),
+        blobs=tuple(sizes),
+        freed=freed,
+        waiting=sum(sizes.values()),
+    )
 
 
 def _refuse_several_names(target: Found, *, force: bool) -> None:
@@ -176,8 +204,8 @@ def _all_names(entries: Iterable[Descriptor], digest: Digest) -> list[str]:
 
 def _select(
     documents: StoredDocuments, index: IndexFile, nameless: Iterable[Digest], kept: Reachable
-) -> tuple[dict[Digest, None], set[Digest]]:
-    """Return the roots to remove, attached artifacts included, and the blobs that only they need.
+) -> tuple[dict[Digest, None], AbstractSet[str]]:
+    """Return the roots to remove, attached artifacts included, and all digests that they contain.
 
     What stays is added to `kept`.
     """
@@ -193,5 +221,5 @@ def _select(
     partition.keep(digest for digest in others if digest not in attached)
     partition.remove(to_remove)
     to_remove += partition.decide_attached(attached)
-    contents = set[str]().union(*partition.contents.values()) - kept.digests
-    return {Digest.parse(d): None for d in to_remove}, {Digest.parse(d) for d in contents}
+    contents = frozenset[str]().union(*partition.contents.values())
+    return {Digest.parse(d): None for d in to_remove}, contents

@@ -97,7 +97,7 @@ class Retention:
             return Held("a running command uses it")
         if root.position in last:
             return Held(f"it is one of the last {self._choice.keep_last} of its repository")
-        if self.is_young(root.digest):
+        if self.is_young(root.digest, stray=False):
             return Held("it is not old enough")
         return None
 
@@ -105,9 +105,9 @@ class Retention:
         digest = root.entries[0].digest
         return next((p for p in self.pins if p.digest == digest and p.holds(self._moment)), None)
 
-    def is_young(self, digest: str) -> bool:
+    def is_young(self, digest: str, *, stray: bool) -> bool:
         """Tell whether a blob is not old enough to go."""
-        grace = self._choice.grace_in(is_store=self._layout.is_store)
+        grace = self._choice.grace_in(is_store=self._layout.is_store, stray=stray)
         if grace <= 0:
             # Here leases protect what is young.
             return False

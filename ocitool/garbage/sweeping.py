@@ -11,8 +11,9 @@ from ocitool.containers import (
     containers_by_image,
     leftovers_of_containers,
 )
-from ocitool.errors import IntegrityError, NoSpace
+from ocitool.errors import IntegrityError
 from ocitool.fsops import Directory
+from ocitool.garbage.discarding import Discarded, discard, discard_blobs, empty_runs
 from ocitool.garbage.planned import GarbageBlob, GarbageImage, Plan
 from ocitool.garbage.reachable import Reachable, StoredDocuments, mark_arrived, mark_reachable
 from ocitool.garbage.roots import RootEntry
@@ -23,8 +24,8 @@ from ocitool.places.layout.exclusive import Exclusive
 from ocitool.places.layout.index import entry_names, is_named
 from ocitool.places.layout.lease import claimed_digests
 from ocitool.places.layout.leftovers import clear
-from ocitool.places.layout.pins import Pin, read_pins, write_pins
-from ocitool.places.layout.trash import TrashRun, begin, forget_run, last_run, remove_run, run_names
+from ocitool.places.layout.pins import Pin, read_pins
+from ocitool.places.layout.trash import last_run, run_names
 
 AskAgain = Callable[[], Iterable[ContainerUse]]
 
@@ -51,7 +52,6 @@ class _Remaining(Struct):
 
     images: list[GarbageImage] = field(default_factory=list)
     blobs: list[GarbageBlob] = field(default_factory=list)
-    pins: tuple[Pin, ...] = ()
 
 
 def sweep(layout: Layout, plan: Plan, *, now: float, ask_again: AskAgain | None = None) -> Swept:
@@ -67,13 +67,11 @@ def sweep(layout: Layout, plan: Plan, *, now: float, ask_again: AskAgain | None 
         dropped: list[NameChange] = []
         if still.images or still.blobs:
             moment.make_room()
-            dropped = _remove(layout, plan, moment, still, moment_of_run)
-        else:
+            dropped = _discard(layout, plan, moment, still, moment_of_run)
+        if not still.images:
             earlier = _finished_runs(moment.control, earlier, moment_of_run)
-        for name in earlier:
-            forget_run(moment.control, name)
         leftovers, freed = clear(layout, plan.leftovers, now)
-        emptied = [remove_run(moment.control, name) for name in earlier]
+        emptied, emptied_size = empty_runs(moment.control, earlier)
     # It takes the lock itself, and what takes long happens after that.
     before = leftovers_of_containers(layout)
     if before:
@@ -86,8 +84,8 @@ def sweep(layout: Layout, plan: Plan, *, now: float, ask_again: AskAgain | None 
         dropped=tuple(dropped),
         leftovers=leftovers,
         waiting=sum(blob.size for blob in still.blobs),
-        freed=freed + sum(size for _, size in emptied),
-        emptied=sum(count for count, _ in emptied),
+        freed=freed + emptied_size,
+        emptied=emptied,
         spared=len(plan.images) + len(plan.blobs) - len(still.images) - len(still.blobs),
     )
 
@@ -121,15 +119,14 @@ def _check_again(
         _mark_again(layout, roots, to_remove, reachable)
     mark_arrived(layout, reachable)
     _spare_attached(layout, plan, roots, to_remove, reachable)
-    grace = plan.choice.grace_in(is_store=layout.is_store)
     blobs = [
         blob
         for blob in plan.blobs
         if str(blob.digest) not in reachable.digests
         and str(blob.digest) not in claimed
-        and not (grace > 0 and _is_young(layout, blob.digest, now - grace))
+        and not _is_young(layout, plan, blob, now)
     ]
-    return _Remaining(list(to_remove.values()), blobs, pins)
+    return _Remaining(list(to_remove.values()), blobs)
 
 
 def _is_as_planned(digest: str, before: dict[str, RootEntry], after: dict[str, RootEntry]) -> bool:
@@ -177,54 +174,36 @@ def _spare_attached(
         _mark_again(layout, roots, to_remove, reachable)
 
 
-def _is_young(layout: Layout, digest: Digest, limit: float) -> bool:
-    modified = layout.blob_folder(digest.algorithm).modified(digest.hex)
-    return modified is None or modified > limit
+def _is_young(layout: Layout, plan: Plan, blob: GarbageBlob, now: float) -> bool:
+    grace = plan.choice.grace_in(is_store=layout.is_store, stray=blob.image is None)
+    if grace <= 0:
+        return False
+    modified = layout.blob_folder(blob.digest.algorithm).modified(blob.digest.hex)
+    return modified is None or modified > now - grace
 
 
-def _remove(
+def _discard(
     layout: Layout, plan: Plan, moment: Exclusive, still: _Remaining, now: dt.datetime
 ) -> list[NameChange]:
-    """Note the run, take the entries out of index.json, and move the blobs, in this order."""
+    """Move what is garbage to the trash; return which names were removed."""
+    blobs = [blob.digest for blob in still.blobs]
+    if not still.images:
+        discard_blobs(layout, moment, blobs, now)
+        return []
     removed = {image.digest for image in still.images}
-    entries = [e for e in plan.facts.entries(moment.index) if e.digest in removed]
-    needs = set().union(*(plan.facts.contents[str(digest)] for digest in removed))
-    pins = [pin for pin in still.pins if pin.digest in removed]
-    run = TrashRun.new(now, entries, pins, sorted(needs))
-    with _begin_run(moment.control, run) as folder:
-        changes = [
-            NameChange(name=entry_names(entry)[0], old=entry.digest, new=None)
-            for entry in entries
-            if is_named(entry)
-        ]
-        rest = [entry for entry in moment.index.entries if entry.digest not in removed]
-        if entries:
-            moment.replace_index(moment.index.with_entries(rest), changes)
-        if pins:
-            write_pins(moment.control, [pin for pin in still.pins if pin.digest not in removed])
-        _move(layout, folder, [blob.digest for blob in still.blobs])
+    entries = [entry for entry in plan.facts.entries(moment.index) if entry.digest in removed]
+    changes = [
+        NameChange(name=entry_names(entry)[0], old=entry.digest, new=None)
+        for entry in entries
+        if is_named(entry)
+    ]
+    rest = [entry for entry in moment.index.entries if entry.digest not in removed]
+    what = Discarded(
+        entries=entries,
+        needs=set().union(*(plan.facts.contents[str(digest)] for digest in removed)),
+        index=moment.index.with_entries(rest),
+        changes=changes,
+        blobs=blobs,
+    )
+    discard(layout, moment, what, now)
     return changes
-
-
-def _begin_run(control: Directory, run: TrashRun) -> Directory:
-    try:
-        return begin(control, run)
-    except NoSpace:
-        earlier = run_names(control)
-        # What an earlier run kept may be all the space that there is.
-        if not earlier:
-            raise
-        for name in earlier:
-            forget_run(control, name)
-            remove_run(control, name)
-        return begin(control, run)
-
-
-def _move(layout: Layout, folder: Directory, digests: Sequence[Digest]) -> None:
-    for algorithm in sorted({digest.algorithm for digest in digests}):
-        source = layout.blob_folder(algorithm)
-        with folder.subdirectory(algorithm, create=True) as target:
-            for digest in digests:
-                if digest.algorithm == algorithm:
-                    source.move(digest.hex, target)
-            target.sync()

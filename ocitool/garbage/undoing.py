@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from ocitool.errors import IntegrityError, NotFound, OcitoolError
 from ocitool.fsops import Directory
+from ocitool.garbage.discarding import empty_runs
 from ocitool.garbage.reachable import Reachable, StoredDocuments, mark_reachable
 from ocitool.garbage.references import DescriptorRef
 from ocitool.oci import Descriptor, Digest
@@ -57,8 +58,8 @@ def undo(layout: Layout) -> Undone:
         if run is None:
             raise NotFound(
                 f"there is nothing to undo in {layout.path!r}",
-                hint="the trash is empty: the next run that removed something, a day or --purge "
-                "emptied it",
+                hint="the trash is empty: nothing was removed, or it was brought back or purged "
+                "since; `ocitool reflog` lists what names meant before",
             )
         with _bring_back(layout, moment, run, damaged) as moved:
             whole, lost, reached = _split_whole(layout, run.entries)
@@ -84,11 +85,7 @@ def undo(layout: Layout) -> Undone:
 def purge(layout: Layout) -> tuple[int, int]:
     """Empty the trash; return how many blobs went for good and the bytes that gave free."""
     with exclusive(layout) as moment:
-        names = run_names(moment.control)
-        for name in names:
-            forget_run(moment.control, name)
-        removed = [remove_run(moment.control, name) for name in names]
-    return sum(count for count, _ in removed), sum(size for _, size in removed)
+        return empty_runs(moment.control, run_names(moment.control))
 
 
 def _find_damaged(layout: Layout) -> set[Digest]:

@@ -1,6 +1,7 @@
 """A store that other tools write to as well: what they remove, and what they are about to add."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from ocitool.errors import NotFound
 from ocitool.garbage import Choice, plan, sweep, undo
 from ocitool.operations.restore import name_history, restore
-from tests.support.images import build_index
+from ocitool.places.layout import untag
+from tests.support.images import blob_path, build_index
 from tests.support.layouts import A, B, bring, entries, image, names_of, store
 from tests.support.stores import assert_whole
 
@@ -71,3 +73,51 @@ class TestRemovedByAnotherTool:
             assert found.images == ()
             with pytest.raises(NotFound):
                 restore(layout, A, 1)
+
+
+class TestWrittenByAnotherTool:
+    @staticmethod
+    def write(path: Path, age: float) -> Path:
+        """Store a blob as another tool does: without a lease, and before index.json."""
+        blob = path / blob_path(OTHER.layers[0])
+        blob.write_bytes(OTHER.blobs[OTHER.layers[0].digest])
+        os.utime(blob, (time.time() - age, time.time() - age))
+        return blob
+
+    @pytest.mark.parametrize(("age", "stays"), [(0, True), (590, True), (610, False)])
+    def test_a_blob_without_an_image_stays_for_ten_minutes(
+        self, tmp_path: Path, age: float, *, stays: bool
+    ) -> None:
+        with store(tmp_path, a=IMAGE) as layout:
+            blob = self.write(tmp_path, age)
+            found = plan(layout, now=time.time())
+            assert (len(found.blobs), found.young) == (0, 1) if stays else (1, 0)
+            sweep(layout, found, now=time.time())
+        assert blob.exists() == stays
+
+    def test_it_stays_when_it_is_written_again_after_the_plan(self, tmp_path: Path) -> None:
+        with store(tmp_path, a=IMAGE) as layout:
+            self.write(tmp_path, 700)
+            found = plan(layout, now=time.time())
+            blob = self.write(tmp_path, 0)
+            assert sweep(layout, found, now=time.time()).blobs == ()
+        assert blob.exists()
+
+    def test_a_grace_that_is_given_holds_for_it_too(self, tmp_path: Path) -> None:
+        with store(tmp_path, a=IMAGE) as layout:
+            self.write(tmp_path, 0)
+            assert len(plan(layout, Choice(grace=0.0), now=time.time()).blobs) == 1
+
+    def test_an_image_that_lost_its_name_needs_no_age(self, tmp_path: Path) -> None:
+        with store(tmp_path, a=IMAGE) as layout:
+            untag(layout, [A])
+            assert len(plan(layout, now=time.time()).blobs) == len(IMAGE.blobs)
+
+    def test_it_does_not_take_the_place_of_the_images_in_the_trash(self, tmp_path: Path) -> None:
+        with store(tmp_path, a=IMAGE) as layout:
+            untag(layout, [A])
+            sweep(layout, plan(layout, now=time.time()), now=time.time())
+            self.write(tmp_path, 700)
+            assert len(sweep(layout, plan(layout, now=time.time()), now=time.time()).blobs) == 1
+            assert undo(layout).images == (IMAGE.descriptor.digest,)
+            assert plan(layout, now=time.time()).young == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocitool.errors import IntegrityError, NotFound
-from ocitool.garbage import Choice, plan, purge, sweep, undo
+from ocitool.garbage import Choice, plan, purge, remove, sweep, undo
 from ocitool.images.lookup import find_image
 from ocitool.oci import Descriptor
 from ocitool.operations.restore import name_history
@@ -191,3 +191,28 @@ def test_a_run_is_dated_by_the_clock_that_it_was_given(tmp_path: Path) -> None:
         untag(layout, [A])
         collect(layout, now=dt.datetime(2030, 1, 2, tzinfo=dt.UTC).timestamp())
         assert trash_contents(layout.control).since == "2030-01-02T00:00:00Z"
+
+
+def test_what_rm_removed_comes_back_as_well(tmp_path: Path) -> None:
+    with store(tmp_path, b=OTHER) as layout:
+        bring(layout, IMAGE, A)
+        before = contents(tmp_path)
+        removal = remove(layout, [find_image(layout, "a:1")])
+        assert removal.waiting == sum(map(len, IMAGE.blobs.values()))
+        assert trash_contents(layout.control).blobs == len(IMAGE.blobs)
+        undone = undo(layout)
+        assert (undone.images, undone.names) == ((IMAGE.descriptor.digest,), (A,))
+        assert contents(tmp_path) == before
+        with pytest.raises(NotFound, match="nothing to undo") as caught:
+            undo(layout)
+        assert "brought back or purged" in (caught.value.hint or "")
+    assert_whole(tmp_path)
+
+
+def test_rm_empties_the_trash_of_the_run_before_and_says_how_much(tmp_path: Path) -> None:
+    with store(tmp_path, a=IMAGE, b=OTHER) as layout:
+        untag(layout, [A])
+        collect(layout)
+        removal = remove(layout, [find_image(layout, "b:1")])
+        assert removal.freed == sum(map(len, IMAGE.blobs.values()))
+        assert undo(layout).images == (OTHER.descriptor.digest,)

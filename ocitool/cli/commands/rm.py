@@ -31,7 +31,10 @@ def rm(
     ] = False,
     out: Output,
 ) -> None:
-    """Remove names; an image is deleted with its last name, and so are blobs it alone needs."""
+    """Remove names, and with its last name the image and the blobs that it alone needs.
+
+    They wait in the trash, as after `gc`: `gc --undo` brings them back, `gc --purge` frees them.
+    """
     from ocitool.cli import documents
     from ocitool.containers import providers
     from ocitool.garbage import remove
@@ -47,8 +50,14 @@ def rm(
         ids=lambda removal: map(str, removal.images),
         view=documents.REMOVED,
     )
-    if removal.blobs:
-        out.remark([f"freed {size(removal.freed)} in {counted(len(removal.blobs), 'blob')}"])
+    if removal.images:
+        blobs = counted(len(removal.blobs), "blob")
+        out.remark(
+            [
+                f"{size(removal.waiting)} in {blobs} wait in the trash",
+                "  `ocitool gc --undo` brings them back, `ocitool gc --purge` frees the space",
+            ]
+        )
 
 
 def _lines(removal: "Removal") -> Iterator[str]:

@@ -37,7 +37,8 @@ Grace = Annotated[
     typer.Option(
         "--grace",
         metavar="TIME",
-        help="Keep what is younger than TIME; default: 0 in the store, 1h in a layout.",
+        help="Keep what is younger than TIME; default: 0 in the store, but 10m for blobs without "
+        "an image, which another tool may be writing; 1h in a layout.",
     ),
 ]
 Untagged = Annotated[
@@ -163,7 +164,7 @@ MODE = Group(
             ],
             None,
         ),
-        "undo": _flag("--undo", text="Restore what the last run removed."),
+        "undo": _flag("--undo", text="Restore what the last gc or rm removed."),
         "purge": _flag("--purge", text="Empty the trash for good."),
         "force": _flag("--force", "-f", text="Do not ask for confirmation."),
     },
