@@ -53,6 +53,24 @@ def test_what_is_not_there_is_4_or_ignored(ocitool: Command) -> None:
         assert ocitool("registry", "rm", "--by-digest", "--ignore-missing", name).code == 0
 
 
+def test_of_several_the_rest_is_deleted_and_what_failed_is_said(ocitool: Command) -> None:
+    with filled() as registry:
+        names = [f"{registry.host}/{NAME}:{tag}" for tag in ("1", "9", "2")]
+        done = ocitool("registry", "rm", *names)
+        assert done.code == 4
+        assert done.out.splitlines() == [f"Deleted: {names[0]}", f"Deleted: {names[2]}"]
+        assert f"warning: {names[1]}: {names[1]} does not exist" in done.err
+        assert "1 of 3 failed" in done.err
+        assert registry.tags[NAME] == {}
+
+
+def test_names_that_cannot_be_meant_are_refused_before_any_is_deleted(ocitool: Command) -> None:
+    with filled() as registry:
+        done = ocitool("registry", "rm", f"{registry.host}/{NAME}:1", f"{registry.host}/{NAME}")
+        assert done.code == 2
+        assert not registry.log
+
+
 def test_a_registry_that_does_not_delete_is_6(ocitool: Command) -> None:
     with filled(Quirks(delete_405=True)) as registry:
         done = ocitool("registry", "rm", f"{registry.host}/{NAME}:1")

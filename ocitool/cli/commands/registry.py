@@ -154,25 +154,30 @@ def rm(
     out: Output,
     options: "RegistryOptions",
 ) -> None:
-    """Delete tags from a registry, or with --by-digest images."""
+    """Delete tags from a registry, or with --by-digest images; failures do not stop the rest."""
+    from ocitool.cli.attempts import Attempts
     from ocitool.images.locations import registry_reference
     from ocitool.places.registry import Repository
 
     if attached and not by_digest:
         raise UsageError("--referrers goes with --by-digest: a tag alone has nothing attached")
+    references = [registry_reference(name) for name in names]
+    for name, reference in zip(names, references, strict=True):
+        _check_what_is_deleted(name, reference, by_digest=by_digest)
+    attempts = Attempts(out, len(names))
     with registries(options, out.observer) as connected:
-        for name in names:
-            reference = registry_reference(name)
-            _check_what_is_deleted(name, reference, by_digest=by_digest)
-            repository = Repository.of(connected, reference, writing=True)
-            deleted = (
-                _delete_images(repository, reference, out, attached=attached)
-                if by_digest
-                else _delete_tag(repository, reference)
-            )
-            if not deleted and not ignore_missing:
-                raise NotFound(f"{reference.familiar} does not exist")
-            out.lines([f"Deleted: {safe(reference.repository)}{what}" for what in deleted])
+        for reference in references:
+            with attempts.one(reference):
+                repository = Repository.of(connected, reference, writing=True)
+                deleted = (
+                    _delete_images(repository, reference, out, attached=attached)
+                    if by_digest
+                    else _delete_tag(repository, reference)
+                )
+                if not deleted and not ignore_missing:
+                    raise NotFound(f"{reference.familiar} does not exist")
+                out.lines([f"Deleted: {safe(reference.repository)}{what}" for what in deleted])
+    attempts.finish()
 
 
 def _check_what_is_deleted(name: str, reference: "Reference", *, by_digest: bool) -> None:
