@@ -16,8 +16,9 @@ GIBIBYTE = 1024 * MEBIBYTE
 class Limits(Struct, frozen=True, kw_only=True):
     """Limits on input. Sizes are in bytes, times in seconds, all others are counts."""
 
-    manifest_bytes: int = 4 * MEBIBYTE
+    manifest_bytes: int = 8 * MEBIBYTE
     pulled_manifest_bytes: int = 8 * MEBIBYTE
+    pushed_manifest_bytes: int = 4 * MEBIBYTE
     config_bytes: int = 4 * MEBIBYTE
     docker_manifest_bytes: int = 4 * MEBIBYTE
     json_depth: int = 64

@@ -137,7 +137,7 @@ class RepositoryWriter:
         raise self._refusal(problem, descriptor, name)
 
     def _check_size(self, descriptor: Descriptor, raw: bytes) -> None:
-        limit = self._session.limits.manifest_bytes
+        limit = self._session.limits.pushed_manifest_bytes
         if len(raw) > limit:
             raise LimitExceeded(
                 f"manifest {descriptor.digest.short} is {len(raw)} bytes; registries take {limit}",

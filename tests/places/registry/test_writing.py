@@ -81,7 +81,7 @@ class TestBytes:
                 assert stored.media_type == image.descriptor.media_type
 
     def test_a_manifest_of_more_than_four_mebibytes_is_not_sent(self, tmp_path: Path) -> None:
-        limits = QUICK.with_limit("manifest_bytes", 500)
+        limits = QUICK.with_limit("pushed_manifest_bytes", 500)
         with EmulatedRegistry() as registry, shelf(tmp_path, limits=limits) as shop:
             with pytest.raises(LimitExceeded, match="registries take 500") as caught:
                 shop.push(IMAGE, reference(registry))
