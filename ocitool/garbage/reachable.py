@@ -16,14 +16,6 @@ from ocitool.places.layout import Layout
 
 _STOPPED = "garbage cannot be told from it"
 _REPAIR = "`ocitool verify` lists the damage; load or pull that image again, or `ocitool rm` it"
-_LEAVES = frozenset(
-    {
-        mediatype.OCI_CONFIG,
-        mediatype.DOCKER_CONFIG,
-        *(mediatype.layer_type(c) for c in ("none", "gzip", "zstd")),
-        *(mediatype.layer_type(c, docker=True) for c in ("none", "gzip", "zstd")),
-    }
-)
 
 
 class Reachable(Struct):
@@ -163,16 +155,16 @@ class _Reader:
             return ()
         reachable.documents[ref.digest] = document
         if self._paths:
-            for child in document.references:
-                reachable.found_by.setdefault(child.digest, ref.digest)
+            for digest in (*document.leaves, *(child.digest for child in document.references)):
+                reachable.found_by.setdefault(digest, ref.digest)
         present, digests = self._documents.present, reachable.digests
-        listed = []
-        for child in document.references:
-            # Most are leaves, and there are many: these need no visit of their own.
-            if child.media_type in _LEAVES and child.digest in present:
-                digests.add(child.digest)
+        listed = [(child, child.may_be_absent) for child in document.references]
+        for digest in document.leaves:
+            # Most need no visit of their own.
+            if digest in present:
+                digests.add(digest)
             else:
-                listed.append((child, child.may_be_absent))
+                listed.append((DescriptorRef("", digest, 0, False), False))
         return listed
 
     def note_absent(self, ref: DescriptorRef) -> None:

@@ -49,12 +49,14 @@ class DescriptorRef(NamedTuple):
 class Document(NamedTuple):
     """What a stored document leads to, and the digest that it is attached to, or None.
 
-    `is_image` is False for an artifact.
+    `leaves` are the digests of what is needed and leads to nothing itself: most references are
+    such, and there are many. `is_image` is False for an artifact.
     """
 
     references: tuple[DescriptorRef, ...]
     subject: str | None = None
     is_image: bool = True
+    leaves: tuple[str, ...] = ()
 
 
 class _Link(Struct):
@@ -73,6 +75,14 @@ class _Plain(Struct):
     media_type: str | None = field(default=None, name="mediaType")
 
 
+_LEAVES = frozenset(
+    {
+        mediatype.OCI_CONFIG,
+        mediatype.DOCKER_CONFIG,
+        *(mediatype.layer_type(c) for c in ("none", "gzip", "zstd")),
+        *(mediatype.layer_type(c, docker=True) for c in ("none", "gzip", "zstd")),
+    }
+)
 _KEYS = (b'"config"', b'"layers"', b'"manifests"')
 _DECODER = msgspec.json.Decoder(_Plain)
 
@@ -124,11 +134,13 @@ def _decode_fast(raw: bytes, media_type: str) -> Document | None:
     references = [
         DescriptorRef(link.media_type, link.digest, link.size, may_be_absent(link.media_type))
         for link in links
+        if index or link.media_type not in _LEAVES
     ]
     return Document(
         tuple(references),
         plain.subject.digest if plain.subject is not None else None,
         _is_image(links, index=index),
+        () if index else tuple(link.digest for link in links if link.media_type in _LEAVES),
     )
 
 

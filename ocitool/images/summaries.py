@@ -18,6 +18,7 @@ from ocitool.oci import Digest
 from ocitool.places.layout import Cache, Layout
 
 CACHE_KIND = "summaries"
+_WRITTEN_AT_ONCE = 1000
 
 
 class ImageSummary(Struct, frozen=True, kw_only=True):
@@ -57,6 +58,9 @@ def image_summaries(layout: Layout, roots: Sequence[Root]) -> dict[Digest, Image
             summary = summarize(layout, root)
             if not summary.missing and not summary.problem:
                 fresh[str(digest)] = msgspec.to_builtins(summary)
+            if len(fresh) == _WRITTEN_AT_ONCE:
+                cache.update(fresh)
+                fresh = {}
         found[digest] = summary
     cache.update(fresh)
     return found
@@ -123,11 +127,12 @@ def unique_sizes(
     roots: Sequence[Root], summaries: Mapping[Digest, ImageSummary]
 ) -> dict[Digest, int]:
     """Return how many bytes each image alone occupies."""
-    contents = {root.descriptor.digest: blob_sizes(root, summaries) for root in roots}
-    counts = Counter(text for parts in contents.values() for text in parts)
+    counts = Counter(text for root in roots for text in blob_sizes(root, summaries))
     return {
-        digest: sum(size for text, size in parts.items() if counts[text] == 1)
-        for digest, parts in contents.items()
+        root.descriptor.digest: sum(
+            size for text, size in blob_sizes(root, summaries).items() if counts[text] == 1
+        )
+        for root in roots
     }
 
 

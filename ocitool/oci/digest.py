@@ -26,6 +26,7 @@ class Hasher(Protocol):
 
 
 _HASHERS: dict[str, Callable[[], Hasher]] = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
+_ALGORITHMS = {name: name for name in _HASHERS}
 
 
 class Digest(Struct, frozen=True, order=True, cache_hash=True):
@@ -46,7 +47,8 @@ class Digest(Struct, frozen=True, order=True, cache_hash=True):
     def parse(cls, text: str) -> Self:
         """Read `algorithm:hex`; raises `MalformedDocument` for all that is not canonical."""
         algorithm, _, hexadecimal = text.partition(":")
-        return cls(algorithm, hexadecimal)
+        # One text for all of them: a store may have a hundred thousand.
+        return cls(_ALGORITHMS.get(algorithm, algorithm), hexadecimal)
 
     @classmethod
     def of(cls, data: bytes | bytearray | memoryview, algorithm: str = "sha256") -> Self:

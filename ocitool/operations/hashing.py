@@ -1,7 +1,7 @@
 """Read blobs to their end and report what is wrong with their bytes, for `verify`."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -54,7 +54,7 @@ def raise_failure(error: OcitoolError) -> None:
 def check_blobs(
     source: Source,
     blobs: Sequence[Descriptor],
-    diff_ids: Mapping[Digest, set[Digest]],
+    diff_ids: Mapping[Digest, Sequence[Digest]],
     *,
     jobs: int,
     observer: Observer,
@@ -66,26 +66,34 @@ def check_blobs(
     problems: list[Problem] = []
     lock = threading.Lock()
 
-    def check(descriptor: Descriptor) -> Callable[[Stop], None]:
-        def run(stop: Stop) -> None:
-            def watch(count: int) -> None:
-                stop.check()
-                observer.advance(count)
+    def check(descriptor: Descriptor, stop: Stop) -> None:
+        def watch(count: int) -> None:
+            stop.check()
+            observer.advance(count)
 
-            try:
-                with source.open(descriptor).watched(watch) as blob:
-                    _read(blob, diff_ids.get(descriptor.digest, set()))
-            except OcitoolError as error:
-                raise_failure(error)
-                with lock:
-                    problems.append(_damage(descriptor, error))
+        try:
+            with source.open(descriptor).watched(watch) as blob:
+                _read(blob, set(diff_ids.get(descriptor.digest, ())))
+        except OcitoolError as error:
+            raise_failure(error)
+            with lock:
+                problems.append(_damage(descriptor, error))
 
-        return run
+    # A task for each of a hundred thousand blobs would take a kilobyte each.
+    waiting = iter(sorted(blobs, key=lambda descriptor: -descriptor.size))
 
-    ordered = sorted(blobs, key=lambda descriptor: -descriptor.size)
+    def work(stop: Stop) -> None:
+        while True:
+            stop.check()
+            with lock:
+                descriptor = next(waiting, None)
+            if descriptor is None:
+                return
+            check(descriptor, stop)
+
     observer.begin("verifying", sum(descriptor.size for descriptor in blobs))
     try:
-        run_all([check(descriptor) for descriptor in ordered], jobs)
+        run_all([work] * max(1, min(jobs, len(blobs))), jobs)
     finally:
         observer.end()
     return sorted(problems, key=lambda problem: problem.subject)

@@ -1,12 +1,23 @@
-"""What a layout itself keeps: pins, containers, what `gc` can undo. Is it readable?"""
+"""What a layout keeps of itself: records that keep images, and what its index.json leads to."""
 
 from collections.abc import Callable, Iterator
 
 from ocitool.containers import containers
 from ocitool.errors import IntegrityError, Refused
+from ocitool.garbage.reachable import Reachable, StoredDocuments, mark_readable
+from ocitool.garbage.references import DescriptorRef
 from ocitool.operations.hashing import Problem
 from ocitool.places.layout import Layout
 from ocitool.places.layout.trash import last_run
+
+
+def reachable_digests(layout: Layout) -> set[str]:
+    """Return all that `gc` keeps for the entries of index.json, documents of any type followed."""
+    found = Reachable()
+    documents = StoredDocuments(layout, layout.listing().blobs)
+    entries = layout.index().entries
+    mark_readable(documents, [DescriptorRef.to(e, may_be_absent=False) for e in entries], found)
+    return found.digests
 
 
 def unreadable_records(layout: Layout) -> Iterator[Problem]:

@@ -1,8 +1,9 @@
 """Check a place: hash every blob, compare sizes and diff IDs, follow every reference."""
 
 import os
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct, field
@@ -16,8 +17,6 @@ from ocitool.errors import (
     SizeMismatch,
 )
 from ocitool.events import Observer
-from ocitool.garbage.reachable import Reachable, StoredDocuments, mark_readable
-from ocitool.garbage.references import DescriptorRef
 from ocitool.image.content import Catalog, Closure, Inventory, Remarking, Root
 from ocitool.image.entries import ambiguous, ambiguous_names
 from ocitool.image.graph import Visit, children, closure_of, content_of, read_document, walk
@@ -31,7 +30,7 @@ from ocitool.image.wholeness import (
 from ocitool.oci import Descriptor, Digest, Manifest, Reference, mediatype
 from ocitool.operations.damage import locate
 from ocitool.operations.hashing import Problem, check_blobs, raise_failure
-from ocitool.operations.records import unreadable_records
+from ocitool.operations.records import reachable_digests, unreadable_records
 from ocitool.places.layout import Layout
 from ocitool.transfer.plan import PlanSize
 
@@ -63,6 +62,7 @@ class VerifyReport(Struct, frozen=True, kw_only=True):
         return not self.problems
 
 
+_NOTHING: Mapping[str, str] = {}
 # Hashing all blobs finds these again and reports them, so they are not reported before.
 _FOUND_BY_HASHING = (NotFound, DigestMismatch, SizeMismatch)
 
@@ -71,7 +71,7 @@ class _Graph(Struct):
     """What the roots reach: blobs, what each layer must unpack to, and the damage on the way."""
 
     blobs: dict[Digest, Descriptor] = field(default_factory=dict)
-    diff_ids: dict[Digest, set[Digest]] = field(default_factory=dict)
+    diff_ids: dict[Digest, tuple[Digest, ...]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     absent: dict[Digest, Descriptor] = field(default_factory=dict)
     foreign: dict[Digest, Descriptor] = field(default_factory=dict)
@@ -294,7 +294,12 @@ def _is_found_by_hashing(source: Catalog, descriptor: Descriptor, error: Ocitool
 def _slim(child: Descriptor) -> Descriptor:
     """Return what is needed of a descriptor: all of them are kept, and some are large."""
     return Descriptor(
-        media_type=child.media_type, digest=child.digest, size=child.size, platform=child.platform
+        media_type=sys.intern(child.media_type),
+        digest=child.digest,
+        size=child.size,
+        platform=child.platform,
+        annotations=_NOTHING,
+        extra=_NOTHING,
     )
 
 
@@ -317,8 +322,11 @@ def _note_diff_ids(
 
 def _add_diff_ids(image: WholeImage, graph: _Graph) -> None:
     for layer, diff_id in zip(image.manifest.layers, image.config.diff_ids, strict=True):
-        if mediatype.is_layer(layer.media_type):
-            graph.diff_ids.setdefault(layer.digest, set()).add(diff_id)
+        known = graph.diff_ids.get(layer.digest, ())
+        if mediatype.is_layer(layer.media_type) and diff_id not in known:
+            # A plain layer has one digest for both, and then one value is enough.
+            same = layer.digest if diff_id == layer.digest else diff_id
+            graph.diff_ids[layer.digest] = (*known, same)
 
 
 def _presence(source: Catalog, descriptor: Descriptor, called: str) -> Problem | None:
@@ -350,7 +358,7 @@ def _unreferenced(
     found: list[Descriptor] = []
     unknown_files: list[str] = []
     problems: list[Problem] = []
-    needed = _reachable(layout)
+    needed: set[str] | None = None
     # A blob of the wrong size is damaged whatever its hash, and may be endless.
     told = {problem.subject for problem in graph.problems if problem.kind == "size"}
     for path, digest in layout.blob_files():
@@ -367,20 +375,13 @@ def _unreferenced(
             problems.append(Problem(kind="file", subject=path, message=error.message))
             continue
         blob = Descriptor(media_type="application/octet-stream", digest=digest, size=size)
+        # Walking everything once more takes memory, and a clean store needs none of it.
+        needed = reachable_digests(layout) if needed is None else needed
         if str(digest) in needed:
             graph.blobs[digest] = blob
         else:
             found.append(blob)
     return found, unknown_files, problems
-
-
-def _reachable(layout: Layout) -> set[str]:
-    """Return all that `gc` keeps for the entries of index.json, documents of any type followed."""
-    found = Reachable()
-    documents = StoredDocuments(layout, layout.listing().blobs)
-    entries = layout.index().entries
-    mark_readable(documents, [DescriptorRef.to(e, may_be_absent=False) for e in entries], found)
-    return found.digests
 
 
 def _unique(problems: Sequence[Problem]) -> list[Problem]:
