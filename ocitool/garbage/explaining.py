@@ -8,6 +8,7 @@ from ocitool.errors import NotFound, Refused, UsageError
 from ocitool.garbage.planned import Plan
 from ocitool.garbage.reachable import path_to
 from ocitool.garbage.roots import root_entries
+from ocitool.images.lookup import full_name
 from ocitool.oci import Digest
 from ocitool.oci.quoting import quoted
 from ocitool.places.layout import Layout
@@ -31,11 +32,12 @@ class Explanation(Struct, frozen=True, kw_only=True):
 
 
 def explain(layout: Layout, plan: Plan, text: str) -> Explanation:
-    """Explain the blob whose digest is, or begins with, `text`; the plan was made with paths.
+    """Explain an image by its name, also one that it lost, or a blob by the start of its digest.
 
-    NotFound when there is none, Refused when there are several, UsageError for what is no digest.
+    The plan was made with paths. NotFound when there is none, Refused when there are several,
+    UsageError for what is neither.
     """
-    digest = _find(layout, text)
+    digest = _named(layout, text) or _find(layout, text)
     if digest is None:
         return _in_trash(layout, text)
     blob = next((blob for blob in plan.blobs if blob.digest == digest), None)
@@ -69,12 +71,32 @@ def _kept(plan: Plan, digest: Digest) -> Explanation:
     return Explanation(digest=digest, state="kept", reason=reason, path=path, names=names)
 
 
+def _named(layout: Layout, text: str) -> Digest | None:
+    """Return the image that a name means, or the last one that had it and is still here."""
+    name = full_name(text)
+    found = layout.current_names()
+    digest = found.get(text) or found.get(name or "")
+    if digest is not None:
+        return Digest.parse(digest)
+    former = {one.name: digest for digest, one in layout.former_names().items()}
+    digest = former.get(name or "")
+    if digest is None or layout.blob_size(Digest.parse(digest)) is None:
+        return None
+    return Digest.parse(digest)
+
+
 def _find(layout: Layout, text: str) -> Digest | None:
     algorithm, _, prefix = text.rpartition(":")
     hexadecimal = all(character in "0123456789abcdef" for character in prefix)
     if algorithm not in ("", "sha256", "sha512") or len(prefix) < _SHORTEST or not hexadecimal:
+        if full_name(text) is not None:
+            raise NotFound(
+                f"there is no image {quoted(text)} in {layout.path!r}",
+                hint="`ocitool reflog` lists all names that were here",
+            )
         raise UsageError(
-            f"{quoted(text)} is not a digest", hint=f"give {_SHORTEST} or more of its hex digits"
+            f"{quoted(text)} is neither a name nor a digest",
+            hint=f"give {_SHORTEST} or more hex digits of a digest",
         )
     return _one(text, sorted(layout.listing().blobs), algorithm, prefix)
 

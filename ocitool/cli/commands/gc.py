@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ocitool.cli.asking import ask_to_remove, confirm
 from ocitool.cli.options.expand import with_options
@@ -159,11 +160,15 @@ def _uses(layout: "Layout", words: Iterable[str]) -> "tuple[tuple[str, ...], lis
 
 
 class _Collected(Struct, frozen=True, kw_only=True):
-    """A plan, what was removed of it, and the providers that were asked for containers."""
+    """A plan, what was removed of it, and the providers that were asked for containers.
+
+    `unused` is what `gc -a` would remove where there is no garbage without it.
+    """
 
     plan: "Plan"
     swept: "Swept | None"
     asked: tuple[str, ...]
+    unused: "Plan | None" = None
 
 
 def _collect(
@@ -175,15 +180,18 @@ def _collect(
     now = time.time()
     asked, uses = _uses(layout, words)
     planned = plan(layout, choice, uses=uses, now=now)
+    unused = None
+    if planned.is_empty and layout.is_store and not choice.everything and out.is_text:
+        unused = plan(layout, replace(choice, everything=True), uses=uses, now=now)
     if mode.only_shows:
-        _show(_Collected(plan=planned, swept=None, asked=asked), mode, out)
+        _show(_Collected(plan=planned, swept=None, asked=asked, unused=unused), mode, out)
         if mode.check and not planned.is_empty:
             raise typer.Exit(_GARBAGE_FOUND)
         return
     if not planned.is_empty and not mode.force:
         ask_to_remove(gc_text.plan_lines(planned, asked))
     swept = sweep(layout, planned, now=now, ask_again=lambda: _uses(layout, ["store"])[1])
-    _show(_Collected(plan=planned, swept=swept, asked=asked), mode, out)
+    _show(_Collected(plan=planned, swept=swept, asked=asked, unused=unused), mode, out)
 
 
 def _show(collected: _Collected, mode: Mode, out: Output) -> None:
@@ -205,6 +213,8 @@ def _lines(collected: _Collected, *, force: bool) -> Iterator[str]:
     # If the user was asked to confirm, the plan was shown already.
     if swept is None or force or planned.is_empty:
         yield from gc_text.plan_lines(planned, collected.asked)
+    if collected.unused is not None:
+        yield from gc_text.unused_lines(collected.unused)
     if swept is not None and (not planned.is_empty or swept.freed or swept.emptied):
         yield from gc_text.swept_lines(swept)
 

@@ -158,8 +158,8 @@ MODE = Group(
                 str | None,
                 typer.Option(
                     "--explain",
-                    metavar="DIGEST",
-                    help="Say why a blob is kept or removed; with --engine: an image.",
+                    metavar="NAME|DIGEST",
+                    help="Say why an image or a blob is kept or removed.",
                 ),
             ],
             None,

@@ -91,6 +91,14 @@ def _total(plan: "Plan") -> str:
     return text
 
 
+def unused_lines(plan: "Plan") -> list[str]:
+    """Return what `gc -a` would free, if anything."""
+    if not plan.images:
+        return []
+    count = counted(len(plan.images), "image")
+    return [f"`ocitool gc -a` would also remove {count} that nothing uses: {size(plan.size)}"]
+
+
 def swept_lines(swept: "Swept") -> list[str]:
     """Return what a sweep did as text."""
     lines = []
