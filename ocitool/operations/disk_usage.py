@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
@@ -15,7 +16,9 @@ from ocitool.containers import (
 )
 from ocitool.errors import IntegrityError, Refused
 from ocitool.garbage import Choice, plan
+from ocitool.image.attached import is_in
 from ocitool.image.content import Root
+from ocitool.image.graph import root_subject
 from ocitool.images.summaries import blob_sizes, image_summaries, unique_sizes
 from ocitool.places.layout import Layout
 from ocitool.places.layout.leftovers import Leftover, leftovers
@@ -27,7 +30,8 @@ from ocitool.places.layout.trash import trash_contents
 class ImageUsage(Struct, frozen=True, kw_only=True):
     """The bytes of one image: `size` is `unique` (in no other image) plus `shared`.
 
-    `former` is the last name of an image that has no name now.
+    `former` is the last name of an image that has no name now. `subject` is the digest of the image
+    that keeps it, when it is attached to one here.
     """
 
     root: Root
@@ -36,6 +40,7 @@ class ImageUsage(Struct, frozen=True, kw_only=True):
     holders: tuple[ContainerUse, ...] = ()
     pin: Pin | None = None
     former: str | None = None
+    subject: str | None = None
 
     @property
     def shared(self) -> int:
@@ -69,6 +74,11 @@ def _name_of(former: Mapping[str, FormerName], root: Root) -> str | None:
     return found.name if found is not None else None
 
 
+def _subject_in(here: AbstractSet[str], layout: Layout, root: Root) -> str | None:
+    subject = root_subject(layout, root)
+    return subject if subject is not None and is_in(subject, here) else None
+
+
 def usage(
     layout: Layout, uses: Iterable[ContainerUse], now: float, *, problem: str | None = None
 ) -> Usage:
@@ -77,6 +87,10 @@ def usage(
     `problem` says why the containers `uses` are not all: then nothing can be removed.
     """
     asked = tuple(uses)
+    # First, so that the memory that it takes is free again for all the rest.
+    garbage, unheld = None, None
+    if problem is None:
+        garbage, unheld, problem = _what_can_go(layout, asked, now)
     roots = layout.roots()
     known = image_summaries(layout, roots)
     unique = unique_sizes(roots, known)
@@ -84,9 +98,8 @@ def usage(
     moment = dt.datetime.fromtimestamp(now, dt.UTC)
     pins = {pin.digest: pin for pin in _pins(layout) if pin.holds(moment)}
     former = layout.former_names()
-    garbage, unheld = None, None
-    if problem is None:
-        garbage, unheld, problem = _what_can_go(layout, asked, now)
+    here = {str(root.descriptor.digest) for root in roots}
+    here.update(child for summary in known.values() for child in summary.children)
     images = [
         ImageUsage(
             root=root,
@@ -95,6 +108,7 @@ def usage(
             holders=holders.get(root.descriptor.digest, ()),
             pin=pins.get(root.descriptor.digest),
             former=None if root.names else _name_of(former, root),
+            subject=_subject_in(here, layout, root),
         )
         for root in roots
     ]

@@ -82,6 +82,8 @@ def _holders(image: "ImageUsage") -> str:
     parts = [console.safe(describe_uses(image.holders))] if image.holders else []
     if image.pin is not None:
         parts.append("a pin" + (f" ({console.safe(image.pin.reason)})" if image.pin.reason else ""))
-    if image.root.names or image.root.label:
+    if image.subject is not None:
+        parts.append(f"image {image.subject.partition(':')[2][:12]}, to which it is attached")
+    elif image.root.names or image.root.label:
         parts.append("its name")
     return ", ".join(parts) or "nothing"
