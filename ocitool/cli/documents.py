@@ -75,7 +75,7 @@ LISTED = View(
 REFLOG = View("name number digest state", time=("time", _or_none))
 REMOVED = View("images blobs freed waiting", dropped=("dropped", each("name")))
 _USAGE = View(
-    "size unique shared",
+    "size unique shared subject",
     digest="root.descriptor.digest",
     names="root.names",
     containers=("holders", USE),

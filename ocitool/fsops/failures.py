@@ -41,7 +41,7 @@ def translate(error: OSError, action: str, path: str) -> OcitoolError:
     if error.errno in (errno.ENOTDIR, errno.EISDIR):
         return IntegrityError(f"{what}: {os.strerror(error.errno or 0).lower()}")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        reason, hint = _STORAGE[error.errno]
-        return NoSpace(f"{what}: {reason}", path=path, hint=hint)
+        full, advice = _STORAGE[error.errno]
+        return NoSpace(f"{what}: {full}", path=path, hint=advice)
     reason, hint = _STORAGE.get(error.errno or 0, (error.strerror or str(error), None))
     return StorageError(f"{what}: {reason}", hint=hint)

@@ -60,11 +60,13 @@ class KeptImage(Struct, frozen=True, kw_only=True):
 class Facts(Struct, frozen=True, kw_only=True):
     """What a plan was made from, so that applying it can tell what has changed since.
 
-    `unlisted` are images that index.json does not list any more, but the reflog knows.
+    `unlisted` are images that index.json does not list any more, but the reflog knows. `unfinished`
+    are blobs that the last run was to move, and was killed before it did.
     """
 
     index: IndexFile
     unlisted: tuple[Descriptor, ...]
+    unfinished: frozenset[str]
     reachable: Reachable
     pins: tuple[Pin, ...]
     uses: tuple[ContainerUse, ...]

@@ -94,6 +94,7 @@ class _Planning:
         self._partition = Partition(self._documents, self._roots, self._reachable, paths=paths)
         self._attached: dict[str, str] = {}
         self._kept: list[KeptImage] = []
+        self._unfinished = frozenset[str]()
         self._young = 0
 
     def plan(self) -> Plan:
@@ -128,6 +129,7 @@ class _Planning:
             facts=Facts(
                 index=self._index,
                 unlisted=self._unlisted,
+                unfinished=self._unfinished,
                 reachable=self._reachable,
                 pins=self._retention.pins,
                 uses=self._uses,
@@ -210,10 +212,12 @@ class _Planning:
 
     def _mark_young(self, contents: Mapping[str, frozenset[str]]) -> None:
         """Mark blobs that are too young, and all that they lead to if they are documents."""
-        owned = frozenset[str]().union(*contents.values())
+        garbage = self._garbage()
+        self._unfinished = self._retention.unfinished(garbage)
+        owned = self._unfinished.union(*contents.values())
         young = [
             digest
-            for digest in self._garbage()
+            for digest in garbage
             if self._retention.is_young(digest, stray=digest not in owned)
         ]
         self._mark_alone(young)
@@ -223,18 +227,17 @@ class _Planning:
         self, to_remove: Iterable[str], contents: Mapping[str, frozenset[str]]
     ) -> dict[str, GarbageBlob]:
         garbage = self._garbage()
-        owners: dict[str, str] = {}
+        owners: dict[str, Digest] = {}
         for digest in to_remove:
-            for part in contents[digest] & garbage:
-                owners.setdefault(part, digest)
+            owner = self._roots[digest].entries[0].digest
+            for part in contents[digest]:
+                owners.setdefault(part, owner)
         found = {}
         for text in sorted(garbage):
             parsed = Digest.parse(text)
             size = self._layout.blob_size(parsed)
             if size is not None:
-                owner = owners.get(text)
-                image = Digest.parse(owner) if owner is not None else None
-                found[text] = GarbageBlob(digest=parsed, size=size, image=image)
+                found[text] = GarbageBlob(digest=parsed, size=size, image=owners.get(text))
         return found
 
     def _image(

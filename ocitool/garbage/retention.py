@@ -10,9 +10,11 @@ from ocitool.containers import ContainerUse, containers_by_image
 from ocitool.garbage.choice import Candidate, Choice, last_used, newest
 from ocitool.garbage.roots import RootEntry
 from ocitool.images.summaries import image_summaries
+from ocitool.oci import parse_time
 from ocitool.places.layout import Layout
 from ocitool.places.layout.lease import claimed_digests
 from ocitool.places.layout.pins import Pin
+from ocitool.places.layout.trash import last_sound_run
 
 
 class Held(Struct, frozen=True):
@@ -104,6 +106,18 @@ class Retention:
     def _pin_of(self, root: RootEntry) -> Pin | None:
         digest = root.entries[0].digest
         return next((p for p in self.pins if p.digest == digest and p.holds(self._moment)), None)
+
+    def unfinished(self, digests: AbstractSet[str]) -> frozenset[str]:
+        """Return those of the blobs that the last run was to move, and was killed before it did."""
+        control = self._layout.control
+        run = last_sound_run(control) if control is not None else None
+        began = parse_time(run.time) if run is not None else None
+        if run is None or began is None:
+            return frozenset()
+        # What is newer was stored since. The time of the run has no fractions of a second.
+        limit = began.timestamp() + 1.0
+        needed = digests & frozenset(run.needs)
+        return frozenset(d for d in needed if (self._modified(d) or 0.0) <= limit)
 
     def is_young(self, digest: str, *, stray: bool) -> bool:
         """Tell whether a blob is not old enough to go."""

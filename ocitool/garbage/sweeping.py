@@ -175,7 +175,8 @@ def _spare_attached(
 
 
 def _is_young(layout: Layout, plan: Plan, blob: GarbageBlob, now: float) -> bool:
-    grace = plan.choice.grace_in(is_store=layout.is_store, stray=blob.image is None)
+    stray = blob.image is None and str(blob.digest) not in plan.facts.unfinished
+    grace = plan.choice.grace_in(is_store=layout.is_store, stray=stray)
     if grace <= 0:
         return False
     modified = layout.blob_folder(blob.digest.algorithm).modified(blob.digest.hex)

@@ -1,6 +1,7 @@
 """Every command with `--json`, run in situations that fill the fields of its document."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,9 @@ def _store(scene: Scene, image: BuiltImage) -> None:
     scene.note("verify --repair", "verify", f"oci:{broken}", "--repair", code=3)
     whole = f"oci:{folder / 'copied'}"
     scene.note("verify --repair", "verify", f"oci:{broken}", "--repair-from", whole)
+    lost = shutil.copytree(folder / "store", folder / "lost")
+    (lost / "index.json").unlink()
+    scene.note("verify --repair", "verify", f"oci:{lost}", "--repair")
 
 
 def _containers(scene: Scene) -> None:

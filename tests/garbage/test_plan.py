@@ -104,7 +104,7 @@ class TestDangling:
         with store(tmp_path, a=IMAGE) as layout:
             loose = tmp_path / "blobs" / "sha256" / Digest.of(b"loose").hex
             loose.write_bytes(b"loose")
-            found = collect(layout)
+            found = collect(layout, grace=0.0)
         assert [(blob.size, blob.image) for blob in found.blobs] == [(5, None)]
         assert not loose.exists()
 
@@ -343,7 +343,7 @@ class TestDamage:
             untag(layout, [A])
             path = tmp_path / blob_path(IMAGE.descriptor)
             path.write_bytes(b"#" * path.stat().st_size)
-            collect(layout)
+            collect(layout, grace=0.0)
         assert blobs_in(tmp_path) == hexes(OTHER)
 
 

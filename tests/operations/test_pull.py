@@ -506,6 +506,14 @@ class TestTheRealCommand:
             assert sent(registry) <= (1.4 if killed else 1.1) * layer
         assert_whole(store)
 
+    def test_a_manifest_of_eight_mebibytes_is_pulled_and_read_from_the_store(
+        self, registry: EmulatedRegistry, tmp_path: Path
+    ) -> None:
+        large = build_image([{"a": b"1"}], manifest={"annotations": {"a": "x" * 8_000_000}})
+        registry.add_image(NAME, large, "1")
+        pulled(registry.host, tmp_path, "1")
+        assert_whole(tmp_path)
+
     @pytest.mark.parametrize("arrived", [0, MEGABYTE])
     def test_who_gets_nowhere_is_not_waited_for_and_what_arrived_is_not_fetched_again(
         self,

@@ -9,7 +9,7 @@ from ocitool.image.content import Root
 from ocitool.operations.pin import pin
 from ocitool.operations.rebuild import rebuild
 from ocitool.places.layout import Layout, untag
-from tests.cli.conftest import Command
+from tests.support.command import Command
 from tests.support.images import blob_path, build_index, write_layout
 from tests.support.layouts import A, B, C, bring, image, names_of, store
 from tests.support.stores import assert_whole, contents

@@ -123,7 +123,11 @@ def meanings(
 
 def _drop_what_did_not_happen(happened: list[NameEvent], meaning: str | None) -> None:
     # The line is written first; a process that died right after it left the name where it was.
-    if happened and happened[-1].new != meaning and happened[-1].old == meaning:
+    # A new name that is not there is kept: another tool may have removed it, and then only this
+    # line knows its image.
+    if meaning is None or not happened:
+        return
+    if happened[-1].new != meaning and happened[-1].old == meaning:
         happened.pop()
 
 

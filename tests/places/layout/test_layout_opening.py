@@ -163,13 +163,13 @@ def test_an_index_that_docker_25_wrote_without_entries_is_empty(tmp_path: Path) 
         assert layout.roots() == ()
 
 
-def test_an_index_beyond_four_mebibytes_is_read_in_our_store_alone(tmp_path: Path) -> None:
+def test_an_index_beyond_eight_mebibytes_is_read_in_our_store_alone(tmp_path: Path) -> None:
     with store(tmp_path / "s", a=image("a")):
         pass
     write_layout(tmp_path / "l", {"1.0": image("a")})
     for folder in ("s", "l"):
         with (tmp_path / folder / "index.json").open("ab") as file:
-            file.write(b" " * (5 << 20))
+            file.write(b" " * (9 << 20))
     with Layout.existing(str(tmp_path / "s")) as layout:
         assert len(layout.roots()) == 1
     with (
