@@ -39,7 +39,7 @@ CONTROL = ".ocitool"
 INDEX_FILE = "index.json"
 LAYOUT_FILE = "oci-layout"
 STORE_FILE = "store.json"
-REPAIR_HINT = "`ocitool verify --repair` rebuilds it from the reflog, the pins and the blobs"
+REBUILD_HINT = "`ocitool verify --repair` rebuilds it from the reflog, the pins and the blobs"
 _HEX = re.compile("[0-9a-f]+").fullmatch
 
 
@@ -147,20 +147,17 @@ class Layout:
         return index
 
     def _read_index(self, limit: int) -> IndexFile:
+        hint = REBUILD_HINT if self.is_store else None
         try:
             data = self.folder.read_file(INDEX_FILE, limit)
             return IndexFile.parse(data, what=INDEX_FILE, limit=limit, is_store=self.is_store)
         except NotFound as error:
             # A layout is made with its index, so a missing one does not mean "no images".
             message = f"{self.folder.child(INDEX_FILE)!r} is missing"
-            raise IntegrityError(message, hint=self._repair_hint) from error
+            raise IntegrityError(message, hint=hint) from error
         except MalformedDocument as error:
             message = f"{self.path}/{error.message}"
-            raise MalformedDocument(message, hint=error.hint or self._repair_hint) from error
-
-    @property
-    def _repair_hint(self) -> str | None:
-        return REPAIR_HINT if self.is_store else None
+            raise MalformedDocument(message, hint=error.hint or hint) from error
 
     def roots(self) -> tuple[Root, ...]:
         """Return the images and artifacts of index.json, one for each digest, in its order."""
@@ -361,7 +358,7 @@ def _refuse_lost_version(folder: Directory) -> None:
         return
     if used:
         message = f"the store at {folder.path!r} has lost its file {LAYOUT_FILE!r}"
-        raise IntegrityError(message, hint=REPAIR_HINT)
+        raise IntegrityError(message, hint=REBUILD_HINT)
 
 
 def _initialise(folder: Directory, present: list[str], *, store: bool) -> None:
