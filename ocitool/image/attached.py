@@ -214,15 +214,18 @@ def _declared(annotations: Mapping[str, str]) -> str | None:
 def _subject_of_tags(tags: Iterable[str], read: Callable[[], Content | None]) -> str | None:
     """Return what tags say that a root is attached to; None if one of them is an ordinary tag.
 
-    A tag without an ending is that of a list of referrers, or of an ordinary image, which is not
-    attached to anything.
+    An ordinary image may have such a tag, too, and is not attached to anything. What cannot be read
+    is taken for a signature if the tag has an ending, and for an image if it has none.
     """
     found = [_TAG.fullmatch(tag) for tag in tags]
     subjects = {f"{match[1]}:{match[2]}" if match is not None else None for match in found}
     if len(subjects) != 1 or None in subjects:
         return None
-    if any(match is not None and match[3] is None for match in found):
-        content = read()
-        if content is None or content.is_image:
-            return None
+    content = read()
+    if content is not None:
+        is_image = content.is_image
+    else:
+        is_image = any(match is not None and match[3] is None for match in found)
+    if is_image:
+        return None
     return subjects.pop()

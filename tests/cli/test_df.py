@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 from tests.support.command import Command
+from tests.support.images import build_artifact, build_image
+from tests.support.layouts import bring, store
 
 NOBODY = ("--containers", "none")
 
@@ -30,7 +32,7 @@ def image_id(ocitool: Command) -> str:
 def test_what_an_image_alone_occupies_is_what_its_removal_frees(loaded: Command) -> None:
     rows = json.loads(loaded("images", "fmt/app", "--json").out)
     removed = json.loads(loaded("rm", "fmt/app:1.0", "--json").out)
-    assert rows[0]["unique"] == removed["freed"] > 0
+    assert rows[0]["unique"] == removed["waiting"] > 0
 
 
 def test_df_counts_every_stored_byte_once(loaded: Command) -> None:
@@ -111,3 +113,12 @@ def test_df_of_a_store_with_damaged_pins_shows_the_rest(loaded: Command) -> None
     done = loaded("df", *NOBODY)
     assert (done.code, "fmt/app:1.0" in done.out) == (0, True)
     assert "gc would stop: the list of pins is damaged" in done.err
+
+
+def test_df_says_which_image_keeps_a_signature(ocitool: Command) -> None:
+    image = build_image([{"a": b"1"}])
+    with store(ocitool.store, a=image) as layout:
+        bring(layout, build_artifact(image.descriptor))
+    done = ocitool("df", "--containers", "none")
+    assert f"image {image.descriptor.digest.short}, to which it is attached" in done.out
+    assert "nothing" not in done.out

@@ -4,12 +4,14 @@ import fcntl
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
 
 import pytest
 
+from ocitool.cli.render.columns import size
 from tests.support.command import ROOT, Command, environment
 from tests.support.images import build_image, write_layout
 from tests.support.stores import contents
@@ -25,7 +27,12 @@ def dangling(ocitool: Command) -> Command:
 
 def test_without_garbage_it_says_so_and_needs_no_answer(loaded: Command) -> None:
     done = loaded("gc", *NOBODY)
-    assert (done.code, done.out) == (0, "no garbage\n")
+    assert done.code == 0
+    nothing, more = done.out.splitlines()
+    assert nothing == "no garbage"
+    assert re.fullmatch(r"`ocitool gc -a` would also remove \d+ images that nothing uses: .+", more)
+    freed = loaded("df", *NOBODY, "--json").json["unheld"]  # type: ignore[index]
+    assert size(freed) in more
 
 
 def test_without_a_store_there_is_no_garbage_and_none_is_made(ocitool: Command) -> None:
@@ -141,6 +148,18 @@ def test_explain_says_why_a_blob_goes_and_that_it_waits(loaded: Command) -> None
     assert "trash" in loaded("gc", "--explain", config, *NOBODY).out
     assert loaded("gc", "--explain", "sha256:" + "0" * 64, *NOBODY).code == 4
     assert loaded("gc", "--explain", "xyz!", *NOBODY).code == 2
+
+
+def test_explain_takes_a_name_also_one_that_an_image_lost(loaded: Command) -> None:
+    listed = loaded("images", "fmt/app:1.0", "--json").json
+    assert isinstance(listed, list)
+    text = str(listed[0]["digest"])
+    done = loaded("gc", "--explain", "fmt/app:1.0", *NOBODY)
+    assert done.out.startswith(f"{text}: kept: an image with a name needs it")
+    dangling(loaded)
+    done = loaded("gc", "--explain", "fmt/app:1.0", *NOBODY)
+    assert done.out.startswith(f"{text}: garbage:")
+    assert loaded("gc", "--explain", "never/there:1", *NOBODY).code == 4
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Changes to the disk: whole or not at all, never through a link, never blocked."""
 
+import contextlib
 import errno
 import os
 import socket
@@ -12,7 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.errors import IntegrityError, NotFound, OcitoolError, StorageError, UsageError
+from ocitool.errors import (
+    IntegrityError,
+    NoSpace,
+    NotFound,
+    OcitoolError,
+    StorageError,
+    UsageError,
+)
 from ocitool.fsops import (
     Directory,
     OutputFile,
@@ -23,6 +31,7 @@ from ocitool.fsops import (
     scratch_file,
     translate,
     translated,
+    tree_size,
     write_all,
 )
 from tests.support.disk import open_descriptors, small_disk, time_limit, traced
@@ -454,8 +463,8 @@ class TestTranslation:
             (errno.ELOOP, IntegrityError, "symbolic link"),
             (errno.ENOTDIR, IntegrityError, "not a directory"),
             (errno.EISDIR, IntegrityError, "is a directory"),
-            (errno.ENOSPC, StorageError, "no space left"),
-            (errno.EDQUOT, StorageError, "quota"),
+            (errno.ENOSPC, NoSpace, "no space left"),
+            (errno.EDQUOT, NoSpace, "quota"),
             (errno.EROFS, StorageError, "read-only"),
             (errno.EACCES, StorageError, "permission denied"),
             (errno.EPERM, StorageError, "not permitted"),
@@ -672,3 +681,26 @@ class TestScratchFiles:
         (tmp_path / "file").write_bytes(b"")
         with pytest.raises(OcitoolError):
             scratch_file(str(tmp_path / "file"))
+
+
+def test_what_vanishes_while_a_tree_is_measured_counts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "tree" / name).mkdir(parents=True)
+        (tmp_path / "tree" / name / "file").write_bytes(b"123")
+    (tmp_path / "tree" / "gone").write_bytes(b"12345")
+    real = os.scandir
+
+    @contextlib.contextmanager
+    def scandir(path: int) -> Iterator[list[os.DirEntry[str]]]:
+        with real(path) as entries:
+            found = list(entries)
+        (tmp_path / "tree" / "gone").unlink(missing_ok=True)
+        if (tmp_path / "tree" / "b").exists():
+            (tmp_path / "tree" / "b").rename(tmp_path / "elsewhere")
+        yield found
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with Directory.open(str(tmp_path)) as folder:
+        assert tree_size(folder, "tree") == 3

@@ -121,3 +121,13 @@ class TestWrittenByAnotherTool:
             assert len(sweep(layout, plan(layout, now=time.time()), now=time.time()).blobs) == 1
             assert undo(layout).images == (IMAGE.descriptor.digest,)
             assert plan(layout, now=time.time()).young == 0
+
+
+@pytest.mark.parametrize("ending", ["", ".sig"])
+def test_an_ordinary_image_whose_tag_looks_like_a_digest_goes_as_any_other(
+    tmp_path: Path, ending: str
+) -> None:
+    with store(tmp_path) as layout:
+        bring(layout, IMAGE, f"docker.io/library/a:sha256-{'12' * 32}{ending}")
+        found = plan(layout, Choice(everything=True), now=time.time())
+        assert [image.digest for image in found.images] == [IMAGE.descriptor.digest]

@@ -170,7 +170,7 @@ class TestGraphs:
         long = build_image(algorithm="sha512")
         tag = f"docker.io/library/a:sha512-{long.descriptor.digest.hex[:64]}.sig"
         with store(tmp_path, a=long) as layout:
-            bring(layout, OTHER, tag)
+            bring(layout, build_artifact(None), tag)
             assert planned(layout).is_empty
             untag(layout, [A])
             collect(layout)
