@@ -156,31 +156,31 @@ def rm(
 ) -> None:
     """Delete tags from a registry, or with --by-digest images; failures do not stop the rest."""
     from ocitool.cli.attempts import Attempts
-    from ocitool.images.locations import registry_reference
     from ocitool.places.registry import Repository
 
     if attached and not by_digest:
         raise UsageError("--referrers goes with --by-digest: a tag alone has nothing attached")
-    references = [registry_reference(name) for name in names]
-    for name, reference in zip(names, references, strict=True):
-        _check_what_is_deleted(name, reference, by_digest=by_digest)
+    references = [_deletable(name, by_digest=by_digest) for name in names]
     attempts = Attempts(out, len(names))
     with registries(options, out.observer) as connected:
         for reference in references:
             with attempts.one(reference):
                 repository = Repository.of(connected, reference, writing=True)
-                deleted = (
-                    _delete_images(repository, reference, out, attached=attached)
-                    if by_digest
-                    else _delete_tag(repository, reference)
-                )
+                if by_digest:
+                    deleted = _delete_images(repository, reference, out, attached=attached)
+                else:
+                    deleted = _delete_tag(repository, reference)
                 if not deleted and not ignore_missing:
                     raise NotFound(f"{reference.familiar} does not exist")
                 out.lines([f"Deleted: {safe(reference.repository)}{what}" for what in deleted])
     attempts.finish()
 
 
-def _check_what_is_deleted(name: str, reference: "Reference", *, by_digest: bool) -> None:
+def _deletable(name: str, *, by_digest: bool) -> "Reference":
+    """Return what a name means; UsageError where more would be deleted than it seems."""
+    from ocitool.images.locations import registry_reference
+
+    reference = registry_reference(name)
     if "@" not in name and ":" not in name.rpartition("/")[2]:
         raise UsageError(
             f"{quoted(name)} has no tag, and `latest` is not assumed when deleting",
@@ -191,6 +191,7 @@ def _check_what_is_deleted(name: str, reference: "Reference", *, by_digest: bool
             f"{reference.familiar} is an image by its digest: all its tags would be deleted",
             hint="use --by-digest to do that, or name a tag",
         )
+    return reference
 
 
 def _delete_tag(repository: "Repository", reference: "Reference") -> list[str]:
