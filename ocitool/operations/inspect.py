@@ -28,8 +28,6 @@ from ocitool.oci import (
 from ocitool.operations.measuring import Measured, measure_layers
 from ocitool.places.layout import Cache
 
-CACHE_KIND = "layers"
-
 _NOP = re.compile(r"^/bin/sh -c #\(nop\)\s+")
 _SHELL = re.compile(r"^(?:\|\d+ .*?)?/bin/sh -c\s+", re.DOTALL)
 _BUILDKIT = re.compile(r"\s# buildkit$")

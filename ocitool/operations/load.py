@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ocitool.events import Observer
 from ocitool.image.content import Catalog, PlannedImage, Root
-from ocitool.image.graph import images_of
+from ocitool.operations.measuring import note_tar_sizes
 from ocitool.places.layout import Layout, NameChange, Writing
 from ocitool.places.layout.writing import refuse_moves
 from ocitool.transfer.pipeline import Pipeline, TransferOptions
@@ -39,23 +39,8 @@ def load(
         pipeline.convert(writing)
         labelled = [_use_label(image, layout) for image in pipeline.images]
         transferred = pipeline.transfer(writing, labelled)
-    _note_plain_layers(layout, pipeline.images)
+    note_tar_sizes(layout, pipeline.images, pipeline.observer)
     return pipeline.report(moved=writing.changes, transfer=transferred)
-
-
-def _note_plain_layers(layout: Layout, images: Sequence[PlannedImage]) -> None:
-    """Remember how long the tar of each layer is that is not compressed: its size is that."""
-    plain = {
-        str(layer.digest): layer.size
-        for image in images
-        for _, manifest in images_of(image.closure)
-        for layer, diff_id in zip(
-            manifest.layers, image.configs[manifest.config.digest].diff_ids, strict=True
-        )
-        if layer.digest == diff_id
-    }
-    cache = layout.cache("layers")
-    cache.update({d: {"tar_size": size} for d, size in plain.items() if cache.get(d) is None})
 
 
 def _refuse_known_moves(pipeline: Pipeline, layout: Layout) -> None:

@@ -1,23 +1,26 @@
 """What each layer of an image measures: remembered, from headers alone, or by reading it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import msgspec
 
-from ocitool.concurrency import Stop, run_all
+from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
 from ocitool.errors import OcitoolError
 from ocitool.events import Observer
-from ocitool.formats.compression import Codec, sniff
-from ocitool.image.content import Positioned, Source
+from ocitool.formats.compression import Codec, DecompressingReader, sniff
+from ocitool.image.content import Blob, PlannedImage, Positioned, Source
+from ocitool.image.graph import images_of
 from ocitool.image.layers import LayerMeasure, measure_layer, measure_plain_layer
 from ocitool.image.wholeness import is_absent_foreign
 from ocitool.oci import Descriptor, Digest, Manifest, mediatype
-from ocitool.places.layout import Cache
+from ocitool.places.layout import Cache, Layout
 
 _SNIFFED = 512
 _MEMBERS = 10_000
 """How many members of an image's plain layers are looked at: about as many as 0.1 s allows."""
+_UNPACKED = 256 << 20
+_CACHE = "layers"
 Measured = LayerMeasure | int | str
 """A layer in numbers, the size of its tar alone, or why there is neither."""
 
@@ -39,7 +42,7 @@ def measure_layers(
         else:
             found[layer.digest] = measure
     if missing:
-        found |= _measure_all(source, missing, jobs, observer)
+        found |= _read_all(source, missing, measure_layer, jobs, observer)
         if cache is not None:
             cache.update(
                 {
@@ -68,9 +71,14 @@ def _measure_headers(source: Source, layer: Descriptor, *, most: int) -> Measure
     return layer.size if measured is None else measured
 
 
-def _measure_all(
-    source: Source, layers: Sequence[Descriptor], jobs: int, observer: Observer
+def _read_all(
+    source: Source,
+    layers: Sequence[Descriptor],
+    read: Callable[[Blob], Measured],
+    jobs: int,
+    observer: Observer,
 ) -> dict[Digest, Measured]:
+    """Return what is read of each layer, or in words why it cannot be read."""
     found: dict[Digest, Measured] = {}
 
     def task(layer: Descriptor) -> Callable[[Stop], None]:
@@ -81,7 +89,7 @@ def _measure_all(
 
             try:
                 with source.open(layer).watched(watch) as blob:
-                    found[layer.digest] = measure_layer(blob)
+                    found[layer.digest] = read(blob)
             except OcitoolError as error:
                 found[layer.digest] = error.message
 
@@ -114,3 +122,41 @@ def _opaque(source: Source, layer: Descriptor) -> str | None:
     if not mediatype.is_layer(layer.media_type):
         return f"its type is {layer.media_type}, not a layer"
     return None
+
+
+def note_tar_sizes(layout: Layout, images: Sequence[PlannedImage], observer: Observer) -> None:
+    """Remember how long the tar of each layer is that has just been stored.
+
+    A plain layer is as long as its tar. Compressed layers are unpacked once, the smallest first and
+    up to `_UNPACKED` bytes: more would make a load slow for the sake of one column.
+    """
+    cache = layout.cache(_CACHE)
+    facts: dict[str, object] = {}
+    packed: dict[Digest, Descriptor] = {}
+    for layer, diff_id in _layers_of(images):
+        if cache.get(str(layer.digest)) is not None:
+            continue
+        if layer.digest == diff_id:
+            facts[str(layer.digest)] = {"tar_size": layer.size}
+        elif _opaque(layout, layer) is None:
+            packed[layer.digest] = layer
+    left, chosen = _UNPACKED, []
+    for layer in sorted(packed.values(), key=lambda layer: layer.size):
+        left -= layer.size
+        if left >= 0:
+            chosen.append(layer)
+    if chosen:
+        read = _read_all(layout, chosen, _tar_size, DEFAULT_JOBS, observer)
+        facts |= {str(d): {"tar_size": size} for d, size in read.items() if isinstance(size, int)}
+    cache.update(facts)
+
+
+def _layers_of(images: Iterable[PlannedImage]) -> Iterator[tuple[Descriptor, Digest]]:
+    for image in images:
+        for _, manifest in images_of(image.closure):
+            diff_ids = image.configs[manifest.config.digest].diff_ids
+            yield from zip(manifest.layers, diff_ids, strict=True)
+
+
+def _tar_size(blob: Blob) -> int:
+    return DecompressingReader(blob).drain()

@@ -113,6 +113,8 @@ def test_unpacked_is_known_after_load(ocitool: Command, tmp_path: Path) -> None:
     image = sized(4000, 256)
     archives = {
         "docker.tar": docker_archive({"a:1": image}),
+        "gzip.tar": oci_archive({"c:1": build_image([{"x": b"z" * 20_000}], compression="gzip")}),
+        "zstd.tar": oci_archive({"d:1": build_image([{"x": b"z" * 9000}], compression="zstd")}),
         "plain.tar": oci_archive({"b:1": build_image([{"x": b"y" * 900}], compression="none")}),
     }
     for name, data in archives.items():
