@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from ocitool.errors import NotFound, NotInStore, Refused, UsageError
+from ocitool.errors import NotFound, NotInStore, OcitoolError, Refused, UsageError
 from ocitool.events import SILENT, Observer
 from ocitool.image.content import Catalog, Root
 from ocitool.image.entries import ambiguous, ambiguous_names
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from ocitool.places.archive import ArchiveSource
     from ocitool.places.engine import Engine
     from ocitool.places.registry import Registries, Repository
+    from ocitool.places.registry.known_blobs import KnownBlobs
 
+_KNOWN_BLOBS, _MOST_BLOBS = "blobs-in-registries", 20_000
 _ENGINE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{4,64}")
 
 
@@ -141,6 +143,20 @@ def with_attached(opened: Opened) -> Opened:
         tagged = opened.source.add_attached(opened.roots)
         return replace(opened, roots=(*opened.roots, *tagged))
     return opened
+
+
+@contextlib.contextmanager
+def known_blobs(store: str) -> "Iterator[KnownBlobs]":
+    """Yield what the store, if there is one, remembers of the blobs in registries."""
+    from ocitool.places.registry.known_blobs import KnownBlobs
+
+    try:
+        layout = Layout.existing(store)
+    except OcitoolError:
+        yield KnownBlobs()
+        return
+    with layout:
+        yield KnownBlobs(layout.cache(_KNOWN_BLOBS, _MOST_BLOBS) if layout.is_store else None)
 
 
 @contextlib.contextmanager

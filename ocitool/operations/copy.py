@@ -19,6 +19,7 @@ from ocitool.operations.push import push
 from ocitool.operations.push_target import OnExisting, PushReport
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries
+from ocitool.places.registry.known_blobs import KnownBlobs
 from ocitool.transfer.pipeline import TransferOptions
 from ocitool.transfer.report import CopyReport
 
@@ -83,6 +84,7 @@ def copy_to_registry(
     *,
     on_existing: OnExisting = OnExisting.OVERWRITE,
     observer: Observer = SILENT,
+    known: KnownBlobs | None = None,
 ) -> list[PushReport]:
     """Push the open images to the name in a registry that `target` means. See `push`."""
     return push(
@@ -93,6 +95,7 @@ def copy_to_registry(
         options,
         on_existing=on_existing,
         observer=observer,
+        known=known,
     )
 
 

@@ -12,6 +12,7 @@ from ocitool.image.content import Catalog, PlannedImage, Root
 from ocitool.oci import Descriptor, Digest, Reference
 from ocitool.operations.push_target import OnExisting, PushReport, TagPusher
 from ocitool.places.registry import Registries, Repository
+from ocitool.places.registry.known_blobs import KnownBlobs
 from ocitool.places.registry.upload import Uploads
 from ocitool.transfer.counted import Counted
 from ocitool.transfer.pipeline import Pipeline, TransferOptions
@@ -30,6 +31,7 @@ def push(
     on_existing: OnExisting = OnExisting.OVERWRITE,
     observer: Observer | None = None,
     on_failure: OnFailure | None = None,
+    known: KnownBlobs | None = None,
 ) -> list[PushReport]:
     """Push images to the destinations, or to their own names if there are none.
 
@@ -43,7 +45,9 @@ def push(
     early = _EarlyLayers.for_one(destinations, registries, on_existing)
     with _convert(pipeline, early):
         images, attached = _sort_out(pipeline.images, attached=pipeline.options.attached)
-        pusher = TagPusher(pipeline, registries, attached=attached, on_existing=on_existing)
+        pusher = TagPusher(
+            pipeline, registries, attached=attached, on_existing=on_existing, known=known
+        )
         reports = []
         for image, destination in _pairs(images, destinations):
             try:

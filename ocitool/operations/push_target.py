@@ -16,9 +16,10 @@ from ocitool.events import Outcome
 from ocitool.image.attached import is_in, tags_of_attached
 from ocitool.image.content import PlannedImage
 from ocitool.image.graph import closure_of, content_of
-from ocitool.oci import Descriptor, Digest, Manifest, Reference
+from ocitool.oci import Descriptor, Digest, Manifest, Reference, mediatype
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, Repository, RepositoryWriter
+from ocitool.places.registry.known_blobs import KnownBlobs
 from ocitool.places.registry.writing import SubjectRefused
 from ocitool.transfer.copy import Moved, TransferReport
 from ocitool.transfer.pipeline import Pipeline
@@ -84,7 +85,8 @@ class PushReport(Struct, frozen=True, kw_only=True):
 class TagPusher:
     """Pushes prepared images to destinations, one after the other.
 
-    A destination may mount blobs from an earlier one in the same registry. The `attached`
+    A destination may mount blobs from an earlier one in the same registry, also from one of an
+    earlier command, as far as it is `known`. The `attached`
     artifacts are pushed with their images.
     """
 
@@ -95,11 +97,13 @@ class TagPusher:
         *,
         attached: Sequence[PlannedImage],
         on_existing: OnExisting,
+        known: KnownBlobs | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._attached = attached
         self._registries = registries
         self._on_existing = on_existing
+        self._known = known or KnownBlobs()
         self._pushed: list[Reference] = []
 
     def push(
@@ -111,6 +115,9 @@ class TagPusher:
         """
         report = self._push(image, destination, sent)
         self._pushed.append(destination)
+        there = [moved.descriptor for moved in report.transfer.blobs]
+        blobs = [one.digest for one in there if not mediatype.is_document(one.media_type)]
+        self._known.learn(destination.domain, destination.path, blobs)
         return report
 
     def _push(
@@ -124,7 +131,7 @@ class TagPusher:
             if destination.tag is not None
             else None
         )
-        ending = self._ending(destination, existing, digest)
+        ending = ending_of(destination, existing, digest, self._on_existing)
         planned = [image, *self._attached_to(image)]
         report = self._report(image, destination, ending, existing, len(planned) - 1)
         if ending is Ending.SKIPPED:
@@ -141,26 +148,6 @@ class TagPusher:
         except SubjectRefused:
             # The image is worth having without what cannot be attached to it there.
             return _send_each(report, send, planned)
-
-    def _ending(
-        self, destination: Reference, existing: Descriptor | None, digest: Digest
-    ) -> Ending:
-        policy = self._on_existing
-        if existing is None:
-            return Ending.PUSHED
-        if policy is OnExisting.ERROR:
-            raise Refused(
-                f"{destination.familiar} exists already: it is {existing.digest}",
-                hint="--on-existing same accepts the same image, overwrite moves the tag",
-            )
-        if existing.digest == digest:
-            return Ending.PRESENT
-        if policy is OnExisting.SAME:
-            raise Refused(
-                f"{destination.familiar} names another image: {existing.digest}, not {digest}",
-                hint="push under another tag; --on-existing overwrite moves this one",
-            )
-        return Ending.SKIPPED if policy is OnExisting.SKIP else Ending.PUSHED
 
     def _attached_to(self, image: PlannedImage) -> list[PlannedImage]:
         """Return the attached artifacts that belong to this image."""
@@ -213,6 +200,10 @@ class TagPusher:
             if path != destination.path:
                 for digest in blobs:
                     found.setdefault(digest, []).append(path)
+        for digest in blobs:
+            for path in self._known.repositories(destination.domain, digest):
+                if path != destination.path:
+                    found.setdefault(digest, []).append(path)
         if isinstance(origin, Layout):
             for path, digest in _neighbours(origin, destination, blobs):
                 found.setdefault(digest, []).append(path)
@@ -259,6 +250,27 @@ def _send_each(
         refused=tuple(refused),
         transfer=TransferReport(blobs=tuple(moved.values())),
     )
+
+
+def ending_of(
+    destination: Reference, existing: Descriptor | None, digest: Digest, policy: OnExisting
+) -> Ending:
+    """Return how a push ends at a tag that names `existing`; Refused where it must not move."""
+    if existing is None:
+        return Ending.PUSHED
+    if policy is OnExisting.ERROR:
+        raise Refused(
+            f"{destination.familiar} exists already: it is {existing.digest}",
+            hint="--on-existing same accepts the same image, overwrite moves the tag",
+        )
+    if existing.digest == digest:
+        return Ending.PRESENT
+    if policy is OnExisting.SAME:
+        raise Refused(
+            f"{destination.familiar} names another image: {existing.digest}, not {digest}",
+            hint="push under another tag; --on-existing overwrite moves this one",
+        )
+    return Ending.SKIPPED if policy is OnExisting.SKIP else Ending.PUSHED
 
 
 def _check_pinned(destination: Reference, digest: Digest) -> None:

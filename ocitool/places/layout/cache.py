@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from itertools import islice
 
 from ocitool.errors import NotFound, OcitoolError
-from ocitool.fsops import Directory, append_to_file, remove_tree
+from ocitool.fsops import Directory, append_to_file, remove_tree, replace_file
 
 CACHE = "cache"
 _CACHE_BYTES = 64 << 20
@@ -23,11 +23,14 @@ _CACHE_LINES = 250_000
 class Cache:
     """Cached facts of one kind: string keys, JSON values. Thread-safe.
 
-    In a layout that is not writable, the facts last as long as this object.
+    In a layout that is not writable, the facts last as long as this object. Of more than `most`
+    facts the older half is forgotten.
     """
 
-    def __init__(self, control: Directory | None, kind: str) -> None:
+    def __init__(self, control: Directory | None, kind: str, most: int | None = None) -> None:
         self._control = control
+        self._most = most
+        self._lines = 0
         self._file = f"{kind}.jsonl"
         # Each as its line: decoded, ten thousand facts would take three times the memory.
         self._facts: dict[str, bytes] | None = None
@@ -45,15 +48,29 @@ class Cache:
             known = self._load()
             lines = {key: f"{json.dumps([key, facts[key]])}\n".encode("ascii") for key in facts}
             fresh = {key: line for key, line in lines.items() if known.get(key) != line}
-            known.update(fresh)
+            for key, line in fresh.items():
+                # What changed is younger than what did not: it stays longer.
+                known.pop(key, None)
+                known[key] = line
             if self._control is None or not fresh:
                 return
             with (
                 contextlib.suppress(OcitoolError),
                 self._control.subdirectory(CACHE, create=True, lasting=False) as folder,
             ):
-                # The leading newline ends a line that a crash may have cut short.
-                append_to_file(folder, self._file, b"\n" + b"".join(fresh.values()))
+                self._lines += len(fresh)
+                if self._most is not None and self._lines > self._most:
+                    self._forget_half(folder, known, self._most)
+                else:
+                    # The leading newline ends a line that a crash may have cut short.
+                    append_to_file(folder, self._file, b"\n" + b"".join(fresh.values()))
+
+    def _forget_half(self, folder: Directory, known: dict[str, bytes], most: int) -> None:
+        """Write the file anew with the younger facts; another process may lose some of its own."""
+        for key in [*known][: -max(1, most // 2)]:
+            del known[key]
+        self._lines = len(known)
+        replace_file(folder, self._file, b"".join(known.values()), staging=folder)
 
     def _load(self) -> dict[str, bytes]:
         if self._facts is None:
@@ -62,7 +79,9 @@ class Cache:
             for line in islice(io.BytesIO(self._read()), _CACHE_LINES):
                 with contextlib.suppress(ValueError, TypeError, RecursionError):
                     key, _ = json.loads(line)
+                    self._facts.pop(key, None)
                     self._facts[key] = line
+                    self._lines += 1
         return self._facts
 
     def _read(self) -> bytes:

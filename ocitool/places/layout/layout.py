@@ -203,9 +203,9 @@ class Layout:
         """Return the pins, expired ones too."""
         return read_pins(self.control) if self.control is not None else ()
 
-    def cache(self, kind: str) -> Cache:
-        """Return the cache of one kind of fact about the content of this layout."""
-        return Cache(self.control, kind)
+    def cache(self, kind: str, most: int | None = None) -> Cache:
+        """Return the cache of one kind of fact; with `most`, of no more facts than that."""
+        return Cache(self.control, kind, most)
 
     def has(self, descriptor: Descriptor) -> bool:
         """Tell whether a regular file with the right name and size exists."""
