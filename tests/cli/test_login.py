@@ -251,7 +251,7 @@ class TestMistakes:
         assert WRONG not in done.err
 
     @pytest.mark.parametrize(
-        "host", ["ghcr.io/a", "nodots", "a b.c", "", "https://", "-x.y", "a.b@c"]
+        "host", ["ghcr.io/A", "ghcr.io/a:1", "nodots", "a b.c", "", "https://", "-x.y", "a.b@c"]
     )
     def test_what_is_no_host_is_refused(self, home: Home, host: str) -> None:
         done = run(home, "logout", "--", host)
@@ -296,6 +296,24 @@ class TestLogout:
     def test_a_name_in_the_file_cannot_control_the_terminal(self, home: Home) -> None:
         home.docker(auths(**{"x\x1b[2J": "ann"}))
         assert "\x1b" not in run(home, "logout", "--all").out
+
+
+class TestNamespaces:
+    def test_a_part_of_a_registry_has_a_login_of_its_own(self, home: Home) -> None:
+        home.helpers.keeper("keep")
+        home.docker({"credsStore": "keep"})
+        with registry() as server:
+            part = f"{server.host}/team"
+            done = run(home, "login", part, "-u", "ann", "--password-stdin", stdin=b"s3cret")
+            assert (done.code, done.out) == (0, f"Logged in to {part} as ann\n")
+            assert content(home) == {
+                "credsStore": "keep",
+                "auths": {part: entry("ann", "s3cret")},
+            }
+            assert home.helpers.calls("keep") == []
+            assert run(home, "logout", server.host).out.startswith("Not logged in")
+            assert run(home, "logout", part).out == f"Logged out from {part}\n"
+        assert content(home) == {"credsStore": "keep", "auths": {}}
 
 
 class TestTerminal:

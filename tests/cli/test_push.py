@@ -314,20 +314,6 @@ class TestExitCodes:
             assert done.code == 4
             assert "aws ecr create-repository --repository-name team/app" in done.err
 
-    def test_create_repo_runs_the_aws_command_first(
-        self, ocitool: Command, place: str, tmp_path: Path
-    ) -> None:
-        programs = tmp_path / "bin"
-        programs.mkdir()
-        (programs / "aws").write_text("#!/bin/sh\necho '{}'\n")
-        (programs / "aws").chmod(0o755)
-        with named(ECR, tmp_path) as ecr:
-            variables = {**ecr.variables, "PATH": f"{programs}:/usr/bin:/bin"}
-            done = ocitool("push", "--create-repo", place, f"{ECR}/{NAME}:1", variables=variables)
-            assert done.code == 0, done.err
-            assert f"created the repository {ECR}/{NAME}" in done.err
-            assert whole(ecr.registry, IMAGE)
-
     def test_create_repo_elsewhere_is_2(self, ocitool: Command, place: str) -> None:
         done = ocitool("push", "--create-repo", place, "ghcr.io/team/app:1")
         assert done.code == 2

@@ -4,6 +4,7 @@ import getpass
 import sys
 import warnings
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +23,10 @@ _LONGEST = 1 << 20
 _HOW_TO_GIVE_IT = "give -u USER and --password-stdin, or run it in a terminal to be asked"
 
 HostArgument = Annotated[
-    str | None, typer.Argument(metavar="[HOST]", help="The registry; default: Docker Hub.")
+    str | None,
+    typer.Argument(
+        metavar="[HOST[/NAMESPACE]]", help="The registry, or a part of it; default: Docker Hub."
+    ),
 ]
 
 
@@ -44,7 +48,7 @@ def login(
 
     The credential helper that docker's config.json names stores them; without a helper they are
     stored in that file, where docker and podman also find them. The password may be an access
-    token.
+    token. At Amazon ECR, AWS credentials get the password if no user name is given.
     """
     from ocitool.places.registry.credentials.credential import Credential
     from ocitool.places.registry.credentials.store import CredentialStore
@@ -54,16 +58,24 @@ def login(
             "a password on the command line can be read by every user of this machine",
             hint="use --password-stdin, or leave it out to be asked for it",
         )
-    domain = _domain(host)
+    domain, namespace = _place(host)
     # Where there is no place to keep it, the password is not asked for.
     store = CredentialStore(authfile=registry.authfile)
+    if username is None and not password_stdin and not namespace and _is_at_amazon(domain):
+        from ocitool.cli.commands.login_amazon import login_at_amazon
+
+        check = partial(_check, domain=domain, observer=out.observer)
+        login_at_amazon(domain, store, check, out, registry)
+        return
     user, secret = _asked(username, from_stdin=password_stdin)
     given = replace(registry, username=user, password=secret, trusts_own_domain=True)
     servers = _check(given, domain, out.observer)
-    kept = store.save(domain, Credential.of_pair(user, secret, ""), servers)
+    credential = Credential.of_pair(user, secret, "")
+    kept = store.save(domain, credential, servers, namespace=namespace)
+    shown = f"{domain}/{namespace}" if namespace else domain
     out.result(
-        {"registry": domain, "username": user, "kept_in": kept},
-        text=lambda _: [f"Logged in to {domain} as {console.safe(user)}"],
+        {"registry": shown, "username": user, "kept_in": kept},
+        text=lambda _: [f"Logged in to {shown} as {console.safe(user)}"],
     )
     out.remark([f"kept in {kept}{', unencrypted' if kept == store.path else ''}"])
     out.remark(f"its token server {server} may see it from now on" for server in servers)
@@ -96,37 +108,47 @@ def logout(
     if everywhere:
         removed = store.erase_all()
     else:
-        domain = _domain(host)
-        removed = (domain,) if store.erase(domain) else ()
+        domain, namespace = _place(host)
+        shown = f"{domain}/{namespace}" if namespace else domain
+        removed = (shown,) if store.erase(domain, namespace) else ()
     out.result(
         {"removed": removed},
         text=lambda _: (
             [f"Logged out from {console.safe(name)}" for name in removed]
-            or [f"Not logged in to {'any registry' if everywhere else domain}"]
+            or [f"Not logged in to {'any registry' if everywhere else shown}"]
         ),
     )
     if not everywhere:
-        _tell_what_remains(domain, authfile, out.observer)
+        _tell_what_remains(domain, namespace, authfile, out.observer)
 
 
-def _domain(host: str | None) -> str:
-    """Return the host of the registry; like docker, accept a URL too."""
+def _place(host: str | None) -> tuple[str, str]:
+    """Return the host of the registry and the namespace in it or ""; like docker, accept a URL."""
     from ocitool.oci.reference import DEFAULT_DOMAIN, Reference
     from ocitool.places.registry.credentials.keys import is_hub
 
     name = host.partition("://")[2] or host if host is not None else DEFAULT_DOMAIN
     for ending in ("/", "/v1", "/v2"):
         name = name.removesuffix(ending)
-    if is_hub(name):
-        return DEFAULT_DOMAIN
-    hint = "such as ghcr.io or registry.example:5000"
+    first, _, namespace = name.partition("/")
+    hint = "such as ghcr.io, ghcr.io/team or registry.example:5000"
     try:
-        domain = Reference.parse(f"{name}/x").domain
+        domain = Reference.parse(f"{first}/x/x").domain
+        if namespace:
+            Reference.parse(f"{DEFAULT_DOMAIN}/{namespace}")
     except UsageError:
         raise UsageError(f"{host!r} is not a registry host", hint=hint) from None
-    if domain != name:
+    if is_hub(first):
+        return DEFAULT_DOMAIN, namespace
+    if domain != first or ":" in namespace or "@" in namespace:
         raise UsageError(f"{host!r} is not a registry host", hint=hint)
-    return domain
+    return domain, namespace
+
+
+def _is_at_amazon(domain: str) -> bool:
+    from ocitool.places.registry.aws.hosts import EcrHost
+
+    return EcrHost.parse(domain) is not None
 
 
 def _asked(username: str | None, *, from_stdin: bool) -> tuple[str, str]:
@@ -199,11 +221,13 @@ def _check(options: "RegistryOptions", domain: str, observer: "Observer") -> tup
     return (*options.allowed_realms, *([trusted] if trusted is not None else ()))
 
 
-def _tell_what_remains(domain: str, authfile: str | None, observer: "Observer") -> None:
+def _tell_what_remains(
+    domain: str, namespace: str, authfile: str | None, observer: "Observer"
+) -> None:
     """Say where a credential is still stored: docker and podman have files of their own."""
     from ocitool.places.registry.credentials.chain import CredentialChain
 
     chain = CredentialChain(authfile=authfile, warn=lambda _: None)
-    found = chain.find(domain, "", writing=False)
+    found = chain.find(domain, namespace, writing=False)
     if found is not None:
         observer.remark(f"{found.origin} still has a credential for {domain}")

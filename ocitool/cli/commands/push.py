@@ -1,5 +1,6 @@
 """ocitool push: images into registries."""
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ocitool.operations.push import OnFailure
     from ocitool.operations.push_target import PushReport
     from ocitool.places.registry import Registries, RegistryOptions
+    from ocitool.places.registry.known_blobs import KnownBlobs
     from ocitool.transfer.pipeline import TransferOptions
 
 
@@ -53,13 +55,14 @@ def push(
     NAME@DIGEST. If one destination fails, the others are still pushed.
     """
     from ocitool.images.locations import parse_place, registry_reference
-    from ocitool.images.opening import with_attached
+    from ocitool.images.opening import known_blobs, with_attached
 
     targets = [registry_reference(text) for text in destinations or ()]
     sending.check()
     with (
         registries(in_chunks(registry, sending.chunk_size), out.observer) as connected,
         source_at(parse_place(source), out.options, connected) as opened,
+        known_blobs(out.options.store) as known,
     ):
         images = with_attached(opened) if options.attached else opened
         names = targets or _own_names(images.roots)
@@ -67,7 +70,9 @@ def push(
         on_failure = None if attempts.ends_at_once else attempts.add
         if sending.create_repo:
             create_repositories(targets or _own_names(opened.roots), out.observer)
-        reports = push_to(images, targets, connected, options, sending, out.observer, on_failure)
+        reports = push_to(
+            images, targets, connected, options, sending, out.observer, known, on_failure
+        )
     finish(reports, out, sending.digestfile, attempts)
 
 
@@ -78,6 +83,7 @@ def push_to(
     options: "TransferOptions",
     sending: Sending,
     observer: "Observer",
+    known: "KnownBlobs",
     on_failure: "OnFailure | None" = None,
 ) -> "list[PushReport]":
     """Push the open images to `targets`, or to their own names if there are none."""
@@ -92,15 +98,16 @@ def push_to(
         on_existing=sending.policy,
         observer=observer,
         on_failure=on_failure,
+        known=known,
     )
 
 
 def create_repositories(targets: "Sequence[Reference]", observer: "Observer") -> None:
     """Create the repositories that do not exist yet."""
-    from ocitool.places.registry.create_repository import create_repository
+    from ocitool.places.registry.aws.ecr import create_repository
 
     for repository in dict.fromkeys((target.domain, target.path) for target in targets):
-        if create_repository(*repository):
+        if create_repository(os.environ, *repository):
             observer.remark(f"created the repository {'/'.join(repository)}")
 
 

@@ -47,7 +47,7 @@ DigestFile = Annotated[
 CreateRepository = Annotated[
     bool,
     typer.Option(
-        "--create-repo", help="Create the repository first (Amazon ECR, with the aws command)."
+        "--create-repo", help="Create the repository first (Amazon ECR, with AWS credentials)."
     ),
 ]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]

@@ -3,13 +3,13 @@
 What to find where:
 
 - `repository` reads images (`download` resumes broken blobs), `writing` stores them (`upload`,
-  `upload_session`); `listing` and `referrers` find out what there is; `create_repository` is for
-  Amazon's registry;
+  `upload_session`); `listing` and `referrers` find out what there is;
 - `session` takes each request about a repository through its steps, retry(redirect(auth(wire)));
 - `registries` is what all requests of a command share, `options` what a user says about them,
   `hosts` what the name of a registry tells about it;
 - `http` holds the steps, the connections, and the errors that refusals become (`http.problems`);
-- `auth` answers challenges, `credentials` finds the password to answer them with.
+- `auth` answers challenges, `credentials` finds the password to answer them with, and `aws` the
+  one for Amazon's registry, where it also creates repositories.
 """
 
 from typing import TYPE_CHECKING

@@ -1,9 +1,21 @@
 """How registries are reached, as the user chose it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ocitool.errors import UsageError
 from ocitool.oci import DEFAULT_LIMITS, Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRules:
+    """How one host is reached, where a file of this machine says it.
+
+    With `is_insecure` its certificate is not verified, and http will do; `is_plain` is http alone.
+    """
+
+    is_insecure: bool = False
+    is_plain: bool = False
+    ca_cert: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +47,17 @@ class RegistryOptions:
     anonymous_fallback: bool = True
     allow_foreign_layers: bool = False
     limits: Limits = DEFAULT_LIMITS
+
+    def at(self, rules: HostRules | None) -> "RegistryOptions":
+        """Return the options for TLS with a host for which there are rules."""
+        if rules is None:
+            return self
+        return replace(
+            self,
+            plain_http=False,
+            insecure=self.insecure or rules.is_insecure,
+            ca_cert=rules.ca_cert or self.ca_cert,
+        )
 
     def __post_init__(self) -> None:
         if (self.client_cert is None) != (self.client_key is None):

@@ -12,11 +12,12 @@ from typing import Self
 import httpx
 
 from ocitool import __version__
+from ocitool.places.registry.credentials.ambient import find_ambient
 from ocitool.places.registry.credentials.chain import CredentialChain
 from ocitool.places.registry.hosts import Host
 from ocitool.places.registry.http.backoff import HostBackoff
 from ocitool.places.registry.http.transport import Transport
-from ocitool.places.registry.options import RegistryOptions
+from ocitool.places.registry.options import HostRules, RegistryOptions
 
 _WRITE_SECONDS = 120.0
 _PROBE_SECONDS = 3.0
@@ -25,8 +26,8 @@ _PROBE_SECONDS = 3.0
 class Registries:
     """Every registry of one command: its connections and how long each is left alone.
 
-    `warn` is told, once each, of what may be unexpected, `remark` of longer waits, `trace` of each
-    request. Use it as a context manager. Thread-safe.
+    `warn` is told, once each, of what may be unexpected, `remark` of longer waits and of what is
+    worth knowing, `trace` of each request. Use it as a context manager. Thread-safe.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Registries:
             authfile=self.options.authfile,
             environment=self.environment,
             warn=self.warn,
+            ambient=lambda domain: find_ambient(domain, self.environment, self.remark),
         )
         self._warn = warn
         self._remark = remark
@@ -55,11 +57,12 @@ class Registries:
         self._backoffs: dict[str, HostBackoff] = {}
         self._bases: dict[str, str] = {}
         self._wanting_tls: dict[str, bool] = {}
+        self._rules: dict[str, HostRules] = {}
         self._lock = threading.Lock()
         self.client = self._new_client()
 
     def _new_client(self) -> httpx.Client:
-        self.transport = Transport(self.options, self.environment, self.trace)
+        self.transport = Transport(self.options, self.environment, self.trace, self._rules)
         jar = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         limits = self.options.limits
         return httpx.Client(
@@ -107,6 +110,14 @@ class Registries:
             self._warned.add(text)
         self._warn(text)
 
+    def remark(self, text: str) -> None:
+        """Say once what is worth knowing."""
+        with self._lock:
+            if text in self._warned:
+                return
+            self._warned.add(text)
+        self._remark(text)
+
     def sleep(self, seconds: float) -> bool:
         """Wait; return True when the work was stopped meanwhile."""
         return self._stopped.wait(seconds)
@@ -146,6 +157,11 @@ class Registries:
                 self._wanting_tls[host.domain] = _speaks_tls(host.address)
             return self._wanting_tls[host.domain]
 
+    def learn(self, domain: str, rules: HostRules) -> None:
+        """Take note of how a host is reached; what was learned first counts."""
+        with self._lock:
+            self._rules.setdefault(domain, rules)
+
     def base(self, host: Host) -> str:
         """Return the URL at which a registry answers: https, or http where that is allowed.
 
@@ -154,8 +170,12 @@ class Registries:
         with self._lock:
             found = self._bases.get(host.domain)
             if found is None:
-                plain = self.options.plain_http or (
-                    host.is_loopback and not _speaks_tls(host.address)
+                rules = self._rules.get(host.domain, HostRules())
+                may_be_plain = host.is_loopback or rules.is_insecure
+                plain = (
+                    self.options.plain_http
+                    or rules.is_plain
+                    or (may_be_plain and not _speaks_tls(host.address))
                 )
                 found = f"{'http' if plain else 'https'}://{host.address}"
                 self._bases[host.domain] = found

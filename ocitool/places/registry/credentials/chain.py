@@ -19,6 +19,7 @@ class CredentialChain:
 
     `environment` is this process's unless it is given. Answers are cached, so that no helper is
     run twice for one question. `warn` is told, once each, of problems that a read tolerates.
+    `ambient` is asked last: for what a job has by itself, by the host of the registry.
     Thread-safe.
     """
 
@@ -30,6 +31,7 @@ class CredentialChain:
         authfile: str | None = None,
         environment: Mapping[str, str] | None = None,
         warn: Callable[[str], None],
+        ambient: Callable[[str], Credential | None] = lambda _: None,
         helper_seconds: float = SECONDS,
     ) -> None:
         if (username is None) != (password is None):
@@ -41,6 +43,8 @@ class CredentialChain:
         self._sources = tuple(sources(self._environment, authfile))
         self._helper_seconds = helper_seconds
         self._warn = warn
+        self._ambient = ambient
+        self._by_itself: dict[str, Credential | CredentialProblem | None] = {}
         self._warned: set[str] = set()
         self._lock = threading.Lock()
         self._files: dict[str, CredentialFile | CredentialProblem | None] = {}
@@ -60,7 +64,19 @@ class CredentialChain:
                 found = self._find_in(file, domain, path, writing=writing) if file else None
                 if found is not None:
                     return found
-        return None
+            return self._find_ambient(domain, writing=writing)
+
+    def _find_ambient(self, domain: str, *, writing: bool) -> Credential | None:
+        if domain not in self._by_itself:
+            try:
+                self._by_itself[domain] = self._ambient(domain)
+            except CredentialProblem as problem:
+                self._by_itself[domain] = problem
+        found = self._by_itself[domain]
+        if isinstance(found, CredentialProblem):
+            self._tolerate(found, writing=writing)
+            return None
+        return found
 
     def token_servers(self, domain: str) -> tuple[str, ...]:
         """Return the token servers that a login allowed to see a registry's credential."""
@@ -83,8 +99,9 @@ class CredentialChain:
     def _find_in(
         self, file: CredentialFile, domain: str, path: str, *, writing: bool
     ) -> Credential | None:
-        """Ask the helper that the file names, then the file itself."""
+        """Ask the file for a part of the registry, the helper that it names, then the file."""
         looks: tuple[Callable[[], Credential | None], ...] = (
+            lambda: file.entry(domain, path, of_namespace=True),
             lambda: self._by_helper(file, domain),
             lambda: file.entry(domain, path),
         )

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from ocitool.oci.limits import MEBIBYTE
 from ocitool.places.registry.credentials.credential import Credential, CredentialProblem
-from ocitool.places.registry.credentials.keys import best_first, server_key
+from ocitool.places.registry.credentials.keys import best_first, has_namespace, server_key
 
 OUR_KEY, SERVERS_KEY = "ocitool", "token_servers"
 """Where a file says which token servers may see a registry's credential."""
@@ -95,14 +95,17 @@ class CredentialFile:
         if general is not None:
             yield None, general
 
-    def entry(self, domain: str, path: str) -> Credential | None:
+    def entry(self, domain: str, path: str, *, of_namespace: bool = False) -> Credential | None:
         """Return the credential written here that covers a repository most closely.
 
+        With `of_namespace` only those for a part of the registry count: no helper knows them.
         An empty entry only says that a helper knows more. Raises CredentialProblem for an entry
         that cannot be read; the message holds nothing of it.
         """
         auths = self.section("auths")
         for key in best_first(auths, domain, path):
+            if of_namespace and not has_namespace(key):
+                continue
             found = self._decode(key, auths[key])
             if found is not None:
                 return found

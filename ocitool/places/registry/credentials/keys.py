@@ -13,8 +13,10 @@ _HUB_NAMES = (DEFAULT_DOMAIN, "index.docker.io", "registry-1.docker.io")
 _VERSIONS = ("v1", "v2")
 
 
-def server_key(domain: str) -> str:
-    """Return the name under which docker stores a registry's credential."""
+def server_key(domain: str, namespace: str = "") -> str:
+    """Return the name under which docker stores a registry's credential, podman a namespace's."""
+    if namespace:
+        return f"{domain}/{namespace}"
     return HUB_KEY if is_hub(domain) else domain
 
 
@@ -33,9 +35,14 @@ def host_of(key: str) -> str:
     return _parse(key)[0]
 
 
-def is_of_host(key: str, domain: str) -> bool:
-    """Tell whether a key is about a whole registry, not about a namespace of it."""
-    return _parse(key) == (_canonical(domain), "")
+def is_about(key: str, domain: str, namespace: str = "") -> bool:
+    """Tell whether a key is about a whole registry, or about exactly this namespace of it."""
+    return _parse(key) == (_canonical(domain), namespace)
+
+
+def has_namespace(key: str) -> bool:
+    """Tell whether a key is about a namespace of a registry."""
+    return bool(_parse(key)[1])
 
 
 def best_first(keys: Iterable[str], domain: str, path: str = "") -> list[str]:

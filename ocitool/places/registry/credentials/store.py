@@ -21,7 +21,13 @@ from ocitool.places.registry.credentials.file import (
     HelperSetting,
 )
 from ocitool.places.registry.credentials.helper import CredentialHelper
-from ocitool.places.registry.credentials.keys import host_of, is_of_host, server_key, server_keys
+from ocitool.places.registry.credentials.keys import (
+    has_namespace,
+    host_of,
+    is_about,
+    server_key,
+    server_keys,
+)
 from ocitool.places.registry.credentials.locations import written_path
 
 _PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
@@ -41,16 +47,29 @@ class CredentialStore:
         self._environment = os.environ if environment is None else environment
         self.path = written_path(self._environment, authfile)
 
-    def save(self, domain: str, credential: Credential, token_servers: Sequence[str] = ()) -> str:
+    def helper(self, domain: str) -> str | None:
+        """Return the name of the helper that the file names for a registry."""
+        setting = self._read().helper(domain)
+        return setting.name if setting is not None else None
+
+    def save(
+        self,
+        domain: str,
+        credential: Credential,
+        token_servers: Sequence[str] = (),
+        *,
+        namespace: str = "",
+    ) -> str:
         """Store a registry's credential, replacing an older one; return where it is kept.
 
         `token_servers` are hosts that may see it from now on, beside the registry's own. What is
-        stored already is not written again.
+        stored already is not written again. That for a `namespace` of the registry is always in
+        the file: helpers know only hosts.
         """
-        key = server_key(domain)
-        setting = self._read().helper(domain)
+        key = server_key(domain, namespace)
+        setting = self._read().helper(domain) if not namespace else None
         # A new password alone forgets none of them.
-        servers = {key: list(token_servers)} if token_servers else {}
+        servers = {server_key(domain): list(token_servers)} if token_servers else {}
         if setting is None:
             self._change(lambda auths: auths.update({key: _entry(credential)}), servers)
             return self.path
@@ -60,16 +79,16 @@ class CredentialStore:
         self._change(lambda auths: auths.update({key: {}}), servers)
         return f"helper {helper.program}"
 
-    def erase(self, domain: str) -> bool:
+    def erase(self, domain: str, namespace: str = "") -> bool:
         """Forget a registry's credential, however it is spelled; False when there was none."""
         file = self._read()
         has_erased = False
-        setting = file.helper(domain)
+        setting = file.helper(domain) if not namespace else None
         if setting is not None:
             with self._helper(setting) as helper:
                 for key in server_keys(domain):
                     has_erased = helper.erase(key) or has_erased
-        keys = [key for key in file.section("auths") if is_of_host(key, domain)]
+        keys = [key for key in file.section("auths") if is_about(key, domain, namespace)]
         self._drop(keys)
         return bool(keys) or has_erased
 
@@ -100,7 +119,7 @@ class CredentialStore:
         if dropped:
             self._change(
                 lambda auths: [auths.pop(key, None) for key in dropped],
-                {server_key(host_of(key)): [] for key in dropped},
+                {server_key(host_of(key)): [] for key in dropped if not has_namespace(key)},
             )
 
     def _change(

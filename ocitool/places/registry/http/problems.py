@@ -21,6 +21,7 @@ from ocitool.errors import (
     Unavailable,
     UsageError,
 )
+from ocitool.places.registry.aws.hosts import EcrHost
 from ocitool.places.registry.hosts import ECR_PUBLIC, Host
 from ocitool.places.registry.http.backoff import spent_window
 
@@ -34,7 +35,6 @@ _SHOWN = 200
 _TAGS = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _IMMUTABLE = ("TAG_INVALID", "MANIFEST_TAG_ALREADY_EXISTS", "TAG_ALREADY_EXISTS")
 _NO_REPOSITORY = "NAME_UNKNOWN"
-_ECR_REGION = re.compile(r"\.(?:dkr\.|dkr-)ecr(?:-fips)?\.([a-z0-9-]+)\.")
 _WRONG, _DENIED, _FORBIDDEN, _ABSENT, _NOT_ALLOWED = 400, 401, 403, 404, 405
 _PROXY, _TOO_LARGE, _NOT_NEXT, _BUSY, _NO_ROOM = 407, 413, 416, 429, 507
 _PAGES_OF_THEIR_OWN = (_PROXY, _TOO_LARGE, _BUSY)
@@ -171,8 +171,8 @@ class Problem(Struct, frozen=True, kw_only=True):
     def _absent_hint(self) -> str | None:
         if self.host.is_ecr and _NO_REPOSITORY in self.codes:
             return (
-                "the repository has to exist first: "
-                f"{create_command(self.host, self.repository)}, or push --create-repo"
+                "the repository has to exist first: push --create-repo, or "
+                f"{create_command(self.host, self.repository)}"
             )
         if _NO_REPOSITORY in self.codes:
             return "there is no such repository, or it is private: look at its name, or log in"
@@ -190,8 +190,8 @@ class Problem(Struct, frozen=True, kw_only=True):
             return "the AWS identity lacks this right: look at its policies and the repository's"
         if self.host.is_ecr:
             return (
-                "the token lasts 12 hours: aws ecr get-login-password | ocitool login "
-                f"-u AWS --password-stdin {self.host.domain}"
+                f"the token lasts 12 hours: `ocitool login {self.host.domain}` gets another one "
+                "with AWS credentials"
             )
         if self.origin is None:
             return f"no credentials were found for it: `ocitool login {self.host.domain}`"
@@ -212,8 +212,8 @@ def create_command(host: Host, repository: str) -> str:
         # The first part of a public name is its owner's, and there is one region.
         name = repository.partition("/")[2] or repository
         return f"aws ecr-public create-repository --repository-name {name} --region us-east-1"
-    found = _ECR_REGION.search(host.name)
-    chosen = f" --region {found.group(1)}" if found else ""
+    found = EcrHost.parse(host.domain)
+    chosen = f" --region {found.region}" if found is not None else ""
     return f"aws ecr create-repository --repository-name {repository}{chosen}"
 
 

@@ -22,7 +22,7 @@ from ocitool.places.registry.http.locations import origin
 from ocitool.places.registry.http.proxies import proxy_for
 from ocitool.places.registry.http.tls import trust
 from ocitool.places.registry.http.tracing import Trace, traced
-from ocitool.places.registry.options import RegistryOptions
+from ocitool.places.registry.options import HostRules, RegistryOptions
 
 FAREWELL = "farewell"
 """A request with this extension is sent even after `abort`: it tidies up at the registry."""
@@ -52,16 +52,21 @@ _ERRORS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
 
 
 class Transport(httpx.BaseTransport):
-    """Sends requests to any host by that host's rules. Safe to use from several threads."""
+    """Sends requests to any host by that host's rules. Safe to use from several threads.
+
+    `rules` may grow meanwhile, as long as there was no request to the host.
+    """
 
     def __init__(
         self,
         options: RegistryOptions,
         environment: Mapping[str, str] | None = None,
         trace: Trace = lambda _: None,
+        rules: Mapping[str, HostRules] | None = None,
     ) -> None:
         self._options = options
         self._trace = trace
+        self._rules = rules if rules is not None else {}
         self._environment = os.environ if environment is None else environment
         self._backend = Backend()
         self._late_backend = Backend()
@@ -139,7 +144,9 @@ class Transport(httpx.BaseTransport):
     ) -> httpcore.ConnectionPool:
         context = None
         if scheme == "https":
-            context = trust(_netloc(host, port), self._options, self._environment)
+            netloc = _netloc(host, port)
+            options = self._options.at(self._rules.get(netloc))
+            context = trust(netloc, options, self._environment)
         proxy = proxy_for(scheme, host, port, self._environment)
         return httpcore.ConnectionPool(
             ssl_context=context,

@@ -301,3 +301,21 @@ class TestOrder:
     ) -> None:
         with pytest.raises(UsageError):
             home.chain(username=flags[0], password=flags[1])
+
+
+class TestNamespaces:
+    def test_a_part_of_a_registry_has_a_credential_of_its_own(self, tmp_path: Path) -> None:
+        home = Home(tmp_path)
+        home.docker(auths(**{HOST: "ann", f"{HOST}/team": "bob", f"{HOST}/team/sub": "eve"}))
+        assert [home.user(HOST, path) for path in ("a", "team/a", "team/sub/a", "teams/a")] == [
+            "ann",
+            "bob",
+            "eve",
+            "ann",
+        ]
+
+    def test_it_counts_more_than_what_a_helper_has_for_the_host(self, tmp_path: Path) -> None:
+        home = Home(tmp_path)
+        home.helpers.keeper("keep", **{HOST: ("ann", "pw")})
+        home.docker({"credsStore": "keep", **auths(**{f"{HOST}/team": "bob"})})
+        assert [home.user(HOST, path) for path in ("a", "team/a")] == ["ann", "bob"]

@@ -101,8 +101,8 @@ class TestMeaning:
                 AccessDenied,
                 f"cannot push: PUT {ECR} answered 403",
                 (
-                    "the token lasts 12 hours: aws ecr get-login-password | ocitool login -u AWS "
-                    f"--password-stdin {ECR}"
+                    f"the token lasts 12 hours: `ocitool login {ECR}` gets another one with AWS "
+                    "credentials"
                 ),
             ),
             (
@@ -123,8 +123,8 @@ class TestMeaning:
                 NotFound,
                 f"cannot push: PUT {ECR} answered 404: NAME_UNKNOWN: The repository does not exist",
                 (
-                    "the repository has to exist first: aws ecr create-repository "
-                    "--repository-name team/app --region eu-central-1, or push --create-repo"
+                    "the repository has to exist first: push --create-repo, or aws ecr "
+                    "create-repository --repository-name team/app --region eu-central-1"
                 ),
             ),
             (
