@@ -110,7 +110,7 @@ class RemoteImages:
                     seen.add(descriptor.digest)
                     waiting.append(descriptor.digest)
             for tag, descriptor in cosign_tags(self.repository, subject):
-                name = f"{self.repository.name}:{tag}"
+                name = f"{self.repository.known_as}:{tag}"
                 tagged.append(Root(descriptor=descriptor, names=(name,)))
                 if descriptor.digest not in seen:
                     # An SBOM may be signed, too.

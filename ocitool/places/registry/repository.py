@@ -38,11 +38,15 @@ _NO_HEAD = (400, 403, 405, 406, 501)
 class Repository:
     """One repository, to read from. Manifests that were fetched are kept. Thread-safe.
 
-    `wanted` are the images that were named when it was opened: its roots.
+    `wanted` are the images that were named when it was opened: its roots. `known_as` is the name
+    that its images have, also where a mirror gives them out.
     """
 
-    def __init__(self, session: Session, wanted: Sequence[Root] = ()) -> None:
+    def __init__(
+        self, session: Session, wanted: Sequence[Root] = (), *, known_as: str | None = None
+    ) -> None:
         self.session = session
+        self.known_as = known_as or session.name
         self._wanted = tuple(wanted)
         self._documents: dict[Digest, tuple[str, bytes]] = {}
         self._elsewhere: dict[Digest, str] = {}
@@ -76,7 +80,7 @@ class Repository:
 
     def with_roots(self, roots: Sequence[Root]) -> "Repository":
         """Return the same repository, offering these images."""
-        found = Repository(self.session, roots)
+        found = Repository(self.session, roots, known_as=self.known_as)
         found._documents = self._documents
         found._elsewhere = self._elsewhere
         found._lock = self._lock

@@ -37,7 +37,8 @@ class Session:
     """Requests about one repository. Thread-safe.
 
     Write sessions never fall back to anonymous access. An `anonymous` session shows no credential
-    to any host.
+    to any host. `root` is where the registry's API begins; a mirror of several registries is told
+    which one it `asks_for`.
     """
 
     def __init__(
@@ -48,12 +49,18 @@ class Session:
         *,
         writing: bool = False,
         anonymous: bool = False,
+        root: str = "/v2",
+        asks_for: str | None = None,
+        retry_limit: int | None = None,
     ) -> None:
         self.registries = registries
         self.host = Host(domain)
         self.path = path
         self.writing = writing
         self.anonymous = anonymous
+        self._root = root
+        self._query = f"?ns={asks_for}" if asks_for else ""
+        self._retry_limit = retry_limit
         self.options = registries.options
         self.limits = registries.options.limits
         self._origin: str | None = None
@@ -92,7 +99,7 @@ class Session:
 
     def url(self, suffix: str) -> str:
         """Return the URL of something in this repository, such as "tags/list"."""
-        return f"{self.base}/v2/{self.path}/{suffix}"
+        return f"{self.base}{self._root}/{self.path}/{suffix}{self._query}"
 
     def scopes(self, actions: str, *others: str) -> tuple[str, ...]:
         """Return the rights that a request needs: to this repository first, then to others."""
@@ -103,7 +110,8 @@ class Session:
 
     def retries(self) -> Retries:
         """Return a new budget of retries, for all requests of one operation."""
-        return Retries(self.limits.retries, lambda: self.registries.stopped)
+        limit = self.limits.retries if self._retry_limit is None else self._retry_limit
+        return Retries(limit, lambda: self.registries.stopped)
 
     def ping(self) -> Answer:
         """Ask whether the registry speaks the API and takes our credentials."""
