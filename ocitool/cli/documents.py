@@ -62,6 +62,13 @@ PUSHED = View(
     blobs=("transfer.blobs", _BLOB),
 )
 FAILED_PUSH = View(destination="name", error="error.message", hint="error.hint")
+TAG_COPIED = View(
+    "source destination digest pinned moved_from attached",
+    status="ending",
+    media_type="image.media_type",
+    blobs_sent="transfer.stored_blobs",
+    bytes_sent="transfer.stored_bytes",
+)
 
 # The store.
 

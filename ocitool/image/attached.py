@@ -109,6 +109,12 @@ def referrers_tag(subject: Digest) -> str:
     return f"{subject.algorithm[:_ALGORITHM_LENGTH]}-{subject.hex[:_DIGEST_LENGTH]}"
 
 
+def is_referrers_tag(tag: str) -> bool:
+    """Tell whether a tag is one under which clients list what is attached to an image."""
+    found = _TAG.fullmatch(tag)
+    return found is not None and found[3] is None
+
+
 def tags_of_attached(root: Root, subject: str) -> tuple[str, ...]:
     """Return the tags under which clients look for an attached root in a registry.
 

@@ -3,20 +3,24 @@
 Only the text decides what kind of place is meant; a path is then sniffed by its content.
 """
 
+import fnmatch
 import os
 import re
 import shlex
+from collections.abc import Iterable
 from enum import StrEnum
 
 from msgspec import Struct
 
-from ocitool.errors import UsageError
+from ocitool.errors import NotFound, UsageError
 from ocitool.oci import Reference
 from ocitool.oci.quoting import quoted
 from ocitool.oci.reference import DEFAULT_DOMAIN, typed_digest
 
 _ADDRESS = re.compile(r"(?:https?|ftp|oci)://(?!/)|file://", re.IGNORECASE)
 _FILE_NAME = re.compile(r"\.(tar|tgz|gz|bz2|xz|zst|zip)(\?.*)?$")
+_ALL = "*"
+_WILDCARD = re.compile(r"[*?\[]")
 _AT_DIGEST = re.compile(r"@(sha256|sha512):")
 
 
@@ -117,6 +121,55 @@ def registry_reference(text: str) -> Reference:
             hint=f"`ocitool copy` reads and writes {other}…",
         )
     return Reference.parse(name)
+
+
+def is_in_registry(text: str) -> bool:
+    """Tell whether a text names something in a registry by its prefix."""
+    return text.startswith(("docker:", "registry:"))
+
+
+class TagPattern(Struct, frozen=True, kw_only=True):
+    """Several tags of one repository: those that match a pattern of the shell, such as `v1.*`.
+
+    `repository` is the repository as a reference; its tag says nothing.
+    """
+
+    repository: Reference
+    pattern: str = _ALL
+
+    def among(self, tags: Iterable[str]) -> list[Reference]:
+        """Return the images whose tags match; NotFound when there is none."""
+        names = [tag for tag in tags if fnmatch.fnmatchcase(tag, self.pattern)]
+        if not names:
+            which = "tags" if self.pattern == _ALL else f"tag that matches {self.pattern!r}"
+            raise NotFound(
+                f"{self.repository.repository} has no {which}",
+                hint=f"`ocitool registry tags {self.repository.familiar_repository}` lists them",
+            )
+        return [self.repository.with_tag(name) for name in names]
+
+
+def tag_pattern(text: str, *, all_tags: bool = False) -> TagPattern | None:
+    """Return the tags that a name in a registry means together, or None when it means one image.
+
+    UsageError for `all_tags` with a tag or digest, and for a pattern that is not of a tag.
+    """
+    head, colon, tag = text.rpartition(":")
+    has_tag = bool(colon) and "/" not in tag
+    if all_tags:
+        if has_tag or "@" in text:
+            raise UsageError(
+                "--all-tags means every tag of a repository: give its name without a tag"
+            )
+        return TagPattern(repository=registry_reference(text))
+    is_wild = has_tag and _WILDCARD.search(tag)
+    if not is_wild and "*" not in text and "?" not in text:
+        return None
+    if not is_wild or "*" in head or "?" in head or "@" in text:
+        raise UsageError(
+            f"{quoted(text)}: a pattern stands for tags only", hint="such as 'ghcr.io/a/b:v1.*'"
+        )
+    return TagPattern(repository=registry_reference(head), pattern=tag)
 
 
 def registry_host(text: str) -> str:

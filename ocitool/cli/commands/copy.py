@@ -17,7 +17,7 @@ from ocitool.cli.options.registry import (
     with_foreign,
 )
 from ocitool.cli.options.shared import usual_platform
-from ocitool.cli.options.transfer import COPYING, SENDING, Sending
+from ocitool.cli.options.transfer import COPYING, SENDING, FailFast, Sending
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.images.locations import PlaceKind
@@ -34,6 +34,13 @@ Destination = Annotated[
     str, typer.Argument(metavar="DST", help="NAME, oci:DIR:TAG, oci-archive:FILE, …")
 ]
 
+AllTags = Annotated[
+    bool, typer.Option("--all-tags", "-a", help="Copy every tag of the repository.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be copied between registries.")
+]
+
 
 @with_options(options=COPYING, sending=SENDING, out=OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool copy SRC DST", "ocitool copy SRC DST")
@@ -44,6 +51,9 @@ def copy(
     options: "TransferOptions",
     sending: Sending,
     allow_foreign_layers: ForeignLayers = False,
+    all_tags: AllTags = False,
+    dry_run: DryRun = False,
+    fail_fast: FailFast = False,
     out: Output,
     registry: "RegistryOptions",
 ) -> None:
@@ -51,22 +61,51 @@ def copy(
 
     Places: docker://NAME, NAME or store:NAME, oci:DIR[:TAG], oci-archive:FILE[:TAG],
     docker-archive:FILE[:NAME], docker-daemon:NAME, podman:NAME, dir:DIR (read only), and paths
-    that begin with ./ or /. If SRC names no image, everything in it is copied.
+    that begin with ./ or /. If SRC names no image, everything in it is copied. Between registries
+    a pattern such as 'docker://NAME:v1.*' copies all tags that match, under the same tags.
     """
+    from ocitool.cli.commands.copy_tags import TagsCommand, copy_tags, is_about_tags
+
+    sending.check()
+    registry = with_foreign(in_chunks(registry, sending.chunk_size), allowed=allow_foreign_layers)
+    if not is_about_tags(source, all_tags=all_tags, dry_run=dry_run):
+        _copy(source, destination, options, sending, out, registry)
+        return
+    command = TagsCommand(
+        source=source,
+        destination=destination,
+        all_tags=all_tags,
+        is_dry_run=dry_run,
+        is_fail_fast=fail_fast,
+        options=options,
+        sending=sending,
+        registry=registry,
+    )
+    copy_tags(command, out)
+
+
+def _copy(
+    source: str,
+    destination: str,
+    options: "TransferOptions",
+    sending: Sending,
+    out: Output,
+    registry: "RegistryOptions",
+) -> None:
+    """Copy one image, or all that a place holds."""
     from ocitool.cli.delivery import check_destination
     from ocitool.images.locations import parse_place
-    from ocitool.images.opening import with_attached
+    from ocitool.images.opening import known_blobs, with_attached
     from ocitool.oci import Reference
     from ocitool.operations import copy as copying
 
     origin, target = parse_place(source), parse_place(destination)
     copying.check_writable(target)
     check_destination(target, out)
-    sending.check()
-    registry = with_foreign(in_chunks(registry, sending.chunk_size), allowed=allow_foreign_layers)
     with (
         connected_to(registry, out.observer, origin, target) as connected,
         source_at(origin, out.options, connected) as opened,
+        known_blobs(out.options.store) as known,
     ):
         images = with_attached(opened) if options.attached else opened
         if connected is not None and target.kind is PlaceKind.REGISTRY:
@@ -82,6 +121,7 @@ def copy(
                     options,
                     on_existing=sending.policy,
                     observer=out.observer,
+                    known=known,
                 )
             finish(reports, out, sending.digestfile, attempts)
         else:

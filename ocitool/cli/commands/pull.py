@@ -17,20 +17,30 @@ from ocitool.cli.options.registry import (
 )
 from ocitool.cli.options.transfer import PULLING, FailFast
 from ocitool.cli.output import OUTPUT, Output
-from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
+    from ocitool.images.locations import TagPattern
     from ocitool.oci import Reference
+    from ocitool.operations.pull_mirrored import MirroredPulls
     from ocitool.places.layout import NameChange
-    from ocitool.places.registry import Registries, RegistryOptions
+    from ocitool.places.registry import RegistryOptions
     from ocitool.transfer.pipeline import TransferOptions
     from ocitool.transfer.report import CopyReport
+
+    Wanted = tuple[Reference, TagPattern | None]
 
 _SAVED_EVERY = 1.0
 """Seconds after which the names of finished images take effect while others are still pulled."""
 
 AllTags = Annotated[
     bool, typer.Option("--all-tags", "-a", help="Pull every tag of the repository.")
+]
+
+NoMirrors = Annotated[
+    bool,
+    typer.Option(
+        "--no-mirrors", help="Do not ask the mirrors that registries.conf and hosts.toml name."
+    ),
 ]
 
 
@@ -42,6 +52,7 @@ def pull(
     *,
     options: "TransferOptions",
     all_tags: AllTags = False,
+    no_mirrors: NoMirrors = False,
     allow_foreign_layers: ForeignLayers = False,
     fail_fast: FailFast = False,
     out: Output,
@@ -50,18 +61,15 @@ def pull(
     """Copy images from registries into the store, all platforms by default, digests unchanged.
 
     Blobs that the store already has are not fetched again, and an interrupted download resumes.
-    Prints NAME@DIGEST for each image.
+    A pattern such as 'NAME:v1.*' pulls all tags that match. Prints NAME@DIGEST for each image.
     """
     from ocitool.cli import documents
     from ocitool.cli.render import texts
-    from ocitool.images.locations import registry_reference
 
-    references = [registry_reference(name) for name in names]
-    if all_tags and any(":" in name.rpartition("/")[2] for name in names):
-        raise UsageError("--all-tags pulls every tag of a repository: give its name without a tag")
-    attempts = Attempts(out, len(references), fail_fast=fail_fast)
+    wanted = [_wanted(name, all_tags=all_tags) for name in names]
+    attempts = Attempts(out, len(wanted), fail_fast=fail_fast)
     registry = with_foreign(registry, allowed=allow_foreign_layers)
-    pulled = _pull_all(references, options, attempts, out, registry, all_tags=all_tags)
+    pulled = _pull_all(wanted, options, attempts, out, registry, asks_mirrors=not no_mirrors)
     for line in texts.moves(pulled.moved):
         out.observer.remark(line)
     out.document(pulled, documents.PULLED)
@@ -78,18 +86,17 @@ class _Pulled(Struct, frozen=True, kw_only=True):
 
 
 def _pull_all(
-    references: "Sequence[Reference]",
+    wanted: "Sequence[Wanted]",
     options: "TransferOptions",
     attempts: Attempts,
     out: Output,
     registry: "RegistryOptions",
     *,
-    all_tags: bool,
+    asks_mirrors: bool,
 ) -> _Pulled:
     """Pull images one after the other, and print each one that has arrived."""
-    from ocitool.operations import pull as pulling
+    from ocitool.operations.pull_mirrored import MirroredPulls
     from ocitool.places.layout import Layout, Writing
-    from ocitool.places.registry import Repository
 
     reports: list[CopyReport] = []
     with (
@@ -98,11 +105,11 @@ def _pull_all(
         Writing(layout, keep=True) as writing,
     ):
         saved = time.monotonic()
-        for reference in references:
+        pulls = MirroredPulls(connected, out.observer, asks_mirrors=asks_mirrors)
+        for reference, pattern in wanted:
             with attempts.one(reference):
-                found = _references(connected, reference, attempts, all_tags=all_tags)
-                repository = Repository.of(connected, reference)
-                report = pulling.pull(repository, writing, found, options, observer=out.observer)
+                found = _found(pulls, reference, pattern, attempts)
+                report = pulls.pull(writing, found, options)
                 reports.append(report)
                 if time.monotonic() - saved > _SAVED_EVERY:
                     writing.checkpoint()
@@ -126,21 +133,30 @@ def _show(report: "CopyReport", reference: "Reference", out: Output) -> None:
         out.observer.remark(line)
 
 
-def _references(
-    connected: "Registries", reference: "Reference", attempts: Attempts, *, all_tags: bool
+def _found(
+    pulls: "MirroredPulls",
+    reference: "Reference",
+    pattern: "TagPattern | None",
+    attempts: Attempts,
 ) -> "list[Reference]":
     """Return what is pulled; of a list that breaks off what there is, as a failure."""
-    from ocitool.places.registry import Repository
-    from ocitool.places.registry.listing import tags
     from ocitool.places.registry.paging import IncompleteList
 
-    if not all_tags:
+    if pattern is None:
         return [reference]
     try:
-        found = tags(Repository.of(connected, reference).session)
+        tags = pulls.tags(reference)
     except IncompleteList as error:
         if attempts.ends_at_once and not error.found:
             raise
         attempts.add(reference, error)
-        found = list(error.found)
-    return [reference.with_tag(tag) for tag in found]
+        tags = list(error.found)
+    return pattern.among(tags)
+
+
+def _wanted(name: str, *, all_tags: bool) -> "Wanted":
+    """Return the image that a name means, or the repository and which of its tags."""
+    from ocitool.images.locations import registry_reference, tag_pattern
+
+    pattern = tag_pattern(name, all_tags=all_tags)
+    return (registry_reference(name), None) if pattern is None else (pattern.repository, pattern)
