@@ -95,6 +95,17 @@ def test_a_digest_is_printed_with_the_name(run: Command, registry: EmulatedRegis
     assert registry.requests("GET", "/manifests/") == []
 
 
+def test_a_digest_is_waited_for(run: Command, registry: EmulatedRegistry) -> None:
+    registry.fail("*", "/manifests/a", Status(status=404), times=2)
+    registry.fail("*", "/v2/z/manifests", Status(status=503), times=40)
+    words = ("registry", "digest", "--retry-max-wait", "0.02s", "--wait")
+    done = run(*words, "10s", f"{registry.host}/x/y:a")
+    assert (done.code, done.out) == (0, f"{registry.host}/x/y@{DIGEST}\n")
+    assert done.err.count(f"waiting for {registry.host}/x/y:a") == 1
+    assert run(*words, "0.1s", f"{registry.host}/x/y:gone").code == 4
+    assert run(*words, "0.1s", f"{registry.host}/z:1").code == 8
+
+
 def test_a_manifest_is_printed_byte_for_byte(run: Command, registry: EmulatedRegistry) -> None:
     done = run.run_bytes("registry", "manifest", f"{registry.host}/x/y:a")
     assert done.stdout == IMAGE.manifest

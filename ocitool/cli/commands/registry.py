@@ -1,22 +1,25 @@
 """ocitool registry: what a registry holds: tags, repositories, digests, manifests."""
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.quantities import parse_seconds
 from ocitool.cli.options.registry import REGISTRY, registries
 from ocitool.cli.output import JSON_OUTPUT, OUTPUT, PLAIN_OUTPUT, Output
 from ocitool.cli.parsing import command_group
 from ocitool.cli.render import console
 from ocitool.cli.render.console import safe
-from ocitool.errors import NotFound, UsageError
+from ocitool.errors import NotFound, Unavailable, UsageError
 from ocitool.oci.quoting import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ocitool.oci import Reference
+    from ocitool.events import Observer
+    from ocitool.oci import Descriptor, Reference
     from ocitool.places.registry import RegistryOptions, Repository, Session
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="NAME[:TAG][@DIGEST] in a registry.")]
@@ -26,6 +29,13 @@ Repositories = Annotated[
 Most = Annotated[
     int | None, typer.Option("--limit", "-n", min=1, metavar="N", help="List at most N.")
 ]
+
+Wait = Annotated[
+    str | None,
+    typer.Option("--wait", metavar="T", help="Wait so long for an image that does not exist yet."),
+]
+_PAUSE = 1.0
+"""Seconds between two looks at a tag that does not exist yet."""
 
 registry = command_group()
 
@@ -94,6 +104,7 @@ def _show_list(
 def digest(
     names: Annotated[list[str], typer.Argument(metavar="NAME…")],
     *,
+    wait: Wait = None,
     out: Output,
     options: "RegistryOptions",
 ) -> None:
@@ -104,17 +115,36 @@ def digest(
     from ocitool.places.registry import Repository
 
     attempts = Attempts(out, len(names))
+    deadline = time.monotonic() + (parse_seconds(wait) if wait is not None else 0)
     rows: list[object] = []
     with registries(options, out.observer) as connected:
         for reference in [registry_reference(name) for name in names]:
             repository = Repository.of(connected, reference)
             with attempts.one(reference):
-                found = repository.head(reference) or repository.fetch(reference)
+                found = _wait_for(repository, reference, deadline, out.observer)
                 out.lines([f"{reference.repository}@{found.digest}"], ids=[str(found.digest)])
                 rows.append(documents.DIGEST.beside(name=reference.name)(found))
     rows += [documents.FAILURE(failure) for failure in attempts.failed]
     out.document(rows[0] if len(names) == 1 else rows)
     attempts.finish()
+
+
+def _wait_for(
+    repository: "Repository", reference: "Reference", deadline: float, observer: "Observer"
+) -> "Descriptor":
+    """Return what a tag names, once it exists; after the deadline raise what stands in the way."""
+    told = False
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            return repository.head(reference) or repository.fetch(reference)
+        except (NotFound, Unavailable):
+            if left <= 0:
+                raise
+        if not told:
+            observer.wait(f"waiting for {reference.familiar}")
+            told = True
+        repository.session.registries.sleep(min(_PAUSE, left))
 
 
 @registry.command("manifest")
