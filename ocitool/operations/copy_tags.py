@@ -16,7 +16,7 @@ from ocitool.image.attached import is_referrers_tag
 from ocitool.image.content import Root
 from ocitool.oci import Descriptor, Digest, Reference
 from ocitool.operations.push import OnFailure, push
-from ocitool.operations.push_target import Ending, OnExisting, ending_of
+from ocitool.operations.push_target import Ending, OnExisting, RefusedArtifact, ending_of
 from ocitool.places.registry import Registries, Repository
 from ocitool.places.registry.known_blobs import KnownBlobs
 from ocitool.transfer.copy import TransferReport
@@ -38,6 +38,7 @@ class TagCopy(Struct, frozen=True, kw_only=True):
     existing: Digest | None
     ending: Ending
     attached: int = 0
+    refused: tuple[RefusedArtifact, ...] = ()
     transfer: TransferReport = field(default_factory=TransferReport)
 
     @property
@@ -178,5 +179,6 @@ def _copy(
         image=replace(one.image, digest=report.image.digest, media_type=report.image.media_type),
         ending=report.ending,
         attached=report.attached,
+        refused=report.refused,
         transfer=report.transfer,
     )

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from ocitool.cli.attempts import Attempts
+from ocitool.cli.attempts import Attempts, Failure
 from ocitool.cli.commands.push import create_repositories
 from ocitool.cli.options.registry import registries
 from ocitool.errors import OcitoolError, UsageError
 
 if TYPE_CHECKING:
-    from ocitool.cli.attempts import Failure
     from ocitool.cli.options.transfer import Sending
     from ocitool.cli.output import Output
     from ocitool.operations.copy_tags import TagCopy, TagPair
@@ -80,6 +79,10 @@ def copy_tags(command: TagsCommand, out: "Output") -> None:
                 on_failure=on_failure,
                 known=known,
             )
+    for one in done:
+        name = one.destination.repository
+        refused = [Failure(f"{name}@{part.digest}", part.error) for part in one.refused]
+        attempts.add_parts(one.attached, refused)
     _show(done, attempts.failed, command, out)
     attempts.finish()
 

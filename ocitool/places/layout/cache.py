@@ -70,7 +70,8 @@ class Cache:
         for key in [*known][: -max(1, most // 2)]:
             del known[key]
         self._lines = len(known)
-        replace_file(folder, self._file, b"".join(known.values()), staging=folder)
+        data = b"\n".join([*known.values(), b""])
+        replace_file(folder, self._file, data, staging=folder)
 
     def _load(self) -> dict[str, bytes]:
         if self._facts is None:
