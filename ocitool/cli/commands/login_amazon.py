@@ -16,7 +16,7 @@ _HELPER = "ecr-login"
 def login_at_amazon(
     domain: str,
     store: "CredentialStore",
-    check: "Callable[[RegistryOptions], None]",
+    check: "Callable[[RegistryOptions], object]",
     out: "Output",
     registry: "RegistryOptions",
 ) -> None:
@@ -39,7 +39,7 @@ def login_at_amazon(
 def _log_in(
     domain: str,
     store: "CredentialStore",
-    check: "Callable[[RegistryOptions], None]",
+    check: "Callable[[RegistryOptions], object]",
     out: "Output",
     registry: "RegistryOptions",
 ) -> tuple[str, str]:
