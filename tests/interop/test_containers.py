@@ -363,6 +363,16 @@ class TestDocker:
         assert not docker.has(images["old"])
         assert docker.has(images["new"])
 
+    def test_what_gc_of_the_engine_removes_can_be_loaded_again_from_the_archive(
+        self, docker: Docker, ocitool: Ocitool, images: dict[str, str], tmp_path: Path
+    ) -> None:
+        archive = tmp_path / "saved.tar"
+        engine = Ocitool(ocitool.store, {"DOCKER_HOST": docker.host})
+        engine.run("gc", "--engine", "docker", "-f", "--archive", str(archive))
+        assert not docker.has(images["old"])
+        docker.run("load", "--input", str(archive))
+        assert docker.has(images["old"])
+
     def test_an_image_that_got_a_container_since_the_plan_is_refused_by_the_engine(
         self, docker: Docker, images: dict[str, str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
