@@ -54,7 +54,7 @@ class Lists:
             return {}
         path, _, query = link.partition("?")
         host = exchange.headers.get("Host", "")
-        return {"Link": form.format(path=path, query=query, host=host)}
+        return {"Link": form.format(link=link, path=path, query=query, host=host)}
 
     def _page(self, exchange: Exchange, names: Sequence[str]) -> tuple[list[str], str | None]:
         last = exchange.query("last")

@@ -92,7 +92,7 @@ class Quirks:
 
     # Lists.
     page_size: int | None = None  # no page is longer
-    link: str | None = '<{path}?{query}>; rel="next"'  # the next page; {host} is the registry's own
+    link: str | None = '<{link}>; rel="next"'  # also of {host}, {path} and {query}
     tags: Literal["ok", "null", "duplicates", "endless", "foreign"] = "ok"
     foreign_link: str = "http://127.0.0.1:1/"  # where the Link of "foreign" leads
     referrers: Literal["api", "404", "400", "405", "406", "html"] = "api"

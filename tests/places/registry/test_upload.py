@@ -203,7 +203,7 @@ class TestAnswers:
         with EmulatedRegistry() as registry, pushing(registry.host) as pusher:
             registry.fail("PUT", PATTERN, Status(status=status), times=9)
             pusher.refusal(DATA)
-            assert methods(registry) == ["POST", "PUT", "DELETE"]
+            assert methods(registry) == ["POST", "PUT", "HEAD", "DELETE"]
 
     @pytest.mark.parametrize("status", [408, 429, 499, 500, 502, 503, 504, 522])
     def test_what_may_pass_is_tried_in_a_new_session(self, status: int) -> None:
