@@ -6,6 +6,7 @@ here: which blobs stay, and what becomes of the roots that are attached to somet
 
 from collections.abc import Iterable, Mapping
 
+from ocitool.errors import IntegrityError, NotFound, OcitoolError
 from ocitool.garbage.reachable import (
     OnMissing,
     Reachable,
@@ -16,6 +17,7 @@ from ocitool.garbage.reachable import (
 )
 from ocitool.garbage.roots import RootEntry
 from ocitool.image.attached import is_in
+from ocitool.oci.reference import familiar
 
 
 class Partition:
@@ -43,8 +45,26 @@ class Partition:
 
     def keep(self, digests: Iterable[str]) -> None:
         """Mark everything under some roots as needed."""
+        chosen = list(digests)
+        try:
+            self._mark(chosen, self.kept)
+        except (IntegrityError, NotFound) as error:
+            raise self._naming(chosen, error) from error
+
+    def _mark(self, digests: Iterable[str], reachable: Reachable) -> None:
         refs = [ref for digest in digests for ref in self._roots[digest].refs]
-        mark_reachable(self._documents, refs, self.kept, self._on_missing, paths=self._paths)
+        mark_reachable(self._documents, refs, reachable, self._on_missing, paths=self._paths)
+
+    def _naming(self, digests: Iterable[str], error: OcitoolError) -> OcitoolError:
+        """Return an error with the image that it is about, found by looking at each alone."""
+        for digest in digests:
+            try:
+                self._mark([digest], Reachable())
+            except (IntegrityError, NotFound) as found:
+                root = self._roots[digest].root
+                called = familiar(root.names[0]) if root.names else root.called
+                return type(found)(f"{called} is damaged: {found.message}", hint=found.hint)
+        return error
 
     def remove(self, digests: Iterable[str]) -> None:
         """Note what some roots contain that are removed."""

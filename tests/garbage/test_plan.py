@@ -338,6 +338,13 @@ class TestDamage:
         with Layout.existing(str(folder)) as layout:
             self.assert_stopped(layout, IntegrityError, "twice")
 
+    @pytest.mark.parametrize("part", ["layer", "manifest"])
+    def test_the_message_names_the_image(self, tmp_path: Path, part: str) -> None:
+        with store(tmp_path, b=OTHER, a=IMAGE) as layout:
+            missing = IMAGE.layers[0] if part == "layer" else IMAGE.descriptor
+            (tmp_path / blob_path(missing)).unlink()
+            self.assert_stopped(layout, IntegrityError, "^a:1 is damaged: blob .* is missing")
+
     def test_a_damaged_image_that_goes_anyway_stops_nothing(self, tmp_path: Path) -> None:
         with store(tmp_path, a=IMAGE, b=OTHER) as layout:
             untag(layout, [A])
