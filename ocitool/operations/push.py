@@ -42,7 +42,8 @@ def push(
     pipeline = Pipeline(source, options, observer)
     pipeline.plan(roots, attached=pipeline.options.attached)
     pipeline.warn_of_missing("pushed")
-    early = _EarlyLayers.for_one(destinations, registries, on_existing)
+    known = known or KnownBlobs()
+    early = _EarlyLayers.for_one(destinations, registries, on_existing, known)
     with _convert(pipeline, early):
         images, attached = _sort_out(pipeline.images, attached=pipeline.options.attached)
         pusher = TagPusher(
@@ -72,14 +73,19 @@ def _convert(pipeline: Pipeline, early: "_EarlyLayers | None") -> Iterator[None]
 class _EarlyLayers:
     """Sends layers to the destination as soon as they are converted. Thread-safe."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, known: KnownBlobs) -> None:
         self._repository = repository
+        self._known = known
         self._uploads = Uploads(repository.session)
         self.outcomes: dict[Digest, Outcome] = {}
 
     @classmethod
     def for_one(
-        cls, destinations: Sequence[Reference], registries: Registries, on_existing: OnExisting
+        cls,
+        destinations: Sequence[Reference],
+        registries: Registries,
+        on_existing: OnExisting,
+        known: KnownBlobs,
     ) -> "_EarlyLayers | None":
         """Return an early sender; None if a policy could still refuse the push.
 
@@ -87,15 +93,27 @@ class _EarlyLayers:
         """
         if len(destinations) != 1 or on_existing is not OnExisting.OVERWRITE:
             return None
-        return cls(Repository.of(registries, destinations[0], writing=True))
+        return cls(Repository.of(registries, destinations[0], writing=True), known)
 
     def send(self, descriptor: Descriptor, open_blob: Counted) -> None:
         """Send a layer unless it is there."""
         if self._uploads.has(descriptor):
             self.outcomes[descriptor.digest] = Outcome.EXISTED
             return
-        self._uploads.put(descriptor, open_blob)
+        opened = None
+        for path in self._elsewhere(descriptor.digest)[:1]:
+            mounted, opened = self._uploads.mount(descriptor, path)
+            if mounted:
+                self.outcomes[descriptor.digest] = Outcome.MOUNTED
+                return
+        self._uploads.put(descriptor, open_blob, opened)
         self.outcomes[descriptor.digest] = Outcome.UPLOADED
+
+    def _elsewhere(self, digest: Digest) -> list[str]:
+        """Return other repositories of the registry that may have a layer."""
+        session = self._repository.session
+        found = self._known.repositories(session.host.domain, digest)
+        return [path for path in found if path != session.path]
 
     def abort(self) -> None:
         """Break all uploads that are under way."""

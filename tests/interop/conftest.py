@@ -21,6 +21,7 @@ _PACKAGES = {
     "docker": "docker.io",
     "ctr": "containerd",
     "containerd": "containerd",
+    "moto_server": "pipx; pipx install 'moto[server]'",
 }
 _Cell = tuple[str, str, str, str]
 

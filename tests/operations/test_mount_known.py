@@ -10,7 +10,7 @@ from ocitool.places.layout import Layout
 from ocitool.places.registry.known_blobs import KnownBlobs
 from tests.places.registry.pushes import UPLOADS, whole
 from tests.support.command import Command
-from tests.support.images import build_image, write_layout
+from tests.support.images import build_image, docker_archive, write_layout
 from tests.support.registry import EmulatedRegistry, Quirks
 
 BASE = {"base": b"b" * 5000}
@@ -45,6 +45,18 @@ def test_a_second_command_mounts_what_the_first_one_sent(ocitool: Command, verb:
         assert push(ocitool, other, "two", verb) == "uploaded"
         assert push(ocitool, registry, "two", verb) == "mounted"
         assert whole(registry, TWO, "two")
+
+
+def test_a_layer_of_an_archive_is_mounted_before_it_is_sent(ocitool: Command) -> None:
+    for name, image in (("a.tar", ONE), ("b.tar", TWO)):
+        (ocitool.cwd / name).write_bytes(docker_archive({"app:1": image}))
+    with EmulatedRegistry() as registry:
+        for name in ("a", "b"):
+            done = ocitool("push", f"./{name}.tar", f"{registry.host}/{name}:1", "--json")
+            assert done.code == 0, done.err
+        rows: Any = done.json
+        outcomes = [blob["outcome"] for blob in rows[0]["blobs"]]
+        assert outcomes.count("mounted") == 1
 
 
 @pytest.mark.parametrize("case", ["gone", "refused"])
