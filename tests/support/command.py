@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fixtures.picture import on_a_terminal
+from tests.support import forked
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FIXTURES = ROOT / "fixtures"
@@ -65,10 +66,14 @@ class Command:
         self, *arguments: str | Path, stdin: bytes = b"", variables: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
         """Run the command and return its output as bytes."""
+        changed = variables or {}
+        env = {**environment(self.store), **changed}
+        if forked.can_fork(changed):
+            return forked.run([*map(str, arguments)], cwd=self.cwd, env=env, stdin=stdin)
         return subprocess.run(
             [sys.executable, "-m", "ocitool", *map(str, arguments)],
             cwd=self.cwd,
-            env={**environment(self.store), **(variables or {})},
+            env=env,
             input=stdin,
             capture_output=True,
             check=False,

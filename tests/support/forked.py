@@ -1,0 +1,147 @@
+"""Commands as children of a process that has loaded ocitool: 20 ms instead of 250.
+
+Each runs in a process of its own, with its own arguments, environment, folder and pipes; only the
+start of the interpreter is shared.
+"""
+
+import array
+import atexit
+import functools
+import importlib
+import json
+import os
+import pkgutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+_AT_START = ("LC_", "LANG", "PYTHON", "COVERAGE")
+"""Variables that the interpreter reads as it starts, by their beginnings."""
+
+
+def can_fork(variables: Mapping[str, str]) -> bool:
+    """Tell whether a command may share its start: not where that is what its variables change."""
+    if any(name.startswith("COVERAGE") for name in os.environ):
+        return False
+    return not any(name.startswith(_AT_START) for name in variables)
+
+
+def run(
+    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: bytes
+) -> "subprocess.CompletedProcess[bytes]":
+    """Run one command to its end, as subprocess.run does."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    pipes = [os.pipe() for _ in range(3)]
+    (theirs_in, ours_in), (ours_out, theirs_out), (ours_err, theirs_err) = pipes
+    request = {"arguments": [*arguments], "cwd": str(cwd), "env": dict(env), "umask": mask}
+    connection, theirs = socket.socketpair()
+    with connection:
+        given = [theirs_in, theirs_out, theirs_err, theirs.fileno()]
+        socket.send_fds(_server(), [json.dumps(request).encode()], given)
+        theirs.close()
+        for descriptor in given[:3]:
+            os.close(descriptor)
+        feeder = threading.Thread(target=_feed, args=(ours_in, stdin))
+        output: list[bytes] = []
+        reader = threading.Thread(target=lambda: output.append(_drain(ours_out)))
+        feeder.start()
+        reader.start()
+        errors = _drain(ours_err)
+        reader.join()
+        feeder.join()
+        code = int(connection.recv(16))
+    return subprocess.CompletedProcess(["ocitool", *arguments], code, output[0], errors)
+
+
+def _feed(descriptor: int, data: bytes) -> None:
+    with suppress(BrokenPipeError), open(descriptor, "wb") as pipe:
+        pipe.write(data)
+
+
+def _drain(descriptor: int) -> bytes:
+    with open(descriptor, "rb") as pipe:
+        return pipe.read()
+
+
+@functools.cache
+def _server() -> socket.socket:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.forked", str(theirs.fileno())],
+        cwd=ROOT,
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+    )
+    theirs.close()
+    atexit.register(process.wait)
+    atexit.register(ours.close)
+    return ours
+
+
+def _serve(listener: socket.socket) -> None:
+    import ocitool
+
+    for module in pkgutil.walk_packages(ocitool.__path__, "ocitool."):
+        if not module.name.endswith("_main") and not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    while True:
+        message, ancillary, _, _ = listener.recvmsg(1 << 20, socket.CMSG_SPACE(16))
+        if not message:
+            return
+        fds = array.array("i", ancillary[0][2])
+        # The one in between waits for the command, so that commands may run side by side.
+        between = os.fork()
+        if between == 0:
+            listener.close()
+            _watch(json.loads(message), *fds)
+        for descriptor in fds:
+            os.close(descriptor)
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+def _watch(request: Mapping[str, Any], *fds: int) -> None:
+    child = os.fork()
+    if child == 0:
+        os.close(fds[3])
+        _command(request, fds[:3])
+    for descriptor in fds[:3]:
+        os.close(descriptor)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.write(fds[3], str(code).encode())
+    os._exit(0)
+
+
+def _command(request: Mapping[str, Any], fds: Sequence[int]) -> None:
+    try:
+        for number, descriptor in enumerate(fds):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", closefd=False, errors="backslashreplace")  # noqa: SIM115
+        os.umask(request["umask"])
+        os.chdir(request["cwd"])
+        os.environ.clear()
+        os.environ.update(request["env"])
+        time.tzset()
+        sys.argv = ["ocitool", *request["arguments"]]
+        from ocitool.__main__ import main
+
+        main()
+    finally:
+        os._exit(99)
+
+
+if __name__ == "__main__":
+    _serve(socket.socket(fileno=int(sys.argv[1])))
