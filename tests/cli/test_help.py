@@ -88,8 +88,8 @@ def test_the_first_page_says_each_command_in_one_line_by_sections() -> None:
             assert re.search(rf"^  {name} +{re.escape(text)}$", part, re.MULTILINE)
 
 
-def test_the_exit_codes_and_forms_are_those_of_the_readme() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_exit_codes_are_those_of_the_page() -> None:
+    readme = (ROOT / "ocitool" / "cli" / "README.md").read_text(encoding="utf-8")
     page = PAGES[""].get_help()
     for code, _ in EXIT_CODES:
         assert f"| {code} |" in readme
