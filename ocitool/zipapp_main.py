@@ -18,10 +18,15 @@ import zipfile
 
 def unpacked(archive: str, key: str) -> str:
     """Return the folder with the content of the archive, which is unpacked if it is not there."""
-    base = os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"),
-        "ocitool",
-    )
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(cache):
+        cache = os.path.join(os.path.expanduser("~"), ".cache")
+    if not os.path.isabs(cache):
+        # It would be in whatever folder the command runs.
+        raise SystemExit(
+            "ocitool: there is no home folder to unpack itself into\n  set HOME or XDG_CACHE_HOME"
+        )
+    base = os.path.join(cache, "ocitool")
     folder = os.path.join(base, f"zipapp-{key}")
     if is_ours(folder):
         return folder

@@ -146,13 +146,15 @@ def with_attached(opened: Opened) -> Opened:
 
 
 @contextlib.contextmanager
-def known_blobs(store: str) -> "Iterator[KnownBlobs]":
+def known_blobs(store: str | None) -> "Iterator[KnownBlobs]":
     """Yield what the store, if there is one, remembers of the blobs in registries."""
     from ocitool.places.registry.known_blobs import KnownBlobs
 
     try:
-        layout = Layout.existing(store)
+        layout = Layout.existing(store) if store is not None else None
     except OcitoolError:
+        layout = None
+    if layout is None:
         yield KnownBlobs()
         return
     with layout:

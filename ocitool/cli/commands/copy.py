@@ -105,7 +105,7 @@ def _copy(
     with (
         connected_to(registry, out.observer, origin, target) as connected,
         source_at(origin, out.options, connected) as opened,
-        known_blobs(out.options.store) as known,
+        known_blobs(out.options.store_if_any) as known,
     ):
         images = with_attached(opened) if options.attached else opened
         if connected is not None and target.kind is PlaceKind.REGISTRY:

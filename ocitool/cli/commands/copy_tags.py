@@ -57,7 +57,7 @@ def copy_tags(command: TagsCommand, out: "Output") -> None:
         raise UsageError("--dry-run cannot tell the digests that a conversion makes")
     with (
         registries(command.registry, out.observer) as connected,
-        known_blobs(out.options.store) as known,
+        known_blobs(out.options.store_if_any) as known,
     ):
         pairs, broken_off = _pairs(command, connected)
         attempts = Attempts(out, len(pairs), fail_fast=command.is_fail_fast)

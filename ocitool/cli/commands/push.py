@@ -62,7 +62,7 @@ def push(
     with (
         registries(in_chunks(registry, sending.chunk_size), out.observer) as connected,
         source_at(parse_place(source), out.options, connected) as opened,
-        known_blobs(out.options.store) as known,
+        known_blobs(out.options.store_if_any) as known,
     ):
         images = with_attached(opened) if options.attached else opened
         names = targets or _own_names(images.roots)

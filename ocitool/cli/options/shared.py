@@ -37,6 +37,14 @@ class Settings:
         """The folder of the store; UsageError where nothing says where it is."""
         return self.named_store or default_store()
 
+    @property
+    def store_if_any(self) -> str | None:
+        """The folder of the store; None where nothing says where it is."""
+        try:
+            return self.store
+        except UsageError:
+            return None
+
     def store_for(self, *places: "Place") -> str | None:
         """Return the folder of the store if one of the places is in it: no other needs a home."""
         from ocitool.images.locations import PlaceKind
