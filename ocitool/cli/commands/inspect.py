@@ -20,6 +20,7 @@ from ocitool.errors import UsageError
 if TYPE_CHECKING:
     from ocitool.events import Observer
     from ocitool.image.content import Root
+    from ocitool.images.listing import ListedImage
     from ocitool.images.locations import Place
     from ocitool.images.opening import Opened
     from ocitool.oci import Platform
@@ -90,13 +91,13 @@ def inspect(
             if wants_bytes:
                 console.out_bytes(_document(opened, wanted, raw=raw, config=config))
                 continue
-            roots = _meant(opened)
-            if as_text and len(roots) > 1 and not show_all:
-                _list(opened, roots, out)
+            several = _meant(opened)
+            if as_text and several and not show_all:
+                _list(opened, several, out)
                 continue
             reports += [
                 read_report(opened, _with_all_names(opened, root), wanted, out.bar)
-                for root in roots
+                for root in _roots_of(opened, several)
             ]
     if template is not None and is_template(template, json=out.is_json):
         _print_formatted(reports, template, out)
@@ -125,30 +126,38 @@ def _print_formatted(reports: "list[ImageReport]", template: str, out: Output) -
     out.lines(formatted(template, map(inspect_record, reports)))
 
 
-def _meant(opened: "Opened") -> "Sequence[Root]":
-    """Return the images that a place stands for; those without a name only where none has one."""
-    from ocitool.images.opening import one_root
-    from ocitool.images.summaries import summarize
+def _meant(opened: "Opened") -> "Sequence[ListedImage]":
+    """Return the images of a place that holds several; nothing when one of them is meant."""
+    from ocitool.images.listing import list_source
 
     named = [root for root in opened.roots if root.names or root.label] or opened.roots
-    if len(named) > 1:
-        kinds = [summarize(opened.source, root).kind for root in named]
-        named = [root for root, kind in zip(named, kinds, strict=True) if kind != "artifact"]
-    return named if len(named) > 1 else [one_root(opened)]
+    if len(named) < 2:
+        return []
+    listed = [one for one in list_source(opened.source, named) if one.kind != "artifact"]
+    return listed if len(listed) > 1 else []
 
 
-def _list(opened: "Opened", roots: "Sequence[Root]", out: Output) -> None:
+def _roots_of(opened: "Opened", several: "Sequence[ListedImage]") -> "list[Root]":
+    """Return the roots of several listed images, or the one that is meant."""
+    from ocitool.images.opening import one_root
+
+    digests = {image.digest for image in several}
+    roots = [root for root in opened.roots if root.descriptor.digest in digests]
+    return roots or [one_root(opened)]
+
+
+def _list(opened: "Opened", several: "Sequence[ListedImage]", out: Output) -> None:
     """List the images of a place that holds several, and say how to name one of them."""
     from ocitool.cli.render.images import ImageRow, image_lines
-    from ocitool.images.listing import list_source
     from ocitool.images.opening import how_to_name
 
-    rows = [ImageRow(image=image) for image in list_source(opened.source, roots)]
+    rows = [ImageRow(image=image) for image in several]
+    first = how_to_name(opened.place, _roots_of(opened, several)[0])
     out.lines(image_lines(rows, digests=False, no_trunc=False))
     out.remark(
         [
             f"{opened.place.text} holds {counted(len(rows), 'image')}; --all shows every one",
-            f"one of them: ocitool inspect {how_to_name(opened.place, roots[0])}",
+            f"one of them: ocitool inspect {first}",
         ]
     )
 
