@@ -147,8 +147,10 @@ class GarbageModel(RuleBasedStateMachine):
         assert not (last and digest in self.pinned)
         self.moved(name, None)
         if removal.images:
-            self.nameless -= {str(image) for image in removal.images}
-            assert digest in {str(image) for image in removal.images}
+            removed = {str(image) for image in removal.images}
+            assert digest in removed
+            self.trash = {name: digest}, removed & self.nameless
+            self.nameless -= removed
 
     @precondition(lambda self: self.named)
     @rule(data=st.data(), back=st.integers(0, 3))
@@ -198,7 +200,8 @@ class GarbageModel(RuleBasedStateMachine):
     @rule(everything=st.booleans())
     def collect(self, everything: bool) -> None:
         now = time.time()
-        found = plan(self.layout, Choice(everything=everything), uses=self.uses(), now=now)
+        choice = Choice(everything=everything, grace=0.0)
+        found = plan(self.layout, choice, uses=self.uses(), now=now)
         before = blobs_in(self.path)
         swept = sweep(self.layout, found, now=now)
         assert swept.spared == 0
@@ -213,7 +216,7 @@ class GarbageModel(RuleBasedStateMachine):
         for name in named.keys() - self.named.keys():
             self.meant[name].append(None)
         self.only_what_is_needed_is_there()
-        if found.images or found.blobs:
+        if found.images or (found.blobs and self.trash is None):
             gone_names = {n: d for n, d in named.items() if n not in self.named}
             self.trash = gone_names, nameless - self.nameless
 
