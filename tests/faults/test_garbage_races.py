@@ -38,7 +38,7 @@ IMAGES = 3
 
 def collected(parent: Zygote, stage: Path) -> None:
     """Let another gc end what is left, and fail unless nothing is missing and nothing too much."""
-    ended = parent.run(["--store", str(stage), *GC])
+    ended = parent.run(["--store", str(stage), *GC, "--grace", "0"])
     assert ended.code == 0, ended.err
     report = checked(stage)
     assert report.problems == ()

@@ -210,15 +210,16 @@ class GarbageModel(RuleBasedStateMachine):
         kept = self.kept(everything=everything)
         self.named = {name: d for name, d in self.named.items() if d in kept}
         self.nameless &= kept
-        assert {str(image.digest) for image in found.images} == (
-            {*named.values(), *nameless} - kept
-        )
+        images = {str(image.digest) for image in found.images}
+        # What a crash left of an image that once had a name is an image that lost it.
+        left = images & {str(descriptor.digest) for descriptor in found.facts.unlisted}
+        assert images - left == {*named.values(), *nameless} - kept
         for name in named.keys() - self.named.keys():
             self.meant[name].append(None)
         self.only_what_is_needed_is_there()
         if found.images or (found.blobs and self.trash is None):
             gone_names = {n: d for n, d in named.items() if n not in self.named}
-            self.trash = gone_names, nameless - self.nameless
+            self.trash = gone_names, (nameless - self.nameless) | left
 
     def kept(self, *, everything: bool) -> set[str]:
         """Return the roots that a collection leaves."""
