@@ -248,7 +248,8 @@ class TestTheCommand:
 
     def test_a_sound_store_has_nothing_to_repair(self, ocitool: Command) -> None:
         done = ocitool("verify", "--repair")
-        assert (done.code, done.out.count("\n")) == (0, 1)
+        assert done.code == 0
+        assert "problem" not in done.out
         assert done.out.endswith("sound\n")
 
     def test_damage_is_listed_with_where_it_is_now(self, ocitool: Command, damaged: Path) -> None:
