@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from ocitool.errors import IntegrityError, MalformedDocument, NotFound, Refused
+from ocitool.errors import IntegrityError, LimitExceeded, MalformedDocument, NotFound, Refused
 from ocitool.events import Observer
 from ocitool.image.content import Root, Source
 from ocitool.images.filters import ImageFilters, matches_name
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ocitool.places.engine import Engine
 
 _YEAR_10000 = 253_402_300_800
+_REPEATED = 20_000
+"""How many documents may belong to several images: a hostile archive repeats them."""
 _NO_NAMES = ("<none>:<none>", "<none>@<none>")
 
 
@@ -92,7 +94,15 @@ def list_store(layout: Layout, observer: Observer) -> list[ListedImage]:
 
 def list_source(source: Source, roots: Sequence[Root]) -> list[ListedImage]:
     """Return images of an archive or a layout, the newest first; no layer is read."""
-    known = {root.descriptor.digest: summarize(source, root) for root in roots}
+    known: dict[Digest, ImageSummary] = {}
+    seen: set[str] = set()
+    repeated = 0
+    for root in roots:
+        summary = known[root.descriptor.digest] = summarize(source, root)
+        repeated += len(seen & summary.parts.keys())
+        if repeated > _REPEATED:
+            raise LimitExceeded("the images list each other's manifests too often to be listed")
+        seen |= summary.parts.keys()
     unique = unique_sizes(roots, known)
     return _newest_first(
         _listed(root, known[root.descriptor.digest], unique=unique[root.descriptor.digest])
