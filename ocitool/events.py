@@ -4,6 +4,7 @@ Methods may be called from several threads at once and must return quickly. The 
 nothing; the command line overrides these methods.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,10 @@ class Observer:
 
     def wait(self, text: str) -> None:
         """This process waits for another process; called once for each wait."""
+
+    def busy(self, text: str) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Return a block that does, or waits for, what `text` says; shown only if it takes long."""
+        return nullcontext()
 
 
 SILENT = Observer()

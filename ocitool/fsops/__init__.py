@@ -15,7 +15,7 @@ from ocitool.fsops.failures import translate, translated
 from ocitool.fsops.files import NewFile, TemporaryFile, allocate_file, append_to_file, replace_file
 from ocitool.fsops.output import OutputFile
 from ocitool.fsops.parts import PartFile
-from ocitool.fsops.scratch import scratch_file, scratch_folder
+from ocitool.fsops.scratch import scratch_file, scratch_folder, spooling
 from ocitool.fsops.stamps import Stamp
 from ocitool.fsops.trees import (
     describe_folder,
@@ -58,6 +58,7 @@ __all__ = [
     "set_mode",
     "set_owner",
     "set_times",
+    "spooling",
     "sync_file_system",
     "translate",
     "translated",

@@ -16,11 +16,12 @@ class OutputFile:
 
     It takes the mode of a file that it replaces; a new one may be `executable`. Where the file
     system allows it, the file has no name until `publish`, so even a killed process leaves nothing
-    behind. A pipe, terminal or device is written to directly.
+    behind. A pipe, terminal or device is written to directly. `written` counts the bytes so far.
     """
 
     def __init__(self, path: str, *, executable: bool = False) -> None:
         self.path = path
+        self.written = 0
         self._new_mode = 0o777 if executable else 0o666
         real = os.path.realpath(path)
         self._name = os.path.basename(real)
@@ -63,6 +64,7 @@ class OutputFile:
         """Write all of `data`."""
         with translated("write", self.path):
             write_all(self._descriptor, data)
+        self.written += len(data)
         self._writeback.wrote(len(data))
 
     def publish(self) -> None:

@@ -5,7 +5,11 @@ import errno
 import os
 from collections.abc import Iterator
 
-from ocitool.fsops.failures import translated
+from ocitool.errors import OcitoolError, StorageError
+from ocitool.fsops.failures import translate, translated
+
+_ELSEWHERE = "free some space there, or choose another folder with --tmp-dir DIR"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def fresh_name() -> str:
@@ -22,7 +26,29 @@ def scratch_folder(path: str | None) -> Iterator[str]:
     with translated("make a temporary folder in", place):
         folder = tempfile.TemporaryDirectory(prefix="ocitool-", dir=place)
     with folder as name:
-        yield name
+        try:
+            yield name
+        except StorageError as error:
+            if isinstance(error.__cause__, OSError) and name in error.message:
+                raise _told(error, error.__cause__) from error
+            raise
+
+
+@contextlib.contextmanager
+def spooling(path: str | None) -> Iterator[None]:
+    """Name the folder, and the option that chooses another, when a file in it cannot grow."""
+    try:
+        yield
+    except OSError as error:
+        found = translate(error, "write a temporary file in", path or _default_folder())
+        raise _told(found, error) from error
+
+
+def _told(failure: OcitoolError, error: OSError) -> OcitoolError:
+    """Return the failure with the advice that helps where a disk for temporary files is full."""
+    if error.errno not in _FULL:
+        return failure
+    return StorageError(failure.message, hint=_ELSEWHERE)
 
 
 def _default_folder() -> str:

@@ -67,12 +67,14 @@ def open_source(
     stdin: int | None = None,
     scratch: str | None = None,
     registries: "Registries | None" = None,
+    observer: Observer = SILENT,
 ) -> Iterator[Opened]:
     """Open a place for reading. Without a name all its roots are meant, with one that image.
 
     `place` may be the text of one, such as "docker://ghcr.io/a/b:1" or "./a.tar". `store` is the
     folder of the store, for images in it. `stdin` is the file descriptor that "-" reads. What does
-    not fit into memory goes to the folder `scratch`. `registries` says how registries are reached.
+    not fit into memory goes to the folder `scratch`. `registries` says how registries are reached;
+    `observer` is told how a pipe or an engine is read.
     An image of the store that was given by one of its names keeps only that name. NotFound when
     the place or the image is not there, UsageError for a text that means no place.
     """
@@ -85,7 +87,7 @@ def open_source(
         with Layout.existing(place.path) as layout:
             yield _open_layout(layout, place)
     elif place.kind in ENGINES:
-        with exported([place], scratch=scratch) as archive:
+        with exported([place], scratch=scratch, observer=observer) as archive:
             yield Opened(source=archive, roots=archive.roots(), place=place)
     elif place.kind is PlaceKind.REGISTRY:
         from ocitool.transfer.remote import RemoteImages
@@ -96,7 +98,7 @@ def open_source(
     else:
         from ocitool.places.archive import open_archive
 
-        with open_archive(place.path, stdin=stdin, scratch=scratch) as archive:
+        with open_archive(place.path, stdin=stdin, scratch=scratch, observer=observer) as archive:
             yield Opened(source=archive, roots=_named(archive, place.name), place=place)
 
 
@@ -114,6 +116,7 @@ def open_each(
     stdin: int | None = None,
     scratch: str | None = None,
     registries: "Registries | None" = None,
+    observer: Observer = SILENT,
 ) -> "Generator[Opened, None, None]":
     """Open places one after the other, each until the next is asked for; the store only once.
 
@@ -128,8 +131,38 @@ def open_each(
                     finder = ImageFinder(stack.enter_context(_open_store_of(place, store)))
                 yield replace(_found_in_store(finder, place), caches=caches)
                 continue
-            with open_source(place, stdin=stdin, scratch=scratch, registries=registries) as opened:
+            with open_source(
+                place, stdin=stdin, scratch=scratch, registries=registries, observer=observer
+            ) as opened:
                 yield opened
+
+
+@contextlib.contextmanager
+def open_together(
+    places: Sequence[Place],
+    *,
+    store: str | None = None,
+    stdin: int | None = None,
+    scratch: str | None = None,
+    registries: "Registries | None" = None,
+    observer: Observer = SILENT,
+) -> Iterator[list[Opened]]:
+    """Open places for reading, all at once; the images of the store are one source."""
+    stored = [place for place in places if place.kind is PlaceKind.STORE]
+    with contextlib.ExitStack() as stack:
+        sources: list[Opened] = []
+        if stored:
+            finder = ImageFinder(stack.enter_context(_open_store_of(stored[0], store)))
+            each = [_found_in_store(finder, place) for place in stored]
+            roots = tuple(root for opened in each for root in opened.roots)
+            sources.append(replace(each[0], roots=roots))
+        for place in places:
+            if place.kind is not PlaceKind.STORE:
+                opened = open_source(
+                    place, stdin=stdin, scratch=scratch, registries=registries, observer=observer
+                )
+                sources.append(stack.enter_context(opened))
+        yield sources
 
 
 def with_attached(opened: Opened) -> Opened:
@@ -176,7 +209,9 @@ def connected(registries: "Registries | None") -> "Iterator[Registries]":
 def _repository(registries: "Registries", place: Place) -> "Repository":
     from ocitool.places.registry import Repository
 
-    reference = Reference.parse(place.name or "")
+    if place.name is None:
+        raise UsageError(f"{quoted(place.text)} names no image", hint="leave out the last slash")
+    reference = Reference.parse(place.name)
     repository = Repository.of(registries, reference)
     root = Root(descriptor=repository.fetch(reference), names=(reference.name,))
     return repository.with_roots([root])
@@ -190,7 +225,9 @@ def engine_of(place: Place) -> "Engine":
     return Engine(engine_endpoint(kind))
 
 
-def exported(places: Sequence[Place], *, scratch: str | None = None) -> "ArchiveSource":
+def exported(
+    places: Sequence[Place], *, scratch: str | None = None, observer: Observer = SILENT
+) -> "ArchiveSource":
     """Return images of one engine as an open archive.
 
     An image that was given by its ID has the names that the engine has for it.
@@ -203,7 +240,10 @@ def exported(places: Sequence[Place], *, scratch: str | None = None) -> "Archive
     with engine_of(places[0]) as engine:
         names = list(dict.fromkeys(name for text in wanted for name in _engine_names(engine, text)))
         return receive_archive(
-            lambda write: engine.export(names, write), what=engine.what, scratch=scratch
+            lambda write: engine.export(names, write),
+            what=engine.what,
+            scratch=scratch,
+            observer=observer,
         )
 
 

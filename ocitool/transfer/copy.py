@@ -4,6 +4,7 @@ Blobs are copied first, in parallel, then manifests (children before parents), a
 last. A reader of the target therefore sees the complete old state or the complete new one.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -132,12 +133,12 @@ class _Move:
 
     def _blob(self, descriptor: Descriptor, stop: Stop) -> None:
         stop.check()
+        began = time.monotonic()
         if self._target.has(descriptor):
             self._observer.advance(descriptor.size)
-            self._finish(descriptor, Outcome.EXISTED, 0.0)
+            self._finish(descriptor, Outcome.EXISTED, time.monotonic() - began)
             return
 
-        began = time.monotonic()
         outcome = self._fetch_parts(descriptor, stop) or self._put(descriptor, stop)
         self._finish(descriptor, outcome, time.monotonic() - began)
 
@@ -227,12 +228,26 @@ class _Move:
 
         EXISTED if the other process has stored it; None if that one makes no progress.
         """
+        with contextlib.ExitStack() as waiting:
+            ingest = self._wait_while_another_fetches(target, descriptor, stop, waiting)
+        if ingest is None:
+            return None
+        # It may have been stored between the last look and this one.
+        if self._target.has(descriptor):
+            ingest.discard()
+            self._observer.advance(descriptor.size)
+            return Outcome.EXISTED
+        return ingest
+
+    def _wait_while_another_fetches(
+        self, target: Ingesting, descriptor: Descriptor, stop: Stop, waiting: contextlib.ExitStack
+    ) -> Ingest | None:
         arrived, since = -1, 0.0
         while (ingest := target.ingest(descriptor)) is None:
             if arrived < 0:
-                self._observer.wait(
-                    f"another process is fetching {descriptor.digest.short}; waiting for it"
-                )
+                text = f"another process is fetching {descriptor.digest.short}; waiting for it"
+                self._observer.wait(text)
+                waiting.enter_context(self._observer.busy(text))
             now = target.progress_of(descriptor)
             if now != arrived:
                 arrived, since = now, time.monotonic()
@@ -240,11 +255,6 @@ class _Move:
                 return None
             stop.check()
             time.sleep(_TURN_SECONDS)
-        # It may have been stored since the last check.
-        if self._target.has(descriptor):
-            ingest.discard()
-            self._observer.advance(descriptor.size)
-            return Outcome.EXISTED
         return ingest
 
     def document(self, descriptor: Descriptor, raw: bytes) -> None:
@@ -253,9 +263,9 @@ class _Move:
         if self._target.has(descriptor):
             self.note(descriptor, Outcome.EXISTED)
             return
-        where = f"manifest {descriptor.digest.short}"
+        where, began = f"manifest {descriptor.digest.short}", time.monotonic()
         outcome = self._target.put(descriptor, lambda: Blob.of(descriptor, raw, where=where))
-        self.note(descriptor, outcome)
+        self.note(descriptor, outcome, time.monotonic() - began)
 
     def note(self, descriptor: Descriptor, outcome: Outcome, seconds: float = 0.0) -> None:
         with self._lock:

@@ -130,7 +130,10 @@ def _repair(
         layout = stack.enter_context(_opened(source, path, out.options))
         places = [parse_place(text) for text in repair_from]
         connected = stack.enter_context(connected_to(registry, out.observer, *places))
-        opened = [stack.enter_context(source_at(place, out.options, connected)) for place in places]
+        opened = [
+            stack.enter_context(source_at(place, out.options, connected, out.observer))
+            for place in places
+        ]
         report = repair.repair(layout, [one.source for one in opened], observer=out.observer)
     return replace(report, rebuilt=rebuilt)
 

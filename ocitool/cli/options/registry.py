@@ -130,7 +130,7 @@ def connected_to(
 
 
 def source_at(
-    place: "Place", settings: "Settings", connected: "Registries | None"
+    place: "Place", settings: "Settings", connected: "Registries | None", observer: "Observer"
 ) -> "AbstractContextManager[Opened]":
     """Return a context manager that opens a place for reading."""
     from ocitool.images.opening import open_source
@@ -141,6 +141,7 @@ def source_at(
         stdin=0,
         scratch=settings.temporary,
         registries=connected,
+        observer=observer,
     )
 
 
@@ -151,7 +152,7 @@ def opened_at(
     """Yield a place, open for reading."""
     with (
         connected_to(options, observer, place) as connected,
-        source_at(place, settings, connected) as opened,
+        source_at(place, settings, connected, observer) as opened,
     ):
         yield opened
 
@@ -173,6 +174,7 @@ def opened_each(
             stdin=0,
             scratch=settings.temporary,
             registries=connected,
+            observer=observer,
         )
         with contextlib.closing(each):
             yield each
@@ -182,7 +184,13 @@ def registries(options: "RegistryOptions", observer: "Observer") -> "Registries"
     """Return the `Registries` of this run, a context manager."""
     from ocitool.places.registry import Registries
 
-    return Registries(options, warn=observer.warn, remark=observer.remark, trace=observer.trace)
+    return Registries(
+        options,
+        warn=observer.warn,
+        remark=observer.remark,
+        trace=observer.trace,
+        busy=observer.busy,
+    )
 
 
 ChunkSize = Annotated[

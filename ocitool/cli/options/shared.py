@@ -1,7 +1,7 @@
 """Options that several commands share, and the values of the global options."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +31,7 @@ class Settings:
     debug: bool = False
     progress: str = "auto"
     temporary: str | None = None
+    observers: "dict[bool, Messages]" = field(default_factory=dict)
 
     @property
     def store(self) -> str:
@@ -70,7 +71,11 @@ class Settings:
         """Return the observer that shows progress and messages."""
         from ocitool.cli.render.progress import progress
 
-        return progress(self.progress, quiet=self.quiet or quiet, verbose=self.verbose)
+        silent = self.quiet or quiet
+        # One for all: two bars would draw over each other.
+        if silent not in self.observers:
+            self.observers[silent] = progress(self.progress, quiet=silent, verbose=self.verbose)
+        return self.observers[silent]
 
     def open_store(self) -> "Layout":
         """Open the store; NotFound with a hint if it does not exist yet."""

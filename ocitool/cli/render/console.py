@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import unicodedata
+from collections.abc import Callable
 from typing import TextIO
 
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
@@ -14,6 +15,20 @@ _UNSAFE = ("Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn")
 
 class ClosedPipe(BaseException):
     """The reader of our output has closed the pipe."""
+
+
+_before_line: list[Callable[[], None]] = []
+
+
+def before_line(hide: Callable[[], None]) -> None:
+    """Call this before anything is written: it takes away what is drawn on the terminal."""
+    _before_line.append(hide)
+
+
+def clear() -> None:
+    """Take away what is drawn on the terminal."""
+    for hide in _before_line:
+        hide()
 
 
 def safe(text: str) -> str:
@@ -123,6 +138,7 @@ def unicode_output() -> bool:
 def _write(stream: TextIO | None, text: str) -> None:
     if stream is None:
         return
+    clear()
     try:
         stream.write(text)
     except BrokenPipeError:

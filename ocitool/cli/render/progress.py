@@ -1,11 +1,16 @@
 """Progress on stderr: a bar on a terminal, lines in a log, nothing when asked.
 
-Short work shows nothing: the bar appears, and its library is loaded, after half a second.
+Short work shows nothing at all: a bar, and the library that draws it, wait half a second. What is
+shown does not depend on bytes that move: a thread looks at the clock, so that a stalled registry,
+a slow engine and another process are seen as what is waited for.
 """
 
+import contextlib
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ocitool.cli.render import console
@@ -18,6 +23,12 @@ if TYPE_CHECKING:
 
 _PATIENCE = 0.5
 _HEARTBEAT = 10.0
+_LARGE = 10_000_000
+"""Bytes from which a finished blob has a line of its own in a log."""
+_FRAME = 0.1
+_NEARLY = 0.9
+_SLOW = 2.0
+"""Seconds without a byte after which a bar shows what is waited for instead."""
 
 
 def progress(mode: str, *, quiet: bool, verbose: bool = False) -> "Messages":
@@ -55,121 +66,194 @@ class Messages(Observer):
             console.note(text)
 
 
-class Plain(Messages):
-    """One line per finished blob, and a sign of life every ten seconds, whatever is waited for."""
+@dataclass(slots=True, eq=False)
+class _Work:
+    """Work that is under way. `total` is 0 if it is not known; `seen` was done at the last look."""
 
-    def __init__(self, *, verbose: bool = False) -> None:
+    label: str
+    total: int = 0
+    done: int = 0
+    seen: int = 0
+    began: float = field(default_factory=time.monotonic)
+    moved: float = field(default_factory=time.monotonic)
+
+
+class Watching(Messages):
+    """Knows what is being done, and looks at it from time to time in a thread of its own."""
+
+    def __init__(self, every: float, *, verbose: bool = False) -> None:
         super().__init__(verbose=verbose)
-        self._label, self._total, self._done = "", 0, 0
-        self._last = time.monotonic()
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
+        self._every = every
+        self._lock = threading.RLock()
+        self._work: _Work | None = None
+        self._busy: list[_Work] = []
+        self._watcher: threading.Thread | None = None
 
     def begin(self, label: str, total: int) -> None:
-        """Start the heartbeat."""
-        self.end()
+        """Note what is being done."""
         with self._lock:
-            self._label, self._total, self._done = label, total, 0
-            self._last = time.monotonic()
-        self._ended = threading.Event()
-        # By the clock, not by the bytes: a stalled connection brings none.
-        threading.Thread(target=self._beat, args=(self._ended,), daemon=True).start()
-
-    def _beat(self, ended: threading.Event) -> None:
-        pause = _HEARTBEAT
-        while not ended.wait(pause):
-            with self._lock:
-                pause = self._last + _HEARTBEAT - time.monotonic()
-                if pause > 0:
-                    continue
-                self._last, pause = time.monotonic(), _HEARTBEAT
-                if not ended.is_set():
-                    console.note(f"{self._label}: {size(self._done)} of {size(self._total)}")
+            self._work = _Work(label, total)
+            self._watch()
 
     def advance(self, count: int) -> None:
-        """Note what the heartbeat will say."""
+        """Count bytes."""
         with self._lock:
-            self._done += count
+            if self._work is not None:
+                self._work.done += count
 
     def end(self) -> None:
-        """Stop the heartbeat."""
-        self._ended.set()
+        """Note that the work has ended."""
+        with self._lock:
+            self._work = None
+            self.idle()
+
+    @contextlib.contextmanager
+    def busy(self, text: str) -> Iterator[None]:
+        """Show what the block does or waits for, if that takes long."""
+        work = _Work(text)
+        with self._lock:
+            self._busy.append(work)
+            self._watch()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy.remove(work)
+                self.idle()
+
+    def look(self, now: float) -> None:
+        """Show what is being done at this moment; called with the lock held."""
+
+    def idle(self) -> None:
+        """Note that something has ended, and perhaps everything; called with the lock held."""
+
+    def _watch(self) -> None:
+        if self._watcher is None:
+            self._watcher = threading.Thread(target=self._run, name="progress", daemon=True)
+            self._watcher.start()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(self._every)
+            with self._lock:
+                if self._work is not None or self._busy:
+                    self.look(time.monotonic())
+
+
+class Plain(Watching):
+    """A line for each large blob, and a sign of life every ten seconds."""
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        super().__init__(min(_HEARTBEAT, 1.0) / 4, verbose=verbose)
+        self._heartbeat = _HEARTBEAT
+        self._printed = time.monotonic()
+
+    def remark(self, text: str) -> None:
+        """Print something worth knowing; the heartbeat has time again."""
+        self._printed = time.monotonic()
+        super().remark(text)
 
     def finish(self, descriptor: Descriptor, outcome: Outcome) -> None:
-        """Print a line for the blob."""
-        with self._lock:
-            self._last = time.monotonic()
-            console.note(f"{outcome}: {descriptor.digest} {size(descriptor.size)}")
+        """Print a line for a large blob."""
+        if descriptor.size >= _LARGE:
+            self.remark(f"{outcome}: {descriptor.digest.short} {size(descriptor.size)}")
+
+    def look(self, now: float) -> None:
+        """Print a heartbeat when nothing was printed for a while."""
+        if now - self._printed >= self._heartbeat:
+            self.remark("; ".join(self._lines(now)))
+
+    def _lines(self, now: float) -> Iterator[str]:
+        work, stands_still = self._work, True
+        if work is not None:
+            if work.done != work.seen:
+                work.seen, work.moved = work.done, now
+            stands_still = now - work.moved >= self._heartbeat
+            of_all = f" of {size(work.total)}" if work.total else ""
+            stalled = f", nothing for {now - work.moved:.0f} s" if stands_still else ""
+            yield f"{work.label}: {size(work.done)}{of_all}{stalled}"
+        waits = [one for one in self._busy if now - one.began >= self._heartbeat * _NEARLY]
+        if waits and stands_still and (work is None or waits[-1] is not self._busy[0]):
+            yield f"{waits[-1].label}: {now - waits[-1].began:.0f} s"
 
 
-class Bar(Messages):
-    """A bar with speed and time left, for work that takes longer than half a second."""
+class Bar(Watching):
+    """A bar with speed and time left, once the work takes longer than a moment."""
 
     def __init__(self, *, verbose: bool = False) -> None:
-        super().__init__(verbose=verbose)
+        super().__init__(_FRAME, verbose=verbose)
         self._progress: Progress | None = None
         self._task: int = 0
-        self._label, self._total, self._done = "", 0, 0
-        self._began = 0.0
-        self._lock = threading.Lock()
+        self._shown: _Work | None = None
+        console.before_line(self.hide)
 
-    def begin(self, label: str, total: int) -> None:
-        """Start to count."""
-        self._label, self._total, self._done = label, total, 0
-        self._began = time.monotonic()
+    def look(self, now: float) -> None:
+        """Show a bar for the work, or for what is waited for, and move it."""
+        work = self._longest(now)
+        if work is None:
+            return
+        if work is not self._shown:
+            self.hide()
+            self._start(work)
+        if self._progress is not None:
+            self._progress.update(
+                self._task,  # type: ignore[arg-type]
+                completed=work.done,
+                description=self._described(work, now),
+            )
 
-    def advance(self, count: int) -> None:
-        """Move the bar."""
-        with self._lock:
-            self._done += count
-            if self._progress is not None:
-                self._progress.update(self._task, completed=self._done)  # type: ignore[arg-type]
-            elif time.monotonic() - self._began > _PATIENCE:
-                self._start()
+    def idle(self) -> None:
+        """Take the bar away when its work has ended."""
+        if self._shown is not None and self._shown not in (self._work, *self._busy):
+            self.hide()
 
-    def end(self) -> None:
-        """Remove the bar."""
+    def hide(self) -> None:
+        """Take the bar away until the next look: something else is written."""
         with self._lock:
             if self._progress is not None:
                 self._progress.stop()
-                self._progress = None
+            self._progress = self._shown = None
 
-    def _start(self) -> None:
+    def _longest(self, now: float) -> _Work | None:
+        """Return what to show: the work, or if that has just begun, what the command does."""
+        found = (self._work, *self._busy[:1])
+        return next((w for w in found if w is not None and now - w.began >= _PATIENCE), None)
+
+    def _described(self, work: _Work, now: float) -> str:
+        """Return what to show beside a bar: the work, or what stalls it."""
+        if work.done != work.seen:
+            work.seen, work.moved = work.done, now
+        slow = [one for one in self._busy if now - one.began >= _SLOW]
+        stalled = now - work.moved >= _SLOW and len(slow) > 1
+        return console.safe(slow[-1].label if stalled else work.label)
+
+    def _start(self, work: _Work) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
             DownloadColumn,
             Progress,
             TextColumn,
+            TimeElapsedColumn,
             TimeRemainingColumn,
             TransferSpeedColumn,
         )
 
         terminal = Console(stderr=True, markup=False, emoji=False, highlight=False)
+        counted = (DownloadColumn(), TransferSpeedColumn()) if work is self._work else ()
+        time_column = TimeRemainingColumn() if work.total else TimeElapsedColumn()
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
+            *counted,
+            time_column,
             console=terminal,
             transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
-        self._task = self._progress.add_task(self._label, total=self._total, completed=self._done)
+        self._shown = work
+        self._task = self._progress.add_task(
+            console.safe(work.label), total=work.total or None, completed=work.done
+        )
         self._progress.start()
-
-    def remark(self, text: str) -> None:
-        """Print above the bar."""
-        self.end()
-        super().remark(text)
-
-    def warn(self, text: str) -> None:
-        """Print above the bar."""
-        self.end()
-        super().warn(text)
-
-    def trace(self, text: str) -> None:
-        """Print above the bar."""
-        if self._verbose:
-            self.end()
-        super().trace(text)

@@ -5,9 +5,10 @@ import stat
 from collections.abc import Callable
 
 from ocitool.errors import LimitExceeded, MalformedArchive, NotFound, OcitoolError
+from ocitool.events import SILENT, Observer
 from ocitool.formats.compression import Codec, DecompressingReader, sniff
 from ocitool.formats.tar import NotATar, SeekableInput, entries
-from ocitool.fsops import CHUNK, Directory, scratch_file, translated, write_all
+from ocitool.fsops import CHUNK, Directory, scratch_file, spooling, translated, write_all
 from ocitool.places.archive.diagnosis import STDIN, damage_hint, not_a_tar, not_an_image
 from ocitool.places.archive.docker import MANIFEST_FILE
 from ocitool.places.archive.folder import FolderSource
@@ -19,18 +20,22 @@ _HEAD = 512
 
 
 def open_archive(
-    path: str, *, stdin: int | None = None, scratch: str | None = None
+    path: str,
+    *,
+    stdin: int | None = None,
+    scratch: str | None = None,
+    observer: Observer = SILENT,
 ) -> ArchiveSource | FolderSource:
     """Open an image archive: a tar (plain, gzip, bzip2, xz or zstd), a folder, or "-" for `stdin`.
 
     A plain tar in a file is read where it is. Anything else is first written once, uncompressed,
-    to a nameless file in the folder `scratch`. Raises NotFound, and MalformedArchive with a hint
-    for what is not an image archive.
+    to a nameless file in the folder `scratch`, and `observer` is told. Raises NotFound, and
+    MalformedArchive with a hint for what is not an image archive.
     """
     if path == "-":
         if stdin is None:
             raise NotFound("there is no standard input to read an archive from")
-        return _from_tar(_spool(lambda count: os.read(stdin, count), STDIN, scratch), STDIN)
+        return _from_tar(_spool(stdin, STDIN, scratch, observer), STDIN)
     with translated("open", path):
         mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
@@ -41,39 +46,61 @@ def open_archive(
         if stat.S_ISREG(mode) and sniff(os.pread(file, _HEAD, 0)) is Codec.NONE:
             kept, file = file, -1
             return _from_tar(kept, path)
-        return _from_tar(_spool(lambda count: os.read(file, count), path, scratch), path)
+        return _from_tar(_spool(file, path, scratch, observer), path)
     finally:
         if file >= 0:
             os.close(file)
 
 
 def receive_archive(
-    send: Callable[[Callable[[bytes], None]], object], *, what: str, scratch: str | None = None
+    send: Callable[[Callable[[bytes], None]], object],
+    *,
+    what: str,
+    scratch: str | None = None,
+    observer: Observer = SILENT,
 ) -> ArchiveSource:
     """Open an archive that `send` writes, piece by piece, into the function it is given."""
     file = scratch_file(scratch)
 
     def write(data: bytes) -> None:
-        with translated("spool", what):
+        with spooling(scratch):
             write_all(file, data)
+        observer.advance(len(data))
 
+    observer.begin(f"reading from {what}", 0)
     try:
         send(write)
     except BaseException:
         os.close(file)
         raise
+    finally:
+        observer.end()
     return _from_tar(file, what)
 
 
-def _spool(read: Callable[[int], bytes], what: str, scratch: str | None) -> int:
+def _spool(source_file: int, what: str, scratch: str | None, observer: Observer) -> int:
     """Write a stream, decompressed, to a nameless file and return its descriptor."""
-    stream = _Peekable(read)
+
+    def read(count: int) -> bytes:
+        with translated("read", what):
+            part = os.read(source_file, count)
+        observer.advance(len(part))
+        return part
+
+    observer.begin(f"reading {what}", os.fstat(source_file).st_size)
+    try:
+        return _write_spool(_Peekable(read), what, scratch)
+    finally:
+        observer.end()
+
+
+def _write_spool(stream: "_Peekable", what: str, scratch: str | None) -> int:
     codec = sniff(stream.peek(_HEAD))
     source = DecompressingReader(stream, codec)
     file = scratch_file(scratch)
     try:
-        with translated("spool", what):
-            while part := source.read(CHUNK):
+        while part := source.read(CHUNK):
+            with spooling(scratch):
                 write_all(file, part)
     except OcitoolError as error:
         os.close(file)

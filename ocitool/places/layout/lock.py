@@ -39,6 +39,13 @@ def locked(
 
 
 def _acquire(descriptor: int, path: str, timeout: float, observer: Observer) -> None:
+    with contextlib.ExitStack() as waiting:
+        _knock(descriptor, path, timeout, observer, waiting)
+
+
+def _knock(
+    descriptor: int, path: str, timeout: float, observer: Observer, waiting: contextlib.ExitStack
+) -> None:
     begun = time.monotonic()
     told = False
     pause = 0.001
@@ -54,7 +61,9 @@ def _acquire(descriptor: int, path: str, timeout: float, observer: Observer) -> 
                     hint="wait for that process to end, or end it, then try again",
                 ) from None
             if waited > _TOLD_AFTER and not told:
-                observer.wait(f"waiting for process {_holder(descriptor)}, which locks {path!r}")
+                text = f"waiting for process {_holder(descriptor)}, which locks {path!r}"
+                observer.wait(text)
+                waiting.enter_context(observer.busy(text))
                 told = True
             # Random pauses keep twenty waiting processes from knocking in step.
             time.sleep(pause * (0.5 + random.random()))  # noqa: S311

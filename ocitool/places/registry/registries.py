@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Self
 
@@ -27,7 +28,8 @@ class Registries:
     """Every registry of one command: its connections and how long each is left alone.
 
     `warn` is told, once each, of what may be unexpected, `remark` of longer waits and of what is
-    worth knowing, `trace` of each request. Use it as a context manager. Thread-safe.
+    worth knowing, `trace` of each request; `busy` opens a block around each. Use it as a context
+    manager. Thread-safe.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Registries:
         warn: Callable[[str], None] = lambda _: None,
         remark: Callable[[str], None] = lambda _: None,
         trace: Callable[[str], None] = lambda _: None,
+        busy: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.options = options or RegistryOptions()
@@ -49,6 +52,7 @@ class Registries:
             warn=self.warn,
             ambient=lambda domain: find_ambient(domain, self.environment, self.remark),
         )
+        self.busy = busy
         self._warn = warn
         self._remark = remark
         self.trace = trace

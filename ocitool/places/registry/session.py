@@ -181,7 +181,8 @@ class Session:
         registries, host = self.registries, self.host
         step = RetryStep(self.backoff, self.limits, lambda: registries.wants_tls(host))
         try:
-            return step.run(lambda: self._redirect(request), finish, retries or self.retries())
+            with self.registries.busy(f"waiting for {self.host.domain}"):
+                return step.run(lambda: self._redirect(request), finish, retries or self.retries())
         except httpx.TransportError as error:
             wants_tls = not self.backoff.has_answered and registries.wants_tls(host)
             raise unreachable(host.domain, error, wants_tls=wants_tls) from error

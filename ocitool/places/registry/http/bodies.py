@@ -8,7 +8,7 @@ from typing import Self
 
 import httpx
 
-from ocitool.fsops import scratch_file, translated, write_all
+from ocitool.fsops import scratch_file, spooling, translated, write_all
 from ocitool.image.content import Blob
 from ocitool.oci import Descriptor
 from ocitool.oci.limits import MEBIBYTE
@@ -104,7 +104,7 @@ def spool_blob(
     try:
         with open_blob() as blob:
             while part := blob.read(_PIECE):
-                with translated("write", f"the copy of {descriptor.digest.short}"):
+                with spooling(scratch):
                     write_all(file, part)
         yield lambda: _open_copy(descriptor, file)
     finally:
