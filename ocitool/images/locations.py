@@ -38,6 +38,8 @@ class PlaceKind(StrEnum):
     PATH = "path"
 
 
+FILES = (PlaceKind.PATH, PlaceKind.OCI_ARCHIVE, PlaceKind.DOCKER_ARCHIVE)
+"""Places that are written as one file."""
 ENGINES = (PlaceKind.DOCKER_ENGINE, PlaceKind.PODMAN_ENGINE)
 _PREFIXES = {
     **{f"{kind.value}:": kind for kind in PlaceKind if kind is not PlaceKind.PATH},
@@ -52,7 +54,7 @@ class Place(Struct, frozen=True, kw_only=True):
     """A place and the image in it that is meant. `name` is a name, tag or digest, or None.
 
     `path` is the file or folder; it is empty for the store and for engines. "-" is standard input
-    or output.
+    or output. In a registry it is the prefix below which images go, if the text ends with a slash.
     """
 
     kind: PlaceKind
@@ -189,6 +191,8 @@ def registry_host(text: str) -> str:
 def _prefixed(kind: PlaceKind, rest: str, text: str) -> Place:
     if kind in ENGINES:
         return Place(kind=kind, name=rest or None, text=text)
+    if kind is PlaceKind.REGISTRY and rest.endswith("/"):
+        return Place(kind=kind, path=rest.removeprefix("//"), text=text)
     if kind is PlaceKind.REGISTRY:
         return Place(kind=kind, name=str(registry_reference(text)), text=text)
     if not rest:

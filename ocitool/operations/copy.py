@@ -9,19 +9,23 @@ from msgspec.structs import replace
 from ocitool.errors import UsageError
 from ocitool.events import SILENT, Observer
 from ocitool.image.content import Root
-from ocitool.images.locations import Place, PlaceKind, parse_place
+from ocitool.images.locations import FILES, Place, PlaceKind, parse_place
 from ocitool.images.lookup import new_name
 from ocitool.images.opening import Opened, connected, one_root, open_source, with_attached
 from ocitool.oci import Platform, Reference
 from ocitool.operations.deliver import deliver
 from ocitool.operations.load import load
 from ocitool.operations.push import push
+from ocitool.operations.push_names import Below
 from ocitool.operations.push_target import OnExisting, PushReport
+from ocitool.operations.save import NOT_WRITTEN, check_file_name
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries
 from ocitool.places.registry.known_blobs import KnownBlobs
 from ocitool.transfer.pipeline import TransferOptions
 from ocitool.transfer.report import CopyReport
+
+_FILE_ENDINGS = (".tar", ".gz", ".tgz", ".zst", ".tzst", *NOT_WRITTEN)
 
 
 def copy(
@@ -66,9 +70,11 @@ def copy(
 def check_writable(target: Place) -> None:
     """Refuse a destination that cannot be written, or an image name that looks like a file."""
     text = target.text
+    if target.kind in FILES:
+        check_file_name(target.path)
     if target.kind is PlaceKind.FOLDER:
         raise UsageError("the dir: form is read only", hint="write oci:DIR:TAG instead")
-    looks_like_a_file = os.path.exists(text) or text.endswith((".tar", ".gz", ".zst", "/"))
+    looks_like_a_file = os.path.exists(text) or text.endswith((*_FILE_ENDINGS, "/"))
     if text == target.name and looks_like_a_file:
         raise UsageError(
             f"{text!r} would be the name of an image in the store",
@@ -86,17 +92,29 @@ def copy_to_registry(
     observer: Observer = SILENT,
     known: KnownBlobs | None = None,
 ) -> list[PushReport]:
-    """Push the open images to the name in a registry that `target` means. See `push`."""
+    """Push what is open to the name that a place of a registry means, or below its prefix.
+
+    See `push`.
+    """
     return push(
         opened.source,
         opened.roots,
-        [Reference.parse(target.name or "")],
+        destinations(target),
         registries,
         options,
         on_existing=on_existing,
         observer=observer,
         known=known,
     )
+
+
+def destinations(target: Place, *, flatten: bool = False) -> list[Reference] | Below:
+    """Return where a copy to a registry goes: to one name, or below `docker://HOST/PREFIX/`."""
+    if target.name is None:
+        return Below.parse(target.path, flatten=flatten)
+    if flatten:
+        raise UsageError("--flatten goes with docker://HOST/PREFIX/, with a slash at its end")
+    return [Reference.parse(target.name)]
 
 
 def copy_to_place(

@@ -4,16 +4,28 @@ Everything is planned, and converted if necessary; then each destination gets wh
 """
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 
-from ocitool.errors import NotFound, OcitoolError, UsageError
+from msgspec.structs import replace
+
+from ocitool.errors import OcitoolError
 from ocitool.events import Observer, Outcome
 from ocitool.image.content import Catalog, PlannedImage, Root
 from ocitool.oci import Descriptor, Digest, Reference
-from ocitool.operations.push_target import OnExisting, PushReport, TagPusher
+from ocitool.operations.push_names import Below, Pair, pairs
+from ocitool.operations.push_target import (
+    Holders,
+    OnExisting,
+    PushReport,
+    TagPusher,
+    attached_to,
+    report_planned,
+)
 from ocitool.places.registry import Registries, Repository
 from ocitool.places.registry.known_blobs import KnownBlobs
 from ocitool.places.registry.upload import Uploads
+from ocitool.transfer.copy import Moved
 from ocitool.transfer.counted import Counted
 from ocitool.transfer.pipeline import Pipeline, TransferOptions
 from ocitool.transfer.plan import is_attached
@@ -24,40 +36,102 @@ OnFailure = Callable[[Reference, OcitoolError], None]
 def push(
     source: Catalog,
     roots: Sequence[Root],
-    destinations: Sequence[Reference],
+    destinations: Sequence[Reference] | Below,
     registries: Registries,
     options: TransferOptions | None = None,
     *,
     on_existing: OnExisting = OnExisting.OVERWRITE,
     observer: Observer | None = None,
     on_failure: OnFailure | None = None,
+    holders: Holders | None = None,
     known: KnownBlobs | None = None,
+    dry_run: bool = False,
 ) -> list[PushReport]:
-    """Push images to the destinations, or to their own names if there are none.
+    """Push images: to the destinations, below a prefix or, without any, to the names they have.
 
     Idempotent: what a registry has is not sent. Refused, before anything is sent to a destination,
     if `on_existing` does not allow its tag to be moved. The first failure ends the push; with
     `on_failure`, that is called instead, and the other destinations are still pushed.
+    `holders` knows where earlier pushes of this run left blobs that a registry can mount, `known`
+    where earlier commands did. With `dry_run`
+    nothing is asked and nothing is sent: the reports say what would go where.
     """
     pipeline = Pipeline(source, options, observer)
     pipeline.plan(roots, attached=pipeline.options.attached)
     pipeline.warn_of_missing("pushed")
+    images, attached = _sort_out(pipeline.images, attached=pipeline.options.attached)
+    wanted = pairs(images, destinations)
+    if dry_run:
+        return [report_planned(pair, is_final=not pipeline.needs_conversion) for pair in wanted]
     known = known or KnownBlobs()
-    early = _EarlyLayers.for_one(destinations, registries, on_existing, known)
+    pusher = TagPusher(pipeline, registries, on_existing=on_existing, holders=holders, known=known)
+    attempts = _Attempts(registries, on_failure)
+    for pair in wanted if on_existing in (OnExisting.SKIP, OnExisting.ERROR) else ():
+        attempts.settle(pair.destination, lambda pair=pair: pusher.ask_first(pair))  # type: ignore[misc]
+    pipeline.leave_out(attempts.without(wanted, images))
+    if len(attempts.settled) < len(wanted):
+        _warn_of_unattached(attached, images, pipeline.observer)
+        _push_converted(pipeline, pusher, destinations, attempts, known)
+    return attempts.reports([pair.destination for pair in wanted])
+
+
+def _push_converted(
+    pipeline: Pipeline,
+    pusher: TagPusher,
+    destinations: Sequence[Reference] | Below,
+    attempts: "_Attempts",
+    known: KnownBlobs,
+) -> None:
+    """Convert what must be, and push what is not settled yet."""
+    early = _EarlyLayers.for_one(destinations, pusher, known)
     with _convert(pipeline, early):
         images, attached = _sort_out(pipeline.images, attached=pipeline.options.attached)
-        pusher = TagPusher(
-            pipeline, registries, attached=attached, on_existing=on_existing, known=known
-        )
-        reports = []
-        for image, destination in _pairs(images, destinations):
-            try:
-                reports.append(pusher.push(image, destination, early.outcomes if early else {}))
-            except OcitoolError as error:
-                if on_failure is None or registries.stopped:
-                    raise
-                on_failure(destination, error)
-        return reports
+        for pair in pairs(images, destinations):
+            sent = early.sent if early is not None else {}
+            attempts.settle(
+                pair.destination,
+                lambda pair=pair, sent=sent: pusher.push(pair, attached, sent),  # type: ignore[misc]
+            )
+
+
+class _Attempts:
+    """What became of each destination: a report, or a failure (None). Each is tried once."""
+
+    def __init__(self, registries: Registries, on_failure: OnFailure | None) -> None:
+        self.settled: dict[Reference, PushReport | None] = {}
+        self._registries = registries
+        self._on_failure = on_failure
+        self._since = time.monotonic()
+
+    def settle(self, destination: Reference, attempt: Callable[[], PushReport | None]) -> None:
+        """Try a destination that is not settled; without a report it stays so."""
+        if destination in self.settled:
+            return
+        try:
+            report = attempt()
+        except OcitoolError as error:
+            if self._on_failure is None or self._registries.stopped:
+                raise
+            self.settled[destination] = None
+            self._on_failure(destination, error)
+            return
+        if report is not None:
+            now = time.monotonic()
+            # What was converted for all of them counts for the first one.
+            self.settled[destination] = replace(report, seconds=now - self._since)
+            self._since = now
+
+    def without(self, wanted: Sequence[Pair], images: Sequence[PlannedImage]) -> set[Digest]:
+        """Return which images have no destination that is still open."""
+        still = {
+            p.image.root.descriptor.digest for p in wanted if p.destination not in self.settled
+        }
+        return {image.root.descriptor.digest for image in images} - still
+
+    def reports(self, order: Sequence[Reference]) -> list[PushReport]:
+        """Return the reports in the order of the destinations."""
+        found = [self.settled.get(destination) for destination in dict.fromkeys(order)]
+        return [report for report in found if report is not None]
 
 
 @contextlib.contextmanager
@@ -77,37 +151,42 @@ class _EarlyLayers:
         self._repository = repository
         self._known = known
         self._uploads = Uploads(repository.session)
-        self.outcomes: dict[Digest, Outcome] = {}
+        self.sent: dict[Digest, Moved] = {}
 
     @classmethod
     def for_one(
         cls,
-        destinations: Sequence[Reference],
-        registries: Registries,
-        on_existing: OnExisting,
+        destinations: Sequence[Reference] | Below,
+        pusher: TagPusher,
         known: KnownBlobs,
     ) -> "_EarlyLayers | None":
         """Return an early sender; None if a policy could still refuse the push.
 
         None for several destinations too: a failure of one must not affect the others.
         """
-        if len(destinations) != 1 or on_existing is not OnExisting.OVERWRITE:
+        if isinstance(destinations, Below) or len(destinations) != 1 or not pusher.overwrites:
             return None
-        return cls(Repository.of(registries, destinations[0], writing=True), known)
+        return cls(pusher.repository(destinations[0]), known)
 
     def send(self, descriptor: Descriptor, open_blob: Counted) -> None:
         """Send a layer unless it is there."""
+        began = time.monotonic()
+        outcome = self._bring(descriptor, open_blob)
+        seconds = time.monotonic() - began
+        self.sent[descriptor.digest] = Moved(
+            descriptor=descriptor, outcome=outcome, seconds=seconds
+        )
+
+    def _bring(self, descriptor: Descriptor, open_blob: Counted) -> Outcome:
         if self._uploads.has(descriptor):
-            self.outcomes[descriptor.digest] = Outcome.EXISTED
-            return
+            return Outcome.EXISTED
         opened = None
         for path in self._elsewhere(descriptor.digest)[:1]:
             mounted, opened = self._uploads.mount(descriptor, path)
             if mounted:
-                self.outcomes[descriptor.digest] = Outcome.MOUNTED
-                return
+                return Outcome.MOUNTED
         self._uploads.put(descriptor, open_blob, opened)
-        self.outcomes[descriptor.digest] = Outcome.UPLOADED
+        return Outcome.UPLOADED
 
     def _elsewhere(self, digest: Digest) -> list[str]:
         """Return other repositories of the registry that may have a layer."""
@@ -124,6 +203,19 @@ class _EarlyLayers:
         self._repository.resume()
 
 
+def _warn_of_unattached(
+    attached: Sequence[PlannedImage], images: Sequence[PlannedImage], observer: Observer
+) -> None:
+    """Warn of artifacts that are not sent because what they belong to is not among the images."""
+    going = {id(one) for image in images for one in attached_to(image, attached)}
+    left = [one for one in attached if id(one) not in going]
+    if left:
+        observer.warn(
+            f"left out {len(left)} attached artifact{'' if len(left) == 1 else 's'}, such as "
+            f"{left[0].root.called}: what they belong to is not here"
+        )
+
+
 def _sort_out(
     planned: Sequence[PlannedImage], *, attached: bool
 ) -> tuple[list[PlannedImage], list[PlannedImage]]:
@@ -135,28 +227,3 @@ def _sort_out(
     digests = {image.root.descriptor.digest for image in others}
     images = [image for image in planned if image.root.descriptor.digest not in digests]
     return (images, others) if images else (others, [])
-
-
-def _pairs(
-    planned: Sequence[PlannedImage], destinations: Sequence[Reference]
-) -> Iterator[tuple[PlannedImage, Reference]]:
-    images = [image for image in planned if image.root.names or not is_attached(image)]
-    if not images:
-        raise NotFound(
-            "there is no image to push",
-            hint="artifacts are only pushed with their image: name the image and add --referrers",
-        )
-    if destinations:
-        if len(images) != 1:
-            raise UsageError(
-                f"{len(images)} images cannot be pushed under one name",
-                hint="name one of them, for example docker-archive:FILE:NAME",
-            )
-        yield from ((images[0], destination) for destination in destinations)
-        return
-    for image in images:
-        if not image.root.names:
-            raise UsageError(
-                f"{image.root.called} has no name to push it under", hint="name a destination"
-            )
-        yield from ((image, Reference.parse(name)) for name in image.root.names)

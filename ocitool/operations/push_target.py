@@ -16,7 +16,8 @@ from ocitool.events import Outcome
 from ocitool.image.attached import is_in, tags_of_attached
 from ocitool.image.content import PlannedImage
 from ocitool.image.graph import closure_of, content_of
-from ocitool.oci import Descriptor, Digest, Manifest, Reference, mediatype
+from ocitool.oci import Descriptor, Digest, Manifest, Reference
+from ocitool.operations.push_names import Pair
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, Repository, RepositoryWriter
 from ocitool.places.registry.known_blobs import KnownBlobs
@@ -46,6 +47,7 @@ class Ending(StrEnum):
     PUSHED = "pushed"
     PRESENT = "present"
     SKIPPED = "skipped"
+    PLANNED = "planned"
 
 
 class RefusedArtifact(Struct, frozen=True, kw_only=True):
@@ -58,10 +60,14 @@ class RefusedArtifact(Struct, frozen=True, kw_only=True):
 class PushReport(Struct, frozen=True, kw_only=True):
     """The result for one image at one destination. `moved_from` is what the tag named before.
 
-    `kept` is the other image that the tag still names, if the push was skipped because of it.
+    `kept` is the other image that the tag still names, where the push was skipped for it. `name` is
+    what the image was called before, if it had a name. Without `is_final` it may get another digest
+    when it is converted. `seconds` is how long it took, with what was
+    converted for it.
     """
 
     destination: Reference
+    name: str | None = None
     ending: Ending
     image: CopiedImage
     moved_from: Digest | None = None
@@ -69,6 +75,8 @@ class PushReport(Struct, frozen=True, kw_only=True):
     conversions: tuple[Conversion, ...] = ()
     attached: int = 0
     refused: tuple[RefusedArtifact, ...] = ()
+    is_final: bool = True
+    seconds: float = 0.0
     transfer: TransferReport = field(default_factory=TransferReport)
 
     @property
@@ -78,16 +86,36 @@ class PushReport(Struct, frozen=True, kw_only=True):
 
     @property
     def pinned(self) -> str:
-        """The image at its destination by its digest, such as `ghcr.io/a/b@sha256:…`."""
+        """The image at its destination by its digest, such as `ghcr.io/a/b@sha256:…`.
+
+        What is only planned may still get another digest, and is called by its name.
+        """
+        if self.ending is Ending.PLANNED:
+            return str(self.destination)
         return f"{self.destination.repository}@{self.digest}"
+
+
+class Holders:
+    """In which repositories of which registry blobs are, as far as pushes of this run know."""
+
+    def __init__(self) -> None:
+        self._paths: dict[tuple[str, Digest], list[str]] = {}
+
+    def note(self, destination: Reference, planned: Sequence[PlannedImage]) -> None:
+        """Note that a repository has all blobs of some images."""
+        for digest in _blobs(planned):
+            self._paths.setdefault((destination.domain, digest), []).append(destination.path)
+
+    def of(self, domain: str, digest: Digest) -> Sequence[str]:
+        """Return the repositories of a registry that hold a blob."""
+        return self._paths.get((domain, digest), ())
 
 
 class TagPusher:
     """Pushes prepared images to destinations, one after the other.
 
-    A destination may mount blobs from an earlier one in the same registry, also from one of an
-    earlier command, as far as it is `known`. The `attached`
-    artifacts are pushed with their images.
+    What one destination has, another one of the same registry may mount from it: `holders` knows
+    those of this run, `known` those of earlier commands.
     """
 
     def __init__(
@@ -95,53 +123,74 @@ class TagPusher:
         pipeline: Pipeline,
         registries: Registries,
         *,
-        attached: Sequence[PlannedImage],
         on_existing: OnExisting,
+        holders: Holders | None = None,
         known: KnownBlobs | None = None,
     ) -> None:
         self._pipeline = pipeline
-        self._attached = attached
         self._registries = registries
         self._on_existing = on_existing
+        self._holders = holders or Holders()
         self._known = known or KnownBlobs()
-        self._pushed: list[Reference] = []
+        self._asked: dict[Reference, Descriptor | None] = {}
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether no tag that exists could be a reason not to push."""
+        return self._on_existing is OnExisting.OVERWRITE
+
+    def repository(self, destination: Reference) -> Repository:
+        """Return the repository of a destination, to write into."""
+        return Repository.of(self._registries, destination, writing=True)
+
+    def ask_first(self, pair: Pair) -> PushReport | None:
+        """Return the report of a push that the tag there rules out, before anything is converted.
+
+        Refused where the policy says so. None for an image that has to be pushed, or looked at.
+        """
+        existing = self._existing(pair.destination)
+        digest = pair.image.root.descriptor.digest
+        ending = ending_of(pair.destination, existing, digest, self._on_existing)
+        if ending is not Ending.SKIPPED and (
+            existing is None or not self._pipeline.needs_conversion
+        ):
+            return None
+        return self._report(pair, Ending.SKIPPED, existing, 0)
 
     def push(
-        self, image: PlannedImage, destination: Reference, sent: Mapping[Digest, Outcome]
+        self, pair: Pair, attached: Sequence[PlannedImage], sent: Mapping[Digest, Moved]
     ) -> PushReport:
-        """Push one image to one destination; `sent` is what has been sent there already.
+        """Push one image to one destination, with what is attached to it.
 
-        Refused, before anything is sent, if the policy does not allow the tag to be moved.
+        `sent` is what has been sent there already. Refused where the policy does not let a tag be
+        moved; then nothing was sent.
         """
-        report = self._push(image, destination, sent)
-        self._pushed.append(destination)
-        there = [moved.descriptor for moved in report.transfer.blobs]
-        blobs = [one.digest for one in there if not mediatype.is_document(one.media_type)]
-        self._known.learn(destination.domain, destination.path, blobs)
-        return report
-
-    def _push(
-        self, image: PlannedImage, destination: Reference, sent: Mapping[Digest, Outcome]
-    ) -> PushReport:
+        image, _, destination = pair
         digest = image.root.descriptor.digest
         _check_pinned(destination, digest)
-        repository = Repository.of(self._registries, destination, writing=True)
-        existing = (
-            repository.head(destination, forbidden_is_absent=True)
-            if destination.tag is not None
-            else None
-        )
+        existing = self._existing(destination)
         ending = ending_of(destination, existing, digest, self._on_existing)
-        planned = [image, *self._attached_to(image)]
-        report = self._report(image, destination, ending, existing, len(planned) - 1)
+        planned = [image, *attached_to(image, attached)]
+        report = self._report(pair, ending, existing, len(planned) - 1)
         if ending is Ending.SKIPPED:
             return report
         if ending is Ending.PRESENT and len(planned) == 1:
-            return replace(report, transfer=_report_present(image))
+            report = replace(report, transfer=_report_present(image))
+        else:
+            report = self._send_all(report, planned, sent)
+        there = planned if not report.refused else planned[:1]
+        self._holders.note(destination, there)
+        self._known.learn(destination.domain, destination.path, _blobs(there))
+        return report
+
+    def _send_all(
+        self, report: PushReport, planned: Sequence[PlannedImage], sent: Mapping[Digest, Moved]
+    ) -> PushReport:
+        """Send the image, the first of `planned`, and what is attached to it."""
+        main = planned[0].root.descriptor
 
         def send(images: Sequence[PlannedImage]) -> TransferReport:
-            main = image.root.descriptor
-            return self._send(repository, main, images, destination, ending, sent)
+            return self._send(main, images, report.destination, report.ending, sent)
 
         try:
             return replace(report, transfer=send(planned))
@@ -149,30 +198,27 @@ class TagPusher:
             # The image is worth having without what cannot be attached to it there.
             return _send_each(report, send, planned)
 
-    def _attached_to(self, image: PlannedImage) -> list[PlannedImage]:
-        """Return the attached artifacts that belong to this image."""
-        held = {str(descriptor.digest) for descriptor, _ in image.closure.documents}
-        waiting = [(s, subject) for s in self._attached if (subject := subject_of(s)) is not None]
-        found: list[PlannedImage] = []
-        while fresh := [s for s, subject in waiting if is_in(subject, held)]:
-            waiting = [pair for pair in waiting if pair[0] not in fresh]
-            held |= {str(d.digest) for s in fresh for d, _ in s.closure.documents}
-            found += fresh
-        return found
+    def _existing(self, destination: Reference) -> Descriptor | None:
+        """Return what a tag names now; each is asked for once."""
+        if destination.tag is None:
+            return None
+        if destination not in self._asked:
+            repository = self.repository(destination)
+            self._asked[destination] = repository.head(destination, forbidden_is_absent=True)
+        return self._asked[destination]
 
     def _send(
         self,
-        repository: Repository,
         main: Descriptor,
         planned: Sequence[PlannedImage],
         destination: Reference,
         ending: Ending,
-        sent: Mapping[Digest, Outcome],
+        sent: Mapping[Digest, Moved],
     ) -> TransferReport:
         tagged = destination.tag is not None and ending is Ending.PUSHED
         tags = {s.root.descriptor.digest: _tags_of(s) for s in planned}
         writer = RepositoryWriter(
-            repository,
+            self.repository(destination),
             self._pipeline.source,
             tags=tags | {main.digest: (str(destination.tag),) if tagged else ()},
             documents={d.digest: m.raw for s in planned for d, m in s.closure.documents},
@@ -181,53 +227,71 @@ class TagPusher:
             scratch=self._pipeline.options.scratch,
         )
         present = main.digest if ending is Ending.PRESENT else None
-        known = _present(writer, planned, present=present) | dict(sent)
-        return self._pipeline.transfer(writer, planned, known)
+        known = _present(writer, planned, present=present)
+        known |= {digest: moved.outcome for digest, moved in sent.items()}
+        report = self._pipeline.transfer(writer, planned, known)
+        blobs = tuple(sent.get(moved.descriptor.digest, moved) for moved in report.blobs)
+        return replace(report, blobs=blobs)
 
     def _mountable(
         self, destination: Reference, planned: Sequence[PlannedImage]
     ) -> Mapping[Digest, Sequence[str]]:
         """Return, for each blob, repositories of the same registry that may have it already."""
-        blobs = {blob.digest for image in planned for blob in image.closure.blobs}
-        found: dict[Digest, list[str]] = {}
-        siblings = [r.path for r in self._pushed if r.domain == destination.domain]
+        blobs = _blobs(planned)
+        found = {digest: list(self._holders.of(destination.domain, digest)) for digest in blobs}
         origin = self._pipeline.origin
-        if isinstance(origin, RemoteImages):
-            repository = origin.repository
-            if repository.host.domain == destination.domain:
-                siblings.append(repository.session.path)
-        for path in siblings:
-            if path != destination.path:
-                for digest in blobs:
-                    found.setdefault(digest, []).append(path)
-        for digest in blobs:
-            for path in self._known.repositories(destination.domain, digest):
-                if path != destination.path:
-                    found.setdefault(digest, []).append(path)
+        if isinstance(origin, RemoteImages) and origin.repository.host.domain == destination.domain:
+            for paths in found.values():
+                paths.append(origin.repository.session.path)
+        for digest, paths in found.items():
+            paths.extend(self._known.repositories(destination.domain, digest))
         if isinstance(origin, Layout):
             for path, digest in _neighbours(origin, destination, blobs):
-                found.setdefault(digest, []).append(path)
-        return found
+                found[digest].append(path)
+        return {d: [path for path in p if path != destination.path] for d, p in found.items()}
 
     def _report(
-        self,
-        image: PlannedImage,
-        destination: Reference,
-        ending: Ending,
-        existing: Descriptor | None,
-        attached: int,
+        self, pair: Pair, ending: Ending, existing: Descriptor | None, attached: int
     ) -> PushReport:
-        digest = image.root.descriptor.digest
+        digest = pair.image.root.descriptor.digest
         moved = existing is not None and existing.digest != digest and ending is Ending.PUSHED
         return PushReport(
-            destination=destination,
+            destination=pair.destination,
+            name=pair.name,
             ending=ending,
-            image=report_image(image),
+            image=report_image(pair.image),
             moved_from=existing.digest if moved and existing is not None else None,
             kept=existing.digest if existing is not None and ending is Ending.SKIPPED else None,
             conversions=tuple(self._pipeline.conversions),
             attached=attached,
         )
+
+
+def report_planned(pair: Pair, *, is_final: bool) -> PushReport:
+    """Return the report of a push that is only planned."""
+    return PushReport(
+        destination=pair.destination,
+        name=pair.name,
+        ending=Ending.PLANNED,
+        image=report_image(pair.image),
+        is_final=is_final,
+    )
+
+
+def attached_to(image: PlannedImage, attached: Sequence[PlannedImage]) -> list[PlannedImage]:
+    """Return the attached artifacts that belong to this image."""
+    held = {str(descriptor.digest) for descriptor, _ in image.closure.documents}
+    waiting = [(s, subject) for s in attached if (subject := subject_of(s)) is not None]
+    found: list[PlannedImage] = []
+    while fresh := [s for s, subject in waiting if is_in(subject, held)]:
+        waiting = [pair for pair in waiting if pair[0] not in fresh]
+        held |= {str(d.digest) for s in fresh for d, _ in s.closure.documents}
+        found += fresh
+    return found
+
+
+def _blobs(planned: Sequence[PlannedImage]) -> set[Digest]:
+    return {blob.digest for image in planned for blob in image.closure.blobs}
 
 
 def _send_each(

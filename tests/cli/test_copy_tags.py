@@ -171,7 +171,6 @@ class TestWrongUsage:
             ("docker://h/a:v*", "b", (), "write docker://b"),
             ("docker://h/a:v*", "oci:b", (), "a repository of a registry"),
             ("a", "docker://h/b", ("--all-tags",), "between registries"),
-            ("a", "docker://h/b", ("--dry-run",), "between registries"),
             ("docker://h/a:1", "docker://h/b", ("--dry-run", "--compression", "zstd"), "digests"),
         ],
     )

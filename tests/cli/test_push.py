@@ -68,7 +68,7 @@ class TestOutput:
         with EmulatedRegistry() as registry:
             done = ocitool("push", place, f"{registry.host}/{NAME}:1")
             assert (done.code, done.out) == (0, f"{registry.host}/{NAME}@{DIGEST}\n")
-            assert "4 sent" in done.err
+            assert "  4 blobs, " in done.err
             assert whole(registry, IMAGE)
 
     def test_a_second_push_says_that_it_is_there(self, ocitool: Command, place: str) -> None:
@@ -450,4 +450,4 @@ class TestDockerRegistry:
             name = f"{registry.host}/{NAME}:1"
             done = ocitool("push", "--chunk-size", "50", "--authfile", file, place, name)
             assert done.code == 0, done.err
-            assert "4 sent" in done.err
+            assert "  4 blobs, " in done.err

@@ -240,7 +240,7 @@ class TestDestinations:
     def test_an_image_without_a_name_needs_a_destination(self, tmp_path: Path) -> None:
         with shelf(tmp_path) as shop, pytest.raises(UsageError) as caught:
             shop.push(IMAGE)
-        assert caught.value.hint == "name a destination"
+        assert "name a destination" in (caught.value.hint or "")
 
     def test_a_destination_with_the_digest_of_another_image_is_refused(
         self, tmp_path: Path

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.attempts import Attempts
-from ocitool.cli.commands.push import Source, create_repositories, finish
+from ocitool.cli.commands.push import Source, finish, push_sources
 from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import (
@@ -20,11 +19,11 @@ from ocitool.cli.options.shared import usual_platform
 from ocitool.cli.options.transfer import COPYING, SENDING, FailFast, Sending
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
+from ocitool.errors import UsageError
 from ocitool.images.locations import PlaceKind
 
 if TYPE_CHECKING:
     from ocitool.images.locations import Place
-    from ocitool.operations.push_target import PushReport
     from ocitool.places.registry import RegistryOptions
     from ocitool.transfer.pipeline import TransferOptions
     from ocitool.transfer.report import CopyReport
@@ -36,9 +35,6 @@ Destination = Annotated[
 
 AllTags = Annotated[
     bool, typer.Option("--all-tags", "-a", help="Copy every tag of the repository.")
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show what would be copied between registries.")
 ]
 
 
@@ -52,7 +48,6 @@ def copy(
     sending: Sending,
     allow_foreign_layers: ForeignLayers = False,
     all_tags: AllTags = False,
-    dry_run: DryRun = False,
     fail_fast: FailFast = False,
     out: Output,
     registry: "RegistryOptions",
@@ -61,21 +56,23 @@ def copy(
 
     Places: docker://NAME, NAME or store:NAME, oci:DIR[:TAG], oci-archive:FILE[:TAG],
     docker-archive:FILE[:NAME], docker-daemon:NAME, podman:NAME, dir:DIR (read only), and paths
-    that begin with ./ or /. If SRC names no image, everything in it is copied. Between registries
+    that begin with ./ or /. If SRC names no image, everything in it is copied. Below
+    docker://HOST/PREFIX/, with a slash at its end, each image keeps its name. Between registries
     a pattern such as 'docker://NAME:v1.*' copies all tags that match, under the same tags.
     """
     from ocitool.cli.commands.copy_tags import TagsCommand, copy_tags, is_about_tags
 
     sending.check()
     registry = with_foreign(in_chunks(registry, sending.chunk_size), allowed=allow_foreign_layers)
-    if not is_about_tags(source, all_tags=all_tags, dry_run=dry_run):
+    whole = destination.endswith("/")
+    if whole or not is_about_tags(source, all_tags=all_tags, dry_run=sending.dry_run):
         _copy(source, destination, options, sending, out, registry)
         return
     command = TagsCommand(
         source=source,
         destination=destination,
         all_tags=all_tags,
-        is_dry_run=dry_run,
+        is_dry_run=sending.dry_run,
         is_fail_fast=fail_fast,
         options=options,
         sending=sending,
@@ -95,38 +92,26 @@ def _copy(
     """Copy one image, or all that a place holds."""
     from ocitool.cli.delivery import check_destination
     from ocitool.images.locations import parse_place
-    from ocitool.images.opening import known_blobs, with_attached
-    from ocitool.oci import Reference
+    from ocitool.images.opening import with_attached
     from ocitool.operations import copy as copying
 
     origin, target = parse_place(source), parse_place(destination)
     copying.check_writable(target)
     check_destination(target, out)
+    if target.kind is not PlaceKind.REGISTRY and (sending.flatten or sending.dry_run):
+        raise UsageError("--flatten and --dry-run are for copies into a registry")
     with (
+        out.working("copying"),
         connected_to(registry, out.observer, origin, target) as connected,
-        source_at(origin, out.options, connected) as opened,
-        known_blobs(out.options.store_if_any) as known,
+        source_at(origin, out.options, connected, out.observer) as opened,
     ):
-        images = with_attached(opened) if options.attached else opened
         if connected is not None and target.kind is PlaceKind.REGISTRY:
-            if sending.create_repo:
-                create_repositories([Reference.parse(target.name or "")], out.observer)
-            attempts = Attempts(out, 1)
-            reports: list[PushReport] = []
-            with attempts.one(Reference.parse(target.name or "")):
-                reports = copying.copy_to_registry(
-                    images,
-                    target,
-                    connected,
-                    options,
-                    on_existing=sending.policy,
-                    observer=out.observer,
-                    known=known,
-                )
-            finish(reports, out, sending.digestfile, attempts)
+            where = copying.destinations(target, flatten=sending.flatten)
+            reports, attempts = push_sources([opened], where, connected, options, sending, out)
+            finish(reports, out, sending, attempts, table=target.name is None)
         else:
             report = copying.copy_to_place(
-                images,
+                with_attached(opened) if options.attached else opened,
                 target,
                 options,
                 store=out.options.store_for(target),
@@ -134,17 +119,29 @@ def _copy(
                 write=console.out_bytes,
                 observer=out.observer,
             )
-            _show(report, target, sending, out)
+            _show(report, target, sending, options, out)
 
 
-def _show(report: "CopyReport", target: "Place", sending: Sending, out: Output) -> None:
+def _show(
+    report: "CopyReport",
+    target: "Place",
+    sending: Sending,
+    options: "TransferOptions",
+    out: Output,
+) -> None:
     from ocitool.cli import documents
     from ocitool.cli.render import texts
+    from ocitool.cli.render.summary import done
 
     if sending.digestfile is not None:
         texts.write_digests(sending.digestfile, [image.digest for image in report.images])
     stored = target.kind in (PlaceKind.STORE, PlaceKind.LAYOUT)
-    view = documents.STORED if stored else documents.COPIED
+    view = documents.STORED if stored else documents.SAVED
     if target.path != "-":
         out.result(report, text=texts.digests, view=view.beside(destination=target.text))
     out.remark(texts.remarks(report, into_store=target.kind is PlaceKind.STORE))
+    what = f"copied to {target.text}"
+    if stored:
+        out.summary([done(what, report.transfer, out.seconds)])
+    else:
+        out.summary([texts.saved(what, report, out.seconds, options.changed_by)])

@@ -38,9 +38,9 @@ def is_about_tags(source: str, *, all_tags: bool, dry_run: bool) -> bool:
     from ocitool.images.locations import is_in_registry, tag_pattern
 
     if not is_in_registry(source):
-        if all_tags or dry_run:
+        if all_tags:
             raise UsageError(
-                "--all-tags and --dry-run are for copies between registries",
+                "--all-tags is for copies between registries",
                 hint="such as docker://ghcr.io/a/b and docker://registry.example/a/b",
             )
         return False

@@ -1,29 +1,30 @@
 """ocitool push: images into registries."""
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
 
 from ocitool.cli.attempts import Attempts, Failure
 from ocitool.cli.completing import store_names
 from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
-from ocitool.cli.options.registry import REGISTRY, in_chunks, registries, source_at
+from ocitool.cli.options.lists import ListFile, listed
+from ocitool.cli.options.registry import REGISTRY, in_chunks, registries
 from ocitool.cli.options.transfer import COPYING, SENDING, FailFast, Sending
 from ocitool.cli.output import OUTPUT, Output
+from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ocitool.events import Observer
-    from ocitool.image.content import Root
+    from ocitool.images.locations import Place
     from ocitool.images.opening import Opened
     from ocitool.oci import Reference
-    from ocitool.operations.push import OnFailure
+    from ocitool.operations.push_names import Below
     from ocitool.operations.push_target import PushReport
     from ocitool.places.registry import Registries, RegistryOptions
-    from ocitool.places.registry.known_blobs import KnownBlobs
     from ocitool.transfer.pipeline import TransferOptions
 
 
@@ -31,75 +32,191 @@ Source = Annotated[
     str,
     typer.Argument(metavar="SRC", help="NAME, oci:DIR:TAG, ./FILE, …", autocompletion=store_names),
 ]
-Destinations = Annotated[
+Arguments = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[DST…]", help="Names in registries; default: the name of SRC."),
+    typer.Argument(
+        metavar="SRC [DST…]",
+        help="An image, and its names in registries (default: the name of SRC). With --to or -f "
+        "each argument is a source.",
+        autocompletion=store_names,
+    ),
+]
+To = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="HOST[/PREFIX]",
+        help="Push every image of the sources below this prefix, under the name that it has.",
+    ),
+]
+OriginalNames = Annotated[
+    bool,
+    typer.Option(
+        "--original-names",
+        help="Push the images of an archive or a layout to the registries in their own names.",
+    ),
 ]
 
 
 @with_options(options=COPYING, sending=SENDING, out=OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool push SRC DST", "ocitool copy SRC docker://DST")
 def push(
-    source: Source,
-    destinations: Destinations = None,
+    arguments: Arguments = None,
     *,
+    to: To = None,
+    original_names: OriginalNames = False,
+    file: ListFile = None,
     options: "TransferOptions",
     sending: Sending,
     fail_fast: FailFast = False,
     out: Output,
     registry: "RegistryOptions",
 ) -> None:
-    """Copy an image unchanged into registries, sending only what they lack.
+    """Copy images unchanged into registries, sending only what they lack.
 
     Plain layers of an old docker archive are compressed on the way. The last line printed is
-    NAME@DIGEST. If one destination fails, the others are still pushed.
+    NAME@DIGEST; with --to it is a table of old and new names. If one destination fails, the
+    others are still pushed.
     """
-    from ocitool.images.locations import parse_place, registry_reference
-    from ocitool.images.opening import known_blobs, with_attached
+    from ocitool.images.opening import open_together
 
-    targets = [registry_reference(text) for text in destinations or ()]
     sending.check()
+    wanted = _wanted(arguments, file, to, original_names=original_names, flatten=sending.flatten)
+    settings = out.options
     with (
+        out.working("pushing"),
         registries(in_chunks(registry, sending.chunk_size), out.observer) as connected,
-        source_at(parse_place(source), out.options, connected) as opened,
-        known_blobs(out.options.store_if_any) as known,
+        open_together(
+            wanted.places,
+            store=settings.store_for(*wanted.places),
+            stdin=0,
+            scratch=settings.temporary,
+            registries=connected,
+            observer=out.observer,
+        ) as sources,
     ):
-        images = with_attached(opened) if options.attached else opened
-        names = targets or _own_names(images.roots)
-        attempts = Attempts(out, len(names), fail_fast=fail_fast)
-        on_failure = None if attempts.ends_at_once else attempts.add
-        if sending.create_repo:
-            create_repositories(targets or _own_names(opened.roots), out.observer)
-        reports = push_to(
-            images, targets, connected, options, sending, out.observer, known, on_failure
+        reports, attempts = push_sources(
+            sources, wanted.destinations, connected, options, sending, out, fail_fast=fail_fast
         )
-    finish(reports, out, sending.digestfile, attempts)
+    finish(reports, out, sending, attempts, table=to is not None)
 
 
-def push_to(
-    opened: "Opened",
-    targets: "Sequence[Reference]",
+class _Wanted(Struct, frozen=True, kw_only=True):
+    """The sources of a push, and where they go."""
+
+    places: "list[Place]"
+    destinations: "list[Reference] | Below"
+
+
+def _wanted(
+    arguments: list[str] | None,
+    file: str | None,
+    to: str | None,
+    *,
+    original_names: bool,
+    flatten: bool,
+) -> _Wanted:
+    """Return what the arguments mean; UsageError where a tar would go to hosts nobody typed."""
+    from ocitool.images.locations import ENGINES, PlaceKind, parse_place, registry_reference
+    from ocitool.operations.push_names import Below
+
+    texts = listed(arguments, file, "SRC")
+    if to is not None and original_names:
+        raise UsageError("--to and --original-names exclude each other")
+    if to is not None:
+        below = Below.parse(to, flatten=flatten)
+        return _Wanted(places=[parse_place(text) for text in texts], destinations=below)
+    if flatten:
+        raise UsageError("--flatten goes with --to HOST/PREFIX")
+    sources = texts if file is not None else texts[:1]
+    places = [parse_place(text) for text in sources]
+    targets = [registry_reference(text) for text in texts[len(sources) :]]
+    safe = (PlaceKind.STORE, PlaceKind.REGISTRY, *ENGINES)
+    unsafe = [place for place in places if place.kind not in safe]
+    if unsafe and not targets and not original_names:
+        text = unsafe[0].text
+        raise UsageError(
+            f"where to? The names in {text} may lead to any registry",
+            hint=f"ocitool push {text} --to HOST/PREFIX, or to the registries in its names: "
+            "--original-names",
+        )
+    return _Wanted(places=places, destinations=targets)
+
+
+def push_sources(
+    sources: "Sequence[Opened]",
+    destinations: "Sequence[Reference] | Below",
     connected: "Registries",
     options: "TransferOptions",
     sending: Sending,
-    observer: "Observer",
-    known: "KnownBlobs",
-    on_failure: "OnFailure | None" = None,
-) -> "list[PushReport]":
-    """Push the open images to `targets`, or to their own names if there are none."""
-    from ocitool.operations import push as pushing
+    out: Output,
+    *,
+    fail_fast: bool = False,
+) -> "tuple[list[PushReport], Attempts]":
+    """Push what is open; what one push leaves in a registry, the next ones mount.
 
-    return pushing.push(
-        opened.source,
-        opened.roots,
-        targets,
-        connected,
-        options,
-        on_existing=sending.policy,
-        observer=observer,
-        on_failure=on_failure,
-        known=known,
-    )
+    Destinations are names in registries, a prefix, or nothing: then the images' own names.
+    """
+    from ocitool.images.opening import known_blobs
+    from ocitool.operations.push import push as push_images
+    from ocitool.operations.push_target import Holders
+
+    targets = _targets(sources, destinations)
+    attempts = Attempts(out, len(targets), fail_fast=fail_fast)
+    if sending.create_repo and not sending.dry_run:
+        create_repositories(targets, out.observer)
+    holders = Holders()
+    reports: list[PushReport] = []
+    with known_blobs(out.options.store_if_any) as known:
+        for opened in sources:
+            images, chosen = _with_attached(opened, options, destinations)
+            reports += push_images(
+                images.source,
+                images.roots,
+                destinations,
+                connected,
+                chosen,
+                on_existing=sending.policy,
+                observer=out.observer,
+                on_failure=None if attempts.ends_at_once else attempts.add,
+                holders=holders,
+                known=known,
+                dry_run=sending.dry_run,
+            )
+    return reports, attempts
+
+
+def _targets(
+    sources: "Sequence[Opened]", destinations: "Sequence[Reference] | Below"
+) -> "Sequence[Reference]":
+    """Return the names that will be pushed to; UsageError if different images would share one."""
+    from ocitool.oci import Reference
+    from ocitool.operations.push_names import Below, check_clashes
+
+    roots = [root for opened in sources for root in opened.roots]
+    names = [name for root in roots for name in root.names]
+    if not isinstance(destinations, Below):
+        return destinations or [Reference.parse(name) for name in names]
+    check_clashes(roots, destinations)
+    return list(dict.fromkeys(destinations.destination(name) for name in names))
+
+
+def _with_attached(
+    opened: "Opened", options: "TransferOptions", destinations: "Sequence[Reference] | Below"
+) -> "tuple[Opened, TransferOptions]":
+    """Return what is pushed of a source: what is attached goes along below a prefix.
+
+    Only a registry has to be asked for it, and only with --referrers.
+    """
+    from msgspec.structs import replace
+
+    from ocitool.images.locations import PlaceKind
+    from ocitool.images.opening import with_attached
+    from ocitool.operations.push_names import Below
+
+    if isinstance(destinations, Below) and opened.place.kind is not PlaceKind.REGISTRY:
+        options = replace(options, attached=True)
+    return (with_attached(opened) if options.attached else opened), options
 
 
 def create_repositories(targets: "Sequence[Reference]", observer: "Observer") -> None:
@@ -112,44 +229,39 @@ def create_repositories(targets: "Sequence[Reference]", observer: "Observer") ->
 
 
 def finish(
-    reports: "Sequence[PushReport]", out: Output, digestfile: str | None, attempts: Attempts
+    reports: "Sequence[PushReport]",
+    out: Output,
+    sending: Sending,
+    attempts: Attempts,
+    *,
+    table: bool = False,
 ) -> None:
-    """Print what was pushed and what failed, and write the digest file; raise if any failed."""
+    """Print what was pushed and what failed, and write the digest file; raise if any failed.
+
+    With `table`, or when it is only planned, that is a table of old and new names.
+    """
+    from ocitool.cli import documents
+    from ocitool.cli.render import push as words
+    from ocitool.cli.render import texts
+
     for report in reports:
         name = report.destination.repository
         refused = [Failure(f"{name}@{one.digest}", one.error) for one in report.refused]
         attempts.add_parts(report.attached, refused)
-    _show(reports, out, digestfile, attempts.failed)
-    attempts.finish()
-
-
-def _show(
-    reports: "Sequence[PushReport]",
-    out: Output,
-    digestfile: str | None,
-    failed: "Sequence[Failure]",
-) -> None:
-    from ocitool.cli import documents
-    from ocitool.cli.render import texts
-    from ocitool.cli.render.push import remarks
-
     for report in reports:
-        for line in remarks(report):
-            out.observer.remark(line)
-    if digestfile is not None:
-        texts.write_digests(digestfile, [report.digest for report in reports])
+        out.remark(words.remarks(report))
+    if sending.digestfile is not None and not sending.dry_run:
+        texts.write_digests(sending.digestfile, [report.digest for report in reports])
+    as_table = table or sending.dry_run
     out.result(
         reports,
-        text=lambda reports: [report.pinned for report in reports],
+        text=words.table_of if as_table else lambda reports: [r.pinned for r in reports],
         ids=lambda reports: [str(report.digest) for report in reports],
         view=lambda reports: [
             *map(documents.PUSHED, reports),
-            *map(documents.FAILED_PUSH.beside(status="failed"), failed),
+            *map(documents.FAILED_PUSH.beside(status="failed"), attempts.failed),
         ],
     )
-
-
-def _own_names(roots: "Sequence[Root]") -> "list[Reference]":
-    from ocitool.oci import Reference
-
-    return [Reference.parse(name) for root in roots for name in root.names]
+    if not sending.dry_run:
+        out.summary(words.totals(reports))
+    attempts.finish()
