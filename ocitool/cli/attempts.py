@@ -42,7 +42,7 @@ class Attempts:
         self._total = total
 
     @contextlib.contextmanager
-    def one(self, reference: "Reference") -> Iterator[None]:
+    def one(self, reference: "Reference | str") -> Iterator[None]:
         """Work on one item in the block; a failure is reported and ends only the block."""
         try:
             yield
@@ -51,11 +51,12 @@ class Attempts:
                 raise
             self.add(reference, error)
 
-    def add(self, reference: "Reference", error: OcitoolError) -> None:
+    def add(self, reference: "Reference | str", error: OcitoolError) -> None:
         """Record a failure and report it."""
         self.failed.append(Failure(str(reference), error))
         if self._total > 1:
-            self._out.observer.warn(f"{reference.familiar}: {error.message}")
+            called = reference if isinstance(reference, str) else reference.familiar
+            self._out.observer.warn(f"{called}: {error.message}")
 
     def add_parts(self, succeeded: int, failed: Sequence[Failure]) -> None:
         """Count what belongs to one of the items, such as its signatures; report what failed."""

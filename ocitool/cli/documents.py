@@ -45,6 +45,7 @@ _MISSING = View("digest platform")
 IMAGE = View("names label digest media_type image_id platforms", missing=_MISSING)
 _CONVERSION = View("layers compression", **{"from": "old", "to": "new"})
 COPIED = View("attached", images=IMAGE, conversions=_CONVERSION, moved=CHANGE)
+SAVED = COPIED | View("layer_compression", bytes_written="written")
 STORED = COPIED | View(
     blobs_stored="transfer.stored_blobs",
     bytes_stored="transfer.stored_bytes",
@@ -55,11 +56,19 @@ PULLED = View("store", moved=CHANGE, images=STORED, failed=FAILURE)
 _BLOB = View("digest media_type size").at("descriptor") | View(
     outcome="outcome", seconds=("seconds", _rounded)
 )
-PUSHED = View(
+_COUNTS = View(
+    blobs_stored="transfer.stored_blobs",
+    bytes_stored="transfer.stored_bytes",
+    blobs_existing="transfer.existing_blobs",
+    bytes_existing="transfer.existing_bytes",
+)
+PUSHED = _COUNTS | View(
     "destination pinned moved_from attached",
     status="ending",
     image=IMAGE,
     blobs=("transfer.blobs", _BLOB),
+    seconds=("seconds", _rounded),
+    **{"from": "name"},
 )
 FAILED_PUSH = View(destination="name", error="error.message", hint="error.hint")
 TAG_COPIED = View(

@@ -7,7 +7,7 @@ from typing import Any
 from ocitool.errors import NotFound, NotInStore
 
 Command = Callable[..., None]
-_SOURCES = ("sources", "names", "source")
+_SOURCES = ("sources", "names", "source", "arguments")
 
 
 def says_where_else(local: str, remote: str) -> Callable[[Command], Command]:
@@ -36,7 +36,9 @@ def _name(error: NotInStore, options: dict[str, Any]) -> str:
     if error.name is not None:
         return error.name
     given = next((options[key] for key in _SOURCES if key in options), "")
-    return str(given[0] if isinstance(given, list) and given else given).removeprefix("store:")
+    return str(given[0] if isinstance(given, list) and given else given or "").removeprefix(
+        "store:"
+    )
 
 
 def _hint(error: NotInStore, name: str, local: str, remote: str) -> str | None:

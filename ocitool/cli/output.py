@@ -1,6 +1,7 @@
 """What a command prints: text, IDs alone with -q, or one JSON document."""
 
 import sys
+import time
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
@@ -12,6 +13,8 @@ from ocitool.cli.options.shared import Json, Quiet, Settings, settings
 from ocitool.cli.render import console
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from ocitool.cli.render.progress import Messages
 
 Value = TypeVar("Value")
@@ -28,6 +31,16 @@ class Output:
         self.options = options
         self._quiet = quiet
         self.is_json = json
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long the command has been running."""
+        return time.monotonic() - self._began
+
+    def working(self, text: str) -> "AbstractContextManager[None]":
+        """Return a block in which a sign of life says what is done when nothing else does."""
+        return self.observer.busy(text)
 
     @cached_property
     def observer(self) -> "Messages":
@@ -85,6 +98,11 @@ class Output:
         if not self.is_json:
             for line in lines:
                 self.observer.remark(line)
+
+    def summary(self, lines: Iterable[str]) -> None:
+        """Tell, after the result, how much was done; nothing with --json or -q."""
+        console.flush()
+        self.remark(lines)
 
 
 def nothing(_: object) -> tuple[str, ...]:

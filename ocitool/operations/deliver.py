@@ -1,6 +1,8 @@
 """Write images as an archive to a file, a stream, or an engine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from msgspec.structs import replace
 
 from ocitool.errors import UsageError
 from ocitool.events import SILENT, Observer
@@ -12,6 +14,19 @@ from ocitool.operations.engine_limits import refuse_unfit
 from ocitool.operations.save import UNIVERSAL, pack, save, save_file
 from ocitool.transfer.pipeline import TransferOptions
 from ocitool.transfer.report import CopyReport
+
+
+class _Counted:
+    """Pieces of an archive, with the number of bytes that were taken."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self.count = 0
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self.count += len(piece)
+            yield piece
 
 
 def deliver(
@@ -39,9 +54,10 @@ def deliver(
             ) as archive,
         ):
             refuse_unfit(engine, archive.images)
-            for line in engine.load(archive.pieces):
+            counted = _Counted(archive.pieces)
+            for line in engine.load(counted):
                 observer.remark(f"{target.kind}: {line}")
-            return archive.report
+            return replace(archive.report, written=counted.count)
     if target.path != "-":
         return save_file(
             source, roots, target.path, options, form=form, featured=featured, observer=observer

@@ -22,7 +22,7 @@ from ocitool.transfer.report import Conversion, CopyReport
 
 UNIVERSAL, DOCKER, OCI = "universal", "docker", "oci"
 FORMS = (UNIVERSAL, DOCKER, OCI)
-_NOT_WRITTEN = (".xz", ".txz", ".bz2", ".tbz", ".tbz2", ".lz4", ".lzma", ".7z", ".zip")
+NOT_WRITTEN = (".xz", ".txz", ".bz2", ".tbz", ".tbz2", ".lz4", ".lzma", ".7z", ".zip")
 
 
 class Packed(Struct, frozen=True, kw_only=True):
@@ -39,6 +39,15 @@ def check_form(form: str, compression: str | None) -> None:
         raise UsageError(f"there is no type {form!r}: {', '.join(FORMS)}")
     if form == DOCKER and compression not in (None, mediatype.KEEP, "none"):
         raise UsageError("the docker type holds plain layers; it cannot be compressed")
+
+
+def check_file_name(path: str) -> None:
+    """Raise UsageError for a name that promises a compression that is not written here."""
+    if path.endswith(NOT_WRITTEN):
+        raise UsageError(
+            f"{path!r} has the name of a file that is not written here",
+            hint="use .tar, .tar.gz or .tar.zst",
+        )
 
 
 @contextlib.contextmanager
@@ -73,10 +82,11 @@ def pack(
             pipeline.drop_orphans()
         wanted = next(iter(pipeline.options.platforms), featured)
         pipeline.images = [_feature(image, wanted) for image in pipeline.images]
+        layers = ("none",) if form == DOCKER else _layer_compressions(pipeline.images)
         yield Packed(
             pieces=_pieces(pipeline, form),
             images=tuple(pipeline.images),
-            report=pipeline.report(),
+            report=replace(pipeline.report(), layer_compression=layers),
         )
 
 
@@ -92,9 +102,11 @@ def save(
 ) -> CopyReport:
     """Write images as one archive, through `write`, in one pass. See `pack`."""
     with pack(source, roots, options, form=form, featured=featured, observer=observer) as archive:
+        written = 0
         for piece in archive.pieces:
             write(piece)
-        return archive.report
+            written += len(piece)
+        return replace(archive.report, written=written)
 
 
 def save_file(
@@ -124,7 +136,7 @@ def save_file(
         output.publish()
     finally:
         output.close()
-    return report
+    return replace(report, written=output.written)
 
 
 def _pieces(pipeline: Pipeline, form: str) -> Iterator[bytes]:
@@ -142,6 +154,18 @@ def _pieces(pipeline: Pipeline, form: str) -> Iterator[bytes]:
 
     pieces = universal_tar(images, open_blob, docker=form == UNIVERSAL)
     return _watched(pieces, archive_size(images), observer)
+
+
+def _layer_compressions(images: Sequence[PlannedImage]) -> tuple[str, ...]:
+    """Return how the layers of the images are compressed, by their types; each word once."""
+    types = {
+        layer.media_type
+        for image in images
+        if not is_attached(image)
+        for one in planned_manifests(image)
+        for layer in one.manifest.layers
+    }
+    return tuple(sorted({mediatype.declared_compression(one) or "other" for one in types}))
 
 
 def _watched(pieces: Iterator[bytes], size: int, observer: Observer) -> Iterator[bytes]:
@@ -189,11 +213,7 @@ def _outer_compressor(path: str) -> Compressor | None:
         return Compressor(Codec.GZIP)
     if path.endswith((".zst", ".tzst")):
         return Compressor(Codec.ZSTD)
-    if path.endswith(_NOT_WRITTEN):
-        raise UsageError(
-            f"{path!r} has an ending of a kind that `save` does not write",
-            hint="use .tar, .tar.gz or .tar.zst",
-        )
+    check_file_name(path)
     return None
 
 

@@ -5,6 +5,7 @@ A verb chooses the places and the steps; the steps themselves are defined only h
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -64,6 +65,11 @@ class TransferOptions(Struct, frozen=True, kw_only=True):
         """Whether `compression` names one that all layers get."""
         return self.compression not in (None, mediatype.KEEP)
 
+    @property
+    def changed_by(self) -> str | None:
+        """The option that changes layers, as a user types it; None without one."""
+        return f"--compression {self.compression}" if self.changes_compression else None
+
 
 class Pipeline:
     """Images on their way from one place to another: what is planned, and where it is read.
@@ -118,6 +124,14 @@ class Pipeline:
                 self.observer.warn(
                     f"{image.root.called} is {participle} without {described(child)}"
                 )
+
+    def leave_out(self, digests: AbstractSet[Digest]) -> None:
+        """Leave images out of the following steps."""
+        if digests:
+            self.images = [one for one in self.images if one.root.descriptor.digest not in digests]
+            self._planned = [
+                one for one in self._planned if one.root.descriptor.digest not in digests
+            ]
 
     @property
     def synthesized(self) -> list[PlannedImage]:

@@ -43,7 +43,9 @@ class CopiedImage(Struct, frozen=True, kw_only=True):
 class CopyReport(Struct, frozen=True, kw_only=True):
     """What a load, save or copy did. `attached` counts the artifacts copied with the images.
 
-    `transfer` is empty if an archive was written.
+    `transfer` is empty if an archive was written. Of
+    an archive `written` is the number of its bytes, and `layer_compression` says how the layers in
+    it are compressed: gzip, zstd, none, other.
     """
 
     images: tuple[CopiedImage, ...]
@@ -51,6 +53,8 @@ class CopyReport(Struct, frozen=True, kw_only=True):
     conversions: tuple[Conversion, ...] = ()
     moved: tuple[NameChange, ...] = ()
     transfer: TransferReport = field(default_factory=TransferReport)
+    written: int = 0
+    layer_compression: tuple[str, ...] = ()
 
 
 def report_image(image: PlannedImage) -> CopiedImage:
@@ -84,4 +88,15 @@ def report_copy(
         conversions=tuple(conversions),
         moved=tuple(moved),
         transfer=transfer or TransferReport(),
+    )
+
+
+def merge_reports(reports: Sequence[CopyReport]) -> CopyReport:
+    """Return what several loads or copies into one place did, together."""
+    return CopyReport(
+        images=tuple(image for report in reports for image in report.images),
+        attached=sum(report.attached for report in reports),
+        conversions=tuple(one for report in reports for one in report.conversions),
+        moved=tuple(change for report in reports for change in report.moved),
+        transfer=TransferReport(blobs=tuple(m for one in reports for m in one.transfer.blobs)),
     )

@@ -98,7 +98,7 @@ def _store(scene: Scene, image: BuiltImage) -> None:
     sparse = [digest for digest in left_out if digest != both.descriptor.digest]
     (folder / "sparse.tar").write_bytes(oci_archive({"some:1": both}, without=sparse))
     (folder / "both.tar").write_bytes(oci_archive({"both:1": both, "full:1": image, "bare": image}))
-    scene.note("load", "load", folder / "sparse.tar")
+    scene.note("load", "load", folder / "sparse.tar", folder / "none.tar", code=4)
     scene.note("load", "load", folder / "both.tar")
     (folder / "old.tar").write_bytes(docker_archive({"full:1": build_image([{"n": b"1"}])}))
     scene.note("load", "load", folder / "old.tar")

@@ -1,12 +1,13 @@
 """ocitool load: images from an archive into the store."""
 
-import os
+import contextlib
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.attempts import Attempts
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.transfer import CONVERSION
 from ocitool.cli.output import OUTPUT, Output
@@ -14,6 +15,10 @@ from ocitool.cli.render import console
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from ocitool.images.opening import Opened
+    from ocitool.places.layout import Layout
     from ocitool.transfer.pipeline import TransferOptions
     from ocitool.transfer.report import CopyReport
 
@@ -24,8 +29,9 @@ Tag = Annotated[
 ]
 
 
-Archive = Annotated[
-    str | None, typer.Argument(metavar="[FILE|DIR|-]", help="The archive; - is standard input.")
+Archives = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[FILE|DIR|-]…", help="The archives; - is standard input."),
 ]
 Input = Annotated[
     str | None, typer.Option("--input", "-i", metavar="FILE", help="The archive, as in docker.")
@@ -35,7 +41,7 @@ NoClobber = Annotated[bool, typer.Option("--no-clobber", help="Refuse to move a 
 
 @with_options(options=CONVERSION, out=OUTPUT)
 def load(
-    source: Archive = None,
+    sources: Archives = None,
     *,
     source_option: Input = None,
     tag: Tag = None,
@@ -43,35 +49,76 @@ def load(
     no_clobber: NoClobber = False,
     out: Output,
 ) -> None:
-    """Load images from an archive: docker save, podman save, an OCI layout or tar, a folder."""
+    """Load images from archives: docker save, podman save, an OCI layout or tar, a folder.
+
+    Each archive is loaded whole or not at all. If one fails, the others are still loaded.
+    """
     from msgspec.structs import replace
 
     from ocitool.cli import documents
     from ocitool.cli.render import texts
+    from ocitool.cli.render.summary import done
+    from ocitool.places.layout import Layout
+    from ocitool.transfer.report import merge_reports
+
+    texts_of_places = _archives(sources, source_option)
+    if tag is not None and len(texts_of_places) > 1:
+        raise UsageError("--tag names one image: load its archive alone")
+    options = replace(options, name=texts.full(tag) if tag is not None else None)
+    attempts = Attempts(out, len(texts_of_places))
+    reports: list[CopyReport] = []
+    with out.working("loading"), contextlib.ExitStack() as stack:
+        store: Layout | None = None
+        for text in texts_of_places:
+            with attempts.one(text), _opened(text, out) as opened:
+                if store is None:
+                    made = Layout.create(out.options.store, store=True, observer=out.observer)
+                    store = stack.enter_context(made)
+                report = _load_one(opened, store, options, out, clobber=not no_clobber)
+                reports.append(report)
+                out.lines(_lines(report), ids=texts.digests(report))
+    report = merge_reports(reports)
+    view = documents.STORED.beside(
+        store=out.options.store, failed=[documents.FAILURE(one) for one in attempts.failed]
+    )
+    out.document(report, view)
+    out.remark(texts.remarks(report))
+    if reports:
+        what = f"loaded {texts.several(report.images)}"
+        out.summary([done(what, report.transfer, out.seconds)])
+    attempts.finish()
+
+
+def _opened(text: str, out: Output) -> "AbstractContextManager[Opened]":
+    """Return an archive, ready to be entered; a bare word is a file here."""
     from ocitool.images.locations import PlaceKind, parse_place, path_place
     from ocitool.images.opening import open_source
-    from ocitool.operations import load as loading
-    from ocitool.places.layout import Layout
 
-    store, scratch = out.options.store, out.options.temporary
-    text = _archive(source, source_option)
     place = parse_place(text)
     if place.kind is PlaceKind.STORE:
         place = path_place(text)
-    with (
-        open_source(place, store=store, stdin=0, scratch=scratch) as opened,
-        Layout.create(store, store=True, observer=out.observer) as layout,
-    ):
-        report = loading.load(
-            opened.source,
-            layout,
-            replace(options, name=texts.full(tag) if tag is not None else None),
-            roots=opened.roots,
-            clobber=not no_clobber,
-            observer=out.observer,
-        )
-    out.result(report, text=_lines, ids=texts.digests, view=documents.STORED.beside(store=store))
-    out.remark(texts.remarks(report))
+    return open_source(
+        place,
+        store=out.options.store,
+        stdin=0,
+        scratch=out.options.temporary,
+        observer=out.observer,
+    )
+
+
+def _load_one(
+    opened: "Opened", store: "Layout", options: "TransferOptions", out: Output, *, clobber: bool
+) -> "CopyReport":
+    from ocitool.operations import load as loading
+
+    return loading.load(
+        opened.source,
+        store,
+        options,
+        roots=opened.roots,
+        clobber=clobber,
+        observer=out.observer,
+    )
 
 
 def _lines(report: "CopyReport") -> Iterator[str]:
@@ -84,17 +131,17 @@ def _lines(report: "CopyReport") -> Iterator[str]:
             yield f"Loaded image ID: {image.image_id or image.digest}"
 
 
-def _archive(argument: str | None, option: str | None) -> str:
-    if argument is not None and option is not None:
+def _archives(arguments: list[str] | None, option: str | None) -> list[str]:
+    if arguments and option is not None:
         raise UsageError("name the archive only once: as an argument or with -i")
-    found = argument if argument is not None else option
-    if found is None:
-        found = "-"
-    if found == "-" and console.is_terminal(sys.stdin):
+    found = arguments or [option if option is not None else "-"]
+    if "" in found:
+        raise UsageError("the path of the archive is empty")
+    if found.count("-") > 1:
+        raise UsageError("standard input can be read only once")
+    if "-" in found and console.is_terminal(sys.stdin):
         raise UsageError(
             "there is no archive to load: standard input is a terminal",
             hint="name a file, or pipe one in: docker save NAME | ocitool load",
         )
-    if found == "":
-        raise UsageError("the path of the archive is empty")
-    return os.fspath(found)
+    return list(dict.fromkeys(found))

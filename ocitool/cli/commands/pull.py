@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from ocitool.cli.attempts import Attempts, Failure
 from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.lists import ListFile, listed
 from ocitool.cli.options.registry import (
     REGISTRY,
     ForeignLayers,
@@ -44,12 +45,17 @@ NoMirrors = Annotated[
 ]
 
 
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAME…", help="NAME[:TAG][@DIGEST] in a registry."),
+]
+
+
 @with_options(options=PULLING, out=OUTPUT, registry=REGISTRY)
 def pull(
-    names: Annotated[
-        list[str], typer.Argument(metavar="NAME…", help="NAME[:TAG][@DIGEST] in a registry.")
-    ],
+    names: Names = None,
     *,
+    file: ListFile = None,
     options: "TransferOptions",
     all_tags: AllTags = False,
     no_mirrors: NoMirrors = False,
@@ -65,14 +71,22 @@ def pull(
     """
     from ocitool.cli import documents
     from ocitool.cli.render import texts
+    from ocitool.cli.render.summary import done
+    from ocitool.transfer.report import merge_reports
 
-    wanted = [_wanted(name, all_tags=all_tags) for name in names]
+    found = [_wanted(name, all_tags=all_tags) for name in listed(names, file, "NAME")]
+    wanted = list(dict.fromkeys(found))
     attempts = Attempts(out, len(wanted), fail_fast=fail_fast)
     registry = with_foreign(registry, allowed=allow_foreign_layers)
-    pulled = _pull_all(wanted, options, attempts, out, registry, asks_mirrors=not no_mirrors)
+    with out.working("pulling"):
+        pulled = _pull_all(wanted, options, attempts, out, registry, asks_mirrors=not no_mirrors)
     for line in texts.moves(pulled.moved):
         out.observer.remark(line)
     out.document(pulled, documents.PULLED)
+    if pulled.images:
+        together = merge_reports(pulled.images)
+        what = f"pulled {texts.several(together.images)}"
+        out.summary([done(what, together.transfer, out.seconds)])
     attempts.finish()
 
 

@@ -9,7 +9,8 @@ import typer
 from ocitool.cli.completing import store_names, words
 from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
-from ocitool.cli.options.shared import Settings, usual_platform
+from ocitool.cli.options.lists import ListFile, listed
+from ocitool.cli.options.shared import usual_platform
 from ocitool.cli.options.transfer import CONVERSION
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
@@ -47,18 +48,22 @@ AllTags = Annotated[
 ]
 
 
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME…",
+        help="Images of the store, or docker-daemon:NAME…",
+        autocompletion=store_names,
+    ),
+]
+
+
 @with_options(options=CONVERSION, out=OUTPUT)
 @says_where_else("ocitool save SRC", "ocitool copy SRC oci-archive:FILE")
 def save(
-    names: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NAME…",
-            help="Images of the store, or docker-daemon:NAME…",
-            autocompletion=store_names,
-        ),
-    ],
+    names: Names = None,
     *,
+    file: ListFile = None,
     output: Destination = "-",
     form: Form = "universal",
     options: "TransferOptions",
@@ -74,12 +79,14 @@ def save(
     from ocitool.cli.delivery import check_destination
     from ocitool.cli.render import texts
     from ocitool.operations.deliver import deliver
-    from ocitool.operations.save import check_form
+    from ocitool.operations.save import check_file_name, check_form
 
     target = _target(output)
+    check_file_name(target.path)
     check_destination(target, out)
     check_form(form, options.compression)
-    with _opened(names, out.options, all_tags=all_tags) as (source, roots):
+    wanted = listed(names, file, "NAME")
+    with out.working("saving"), _opened(wanted, out, all_tags=all_tags) as (source, roots):
         report = deliver(
             source,
             roots,
@@ -90,15 +97,17 @@ def save(
             write=console.out_bytes,
             observer=out.observer,
         )
-    if target.path == "-":
-        return
-    out.result(
-        report,
-        text=lambda report: [f"Saved image: {texts.called_image(one)}" for one in report.images],
-        ids=texts.digests,
-        view=documents.COPIED.beside(destination=output),
-    )
-    out.remark(texts.remarks(report, into_store=False))
+    if target.path != "-":
+        out.result(
+            report,
+            text=lambda report: [f"Saved image: {texts.called_image(i)}" for i in report.images],
+            ids=texts.digests,
+            view=documents.SAVED.beside(destination=output),
+        )
+        out.remark(texts.remarks(report, into_store=False))
+    made_by = f"--type {form}" if form == "docker" else options.changed_by
+    name = "the tar" if output == "-" else output
+    out.summary([texts.saved(f"saved {name}", report, out.seconds, made_by)])
 
 
 def _target(output: str) -> "Place":
@@ -120,7 +129,7 @@ def _target(output: str) -> "Place":
 
 @contextlib.contextmanager
 def _opened(
-    names: list[str], options: Settings, *, all_tags: bool
+    names: list[str], out: Output, *, all_tags: bool
 ) -> "Iterator[tuple[Catalog, list[Root]]]":
     """Open the place that has the images: the store, or one engine for all of them."""
     from ocitool.images.locations import ENGINES, PlaceKind, parse_place
@@ -129,11 +138,11 @@ def _opened(
     places = [parse_place(name) for name in names]
     kinds = {place.kind for place in places}
     if kinds == {PlaceKind.STORE}:
-        with options.open_store() as layout:
+        with out.options.open_store() as layout:
             wanted = [place.name or "" for place in places]
             yield layout, (_all_tags(layout, wanted) if all_tags else _chosen(layout, wanted))
     elif len(kinds) == 1 and kinds <= set(ENGINES) and not all_tags:
-        with exported(places, scratch=options.temporary) as archive:
+        with exported(places, scratch=out.options.temporary, observer=out.observer) as archive:
             yield archive, list(archive.roots())
     else:
         raise UsageError(

@@ -50,6 +50,16 @@ CreateRepository = Annotated[
         "--create-repo", help="Create the repository first (Amazon ECR, with AWS credentials)."
     ),
 ]
+Flatten = Annotated[
+    bool,
+    typer.Option(
+        "--flatten",
+        help="Below a prefix keep only the last component of each repository.",
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only show what would go where; ask and send nothing.")
+]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]
 
 
@@ -61,6 +71,8 @@ class Sending:
     digestfile: str | None
     create_repo: bool
     chunk_size: str | None
+    flatten: bool
+    dry_run: bool
 
     @property
     def policy(self) -> "OnExisting":
@@ -113,6 +125,8 @@ SENDING = Group(
         "digestfile": (DigestFile, None),
         "create_repo": (CreateRepository, False),
         "chunk_size": (ChunkSize, None),
+        "flatten": (Flatten, False),
+        "dry_run": (DryRun, False),
     },
     lambda _, **options: Sending(**options),
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ocitool.cli.render import console
-from ocitool.cli.render.columns import counted
+from ocitool.cli.render.columns import counted, size
 
 _COPIED = re.compile(r"\b((?:file|dir|multi):[0-9a-f]{6})[0-9a-f]{58}\b")
 
@@ -60,6 +60,26 @@ def remarks(report: "CopyReport", *, into_store: bool = True) -> list[str]:
                 f"ocitool tag {image_report.digest.short} NAME"
             )
     return lines + moves(report.moved, into_store=into_store)
+
+
+def several(images: "Sequence[CopiedImage]") -> str:
+    """Return what to call images in a summary: one by its name, several by their number."""
+    return called_image(images[0]) if len(images) == 1 else counted(len(images), "image")
+
+
+def saved(what: str, report: "CopyReport", seconds: float, made_by: str | None = None) -> str:
+    """Return the last line of a command that wrote an archive: its size, and what its layers are.
+
+    The same image by two routes may differ in these, and so in size and digest. `made_by` is the
+    option that has changed the layers.
+    """
+    from ocitool.cli.render.summary import duration
+
+    words = {"none": "uncompressed", "other": "of another kind"}
+    layers = " and ".join(words.get(word, word) for word in report.layer_compression) or "none"
+    why = made_by or "as they were; --compression gzip|zstd|none changes them"
+    parts = [counted(len(report.images), "image"), size(report.written), duration(seconds)]
+    return f"{what}  {', '.join(parts)}; layers: {layers} ({why})"
 
 
 def moves(changes: "Sequence[NameChange]", *, into_store: bool = True) -> list[str]:

@@ -1,0 +1,66 @@
+"""Names from a file: one a line, with comments and blank lines, each counted once."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ocitool.errors import UsageError
+
+_LARGEST = 16 << 20
+
+ListFile = Annotated[
+    str | None,
+    typer.Option(
+        "--file",
+        "-f",
+        metavar="LIST",
+        help="Read more names from this file, one a line (# begins a comment; - is stdin).",
+    ),
+]
+
+
+def listed(names: Sequence[str] | None, path: str | None, what: str) -> list[str]:
+    """Return the names of the command line and of the file of -f, each once, in their order.
+
+    UsageError, which asks for `what`, when there are none at all.
+    """
+    found = list(dict.fromkeys([*(names or ()), *(read_list(path) if path is not None else ())]))
+    if found:
+        return found
+    if path is not None:
+        raise UsageError(f"the list {path!r} holds no names")
+    raise UsageError(f"Missing argument {what!r}.", hint="name one, or give a list with -f LIST")
+
+
+def read_list(path: str) -> list[str]:
+    """Return the lines of a list without comments, blank lines and duplicates; - is stdin.
+
+    NotFound or StorageError when the file cannot be read, UsageError for what is not text.
+    """
+    data = _read(path)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(
+            f"the list {path!r} is not UTF-8 text", hint="write one name a line"
+        ) from None
+    lines = (line.strip() for line in text.splitlines())
+    # A name holds no spaces, so what follows one is a comment or a mistake that will be told.
+    names = (line.partition(" #")[0].partition("\t#")[0].strip() for line in lines)
+    return list(dict.fromkeys(name for name in names if name and not name.startswith("#")))
+
+
+def _read(path: str) -> bytes:
+    from ocitool.fsops import translated
+
+    with translated("read the list", path):
+        if path == "-":
+            data = sys.stdin.buffer.read(_LARGEST + 1)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise UsageError(f"the list {path!r} is larger than {_LARGEST >> 20} MiB")
+    return data
