@@ -40,12 +40,16 @@ class Stop:
             raise Stopped
 
 
+def nothing() -> None:
+    """Do nothing: for work that needs no abort and no resume."""
+
+
 def run_all(
     tasks: Iterable[Callable[[Stop], None]],
     jobs: int,
     *,
-    abort: Callable[[], None] | None = None,
-    resume: Callable[[], None] | None = None,
+    abort: Callable[[], None] = nothing,
+    resume: Callable[[], None] = nothing,
 ) -> None:
     """Run the tasks on up to `jobs` threads; re-raise the first failure when all have ended.
 
@@ -66,15 +70,12 @@ def run_all(
             stop.set()
             # Wait here and not in the pool's exit, so that an interrupt still reaches `abort`.
             deaf = wait([future for future in futures if not future.cancel()], _PATIENCE).not_done
-            if deaf and abort is not None:
+            if deaf:
                 abort()
                 wait(deaf)
-                if resume is not None:
-                    resume()
-            wait(deaf)
+                resume()
         except BaseException:
-            if abort is not None:
-                abort()
+            abort()
             raise
         finally:
             stop.set()

@@ -90,17 +90,15 @@ def summarize(source: Source, root: Root) -> ImageSummary:
     document = closure.document(root.descriptor.digest)
     layers = {str(layer.digest): layer.size for _, m in images for layer in m.layers}
     subject = declared_subject(root, document)
-    kind = "artifact"
-    if images and subject is None:
-        single = images[0][0].digest == root.descriptor.digest
-        kind = "image" if single else "index"
+    single = bool(images) and images[0][0].digest == root.descriptor.digest
+    kind = "artifact" if not images or subject is not None else "image" if single else "index"
     return ImageSummary(
         kind=kind,
         image_ids=_unique(str(manifest.config.digest) for _, manifest in images),
         children=_unique(
-            text
-            for descriptor, manifest in images
-            for text in (str(descriptor.digest), str(manifest.config.digest))
+            str(digest)
+            for child, manifest in images
+            for digest in (child.digest, manifest.config.digest)
         ),
         platforms=tuple(
             str((descriptor.platform or config.platform).normalized())

@@ -19,7 +19,8 @@ from ocitool.garbage import Choice, plan
 from ocitool.image.attached import is_in
 from ocitool.image.content import Root
 from ocitool.image.graph import root_subject
-from ocitool.images.summaries import blob_sizes, image_summaries, unique_sizes
+from ocitool.images.summaries import ImageSummary, blob_sizes, image_summaries, unique_sizes
+from ocitool.oci import Digest
 from ocitool.places.layout import Layout
 from ocitool.places.layout.leftovers import Leftover, leftovers
 from ocitool.places.layout.pins import Pin
@@ -88,18 +89,15 @@ def usage(
     """
     asked = tuple(uses)
     # First, so that the memory that it takes is free again for all the rest.
-    garbage, unheld = None, None
-    if problem is None:
-        garbage, unheld, problem = _what_can_go(layout, asked, now)
+    garbage, unheld, problem = _what_can_go(layout, asked, now, problem)
     roots = layout.roots()
     known = image_summaries(layout, roots)
     unique = unique_sizes(roots, known)
     holders = containers_by_image(layout, asked)
-    moment = dt.datetime.fromtimestamp(now, dt.UTC)
-    pins = {pin.digest: pin for pin in _pins(layout) if pin.holds(moment)}
+    pins = _pins_at(layout, now)
     former = layout.former_names()
-    here = {str(root.descriptor.digest) for root in roots}
-    here.update(child for summary in known.values() for child in summary.children)
+    here = _digests_of(roots, known)
+    records = read_records(layout).containers
     images = [
         ImageUsage(
             root=root,
@@ -122,7 +120,7 @@ def usage(
         waiting=trash_contents(layout.control).size,
         leftovers=sum(one.size for one in _left_behind(layout, now)),
         problem=problem,
-        written=sum(written_bytes(one) or 0 for one in read_records(layout).containers),
+        written=sum(written_bytes(one) or 0 for one in records),
         trees=tree_bytes(layout),
     )
 
@@ -131,18 +129,32 @@ def _left_behind(layout: Layout, now: float) -> list[Leftover]:
     return [*leftovers(layout, layout.listing().odd, now), *leftovers_of_containers(layout)]
 
 
-def _pins(layout: Layout) -> tuple[Pin, ...]:
+def _digests_of(roots: Sequence[Root], known: Mapping[Digest, ImageSummary]) -> set[str]:
+    """Return the digests of roots, and of the manifests and configs under them."""
+    found = {str(root.descriptor.digest) for root in roots}
+    found.update(child for summary in known.values() for child in summary.children)
+    return found
+
+
+def _pins_at(layout: Layout, now: float) -> dict[Digest, Pin]:
+    """Return the pins that hold at a time in seconds since the epoch."""
+    moment = dt.datetime.fromtimestamp(now, dt.UTC)
     try:
-        return layout.pins()
+        return {pin.digest: pin for pin in layout.pins() if pin.holds(moment)}
     except IntegrityError:
         # The plan for `garbage` fails on a damaged list of pins, and reports it as the problem.
-        return ()
+        return {}
 
 
 def _what_can_go(
-    layout: Layout, uses: Sequence[ContainerUse], now: float
+    layout: Layout, uses: Sequence[ContainerUse], now: float, problem: str | None
 ) -> tuple[int | None, int | None, str | None]:
-    """Return the bytes that `gc` and `gc -a` would remove, or None for both and the reason."""
+    """Return the bytes that `gc` and `gc -a` would remove, or None for both and the reason.
+
+    With a `problem` that is known before, that is the reason.
+    """
+    if problem is not None:
+        return None, None, problem
     try:
         garbage = plan(layout, Choice(), uses=uses, now=now).size
         unheld = plan(layout, Choice(everything=True), uses=uses, now=now).size

@@ -1,7 +1,7 @@
 """Read blobs to their end and report what is wrong with their bytes, for `verify`."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -79,8 +79,21 @@ def check_blobs(
             with lock:
                 problems.append(_damage(descriptor, error))
 
+    observer.begin("verifying", sum(descriptor.size for descriptor in blobs))
+    try:
+        _share(blobs, check, jobs)
+    finally:
+        observer.end()
+    return sorted(problems, key=lambda problem: problem.subject)
+
+
+def _share(
+    blobs: Sequence[Descriptor], check: Callable[[Descriptor, Stop], None], jobs: int
+) -> None:
+    """Check blobs on several threads, the largest first."""
     # A task for each of a hundred thousand blobs would take a kilobyte each.
     waiting = iter(sorted(blobs, key=lambda descriptor: -descriptor.size))
+    lock = threading.Lock()
 
     def work(stop: Stop) -> None:
         while True:
@@ -91,12 +104,7 @@ def check_blobs(
                 return
             check(descriptor, stop)
 
-    observer.begin("verifying", sum(descriptor.size for descriptor in blobs))
-    try:
-        run_all([work] * max(1, min(jobs, len(blobs))), jobs)
-    finally:
-        observer.end()
-    return sorted(problems, key=lambda problem: problem.subject)
+    run_all([work] * max(1, min(jobs, len(blobs))), jobs)
 
 
 class _DiffIdMismatch(IntegrityError):

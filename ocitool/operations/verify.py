@@ -87,11 +87,9 @@ def verify(
 ) -> VerifyReport:
     """Check a place, or some of its images; nothing is changed.
 
-    Images are sound exactly where `load` takes them, except that `load` trusts a manifest that its
-    layers unpack to their diff IDs. Every blob is read once: its digest, and for a layer the digest
-    of what it unpacks to. `fast` checks names, sizes and documents only. In a layout, without
-    `roots`, blobs that nothing needs are checked too. Raises MalformedDocument when an index.json
-    cannot be read at all.
+    Images are sound where `load` takes them and their layers unpack to their diff IDs. Every blob
+    is read once. `fast` checks names, sizes and documents only. In a layout, without `roots`, blobs
+    that nothing needs are checked too. MalformedDocument for an index.json that cannot be read.
     """
     begin = time.monotonic()
     chosen = source.roots() if roots is None else tuple(roots)
@@ -102,13 +100,13 @@ def verify(
     unreferenced, unknown_files = _check_files(layout, graph)
     checks = [*graph.blobs.values(), *unreferenced]
     if not fast:
-        graph.problems += check_blobs(
-            source, checks, graph.diff_ids, jobs=jobs, observer=observer or Observer()
-        )
+        watcher = observer or Observer()
+        graph.problems += check_blobs(source, checks, graph.diff_ids, jobs=jobs, observer=watcher)
     graph.problems += _incomplete(refused, graph.problems, hashed=not fast)
     graph.problems += _bad_names(source, chosen)
     problems, damaged = locate(source, chosen, list(_unique(graph.problems)))
     damaged |= {root.descriptor.digest for root, _ in refused}
+    proved = [root for root in chosen if root.descriptor.digest not in damaged]
     return VerifyReport(
         roots=len(chosen),
         blobs=len(checks),
@@ -119,7 +117,7 @@ def verify(
         unreferenced=tuple(descriptor.digest for descriptor in unreferenced),
         unknown_files=tuple(unknown_files),
         remarks=_remarks(source, chosen),
-        proved=tuple(root for root in chosen if root.descriptor.digest not in damaged),
+        proved=tuple(proved),
         seconds=time.monotonic() - begin,
     )
 

@@ -105,9 +105,8 @@ def create_command(
 
     options = replace(create, command=tuple(command or ()))
     with out.options.open_store() as layout:
-        created = create_container(
-            layout, find_image(layout, image.removeprefix("store:")), options
-        )
+        found = find_image(layout, image.removeprefix("store:"))
+        created = create_container(layout, found, options)
     if out.is_text:
         for line in _remarks(created):
             console.note(line)

@@ -52,8 +52,7 @@ def gc(
     What was removed waits in the trash for a day, or until the next run that removes something.
     `gc --undo` restores an image only if all of its blobs can be restored.
     """
-    if (mode.only_shows, mode.explain is not None, mode.undo, mode.purge).count(True) > 1:
-        raise UsageError("--dry-run or --check, --explain, --undo and --purge exclude each other")
+    _refuse_several(mode)
     if engine is not None:
         _collect_engine(engine, place, selection, containers or (), archive, mode, out)
         return
@@ -65,10 +64,8 @@ def gc(
         _refuse_selection(selection, containers, mode)
     choice = selection.choice()
     layout = _opened(place, out.options)
-    if layout is None and mode.undo:
-        raise NotFound("there is nothing to undo: there is no store yet")
     if layout is None:
-        _say_that_nothing_is_there(out)
+        _say_that_nothing_is_there(out, mode)
         return
     with layout:
         if mode.undo:
@@ -83,6 +80,11 @@ def gc(
 
 def _first_given(options: Mapping[str, object]) -> str | None:
     return next((name for name, value in options.items() if value), None)
+
+
+def _refuse_several(mode: Mode) -> None:
+    if (mode.only_shows, mode.explain is not None, mode.undo, mode.purge).count(True) > 1:
+        raise UsageError("--dry-run or --check, --explain, --undo and --purge exclude each other")
 
 
 def _refuse_selection(selection: Selection, containers: Sequence[str] | None, mode: Mode) -> None:
@@ -139,9 +141,11 @@ def _opened(place: str | None, options: Settings) -> "Layout | None":
     return Layout.existing(found.path, observer=options.observer())
 
 
-def _say_that_nothing_is_there(out: Output) -> None:
+def _say_that_nothing_is_there(out: Output, mode: Mode) -> None:
     from ocitool.cli import documents
 
+    if mode.undo:
+        raise NotFound("there is nothing to undo: there is no store yet")
     out.result(
         out.options.store,
         text=lambda _: ["no garbage: there is no store yet"],

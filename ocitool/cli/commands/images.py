@@ -62,26 +62,35 @@ def images(
     """List the images of the store or another place; <none> is an image that lost its name."""
     from ocitool.cli import documents
     from ocitool.images.filters import LIST_KEYS, parse_filters
-    from ocitool.images.locations import PlaceKind, parse_place
+    from ocitool.images.locations import parse_place
 
     wanted = parse_filters(filters or (), LIST_KEYS)
     place = parse_place(name) if name is not None else None
-    if place is None or place.kind is PlaceKind.STORE:
-        rows = _of_store(place.name if place is not None else None, wanted, containers or (), out)
-    else:
-        rows = [ImageRow(image=image) for image in _of_place(place, wanted, out)]
+    rows = _rows(place, wanted, containers or (), out)
     rows = [row for row in rows if show_all or row.image.kind != "artifact"]
     if template is not None and is_template(template, json=out.is_json):
         out.lines(formatted(template, image_records(rows, no_trunc=no_trunc)))
         return
+    found = [row.image.identifier for row in rows]
+    ids = dict.fromkeys(found if no_trunc else map(short_id, found))
     out.result(
         rows,
         text=lambda rows: image_lines(rows, digests=digests, no_trunc=no_trunc),
-        ids=lambda rows: dict.fromkeys(
-            row.image.identifier if no_trunc else short_id(row.image.identifier) for row in rows
-        ),
+        ids=lambda _: ids,
         view=documents.LISTED,
     )
+
+
+def _rows(
+    place: "Place | None", wanted: "ImageFilters", containers: Sequence[str], out: Output
+) -> list[ImageRow]:
+    """Return the images of the store or of another place, as the filters choose."""
+    from ocitool.images.locations import PlaceKind
+
+    if place is None or place.kind is PlaceKind.STORE:
+        name = place.name if place is not None else None
+        return _of_store(name, wanted, containers, out)
+    return [ImageRow(image=image) for image in _of_place(place, wanted, out)]
 
 
 def _of_store(

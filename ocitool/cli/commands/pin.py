@@ -53,13 +53,13 @@ def pin(
         found = find_images(layout, (name.removeprefix("store:") for name in names))
         roots = [one.root for one in found]
         pins = pinning.pin(layout, roots, now=now, until=end, reason=reason)
-    out.result(
-        pins,
-        text=lambda pins: [
-            f"Pinned: {_called(one)}" + (f" until {one.until}" if one.until else "") for one in pins
-        ],
-        view=documents.PIN,
-    )
+    out.result(pins, text=_pinned, view=documents.PIN)
+
+
+def _pinned(pins: "Sequence[Pin]") -> list[str]:
+    return [
+        f"Pinned: {_called(one)}" + (f" until {one.until}" if one.until else "") for one in pins
+    ]
 
 
 @with_options(out=JSON_OUTPUT)

@@ -13,6 +13,8 @@ from ocitool.cli.render.columns import counted, size
 if TYPE_CHECKING:
     from ocitool.garbage import Removal
 
+_TRASH = "  `ocitool gc --undo` brings them back, `ocitool gc --purge` frees the space"
+
 
 @with_options(out=OUTPUT)
 def rm(
@@ -52,12 +54,7 @@ def rm(
     )
     if removal.images:
         blobs = counted(len(removal.blobs), "blob")
-        out.remark(
-            [
-                f"{size(removal.waiting)} in {blobs} wait in the trash",
-                "  `ocitool gc --undo` brings them back, `ocitool gc --purge` frees the space",
-            ]
-        )
+        out.remark([f"{size(removal.waiting)} in {blobs} wait in the trash", _TRASH])
 
 
 def _lines(removal: "Removal") -> Iterator[str]:

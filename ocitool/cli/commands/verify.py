@@ -80,15 +80,7 @@ def verify(
     if repair or repair_from:
         if fast:
             raise UsageError("--fast cannot be combined with a repair, which must read the layers")
-        repaired = _repair(source, repair_from or [], out, registry)
-        out.result(
-            repaired,
-            text=lambda report: _repair_lines(report, what),
-            ids=nothing,
-            view=documents.REPAIRED,
-        )
-        if not repaired.sound:
-            raise typer.Exit(_DAMAGED)
+        _show_repair(_repair(source, repair_from or [], out, registry), what, out)
         return
     report = _verify(source, out, registry, fast=fast)
     out.result(
@@ -115,6 +107,19 @@ def _verify(
     with opened_at(place, out.options, registry, out.observer) as opened:
         roots = opened.roots if place.name else None
         return verification.verify(opened.source, roots, fast=fast, observer=out.observer)
+
+
+def _show_repair(repaired: "RepairReport", what: str, out: Output) -> None:
+    from ocitool.cli import documents
+
+    out.result(
+        repaired,
+        text=lambda report: _repair_lines(report, what),
+        ids=nothing,
+        view=documents.REPAIRED,
+    )
+    if not repaired.sound:
+        raise typer.Exit(_DAMAGED)
 
 
 def _repair(

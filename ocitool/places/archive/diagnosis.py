@@ -141,8 +141,10 @@ def not_an_image(what: str, paths: Iterable[str], kind: str = "tar file") -> Mal
             "manifest.json",
             hint=_SAVE_HINT,
         )
-    if error := _holding_one(what, found, kind):
-        return error
+    return _holding_one(what, found, kind) or _holding_none(what, found, kind)
+
+
+def _holding_none(what: str, found: Sequence[str], kind: str) -> MalformedArchive:
     example = f", only files such as {quoted(found[0])}" if found else ""
     return MalformedArchive(
         f"{what} is a {kind} but holds no image: there is neither manifest.json nor index.json"
