@@ -101,7 +101,7 @@ def test_df_of_a_damaged_store_shows_the_rest_and_why_gc_would_stop(loaded: Comm
     assert done.code == 0
     assert "fmt/app:1.0" in done.out
     assert done.out.count("unknown") == 2
-    assert f"gc would stop: blob {config} is missing" in done.err
+    assert f"gc would stop: fmt/app:1.0 is damaged: blob {config} is missing" in done.err
     report = json.loads(loaded("df", "--json", *NOBODY).out)
     assert (report["garbage"], report["unheld"]) == (None, None)
     assert "is missing" in report["problem"]

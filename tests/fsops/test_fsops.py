@@ -63,7 +63,7 @@ class TestDirectories:
 
     def test_opening_a_file_as_a_folder_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"")
-        with pytest.raises(IntegrityError, match="not a directory"):
+        with pytest.raises(StorageError, match="it is a file"):
             Directory.open(str(tmp_path / "file"))
 
     def test_links_in_the_path_of_the_user_count(self, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ class TestDirectories:
 
     def test_create_over_a_file_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"")
-        with pytest.raises(IntegrityError, match="not a directory"):
+        with pytest.raises(StorageError, match="it is a file"):
             Directory.create(str(tmp_path / "file"))
 
     def test_a_new_folder_is_durable_in_its_parent(

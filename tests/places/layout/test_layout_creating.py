@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.errors import IntegrityError, NotFound, Refused
+from ocitool.errors import IntegrityError, NotFound, Refused, StorageError
 from ocitool.fsops import Directory
 from ocitool.places.layout import Layout
 from ocitool.places.layout.lock import locked
@@ -94,7 +94,7 @@ def test_a_folder_with_something_else_in_it_is_refused_and_untouched(
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s").write_bytes(b"mine")
-    with pytest.raises(IntegrityError):
+    with pytest.raises(StorageError):
         Layout.create(str(tmp_path / "s"), store=True)
 
 
