@@ -181,16 +181,16 @@ class TestSources:
         self, ocitool: Command, tmp_path: Path
     ) -> None:
         # Cosign finds a signature by a tag that is made of the digest it is about.
-        signature = build_image([{"signature": b"signed"}])
+        signature = build_artifact(None, b"signed")
         tag = f"sha256-{IMAGE.descriptor.digest.hex}.sig"
         with EmulatedRegistry() as one, EmulatedRegistry() as two:
             for name, image in (("1", IMAGE), (tag, signature)):
                 one.add_image(NAME, image, name)
             # What is attached by a tag may be signed itself.
-            bill = build_image([{"bill": b"of materials"}])
+            bill = build_artifact(None, b"of materials")
             of_bill = f"sha256-{bill.descriptor.digest.hex}.sig"
             one.add_image(NAME, bill, tag.replace(".sig", ".sbom"))
-            one.add_image(NAME, build_image([{"signature": b"of it"}]), of_bill)
+            one.add_image(NAME, build_artifact(None, b"of it"), of_bill)
             source = f"{one.host}/{NAME}:1"
             assert ocitool("pull", "--referrers", source).code == 0
             target = f"{two.host}/{NAME}:2"

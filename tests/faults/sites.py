@@ -16,6 +16,8 @@ ELSEWHERE = {
     PACKAGE / "places" / "registry" / "credentials" / "store.py",
     PACKAGE / "artifacts" / "placing.py",
     PACKAGE / "places" / "layout" / "leftovers.py",
+    # Where index.json is lost no other command can use the store.
+    PACKAGE / "operations" / "rebuild.py",
 }
 
 

@@ -65,7 +65,7 @@ class Scene:
     def in_the_store(self) -> Snapshot:
         """Return what the store holds: names and blobs, not its locks and caches."""
         kept = snapshot(self.store)
-        ours = (".ocitool/lock", ".ocitool/cache", ".ocitool/reflog")
+        ours = (".ocitool/lock", ".ocitool/cache", ".ocitool/reflog", ".ocitool/reserve")
         return {
             path: facts
             for path, facts in kept.items()

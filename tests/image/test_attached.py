@@ -74,7 +74,10 @@ class TestSubjects:
 
     @pytest.mark.parametrize("ending", [".sig", ".att", ".sbom"])
     def test_a_tag_of_cosign_does(self, ending: str) -> None:
-        assert subject_of({}, [f"ghcr.io/a/b:sha256-{HEX}{ending}"], unread) == SUBJECT
+        names = [f"ghcr.io/a/b:sha256-{HEX}{ending}"]
+        assert subject_of({}, names, lambda: Content(None, is_image=False)) == SUBJECT
+        assert subject_of({}, names, lambda: Content(None, is_image=True)) is None
+        assert subject_of({}, names, lambda: None) == SUBJECT
 
     def test_a_tag_of_referrers_does_for_a_list_of_artifacts_alone(self) -> None:
         names = [f"ghcr.io/a/b:sha256-{HEX}"]
@@ -88,7 +91,7 @@ class TestSubjects:
 
     def test_a_tag_holds_the_first_digits_of_a_long_digest(self) -> None:
         long = Digest.of(b"x", "sha512")
-        subject = subject_of({}, [f"a/b:{referrers_tag(long)}.sig"], unread)
+        subject = subject_of({}, [f"a/b:{referrers_tag(long)}.sig"], lambda: None)
         assert subject is not None
         assert is_in(subject, {SUBJECT, str(long)})
         assert not is_in(subject, {SUBJECT})

@@ -234,7 +234,7 @@ def test_more_than_was_promised_is_refused(writing: Writing) -> None:
     with EmulatedRegistry() as registry:
         blob = registry.add_blob(NAME, SMALLER)
         registry.fail("GET", BLOBS, ExtraBytes())
-        with pytest.raises(SizeMismatch, match="more came"):
+        with pytest.raises(SizeMismatch, match="exceeds its"):
             bring(registry, writing, blob)
 
 
