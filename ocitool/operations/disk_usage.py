@@ -1,7 +1,7 @@
 """Disk usage of a store: the bytes that images share, those of one image only, and its users."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
@@ -81,23 +81,21 @@ def _subject_in(here: AbstractSet[str], layout: Layout, root: Root) -> str | Non
 
 
 def usage(
-    layout: Layout, uses: Iterable[ContainerUse], now: float, *, problem: str | None = None
+    layout: Layout, uses: Sequence[ContainerUse], now: float, *, problem: str | None = None
 ) -> Usage:
     """Return the disk usage of a store; `now` is in seconds since the epoch.
 
     `problem` says why the containers `uses` are not all: then nothing can be removed.
     """
-    asked = tuple(uses)
-    # First, so that the memory that it takes is free again for all the rest.
-    garbage, unheld, problem = _what_can_go(layout, asked, now, problem)
+    # First, so that its memory is free again for all the rest.
+    garbage, unheld, problem = _what_can_go(layout, uses, now, problem)
     roots = layout.roots()
     known = image_summaries(layout, roots)
     unique = unique_sizes(roots, known)
-    holders = containers_by_image(layout, asked)
+    holders = containers_by_image(layout, uses)
     pins = _pins_at(layout, now)
     former = layout.former_names()
     here = _digests_of(roots, known)
-    records = read_records(layout).containers
     images = [
         ImageUsage(
             root=root,
@@ -110,23 +108,27 @@ def usage(
         )
         for root in roots
     ]
-    everything = {text: size for r in roots for text, size in blob_sizes(r, known).items()}
     return Usage(
         images=tuple(sorted(images, key=lambda image: -image.unique)),
         stored=sum(layout.blob_size(digest) or 0 for digest in layout.blob_digests()),
-        shared=sum(everything.values()) - sum(unique.values()),
+        shared=_stored_once(roots, known) - sum(unique.values()),
         garbage=garbage,
         unheld=unheld,
         waiting=trash_contents(layout.control).size,
         leftovers=sum(one.size for one in _left_behind(layout, now)),
         problem=problem,
-        written=sum(written_bytes(one) or 0 for one in records),
+        written=sum(written_bytes(one) or 0 for one in read_records(layout).containers),
         trees=tree_bytes(layout),
     )
 
 
 def _left_behind(layout: Layout, now: float) -> list[Leftover]:
     return [*leftovers(layout, layout.listing().odd, now), *leftovers_of_containers(layout)]
+
+
+def _stored_once(roots: Sequence[Root], known: Mapping[Digest, ImageSummary]) -> int:
+    """Return the bytes of all blobs of the roots, each counted once."""
+    return sum({text: n for r in roots for text, n in blob_sizes(r, known).items()}.values())
 
 
 def _digests_of(roots: Sequence[Root], known: Mapping[Digest, ImageSummary]) -> set[str]:

@@ -57,19 +57,20 @@ def check_blobs(
     diff_ids: Mapping[Digest, Sequence[Digest]],
     *,
     jobs: int,
-    observer: Observer,
+    observer: Observer | None = None,
 ) -> list[Problem]:
     """Read blobs to their end, each once, and return what is wrong with them.
 
     `diff_ids` are what layers must unpack to. Raises StorageError from the disk.
     """
+    watcher = observer or Observer()
     problems: list[Problem] = []
     lock = threading.Lock()
 
     def check(descriptor: Descriptor, stop: Stop) -> None:
         def watch(count: int) -> None:
             stop.check()
-            observer.advance(count)
+            watcher.advance(count)
 
         try:
             with source.open(descriptor).watched(watch) as blob:
@@ -79,11 +80,11 @@ def check_blobs(
             with lock:
                 problems.append(_damage(descriptor, error))
 
-    observer.begin("verifying", sum(descriptor.size for descriptor in blobs))
+    watcher.begin("verifying", sum(descriptor.size for descriptor in blobs))
     try:
         _share(blobs, check, jobs)
     finally:
-        observer.end()
+        watcher.end()
     return sorted(problems, key=lambda problem: problem.subject)
 
 

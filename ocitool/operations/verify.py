@@ -87,9 +87,8 @@ def verify(
 ) -> VerifyReport:
     """Check a place, or some of its images; nothing is changed.
 
-    Images are sound where `load` takes them and their layers unpack to their diff IDs. Every blob
-    is read once. `fast` checks names, sizes and documents only. In a layout, without `roots`, blobs
-    that nothing needs are checked too. MalformedDocument for an index.json that cannot be read.
+    Images are sound where `load` takes them and their layers unpack to their diff IDs. `fast` reads
+    only documents. A layout without `roots` is checked whole. MalformedDocument for its index.json.
     """
     begin = time.monotonic()
     chosen = source.roots() if roots is None else tuple(roots)
@@ -100,13 +99,11 @@ def verify(
     unreferenced, unknown_files = _check_files(layout, graph)
     checks = [*graph.blobs.values(), *unreferenced]
     if not fast:
-        watcher = observer or Observer()
-        graph.problems += check_blobs(source, checks, graph.diff_ids, jobs=jobs, observer=watcher)
+        graph.problems += check_blobs(source, checks, graph.diff_ids, jobs=jobs, observer=observer)
     graph.problems += _incomplete(refused, graph.problems, hashed=not fast)
     graph.problems += _bad_names(source, chosen)
     problems, damaged = locate(source, chosen, list(_unique(graph.problems)))
     damaged |= {root.descriptor.digest for root, _ in refused}
-    proved = [root for root in chosen if root.descriptor.digest not in damaged]
     return VerifyReport(
         roots=len(chosen),
         blobs=len(checks),
@@ -117,7 +114,7 @@ def verify(
         unreferenced=tuple(descriptor.digest for descriptor in unreferenced),
         unknown_files=tuple(unknown_files),
         remarks=_remarks(source, chosen),
-        proved=tuple(proved),
+        proved=tuple(root for root in chosen if root.descriptor.digest not in damaged),
         seconds=time.monotonic() - begin,
     )
 

@@ -255,7 +255,7 @@ class TestPipes:
             ["bash", "-c", script], cwd=ROOT, env=environment(), capture_output=True, check=True
         )
         assert done.stdout in (b"141\n", b"0\n"), "a small archive may fit into the pipe"
-        assert done.stderr == b""
+        assert done.stderr == b"" or done.stdout == b"0\n"
         figures.current.count("G29", "commands whose reader has gone")
 
 

@@ -33,6 +33,8 @@ _ONLY_LAYOUTS = ("--grace", "--untagged", "--orphan-referrers")
 _GARBAGE_FOUND = 3
 _NOT_WHOLE = 7
 
+_UNDO_HINT = "what gc removes here, --undo restores"
+
 
 @with_options(selection=SELECTION, mode=MODE, out=OUTPUT)
 def gc(
@@ -57,9 +59,7 @@ def gc(
         _collect_engine(engine, place, selection, containers or (), archive, mode, out)
         return
     if archive is not None:
-        raise UsageError(
-            "--archive goes together with --engine", hint="what gc removes here, --undo restores"
-        )
+        raise UsageError("--archive goes together with --engine", hint=_UNDO_HINT)
     if mode.undo or mode.purge:
         _refuse_selection(selection, containers, mode)
     choice = selection.choice()

@@ -50,7 +50,7 @@ def refusal_of(tmp_path: Path, members: dict[str, Content]) -> MalformedArchive:
         ("\ufeffabc".encode("utf-16-le"), "turned into text"),
         ("\ufeffabc".encode("utf-16-be"), "turned into text"),
         (b"\xef\xbb\xbfabc", "turned into text"),
-        (gzip.compress(b"x").decode(errors="replace").encode(), "turned into text"),
+        (gzip.compress(b"x", mtime=0).decode(errors="replace").encode(), "turned into text"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
         (base64.encodebytes(gzip.compress(bytes(range(256)))), "in base64"),
         (base64.b64encode(tar_of({"a": b"1"})), "in base64"),
