@@ -74,7 +74,7 @@ def removed_between_claim_and_look(pair: Pair, folder: Path) -> None:
     # Before it asks for the lock, of which the file is opened first.
     claim = max(n for n in numbered(pair, folder / "one", "open", "/lock") if n < claim)
     other = Pair(pair.second, pair.first, pair.parent, pair.prepared, pair.skipped)
-    for turn in numbered(other, folder / "two", "unlink", "/blobs/"):
+    for turn in numbered(other, folder / "two", "rename", "/blobs/"):
         pair.preempted(folder / f"both-{turn}", claim, turn)
 
 
