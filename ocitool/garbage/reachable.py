@@ -55,9 +55,10 @@ class StoredDocuments:
         """
         if ref.digest not in self.present:
             raise NotFound(f"blob {ref.digest} is missing from {self._layout.path!r}")
-        if ref.digest not in self._known:
-            self._known[ref.digest] = read_references(self._layout, ref)
-        return self._known[ref.digest]
+        known = self._known
+        if ref.digest not in known:
+            known[ref.digest] = read_references(self._layout, ref)
+        return known[ref.digest]
 
     def find(self, ref: DescriptorRef) -> Document | None:
         """Return what a blob leads to; None also when it cannot be read."""

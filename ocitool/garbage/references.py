@@ -83,7 +83,6 @@ _LEAVES = frozenset(
         *(mediatype.layer_type(c, docker=True) for c in ("none", "gzip", "zstd")),
     }
 )
-_KEYS = (b'"config"', b'"layers"', b'"manifests"')
 _DECODER = msgspec.json.Decoder(_Plain)
 
 
@@ -157,10 +156,13 @@ def _accounts_for_all(plain: _Plain, raw: bytes, media_type: str, links: int) ->
         return False
     if plain.version != 2 or plain.media_type not in (None, media_type):
         return False
-    keys = (0, 0, 1) if mediatype.is_index(media_type) else (1, 1, 0)
-    if any(raw.count(key) > count for key, count in zip(_KEYS, keys, strict=True)):
-        return False
-    return raw.count(b'"subject"') <= 1
+    lists, parts = (1, 0) if mediatype.is_index(media_type) else (0, 1)
+    return (
+        raw.count(b'"config"') <= parts
+        and raw.count(b'"layers"') <= parts
+        and raw.count(b'"manifests"') <= lists
+        and raw.count(b'"subject"') <= 1
+    )
 
 
 def _decode_strictly(layout: Layout, ref: DescriptorRef) -> Document:

@@ -103,5 +103,7 @@ def root_subject(root: RootEntry, documents: StoredDocuments, *, named: bool = T
 
     # The tag decides, which needs no parsing: most of 10,000 roots have a name.
     names = [name for entry in root.entries if (name := written_name(entry.annotations))]
+    if names and named:
+        return subject_of({}, names, read)
     annotations = {key: value for entry in root.entries for key, value in entry.annotations.items()}
-    return subject_of(annotations, names if named else (), read)
+    return subject_of(annotations, (), read)

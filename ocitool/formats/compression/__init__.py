@@ -5,31 +5,32 @@ skippable ones), bzip2 and xz. Writing makes gzip and zstd. All heavy work happe
 interpreter lock.
 """
 
-from ocitool.formats.compression.codec import Codec, sniff
-from ocitool.formats.compression.reader import (
-    CHUNK_SIZE,
-    DEFAULT_COMPRESSION_LIMITS,
-    CompressionLimits,
-    DecompressingReader,
-    Readable,
-)
-from ocitool.formats.compression.writer import (
-    COMPRESSION_BLOCK,
-    GZIP_LEVEL,
-    ZSTD_LEVEL,
-    Compressor,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "CHUNK_SIZE",
-    "COMPRESSION_BLOCK",
-    "DEFAULT_COMPRESSION_LIMITS",
-    "GZIP_LEVEL",
-    "ZSTD_LEVEL",
-    "Codec",
-    "CompressionLimits",
-    "Compressor",
-    "DecompressingReader",
-    "Readable",
-    "sniff",
-]
+from ocitool.lazy import lazy
+
+if TYPE_CHECKING:
+    from ocitool.formats.compression.codec import Codec as Codec
+    from ocitool.formats.compression.codec import sniff as sniff
+    from ocitool.formats.compression.reader import CHUNK_SIZE as CHUNK_SIZE
+    from ocitool.formats.compression.reader import (
+        DEFAULT_COMPRESSION_LIMITS as DEFAULT_COMPRESSION_LIMITS,
+    )
+    from ocitool.formats.compression.reader import CompressionLimits as CompressionLimits
+    from ocitool.formats.compression.reader import DecompressingReader as DecompressingReader
+    from ocitool.formats.compression.reader import Readable as Readable
+    from ocitool.formats.compression.writer import COMPRESSION_BLOCK as COMPRESSION_BLOCK
+    from ocitool.formats.compression.writer import GZIP_LEVEL as GZIP_LEVEL
+    from ocitool.formats.compression.writer import ZSTD_LEVEL as ZSTD_LEVEL
+    from ocitool.formats.compression.writer import Compressor as Compressor
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "codec": "Codec sniff",
+        "reader": (
+            "CHUNK_SIZE DEFAULT_COMPRESSION_LIMITS CompressionLimits DecompressingReader Readable"
+        ),
+        "writer": "COMPRESSION_BLOCK GZIP_LEVEL ZSTD_LEVEL Compressor",
+    },
+)
