@@ -23,6 +23,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("events", "formats", "fsops"),
     ("image",),
     ("places",),
+    ("inside",),
     ("transfer",),
     ("artifacts", "images"),
     ("containers",),

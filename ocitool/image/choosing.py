@@ -6,9 +6,17 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 from ocitool.errors import NotFound
-from ocitool.image.content import Closure, Source
-from ocitool.image.graph import images_of, read_config
-from ocitool.oci import DEFAULT_LIMITS, Descriptor, ImageConfig, Limits, Manifest, Platform
+from ocitool.image.content import Closure, Root, Source
+from ocitool.image.graph import closure_of, images_of, kind_of, read_config
+from ocitool.oci import (
+    DEFAULT_LIMITS,
+    Descriptor,
+    ImageConfig,
+    Index,
+    Limits,
+    Manifest,
+    Platform,
+)
 
 
 class HasPlatform(Protocol):
@@ -91,3 +99,40 @@ def choose(
             hint=f"pull, save or copy it again with that platform; {available}",
         )
     raise NotFound(f"{called} has no image for platform {wanted}", hint=available)
+
+
+class ChosenImage(Struct, frozen=True, kw_only=True):
+    """The image that a root stands for, and all images of its index."""
+
+    root: Root
+    closure: Closure
+    image: PlatformImage
+    images: tuple[PlatformImage, ...]
+
+    @property
+    def index(self) -> Index | None:
+        """The index from which the image was chosen."""
+        document = self.closure.document(self.root.descriptor.digest)
+        return document if isinstance(document, Index) else None
+
+
+def choose_image(
+    source: Source, root: Root, preferred: Platform | None, *, required: bool = False
+) -> ChosenImage:
+    """Return the image that a root stands for: the preferred platform's, else the first.
+
+    With `required` the platform must be there, else NotFound. NotFound also for an artifact.
+    """
+    closure = closure_of(source, root.descriptor)
+    images = platform_images(source, closure)
+    if not images:
+        document = closure.document(closure.root.digest)
+        raise NotFound(
+            f"{root.called} is not an image{kind_of(document)}",
+            hint="`inspect --manifest` shows what it is made of",
+        )
+    if preferred is not None and required:
+        image = choose(images, preferred, called=root.called, absent=closure.missing)
+    else:
+        image = (best(images, preferred) if preferred is not None else None) or images[0]
+    return ChosenImage(root=root, closure=closure, image=image, images=images)

@@ -1,6 +1,5 @@
 """What an image is, in one value: identity, configuration, layers and the steps that made them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
@@ -8,12 +7,11 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ocitool.concurrency import DEFAULT_JOBS
-from ocitool.errors import NotFound
 from ocitool.events import Observer
 from ocitool.image.attached import is_attestation
-from ocitool.image.choosing import PlatformImage, best, choose, platform_images
-from ocitool.image.content import Closure, Root, Source
-from ocitool.image.graph import closure_of, kind_of
+from ocitool.image.choosing import ChosenImage, choose_image
+from ocitool.image.content import Root, Source
+from ocitool.image.instructions import step_words
 from ocitool.image.layers import LayerMeasure
 from ocitool.image.wholeness import is_absent_foreign
 from ocitool.oci import (
@@ -21,16 +19,11 @@ from ocitool.oci import (
     Digest,
     HistoryEntry,
     ImageConfig,
-    Index,
     Manifest,
     Platform,
 )
 from ocitool.operations.measuring import Measured, measure_layers
 from ocitool.places.layout import Cache
-
-_NOP = re.compile(r"^/bin/sh -c #\(nop\)\s+")
-_SHELL = re.compile(r"^(?:\|\d+ .*?)?/bin/sh -c\s+", re.DOTALL)
-_BUILDKIT = re.compile(r"\s# buildkit$")
 
 
 class LayerReport(Struct, frozen=True, kw_only=True):
@@ -109,43 +102,6 @@ class ImageReport(Struct, frozen=True, kw_only=True):
     engine: str | None = None
 
 
-class ChosenImage(Struct, frozen=True, kw_only=True):
-    """The image that a root stands for, and all images of its index."""
-
-    root: Root
-    closure: Closure
-    image: PlatformImage
-    images: tuple[PlatformImage, ...]
-
-    @property
-    def index(self) -> Index | None:
-        """The index from which the image was chosen."""
-        document = self.closure.document(self.root.descriptor.digest)
-        return document if isinstance(document, Index) else None
-
-
-def choose_image(
-    source: Source, root: Root, preferred: Platform | None, *, required: bool = False
-) -> ChosenImage:
-    """Return the image that a root stands for: the preferred platform's, else the first.
-
-    With `required` the platform must be there, else NotFound. NotFound also for an artifact.
-    """
-    closure = closure_of(source, root.descriptor)
-    images = platform_images(source, closure)
-    if not images:
-        document = closure.document(closure.root.digest)
-        raise NotFound(
-            f"{root.called} is not an image{kind_of(document)}",
-            hint="`inspect --manifest` shows what it is made of",
-        )
-    if preferred is not None and required:
-        image = choose(images, preferred, called=root.called, absent=closure.missing)
-    else:
-        image = (best(images, preferred) if preferred is not None else None) or images[0]
-    return ChosenImage(root=root, closure=closure, image=image, images=images)
-
-
 def inspect(
     source: Source,
     root: Root,
@@ -196,27 +152,6 @@ def _report(
         attestations=sum(map(is_attestation, index.manifests)) if index else 0,
         annotations=manifest.annotations,
     )
-
-
-def instruction(created_by: str) -> str:
-    """Return a history entry's command in the words of a Dockerfile.
-
-    The classic builder writes `/bin/sh -c …` for RUN and `/bin/sh -c #(nop) CMD …` for other
-    instructions, BuildKit writes `RUN /bin/sh -c … # buildkit`.
-    """
-    text = _BUILDKIT.sub("", created_by.strip()).rstrip()
-    if _NOP.match(text):
-        return _NOP.sub("", text).strip()
-    if text.startswith("RUN "):
-        return "RUN " + _SHELL.sub("", text[4:]).strip()
-    if _SHELL.match(text):
-        return "RUN " + _SHELL.sub("", text).strip()
-    return text
-
-
-def step_words(step: HistoryEntry) -> str:
-    """Return a step's instruction, or its comment in brackets when it has none."""
-    return instruction(step.created_by) or (f"({step.comment})" if step.comment else "")
 
 
 def _layers(

@@ -5,10 +5,11 @@ import re
 from collections.abc import Mapping, Sequence
 
 from ocitool.errors import MalformedDocument, Unavailable
+from ocitool.image.instructions import step_words
 from ocitool.images.listing import engine_time
 from ocitool.images.lookup import full_name
 from ocitool.oci import Digest, ImageConfig
-from ocitool.operations.inspect import ImageReport, LayerReport, step_reports, step_words
+from ocitool.operations.inspect import ImageReport, LayerReport, step_reports
 from ocitool.places.engine import Engine
 
 _PLAIN_LAYER = "application/vnd.oci.image.layer.v1.tar"

@@ -6,7 +6,7 @@ import pytest
 
 from ocitool.errors import NotFound
 from ocitool.oci import Digest, Platform
-from ocitool.operations.inspect import ImageReport, inspect, instruction
+from ocitool.operations.inspect import ImageReport, inspect
 from ocitool.places.archive import open_archive
 from ocitool.places.layout import Layout
 from tests.support.images import (
@@ -45,31 +45,6 @@ def report_of(
     with Layout.existing(str(layout)) as source:
         (root,) = source.roots()
         return inspect(source, root, platform=wanted, required=required, measure=measure)
-
-
-@pytest.mark.parametrize(
-    ("created_by", "words"),
-    [
-        ('/bin/sh -c #(nop)  CMD ["sh"]', 'CMD ["sh"]'),
-        ("/bin/sh -c #(nop) ADD file:abc in / ", "ADD file:abc in /"),
-        ("/bin/sh -c apt-get update", "RUN apt-get update"),
-        ("|1 VERSION=3 /bin/sh -c make", "RUN make"),
-        ("|2 A=1 B=two words /bin/sh -c make", "RUN make"),
-        ("RUN /bin/sh -c make # buildkit", "RUN make"),
-        ("RUN |1 VERSION=3 /bin/sh -c make # buildkit", "RUN make"),
-        ("COPY file /app # buildkit", "COPY file /app"),
-        ("RUN /bin/bash -c make # buildkit", "RUN /bin/bash -c make"),
-        ("ENV A=1", "ENV A=1"),
-        ("/bin/sh -c make # not buildkit", "RUN make # not buildkit"),
-        ("bazel build ...", "bazel build ..."),
-        ("", ""),
-        ("  ", ""),
-        ("/bin/sh -c one \\\n && two", "RUN one \\\n && two"),
-        ("/bin/sh", "/bin/sh"),
-    ],
-)
-def test_a_step_is_told_in_the_words_of_a_dockerfile(created_by: str, words: str) -> None:
-    assert instruction(created_by) == words
 
 
 def test_an_image_is_told_by_its_digests(tmp_path: Path) -> None:

@@ -217,10 +217,10 @@ def _pictures(reports: "list[ImageReport]", view: View) -> Iterator[str]:
 
 
 def _document(opened: "Opened", wanted: "Platform | None", *, raw: bool, config: bool) -> bytes:
+    from ocitool.image.choosing import choose_image
     from ocitool.image.graph import read_document
     from ocitool.images.opening import one_root
     from ocitool.oci import Manifest
-    from ocitool.operations import inspect as inspection
 
     root = one_root(opened)
     if raw:
@@ -229,7 +229,7 @@ def _document(opened: "Opened", wanted: "Platform | None", *, raw: bool, config:
         document = read_document(opened.source, root.descriptor)
         if isinstance(document, Manifest):
             return document.raw
-    image = inspection.choose_image(
+    image = choose_image(
         opened.source, root, wanted or usual_platform(), required=wanted is not None
     ).image
     return image.read_config(opened.source).raw if config else image.manifest.raw

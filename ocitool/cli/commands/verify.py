@@ -229,7 +229,7 @@ def _proved_lines(proved: "Sequence[Root]") -> Iterator[str]:
 def _problem_lines(problem: "Problem") -> Iterator[str]:
     """Yield what is damaged, and below it in which image and by which build step it was made."""
     from ocitool.cli.render import texts
-    from ocitool.operations.inspect import instruction
+    from ocitool.image.instructions import instruction
 
     yield f"{problem.kind}: {console.safe(problem.message)}"
     if problem.image is None or problem.part is None:
