@@ -197,9 +197,15 @@ class Bench:
         for _ in range(self.rounds):
             for push, runs in zip(pushes, series, strict=True):
                 os.sync()
+                self._forget_mounts()
                 runs.runs.append(run([*push.command, self.fresh(push.what)]))
         self.peak = max(self.peak, series[-1].peak)
         return series
+
+    def _forget_mounts(self) -> None:
+        """Let the next push send every blob, instead of mounting what an earlier one sent."""
+        cache = self.folder / "store" / ".ocitool" / "cache"
+        (cache / "blobs-in-registries.jsonl").unlink(missing_ok=True)
 
     def _slow(self) -> Iterator[Row]:
         with _server(_SLOW_BLOB, _SLOW) as host:
