@@ -1,6 +1,7 @@
 """The central interfaces: verified streams, and the places that are read from and written to."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
@@ -180,12 +181,16 @@ def synthesized_images(source: Source) -> Mapping[Digest, SynthesizedImage]:
     return source.synthesized if isinstance(source, SynthesizesManifests) else {}
 
 
+ReadAt = Callable[[int, int], bytes]
+"""Returns up to so many bytes (the second number) from an offset (the first) on; b"" at the end."""
+
+
 @runtime_checkable
 class Positioned(Protocol):
     """A source whose content can be read at any offset, not verified, to describe it."""
 
-    def read_at(self, descriptor: Descriptor, offset: int, size: int) -> bytes:
-        """Return up to `size` bytes from `offset` on; b"" at the end, NotFound when absent."""
+    def positioned(self, descriptor: Descriptor) -> AbstractContextManager[ReadAt]:
+        """Return a block in which the content can be read; NotFound when absent. Thread-safe."""
 
 
 @runtime_checkable

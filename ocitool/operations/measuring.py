@@ -1,7 +1,6 @@
 """What each layer of an image measures: remembered, from headers alone, or by reading it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 
 import msgspec
 
@@ -63,9 +62,10 @@ def _measure_headers(source: Source, layer: Descriptor, *, most: int) -> Measure
     if not isinstance(source, Positioned):
         return None
     try:
-        if sniff(source.read_at(layer, 0, _SNIFFED)) is not Codec.NONE:
-            return None
-        measured = measure_plain_layer(partial(source.read_at, layer), layer, most=max(0, most))
+        with source.positioned(layer) as read_at:
+            if sniff(read_at(0, _SNIFFED)) is not Codec.NONE:
+                return None
+            measured = measure_plain_layer(read_at, layer, most=max(0, most))
     except OcitoolError as error:
         return error.message
     return layer.size if measured is None else measured

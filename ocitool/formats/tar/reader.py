@@ -153,6 +153,11 @@ class TarReader:
         if self._extensions.pending:
             raise self._malformed("an extension header with no member after it")
 
+    @property
+    def has_global_headers(self) -> bool:
+        """Whether global headers that were read so far apply to the members after them."""
+        return self._extensions.apply_to_all
+
     def open_data(self, entry: Entry) -> "MemberData":
         """Return a one-pass reader of the data of `entry`, which must be the current member."""
         return MemberData(self, entry)

@@ -13,6 +13,7 @@ from msgspec import Struct
 from ocitool.errors import LimitExceeded, MalformedArchive, NotFound, OcitoolError
 from ocitool.formats.tar import Entry, EntryType
 from ocitool.fsops import Directory, translated
+from ocitool.image.content import ReadAt
 from ocitool.oci.limits import DEFAULT_LIMITS, Limits
 from ocitool.oci.quoting import quoted
 
@@ -119,11 +120,16 @@ class TarMembers:
 
         return read, _nothing
 
-    def read_at(self, member: Member, offset: int, size: int) -> bytes:
-        """Return up to `size` bytes of a member from `offset` on."""
-        with translated("read", self.what):
+    @contextlib.contextmanager
+    def positioned(self, member: Member) -> Iterator[ReadAt]:
+        """Return a block in which a member can be read at any offset."""
+
+        def read_at(offset: int, size: int) -> bytes:
             count = max(0, min(size, member.size - offset))
             return os.pread(self._file, count, member.offset + offset)
+
+        with translated("read", self.what):
+            yield read_at
 
     def close(self) -> None:
         """Close the file."""
@@ -212,12 +218,13 @@ class FolderMembers:
 
         return read, lambda: os.close(file)
 
-    def read_at(self, member: Member, offset: int, size: int) -> bytes:
-        """Return up to `size` bytes of a member from `offset` on."""
+    @contextlib.contextmanager
+    def positioned(self, member: Member) -> Iterator[ReadAt]:
+        """Return a block in which a member can be read at any offset."""
         file, _ = self._open(member.path)
         try:
             with translated("read", member.path):
-                return os.pread(file, size, offset)
+                yield lambda offset, size: os.pread(file, size, offset)
         finally:
             os.close(file)
 

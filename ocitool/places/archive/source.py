@@ -5,6 +5,7 @@ not, `synthesis` makes one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
 from msgspec.structs import replace
@@ -16,7 +17,7 @@ from ocitool.errors import (
     NotFound,
     SizeMismatch,
 )
-from ocitool.image.content import Blob, Root, SynthesizedImage
+from ocitool.image.content import Blob, ReadAt, Root, SynthesizedImage
 from ocitool.image.entries import Entries, arrange, entry_root
 from ocitool.image.graph import Visit, children, read_document, walk
 from ocitool.oci import (
@@ -98,12 +99,13 @@ class ArchiveSource:
         read, close = self._members.open(content.member)
         return Blob(descriptor, read, where=content.where, close=close, hint=DAMAGED)
 
-    def read_at(self, descriptor: Descriptor, offset: int, size: int) -> bytes:
-        """Return up to `size` bytes of content from `offset` on, not verified."""
+    def positioned(self, descriptor: Descriptor) -> AbstractContextManager[ReadAt]:
+        """Return a block in which content can be read at any offset, not verified."""
         content = self._content(descriptor)
         if content.member is None:
-            return content.data[offset : offset + size]
-        return self._members.read_at(content.member, offset, size)
+            data = content.data
+            return nullcontext(lambda offset, size: data[offset : offset + size])
+        return self._members.positioned(content.member)
 
     def _content(self, descriptor: Descriptor) -> Content:
         content = self._find(descriptor.digest)

@@ -1,11 +1,11 @@
 """An OCI image layout directory, opened for reading (image-spec image-layout.md)."""
 
 import contextlib
-import os
 import re
 import threading
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
@@ -17,16 +17,16 @@ from ocitool.errors import (
     NotFound,
     OcitoolError,
     Refused,
-    SizeMismatch,
 )
 from ocitool.events import SILENT, Observer
-from ocitool.fsops import Directory, Stamp, replace_file, translated
-from ocitool.image.content import Blob, Root
+from ocitool.fsops import Directory, Stamp, replace_file
+from ocitool.image.content import Blob, ReadAt, Root
 from ocitool.image.entries import attach_entries
 from ocitool.oci import Descriptor, Digest
 from ocitool.oci.annotations import full_name, label
 from ocitool.oci.reference import familiar
 from ocitool.oci.version import LAYOUT_BYTES, LAYOUT_VERSION, check_layout_version
+from ocitool.places.layout import blob_files
 from ocitool.places.layout.cache import Cache
 from ocitool.places.layout.index import IndexFile, entry_names, index_limit
 from ocitool.places.layout.lease import TEMPORARY
@@ -232,26 +232,16 @@ class Layout:
 
     def open(self, descriptor: Descriptor) -> Blob:
         """Return a blob as a stream that verifies itself; NotFound if it is absent."""
+        return blob_files.stream(self._file_of(descriptor), descriptor, self._repair_hint())
+
+    def positioned(self, descriptor: Descriptor) -> AbstractContextManager[ReadAt]:
+        """Return a block in which a blob can be read at any offset, not verified."""
+        return blob_files.positioned(self._file_of(descriptor))
+
+    def _file_of(self, descriptor: Descriptor) -> blob_files.BlobFile:
         file, size = self.open_blob(descriptor.digest)
         where = f"blob {descriptor.digest.short} in {self.path!r}"
-        if size != descriptor.size:
-            os.close(file)
-            raise SizeMismatch(
-                f"{where} is {size} bytes; its descriptor promises {descriptor.size}",
-                hint=self._repair_hint(),
-            )
-
-        def read(count: int) -> bytes:
-            with translated("read", where):
-                return os.read(file, count)
-
-        return Blob(
-            descriptor,
-            read,
-            where=where,
-            close=lambda: os.close(file),
-            hint=self._repair_hint(),
-        )
+        return blob_files.sized(file, size, descriptor, where, self._repair_hint())
 
     def _repair_hint(self) -> str:
         place = "" if self.is_store else f" oci:{self.path}"

@@ -1,0 +1,83 @@
+"""The content of files in layers: one of them, or many of a layer in one pass."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+
+from ocitool.errors import MalformedArchive, NotFound
+from ocitool.formats.compression import Codec, DecompressingReader
+from ocitool.formats.tar import PositionedInput, StreamInput, TarInput
+from ocitool.image.content import CHUNK, Positioned
+from ocitool.inside.image import Inside, ScannedLayer
+from ocitool.inside.table import FILE, LayerTable
+from ocitool.oci.quoting import quoted
+
+
+class MemberContent:
+    """The content of one file as a one-pass stream; good until the next one of its layer.
+
+    `left` is how many bytes have not been read yet.
+    """
+
+    def __init__(self, content: TarInput, size: int, what: str) -> None:
+        self._content = content
+        self.left = size
+        self._what = what
+
+    def read(self, size: int = CHUNK, /) -> bytes:
+        """Return the next content, at most `size` bytes; b"" only at its end."""
+        data = self._content.read(min(size, self.left)) if self.left else b""
+        if self.left and not data:
+            raise MalformedArchive(f"the layer ends within {self._what}")
+        self.left -= len(data)
+        return data
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.read, b"")
+
+
+def read_member(inside: Inside, number: int, row: int) -> Iterator[bytes]:
+    """Yield the content of a file: the member `row` of layer `number`, as a `Node` names it.
+
+    Raises what `read_members` raises.
+    """
+    for _, content in read_members(inside, number, [row]):
+        yield from content
+
+
+def read_members(
+    inside: Inside, number: int, rows: Iterable[int]
+) -> Iterator[tuple[int, MemberContent]]:
+    """Yield files of one layer with their content, in the order of the layer's tar, in one pass.
+
+    A plain layer is read only where these files are, if its source allows that; a compressed one up
+    to the last of them. The layer is not verified. NotFound for a layer that was not read,
+    MalformedArchive for a sparse file and for a layer that has changed meanwhile.
+    """
+    layer = inside.layer(number)
+    if layer.table is None:
+        raise NotFound(f"layer {number} cannot be read: {layer.problem or 'it was left out'}")
+    position = 0
+    table = layer.table
+    with _opened(inside, layer, table) as content:
+        for row in sorted(set(rows), key=table.datas.__getitem__):
+            what = quoted(table.path(row))
+            if table.kinds[row] != FILE or row in table.sparse:
+                kind = "sparse, which a layer must not be" if row in table.sparse else "not a file"
+                raise MalformedArchive(f"{what} is {kind}")
+            start, size = table.datas[row], table.stored_size(row)
+            position += content.skip(start - position)
+            member = MemberContent(content, size, what)
+            yield row, member
+            # What the caller did not read is passed over.
+            position = start + size - member.left
+
+
+@contextlib.contextmanager
+def _opened(inside: Inside, layer: ScannedLayer, table: LayerTable) -> Iterator[TarInput]:
+    source, descriptor = inside.source, layer.descriptor
+    if table.codec is Codec.NONE and isinstance(source, Positioned):
+        with source.positioned(descriptor) as read_at:
+            yield PositionedInput(read_at, descriptor.size)
+    else:
+        with source.open(descriptor) as blob:
+            yield StreamInput(DecompressingReader(blob).read)

@@ -1,0 +1,202 @@
+"""An image seen from inside: its layers as tables, and the tree that they make together."""
+
+import contextlib
+import gc
+from collections.abc import Callable, Collection, Iterator
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ocitool.concurrency import DEFAULT_JOBS
+from ocitool.errors import UsageError
+from ocitool.events import SILENT, Observer
+from ocitool.image.choosing import ChosenImage, choose_image
+from ocitool.image.content import Root, Source
+from ocitool.image.instructions import step_words
+from ocitool.inside.problems import Problem
+from ocitool.inside.scanning import Hashes, Scanned, TableCache, Unreadable, scan_layers
+from ocitool.inside.table import LayerTable
+from ocitool.inside.tree import MergedTree
+from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, ImageConfig, Limits, Manifest, Platform
+
+
+class ScannedLayer(Struct, frozen=True, kw_only=True, eq=False):
+    """One layer of an image, the lowest has the number 1.
+
+    `instruction` is its build step in Dockerfile words and `created_by` as the config has it, None
+    where the history does not tell. `table` is None if the layer was not or could not be read;
+    `problem` says why it could not.
+    """
+
+    number: int
+    descriptor: Descriptor
+    diff_id: Digest | None
+    instruction: str | None
+    created_by: str | None
+    table: LayerTable | None = None
+    problem: str | None = None
+
+
+class Inside(Struct, frozen=True, kw_only=True, eq=False):
+    """An image, its layers, and the tree of those that could be read.
+
+    `layers` are all layers of the image, `tree` has those with a table. `problems` tells which are
+    missing in it, and what is odd.
+    """
+
+    source: Source
+    chosen: ChosenImage
+    config: ImageConfig
+    manifest: Manifest
+    layers: tuple[ScannedLayer, ...]
+    tree: MergedTree
+    problems: tuple[Problem, ...]
+
+    def layer(self, number: int) -> ScannedLayer:
+        """Return a layer by its number, from 1; UsageError if the image has no such layer."""
+        if not 1 <= number <= len(self.layers):
+            raise UsageError(
+                f"{self.chosen.root.called} has no layer {number}",
+                hint=f"its layers have the numbers 1 to {len(self.layers)}",
+            )
+        return self.layers[number - 1]
+
+
+def look_inside(
+    source: Source,
+    root: Root,
+    *,
+    platform: Platform | None = None,
+    required: bool = False,
+    hashes: Hashes = Hashes.NONE,
+    cache: TableCache | None = None,
+    jobs: int = DEFAULT_JOBS,
+    observer: Observer = SILENT,
+    layers: Collection[int] | None = None,
+    up_to: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    on_layer: Callable[[ScannedLayer], object] = lambda _layer: None,
+) -> Inside:
+    """Read the layers of an image and merge them.
+
+    Of an index this is the image for `platform`, or else the first one unless it is `required`.
+    With `layers` only those numbers are read and merged, with `up_to` those from 1 to that number.
+    `on_layer` is called for each layer, in their order, as soon as it is merged, on any thread.
+
+    A layer that cannot be read is a problem of the result. Raises NotFound for what is not an image
+    or not there, UsageError for a layer that it does not have, LimitExceeded for a hostile layer,
+    StorageError and Unavailable.
+    """
+    chosen = choose_image(source, root, platform, required=required)
+    manifest = chosen.image.manifest
+    config = chosen.image.read_config(source)
+    merging = _Merging(_layers(manifest, config), MergedTree(limits=limits), on_layer)
+    inside = Inside(
+        source=source,
+        chosen=chosen,
+        config=config,
+        manifest=manifest,
+        layers=merging.layers,
+        tree=merging.tree,
+        problems=(),
+    )
+    wanted = {inside.layer(number).number for number in layers or ()}
+    if layers is None:
+        wanted = set(range(1, (inside.layer(up_to).number if up_to else len(inside.layers)) + 1))
+    merging.wait_for(wanted)
+    with _without_collections():
+        scan_layers(
+            source,
+            [layer.descriptor for layer in inside.layers if layer.number in wanted],
+            hashes=hashes,
+            jobs=jobs,
+            observer=observer,
+            cache=cache,
+            limits=limits,
+            done=merging.take,
+        )
+    return replace(inside, layers=merging.layers, problems=merging.tree.problems.all())
+
+
+def _layers(manifest: Manifest, config: ImageConfig) -> tuple[ScannedLayer, ...]:
+    steps = dict(enumerate(config.layer_history()))
+    diff_ids = dict(enumerate(config.diff_ids))
+    found = []
+    for position, descriptor in enumerate(manifest.layers):
+        step = steps.get(position)
+        found.append(
+            ScannedLayer(
+                number=position + 1,
+                descriptor=descriptor,
+                diff_id=diff_ids.get(position),
+                instruction=step_words(step) if step else None,
+                created_by=step.created_by if step else None,
+            )
+        )
+    return tuple(found)
+
+
+class _Merging:
+    """Merges layers in their order, as far as they have been scanned. One thread at a time."""
+
+    def __init__(
+        self,
+        layers: tuple[ScannedLayer, ...],
+        tree: MergedTree,
+        on_layer: Callable[[ScannedLayer], object],
+    ) -> None:
+        self.tree = tree
+        self._layers = list(layers)
+        self._on_layer = on_layer
+        self._waiting: list[int] = []
+        self._scanned: dict[Digest, Scanned] = {}
+
+    @property
+    def layers(self) -> tuple[ScannedLayer, ...]:
+        """The layers, with what is known of them."""
+        return tuple(self._layers)
+
+    def wait_for(self, numbers: Collection[int]) -> None:
+        """Say which layers are to be merged."""
+        self._waiting = sorted(numbers, reverse=True)
+
+    def take(self, layer: Descriptor, scanned: Scanned) -> None:
+        """Note a scanned layer; merge it and those after it, if all before it are there."""
+        self._scanned[layer.digest] = scanned
+        while self._waiting:
+            found = self._scanned.get(self._layers[self._waiting[-1] - 1].descriptor.digest)
+            if found is None:
+                return
+            self._merge(self._waiting.pop(), found)
+
+    def _merge(self, number: int, scanned: Scanned) -> None:
+        layer = self._layers[number - 1]
+        if isinstance(scanned, Unreadable):
+            self.tree.problems.add(number, scanned.kind, "", scanned.text)
+            layer = replace(layer, problem=scanned.text)
+        else:
+            self.tree.apply(number, scanned)
+            layer = replace(layer, table=scanned, problem=self._mismatch(layer, scanned))
+        self._layers[number - 1] = layer
+        self._on_layer(layer)
+
+    def _mismatch(self, layer: ScannedLayer, table: LayerTable) -> str | None:
+        """Return what is wrong if a layer does not unpack to its diff ID."""
+        wanted, found = layer.diff_id, table.diff_id
+        if wanted is None or found is None or wanted.algorithm != "sha256" or found == str(wanted):
+            return None
+        text = f"it unpacks to {found}, not to its diff ID"
+        self.tree.problems.add(layer.number, "diff_id", "", text)
+        return text
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Make no garbage collections meanwhile: a million new objects would cause many in vain."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
