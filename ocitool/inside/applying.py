@@ -185,6 +185,7 @@ class Application:
             if folder is None:
                 folder = self._folder(parent)
                 if folder is None:
+                    self._record.fates[row] = self._fate("unreachable")
                     continue
             name = names[row]
             if name in folder or former or kind == HARD_LINK:
@@ -201,6 +202,7 @@ class Application:
             if kind == DIRECTORY:
                 self._describe(row, folder)
             else:
+                self._record.fates[row] = self._fate("unreachable")
                 self._tell("root_replaced", "", "a member that is not a folder has this path")
         elif kind == HARD_LINK:
             self._link(row, folder, existing)

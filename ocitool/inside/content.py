@@ -3,11 +3,11 @@
 import contextlib
 from collections.abc import Iterable, Iterator
 
-from ocitool.errors import MalformedArchive, NotFound
+from ocitool.errors import MalformedArchive
 from ocitool.formats.compression import Codec, DecompressingReader
 from ocitool.formats.tar import PositionedInput, StreamInput, TarInput
 from ocitool.image.content import CHUNK, Positioned
-from ocitool.inside.image import Inside, ScannedLayer
+from ocitool.inside.image import Inside
 from ocitool.inside.table import FILE, LayerTable
 from ocitool.oci.quoting import quoted
 
@@ -53,12 +53,9 @@ def read_members(
     to the last of them. The layer is not verified. NotFound for a layer that was not read,
     MalformedArchive for a sparse file and for a layer that has changed meanwhile.
     """
-    layer = inside.layer(number)
-    if layer.table is None:
-        raise NotFound(f"layer {number} cannot be read: {layer.problem or 'it was left out'}")
+    table = inside.table(number)
     position = 0
-    table = layer.table
-    with _opened(inside, layer, table) as content:
+    with _opened(inside, number, table) as content:
         for row in sorted(set(rows), key=table.datas.__getitem__):
             what = quoted(table.path(row))
             if table.kinds[row] != FILE or row in table.sparse:
@@ -73,8 +70,8 @@ def read_members(
 
 
 @contextlib.contextmanager
-def _opened(inside: Inside, layer: ScannedLayer, table: LayerTable) -> Iterator[TarInput]:
-    source, descriptor = inside.source, layer.descriptor
+def _opened(inside: Inside, number: int, table: LayerTable) -> Iterator[TarInput]:
+    source, descriptor = inside.source, inside.layer(number).descriptor
     if table.codec is Codec.NONE and isinstance(source, Positioned):
         with source.positioned(descriptor) as read_at:
             yield PositionedInput(read_at, descriptor.size)

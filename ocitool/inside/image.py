@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ocitool.concurrency import DEFAULT_JOBS
-from ocitool.errors import UsageError
+from ocitool.errors import NotFound, UsageError
 from ocitool.events import SILENT, Observer
 from ocitool.image.choosing import ChosenImage, choose_image
 from ocitool.image.content import Root, Source
@@ -60,6 +60,13 @@ class Inside(Struct, frozen=True, kw_only=True, eq=False):
                 hint=f"its layers have the numbers 1 to {len(self.layers)}",
             )
         return self.layers[number - 1]
+
+    def table(self, number: int) -> LayerTable:
+        """Return the table of a layer; NotFound for one that was not or could not be read."""
+        layer = self.layer(number)
+        if layer.table is None:
+            raise NotFound(f"layer {number} was not read: {layer.problem or 'it was left out'}")
+        return layer.table
 
 
 def look_inside(

@@ -27,6 +27,8 @@ NOTHING: Final = -2
 """In `previous`: the member names nothing in the tree, or not any more after a later one."""
 IMPLIED: Final = -10
 """A folder without a member of its own has an inode from this number down, one for each layer."""
+IMPLIED_MODE: Final = 0o755
+"""The mode that unpackers give such a folder; its owner is root."""
 
 Folder = dict[str, Union[int, "Folder"]]
 
@@ -34,8 +36,10 @@ Folder = dict[str, Union[int, "Folder"]]
 class Fate(Struct, frozen=True, kw_only=True):
     """How files went out of sight: by which layer, in which way, and with which folder.
 
-    `how` is overwritten, deleted, opaque, replaced (by another type) or repeated (in the same
-    layer). `path` is the folder that went with everything in it; None for single files.
+    `how` is overwritten, deleted, opaque, replaced (by another type), repeated (in the same layer)
+    unreachable (the member was never put anywhere) or, once that is known, metadata (replaced
+    by the same content). `path` is the folder that went with everything in it, None for single
+    files.
     """
 
     layer: int
@@ -133,6 +137,29 @@ class TreeState:
     def inode(self, value: int) -> int:
         """Return the inode of a name: of a hard link, that of the file that it is a name of."""
         return self.targets.get(value, value) if self.targets else value
+
+    def path_of(self, inode: int) -> str:
+        """Return a path that leads to an inode with a member, the first name if it still does.
+
+        Of an inode that no name leads to any more this is the path of its member.
+        """
+        record = self.record_of(inode)
+        path = record.path(inode - record.base)
+        if inode in self.names and not self._leads_to(path, inode):
+            for link, target in self.targets.items():
+                if target == inode:
+                    other = self.record_of(link)
+                    name = other.path(link - other.base)
+                    if self._leads_to(name, inode):
+                        return name
+        return path
+
+    def _leads_to(self, path: str, inode: int) -> bool:
+        try:
+            _, value, _ = self.trace(path, follow=False)
+        except Missing:
+            return False
+        return isinstance(value, int) and self.inode(value) == inode
 
     def target_of(self, value: int) -> str | None:
         """Return the target of a symbolic link, None for anything else."""

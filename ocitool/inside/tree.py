@@ -4,18 +4,23 @@ No walk is recursive, however deep the tree is.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final
 
 from msgspec import Struct, field
 
 from ocitool.errors import NotFound
 from ocitool.image.layers import EntryKind
 from ocitool.inside.applying import Application
-from ocitool.inside.state import IMPLIED, Folder, LayerRecord, Missing, TreeState, attributes
+from ocitool.inside.state import (
+    IMPLIED,
+    IMPLIED_MODE,
+    Folder,
+    LayerRecord,
+    Missing,
+    TreeState,
+    attributes,
+)
 from ocitool.inside.table import DIRECTORY, KINDS, LayerTable
 from ocitool.oci.quoting import quoted
-
-_IMPLIED_MODE: Final = 0o755
 
 
 class Node(Struct, frozen=True, kw_only=True):
@@ -148,7 +153,7 @@ def _implied_node(path: str, inode: int) -> Node:
         path=path,
         kind=KINDS[DIRECTORY],
         size=0,
-        mode=_IMPLIED_MODE,
+        mode=IMPLIED_MODE,
         uid=0,
         gid=0,
         mtime=0,

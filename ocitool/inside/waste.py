@@ -1,0 +1,89 @@
+"""Which bytes of the layers nobody can see in the image, by path."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from heapq import nlargest
+
+from msgspec import Struct
+
+from ocitool.inside.state import LayerRecord, TreeState
+
+
+class Waste(Struct, frozen=True, kw_only=True):
+    """Bytes of one layer that nobody can see in the image, and which layer hid them.
+
+    `how` is a word of `Fate`, such as metadata: hidden by the same content with other attributes.
+    Of a folder that went with all that was in it, `path` is the folder and `files` how many they
+    are.
+    """
+
+    path: str
+    bytes: int
+    layer: int
+    hidden_by: int
+    how: str
+    files: int = 1
+
+
+class _Item(Struct, frozen=True):
+    """Hidden bytes of a layer before the path is needed: those of a row, or of a folder."""
+
+    bytes: int
+    record: LayerRecord
+    fate: int
+    row: int | None
+    files: int = 1
+
+
+def hidden(record: LayerRecord) -> Iterator[tuple[int, int]]:
+    """Yield the rows of files with content that no name leads to, and the index of their fate."""
+    if any(record.fates):
+        for row, (index, size) in enumerate(zip(record.fates, record.table.sizes, strict=True)):
+            if index and size:
+                yield row, index
+
+
+def wastes(tree: TreeState, *, top: int | None = None) -> list[Waste]:
+    """Return the wasted bytes by path, the `top` largest first; a deleted folder is one of them."""
+    items = _items(tree)
+    if top is None:
+        chosen = sorted(items, key=_bytes, reverse=True)
+    else:
+        chosen = nlargest(top, items, key=_bytes)
+    return [_waste(tree, item) for item in chosen]
+
+
+def wasted_bytes(tree: TreeState, counts: Callable[[Waste], bool]) -> int:
+    """Return the sum of the waste that counts."""
+    wastes = (_waste(tree, item) for item in _items(tree))
+    return sum(waste.bytes for waste in wastes if counts(waste))
+
+
+def _bytes(item: _Item) -> int:
+    return item.bytes
+
+
+def _items(tree: TreeState) -> Iterator[_Item]:
+    for record in tree.records:
+        folders: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
+        for row, index in hidden(record):
+            size = record.table.sizes[row]
+            if tree.fates[index].path is None:
+                yield _Item(size, record, index, row)
+            else:
+                folders[index][0] += size
+                folders[index][1] += 1
+        for index, (size, files) in folders.items():
+            yield _Item(size, record, index, None, files)
+
+
+def _waste(tree: TreeState, item: _Item) -> Waste:
+    fate = tree.fates[item.fate]
+    return Waste(
+        path=fate.path or "" if item.row is None else item.record.path(item.row),
+        bytes=item.bytes,
+        layer=item.record.number,
+        hidden_by=fate.layer,
+        how=fate.how,
+        files=item.files,
+    )
