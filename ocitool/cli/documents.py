@@ -4,7 +4,7 @@ import datetime as dt
 import os
 from collections.abc import Mapping
 
-from ocitool.cli.render.document import View, each, plain
+from ocitool.cli.render.document import View, each, path_bytes, path_text, plain
 
 _TITLE = "org.opencontainers.image.title"
 _YEAR_10000 = 253_402_300_800
@@ -34,6 +34,8 @@ def _title(annotations: object) -> object:
     return annotations.get(_TITLE) if isinstance(annotations, Mapping) else None
 
 
+PATH = View(path=("path", path_text), path_bytes=("path", path_bytes))
+"""A path inside an image; `path_bytes` only if it is not UTF-8."""
 FAILURE = View("name", error="error.message", hint="error.hint")
 CHANGE = View("name", **{"from": "old", "to": "new"})
 USE = View("provider id name state")

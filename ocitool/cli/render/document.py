@@ -3,6 +3,7 @@
 Digests are written as `algorithm:hex`, names and platforms as their text, sizes as numbers.
 """
 
+import base64
 from collections.abc import Callable, Mapping
 from typing import Union
 
@@ -67,6 +68,25 @@ def plain(value: object) -> object:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value
+
+
+def path_text(path: object) -> object:
+    """Return a path of an image as JSON shows it: U+FFFD for each byte that is not UTF-8."""
+    if not isinstance(path, str):
+        return plain(path)
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def path_bytes(path: object) -> object:
+    """Return the bytes of a path in base64 if they are not UTF-8, else None."""
+    if not isinstance(path, str) or path.isascii():
+        return None
+    raw = path.encode("utf-8", "surrogateescape")
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(raw).decode("ascii")
+    return None
 
 
 def _fields(known: Mapping[str, object]) -> dict[str, object]:
