@@ -19,6 +19,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Look inside": {
         "inspect": ("inspect", "Show an image: configuration, layers, platforms."),
         "history": ("history", "List the steps that made an image, with their layers."),
+        "size": ("size", "Show what an image weighs, what is waste, and check budgets."),
         "verify": ("verify", "Check every blob, size and reference; repair on request."),
     },
     "Registries": {

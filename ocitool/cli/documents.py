@@ -4,7 +4,7 @@ import datetime as dt
 import os
 from collections.abc import Mapping
 
-from ocitool.cli.render.document import View, each, path_bytes, path_text, plain
+from ocitool.cli.render.document import View, each, each_of, path_bytes, path_text, plain
 
 _TITLE = "org.opencontainers.image.title"
 _YEAR_10000 = 253_402_300_800
@@ -119,6 +119,8 @@ _LAYER = View(
 INSPECTED = View(
     "names label digest media_type index_digest image_id platform created size unpacked "
     "annotations attestations engine",
+    file_bytes="waste.file_bytes",
+    wasted_bytes="waste.wasted_bytes",
     author=("config.author", _or_none),
     config=("config.config", _RUNTIME),
     layers=_LAYER,
@@ -151,6 +153,31 @@ REPAIRED = VERIFIED.at("after") | View(
     set_aside=("aside", View("digest place")),
     rebuilt=View("files names lost", images="nameless"),
 )
+
+_LARGE = PATH | View("bytes layer")
+_LAYER_SIZE = View(
+    "number digest diff_id instruction stored tar_size file_bytes hidden_bytes repeated_bytes "
+    "files added changed deleted metadata_only_bytes problem"
+)
+_BUDGET = View("rule limit actual unit passed", causes=_LARGE)
+_DUPLICATES = View(
+    "reclaimable",
+    sha256="digest.hex",
+    bytes="size",
+    paths=("paths", each_of(path_text)),
+    path_bytes=("paths", each_of(path_bytes)),
+)
+_INSIDE_PROBLEM = PATH | View("layer kind text")
+SIZES = View(
+    "digest platform stored tar_size file_bytes live_bytes wasted_bytes efficiency wasted_stored "
+    "duplicate_bytes files directories",
+    layers=_LAYER_SIZE,
+    wasted=PATH | View("bytes layer hidden_by how files is_folder"),
+    largest=_LARGE,
+    directories_by_size=PATH | View("bytes files"),
+    duplicates=_DUPLICATES,
+    problems=_INSIDE_PROBLEM,
+).at("report") | View("name", budgets=_BUDGET)
 
 # Garbage.
 

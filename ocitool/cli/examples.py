@@ -22,13 +22,14 @@ TAKES: dict[str, tuple[str, ...]] = {
     "copy": _ALL,
     "inspect": _ALL,
     "history": _ALL,
+    "size": _ALL,
     "verify": ("NAME[:TAG][@DIGEST]", *_PLACES),
 }
 """The commands that take several forms, and which."""
 
 EXIT_CODES = (
     ("0, 1, 2", "done, failed, wrong usage"),
-    ("3", "no: verify found damage, gc --check found garbage"),
+    ("3", "no: verify found damage, gc --check found garbage, size exceeds a budget"),
     ("4", "not found: an image, a tag, a repository, a file, a blob"),
     ("5", "missing or insufficient credentials"),
     ("6", "refused to be safe: ambiguous, in use, an immutable tag"),
@@ -89,6 +90,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool inspect app:1.0 --json",
     ),
     "history": ("ocitool history app:1.0", "ocitool history docker-archive:app.tar"),
+    "size": (
+        "ocitool size app:1.0",
+        "ocitool size ./carry.tar --duplicates --top 50",
+        "ocitool size app:1.0 --max-size 500MB --max-waste 5% --max-growth 10% --baseline app:0.9",
+        "ocitool size docker://ghcr.io/team/app:1.0 --markdown",
+    ),
     "verify": (
         "ocitool verify",
         "ocitool verify ./carry.tar",

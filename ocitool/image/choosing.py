@@ -117,13 +117,19 @@ class ChosenImage(Struct, frozen=True, kw_only=True):
 
 
 def choose_image(
-    source: Source, root: Root, preferred: Platform | None, *, required: bool = False
+    source: Source,
+    root: Root,
+    preferred: Platform | None,
+    *,
+    required: bool = False,
+    without_layers: bool = False,
 ) -> ChosenImage:
     """Return the image that a root stands for: the preferred platform's, else the first.
 
-    With `required` the platform must be there, else NotFound. NotFound also for an artifact.
+    With `required` the platform must be there, else NotFound. NotFound also for an artifact, and,
+    unless `without_layers`, for an image that lacks some of its layers.
     """
-    closure = closure_of(source, root.descriptor)
+    closure = closure_of(source, root.descriptor, without_layers=without_layers)
     images = platform_images(source, closure)
     if not images:
         document = closure.document(closure.root.digest)

@@ -217,16 +217,22 @@ def walk(
             stack += [(Visit(child, absent, depth + 1), False) for child, absent in reversed(found)]
 
 
-def closure_of(source: Source, root: Descriptor, limits: Limits = DEFAULT_LIMITS) -> Closure:
+def closure_of(
+    source: Source,
+    root: Descriptor,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    without_layers: bool = False,
+) -> Closure:
     """Read all manifests under a root into a closure.
 
     Only a child of an index can be `missing`: it is absent itself, or one of its blobs is. A root
-    without its own blobs raises NotFound. IntegrityError for a damaged graph, LimitExceeded for
-    one that is too deep.
+    without its own blobs raises NotFound; where it may be `without_layers`, only without its
+    configuration. IntegrityError for a damaged graph, LimitExceeded for one that is too deep.
     """
     if not mediatype.is_document(root.media_type):
         return Closure(root=root, documents=(), blobs=(root,))
-    return _ClosureReader(source, limits).closure(root)
+    return _ClosureReader(source, limits, without_layers=without_layers).closure(root)
 
 
 @functools.cache
@@ -236,8 +242,9 @@ def _is_inventory(kind: type[Source]) -> bool:
 
 
 class _ClosureReader:
-    def __init__(self, source: Source, limits: Limits) -> None:
+    def __init__(self, source: Source, limits: Limits, *, without_layers: bool) -> None:
         self._source = source
+        self._without_layers = without_layers
         self._has = cast("Inventory", source).has if _is_inventory(type(source)) else None
         self._known: dict[tuple[str, int], bool] = {}
         self._limits = limits
@@ -271,7 +278,8 @@ class _ClosureReader:
         document = read_document(self._source, descriptor, self._limits)
         listed = children(document)
         if isinstance(document, Manifest):
-            self._require_content(descriptor, document)
+            if visit.depth or not self._without_layers or not self._is_present(document.config):
+                self._require_content(descriptor, document)
             self._add_blobs(content_of(document))
             listed = []
         self._documents[descriptor.digest] = document

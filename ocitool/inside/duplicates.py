@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from ocitool.concurrency import Stop, processors, run_all
+from ocitool.concurrency import DEFAULT_JOBS, Stop, processors, run_all
 from ocitool.events import SILENT, Observer
 from ocitool.inside.changes import mark_metadata, same_size
 from ocitool.inside.content import read_members
@@ -34,7 +34,7 @@ class Duplicates(Struct, frozen=True, kw_only=True):
         return (len(self.paths) - 1) * self.size
 
 
-def hash_doubtful(inside: Inside, *, jobs: int, observer: Observer = SILENT) -> None:
+def hash_doubtful(inside: Inside, *, jobs: int = DEFAULT_JOBS, observer: Observer = SILENT) -> None:
     """Hash the files whose content matters: those of equal size, and those that replace another.
 
     What has been hashed is not hashed again. Layers are read in parallel, each once. Files that a

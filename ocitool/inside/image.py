@@ -94,7 +94,7 @@ def look_inside(
     or not there, UsageError for a layer that it does not have, LimitExceeded for a hostile layer,
     StorageError and Unavailable.
     """
-    chosen = choose_image(source, root, platform, required=required)
+    chosen = choose_image(source, root, platform, required=required, without_layers=True)
     manifest = chosen.image.manifest
     config = chosen.image.read_config(source)
     merging = _Merging(_layers(manifest, config), MergedTree(limits=limits), on_layer)
@@ -179,6 +179,8 @@ class _Merging:
     def _merge(self, number: int, scanned: Scanned) -> None:
         layer = self._layers[number - 1]
         if isinstance(scanned, Unreadable):
+            if scanned.error is not None and scanned.kind in ("limit", "failed"):
+                raise scanned.error
             self.tree.problems.add(number, scanned.kind, "", scanned.text)
             layer = replace(layer, problem=scanned.text)
         else:

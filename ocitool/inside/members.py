@@ -41,14 +41,22 @@ _MOST_TEXT: Final = 512 << 20
 """Bytes of names, link targets and attributes that the table of one layer may hold."""
 
 
+class TooManyMembers(Exception):
+    """A layer has more members than are to be looked at."""
+
+
 class TableBuilder:
     """Makes the table of a layer from its members. Use it once.
 
-    Raises LimitExceeded for too many members, too long paths or too much text, MalformedArchive for
-    a number that no file system can hold.
+    Raises TooManyMembers for more than `most`, LimitExceeded for more than the limits allow, for
+    too long paths and too much text, MalformedArchive for a number that no file system can hold.
     """
 
-    def __init__(self, codec: Codec, *, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self, codec: Codec, *, most: int | None = None, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
+        self._most = limits.extracted_entries if most is None else most
+        self._stops_early = most is not None
         self.table = LayerTable(codec=codec)
         self._limits = limits
         self._folders = {"": 0}
@@ -70,14 +78,14 @@ class TableBuilder:
         return self.table
 
     def _read(self, reader: TarReader, *, hashing: bool) -> None:
-        table, most = self.table, self._limits.extracted_entries
+        table, most = self.table, self._most
         add_header, add_data = table.headers.append, table.datas.append
         add_size, add_mode, add_time = table.sizes.append, table.modes.append, table.mtimes.append
         add_uid, add_gid = table.uids.append, table.gids.append
         begin = 0
         for row, entry in enumerate(reader):
             if row == most:
-                raise LimitExceeded(f"the layer has more than {most} members")
+                raise self._too_many()
             kind = self._place(entry)
             size, start = entry.size, entry.data_offset
             add_header(begin)
@@ -95,6 +103,11 @@ class TableBuilder:
                 self._details(row, kind, entry)
             if hashing:
                 self._hash(reader, entry, kind)
+
+    def _too_many(self) -> Exception:
+        if self._stops_early:
+            return TooManyMembers()
+        return LimitExceeded(f"the layer has more than {self._most} members")
 
     def _place(self, entry: Entry) -> int:
         """Note the path of a member; return its kind."""

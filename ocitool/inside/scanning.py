@@ -13,17 +13,19 @@ from ocitool.errors import (
     IntegrityError,
     LimitExceeded,
     NotFound,
+    OcitoolError,
 )
 from ocitool.events import SILENT, Observer
-from ocitool.formats.compression import Codec, DecompressingReader, sniff
+from ocitool.formats.compression import Codec, CompressionLimits, DecompressingReader, sniff
 from ocitool.formats.tar import PositionedInput, StreamInput, TarLimits, TarReader
-from ocitool.image.content import Blob, Positioned, ReadAt, Source
+from ocitool.image.content import Blob, Positioned, Source
 from ocitool.image.wholeness import is_absent_foreign
 from ocitool.inside.members import TableBuilder
 from ocitool.inside.table import LayerTable
 from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, Limits, mediatype
 
 _SNIFFED: Final = 512
+_KINDS: Final = ((LimitExceeded, "limit"), (NotFound, "missing"), (IntegrityError, "damaged"))
 
 
 class Hashes(StrEnum):
@@ -39,10 +41,15 @@ class Hashes(StrEnum):
 
 
 class Unreadable(Struct, frozen=True):
-    """Why there is no table of a layer. `kind` is a word: encrypted, foreign, missing, damaged…"""
+    """Why there is no table of a layer.
+
+    `kind` is encrypted, foreign or not_a_layer for a layer that cannot be read; with the error that
+    was met, missing, damaged, limit for a hostile layer, or failed for anything else.
+    """
 
     kind: str
     text: str
+    error: OcitoolError | None = None
 
 
 Scanned = LayerTable | Unreadable
@@ -73,13 +80,12 @@ def scan_layers(
 
     Layers are scanned in parallel, the largest first, on one thread for each processor at most.
     `done` is called once for each as soon as it is known, one at a time, on any thread. Plain
-    layers of a source that can be read at any offset are not verified. Raises LimitExceeded for a
-    hostile layer, StorageError, Unavailable.
+    layers of a source that can be read at any offset are not verified. Raises what `done` raises.
     """
     scan = _Scan(source, hashes, observer, cache, limits, done)
     todo = []
     for layer in {layer.digest: layer for layer in layers}.values():
-        known = _reason(source, layer) or scan.recalled(layer)
+        known = unreadable(source, layer) or scan.recalled(layer)
         if known is None:
             todo.append(layer)
         else:
@@ -94,8 +100,8 @@ def scan_layers(
     return scan.found
 
 
-def _reason(source: Source, layer: Descriptor) -> Unreadable | None:
-    """Return why a layer is not read at all, or None."""
+def unreadable(source: Source, layer: Descriptor) -> Unreadable | None:
+    """Return why a layer cannot be read at all, or None."""
     if mediatype.is_encrypted_layer(layer.media_type):
         return Unreadable("encrypted", "it is encrypted")
     if is_absent_foreign(source, layer):
@@ -105,6 +111,44 @@ def _reason(source: Source, layer: Descriptor) -> Unreadable | None:
     if not mediatype.is_layer(layer.media_type):
         return Unreadable("not_a_layer", f"its type is {layer.media_type}, not a layer")
     return None
+
+
+def table_of_headers(
+    source: Source,
+    layer: Descriptor,
+    *,
+    hashing: bool = False,
+    most: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> LayerTable | None:
+    """Return the table of a plain layer by reading only headers, with `hashing` also all files.
+
+    Nothing is verified; `diff_id` is the layer's own digest. None for a compressed layer and for a
+    source that cannot be read at any offset. TooManyMembers for more than `most`, IntegrityError,
+    NotFound.
+    """
+    if not isinstance(source, Positioned):
+        return None
+    with source.positioned(layer) as read_at:
+        if sniff(read_at(0, _SNIFFED)) is not Codec.NONE:
+            return None
+        reader = TarReader(PositionedInput(read_at, layer.size), limits=_tar_limits(limits))
+        table = TableBuilder(Codec.NONE, most=most, limits=limits).read(reader, hashing=hashing)
+    table.tar_size = layer.size
+    table.diff_id = str(layer.digest)
+    return table
+
+
+def _tar_limits(limits: Limits) -> TarLimits:
+    return TarLimits(extension_bytes=limits.extension_header_bytes)
+
+
+def _compression_limits(limits: Limits) -> CompressionLimits:
+    return CompressionLimits(
+        ratio=limits.ratio,
+        ratio_grace=limits.ratio_floor,
+        zstd_window_log=limits.zstd_window_log,
+    )
 
 
 class _Scan:
@@ -122,7 +166,6 @@ class _Scan:
         self._observer = observer
         self._cache = cache
         self._limits = limits
-        self._tar_limits = TarLimits(extension_bytes=limits.extension_header_bytes)
         self._done = done
         self._lock = threading.Lock()
         self.found: dict[Digest, Scanned] = {}
@@ -143,23 +186,20 @@ class _Scan:
         """Make the table of a layer."""
         try:
             scanned: Scanned = self._scan(layer, stop)
-        except LimitExceeded as error:
-            raise LimitExceeded(
-                f"layer {layer.digest.short}: {error.message}", hint=error.hint
-            ) from error
-        except NotFound as error:
-            scanned = Unreadable("missing", error.message)
-        except IntegrityError as error:
-            scanned = Unreadable("damaged", error.message)
+        except OcitoolError as error:
+            kind = next((word for type_, word in _KINDS if isinstance(error, type_)), "failed")
+            scanned = Unreadable(kind, error.message, error)
         self.finish(layer, scanned)
         if isinstance(scanned, LayerTable) and self._cache is not None:
             self._cache.put(layer, scanned)
 
     def _scan(self, layer: Descriptor, stop: Stop) -> LayerTable:
-        if isinstance(self._source, Positioned):
-            with self._source.positioned(layer) as read_at:
-                if sniff(read_at(0, _SNIFFED)) is Codec.NONE:
-                    return self._scan_headers(layer, read_at, stop)
+        stop.check()
+        hashing = self._hashes is Hashes.ALL
+        table = table_of_headers(self._source, layer, hashing=hashing, limits=self._limits)
+        if table is not None:
+            self._observer.advance(layer.size)
+            return table
 
         def watch(count: int) -> None:
             stop.check()
@@ -168,21 +208,9 @@ class _Scan:
         with self._source.open(layer).watched(watch) as blob:
             return self._read(blob)
 
-    def _scan_headers(self, layer: Descriptor, read_at: ReadAt, stop: Stop) -> LayerTable:
-        """Make the table of a plain layer from the headers of its members."""
-        stop.check()
-        hashing = self._hashes is Hashes.ALL
-        source = PositionedInput(read_at, layer.size)
-        builder = TableBuilder(Codec.NONE, limits=self._limits)
-        table = builder.read(TarReader(source, limits=self._tar_limits), hashing=hashing)
-        table.tar_size = layer.size
-        table.diff_id = str(layer.digest)
-        self._observer.advance(layer.size)
-        return table
-
     def _read(self, blob: Blob) -> LayerTable:
         """Make the table of a layer by reading all of it, and verify it."""
-        content = DecompressingReader(blob)
+        content = DecompressingReader(blob, limits=_compression_limits(self._limits))
         hasher = Digest.of(b"").hasher()
 
         def read(size: int) -> bytes:
@@ -190,7 +218,7 @@ class _Scan:
             hasher.update(data)
             return data
 
-        reader = TarReader(StreamInput(read), limits=self._tar_limits)
+        reader = TarReader(StreamInput(read), limits=_tar_limits(self._limits))
         builder = TableBuilder(content.codec, limits=self._limits)
         try:
             table = builder.read(reader, hashing=self._hashes is not Hashes.NONE)

@@ -13,8 +13,7 @@ class Waste(Struct, frozen=True, kw_only=True):
     """Bytes of one layer that nobody can see in the image, and which layer hid them.
 
     `how` is a word of `Fate`, such as metadata: hidden by the same content with other attributes.
-    Of a folder that went with all that was in it, `path` is the folder and `files` how many they
-    are.
+    Where `is_folder`, the folder went with all that was in it: so many `files` of this layer.
     """
 
     path: str
@@ -23,6 +22,7 @@ class Waste(Struct, frozen=True, kw_only=True):
     hidden_by: int
     how: str
     files: int = 1
+    is_folder: bool = False
 
 
 class _Item(Struct, frozen=True):
@@ -86,4 +86,5 @@ def _waste(tree: TreeState, item: _Item) -> Waste:
         hidden_by=fate.layer,
         how=fate.how,
         files=item.files,
+        is_folder=item.row is None,
     )

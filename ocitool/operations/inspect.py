@@ -7,13 +7,13 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ocitool.concurrency import DEFAULT_JOBS
-from ocitool.events import Observer
+from ocitool.events import SILENT, Observer
 from ocitool.image.attached import is_attestation
 from ocitool.image.choosing import ChosenImage, choose_image
 from ocitool.image.content import Root, Source
 from ocitool.image.instructions import step_words
-from ocitool.image.layers import LayerMeasure
 from ocitool.image.wholeness import is_absent_foreign
+from ocitool.inside.measures import LayerMeasure, WasteMeasure
 from ocitool.oci import (
     Descriptor,
     Digest,
@@ -22,7 +22,7 @@ from ocitool.oci import (
     Manifest,
     Platform,
 )
-from ocitool.operations.measuring import Measured, measure_layers
+from ocitool.operations.measuring import Measured, Measures, measure_image
 from ocitool.places.layout import Cache
 
 
@@ -77,7 +77,8 @@ class ImageReport(Struct, frozen=True, kw_only=True):
 
     `digest` is the manifest's, `index_digest` that of the index it was chosen from, `image_id`
     the config's. `platforms` lists all images of that index, `attestations` is the number of its
-    attestations. `unpacked` is the sum of the layers' tar sizes, or None.
+    attestations. `unpacked` is the sum of the layers' tar sizes, or None. `waste` is None unless
+    all layers were looked into.
     `engine` is docker or podman for an image that an engine described: its sizes are uncompressed,
     and `digest` or `image_id` is None if the engine does not tell it.
     """
@@ -100,6 +101,7 @@ class ImageReport(Struct, frozen=True, kw_only=True):
     attestations: int = 0
     annotations: Mapping[str, str] = field(default_factory=dict)
     engine: str | None = None
+    waste: WasteMeasure | None = None
 
 
 def inspect(
@@ -111,7 +113,7 @@ def inspect(
     measure: bool = True,
     cache: Cache | None = None,
     jobs: int = DEFAULT_JOBS,
-    observer: Observer | None = None,
+    observer: Observer = SILENT,
 ) -> ImageReport:
     """Describe one image; from an index, the image for `platform`, or else the first one.
 
@@ -121,15 +123,19 @@ def inspect(
     chosen = choose_image(source, root, platform, required=required)
     config = chosen.image.read_config(source)
     manifest = chosen.image.manifest
-    measured = (
-        measure_layers(source, manifest, cache, jobs, observer or Observer()) if measure else {}
-    )
+    measures = Measures(layers={}, waste=None)
+    if measure:
+        measures = measure_image(source, chosen.image, cache=cache, jobs=jobs, observer=observer)
     absent = {x.digest for x in manifest.layers if is_absent_foreign(source, x)}
-    return _report(chosen, config, _layers(manifest, config, measured, absent))
+    layers = _layers(manifest, config, measures.layers, absent)
+    return _report(chosen, config, layers, measures.waste)
 
 
 def _report(
-    chosen: ChosenImage, config: ImageConfig, layers: tuple[LayerReport, ...]
+    chosen: ChosenImage,
+    config: ImageConfig,
+    layers: tuple[LayerReport, ...],
+    waste: WasteMeasure | None,
 ) -> ImageReport:
     root, index, manifest = chosen.root, chosen.index, chosen.image.manifest
     unique = {layer.digest: layer.size for layer in layers if layer.is_stored}
@@ -145,6 +151,7 @@ def _report(
         created=config.created,
         size=chosen.image.descriptor.size + manifest.config.size + sum(unique.values()),
         unpacked=_total([layer.tar_size for layer in layers]),
+        waste=waste,
         config=config,
         layers=layers,
         steps=step_reports(config),

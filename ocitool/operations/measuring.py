@@ -1,127 +1,166 @@
 """What each layer of an image measures: remembered, from headers alone, or by reading it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
 from ocitool.errors import OcitoolError
 from ocitool.events import Observer
-from ocitool.formats.compression import Codec, DecompressingReader, sniff
-from ocitool.image.content import Blob, PlannedImage, Positioned, Source
+from ocitool.formats.compression import DecompressingReader
+from ocitool.image.choosing import PlatformImage
+from ocitool.image.content import PlannedImage, Source
 from ocitool.image.graph import images_of
-from ocitool.image.layers import LayerMeasure, measure_layer, measure_plain_layer
-from ocitool.image.wholeness import is_absent_foreign
-from ocitool.oci import Descriptor, Digest, Manifest, mediatype
+from ocitool.inside.measures import LayerMeasure, WasteMeasure
+from ocitool.inside.members import TooManyMembers
+from ocitool.inside.scanning import (
+    Scanned,
+    TableCache,
+    scan_layers,
+    table_of_headers,
+    unreadable,
+)
+from ocitool.inside.table import LayerTable
+from ocitool.inside.tree import MergedTree
+from ocitool.oci import Descriptor, Digest, Manifest
 from ocitool.places.layout import Cache, Layout
 
-_SNIFFED = 512
 _MEMBERS = 10_000
 """How many members of an image's plain layers are looked at: about as many as 0.1 s allows."""
 _UNPACKED = 256 << 20
 _CACHE = "layers"
 Measured = LayerMeasure | int | str
 """A layer in numbers, the size of its tar alone, or why there is neither."""
+Fact = TypeVar("Fact", LayerMeasure, WasteMeasure)
 
 
-def measure_layers(
-    source: Source, manifest: Manifest, cache: Cache | None, jobs: int, observer: Observer
-) -> dict[Digest, Measured]:
-    """Return the sizes of each layer, or the reason why they are not known."""
-    found: dict[Digest, Measured] = {}
-    missing: list[Descriptor] = []
-    members = 0
-    for layer in {layer.digest: layer for layer in manifest.layers}.values():
-        known = _recall(cache, layer)
-        reason = _opaque(source, layer)
-        measure = reason or known or _measure_headers(source, layer, most=_MEMBERS - members)
-        members += measure.entries if isinstance(measure, LayerMeasure) else 0
-        if measure is None:
-            missing.append(layer)
-        else:
-            found[layer.digest] = measure
-    if missing:
-        found |= _read_all(source, missing, measure_layer, jobs, observer)
-        if cache is not None:
-            cache.update(
-                {
-                    str(digest): msgspec.to_builtins(measure)
-                    for digest, measure in found.items()
-                    if isinstance(measure, LayerMeasure)
-                }
-            )
-    return found
+class Measures(Struct, frozen=True, kw_only=True):
+    """What the layers of an image measure, and their waste, None where it is not known."""
+
+    layers: Mapping[Digest, Measured]
+    waste: WasteMeasure | None
 
 
-def _measure_headers(source: Source, layer: Descriptor, *, most: int) -> Measured | None:
-    """Measure a plain layer of an archive by its headers; None where it must be read.
-
-    Of a layer of more than `most` members only the size is told: a million headers take seconds.
-    Whether the bytes are what the digest says is not looked at: `verify` proves that.
-    """
-    if not isinstance(source, Positioned):
-        return None
-    try:
-        with source.positioned(layer) as read_at:
-            if sniff(read_at(0, _SNIFFED)) is not Codec.NONE:
-                return None
-            measured = measure_plain_layer(read_at, layer, most=max(0, most))
-    except OcitoolError as error:
-        return error.message
-    return layer.size if measured is None else measured
-
-
-def _read_all(
+def measure_image(
     source: Source,
-    layers: Sequence[Descriptor],
-    read: Callable[[Blob], Measured],
+    image: PlatformImage,
+    *,
+    cache: Cache | None,
     jobs: int,
     observer: Observer,
-) -> dict[Digest, Measured]:
-    """Return what is read of each layer, or in words why it cannot be read."""
-    found: dict[Digest, Measured] = {}
+    tables: TableCache | None = None,
+) -> Measures:
+    """Return the sizes of each layer, or the reason why they are not known, and the waste.
 
-    def task(layer: Descriptor) -> Callable[[Stop], None]:
-        def run(stop: Stop) -> None:
-            def watch(count: int) -> None:
-                stop.check()
-                observer.advance(count)
-
-            try:
-                with source.open(layer).watched(watch) as blob:
-                    found[layer.digest] = read(blob)
-            except OcitoolError as error:
-                found[layer.digest] = error.message
-
-        return run
-
-    observer.begin("measuring", sum(layer.size for layer in layers))
-    try:
-        run_all([task(layer) for layer in layers], jobs)
-    finally:
-        observer.end()
-    return found
+    `cache` remembers the numbers, `tables` the tables of the layers that had to be read.
+    """
+    measuring = _Measuring(source, cache, tables)
+    missing = [
+        layer
+        for layer in {layer.digest: layer for layer in image.manifest.layers}.values()
+        if not measuring.is_known(layer)
+    ]
+    if missing:
+        measuring.read(missing, jobs, observer)
+    return measuring.result(image)
 
 
-def _recall(cache: Cache | None, layer: Descriptor) -> LayerMeasure | None:
-    fact = cache.get(str(layer.digest)) if cache is not None else None
-    try:
-        return msgspec.convert(fact, LayerMeasure) if fact is not None else None
-    except msgspec.ValidationError:
-        return None
+class _Measuring:
+    def __init__(self, source: Source, cache: Cache | None, tables: TableCache | None) -> None:
+        self._source = source
+        self._cache = cache
+        self._table_cache = tables
+        self._left = _MEMBERS
+        self._found: dict[Digest, Measured] = {}
+        self._tables: dict[Digest, LayerTable] = {}
+        self._fresh: dict[str, object] = {}
 
+    def is_known(self, layer: Descriptor) -> bool:
+        """Tell whether a layer need not be read as a whole, and note what is known of it."""
+        reason = unreadable(self._source, layer)
+        if reason is not None:
+            self._found[layer.digest] = reason.text
+        elif (known := self._recall(layer.digest, LayerMeasure)) is not None:
+            self._found[layer.digest] = known
+        else:
+            self._look_at_headers(layer)
+        return layer.digest in self._found
 
-def _opaque(source: Source, layer: Descriptor) -> str | None:
-    """Return why a layer cannot be read at all, or None."""
-    if mediatype.is_encrypted_layer(layer.media_type):
-        return "it is encrypted"
-    if is_absent_foreign(source, layer):
-        return "it is a foreign layer, which is not stored with the image"
-    if mediatype.is_foreign_layer(layer.media_type) and layer.urls:
-        return "it is a foreign layer"
-    if not mediatype.is_layer(layer.media_type):
-        return f"its type is {layer.media_type}, not a layer"
-    return None
+    def _look_at_headers(self, layer: Descriptor) -> None:
+        """Measure a plain layer by its headers, if its source can be read at any offset.
+
+        Of a layer of too many members only the size is told: a million headers take seconds.
+        Whether the bytes are what the digest says is not looked at: `verify` proves that.
+        """
+        try:
+            table = table_of_headers(self._source, layer, most=self._left)
+        except TooManyMembers:
+            self._found[layer.digest] = layer.size
+        except OcitoolError as error:
+            self._found[layer.digest] = error.message
+        else:
+            if table is not None:
+                self._left -= len(table)
+                self._note(layer, table)
+
+    def read(self, layers: Sequence[Descriptor], jobs: int, observer: Observer) -> None:
+        """Read layers to their end, in parallel."""
+
+        def note(layer: Descriptor, scanned: Scanned) -> None:
+            if isinstance(scanned, LayerTable):
+                self._note(layer, scanned)
+            else:
+                self._found[layer.digest] = scanned.text
+
+        scan_layers(
+            self._source, layers, jobs=jobs, observer=observer, cache=self._table_cache, done=note
+        )
+
+    def _note(self, layer: Descriptor, table: LayerTable) -> None:
+        measure = LayerMeasure.of(layer, table)
+        self._tables[layer.digest] = table
+        self._found[layer.digest] = measure
+        if table.verified:
+            self._fresh[str(layer.digest)] = msgspec.to_builtins(measure)
+
+    def result(self, image: PlatformImage) -> Measures:
+        """Return what was found, and remember it."""
+        digest = image.descriptor.digest
+        waste = self._recall(digest, WasteMeasure)
+        if waste is None:
+            waste = self._waste(image.manifest)
+            if waste is not None and all(table.verified for table in self._tables.values()):
+                self._fresh[str(digest)] = msgspec.to_builtins(waste)
+        if self._cache is not None:
+            self._cache.update(self._fresh)
+        return Measures(layers=self._found, waste=waste)
+
+    def _waste(self, manifest: Manifest) -> WasteMeasure | None:
+        """Return the waste, if the tables of all layers are at hand."""
+        tables = [self._table(layer) for layer in manifest.layers]
+        tree = MergedTree()
+        for number, table in enumerate(tables, 1):
+            if table is None:
+                return None
+            tree.apply(number, table)
+        return WasteMeasure.of(tree)
+
+    def _table(self, layer: Descriptor) -> LayerTable | None:
+        table = self._tables.get(layer.digest)
+        if table is None and self._table_cache is not None:
+            table = self._table_cache.get(layer, digests=False)
+        return table
+
+    def _recall(self, digest: Digest, kind: type[Fact]) -> Fact | None:
+        fact = self._cache.get(str(digest)) if self._cache is not None else None
+        try:
+            return msgspec.convert(fact, kind) if fact is not None else None
+        except msgspec.ValidationError:
+            return None
 
 
 def note_tar_sizes(layout: Layout, images: Sequence[PlannedImage], observer: Observer) -> None:
@@ -138,7 +177,7 @@ def note_tar_sizes(layout: Layout, images: Sequence[PlannedImage], observer: Obs
             continue
         if layer.digest == diff_id:
             facts[str(layer.digest)] = {"tar_size": layer.size}
-        elif _opaque(layout, layer) is None:
+        elif unreadable(layout, layer) is None:
             packed[layer.digest] = layer
     left, chosen = _UNPACKED, []
     for layer in sorted(packed.values(), key=lambda layer: layer.size):
@@ -146,9 +185,30 @@ def note_tar_sizes(layout: Layout, images: Sequence[PlannedImage], observer: Obs
         if left >= 0:
             chosen.append(layer)
     if chosen:
-        read = _read_all(layout, chosen, _tar_size, DEFAULT_JOBS, observer)
-        facts |= {str(d): {"tar_size": size} for d, size in read.items() if isinstance(size, int)}
+        facts |= _read_tar_sizes(layout, chosen, observer)
     cache.update(facts)
+
+
+def _read_tar_sizes(
+    layout: Layout, layers: Sequence[Descriptor], observer: Observer
+) -> dict[str, object]:
+    """Return the fact for each layer that can be unpacked."""
+    found: dict[str, object] = {}
+
+    def task(layer: Descriptor, stop: Stop) -> None:
+        def watch(count: int) -> None:
+            stop.check()
+            observer.advance(count)
+
+        with suppress(OcitoolError), layout.open(layer).watched(watch) as blob:
+            found[str(layer.digest)] = {"tar_size": DecompressingReader(blob).drain()}
+
+    observer.begin("measuring", sum(layer.size for layer in layers))
+    try:
+        run_all([partial(task, layer) for layer in layers], DEFAULT_JOBS)
+    finally:
+        observer.end()
+    return found
 
 
 def _layers_of(images: Iterable[PlannedImage]) -> Iterator[tuple[Descriptor, Digest]]:
@@ -156,7 +216,3 @@ def _layers_of(images: Iterable[PlannedImage]) -> Iterator[tuple[Descriptor, Dig
         for _, manifest in images_of(image.closure):
             diff_ids = image.configs[manifest.config.digest].diff_ids
             yield from zip(manifest.layers, diff_ids, strict=True)
-
-
-def _tar_size(blob: Blob) -> int:
-    return DecompressingReader(blob).drain()

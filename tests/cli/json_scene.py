@@ -19,7 +19,8 @@ from tests.support.images import (
     write_layout,
 )
 from tests.support.registry import Access, EmulatedRegistry, Quirks
-from tests.support.root_files import Node, layer_of, program
+from tests.support.root_files import Node, hard_link, layer_of, program
+from tests.support.small_images import file, gone, small_image
 
 Documents = dict[str, list[object]]
 NOBODY = ("--containers", "none")
@@ -84,6 +85,7 @@ def documents(folder: Path) -> Documents:
         _artifacts(scene, registry)
     _login(scene)
     _machine(scene)
+    _inside(scene)
     _garbage(scene)
     _engine(scene)
     return scene.documents
@@ -223,6 +225,20 @@ def _machine(scene: Scene) -> None:
     scene.note("info", "info", "--store", scene.folder / "none")
     (scene.folder / "file").write_text("")
     scene.note("info", "info", "--store", scene.folder / "file")
+
+
+def _inside(scene: Scene) -> None:
+    """Look into an image with waste and odd paths, and into one that lacks a layer."""
+    lower = [file("a", 10), file("d/\udcff", 20), file("copy", 20, "same"), hard_link("h", "a")]
+    upper = [file("a", 30), gone("d"), gone("nothing"), file("\udcff", 20, "same")]
+    steps = ["COPY a /", "RUN x"]
+    image = small_image(lower, upper, [gone("\udcfe")], steps=steps)
+    whole = write_layout(scene.folder / "whole", {"1": image})
+    lacking = write_layout(scene.folder / "lacking", {"1": image}, without=[image.layers[1].digest])
+    compared = ("--max-growth", "1%", "--baseline")
+    scene.note("size", "size", f"oci:{whole}", "--max-size", "1k", "--max-waste", "1B", code=3)
+    scene.note("size", "size", f"oci:{whole}", *compared, f"oci:{lacking}", code=4)
+    scene.note("size", "size", f"oci:{lacking}", code=4)
 
 
 def _garbage(scene: Scene) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from fixtures.hostile import BLOCK, LAYER, TAR, block, docker, layout, pax, record, tar
 from ocitool.errors import OcitoolError
 from ocitool.formats.compression import DecompressingReader
-from ocitool.formats.tar import StreamInput, entries
-from ocitool.image.layers import measure_layer
+from ocitool.formats.tar import StreamInput, TarReader, entries
+from ocitool.inside.members import TableBuilder
+from ocitool.inside.tree import MergedTree
 from ocitool.oci import Digest, ImageConfig, Platform, Reference, parse_manifest
 from ocitool.oci.document import decode_object
 from ocitool.operations.load import load
@@ -198,7 +199,14 @@ class _Bytes:
 
 
 def _layer(data: bytes) -> None:
-    measure_layer(_Bytes(data))
+    reader = DecompressingReader(_Bytes(data))
+    members = TarReader(StreamInput(reader.read))
+    table = TableBuilder(reader.codec).read(members, hashing=True)
+    tree = MergedTree()
+    for number in (1, 2):
+        tree.apply(number, table)
+    paths = [node.path for node in tree.walk()]
+    assert len(paths) == len(set(paths))
 
 
 def _compressed(data: bytes) -> None:

@@ -19,6 +19,15 @@ def parse_size(text: str) -> int:
     return int(float(found.group(1)) * 1024 ** _POWERS[found.group(2).lower()])
 
 
+def parse_amount(text: str) -> int:
+    """Return bytes as sizes are shown: 50MB counts by 1000, 50MiB by 1024. UsageError otherwise."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{quoted(text)} is not a size", hint="write it like 50MB or 4GiB")
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** _POWERS[unit.lower()])
+
+
 def parse_seconds(text: str) -> float:
     """Return seconds of a text such as 90, 90s, 2m or 1h. UsageError otherwise."""
     found = _TIME.fullmatch(text.strip())

@@ -102,6 +102,15 @@ def each(path: str) -> Encode:
     return encode
 
 
+def each_of(encode: Encode) -> Encode:
+    """Return a function that encodes every item of a sequence."""
+
+    def encode_all(items: object) -> object:
+        return [encode(one) for one in items] if isinstance(items, list | tuple) else items
+
+    return encode_all
+
+
 def _parts(name: str, source: Source) -> tuple[str, Encode]:
     if isinstance(source, str):
         return source, plain

@@ -83,12 +83,21 @@ def _identity(report: "ImageReport") -> _Rows:
         ("platform", safe(str(report.platform)) or "-"),
         ("created", _created(report.created)),
         ("size", amount),
+        ("waste", _waste(report)),
         ("type", _KINDS.get(report.media_type) or safe(report.media_type)),
     ]
     rows = [row for row in rows if row[1] != ""]
     if report.config.author:
         rows.append(("author", safe(report.config.author)))
     return rows + _pairs("annotations", report.annotations.items())
+
+
+def _waste(report: "ImageReport") -> str:
+    """Return how much of the files cannot be seen; nothing where that is not known or is none."""
+    if report.waste is None or not report.waste.wasted_bytes:
+        return ""
+    wasted, whole = report.waste.wasted_bytes, report.waste.file_bytes
+    return f"{size(wasted)} of {size(whole)} of files; `ocitool size` lists where"
 
 
 def _platforms(report: "ImageReport", view: View) -> _Rows:

@@ -1,0 +1,209 @@
+"""ocitool size: what an image weighs, what of it is waste, and whether it keeps its budgets."""
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from msgspec import Struct
+
+from ocitool.cli.completing import store_names
+from ocitool.cli.elsewhere import says_where_else
+from ocitool.cli.options.budgets import BUDGETS, BudgetOptions
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.registry import REGISTRY, opened_at
+from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
+from ocitool.cli.output import JSON_OUTPUT, Output
+from ocitool.errors import IntegrityError, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from ocitool.image.choosing import ChosenImage
+    from ocitool.images.opening import Opened
+    from ocitool.inside.budgets import Budget, Budgets
+    from ocitool.inside.image import Inside
+    from ocitool.inside.sizing import SizeReport
+    from ocitool.oci import Platform
+    from ocitool.places.registry import RegistryOptions
+
+_EXCEEDED = 3
+
+Top = Annotated[
+    int, typer.Option(min=1, metavar="N", help="How many of the largest of each kind to show.")
+]
+ShowDuplicates = Annotated[
+    bool, typer.Option("--duplicates", help="Also list files with the same content.")
+]
+Markdown = Annotated[
+    bool,
+    typer.Option(
+        "--markdown",
+        help="Print Markdown, and add it to the file that GITHUB_STEP_SUMMARY names.",
+    ),
+]
+
+
+class Measured(Struct, frozen=True, kw_only=True):
+    """What the command shows."""
+
+    name: str
+    report: "SizeReport"
+    budgets: "tuple[Budget, ...]"
+
+
+@with_options(budgets=BUDGETS, out=JSON_OUTPUT, registry=REGISTRY)
+@says_where_else("ocitool size SRC", "ocitool size SRC")
+def size(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, …", autocompletion=store_names
+        ),
+    ],
+    *,
+    platform: OnePlatform = None,
+    top: Top = 20,
+    duplicates: ShowDuplicates = False,
+    markdown: Markdown = False,
+    budgets: BudgetOptions,
+    out: Output,
+    registry: "RegistryOptions",
+) -> None:
+    """Show how many bytes the layers and files of an image have, and how many of them are wasted.
+
+    Wasted are files that a later layer replaces or deletes. With budgets the exit code is 3 if one
+    of them is exceeded; every one is checked, and the files that cause it are listed.
+    """
+    from ocitool.cli import documents
+
+    if markdown and out.is_json:
+        raise UsageError("--markdown and --json exclude each other")
+    viewer = _Viewer(out, registry, one_platform(platform))
+    with viewer.opened(source) as opened:
+        inside = viewer.look(opened, hashed=True)
+        measured = viewer.measured(inside, budgets, top)
+    if markdown:
+        _print_markdown(measured, out)
+    else:
+        out.result(
+            measured,
+            text=lambda measured: _lines(measured, duplicates=duplicates),
+            view=documents.SIZES,
+        )
+    _fail(measured)
+
+
+def _lines(measured: Measured, *, duplicates: bool) -> Iterable[str]:
+    from ocitool.cli.render.sizes import size_lines
+
+    return size_lines(measured.name, measured.report, measured.budgets, duplicates=duplicates)
+
+
+def _print_markdown(measured: Measured, out: Output) -> None:
+    from ocitool.cli.render.markdown import size_page
+
+    lines = list(size_page(measured.name, measured.report, measured.budgets))
+    out.lines(lines)
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if path:
+        from ocitool.fsops import Directory, append_to_file
+
+        with Directory.open(os.path.dirname(path) or ".") as folder:
+            text = "\n".join([*lines, "", ""])
+            append_to_file(folder, os.path.basename(path), text.encode("utf-8", "replace"))
+
+
+def _fail(measured: Measured) -> None:
+    """End with the code of what is wrong: layers that are missing or damaged, then budgets."""
+    for problem in measured.report.problems:
+        if problem.kind in ("damaged", "missing"):
+            error = IntegrityError if problem.kind == "damaged" else NotFound
+            raise error(f"layer {problem.layer} could not be read: {problem.text}")
+    failed = [budget for budget in measured.budgets if not budget.passed]
+    if any(budget.actual is None for budget in failed):
+        raise NotFound("the growth cannot be told: the baseline lacks layers, or has no files")
+    if failed:
+        raise typer.Exit(_EXCEEDED)
+
+
+class _Viewer:
+    """Opens images and looks into them, all for the same platform."""
+
+    def __init__(self, out: Output, registry: "RegistryOptions", wanted: "Platform | None") -> None:
+        self._out = out
+        self._registry = registry
+        self._wanted = wanted
+
+    def opened(self, text: str) -> "AbstractContextManager[Opened]":
+        from ocitool.images.locations import parse_place
+
+        return opened_at(parse_place(text), self._out.options, self._registry, self._out.bar)
+
+    def look(self, opened: "Opened", *, hashed: bool) -> "Inside":
+        from ocitool.images.opening import one_root
+        from ocitool.inside.duplicates import hash_doubtful
+        from ocitool.inside.image import look_inside
+        from ocitool.inside.scanning import Hashes
+
+        inside = look_inside(
+            opened.source,
+            one_root(opened),
+            platform=self._wanted or usual_platform(),
+            required=self._wanted is not None,
+            hashes=Hashes.DOUBTFUL if hashed else Hashes.NONE,
+            observer=self._out.bar,
+        )
+        if hashed:
+            hash_doubtful(inside, observer=self._out.bar)
+        return inside
+
+    def _chosen(self, opened: "Opened") -> "ChosenImage":
+        from ocitool.image.choosing import choose_image
+        from ocitool.images.opening import one_root
+
+        wanted = self._wanted or usual_platform()
+        required = self._wanted is not None
+        return choose_image(opened.source, one_root(opened), wanted, required=required)
+
+    def measured(self, inside: "Inside", options: BudgetOptions, top: int) -> Measured:
+        from ocitool.cli.render.texts import familiar
+        from ocitool.inside.budgets import check_budgets
+        from ocitool.inside.sizing import measure
+
+        root = inside.chosen.root
+        baseline = self._baseline(options, inside)
+        return Measured(
+            name=familiar(root.names[0]) if root.names else root.called,
+            report=measure(inside, top=top),
+            budgets=check_budgets(inside, self._budgets(options, inside), baseline),
+        )
+
+    def _baseline(self, options: BudgetOptions, inside: "Inside") -> "Inside | None":
+        if options.baseline is None:
+            return None
+        with self.opened(options.baseline) as opened:
+            found = self.look(opened, hashed=False)
+        ours, theirs = inside.chosen.image.platform, found.chosen.image.platform
+        if ours != theirs:
+            self._out.remark([f"the baseline is an image for {theirs}, this one is for {ours}"])
+        return found
+
+    def _budgets(self, options: BudgetOptions, inside: "Inside") -> "Budgets":
+        from ocitool.inside.budgets import Budgets, base_layers
+
+        base = options.exclude_base or 0
+        if isinstance(base, str):
+            with self.opened(base) as opened:
+                chosen = self._chosen(opened)
+                base = base_layers(inside, chosen, chosen.image.read_config(opened.source))
+        if base:
+            inside.layer(base)
+        return Budgets(
+            size=options.size,
+            layer=options.layer,
+            waste=options.waste,
+            growth=options.growth,
+            base=base,
+            ignored=options.ignored,
+        )

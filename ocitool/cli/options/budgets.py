@@ -1,0 +1,154 @@
+"""The options of size: limits, what they are compared with, and what does not count."""
+
+import fnmatch
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocitool.cli.options.expand import Group
+from ocitool.cli.options.quantities import parse_amount
+from ocitool.errors import UsageError
+
+if TYPE_CHECKING:
+    from ocitool.inside.budgets import Limit
+
+PANEL = "Budgets, in bytes of files as they are unpacked (exit code 3 if one is exceeded)"
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetOptions:
+    """What was asked for. `exclude_base` is a number of layers, or the text of a place."""
+
+    size: int | None
+    layer: int | None
+    waste: "Limit | None"
+    growth: "Limit | None"
+    baseline: str | None
+    exclude_base: int | str | None
+    ignored: Callable[[str], bool] | None
+
+
+MaxSize = Annotated[
+    str | None,
+    typer.Option(
+        "--max-size",
+        metavar="SIZE",
+        rich_help_panel=PANEL,
+        help="Most bytes of files in all layers, for example 500MB or 500MiB.",
+    ),
+]
+MaxLayer = Annotated[
+    str | None,
+    typer.Option(
+        "--max-layer", metavar="SIZE", rich_help_panel=PANEL, help="Most bytes in any layer."
+    ),
+]
+MaxWaste = Annotated[
+    str | None,
+    typer.Option(
+        "--max-waste",
+        metavar="SIZE|P%",
+        rich_help_panel=PANEL,
+        help="Most wasted bytes, or most percent of all bytes.",
+    ),
+]
+MaxGrowth = Annotated[
+    str | None,
+    typer.Option(
+        "--max-growth",
+        metavar="SIZE|P%",
+        rich_help_panel=PANEL,
+        help="Most bytes, or percent, more than --baseline has.",
+    ),
+]
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SRC", rich_help_panel=PANEL, help="The image to compare with for --max-growth."
+    ),
+]
+ExcludeBase = Annotated[
+    str | None,
+    typer.Option(
+        "--exclude-base",
+        metavar="N|SRC",
+        rich_help_panel=PANEL,
+        help="Leave out the lowest N layers, or those of a base image, and their waste.",
+    ),
+]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore",
+        metavar="GLOB",
+        rich_help_panel=PANEL,
+        help="Leave out these paths, for example 'usr/share/doc/*'; may be repeated.",
+    ),
+]
+
+
+def limit_of(text: str | None) -> "Limit | None":
+    """Return a limit such as 20MB or 5%; UsageError for anything else."""
+    from ocitool.inside.budgets import Limit
+
+    if text is None:
+        return None
+    percent = _PERCENT.fullmatch(text.strip())
+    if percent is not None:
+        return Limit(percent=float(percent.group(1)))
+    return Limit(bytes=parse_amount(text))
+
+
+def _ignored(globs: list[str] | None) -> Callable[[str], bool] | None:
+    """Return a function that tells whether one of the patterns matches a path; * matches / too."""
+    if not globs:
+        return None
+    patterns = "|".join(fnmatch.translate(glob.lstrip("/")) for glob in globs)
+    matches = re.compile(patterns).match
+    return lambda path: matches(path) is not None
+
+
+def _build(
+    _: typer.Context,
+    *,
+    max_size: str | None,
+    max_layer: str | None,
+    max_waste: str | None,
+    max_growth: str | None,
+    baseline: str | None,
+    exclude_base: str | None,
+    ignore: list[str] | None,
+) -> BudgetOptions:
+    if (max_growth is None) != (baseline is None):
+        given, other = (
+            ("--baseline", "--max-growth") if max_growth is None else ("--max-growth", "--baseline")
+        )
+        raise UsageError(f"{given} needs {other}")
+    is_number = exclude_base is not None and exclude_base.isdecimal()
+    return BudgetOptions(
+        size=parse_amount(max_size) if max_size is not None else None,
+        layer=parse_amount(max_layer) if max_layer is not None else None,
+        waste=limit_of(max_waste),
+        growth=limit_of(max_growth),
+        baseline=baseline,
+        exclude_base=int(exclude_base) if exclude_base is not None and is_number else exclude_base,
+        ignored=_ignored(ignore),
+    )
+
+
+BUDGETS = Group(
+    {
+        "max_size": (MaxSize, None),
+        "max_layer": (MaxLayer, None),
+        "max_waste": (MaxWaste, None),
+        "max_growth": (MaxGrowth, None),
+        "baseline": (Baseline, None),
+        "exclude_base": (ExcludeBase, None),
+        "ignore": (Ignore, None),
+    },
+    _build,
+)

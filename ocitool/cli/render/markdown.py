@@ -1,0 +1,72 @@
+"""The sizes of an image in Markdown, for a comment or the summary of a CI job."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ocitool.cli.render import sizes
+from ocitool.cli.render.columns import size
+from ocitool.cli.render.console import safe
+
+if TYPE_CHECKING:
+    from ocitool.inside.budgets import Budget
+    from ocitool.inside.sizing import SizeReport
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&$@:])")
+
+
+def escaped(text: str) -> str:
+    """Return text that Markdown shows as it is: nothing in it formats, links or mentions."""
+    return _SPECIAL.sub(lambda found: f"&#{ord(found.group())};", safe(text))
+
+
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()
+) -> Iterator[str]:
+    """Yield the lines of a table; the cells must be escaped."""
+    yield f"| {' | '.join(header)} |"
+    yield f"| {' | '.join('---:' if n in right else '---' for n in range(len(header)))} |"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def size_page(name: str, report: "SizeReport", budgets: "Sequence[Budget]") -> Iterator[str]:
+    """Yield the lines of a page about the sizes of an image."""
+    yield f"### {escaped(name)}"
+    yield ""
+    yield from (f"- {line}" for line in sizes.summary(report))
+    if budgets:
+        yield ""
+        yield from _budgets(budgets)
+    for title, header, rows in (
+        ("Layers", sizes.LAYERS, sizes.layer_rows(report)),
+        ("Waste", sizes.WASTED, sizes.waste_rows(report)),
+        ("Largest files", sizes.LARGEST, sizes.largest_rows(report)),
+        ("Largest folders", sizes.FOLDERS, sizes.folder_rows(report)),
+        ("Duplicates", sizes.DUPLICATES, sizes.duplicate_rows(report)),
+    ):
+        if rows:
+            yield from _folded(title, header, rows)
+    if report.problems:
+        yield from ("", "**Problems**", "")
+        for problem in report.problems:
+            where = f"layer {problem.layer} {escaped(problem.path)}".strip()
+            yield f"- {where}: {escaped(problem.text)}"
+
+
+def _folded(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield a table that is shown when its title is clicked."""
+    yield from ("", f"<details><summary>{title} ({len(rows)})</summary>", "")
+    words = [word.capitalize() for word in header]
+    yield from table(words, ([escaped(cell) for cell in row] for row in rows))
+    yield from ("", "</details>")
+
+
+def _budgets(budgets: "Sequence[Budget]") -> Iterator[str]:
+    rows = []
+    for budget in budgets:
+        causes = ", ".join(f"{escaped(c.path)} ({size(c.bytes)})" for c in budget.causes)
+        limit, actual = (sizes.amount(n, budget.unit) for n in (budget.limit, budget.actual))
+        verdict = "kept" if budget.passed else "**exceeded**"
+        rows.append((budget.rule, limit, actual, verdict, causes))
+    yield from table(("Budget", "Limit", "Actual", "Verdict", "Largest"), rows, right=(1, 2))

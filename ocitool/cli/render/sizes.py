@@ -1,0 +1,175 @@
+"""The sizes of an image as text: what it has, its layers, its waste, and its budgets."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ocitool.cli.render import console
+from ocitool.cli.render.columns import counted, size, styled, table
+from ocitool.cli.render.console import safe
+from ocitool.cli.render.texts import one_line
+
+if TYPE_CHECKING:
+    from ocitool.inside.budgets import Budget
+    from ocitool.inside.sizing import LayerSize, SizeReport
+
+Row = tuple[str, ...]
+
+LAYERS = ("#", "STORED", "CONTENT", "WASTED", "ADDED", "CHANGED", "DELETED", "INSTRUCTION")
+WASTED = ("WASTED", "LAYER", "HOW", "PATH", "HIDDEN BY")
+LARGEST = ("SIZE", "LAYER", "PATH")
+FOLDERS = ("SIZE", "FILES", "PATH")
+DUPLICATES = ("COULD SAVE", "COPIES", "PATHS")
+_SHOWN_COPIES = 3
+
+
+def size_lines(
+    name: str,
+    report: "SizeReport",
+    budgets: "Sequence[Budget]",
+    *,
+    duplicates: bool,
+) -> Iterator[str]:
+    """Yield the lines that show the sizes of an image."""
+    yield styled(safe(name), "bold")
+    for line in summary(report):
+        yield f"  {line}"
+    yield from _table("Layers", LAYERS, layer_rows(report), right=range(7), shrink=(7,))
+    yield from _table("Waste", WASTED, waste_rows(report), right=(0, 1), shrink=(3, 4))
+    yield from _table("Largest files", LARGEST, largest_rows(report), right=(0, 1), shrink=(2,))
+    yield from _table("Largest folders", FOLDERS, folder_rows(report), right=(0, 1), shrink=(2,))
+    if duplicates:
+        rows = duplicate_rows(report)
+        yield from _table("Duplicates", DUPLICATES, rows, right=(0, 1), shrink=(2,))
+    yield from _problem_lines(report)
+    yield from _budget_lines(budgets)
+
+
+def summary(report: "SizeReport") -> Iterator[str]:
+    """Yield the totals in words."""
+    yield (
+        f"{size(report.file_bytes)} of files in {size(report.tar_size)} of tar, "
+        f"{size(report.stored)} stored"
+    )
+    yield f"{counted(report.files, 'file')} in {counted(report.directories, 'folder')}"
+    if report.read < len(report.layers):
+        yield f"numbers of {report.read} of {counted(len(report.layers), 'layer')}: see Problems"
+    waste = f"efficiency {percent(report.efficiency)}: {size(report.wasted_bytes)} wasted"
+    stored = f", about {size(report.wasted_stored)} stored" if report.wasted_stored else ""
+    yield waste + stored
+    if report.duplicate_bytes:
+        yield f"{size(report.duplicate_bytes)} in copies of files that are in the image already"
+
+
+def percent(part: float) -> str:
+    """Return a part of 1 in percent; never 100 % for what is less."""
+    shown = min(f"{part * 100:.1f}", "99.9", key=float) if part < 1 else "100"
+    return f"{shown} %"
+
+
+def layer_rows(report: "SizeReport") -> list[Row]:
+    """Return a row for each layer."""
+    return [_layer_row(layer) for layer in report.layers]
+
+
+def _layer_row(layer: "LayerSize") -> Row:
+    text = one_line(layer.instruction or "(no history)", shorten=True)
+    return (
+        str(layer.number),
+        size(layer.stored),
+        size(layer.file_bytes),
+        size(layer.hidden_bytes) if layer.hidden_bytes else "-",
+        *(
+            "-" if not count else f"{count:,}"
+            for count in (layer.added, layer.changed, layer.deleted)
+        ),
+        f"{text}  [{safe(layer.problem)}]" if layer.problem else text,
+    )
+
+
+def waste_rows(report: "SizeReport") -> list[Row]:
+    """Return a row for each wasted path, with the layer and the instruction that hid it."""
+    return [
+        (
+            size(waste.bytes),
+            str(waste.layer),
+            waste.how,
+            safe(waste.path) + (f"/  ({counted(waste.files, 'file')})" if waste.is_folder else ""),
+            instruction(report, waste.hidden_by),
+        )
+        for waste in report.wasted
+    ]
+
+
+def instruction(report: "SizeReport", number: int) -> str:
+    """Return the number of a layer and the build step that made it."""
+    return f"{number} {one_line(report.layers[number - 1].instruction or '', shorten=True)}".strip()
+
+
+def largest_rows(report: "SizeReport") -> list[Row]:
+    """Return a row for each of the largest files."""
+    return [(size(one.bytes), str(one.layer), safe(one.path)) for one in report.largest]
+
+
+def folder_rows(report: "SizeReport") -> list[Row]:
+    """Return a row for each of the largest folders."""
+    return [
+        (size(one.bytes), f"{one.files:,}", safe(one.path)) for one in report.directories_by_size
+    ]
+
+
+def duplicate_rows(report: "SizeReport") -> list[Row]:
+    """Return a row for each content that several files have."""
+    return [
+        (size(one.reclaimable), str(len(one.paths)), _copies(one.paths))
+        for one in report.duplicates
+    ]
+
+
+def _copies(paths: Sequence[str]) -> str:
+    shown = ", ".join(map(safe, paths[:_SHOWN_COPIES]))
+    more = len(paths) - _SHOWN_COPIES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def amount(value: float | None, unit: str) -> str:
+    """Return a number of bytes or of percent."""
+    if value is None:
+        return "unknown"
+    if unit == "percent":
+        return f"{value:.2f} %"
+    return size(int(value)) if value >= 0 else f"-{size(-int(value))}"
+
+
+def _problem_lines(report: "SizeReport") -> Iterator[str]:
+    if report.problems:
+        yield ""
+        yield styled("Problems", "bold")
+    for problem in report.problems:
+        path = f"{safe(problem.path)}: " if problem.path else ""
+        yield f"  layer {problem.layer}: {path}{safe(problem.text)}"
+
+
+def _budget_lines(budgets: "Sequence[Budget]") -> Iterator[str]:
+    if budgets:
+        yield ""
+        yield styled("Budgets", "bold")
+    for budget in budgets:
+        found, limit = (amount(value, budget.unit) for value in (budget.actual, budget.limit))
+        verdict = "kept" if budget.passed else "exceeded" if budget.actual is not None else "failed"
+        style = "green" if budget.passed else "red"
+        yield f"  {styled(f'{verdict:8}', style)}  {budget.rule} {limit}: {found}"
+        for cause in budget.causes:
+            yield f"{size(cause.bytes):>22}  layer {cause.layer}  {safe(cause.path)}"
+
+
+def _table(
+    title: str, header: Row, rows: list[Row], *, right: Iterable[int], shrink: Sequence[int]
+) -> Iterator[str]:
+    if not rows:
+        return
+    width = console.terminal_width()
+    room = width - 2 if width is not None else None
+    yield ""
+    yield styled(title, "bold")
+    for line in table(header, rows, right=tuple(right), shrink=shrink, width=room):
+        yield f"  {line}"

@@ -1,0 +1,226 @@
+"""Limits for the size of an image: which of them it keeps, and which files break the others.
+
+All limits count the bytes of unpacked files, as `SizeReport.file_bytes` does, so that the same
+image gets the same verdict however its layers are compressed.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from heapq import nlargest
+from itertools import islice
+from typing import Final
+
+from msgspec import Struct
+
+from ocitool.errors import UsageError
+from ocitool.image.choosing import ChosenImage
+from ocitool.inside.image import Inside
+from ocitool.inside.state import LayerRecord, Missing, TreeState
+from ocitool.inside.waste import Waste, wasted_bytes, wastes
+from ocitool.oci import ImageConfig
+
+_CAUSES: Final = 5
+"""How many files are told that break a limit."""
+
+
+class Limit(Struct, frozen=True, kw_only=True):
+    """A number of bytes, or a part of another number in percent."""
+
+    bytes: int | None = None
+    percent: float | None = None
+
+
+class Budgets(Struct, frozen=True, kw_only=True):
+    """The limits, and what counts for them.
+
+    `waste` in percent is of all bytes that count, `growth` of the baseline. The lowest `base`
+    layers do not count, nor the waste that they made; paths that are `ignored` do not count.
+    """
+
+    size: int | None = None
+    layer: int | None = None
+    waste: Limit | None = None
+    growth: Limit | None = None
+    base: int = 0
+    ignored: Callable[[str], bool] | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a limit at all."""
+        return (self.size, self.layer, self.waste, self.growth) != (None,) * 4
+
+
+class Cause(Struct, frozen=True, kw_only=True):
+    """A file that contributes to what is above a limit, and the layer that it is of."""
+
+    path: str
+    bytes: int
+    layer: int
+
+
+class Budget(Struct, frozen=True, kw_only=True):
+    """What became of one limit. `limit` and `actual` are in the `unit`, bytes or percent.
+
+    `actual` is None where it cannot be told; then the limit is not kept. `causes` are the files
+    that contribute most, where the limit is not kept.
+    """
+
+    rule: str
+    limit: float
+    actual: float | None
+    unit: str
+    passed: bool
+    causes: tuple[Cause, ...] = ()
+
+
+def base_layers(inside: Inside, base: ChosenImage, config: ImageConfig) -> int:
+    """Return how many layers a base image has; UsageError if the image is not built on it."""
+    ours, below = inside.config.diff_ids, config.diff_ids
+    if ours[: len(below)] != below:
+        raise UsageError(
+            f"{inside.chosen.root.called} is not built on {base.root.called}",
+            hint="its layers must begin with all layers of the base image",
+        )
+    return len(below)
+
+
+def check_budgets(
+    inside: Inside, budgets: Budgets, baseline: Inside | None = None
+) -> tuple[Budget, ...]:
+    """Return what became of every limit; `baseline` is needed for that of growth."""
+    checks = _Checks(inside, budgets)
+    found = []
+    if budgets.size is not None:
+        found.append(checks.size(budgets.size))
+    if budgets.layer is not None:
+        found.append(checks.layer(budgets.layer))
+    if budgets.waste is not None:
+        found.append(checks.waste(budgets.waste))
+    if budgets.growth is not None and baseline is not None:
+        found.append(checks.growth(budgets.growth, baseline))
+    return tuple(found)
+
+
+class _Checks:
+    def __init__(self, inside: Inside, budgets: Budgets) -> None:
+        self._inside = inside
+        self._tree = inside.tree
+        self._budgets = budgets
+        self._ignored = budgets.ignored
+        self._records = [one for one in inside.tree.records if one.number > budgets.base]
+
+    def size(self, limit: int) -> Budget:
+        actual = self._bytes(self._records)
+        return _budget("max-size", limit, actual, lambda: self._largest(self._records))
+
+    def layer(self, limit: int) -> Budget:
+        sizes = [(self._bytes([record]), record) for record in self._records]
+        actual = max((size for size, _ in sizes), default=0)
+        above = [record for size, record in sizes if size > limit]
+        return _budget("max-layer", limit, actual, lambda: self._largest(above))
+
+    def waste(self, limit: Limit) -> Budget:
+        actual = wasted_bytes(self._tree, self._counts)
+        whole = self._bytes(self._records)
+        return _relative("max-waste", limit, actual, whole, self._most_wasted)
+
+    def growth(self, limit: Limit, baseline: Inside) -> Budget:
+        if _lacks_more(baseline, self._inside):
+            return _unknown("max-growth", limit)
+        before = _Checks(baseline, Budgets(ignored=self._ignored))
+        old = before.all_bytes()
+        actual = self.all_bytes() - old
+        return _relative("max-growth", limit, actual, old, lambda: self._grown(baseline.tree))
+
+    def all_bytes(self) -> int:
+        return self._bytes(self._tree.records)
+
+    def _counts(self, waste: Waste) -> bool:
+        is_ours = waste.hidden_by > self._budgets.base
+        return is_ours and (self._ignored is None or not self._ignored(waste.path))
+
+    def _bytes(self, records: Sequence[LayerRecord]) -> int:
+        """Return the bytes of all files in some layers that count."""
+        if self._ignored is None:
+            return sum(sum(record.table.sizes) for record in records)
+        return sum(size for size, _, _ in self._files(records))
+
+    def _files(self, records: Sequence[LayerRecord]) -> Iterator[tuple[int, LayerRecord, int]]:
+        """Yield the size, the layer and the row of each file with content that counts."""
+        for record in records:
+            for row, size in enumerate(record.table.sizes):
+                if size and (self._ignored is None or not self._ignored(record.path(row))):
+                    yield size, record, row
+
+    def _largest(self, records: Sequence[LayerRecord]) -> tuple[Cause, ...]:
+        found = nlargest(_CAUSES, self._files(records), key=lambda one: one[0])
+        return tuple(_cause(record, row, size) for size, record, row in found)
+
+    def _most_wasted(self) -> tuple[Cause, ...]:
+        found = islice(filter(self._counts, wastes(self._tree)), _CAUSES)
+        return tuple(Cause(path=one.path, bytes=one.bytes, layer=one.layer) for one in found)
+
+    def _grown(self, before: TreeState) -> tuple[Cause, ...]:
+        """Return the files that are most larger than those of their paths were."""
+        found = nlargest(
+            _CAUSES,
+            (
+                (size - _size_at(before, record.path(row)), record, row)
+                for size, record, row in self._files(self._tree.records)
+                if not record.fates[row]
+            ),
+            key=lambda one: one[0],
+        )
+        return tuple(_cause(record, row, more) for more, record, row in found if more > 0)
+
+
+def _lacks_more(baseline: Inside, inside: Inside) -> bool:
+    """Tell whether a layer of the baseline could not be read that the image has otherwise."""
+    unread = {layer.descriptor.digest for layer in inside.layers if layer.table is None}
+    return any(
+        layer.table is None and layer.descriptor.digest not in unread for layer in baseline.layers
+    )
+
+
+def _size_at(tree: TreeState, path: str) -> int:
+    try:
+        _, value, _ = tree.trace(path, follow=False)
+    except Missing:
+        return 0
+    if not isinstance(value, int):
+        return 0
+    table, row = tree.member(tree.inode(value))
+    return table.sizes[row]
+
+
+def _cause(record: LayerRecord, row: int, size: int) -> Cause:
+    return Cause(path=record.path(row), bytes=size, layer=record.number)
+
+
+def _budget(
+    rule: str,
+    limit: float,
+    actual: float,
+    causes: Callable[[], tuple[Cause, ...]],
+    *,
+    unit: str = "bytes",
+) -> Budget:
+    passed = actual <= limit
+    found = () if passed else causes()
+    return Budget(rule=rule, limit=limit, actual=actual, unit=unit, passed=passed, causes=found)
+
+
+def _relative(
+    rule: str, limit: Limit, actual: int, whole: int, causes: Callable[[], tuple[Cause, ...]]
+) -> Budget:
+    if limit.percent is None:
+        return _budget(rule, limit.bytes or 0, actual, causes)
+    if not whole and actual > 0:
+        return _unknown(rule, limit)
+    part = 100 * actual / whole if whole else 0.0
+    return _budget(rule, limit.percent, part, causes, unit="percent")
+
+
+def _unknown(rule: str, limit: Limit) -> Budget:
+    unit = "bytes" if limit.percent is None else "percent"
+    bound = limit.bytes or 0 if limit.percent is None else limit.percent
+    return Budget(rule=rule, limit=bound, actual=None, unit=unit, passed=False)

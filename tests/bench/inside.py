@@ -1,0 +1,252 @@
+"""Measure looking inside images against dive and others: `python -m tests.bench.inside`.
+
+Prints one markdown table. Peers that are not installed are left out. Every row is measured in
+turns with its peer, ours with the start of the interpreter.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import random
+import shutil
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tests.bench.measure import Series, Work, alternate, run
+
+NAME = "bench.example/inside:1"
+_POOL = 4 << 20
+_CHANGED = 300
+
+
+DIVE = {
+    "whiteouts": 15.0,
+    "plain": 1.0,
+    "whiteouts-gzip": 6.0,
+    "plain-gzip": 2.0,
+    "million": 15.0,
+}
+"""How many times faster than dive `size` has to be, by the image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the table: ours, a peer, and how many times faster ours has to be."""
+
+    work: str
+    ours: Series
+    peer: str
+    theirs: Series
+    target: float
+
+
+class Layers:
+    """Writes plain layers of a docker archive, one after the other."""
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self._outer = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+        self._random = random.Random(seed)
+        words = [self._random.randbytes(3).hex() for _ in range(900)]
+        text = " ".join(self._random.choice(words) for _ in range(_POOL // 7))
+        self._pool = text.encode()[: _POOL // 2] + self._random.randbytes(_POOL // 4)
+        self._names: list[str] = []
+
+    def content(self, size: int) -> bytes:
+        """Return so many bytes that compress about as those of real images do."""
+        start = self._random.randrange(len(self._pool))
+        piece = self._pool[start : start + size]
+        return piece + bytes(size - len(piece))
+
+    def size(self, mean: int) -> int:
+        """Return a size as those of files are: many are small, few are large."""
+        return min(int(self._random.lognormvariate(0, 1.6) * mean / 3.6), 8 << 20)
+
+    def add(self, members: Iterator[tuple[tarfile.TarInfo, bytes]]) -> None:
+        """Write one layer."""
+        layer = io.BytesIO()
+        with tarfile.open(fileobj=layer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for member, data in members:
+                tar.addfile(member, io.BytesIO(data))
+        data = layer.getvalue()
+        digest = hashlib.sha256(data).hexdigest()
+        self._names.append(digest)
+        self._add(f"{digest}/layer.tar", data)
+
+    def close(self) -> None:
+        """Write the documents."""
+        config = {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{name}" for name in self._names]},
+            "history": [{"created_by": f"RUN step {n}"} for n in range(len(self._names))],
+        }
+        raw = json.dumps(config).encode()
+        name = f"{hashlib.sha256(raw).hexdigest()}.json"
+        self._add(name, raw)
+        layers = [f"{digest}/layer.tar" for digest in self._names]
+        listed = [{"Config": name, "RepoTags": [NAME], "Layers": layers}]
+        self._add("manifest.json", json.dumps(listed).encode())
+        self._outer.close()
+
+    def _add(self, name: str, data: bytes) -> None:
+        member = tarfile.TarInfo(name)
+        member.size = len(data)
+        self._outer.addfile(member, io.BytesIO(data))
+
+
+def file(path: str, data: bytes, owner: int = 0) -> tuple[tarfile.TarInfo, bytes]:
+    """Return a member with content."""
+    member = tarfile.TarInfo(path)
+    member.size, member.uid, member.mtime = len(data), owner, 1_700_000_000
+    return member, data
+
+
+def folder(path: str) -> tuple[tarfile.TarInfo, bytes]:
+    """Return a folder."""
+    member = tarfile.TarInfo(path)
+    member.type, member.mode = tarfile.DIRTYPE, 0o755
+    return member, b""
+
+
+def build_image(path: Path, *, whiteouts: bool, files: int = 25_000, mean: int = 24_000) -> None:
+    """Write an image of five layers: most files in two, one that changes owners, whiteouts."""
+    layers = Layers(path, seed=1)
+    names = [f"usr/share/package-{n // 12:04}/component/{n:06}.dat" for n in range(files)]
+    half = len(names) // 2
+
+    def tree(some: Sequence[str]) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+        seen = set()
+        for name in some:
+            for end, character in enumerate(name):
+                if character == "/" and name[:end] not in seen:
+                    seen.add(name[:end])
+                    yield folder(name[:end])
+            yield file(name, layers.content(layers.size(mean)))
+
+    layers.add(tree(names[:half]))
+    layers.add(tree(names[half:]))
+    layers.add(file(name, layers.content(layers.size(mean)), 1000) for name in names[:_CHANGED])
+    gone = names[half : half + _CHANGED] if whiteouts else []
+    layers.add(file(f"{n.rpartition('/')[0]}/.wh.{n.rpartition('/')[2]}", b"") for n in gone)
+    layers.add(tree([f"opt/app/{name}" for name in names[:500]]))
+    layers.close()
+
+
+def build_million(path: Path, *, layers: int = 60, files: int = 1_000_000) -> None:
+    """Write an image of a million small files in 60 layers, which delete and replace some."""
+    image = Layers(path, seed=2)
+    each = files // layers
+
+    def name(number: int) -> str:
+        return f"srv/data/region-{number // 500:05}/bucket/object-name-{number:08}.bin"
+
+    for layer in range(layers):
+        start = layer * each
+
+        def members(start: int = start) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+            for number in range(start, start + each):
+                yield file(name(number), image.content(1 + number % 511))
+            for number in range(max(0, start - each), start, each // 100 or 1):
+                path, _, leaf = name(number).rpartition("/")
+                yield file(f"{path}/.wh.{leaf}", b"")
+            for number in range(max(0, start - 2 * each), start - each, each // 1000 or 1):
+                yield file(name(number), image.content(400), 7)
+
+        image.add(members())
+    image.close()
+
+
+class Bench:
+    """The images in a folder, and the commands that are measured on them."""
+
+    def __init__(self, folder: Path, rounds: int, *, million: bool) -> None:
+        self._folder = folder
+        self._rounds = rounds
+        self._million = million
+        for name, whiteouts in (("whiteouts", True), ("plain", False)):
+            self._make(name, partial(build_image, whiteouts=whiteouts))
+            self._compress(name)
+        if million:
+            self._make("million", build_million)
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.tar"
+
+    def _make(self, name: str, build: Callable[[Path], None]) -> None:
+        if not self._path(name).exists():
+            build(self._path(name))
+
+    def _compress(self, name: str) -> None:
+        """Make the same image with gzip layers."""
+        target = self._path(f"{name}-gzip")
+        if not target.exists():
+            run(_ours("copy", str(self._path(name)), f"oci:{self._folder / name}:1"))
+            run(_ours("save", f"oci:{self._folder / name}:1", "-o", str(target)))
+
+    def rows(self) -> Iterator[Row]:
+        """Measure everything whose peer is installed."""
+        if shutil.which("dive"):
+            for name, target in DIVE.items():
+                if self._path(name).exists():
+                    ours = _ours("size", "--json", str(self._path(name)))
+                    yield self._row(f"`size`, {name}", ours, self._dive(name), target)
+        gunzip = f"for f in {self._folder}/plain/blobs/sha256/*; do gzip -dc $f; done; true"
+        ours = _ours("size", "--json", str(self._path("plain-gzip")))
+        yield self._row("`size`, plain-gzip", ours, ["sh", "-c", gunzip], 2.0)
+
+    def _dive(self, name: str) -> list[str]:
+        out = str(self._folder / "dive.json")
+        return ["dive", f"docker-archive://{self._path(name)}", "--json", out]
+
+    def _row(self, work: str, ours: Sequence[str], peer: Sequence[str], target: float) -> Row:
+        mine, theirs = alternate([Work(command=ours), Work(command=peer)], self._rounds)
+        return Row(work=work, ours=mine, peer=peer[0], theirs=theirs, target=target)
+
+
+def _ours(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "ocitool", *arguments]
+
+
+def lines(rows: Iterator[Row]) -> Iterator[str]:
+    """Yield the lines of the table; a ratio is that of the peer to ours."""
+    figures = "median, CPU, peak"
+    yield f"| work | peer: {figures} | ocitool: {figures} | times faster | target | met |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for row in rows:
+        wall, cpu = row.theirs.median / row.ours.median, row.theirs.cpu / row.ours.cpu
+        yield (
+            f"| {row.work} | {row.peer} {_figures(row.theirs)} | {_figures(row.ours)} "
+            f"| {wall:.1f} ({cpu:.1f} in CPU) | {row.target} "
+            f"| {'yes' if min(wall, cpu) >= row.target else '**no**'} |"
+        )
+
+
+def _figures(series: Series) -> str:
+    return f"{series.median:.2f} s, {series.cpu:.2f} s, {series.peak / 1e6:.0f} MB"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.inside", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--million", action="store_true", help="also an image of a million files")
+    parser.add_argument("--folder", help="where to work and to keep the images")
+    options = parser.parse_args(arguments)
+    os.environ.pop("OCITOOL_STORE", None)
+    with tempfile.TemporaryDirectory() as temporary:
+        bench = Bench(Path(options.folder or temporary), options.rounds, million=options.million)
+        for line in lines(bench.rows()):
+            print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
