@@ -93,7 +93,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "size": (
         "ocitool size app:1.0",
         "ocitool size ./carry.tar --duplicates --top 50",
-        "ocitool size app:1.0 --max-size 500MB --max-waste 5% --max-growth 10% --baseline app:0.9",
+        "ocitool size app:1.0 --max-size 500MB --max-waste 5% --exclude-base 3",
+        "ocitool size app:1.0 --max-growth 10% --baseline app:0.9",
         "ocitool size docker://ghcr.io/team/app:1.0 --markdown",
     ),
     "verify": (

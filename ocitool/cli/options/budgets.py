@@ -15,7 +15,7 @@ from ocitool.errors import UsageError
 if TYPE_CHECKING:
     from ocitool.inside.budgets import Limit
 
-PANEL = "Budgets, in bytes of files as they are unpacked (exit code 3 if one is exceeded)"
+PANEL = "Budgets, in bytes of unpacked files (exit code 3 if one is exceeded)"
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
