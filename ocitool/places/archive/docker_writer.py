@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from ocitool.formats.tar.writing import ended, padding
 from ocitool.oci import Digest, ImageConfig, chain_ids
 from ocitool.oci.document import encode
 from ocitool.oci.reference import Reference
@@ -36,7 +37,7 @@ class PlainImage(Struct, frozen=True, kw_only=True):
 
 def docker_tar(images: Sequence[PlainImage]) -> Iterator[bytes]:
     """Yield the whole archive, piece by piece. The same images give the same bytes."""
-    return framing.end(_pieces(images))
+    return ended(_pieces(images))
 
 
 def docker_size(images: Sequence[PlainImage]) -> int:
@@ -76,7 +77,7 @@ def _layer(
     yield framing.file(f"{identifier}/json", encode(_first_format(image, identifiers, position)))
     yield framing.header(f"{identifier}/layer.tar", layer.size)
     yield from layer.read()
-    yield framing.padding(layer.size)
+    yield padding(layer.size)
 
 
 def _identifiers(image: PlainImage) -> list[str]:

@@ -7,6 +7,7 @@ manifest.json, containerd, skopeo and podman index.json (image-spec image-layout
 
 from collections.abc import Callable, Iterator, Sequence
 
+from ocitool.formats.tar.writing import ended, padding
 from ocitool.image.content import Blob, PlannedImage
 from ocitool.oci import Descriptor, Digest, Manifest, mediatype
 from ocitool.oci.annotations import IMAGE_NAME, REF_NAME, without_names
@@ -22,7 +23,7 @@ def universal_tar(
 
     Without `docker` it is an OCI layout only, with no manifest.json.
     """
-    return framing.end(_pieces(planned, open_blob, docker=docker))
+    return ended(_pieces(planned, open_blob, docker=docker))
 
 
 def _pieces(
@@ -43,7 +44,7 @@ def _pieces(
         with open_blob(descriptor) as blob:
             while part := blob.read():
                 yield part
-        yield framing.padding(descriptor.size)
+        yield padding(descriptor.size)
 
 
 def archive_size(planned: Sequence[PlannedImage]) -> int:
