@@ -4,26 +4,12 @@ Everything is gathered in a private folder inside the destination, and moved onl
 has passed. An existing link is never followed: it is replaced, or it is an obstacle.
 """
 
-import contextlib
 from collections.abc import Iterator
 
 from ocitool.artifacts.paths import Parts
 from ocitool.errors import Refused
-from ocitool.fsops import Directory, make_private_folder, remove_tree
+from ocitool.fsops import Directory
 from ocitool.oci.quoting import quoted
-
-_PREFIX = ".ocitool-"
-
-
-@contextlib.contextmanager
-def staging_folder(folder: Directory) -> Iterator[Directory]:
-    """Make a private folder inside another; at the end of the block it is removed."""
-    name, inner = make_private_folder(folder, _PREFIX)
-    try:
-        with inner:
-            yield inner
-    finally:
-        remove_tree(folder, name)
 
 
 def exists_below(folder: Directory, path: Parts) -> bool:

@@ -8,11 +8,11 @@ from msgspec import Struct
 
 from ocitool.artifacts import conventions
 from ocitool.artifacts.paths import Parts, collision, parts_of
-from ocitool.artifacts.placing import exists_below, place, staging_folder
+from ocitool.artifacts.placing import exists_below, place
 from ocitool.artifacts.unpacking import NotThatFolder, Unpacking, open_folder
 from ocitool.errors import IntegrityError, MalformedArchive, Refused, UsageError
 from ocitool.events import Observer, Outcome
-from ocitool.fsops import Directory, TemporaryFile
+from ocitool.fsops import Directory, TemporaryFile, staging_folder
 from ocitool.image.content import CHUNK, Blob
 from ocitool.image.graph import read_document
 from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, mediatype

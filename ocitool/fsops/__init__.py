@@ -28,6 +28,7 @@ from ocitool.fsops.trees import (
     set_mode,
     set_owner,
     set_times,
+    staging_folder,
     sync_file_system,
     tree_size,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "set_owner",
     "set_times",
     "spooling",
+    "staging_folder",
     "sync_file_system",
     "translate",
     "translated",

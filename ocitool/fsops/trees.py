@@ -6,6 +6,7 @@ it durable as a whole, and one rename gives it its place.
 
 import contextlib
 import os
+from collections.abc import Iterator
 
 from ocitool.fsops.descriptors import nanoseconds
 from ocitool.fsops.directory import Directory
@@ -28,6 +29,17 @@ def make_private_folder(directory: Directory, prefix: str) -> tuple[str, Directo
     with translated("make a folder in", directory.path):
         os.mkdir(name, 0o700, dir_fd=directory.descriptor)
     return name, directory.subdirectory(name)
+
+
+@contextlib.contextmanager
+def staging_folder(directory: Directory) -> Iterator[Directory]:
+    """Make a private folder in another; at the end of the block it is removed with its content."""
+    name, inner = make_private_folder(directory, ".ocitool-")
+    try:
+        with inner:
+            yield inner
+    finally:
+        remove_tree(directory, name)
 
 
 def make_link(directory: Directory, name: str, target: str) -> None:
