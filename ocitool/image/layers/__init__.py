@@ -8,7 +8,7 @@ from ocitool.image.layers.extraction import Extracted, Extraction, Keep
 from ocitool.image.layers.listing import EntryKind, LayerEntry, layer_entries, list_layer
 from ocitool.image.layers.paths import OPAQUE_WHITEOUT, WHITEOUT_PREFIX, is_whiteout, layer_path
 from ocitool.image.layers.tree import Spot, Tree, prune
-from ocitool.image.layers.unpacking import unpacked
+from ocitool.image.layers.unpacking import Pieces, unpacked
 
 __all__ = [
     "OPAQUE_WHITEOUT",
@@ -18,6 +18,7 @@ __all__ = [
     "Extraction",
     "Keep",
     "LayerEntry",
+    "Pieces",
     "Spot",
     "Tree",
     "is_whiteout",

@@ -30,7 +30,7 @@ from ocitool.fsops import (
 from ocitool.image.layers.budget import Budget
 from ocitool.image.layers.paths import OPAQUE_WHITEOUT, WHITEOUT_PREFIX, layer_path
 from ocitool.image.layers.tree import Spot, Tree, below, prune
-from ocitool.image.layers.unpacking import unpacked
+from ocitool.image.layers.unpacking import Pieces, unpacked
 from ocitool.image.layers.upper import Upper
 from ocitool.oci import DEFAULT_LIMITS, Digest, Limits
 from ocitool.oci.quoting import quoted
@@ -94,7 +94,11 @@ class Extraction:
 
     def layer(self, raw: Readable, diff_id: Digest, *, stored: Digest) -> None:
         """Unpack a layer over what is there. `raw` has to verify the digest `stored` itself."""
-        pieces = _Pieces(unpacked(raw, diff_id, stored=stored))
+        self.tar(unpacked(raw, diff_id, stored=stored))
+
+    def tar(self, content: Iterator[bytes]) -> None:
+        """Unpack the pieces of a tar over what is there, like a layer; all of them are taken."""
+        pieces = Pieces(content)
         limits = TarLimits(extension_bytes=self._limits.extension_header_bytes)
         reader = TarReader(StreamInput(pieces.read), limits=limits)
         upper = Upper()
@@ -318,24 +322,6 @@ class Extraction:
             wanted = self._keep.attributes and _is_portable(name)
             if not (wanted and place.set_attribute(name, value)):
                 self._attributes += 1
-
-
-class _Pieces:
-    """Pieces of bytes, read in portions."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = b""
-
-    def read(self, size: int, /) -> bytes:
-        if not self._rest:
-            self._rest = next(self._pieces, b"")
-        data, self._rest = self._rest[:size], self._rest[size:]
-        return data
-
-    def drain(self) -> None:
-        for _ in self._pieces:
-            pass
 
 
 def _device(entry: Entry) -> int | None:

@@ -1,4 +1,4 @@
-"""A layer as the tar that it unpacks to, verified against its diff ID."""
+"""A layer as the tar that it unpacks to, verified against its diff ID, and how to read it."""
 
 from collections.abc import Iterator
 
@@ -28,3 +28,23 @@ def unpacked(raw: Readable, diff_id: Digest, *, stored: Digest) -> Iterator[byte
         raise DigestMismatch(
             f"layer {stored.short} unpacks to {actual}; the image's config promises {diff_id}"
         )
+
+
+class Pieces:
+    """Pieces of bytes, read in portions."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, at most `size`; `b""` only at the end."""
+        if not self._rest:
+            self._rest = next(self._pieces, b"")
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+    def drain(self) -> None:
+        """Take all pieces that are left."""
+        for _ in self._pieces:
+            pass
