@@ -4,8 +4,9 @@ Threads are enough: hashing, compression, file and socket I/O all release the in
 """
 
 import os
+import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 DEFAULT_JOBS = 8
@@ -83,4 +84,36 @@ def run_all(
                 future.cancel()
     # The tasks that failed first, before any other was asked to stop.
     for future in done:
+        future.result()
+
+
+def prefetched(pieces: Iterator[bytes], most: int = 16) -> Iterator[bytes]:
+    """Yield what an iterator yields; it runs on a thread of its own, up to `most` pieces ahead.
+
+    What it raises is raised here. If this is closed before its end, so is the iterator.
+    """
+    waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    room = threading.Semaphore(most)
+    stop = Stop()
+
+    def work() -> None:
+        try:
+            for piece in pieces:
+                room.acquire()
+                stop.check()
+                waiting.put(piece)
+        finally:
+            # The thread that runs a generator has to close it.
+            getattr(pieces, "close", nothing)()
+            waiting.put(None)
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        future = pool.submit(work)
+        try:
+            while (piece := waiting.get()) is not None:
+                room.release()
+                yield piece
+        finally:
+            stop.set()
+            room.release()
         future.result()

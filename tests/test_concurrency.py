@@ -1,6 +1,7 @@
 """Several tasks at once: the first failure ends them all and is the one that is told."""
 
 import contextlib
+import gc
 import signal
 import threading
 import time
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ocitool.concurrency import Stop, Stopped, run_all
+from ocitool.concurrency import Stop, Stopped, prefetched, run_all
 
 
 class Failed(Exception):
@@ -205,3 +206,49 @@ def test_a_stop_is_heard_only_after_it_was_set() -> None:
     stop.set()
     with pytest.raises(Stopped):
         stop.check()
+
+
+class TestPrefetched:
+    def test_the_pieces_come_in_order(self) -> None:
+        pieces = [bytes([number]) for number in range(100)]
+        assert list(prefetched(iter(pieces), 3)) == pieces
+
+    def test_it_stays_only_a_few_pieces_ahead(self) -> None:
+        taken = []
+
+        def pieces() -> Iterator[bytes]:
+            for number in range(100):
+                taken.append(number)
+                yield b"x"
+
+        found = prefetched(pieces(), 3)
+        next(found)
+        time.sleep(0.05)
+        assert len(taken) <= 6
+        found.close()  # type: ignore[attr-defined]
+
+    def test_an_error_comes_after_what_was_before_it(self) -> None:
+        def pieces() -> Iterator[bytes]:
+            yield b"a"
+            raise ValueError("wrong")
+
+        found = prefetched(pieces())
+        assert next(found) == b"a"
+        with pytest.raises(ValueError, match="wrong"):
+            next(found)
+
+    def test_who_stops_early_closes_the_iterator(self) -> None:
+        closed = []
+
+        def pieces() -> Iterator[bytes]:
+            try:
+                while True:
+                    yield b"x"
+            finally:
+                closed.append(threading.current_thread())
+
+        for _ in prefetched(pieces()):
+            break
+        gc.collect()
+        assert len(closed) == 1
+        assert closed[0] is not threading.current_thread()
