@@ -7,7 +7,9 @@ from ocitool.errors import MalformedArchive
 from ocitool.formats.compression import Codec, DecompressingReader
 from ocitool.formats.tar import PositionedInput, StreamInput, TarInput
 from ocitool.image.content import CHUNK, Positioned
+from ocitool.image.layers import Pieces
 from ocitool.inside.image import Inside
+from ocitool.inside.ranges.tables import ChunkedTable
 from ocitool.inside.table import FILE, LayerTable
 from ocitool.oci.quoting import quoted
 
@@ -50,23 +52,36 @@ def read_members(
     """Yield files of one layer with their content, in the order of the layer's tar, in one pass.
 
     A plain layer is read only where these files are, if its source allows that; a compressed one up
-    to the last of them. The layer is not verified. NotFound for a layer that was not read,
+    to the last of them. The layer is not verified, except where its files are fetched by ranges:
+    then each chunk is. NotFound for a layer that was not read,
     MalformedArchive for a sparse file and for a layer that has changed meanwhile.
     """
     table = inside.table(number)
+    if isinstance(table, ChunkedTable):
+        for row in sorted(set(rows)):
+            what = _file(table, row)
+            chunks = StreamInput(Pieces(table.content(row)).read)
+            yield row, MemberContent(chunks, table.sizes[row], what)
+        return
     position = 0
     with _opened(inside, number, table) as content:
         for row in sorted(set(rows), key=table.datas.__getitem__):
-            what = quoted(table.path(row))
-            if table.kinds[row] != FILE or row in table.sparse:
-                kind = "sparse, which a layer must not be" if row in table.sparse else "not a file"
-                raise MalformedArchive(f"{what} is {kind}")
+            what = _file(table, row)
             start, size = table.datas[row], table.stored_size(row)
             position += content.skip(start - position)
             member = MemberContent(content, size, what)
             yield row, member
             # What the caller did not read is passed over.
             position = start + size - member.left
+
+
+def _file(table: LayerTable, row: int) -> str:
+    """Return what to call a file in messages; MalformedArchive if it has no plain content."""
+    what = quoted(table.path(row))
+    if table.kinds[row] != FILE or row in table.sparse:
+        kind = "sparse, which a layer must not be" if row in table.sparse else "not a file"
+        raise MalformedArchive(f"{what} is {kind}")
+    return what
 
 
 @contextlib.contextmanager

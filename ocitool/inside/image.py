@@ -14,6 +14,7 @@ from ocitool.image.choosing import ChosenImage, choose_image
 from ocitool.image.content import Root, Source
 from ocitool.image.instructions import step_words
 from ocitool.inside.problems import Problem
+from ocitool.inside.ranges.fetching import RangedTables
 from ocitool.inside.scanning import Hashes, Scanned, TableCache, Unreadable, scan_layers
 from ocitool.inside.table import LayerTable
 from ocitool.inside.tree import MergedTree
@@ -83,12 +84,15 @@ def look_inside(
     up_to: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
     on_layer: Callable[[ScannedLayer], object] = lambda _layer: None,
+    ranges: bool = False,
 ) -> Inside:
     """Read the layers of an image and merge them.
 
     Of an index this is the image for `platform`, or else the first one unless it is `required`.
     With `layers` only those numbers are read and merged, with `up_to` those from 1 to that number.
     `on_layer` is called for each layer, in their order, as soon as it is merged, on any thread.
+    With `ranges`, layers in a registry that carry a table of contents, promised by the manifest,
+    are not read: neither now nor, as a whole, when one of their files is.
 
     A layer that cannot be read is a problem of the result. Raises NotFound for what is not an image
     or not there, UsageError for a layer that it does not have, LimitExceeded for a hostile layer,
@@ -111,10 +115,15 @@ def look_inside(
     if layers is None:
         wanted = set(range(1, (inside.layer(up_to).number if up_to else len(inside.layers)) + 1))
     merging.wait_for(wanted)
+    descriptors = [layer.descriptor for layer in inside.layers if layer.number in wanted]
+    if ranges:
+        cache = RangedTables(
+            source, descriptors, cache=cache, jobs=jobs, observer=observer, limits=limits
+        )
     with _without_collections():
         scan_layers(
             source,
-            [layer.descriptor for layer in inside.layers if layer.number in wanted],
+            descriptors,
             hashes=hashes,
             jobs=jobs,
             observer=observer,

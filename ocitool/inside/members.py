@@ -1,6 +1,7 @@
 """From the members of a tar to the columns of a table."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Final
 
 from ocitool.errors import LimitExceeded, MalformedArchive
@@ -66,24 +67,30 @@ class TableBuilder:
 
     def read(self, reader: TarReader, *, hashing: bool) -> LayerTable:
         """Read all members; with `hashing` also the content of every file."""
+        self.add(reader, hashed_by=reader if hashing else None)
+        if reader.has_global_headers:
+            self.table.is_copyable = False
+        return self.table
+
+    def add(self, entries: Iterable[Entry], *, hashed_by: TarReader | None = None) -> LayerTable:
+        """Take members; `hashed_by` is the reader that they come from if it shall hash files."""
         try:
-            self._read(reader, hashing=hashing)
+            self._add(entries, hashed_by)
         except OverflowError:
             # A number does not fit into its column.
             row = len(self.table)
             raise MalformedArchive(
                 f"member {row + 1} of the layer has too large a number"
             ) from None
-        self.table.global_headers = reader.has_global_headers
         return self.table
 
-    def _read(self, reader: TarReader, *, hashing: bool) -> None:
+    def _add(self, entries: Iterable[Entry], hashed_by: TarReader | None) -> None:
         table, most = self.table, self._most
         add_header, add_data = table.headers.append, table.datas.append
         add_size, add_mode, add_time = table.sizes.append, table.modes.append, table.mtimes.append
         add_uid, add_gid = table.uids.append, table.gids.append
         begin = 0
-        for row, entry in enumerate(reader):
+        for row, entry in enumerate(entries):
             if row == most:
                 raise self._too_many()
             kind = self._place(entry)
@@ -101,8 +108,8 @@ class TableBuilder:
                 add_size(self._unusual(row, kind, entry))
             if kind > DIRECTORY or entry.xattrs:
                 self._details(row, kind, entry)
-            if hashing:
-                self._hash(reader, entry, kind)
+            if hashed_by is not None:
+                self._hash(hashed_by, entry, kind)
 
     def _too_many(self) -> Exception:
         if self._stops_early:
@@ -126,6 +133,8 @@ class TableBuilder:
         """Return the folder, the name in it, and the kind of a member whose name is not plain."""
         path = layer_path(name)
         self._check(path)
+        if ".." in name and ".." in name.split("/"):
+            self.table.is_copyable = False
         head, _, leaf = path.rpartition("/")
         if leaf.startswith(WHITEOUT_PREFIX):
             if leaf == OPAQUE_WHITEOUT:

@@ -47,15 +47,15 @@ class LayerTable(Struct, kw_only=True, eq=False):
     SHA-256 of each file's content, 32 bytes a row, zeros where it was not hashed.
 
     `diff_id` is the digest of the tar, if it was computed. `verified` tells whether all bytes were
-    read and were what the layer's digest says. `global_headers` tells whether PAX headers in the
-    tar apply to several members.
+    read and were what the layer's digest says. `is_copyable` tells whether a member means the same
+    in another tar: no PAX header applies to several members, and no name has ".." in it.
     """
 
     codec: Codec
     tar_size: int = 0
     diff_id: str | None = None
     verified: bool = False
-    global_headers: bool = False
+    is_copyable: bool = True
     folders: list[str] = field(default_factory=lambda: [""])
     names: list[str] = field(default_factory=list)
     parents: "array[int]" = field(default_factory=lambda: array("I"))

@@ -47,11 +47,12 @@ def layer_of(*nodes: Node | Iterable[Node]) -> bytes:
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for node in nodes:
             for one in [node] if isinstance(node, Node) else node:
-                tar.addfile(_member(one), io.BytesIO(one.data))
+                tar.addfile(member_of(one), io.BytesIO(one.data))
     return out.getvalue()
 
 
-def _member(node: Node) -> tarfile.TarInfo:
+def member_of(node: Node) -> tarfile.TarInfo:
+    """Return the header of a node."""
     member = tarfile.TarInfo(node.path)
     member.type, member.mode, member.mtime = node.type, node.mode, node.time
     member.size = len(node.data)

@@ -1,0 +1,36 @@
+"""The tar of one layer, read from its beginning to its verified end."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from ocitool.formats.compression import DecompressingReader
+from ocitool.image.content import CHUNK
+from ocitool.image.layers import unpacked
+from ocitool.inside.image import Inside
+
+
+def layer_tar(inside: Inside, number: int) -> Iterator[bytes]:
+    """Yield the tar of a layer, uncompressed and as it is.
+
+    It is verified: DigestMismatch at its end unless it is what its digest and diff ID say.
+    """
+    layer = inside.layer(number)
+    stored = layer.descriptor.digest
+    with inside.source.open(layer.descriptor) as blob:
+        if layer.diff_id is not None:
+            yield from unpacked(blob, layer.diff_id, stored=stored)
+            return
+        content = DecompressingReader(blob)
+        yield from iter(lambda: content.read(CHUNK), b"")
+
+
+@contextlib.contextmanager
+def open_tar(inside: Inside, number: int) -> Iterator[Callable[[int], bytes]]:
+    """Yield what reads the tar of a layer from its beginning, as `Readable` reads.
+
+    When the block ends without an error, the rest is read too, so that all of it was verified.
+    """
+    with inside.source.open(inside.layer(number).descriptor) as blob:
+        content = DecompressingReader(blob)
+        yield content.read
+        content.drain()

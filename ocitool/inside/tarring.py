@@ -1,0 +1,291 @@
+"""The merged tree of an image, or a part of it, as one tar.
+
+Folders come first, so that every member finds its parent. Then come the members in the order of
+their layers: neighbours that are all part of the tree are copied together, byte for byte, so that
+headers keep what this program does not read. Further names of files follow at the end.
+"""
+
+import os
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from msgspec import Struct
+
+from ocitool.errors import MalformedArchive
+from ocitool.formats.compression import CHUNK_SIZE
+from ocitool.formats.tar import EntryType
+from ocitool.formats.tar.writing import BLOCK, Member, ended, member_header, padding
+from ocitool.fsops import scratch_file, spooling, write_all
+from ocitool.inside.image import Inside
+from ocitool.inside.layer_tar import open_tar
+from ocitool.inside.ranges.tables import ChunkedTable
+from ocitool.inside.table import KINDS, LayerTable
+from ocitool.inside.tree import Node
+from ocitool.oci.quoting import quoted
+
+_TYPES: Final = {kind: EntryType(kind.value) for kind in KINDS[:8]}
+_ROOT: Final = "."
+_Key = tuple[int, int]
+"""A member: the number of its layer, and its row there."""
+
+
+class _Span(Struct, frozen=True, gc=False):
+    """Bytes of a layer's tar to copy; behind a header of our own only the data of a member."""
+
+    start: int
+    end: int
+    header: bytes = b""
+
+
+def merged_tar(inside: Inside, root: Node, name: str) -> Iterator[bytes]:
+    """Yield the tar of a node and all below it; `name` is what the node is called there.
+
+    "" is the root of the tar. Each layer that has a part in it is read once, and verified at its
+    end: if this raises, what was yielded before must not be used.
+    """
+    return ended(_Merged(inside, root, name).pieces())
+
+
+def sorted_tar(
+    inside: Inside, root: Node, name: str, *, scratch: str | None = None
+) -> Iterator[bytes]:
+    """Yield the same tree sorted by path, with headers of our own: equal trees give equal bytes.
+
+    The content of all files is kept in the folder `scratch` meanwhile. Nothing is yielded before
+    all layers were read and verified.
+    """
+    return ended(_Sorted(inside, root, name).pieces(scratch))
+
+
+class _Names:
+    """What the paths of a part of the tree are called in the tar."""
+
+    def __init__(self, root: Node, name: str) -> None:
+        self._cut = len(root.path) + 1 if root.path else 0
+        self._root = root.path
+        self._name = name
+        self.same = root.path == name
+        """Whether nothing is called otherwise."""
+
+    def __call__(self, path: str) -> str:
+        if self.same:
+            return path
+        if path == self._root:
+            return self._name
+        return f"{self._name}/{path[self._cut :]}" if self._name else path[self._cut :]
+
+
+def _folder_header(name: str, node: Node) -> bytes:
+    return member_header(
+        Member(
+            name=name or _ROOT,
+            type=EntryType.DIRECTORY,
+            mode=node.mode,
+            uid=node.uid,
+            gid=node.gid,
+            mtime=node.mtime,
+            xattrs=node.xattrs,
+        )
+    )
+
+
+def _header(table: LayerTable, row: int, name: str) -> bytes:
+    """Return a header of our own for a member that is not a folder."""
+    if row in table.sparse:
+        raise MalformedArchive(
+            f"{quoted(table.path(row))} is sparse, which a layer must not be; it cannot be written "
+            "under another header",
+            hint="without --sorted it is copied as it is" if name == table.path(row) else None,
+        )
+    return member_header(
+        Member(
+            name=name,
+            type=_TYPES[KINDS[table.kinds[row]]],
+            size=table.sizes[row],
+            mode=table.modes[row],
+            uid=table.uids[row],
+            gid=table.gids[row],
+            mtime=table.mtimes[row],
+            link_name=table.links.get(row, ""),
+            device=table.devices.get(row, (0, 0)),
+            xattrs=table.xattrs.get(row, {}),
+        )
+    )
+
+
+def _link_header(table: LayerTable, row: int, name: str, target: str) -> bytes:
+    return member_header(
+        Member(
+            name=name,
+            type=EntryType.HARD_LINK,
+            mode=table.modes[row],
+            uid=table.uids[row],
+            gid=table.gids[row],
+            mtime=table.mtimes[row],
+            link_name=target,
+        )
+    )
+
+
+class _Merged:
+    def __init__(self, inside: Inside, root: Node, name: str) -> None:
+        self._inside = inside
+        self._root = root
+        self._names = _Names(root, name)
+        # By layer, the rows to copy; of those under another name, what they are called.
+        self._rows: dict[int, array[int]] = {}
+        self._renamed: dict[_Key, str] = {}
+        self._linked: dict[_Key, list[str]] = {}
+
+    def pieces(self) -> Iterator[bytes]:
+        for node in self._inside.tree.walk(self._root.path):
+            if node.is_folder:
+                if node.path or node.row is not None:
+                    yield _folder_header(self._names(node.path), node)
+            elif node.row is not None and node.nlink > 1:
+                self._linked.setdefault((node.layer, node.row), []).append(node.path)
+            elif node.row is not None:
+                self._take((node.layer, node.row), node.path)
+        for member, paths in self._linked.items():
+            own = self._table(member[0]).path(member[1])
+            # The other names follow: they link to this one.
+            paths.insert(0, paths.pop(paths.index(own) if own in paths else 0))
+            self._take(member, paths[0])
+        for layer in sorted(self._rows):
+            table = self._table(layer)
+            if isinstance(table, ChunkedTable):
+                yield from self._of_chunks(layer, table)
+                continue
+            with open_tar(self._inside, layer) as read:
+                yield from _copied(read, self._spans(layer))
+        yield from self._other_names()
+
+    def _of_chunks(self, layer: int, table: ChunkedTable) -> Iterator[bytes]:
+        for row in sorted(self._rows.pop(layer)):
+            yield _header(table, row, self._renamed[layer, row])
+            yield from table.content(row)
+            yield padding(table.sizes[row])
+
+    def _table(self, layer: int) -> LayerTable:
+        return self._inside.table(layer)
+
+    def _take(self, member: _Key, path: str) -> None:
+        layer, row = member
+        name, table = self._names(path), self._table(layer)
+        if layer not in self._rows:
+            self._rows[layer] = array("q")
+        self._rows[layer].append(row)
+        if not table.is_copyable or table.path(row) != name:
+            self._renamed[member] = name
+
+    def _spans(self, layer: int) -> Iterator[_Span]:
+        """Yield what to copy of a layer, neighbours together."""
+        table = self._table(layer)
+        start = end = 0
+        for row in sorted(self._rows.pop(layer)):
+            data, size = table.datas[row], table.stored_size(row)
+            name = self._renamed.get((layer, row))
+            if name is None and table.headers[row] == end:
+                end = data + size + -size % BLOCK
+                continue
+            if end > start:
+                yield _Span(start, end)
+            start, end = table.headers[row], data + size + -size % BLOCK
+            if name is not None:
+                yield _Span(data, data + size, _header(table, row, name))
+                start = end = 0
+        if end > start:
+            yield _Span(start, end)
+
+    def _other_names(self) -> Iterator[bytes]:
+        for (layer, row), (first, *others) in self._linked.items():
+            for path in others:
+                name, target = self._names(path), self._names(first)
+                yield _link_header(self._table(layer), row, name, target)
+
+
+def _copied(read: Callable[[int], bytes], spans: Iterable[_Span]) -> Iterator[bytes]:
+    """Yield the spans of a tar that is read from its beginning."""
+    position = 0
+    for span in spans:
+        while position < span.start and (part := read(min(CHUNK_SIZE, span.start - position))):
+            position += len(part)
+        yield span.header
+        while position < span.end and (part := read(min(CHUNK_SIZE, span.end - position))):
+            position += len(part)
+            yield part
+        # Go's tar writer omits the padding of the last member unless it is closed.
+        if span.header or 0 < span.end - position < BLOCK:
+            yield padding(position)
+        if span.end - position >= BLOCK:
+            raise MalformedArchive("a layer ends in the middle of a member")
+
+
+class _Sorted:
+    def __init__(self, inside: Inside, root: Node, name: str) -> None:
+        self._inside = inside
+        self._root = root
+        self._names = _Names(root, name)
+        self._places: dict[_Key, int] = {}
+        self._first_names: dict[_Key, str] = {}
+
+    def pieces(self, scratch: str | None) -> Iterator[bytes]:
+        descriptor = scratch_file(scratch)
+        try:
+            with spooling(scratch):
+                self._gather(descriptor)
+            for node in self._inside.tree.walk(self._root.path):
+                yield from self._member(node, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _gather(self, descriptor: int) -> None:
+        """Copy the content of all files, in the order of the layers."""
+        rows: dict[int, set[int]] = {}
+        for node in self._inside.tree.walk(self._root.path):
+            if node.row is not None and not node.is_folder and node.size:
+                rows.setdefault(node.layer, set()).add(node.row)
+        position = 0
+        for layer in sorted(rows):
+            table = self._inside.table(layer)
+            spans = []
+            for row in sorted(rows[layer]):
+                self._places[layer, row] = position
+                start = table.datas[row]
+                spans.append(_Span(start, start + table.sizes[row]))
+                position += table.sizes[row]
+            for part in self._contents(layer, table, spans, rows[layer]):
+                write_all(descriptor, part)
+
+    def _contents(
+        self, layer: int, table: LayerTable, spans: Iterable[_Span], rows: Iterable[int]
+    ) -> Iterator[bytes]:
+        """Yield the content of files of a layer, one after the other."""
+        if isinstance(table, ChunkedTable):
+            for row in sorted(rows):
+                yield from table.content(row)
+            return
+        with open_tar(self._inside, layer) as read:
+            yield from _copied(read, spans)
+
+    def _member(self, node: Node, descriptor: int) -> Iterator[bytes]:
+        name = self._names(node.path)
+        if node.is_folder:
+            if node.path or node.row is not None:
+                yield _folder_header(name, node)
+            return
+        if node.row is None:
+            return
+        member, table = (node.layer, node.row), self._inside.table(node.layer)
+        first = self._first_names.setdefault(member, name) if node.nlink > 1 else name
+        if first != name:
+            yield _link_header(table, node.row, name, first)
+            return
+        yield _header(table, node.row, name)
+        position, left = self._places.get(member, 0), node.size
+        while left:
+            part = os.pread(descriptor, min(left, CHUNK_SIZE), position)
+            yield part
+            position, left = position + len(part), left - len(part)
+        yield padding(node.size)
