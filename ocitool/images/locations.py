@@ -21,6 +21,7 @@ _ADDRESS = re.compile(r"(?:https?|ftp|oci)://(?!/)|file://", re.IGNORECASE)
 _FILE_NAME = re.compile(r"\.(tar|tgz|gz|bz2|xz|zst|zip)(\?.*)?$")
 _ALL = "*"
 _WILDCARD = re.compile(r"[*?\[]")
+_BEFORE_PATH = re.compile(r":(?=/(?!/))")
 _AT_DIGEST = re.compile(r"@(sha256|sha512):")
 
 
@@ -104,6 +105,25 @@ def path_place(text: str) -> Place:
         return Place(kind=PlaceKind.PATH, path=text, text=text)
     digest = str(typed_digest(text[at.start() + 1 :], text))
     return Place(kind=PlaceKind.PATH, path=text[: at.start()], name=digest, text=text)
+
+
+def source_and_path(text: str) -> tuple[str, str | None]:
+    """Return a source, and the path in its image that follows it: `app:1.0:/etc`.
+
+    The path begins at the first colon before a slash that ends neither a prefix such as `oci:` nor
+    the `docker:` of `docker://`. It is None where there is none.
+    """
+    for found in _BEFORE_PATH.finditer(text):
+        head = text[: found.start()]
+        if head and f"{head}:" not in _PREFIXES and not _is_file_beyond(text, found.start()):
+            return head, text[found.start() + 1 :]
+    return text, None
+
+
+def _is_file_beyond(text: str, colon: int) -> bool:
+    """Tell whether a path on the disk has the colon in it."""
+    is_path = text.startswith(("/", "./", "../"))
+    return is_path and not os.path.lexists(text[:colon]) and os.path.lexists(text)
 
 
 def registry_reference(text: str) -> Reference:

@@ -11,7 +11,7 @@ import pytest
 from ocitool.errors import DigestMismatch, IntegrityError, NotFound, UsageError
 from ocitool.image.content import Blob, Catalog, Inventory, Target
 from ocitool.image.graph import closure_of
-from ocitool.images.locations import PlaceKind, parse_place
+from ocitool.images.locations import PlaceKind, parse_place, source_and_path
 from ocitool.images.opening import Opened, one_root, open_source
 from ocitool.oci import Descriptor
 from ocitool.places.archive import open_archive
@@ -506,3 +506,36 @@ class TestOneRoot:
         write_layout(tmp_path, {})
         with pytest.raises(NotFound, match="holds no image"):
             one_root(self.opened(tmp_path))
+
+
+class TestPathsInImages:
+    @pytest.mark.parametrize(
+        ("text", "source", "path"),
+        [
+            ("app", "app", None),
+            ("app:1.0", "app:1.0", None),
+            ("app:/etc", "app", "/etc"),
+            ("app:1.0:/etc/passwd", "app:1.0", "/etc/passwd"),
+            ("localhost:5000/a:1:/x:/y", "localhost:5000/a:1", "/x:/y"),
+            (f"a@{DIGEST}:/", f"a@{DIGEST}", "/"),
+            ("docker://host/a", "docker://host/a", None),
+            ("docker://host:1/a:2:/etc", "docker://host:1/a:2", "/etc"),
+            ("registry:host/a:/b", "registry:host/a", "/b"),
+            ("oci:/dir", "oci:/dir", None),
+            ("oci:/dir:/etc", "oci:/dir", "/etc"),
+            ("oci:/dir:tag:/etc", "oci:/dir:tag", "/etc"),
+            ("oci-archive:/a.tar", "oci-archive:/a.tar", None),
+            ("docker-archive:/a.tar:x:1:/b", "docker-archive:/a.tar:x:1", "/b"),
+            ("dir:/a:/b", "dir:/a", "/b"),
+            ("docker-daemon:a:1:/b", "docker-daemon:a:1", "/b"),
+            ("./a.tar:/etc", "./a.tar", "/etc"),
+            ("-:/etc", "-", "/etc"),
+        ],
+    )
+    def test_a_path_follows_a_source(self, text: str, source: str, path: str | None) -> None:
+        assert source_and_path(text) == (source, path)
+
+    def test_a_path_on_the_disk_may_have_the_same_form(self, tmp_path: Path) -> None:
+        (tmp_path / "a:").mkdir()
+        (tmp_path / "a:/b").write_bytes(b"")
+        assert source_and_path(f"{tmp_path}/a:/b") == (f"{tmp_path}/a:/b", None)
