@@ -20,6 +20,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "inspect": ("inspect", "Show an image: configuration, layers, platforms."),
         "history": ("history", "List the steps that made an image, with their layers."),
         "size": ("size", "Show what an image weighs, what is waste, and check budgets."),
+        "export": ("export", "Write the files of an image as one tar."),
         "verify": ("verify", "Check every blob, size and reference; repair on request."),
     },
     "Registries": {
@@ -48,6 +49,7 @@ COMMANDS = {
 """Each command, and the module of this package that holds the function of its name."""
 GROUPS = {
     "registry": ("Registries", "Tags, digests and manifests in a registry."),
+    "files": ("Look inside", "List, find, read and copy the files of an image."),
     "artifact": ("Registries", "Files in registries, and what is attached to images."),
     "container": ("Containers", "Make containers of images, as bundles for runc or crun."),
 }

@@ -8,12 +8,11 @@ from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
     from ocitool.cli.output import Output
-    from ocitool.images.locations import Place
 
 
-def check_destination(target: "Place", out: "Output") -> None:
+def check_destination(path: str, out: "Output") -> None:
     """Refuse to write a tar to a terminal, or a tar and JSON to the same stream."""
-    if target.path != "-":
+    if path != "-":
         return
     if console.is_terminal(sys.stdout):
         raise UsageError(

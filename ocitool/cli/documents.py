@@ -1,5 +1,6 @@
 """The JSON documents of the commands; `README.md` beside this file describes every field."""
 
+import base64
 import datetime as dt
 import os
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from ocitool.cli.render.document import View, each, each_of, path_bytes, path_te
 _TITLE = "org.opencontainers.image.title"
 _YEAR_10000 = 253_402_300_800
 """Seconds since the epoch; Python's datetime ends before that year."""
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def _or_none(value: object) -> object:
@@ -40,6 +42,9 @@ FAILURE = View("name", error="error.message", hint="error.hint")
 CHANGE = View("name", **{"from": "old", "to": "new"})
 USE = View("provider id name state")
 PIN = View("digest name since until reason")
+_UNPACKED = View(
+    "entries", bytes="size", special_left_out="special", attributes_left_out="attributes"
+)
 
 # Images that were copied.
 
@@ -133,6 +138,44 @@ HISTORY = View("instruction created_by created comment").at("step") | View(
     unpacked="layer.tar_size",
     file_bytes="layer.file_bytes",
 )
+
+
+def _moment(seconds: object) -> str | None:
+    """Return seconds since 1970 as a time; None for years that cannot be written."""
+    try:
+        moment = _EPOCH + dt.timedelta(seconds=float(str(seconds)))
+    except (OverflowError, ValueError):
+        return None
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def content(data: bytes) -> dict[str, object]:
+    """Return the content of a file as text, or in base64 if it is not UTF-8."""
+    try:
+        return {"content": data.decode("utf-8"), "content_base64": None}
+    except UnicodeDecodeError:
+        return {"content": None, "content_base64": base64.b64encode(data).decode("ascii")}
+
+
+_EVENT = View("layer action instruction size what")
+FILE = (
+    PATH
+    | View(
+        "type size mode uid gid",
+        mtime=("mtime", _moment),
+        link=("link", path_text),
+        link_bytes=("link", path_bytes),
+    )
+    | View("device sha256 layer instruction nlink hides hidden_by how")
+)
+LISTED_FILE = FILE.at("entry") | View(story=_EVENT)
+TAKEN = PATH | View(
+    "destination",
+    type="kind",
+    unpacked=("extracted", _UNPACKED),
+)
+EXPORTED = View("digest platform layer destination bytes_written")
+
 _PROBLEM = View("kind subject message image layer created_by")
 _PROVED = View("names label", digest="descriptor.digest")
 VERIFIED = View(
@@ -220,9 +263,6 @@ ENGINE_EXPLANATION = _ENGINE_IMAGE.at("image") | View("state reason")
 _BUNDLE = View("id name image digest manifest config created bundle", shared_tree="tree")
 CONTAINER = _BUNDLE.at("container") | View("state")
 LISTED_CONTAINER = CONTAINER | View("written")
-_UNPACKED = View(
-    "entries", bytes="size", special_left_out="special", attributes_left_out="attributes"
-)
 CREATED = _BUNDLE.at("container") | View("rootless", unpacked=("extracted", _UNPACKED))
 
 # Registries.

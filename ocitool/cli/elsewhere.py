@@ -35,10 +35,11 @@ def _name(error: NotInStore, options: dict[str, Any]) -> str:
     """Return the image that was asked for; where there is no store at all, it is the first."""
     if error.name is not None:
         return error.name
+    from ocitool.images.locations import source_and_path
+
     given = next((options[key] for key in _SOURCES if key in options), "")
-    return str(given[0] if isinstance(given, list) and given else given or "").removeprefix(
-        "store:"
-    )
+    text = str(given[0] if isinstance(given, list) and given else given or "")
+    return source_and_path(text)[0].removeprefix("store:")
 
 
 def _hint(error: NotInStore, name: str, local: str, remote: str) -> str | None:

@@ -23,6 +23,11 @@ TAKES: dict[str, tuple[str, ...]] = {
     "inspect": _ALL,
     "history": _ALL,
     "size": _ALL,
+    "export": _ALL,
+    "files ls": _ALL,
+    "files find": _ALL,
+    "files cat": _ALL,
+    "files cp": _ALL,
     "verify": ("NAME[:TAG][@DIGEST]", *_PLACES),
 }
 """The commands that take several forms, and which."""
@@ -97,6 +102,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool size app:1.0 --max-growth 10% --baseline app:0.9",
         "ocitool size docker://ghcr.io/team/app:1.0 --markdown",
     ),
+    "export": (
+        "ocitool export app:1.0 -o rootfs.tar",
+        "ocitool export app:1.0 | tar -x -C rootfs",
+        "ocitool export ./carry.tar --layer 3 -o layer.tar",
+    ),
     "verify": (
         "ocitool verify",
         "ocitool verify ./carry.tar",
@@ -125,6 +135,26 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "zipapp": ("ocitool zipapp -o ocitool.pyz", "python3 ocitool.pyz load carry.tar"),
     "version": ("ocitool version --json",),
     "help": ("ocitool help registry tags",),
+    "files": ("ocitool files ls app:1.0:/etc", "ocitool files cat app:1.0 /etc/os-release"),
+    "files ls": (
+        "ocitool files ls -l app:1.0:/usr/bin",
+        "ocitool files ls ./carry.tar:/etc --layer 2",
+        "ocitool files ls app:1.0:/etc/passwd --why",
+    ),
+    "files find": (
+        "ocitool files find app:1.0 --name '*.so' --size +1M",
+        "ocitool files find app:1.0 --suid -l",
+        "ocitool files find app:1.0 --hidden --layer 3",
+    ),
+    "files cat": (
+        "ocitool files cat app:1.0 /etc/os-release",
+        "ocitool files cat docker://alpine:3.20 /etc/os-release",
+        "ocitool files cat app:1.0 /etc/passwd --up-to 1",
+    ),
+    "files cp": (
+        "ocitool files cp app:1.0 /etc/nginx .",
+        "ocitool files cp app:1.0 /usr/lib - | tar -t",
+    ),
     "registry": ("ocitool registry tags ghcr.io/team/app",),
     "registry tags": ("ocitool registry tags ghcr.io/team/app --limit 10",),
     "registry catalog": ("ocitool registry catalog registry.example:5000",),

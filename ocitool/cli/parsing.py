@@ -17,7 +17,6 @@ _DELETING = frozenset({"gc", "logout", "prune", "rm", "rmi", "unpin", "untag"})
 _INSTEAD = {
     "build": "ocitool builds no images; buildah, podman and docker do",
     "exec": "`ocitool container create` makes a bundle; runc and crun run commands in it",
-    "export": "`ocitool save` writes images to a file",
     "import": "`ocitool load` reads archives of images",
     "ps": "`ocitool container ls` lists containers",
     "run": "`ocitool container create` makes a bundle that runc or crun starts",

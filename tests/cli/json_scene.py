@@ -19,8 +19,8 @@ from tests.support.images import (
     write_layout,
 )
 from tests.support.registry import Access, EmulatedRegistry, Quirks
-from tests.support.root_files import Node, hard_link, layer_of, program
-from tests.support.small_images import file, gone, small_image
+from tests.support.root_files import Node, hard_link, layer_of, link, program
+from tests.support.small_images import file, gone, small_image, write_image
 
 Documents = dict[str, list[object]]
 NOBODY = ("--containers", "none")
@@ -78,6 +78,7 @@ def documents(folder: Path) -> Documents:
         history=HISTORY,
     )
     _store(scene, image)
+    _files(scene)
     _containers(scene)
     _names(scene)
     with EmulatedRegistry() as registry:
@@ -129,6 +130,32 @@ def _store(scene: Scene, image: BuiltImage) -> None:
     lost = shutil.copytree(folder / "store", folder / "lost")
     (lost / "index.json").unlink()
     scene.note("verify --repair", "verify", f"oci:{lost}", "--repair")
+
+
+def _files(scene: Scene) -> None:
+    """Note what is told of the files of an image that has each kind, and some out of sight."""
+    image = small_image(
+        [
+            file("a", 5),
+            file("\udcff", 6),
+            Node(path="null", type=b"3", device=(1, 3)),
+            link("b", "\udcfe"),
+            Node(path="new", data=b"1", time=1e15),
+        ],
+        [file("a", 7), gone("null")],
+    )
+    path = str(write_image(scene.folder, image, "oci-archive"))
+    scene.note("files ls", "files", "ls", path)
+    scene.note("files ls", "files", "ls", "--why", "--up-to", "1", path)
+    scene.note("files ls", "files", "ls", "--why", path)
+    scene.note("files ls", "files", "ls", "full:1")
+    scene.note("files find", "files", "find", "--hidden", path)
+    scene.note("files find", "files", "find", "--why", path)
+    scene.note("files cat", "files", "cat", path, "/a")
+    scene.note("files cat --why", "files", "cat", "--why", path, "/a")
+    scene.note("files cp", "files", "cp", path, "/a", str(scene.folder / "out"))
+    scene.note("export", "export", path, "-o", scene.folder / "rootfs.tar")
+    scene.note("export", "export", path, "-o", scene.folder / "rootfs.tar", "--layer", "1")
 
 
 def _containers(scene: Scene) -> None:

@@ -97,7 +97,7 @@ def _copy(
 
     origin, target = parse_place(source), parse_place(destination)
     copying.check_writable(target)
-    check_destination(target, out)
+    check_destination(target.path, out)
     if target.kind is not PlaceKind.REGISTRY and (sending.flatten or sending.dry_run):
         raise UsageError("--flatten and --dry-run are for copies into a registry")
     with (

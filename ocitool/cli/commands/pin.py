@@ -8,7 +8,7 @@ import typer
 
 from ocitool.cli.completing import store_names
 from ocitool.cli.options.expand import with_options
-from ocitool.cli.options.quantities import parse_seconds
+from ocitool.cli.options.quantities import parse_moment
 from ocitool.cli.output import JSON_OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.cli.render.columns import table, when
@@ -49,7 +49,7 @@ def pin(
         if not names:
             out.result(layout.pins(), text=lambda pins: _lines(pins, now), view=documents.PIN)
             return
-        end = _moment(until, now) if until is not None else None
+        end = parse_moment(until, "--until", now) if until is not None else None
         found = find_images(layout, (name.removeprefix("store:") for name in names))
         roots = [one.root for one in found]
         pins = pinning.pin(layout, roots, now=now, until=end, reason=reason)
@@ -84,21 +84,6 @@ def unpin(
         text=lambda pins: [f"Unpinned: {_called(one)}" for one in pins],
         view=documents.PIN,
     )
-
-
-def _moment(text: str, now: dt.datetime) -> dt.datetime:
-    from ocitool.oci import parse_time
-
-    moment = parse_time(text) or parse_time(f"{text}T00:00:00Z")
-    try:
-        if moment is not None:
-            return moment.astimezone(dt.UTC)
-        return now + dt.timedelta(seconds=parse_seconds(text))
-    except (UsageError, OverflowError):
-        raise UsageError(
-            f"--until {text!r} is not a time",
-            hint="write a date like 2030-12-31, a time like 2030-12-31T12:00:00Z, or 30d",
-        ) from None
 
 
 def _called(one: "Pin") -> str:

@@ -83,7 +83,7 @@ def save(
 
     target = _target(output)
     check_file_name(target.path)
-    check_destination(target, out)
+    check_destination(target.path, out)
     check_form(form, options.compression)
     wanted = listed(names, file, "NAME")
     with out.working("saving"), _opened(wanted, out, all_tags=all_tags) as (source, roots):

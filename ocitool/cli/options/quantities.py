@@ -1,5 +1,6 @@
-"""Sizes and times as people type them: 50M, 4GiB, 90s, 2m."""
+"""Sizes and times as people type them: 50M, 4GiB, 90s, 2m, 2030-12-31."""
 
+import datetime as dt
 import re
 
 from ocitool.errors import UsageError
@@ -34,3 +35,23 @@ def parse_seconds(text: str) -> float:
     if found is None:
         raise UsageError(f"{quoted(text)} is not a time", hint="write it like 90s, 2m or 1h")
     return float(found.group(1)) * _SECONDS[found.group(2)]
+
+
+def parse_moment(text: str, option: str, now: dt.datetime, *, ago: bool = False) -> dt.datetime:
+    """Return the time that a date, a time, or how long from `now` means; UsageError otherwise.
+
+    With `ago` a length of time lies before `now`, else behind it.
+    """
+    from ocitool.oci import parse_time
+
+    moment = parse_time(text) or parse_time(f"{text}T00:00:00Z")
+    try:
+        if moment is not None:
+            return moment.astimezone(dt.UTC)
+        away = dt.timedelta(seconds=parse_seconds(text))
+        return now - away if ago else now + away
+    except (UsageError, OverflowError):
+        raise UsageError(
+            f"{option} {text!r} is not a time",
+            hint="write a date like 2030-12-31, a time like 2030-12-31T12:00:00Z, or 30d",
+        ) from None

@@ -1,0 +1,146 @@
+"""ocitool export: the files of an image, or one of its layers, as one tar."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from msgspec import Struct
+
+from ocitool.cli.completing import store_names
+from ocitool.cli.elsewhere import says_where_else
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.inside import Looking, looking_into
+from ocitool.cli.options.registry import REGISTRY
+from ocitool.cli.options.shared import OnePlatform, one_platform
+from ocitool.cli.output import OUTPUT, Output
+from ocitool.cli.render import console
+from ocitool.concurrency import prefetched
+from ocitool.errors import UsageError
+
+if TYPE_CHECKING:
+    from ocitool.inside.image import Inside
+    from ocitool.oci import Digest, Platform
+    from ocitool.places.registry import RegistryOptions
+
+
+class _Exported(Struct, frozen=True, kw_only=True):
+    """What was written; `layer` is the number of the only layer in it, if it was one."""
+
+    digest: "Digest"
+    platform: "Platform"
+    layer: int | None
+    destination: str
+    bytes_written: int
+
+
+@with_options(out=OUTPUT, registry=REGISTRY)
+@says_where_else("ocitool export SRC", "ocitool export SRC")
+def export(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, -, …", autocompletion=store_names
+        ),
+    ],
+    *,
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="FILE|-", help="Write to this file or to stdout."),
+    ] = "-",
+    is_sorted: Annotated[
+        bool,
+        typer.Option("--sorted", help="Sort by path, with headers that depend on the tree alone."),
+    ] = False,
+    layer: Annotated[
+        int | None,
+        typer.Option(
+            "--layer",
+            min=1,
+            metavar="N",
+            help="Write the tar of layer N alone, as it is.",
+        ),
+    ] = None,
+    platform: OnePlatform = None,
+    out: Output,
+    registry: "RegistryOptions",
+) -> None:
+    """Write the files of an image as one tar, as a container would see them.
+
+    Modes, owners, times, links, devices and extended attributes are kept. With --sorted the same
+    tree always gives the same bytes, whatever its layers are. Layers are verified while they are
+    read: the FILE appears only if they are right.
+    """
+    from ocitool.cli.delivery import check_destination
+    from ocitool.inside.layer_tar import layer_tar
+
+    if layer is not None and is_sorted:
+        raise UsageError("--layer writes a layer's own tar, which --sorted cannot change")
+    if not output:
+        raise UsageError("-o is empty")
+    check_destination(output, out)
+    looking = Looking(platform=one_platform(platform), layer=None, up_to=None)
+    with (
+        looking_into(source, looking, out, registry, scan=layer is None) as inside,
+        _writing(output) as write,
+    ):
+        if layer is None:
+            pieces = _tree(inside, out.options.temporary, is_sorted=is_sorted)
+        else:
+            pieces = layer_tar(inside, layer)
+        written = 0
+        # Reading, hashing and decompressing go on while the disk or the pipe is busy.
+        for piece in prefetched(pieces):
+            write(piece)
+            written += len(piece)
+    _report(inside, output, layer, written, out)
+
+
+def _tree(inside: "Inside", scratch: str | None, *, is_sorted: bool) -> Iterator[bytes]:
+    from ocitool.inside.taking import require_layers
+    from ocitool.inside.tarring import merged_tar, sorted_tar
+
+    require_layers(inside)
+    root = inside.tree.find("")
+    return (
+        sorted_tar(inside, root, "", scratch=scratch) if is_sorted else merged_tar(inside, root, "")
+    )
+
+
+@contextlib.contextmanager
+def _writing(output: str) -> Iterator[Callable[[bytes], None]]:
+    """Yield what writes to stdout, or to a file that appears when the block has ended well."""
+    from ocitool.fsops import OutputFile
+
+    if output == "-":
+        yield console.out_bytes
+        return
+    file = OutputFile(output)
+    try:
+        yield file.write
+        file.publish()
+    finally:
+        file.close()
+
+
+def _report(inside: "Inside", output: str, layer: int | None, written: int, out: Output) -> None:
+    from ocitool.cli import documents
+    from ocitool.cli.render.columns import size
+    from ocitool.cli.render.summary import duration
+
+    image = inside.chosen.image
+    if output != "-":
+        out.result(
+            _Exported(
+                digest=image.descriptor.digest,
+                platform=image.platform,
+                layer=layer,
+                destination=output,
+                bytes_written=written,
+            ),
+            text=lambda exported: [f"Exported: {console.safe(exported.destination)}"],
+            ids=lambda exported: [console.safe(exported.destination)],
+            view=documents.EXPORTED,
+        )
+    what = "the tar" if output == "-" else output
+    out.summary([f"wrote {what}  {size(written)}, {duration(out.seconds)}"])

@@ -1,0 +1,207 @@
+"""Exported trees and single files against the peers: umoci, docker, podman and crane."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.interop.peers import Docker, Ocitool, Podman, fresh_files, run, tree_of
+from tests.support.command import FIXTURES
+from tests.support.docker_registry import DockerRegistry, running_registry
+from tests.support.fault_proxy import FaultProxy
+from tests.support.images import oci_archive
+from tests.support.root_files import Node, folder, hard_link, link, program
+from tests.support.small_images import CODECS, file, gone, opaque, small_image, write_image
+
+pytestmark = pytest.mark.interop
+
+ARCHIVES = (
+    "crane-pull-duplayers-legacy.tar",
+    "crane-pull-duplayers.tar",
+    "docker20-app-single.tar",
+    "podman43-duplayers.tar",
+)
+Facts = dict[str, tuple[object, ...]]
+
+
+def archives() -> Iterator[Path]:
+    """Yield the archives with one image and with layers."""
+    for name in ARCHIVES:
+        yield FIXTURES / name
+    if corpus := os.environ.get("OCITOOL_CORPUS"):
+        yield from sorted(Path(corpus).glob("*.tar"))
+        yield from sorted(Path(corpus, "public").glob("*.tar"))
+
+
+def facts(root: Path) -> Facts:
+    """Return what each path of an unpacked tree is, links by the first of their names."""
+    found: Facts = {}
+    inodes: dict[int, str] = {}
+    for above, folders, files in os.walk(os.fsencode(root)):
+        folders.sort()
+        for name in sorted(folders + files):
+            path = os.path.join(above, name)
+            status = os.lstat(path)
+            relative = os.path.relpath(path, os.fsencode(root)).decode("utf-8", "surrogateescape")
+            is_file, is_link = stat.S_ISREG(status.st_mode), stat.S_ISLNK(status.st_mode)
+            first = inodes.setdefault(status.st_ino, relative) if is_file else None
+            found[relative] = (
+                stat.S_IFMT(status.st_mode),
+                None if is_link else stat.S_IMODE(status.st_mode),
+                (status.st_uid, status.st_gid),
+                os.readlink(path) if is_link else None,
+                status.st_rdev,
+                first if status.st_nlink > 1 else None,
+                hashlib.sha256(Path(os.fsdecode(path)).read_bytes()).hexdigest() if is_file else "",
+            )
+    return found
+
+
+def untarred(data: bytes, target: Path) -> Path:
+    """Unpack a tar with GNU tar, as root, and return the folder."""
+    target.mkdir()
+    options = ["--xattrs", "--xattrs-include=*", "--numeric-owner", "-p", "-C", str(target)]
+    run(["tar", "-x", *options], data=data)
+    return target
+
+
+def unpacked_by_umoci(layout: Path, target: Path) -> Path:
+    """Unpack the image called 1 of a layout with umoci, and return the folder."""
+    run(["umoci", "unpack", "--image", f"{layout}:1", str(target)])
+    return target / "rootfs"
+
+
+class TestUmoci:
+    """GNU tar makes of what we export the tree that umoci unpacks."""
+
+    @pytest.mark.parametrize("archive", archives(), ids=lambda path: path.name)
+    def test_every_archive_with_one_image(
+        self, require: Callable[..., None], ocitool: Ocitool, tmp_path: Path, archive: Path
+    ) -> None:
+        require("umoci", "tar")
+        layout = f"oci:{tmp_path}/layout:1"
+        copied = ocitool.attempt("copy", "--compression", "gzip", str(archive), layout)
+        if copied.returncode != 0:
+            pytest.skip("not one image")
+        exported = ocitool.attempt("export", str(archive))
+        if exported.returncode == 6:
+            pytest.skip("a layer is not stored with the image")
+        assert exported.returncode == 0, exported.stderr
+        ours = untarred(exported.stdout, tmp_path / "ours")
+        in_order = untarred(ocitool.run("export", "--sorted", str(archive)), tmp_path / "sorted")
+        assert facts(ours) == facts(in_order)
+        assert facts(ours) == facts(unpacked_by_umoci(tmp_path / "layout", tmp_path / "umoci"))
+
+    @pytest.mark.parametrize("codec", CODECS[:2])
+    def test_corner_cases(
+        self, require: Callable[..., None], ocitool: Ocitool, tmp_path: Path, codec: str
+    ) -> None:
+        require("umoci", "tar")
+        image = small_image(
+            [
+                folder("usr"),
+                folder("usr/lib", 0o2775, owner=(3_000_000, 70_000)),
+                file("usr/lib/a", 4000),
+                link("lib", "usr/lib"),
+                hard_link("b", "usr/lib/a"),
+                hard_link("c", "b"),
+                program("bin/tool", b"x" * 700),
+                Node(path="dev/null", type=b"3", device=(1, 3), mode=0o666),
+                Node(path="run/pipe", type=b"6"),
+                file("set", 5, mode=0o6755, attributes={"user.a": "b"}),
+                folder("gone"),
+                file("gone/x", 1),
+                folder("opaque"),
+                file("opaque/x", 2),
+            ],
+            [
+                file("lib/a", 5, "upper"),
+                gone("gone"),
+                opaque("opaque"),
+                file("opaque/y", 3),
+                folder("gone"),
+                file("gone/z", 6),
+            ],
+            codec=codec,  # type: ignore[arg-type]
+        )
+        layout = write_image(tmp_path, image, name="1")
+        ours = untarred(ocitool.run("export", f"oci:{layout}"), tmp_path / "ours")
+        theirs = unpacked_by_umoci(layout, tmp_path / "umoci")
+        assert facts(ours) == facts(theirs)
+        assert os.getxattr(ours / "set", "user.a") == b"b"
+
+
+class TestEngines:
+    """An engine's image has the files of its layers, and none that the engine adds."""
+
+    def test_docker(self, docker: Docker, tmp_path: Path) -> None:
+        ocitool = Ocitool(tmp_path / "store", {"DOCKER_HOST": docker.host})
+        context = fresh_files(tmp_path / "context", "first", "second")
+        docker.build(context, "FROM scratch\nCOPY first /etc/\nCOPY second /\n", "inside/a:1")
+        found = tree_of(ocitool.run("export", "docker-daemon:inside/a:1"))
+        assert found == docker.tree("inside/a:1")
+        listed = ocitool.run("files", "ls", "-R", "docker-daemon:inside/a:1").decode().split()
+        assert listed == ["/etc/", "/etc/first", "/second"]
+
+    def test_podman(self, podman: Podman, tmp_path: Path) -> None:
+        context = fresh_files(tmp_path / "context", "first")
+        podman.build(context, "FROM scratch\nCOPY first /etc/\n", "localhost/inside/b:1")
+        with podman.service() as address:
+            ocitool = Ocitool(tmp_path / "store", {"CONTAINER_HOST": address})
+            content = ocitool.run("files", "cat", "podman:localhost/inside/b:1", "/etc/first")
+        assert content == (context / "first").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
+    with running_registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+class TestRanges:
+    """One file of an image whose layers carry a table of contents, made by others."""
+
+    SMALL = "etc/small"
+
+    def _image(self) -> bytes:
+        nodes = [folder("etc"), file(self.SMALL, 300)]
+        nodes += [program(f"big/{number}", os.urandom(1_500_000)) for number in range(4)]
+        return oci_archive({"1": small_image(nodes, codec="gzip")})
+
+    def _fetched(self, registry: DockerRegistry, ocitool: Ocitool, name: str) -> int:
+        """Return how many bytes came while the small file was read."""
+        with FaultProxy(registry.host) as proxy:
+            done = run(ocitool.command("files", "cat", f"docker://{proxy.host}/{name}", self.SMALL))
+        assert done == file(self.SMALL, 300).data
+        return proxy.passed["down"]
+
+    def test_estargz_of_crane(
+        self,
+        require: Callable[..., None],
+        registry: DockerRegistry,
+        ocitool: Ocitool,
+        tmp_path: Path,
+    ) -> None:
+        require("crane")
+        archive = tmp_path / "a.tar"
+        archive.write_bytes(self._image())
+        plain = f"{registry.host}/ranges/plain:1"
+        ocitool.run("push", str(archive), plain)
+        run(["crane", "optimize", "--insecure", plain, f"{registry.host}/ranges/crane:1"])
+        assert self._fetched(registry, ocitool, "ranges/crane:1") < 6_000_000 / 20
+        # The same from the layer as a whole.
+        assert self._fetched(registry, ocitool, "ranges/plain:1") > 6_000_000
+
+    def test_zstd_chunked_of_podman(
+        self, registry: DockerRegistry, ocitool: Ocitool, podman: Podman, tmp_path: Path
+    ) -> None:
+        archive = tmp_path / "a.tar"
+        archive.write_bytes(self._image())
+        image = podman.run("load", "-q", "-i", str(archive)).decode().split()[-1]
+        target = f"docker://{registry.host}/ranges/podman:1"
+        options = ["--tls-verify=false", "--compression-format", "zstd:chunked", "--format", "oci"]
+        podman.run("push", *options, image, target)
+        assert self._fetched(registry, ocitool, "ranges/podman:1") < 6_000_000 / 20
