@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import UsageError
 from ocitool.events import Observer, Outcome
-from ocitool.fsops import scratch_folder
 from ocitool.image.content import (
     Catalog,
     PlannedImage,
@@ -24,7 +23,7 @@ from ocitool.image.content import (
 )
 from ocitool.image.wholeness import described
 from ocitool.oci import Digest, Platform, mediatype
-from ocitool.places.layout import Layout, NameChange, Writing
+from ocitool.places.layout import NameChange, Writing, temporary_layout
 from ocitool.transfer.copy import TransferReport, transfer
 from ocitool.transfer.layered import LayeredSource
 from ocitool.transfer.plan import check_names, drop_orphans, independent, plan_images
@@ -167,11 +166,7 @@ class Pipeline:
     @contextlib.contextmanager
     def convert_in_scratch(self, *, after: "AfterLayer | None" = None) -> Iterator[None]:
         """Convert into a layout of its own, which lives for the block."""
-        with (
-            scratch_folder(self.options.scratch) as folder,
-            Layout.create(f"{folder}/layout") as layout,
-            Writing(layout, durable=False) as writing,
-        ):
+        with temporary_layout(self.options.scratch) as writing:
             self.convert(writing, after=after)
             yield
 

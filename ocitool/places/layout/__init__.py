@@ -12,6 +12,6 @@ from ocitool.places.layout.cache import Cache
 from ocitool.places.layout.exclusive import exclusive, untag
 from ocitool.places.layout.index import NameChange
 from ocitool.places.layout.layout import Layout
-from ocitool.places.layout.writing import Writing
+from ocitool.places.layout.writing import Writing, temporary_layout
 
-__all__ = ["Cache", "Layout", "NameChange", "Writing", "exclusive", "untag"]
+__all__ = ["Cache", "Layout", "NameChange", "Writing", "exclusive", "temporary_layout", "untag"]

@@ -3,13 +3,13 @@
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
 from ocitool.errors import OcitoolError, Refused, StorageError
 from ocitool.events import Outcome
-from ocitool.fsops import Directory, PartFile, TemporaryFile
+from ocitool.fsops import Directory, PartFile, TemporaryFile, scratch_folder
 from ocitool.image.content import Blob
 from ocitool.oci import Descriptor, Digest
 from ocitool.oci.reference import familiar
@@ -228,3 +228,14 @@ class BlobWriter:
     def close(self) -> None:
         """Discard the content unless it was committed; harmless when repeated."""
         self._file.discard()
+
+
+@contextlib.contextmanager
+def temporary_layout(folder: str | None) -> Iterator[Writing]:
+    """Write to a layout in a private folder in `folder`, which is removed with the block."""
+    with (
+        scratch_folder(folder) as path,
+        Layout.create(f"{path}/layout") as layout,
+        Writing(layout, durable=False) as writing,
+    ):
+        yield writing
