@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from ocitool.operations.load import load as load
     from ocitool.operations.pull import pull as pull
     from ocitool.operations.push import push as push
-    from ocitool.operations.push_target import OnExisting as OnExisting
-    from ocitool.operations.push_target import PushReport as PushReport
+    from ocitool.operations.push_report import OnExisting as OnExisting
+    from ocitool.operations.push_report import PushReport as PushReport
     from ocitool.operations.save import save as save
     from ocitool.operations.save import save_file as save_file
     from ocitool.operations.tag import tag as tag
@@ -95,7 +95,7 @@ __getattr__, __dir__, __all__ = lazy(
         "operations.load": "load",
         "operations.pull": "pull",
         "operations.push": "push",
-        "operations.push_target": "OnExisting PushReport",
+        "operations.push_report": "OnExisting PushReport",
         "operations.save": "save save_file",
         "operations.tag": "tag",
         "operations.verify": "VerifyReport verify",

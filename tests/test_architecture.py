@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -437,6 +438,16 @@ class TestDocumentation:
         assert silent == [], "without a docstring"
 
 
+@pytest.fixture(scope="module")
+def loaded_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with one image, a:1."""
+    store = tmp_path_factory.mktemp("start") / "store"
+    archive = PACKAGE.parent / "fixtures" / "docker20-app-single.tar"
+    words = ["--store", str(store), "load", "--quiet", "--tag", "a:1", str(archive)]
+    subprocess.run([sys.executable, "-m", "ocitool", *words], check=True, capture_output=True)
+    return store
+
+
 class TestStartingUp:
     def loaded_after(self, code: str) -> set[str]:
         script = f"{code}\nimport sys\nsys.stderr.write(' '.join(sys.modules))\n"
@@ -470,6 +481,30 @@ class TestStartingUp:
             f"assert run([{command!r}, '--help']) == 0\n"
         )
         assert not loaded & {"httpx", "rich", "pydantic", "tarfile", "asyncio"}
+
+    @pytest.mark.parametrize(
+        ("words", "unneeded"),
+        [
+            (("images",), {"httpx", "rich", "isal", "email"}),
+            (("tag", "a:1", "b:1"), {"httpx", "rich", "isal", "email"}),
+            (("reflog",), {"httpx", "rich", "isal", "email"}),
+            (("inspect", "a:1"), {"httpx", "rich", "email"}),
+            (("verify",), {"httpx", "rich", "email"}),
+            (("save", "a:1", "-o", "{out}/a.tar"), {"httpx", "rich", "email"}),
+            (("copy", "a:1", "oci:{out}/layout"), {"httpx", "rich", "email"}),
+            (("rm", "a:1"), {"httpx", "rich", "isal", "email"}),
+        ],
+        ids=lambda value: value[0] if isinstance(value, tuple) else "",
+    )
+    def test_a_command_loads_only_what_it_uses(
+        self, words: tuple[str, ...], unneeded: set[str], loaded_store: Path, tmp_path: Path
+    ) -> None:
+        store = shutil.copytree(loaded_store, tmp_path / "store")
+        typed = ["--store", str(store), *(word.format(out=tmp_path) for word in words)]
+        loaded = self.loaded_after(
+            f"import ocitool.__main__\nfrom ocitool.cli.main import run\nassert run({typed}) == 0\n"
+        )
+        assert not loaded & unneeded
 
     def test_the_library_costs_no_command_line(self) -> None:
         loaded = self.loaded_after(

@@ -122,7 +122,7 @@ class FileProvider(Struct, frozen=True):
         return read_listing(kind, data, self.name, self.observer.remark)
 
 
-def providers(
+def find_providers(
     words: Sequence[str], *, layout: Layout, observer: Observer = SILENT
 ) -> list[ContainerProvider]:
     """Return the providers to ask, given the words of `--containers`.
@@ -168,7 +168,7 @@ def known_uses(words: Sequence[str], *, layout: Layout, observer: Observer = SIL
     """
     uses: list[ContainerUse] = []
     problems: list[str] = []
-    for provider in providers(words, layout=layout, observer=observer):
+    for provider in find_providers(words, layout=layout, observer=observer):
         try:
             uses += provider.uses()
         except Refused as error:

@@ -3,7 +3,8 @@
 import os
 import stat
 import time
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from ocitool.fsops.directory import Directory
 
@@ -11,12 +12,12 @@ _CLOCK_GRAIN = 50_000_000
 """Nanoseconds: coarser than the clock of any file system that is likely to be used."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stamp:
+class Stamp(Struct, frozen=True, kw_only=True, eq=False):
     """Identifies one state of a file. Times are nanoseconds since the epoch.
 
-    Equal stamps mean an equal file only if `is_stable`. A file that changed a moment ago may change
-    again within the same tick of the file system's clock, and its stamp would not tell.
+    Equal stamps mean an equal file only if `is_stable`, which does not count in a comparison. A
+    file that changed a moment ago may change again within the same tick of the file system's clock,
+    and its stamp would not tell.
     """
 
     device: int
@@ -24,7 +25,17 @@ class Stamp:
     size: int
     modified: int
     changed: int
-    is_stable: bool = field(compare=False)
+    is_stable: bool
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stamp) and self._state == other._state
+
+    def __hash__(self) -> int:
+        return hash(self._state)
+
+    @property
+    def _state(self) -> tuple[int, ...]:
+        return self.device, self.inode, self.size, self.modified, self.changed
 
     @classmethod
     def of(cls, directory: Directory, name: str) -> "Stamp | None":

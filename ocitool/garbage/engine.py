@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from ocitool.containers import ContainerUse
+from ocitool.containers.uses import ContainerUse
 from ocitool.errors import NotFound, OcitoolError, Unavailable, UsageError
 from ocitool.oci.quoting import quoted
 from ocitool.places.engine import KINDS as ENGINES

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from ocitool.containers import ContainerUse, EngineProvider
+from ocitool.containers.providers import EngineProvider
+from ocitool.containers.uses import ContainerUse
 from ocitool.errors import NotFound, Refused, UsageError
 from ocitool.garbage.choice import Candidate, Choice, newest
 from ocitool.garbage.engine import (

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from ocitool.containers import ContainerUse
+from ocitool.containers.uses import ContainerUse
 from ocitool.garbage.choice import Choice
 from ocitool.garbage.reachable import Reachable
 from ocitool.garbage.roots import RootEntry, root_entries

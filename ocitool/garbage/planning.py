@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from ocitool.containers import ContainerUse, leftovers_of_containers
+from ocitool.containers.staging import leftovers_of_containers
+from ocitool.containers.uses import ContainerUse
 from ocitool.errors import Refused, UsageError
 from ocitool.garbage.choice import Choice
 from ocitool.garbage.partition import Partition

@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
-from ocitool.containers import ContainerUse, containers_by_image, describe_uses
+from ocitool.containers.uses import ContainerUse, containers_by_image, describe_uses
 from ocitool.errors import NotFound, Refused
 from ocitool.garbage.discarding import Discarded, discard, empty_runs
 from ocitool.garbage.partition import Partition

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
-from ocitool.containers import ContainerUse, containers_by_image
+from ocitool.containers.uses import ContainerUse, containers_by_image
 from ocitool.garbage.choice import Candidate, Choice, last_used, newest
 from ocitool.garbage.roots import RootEntry
 from ocitool.images.summaries import image_summaries

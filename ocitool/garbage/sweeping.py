@@ -5,12 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct, field
 
-from ocitool.containers import (
-    ContainerUse,
-    clear_leftovers,
-    containers_by_image,
-    leftovers_of_containers,
-)
+from ocitool.containers.staging import clear_leftovers, leftovers_of_containers
+from ocitool.containers.uses import ContainerUse, containers_by_image
 from ocitool.errors import IntegrityError
 from ocitool.fsops import Directory
 from ocitool.garbage.discarding import Discarded, discard, discard_blobs, empty_runs

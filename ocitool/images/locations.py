@@ -6,7 +6,6 @@ Only the text decides what kind of place is meant; a path is then sniffed by its
 import fnmatch
 import os
 import re
-import shlex
 from collections.abc import Iterable
 from enum import StrEnum
 
@@ -17,12 +16,13 @@ from ocitool.oci import Reference
 from ocitool.oci.quoting import quoted
 from ocitool.oci.reference import DEFAULT_DOMAIN, typed_digest
 
-_ADDRESS = re.compile(r"(?:https?|ftp|oci)://(?!/)|file://", re.IGNORECASE)
-_FILE_NAME = re.compile(r"\.(tar|tgz|gz|bz2|xz|zst|zip)(\?.*)?$")
+# Not compiled here: most commands need none of these.
+_ADDRESS = r"(?i:(?:https?|ftp|oci)://(?!/)|file://)"
+_FILE_NAME = r"\.(tar|tgz|gz|bz2|xz|zst|zip)(\?.*)?$"
 _ALL = "*"
-_WILDCARD = re.compile(r"[*?\[]")
-_BEFORE_PATH = re.compile(r":(?=/(?!/))")
-_AT_DIGEST = re.compile(r"@(sha256|sha512):")
+_WILDCARD = r"[*?\[]"
+_BEFORE_PATH = r":(?=/(?!/))"
+_AT_DIGEST = r"@(sha256|sha512):"
 
 
 class PlaceKind(StrEnum):
@@ -85,22 +85,24 @@ def parse_place(text: str) -> Place:
 
 def _refuse_address(text: str) -> None:
     """Refuse addresses of the web and Helm's `oci://`, with what to write instead."""
-    scheme = _ADDRESS.match(text)
+    scheme = re.match(_ADDRESS, text)
     if scheme is None:
         return
     rest = text[scheme.end() :]
     if scheme[0].lower() == "file://":
         hint = f"for the file write /{rest.lstrip('/')}"
-    elif scheme[0].lower() == "oci://" or not _FILE_NAME.search(rest):
+    elif scheme[0].lower() == "oci://" or not re.search(_FILE_NAME, rest):
         hint = f"for an image in a registry write docker://{rest}"
     else:
+        import shlex
+
         hint = f"download it first: curl -fL {shlex.quote(text)} | ocitool load"
     raise UsageError(f"{quoted(text)} is an address, not an image or a file", hint=hint)
 
 
 def path_place(text: str) -> Place:
     """Return the file or folder that a text means, or with `@DIGEST` behind it an image in it."""
-    at = _AT_DIGEST.search(text)
+    at = re.search(_AT_DIGEST, text)
     if at is None or os.path.lexists(text):
         return Place(kind=PlaceKind.PATH, path=text, text=text)
     digest = str(typed_digest(text[at.start() + 1 :], text))
@@ -113,7 +115,7 @@ def source_and_path(text: str) -> tuple[str, str | None]:
     The path begins at the first colon before a slash that ends neither a prefix such as `oci:` nor
     the `docker:` of `docker://`. It is None where there is none.
     """
-    for found in _BEFORE_PATH.finditer(text):
+    for found in re.finditer(_BEFORE_PATH, text):
         head = text[: found.start()]
         if head and f"{head}:" not in _PREFIXES and not _is_file_beyond(text, found.start()):
             return head, text[found.start() + 1 :]
@@ -184,7 +186,7 @@ def tag_pattern(text: str, *, all_tags: bool = False) -> TagPattern | None:
                 "--all-tags means every tag of a repository: give its name without a tag"
             )
         return TagPattern(repository=registry_reference(text))
-    is_wild = has_tag and _WILDCARD.search(tag)
+    is_wild = has_tag and re.search(_WILDCARD, tag)
     if not is_wild and "*" not in text and "?" not in text:
         return None
     if not is_wild or "*" in head or "?" in head or "@" in text:
@@ -225,7 +227,7 @@ def _prefixed(kind: PlaceKind, rest: str, text: str) -> Place:
         return Place(kind=kind, name=rest, text=text)
     if kind is PlaceKind.FOLDER:
         return Place(kind=kind, path=rest, text=text)
-    at = _AT_DIGEST.search(rest)
+    at = re.search(_AT_DIGEST, rest)
     if at is not None and ":" not in rest[: at.start()]:
         digest = str(typed_digest(rest[at.start() + 1 :], text))
         return Place(kind=kind, path=rest[: at.start()], name=digest, text=text)

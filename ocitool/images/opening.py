@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import shlex
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from ocitool.places.registry.known_blobs import KnownBlobs
 
 _KNOWN_BLOBS, _MOST_BLOBS = "blobs-in-registries", 20_000
-_ENGINE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{4,64}")
+_ENGINE_ID = r"(?:sha256:)?[0-9a-f]{4,64}"
 
 
 class Opened(Struct, frozen=True, kw_only=True):
@@ -250,7 +249,7 @@ def exported(
 def _engine_names(engine: "Engine", text: str) -> tuple[str, ...]:
     """Return what to ask an engine for: the name itself, or all names of an ID."""
     named = full_name(text)
-    if named is None and not _ENGINE_ID.fullmatch(text):
+    if named is None and not re.fullmatch(_ENGINE_ID, text):
         raise UsageError(f"{quoted(text)} is neither a name nor an ID of an image")
     known = engine.names(text)
     by_name = named is not None and named in {full_name(name) for name in known}
@@ -300,6 +299,8 @@ def how_to_name(place: Place, root: Root) -> str:
         kind = "oci" if os.path.isdir(place.path) else "oci-archive"
     is_free = name is not None and ":" not in place.path
     behind = f":{name}" if is_free else f"@{root.descriptor.digest}"
+    import shlex
+
     return shlex.quote(f"{kind}:{place.path}{behind}")
 
 

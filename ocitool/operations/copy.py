@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -15,15 +16,16 @@ from ocitool.images.opening import Opened, connected, one_root, open_source, wit
 from ocitool.oci import Platform, Reference
 from ocitool.operations.deliver import deliver
 from ocitool.operations.load import load
-from ocitool.operations.push import push
 from ocitool.operations.push_names import Below
-from ocitool.operations.push_target import OnExisting, PushReport
+from ocitool.operations.push_report import OnExisting, PushReport
 from ocitool.operations.save import NOT_WRITTEN, check_file_name
 from ocitool.places.layout import Layout
-from ocitool.places.registry import Registries
-from ocitool.places.registry.known_blobs import KnownBlobs
 from ocitool.transfer.pipeline import TransferOptions
 from ocitool.transfer.report import CopyReport
+
+if TYPE_CHECKING:
+    from ocitool.places.registry import Registries
+    from ocitool.places.registry.known_blobs import KnownBlobs
 
 _FILE_ENDINGS = (".tar", ".gz", ".tgz", ".zst", ".tzst", *NOT_WRITTEN)
 
@@ -34,7 +36,7 @@ def copy(
     options: TransferOptions | None = None,
     *,
     store: str | None = None,
-    registries: Registries | None = None,
+    registries: "Registries | None" = None,
     on_existing: OnExisting = OnExisting.OVERWRITE,
     observer: Observer = SILENT,
 ) -> CopyReport:
@@ -85,17 +87,19 @@ def check_writable(target: Place) -> None:
 def copy_to_registry(
     opened: Opened,
     target: Place,
-    registries: Registries,
+    registries: "Registries",
     options: TransferOptions,
     *,
     on_existing: OnExisting = OnExisting.OVERWRITE,
     observer: Observer = SILENT,
-    known: KnownBlobs | None = None,
+    known: "KnownBlobs | None" = None,
 ) -> list[PushReport]:
     """Push what is open to the name that a place of a registry means, or below its prefix.
 
     See `push`.
     """
+    from ocitool.operations.push import push
+
     return push(
         opened.source,
         opened.roots,

@@ -16,7 +16,8 @@ from ocitool.image.attached import is_referrers_tag
 from ocitool.image.content import Root
 from ocitool.oci import Descriptor, Digest, Reference
 from ocitool.operations.push import OnFailure, push
-from ocitool.operations.push_target import Ending, OnExisting, RefusedArtifact, ending_of
+from ocitool.operations.push_report import Ending, OnExisting, RefusedArtifact
+from ocitool.operations.push_target import ending_of
 from ocitool.places.registry import Registries, Repository
 from ocitool.places.registry.known_blobs import KnownBlobs
 from ocitool.transfer.copy import TransferReport

@@ -6,14 +6,10 @@ from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
-from ocitool.containers import (
-    ContainerUse,
-    containers_by_image,
-    leftovers_of_containers,
-    read_records,
-    tree_bytes,
-    written_bytes,
-)
+from ocitool.containers.records import read_records
+from ocitool.containers.staging import leftovers_of_containers
+from ocitool.containers.usage import tree_bytes, written_bytes
+from ocitool.containers.uses import ContainerUse, containers_by_image
 from ocitool.errors import IntegrityError, Refused
 from ocitool.garbage import Choice, plan
 from ocitool.image.attached import is_in

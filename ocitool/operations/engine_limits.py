@@ -1,18 +1,21 @@
 """What an engine cannot hold, refused before anything is sent to it."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ocitool.errors import Refused
 from ocitool.image.content import PlannedImage
 from ocitool.oci import Manifest
-from ocitool.places.engine import Engine
 from ocitool.transfer.plan import is_attached
+
+if TYPE_CHECKING:
+    from ocitool.places.engine import Engine
 
 _MOST_LAYERS = 125
 """Of docker with its classic image store (`maxLayerDepth`)."""
 
 
-def refuse_unfit(engine: Engine, images: Sequence[PlannedImage]) -> None:
+def refuse_unfit(engine: "Engine", images: Sequence[PlannedImage]) -> None:
     """Raise Refused for an image that the engine cannot hold.
 
     These are artifacts that are no images, such as Helm charts; images of another operating system
@@ -32,7 +35,7 @@ def refuse_unfit(engine: Engine, images: Sequence[PlannedImage]) -> None:
         _refuse_layers(engine, image.featured, called)
 
 
-def _refuse_system(engine: Engine, image: PlannedImage, manifest: Manifest, called: str) -> None:
+def _refuse_system(engine: "Engine", image: PlannedImage, manifest: Manifest, called: str) -> None:
     facts = image.configs.get(manifest.config.digest)
     wanted = facts.platform.os if facts is not None else ""
     if wanted in ("", "linux"):
@@ -45,7 +48,7 @@ def _refuse_system(engine: Engine, image: PlannedImage, manifest: Manifest, call
         )
 
 
-def _refuse_layers(engine: Engine, manifest: Manifest, called: str) -> None:
+def _refuse_layers(engine: "Engine", manifest: Manifest, called: str) -> None:
     count = len(manifest.layers)
     if count <= _MOST_LAYERS or engine.endpoint.kind != "docker":
         return

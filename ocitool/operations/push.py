@@ -14,14 +14,8 @@ from ocitool.events import Observer, Outcome
 from ocitool.image.content import Catalog, PlannedImage, Root
 from ocitool.oci import Descriptor, Digest, Reference
 from ocitool.operations.push_names import Below, Pair, pairs
-from ocitool.operations.push_target import (
-    Holders,
-    OnExisting,
-    PushReport,
-    TagPusher,
-    attached_to,
-    report_planned,
-)
+from ocitool.operations.push_report import OnExisting, PushReport
+from ocitool.operations.push_target import Holders, TagPusher, attached_to, report_planned
 from ocitool.places.registry import Registries, Repository
 from ocitool.places.registry.known_blobs import KnownBlobs
 from ocitool.places.registry.upload import Uploads

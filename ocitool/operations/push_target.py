@@ -6,9 +6,7 @@ has all blobs of that manifest.
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from enum import StrEnum
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ocitool.errors import OcitoolError, Refused
@@ -18,6 +16,7 @@ from ocitool.image.content import PlannedImage
 from ocitool.image.graph import closure_of, content_of
 from ocitool.oci import Descriptor, Digest, Manifest, Reference
 from ocitool.operations.push_names import Pair
+from ocitool.operations.push_report import Ending, OnExisting, PushReport, RefusedArtifact
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, Repository, RepositoryWriter
 from ocitool.places.registry.known_blobs import KnownBlobs
@@ -26,73 +25,10 @@ from ocitool.transfer.copy import Moved, TransferReport
 from ocitool.transfer.pipeline import Pipeline
 from ocitool.transfer.plan import subject_of
 from ocitool.transfer.remote import RemoteImages
-from ocitool.transfer.report import Conversion, CopiedImage, report_image
+from ocitool.transfer.report import report_image
 
 _NEIGHBOURS = 50
 """How many other images of the store are looked at for layers that a registry may mount."""
-
-
-class OnExisting(StrEnum):
-    """What to do when a tag exists already."""
-
-    OVERWRITE = "overwrite"
-    SAME = "same"
-    SKIP = "skip"
-    ERROR = "error"
-
-
-class Ending(StrEnum):
-    """How the push to one destination ended."""
-
-    PUSHED = "pushed"
-    PRESENT = "present"
-    SKIPPED = "skipped"
-    PLANNED = "planned"
-
-
-class RefusedArtifact(Struct, frozen=True, kw_only=True):
-    """An attached artifact that the registry of an image did not take, and why."""
-
-    digest: Digest
-    error: SubjectRefused
-
-
-class PushReport(Struct, frozen=True, kw_only=True):
-    """The result for one image at one destination. `moved_from` is what the tag named before.
-
-    `kept` is the other image that the tag still names, where the push was skipped for it. `name` is
-    what the image was called before, if it had a name. Without `is_final` it may get another digest
-    when it is converted. `seconds` is how long it took, with what was
-    converted for it.
-    """
-
-    destination: Reference
-    name: str | None = None
-    ending: Ending
-    image: CopiedImage
-    moved_from: Digest | None = None
-    kept: Digest | None = None
-    conversions: tuple[Conversion, ...] = ()
-    attached: int = 0
-    refused: tuple[RefusedArtifact, ...] = ()
-    is_final: bool = True
-    seconds: float = 0.0
-    transfer: TransferReport = field(default_factory=TransferReport)
-
-    @property
-    def digest(self) -> Digest:
-        """What the destination names now."""
-        return self.kept or self.image.digest
-
-    @property
-    def pinned(self) -> str:
-        """The image at its destination by its digest, such as `ghcr.io/a/b@sha256:…`.
-
-        What is only planned may still get another digest, and is called by its name.
-        """
-        if self.ending is Ending.PLANNED:
-            return str(self.destination)
-        return f"{self.destination.repository}@{self.digest}"
 
 
 class Holders:

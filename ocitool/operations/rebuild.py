@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
-from ocitool.containers import containers
+from ocitool.containers.records import containers
 from ocitool.errors import IntegrityError, NotFound, Refused
 from ocitool.events import SILENT, Observer
 from ocitool.fsops import Directory, replace_file

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from ocitool.containers import containers
+from ocitool.containers.records import containers
 from ocitool.errors import IntegrityError, Refused
 from ocitool.garbage.reachable import Reachable, StoredDocuments, mark_readable
 from ocitool.garbage.references import DescriptorRef

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from ocitool.containers import clear_leftovers
+from ocitool.containers.staging import clear_leftovers
 from ocitool.errors import IntegrityError, NotFound, OcitoolError
 from ocitool.events import Observer
 from ocitool.image.content import Blob, Source

@@ -10,19 +10,13 @@ from typing import Any
 
 import pytest
 
-from ocitool.containers import (
-    Container,
-    Created,
-    CreateOptions,
-    clear_leftovers,
-    containers,
-    containers_by_image,
-    create_container,
-    find_container,
-    providers,
-    remove_container,
-)
+from ocitool.containers.creating import Created, CreateOptions, create_container
+from ocitool.containers.providers import find_providers
+from ocitool.containers.records import Container, containers, find_container
+from ocitool.containers.removing import remove_container
 from ocitool.containers.sharing import can_share
+from ocitool.containers.staging import clear_leftovers
+from ocitool.containers.uses import containers_by_image
 from ocitool.errors import (
     DigestMismatch,
     MalformedArchive,
@@ -379,7 +373,7 @@ class TestNamesAndRecords:
             record.write_text("{")
             with pytest.raises(Refused):
                 containers(layout)
-            (provider,) = providers(["store"], layout=layout)
+            (provider,) = find_providers(["store"], layout=layout)
             with pytest.raises(Refused):
                 provider.uses()
             # Nor does what killed commands left go while nobody knows what is needed.
@@ -393,7 +387,7 @@ class TestTheImageStays:
         image, other = app(), app({"Cmd": ["/other"]})
         with store(tmp_path / "s", app=image, other=other) as layout:
             create(layout, name="web")
-            (provider,) = providers(["store"], layout=layout)
+            (provider,) = find_providers(["store"], layout=layout)
             (use,) = provider.uses()
             assert (use.provider, use.name, use.state) == ("store", "web", "created")
             held = containers_by_image(layout, [use])
@@ -423,7 +417,7 @@ class TestTheImageStays:
             container = create(layout).container
             tag(layout, find_image(layout, "other:1").root, [NAME])
             assert find_container(layout, container.id) == container
-            (provider,) = providers(["store"], layout=layout)
+            (provider,) = find_providers(["store"], layout=layout)
             assert set(containers_by_image(layout, provider.uses())) == {image.descriptor.digest}
             assert (root_of(container) / "bin/app").exists()
 
@@ -437,7 +431,8 @@ class TestTheImageStays:
 
 _CREATE = """
 import sys
-from ocitool.containers import CreateOptions, create_container, creating
+from ocitool.containers.creating import CreateOptions, create_container
+from ocitool.containers import creating
 from ocitool.places.layout import Layout
 from ocitool.images.lookup import find_image
 

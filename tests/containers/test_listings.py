@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ocitool.containers import ContainerUse, FileProvider, containers_by_image, describe_uses
+from ocitool.containers.providers import FileProvider
+from ocitool.containers.uses import ContainerUse, containers_by_image, describe_uses
 from ocitool.errors import Refused
 from ocitool.events import SILENT, Observer
 from ocitool.places.layout import Layout

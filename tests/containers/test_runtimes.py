@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.containers import containers_by_image, describe_uses, providers
+from ocitool.containers.providers import find_providers
+from ocitool.containers.uses import containers_by_image, describe_uses
 from ocitool.errors import Refused
 from ocitool.places.layout import Layout
 from tests.containers.listed import APP, CRI, OF_CONTAINERD, OTHER, Remarks
@@ -56,7 +57,7 @@ class TestRuntimes:
         self.listen(tmp_path / "c")
         self.install(tmp_path, "ctr", _CTR)
         told = Remarks()
-        _, provider = providers(words, layout=layout, observer=told)
+        _, provider = find_providers(words, layout=layout, observer=told)
         held = containers_by_image(layout, provider.uses())
         # The name means another image in containerd: both may be in use.
         assert set(held) == {APP.descriptor.digest, OTHER.descriptor.digest}
@@ -69,7 +70,7 @@ class TestRuntimes:
         (tmp_path / "listing").write_text(json.dumps({"containers": [CRI]}))
         self.install(tmp_path, "crictl", '#!/bin/sh\ncat "$LISTING"\n')
         for words in ([], ["cri"], [f"cri:unix://{tmp_path}/cri"]):
-            _, provider = providers(words, layout=layout)
+            _, provider = find_providers(words, layout=layout)
             assert set(containers_by_image(layout, provider.uses())) == {APP.descriptor.digest}
 
     def test_a_runtime_without_its_tool_is_not_passed_over_in_silence(
@@ -77,11 +78,11 @@ class TestRuntimes:
     ) -> None:
         self.listen(tmp_path / "c")
         told = Remarks()
-        assert [one.name for one in providers([], layout=layout, observer=told)] == ["store"]
+        assert [one.name for one in find_providers([], layout=layout, observer=told)] == ["store"]
         (text,) = told.texts
         assert "ctr is not installed" in text
         assert "--containers containerd:FILE" in text
-        (_, named) = providers(["containerd"], layout=layout)
+        (_, named) = find_providers(["containerd"], layout=layout)
         with pytest.raises(Refused, match="ctr is not installed"):
             named.uses()
 
@@ -90,7 +91,7 @@ class TestRuntimes:
     ) -> None:
         self.listen(tmp_path / "c")
         self.install(tmp_path, "ctr", "#!/bin/sh\necho 'ctr: cannot dial' >&2; exit 1\n")
-        (_, provider) = providers([], layout=layout)
+        (_, provider) = find_providers([], layout=layout)
         with pytest.raises(Refused, match="cannot dial"):
             provider.uses()
 
@@ -99,4 +100,4 @@ class TestRuntimes:
         self, layout: Layout, kind: str
     ) -> None:
         with pytest.raises(Refused, match=f"there is no {kind} here"):
-            providers([kind], layout=layout)
+            find_providers([kind], layout=layout)

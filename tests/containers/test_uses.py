@@ -12,12 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from ocitool.containers import (
-    ContainerUse,
-    containers_by_image,
-    describe_uses,
-    providers,
-)
+from ocitool.containers.providers import find_providers
+from ocitool.containers.uses import ContainerUse, containers_by_image, describe_uses
 from ocitool.errors import Refused, UsageError
 from ocitool.oci import Digest
 from ocitool.places.layout import Layout, untag
@@ -134,9 +130,9 @@ class TestWhoIsAsked:
     def test_by_default_it_is_the_store_and_each_engine_whose_socket_exists(
         self, layout: Layout, tmp_path: Path
     ) -> None:
-        assert [one.name for one in providers([], layout=layout)] == ["store"]
+        assert [one.name for one in find_providers([], layout=layout)] == ["store"]
         with engine(tmp_path / "p", lambda *_: (200, b"[]")):
-            assert [one.name for one in providers([], layout=layout)] == ["store", "podman"]
+            assert [one.name for one in find_providers([], layout=layout)] == ["store", "podman"]
 
     @pytest.mark.parametrize(
         ("kind", "of_user"), [("docker", "docker.sock"), ("podman", "podman/podman.sock")]
@@ -152,12 +148,12 @@ class TestWhoIsAsked:
             engine(socket_of_user, lambda *_: (200, body)),
         ):
             for words in ([], [kind]):
-                store, *found = providers(words, layout=layout)
+                store, *found = find_providers(words, layout=layout)
                 assert store.name == "store"
                 assert {one.name for one in found} == {kind, f"{kind}:unix://{socket_of_user}"}
                 uses = [use for one in found for use in one.uses()]
                 assert set(containers_by_image(layout, uses)) == {APP.descriptor.digest}
-            (_, only) = providers([f"{kind}:unix://{tmp_path}/{kind[0]}"], layout=layout)
+            (_, only) = find_providers([f"{kind}:unix://{tmp_path}/{kind[0]}"], layout=layout)
             assert only.uses() == []
 
     def test_root_asks_the_engines_of_all_users_each_once(
@@ -170,7 +166,7 @@ class TestWhoIsAsked:
         with engine(first, lambda *_: (200, b"[]")), engine(second, lambda *_: (200, b"[]")):
             # A link, as podman-docker makes one, is not another engine.
             (tmp_path / "d").symlink_to(first)
-            names = [one.name for one in providers([], layout=layout)]
+            names = [one.name for one in find_providers([], layout=layout)]
         assert names == ["store", "docker", f"docker:unix://{second}"]
 
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -188,7 +184,7 @@ class TestWhoIsAsked:
         else:
             monkeypatch.setenv(how, gone)
         with engine(tmp_path / kind[0], lambda *_: (200, b"[]")):
-            store, named, usual = providers([], layout=layout)
+            store, named, usual = find_providers([], layout=layout)
             assert (store.name, named.name) == ("store", kind)
             with pytest.raises(Refused, match="gone"):
                 named.uses()
@@ -196,31 +192,31 @@ class TestWhoIsAsked:
 
     @pytest.mark.parametrize("word", ["docker", "podman"])
     def test_the_store_counts_whatever_engine_is_named(self, layout: Layout, word: str) -> None:
-        assert [one.name for one in providers([word], layout=layout)] == ["store", word]
+        assert [one.name for one in find_providers([word], layout=layout)] == ["store", word]
 
     def test_files_count_besides_the_store_and_the_engines_whose_socket_exists(
         self, layout: Layout, tmp_path: Path
     ) -> None:
         with engine(tmp_path / "p", lambda *_: (200, b"[]")):
-            found = providers(["kube:F", "cri:F"], layout=layout)
+            found = find_providers(["kube:F", "cri:F"], layout=layout)
             assert [one.name for one in found] == ["store", "podman", "kube:F", "cri:F"]
-            found = providers(["store", "kube:F"], layout=layout)
+            found = find_providers(["store", "kube:F"], layout=layout)
             assert [one.name for one in found] == ["store", "kube:F"]
 
     def test_none_means_no_engine_and_no_file_but_the_store_counts(
         self, layout: Layout, tmp_path: Path
     ) -> None:
         with engine(tmp_path / "d", lambda *_: (200, b"[]")):
-            assert [one.name for one in providers(["none"], layout=layout)] == ["store"]
+            assert [one.name for one in find_providers(["none"], layout=layout)] == ["store"]
         with pytest.raises(UsageError):
-            providers(["none", "store"], layout=layout)
+            find_providers(["none", "store"], layout=layout)
 
     @pytest.mark.parametrize(
         "word", ["", "dockerd", "docker:", "file:x", "store:x", "crio", "kube"]
     )
     def test_an_unknown_word_is_refused(self, layout: Layout, word: str) -> None:
         with pytest.raises(UsageError):
-            providers([word], layout=layout)
+            find_providers([word], layout=layout)
 
     @pytest.mark.parametrize("kind", ["docker", "podman"])
     def test_an_engine_is_asked_for_stopped_and_external_containers_too(
@@ -228,7 +224,7 @@ class TestWhoIsAsked:
     ) -> None:
         body = json.dumps([OF_PODMAN]).encode()
         with engine(tmp_path / kind[0], lambda *_: (200, body)) as asked:
-            provider = providers([kind], layout=layout)[-1]
+            provider = find_providers([kind], layout=layout)[-1]
             found = provider.uses()
         assert set(containers_by_image(layout, found)) == {APP.descriptor.digest}
         question = {
@@ -256,7 +252,7 @@ class TestWhoIsAsked:
         self, layout: Layout, tmp_path: Path, kind: str, status: int, body: bytes
     ) -> None:
         with engine(tmp_path / kind[0], lambda *_: (status, body)):
-            provider = providers([kind], layout=layout)[-1]
+            provider = find_providers([kind], layout=layout)[-1]
             with pytest.raises(Refused) as caught:
                 provider.uses()
         assert caught.value.hint
@@ -285,7 +281,7 @@ class TestWhoIsAsked:
             thread = threading.Thread(target=serve, args=(listener,))
             thread.start()
             try:
-                provider = providers(["docker"], layout=layout)[-1]
+                provider = find_providers(["docker"], layout=layout)[-1]
                 with pytest.raises(Refused, match="did not answer in time"):
                     provider.uses()
             finally:
@@ -295,7 +291,7 @@ class TestWhoIsAsked:
     # httpcore does not close a unix socket that could not be connected.
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     def test_an_engine_that_was_asked_for_and_is_not_there_is_refused(self, layout: Layout) -> None:
-        provider = providers(["docker"], layout=layout)[-1]
+        provider = find_providers(["docker"], layout=layout)[-1]
         with pytest.raises(Refused, match="cannot say"):
             provider.uses()
 
@@ -303,7 +299,7 @@ class TestWhoIsAsked:
         self, layout: Layout, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("DOCKER_CONTEXT", "nowhere")
-        found = providers([], layout=layout)
+        found = find_providers([], layout=layout)
         assert [one.name for one in found] == ["store", "docker"]
         with pytest.raises(Refused):
             found[1].uses()
@@ -320,7 +316,7 @@ class TestWhoIsAsked:
             return 200, json.dumps(listed if "all=true" in path else volume).encode()
 
         with engine(tmp_path / "p", answer):
-            found = providers(["podman"], layout=layout)[-1].uses()
+            found = find_providers(["podman"], layout=layout)[-1].uses()
         assert OTHER.descriptor.digest in containers_by_image(layout, found)
 
 

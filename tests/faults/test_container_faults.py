@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.containers import Container, clear_leftovers, containers
+from ocitool.containers.records import Container, containers
+from ocitool.containers.staging import clear_leftovers
 from ocitool.places.layout import Layout
 from tests.faults import figures
 from tests.faults.scenes import Scene, Stage

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ocitool.containers import ContainerUse
+from ocitool.containers.uses import ContainerUse
 from ocitool.errors import IntegrityError, NotFound, OcitoolError, Refused
 from ocitool.garbage import Removal, explain, plan, remove, sweep, undo
 from ocitool.image.content import Blob

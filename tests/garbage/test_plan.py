@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.containers import ContainerUse
+from ocitool.containers.uses import ContainerUse
 from ocitool.errors import IntegrityError, Refused, UsageError
 from ocitool.garbage import Choice, LabelTest, Plan, plan, sweep
 from ocitool.oci import Descriptor, Digest

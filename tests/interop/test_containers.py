@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from ocitool.containers import ContainerUse, FileProvider, containers_by_image, providers
+from ocitool.containers.providers import FileProvider, find_providers
+from ocitool.containers.uses import ContainerUse, containers_by_image
 from ocitool.places.layout import Layout
 from tests.interop.peers import Containerd, Docker, Ocitool, Podman, attempt, fresh_files, run
 from tests.support.images import build_image, oci_archive
@@ -315,7 +316,7 @@ class TestDocker:
         listing = tmp_path / "containers"
         if way == "socket":
             monkeypatch.setenv("DOCKER_HOST", docker.host)
-            provider = providers(["docker"], layout=loaded)[-1]
+            provider = find_providers(["docker"], layout=loaded)[-1]
         elif way == "inspect":
             listing.write_bytes(docker.run("inspect", "stopped"))
             provider = FileProvider(f"docker:{listing}")
@@ -427,7 +428,7 @@ class TestPodman:
         ocitool.run("load", "-q", str(tmp_path / "x.tar"))
         with podman.service() as address, Layout.existing(str(ocitool.store)) as layout:
             monkeypatch.setenv("CONTAINER_HOST", address)
-            provider = providers(["podman"], layout=layout)[-1]
+            provider = find_providers(["podman"], layout=layout)[-1]
             for uses in (provider.uses(), FileProvider(f"podman:{listing}").uses()):
                 assert held(layout, uses) == {image: {"ours", "external"}}
 
@@ -450,7 +451,7 @@ class TestPodman:
         ocitool.run("load", "-q", str(tmp_path / "x.tar"))
         with podman.service() as address, Layout.existing(str(ocitool.store)) as layout:
             monkeypatch.setenv("CONTAINER_HOST", address)
-            provider = providers(["podman"], layout=layout)[-1]
+            provider = find_providers(["podman"], layout=layout)[-1]
             for uses in (provider.uses(), FileProvider(f"podman:{listing}").uses()):
                 assert held(layout, uses) == {image: {"ours"}, volume: {"ours"}}
 
@@ -503,7 +504,7 @@ def test_containers_of_containerd_hold_their_image_in_every_namespace(
     words = (f"containerd:unix://{containerd.socket}", f"containerd:{tmp_path}/listing")
     for word in words:
         with Layout.existing(str(ocitool.store)) as layout:
-            uses = providers([word], layout=layout)[-1].uses()
+            uses = find_providers([word], layout=layout)[-1].uses()
             found = containers_by_image(layout, uses)
         assert set(found) == {image.descriptor.digest for image in images}
     containerd.run("default", "containers", "delete", "web")

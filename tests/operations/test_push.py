@@ -22,7 +22,7 @@ from ocitool.errors import (
 from ocitool.events import Outcome
 from ocitool.oci import Digest, Platform, Reference
 from ocitool.operations.push import push
-from ocitool.operations.push_target import Ending, OnExisting, PushReport
+from ocitool.operations.push_report import Ending, OnExisting, PushReport
 from ocitool.places.archive import open_archive
 from ocitool.places.registry import Registries
 from ocitool.transfer.pipeline import TransferOptions

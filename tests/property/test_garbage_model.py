@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ocitool.containers import ContainerUse
+from ocitool.containers.uses import ContainerUse
 from ocitool.errors import NotFound, Refused
 from ocitool.garbage import Choice, plan, purge, remove, sweep, undo
 from ocitool.images.lookup import find_image

@@ -18,7 +18,8 @@ from ocitool.cli.render.console import safe
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
-    from ocitool.containers import Container, Created, CreateOptions
+    from ocitool.containers.creating import Created, CreateOptions
+    from ocitool.containers.records import Container
 
 _ID_LENGTH = 12
 
@@ -39,7 +40,7 @@ class _Listed(Struct, frozen=True):
 def _create_options(
     _: typer.Context, *, name: str | None, bundle: str | None, copy: bool, platform: str | None
 ) -> "CreateOptions":
-    from ocitool.containers import CreateOptions
+    from ocitool.containers.creating import CreateOptions
 
     if bundle == "":
         raise UsageError("--bundle is empty", hint="name a new folder")
@@ -100,7 +101,7 @@ def create_command(
     from msgspec.structs import replace
 
     from ocitool.cli import documents
-    from ocitool.containers import create_container
+    from ocitool.containers.creating import create_container
     from ocitool.images.lookup import find_image
 
     options = replace(create, command=tuple(command or ()))
@@ -123,7 +124,9 @@ def create_command(
 def list_containers(*, out: Output) -> None:
     """List the containers of the store and the images that they keep."""
     from ocitool.cli import documents
-    from ocitool.containers import read_records, running_bundles, written_bytes
+    from ocitool.containers.records import read_records
+    from ocitool.containers.running import running_bundles
+    from ocitool.containers.usage import written_bytes
 
     with out.options.open_store() as layout:
         found = read_records(layout)
@@ -149,7 +152,7 @@ def remove(
 ) -> None:
     """Remove containers and what they wrote. Their images stay until `gc` removes them."""
     from ocitool.cli import documents
-    from ocitool.containers import remove_container
+    from ocitool.containers.removing import remove_container
 
     with out.options.open_store() as layout:
         removed = [remove_container(layout, name) for name in dict.fromkeys(names)]

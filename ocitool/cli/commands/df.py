@@ -26,7 +26,7 @@ def df(
 ) -> None:
     """Show disk usage: shared and unique bytes of images, their users, and what gc would free."""
     from ocitool.cli import documents
-    from ocitool.containers import known_uses
+    from ocitool.containers.providers import known_uses
     from ocitool.operations.disk_usage import usage
 
     with out.options.open_store() as layout:
@@ -77,7 +77,7 @@ def _row(image: "ImageUsage") -> list[str]:
 
 
 def _holders(image: "ImageUsage") -> str:
-    from ocitool.containers import describe_uses
+    from ocitool.containers.uses import describe_uses
 
     parts = [console.safe(describe_uses(image.holders))] if image.holders else []
     if image.pin is not None:

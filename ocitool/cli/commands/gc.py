@@ -25,7 +25,7 @@ from ocitool.cli.output import OUTPUT, Output, nothing
 from ocitool.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from ocitool.containers import ContainerUse
+    from ocitool.containers.uses import ContainerUse
     from ocitool.garbage import Choice, Plan, Swept
     from ocitool.places.layout import Layout
 
@@ -156,9 +156,9 @@ def _say_that_nothing_is_there(out: Output, mode: Mode) -> None:
 
 def _uses(layout: "Layout", words: Iterable[str]) -> "tuple[tuple[str, ...], list[ContainerUse]]":
     """Return the providers that were asked for containers, and which images these use."""
-    from ocitool.containers import providers
+    from ocitool.containers.providers import find_providers
 
-    found = providers(list(words), layout=layout, observer=layout.observer)
+    found = find_providers(list(words), layout=layout, observer=layout.observer)
     uses = [use for provider in found for use in provider.uses()]
     return tuple(provider.name for provider in found), uses
 

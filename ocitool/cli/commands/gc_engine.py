@@ -34,7 +34,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
     def plan(self, out: Output) -> "EnginePlan":
         """Ask the engine; files of containers count besides its own."""
-        from ocitool.containers import file_providers
+        from ocitool.containers.providers import file_providers
         from ocitool.garbage.engine_planning import names_in_store, plan_engine
 
         words = [word for word in self.containers if word != self.engine]
@@ -155,7 +155,7 @@ def _lines(collected: _Collected, *, force: bool) -> Iterator[str]:
 def _plan_lines(plan: "EnginePlan") -> Iterator[str]:
     from ocitool.cli.documents import time_of
     from ocitool.cli.render.columns import age, counted, size, table
-    from ocitool.containers import describe_uses
+    from ocitool.containers.uses import describe_uses
 
     now = dt.datetime.now(dt.UTC)
     if plan.to_remove:

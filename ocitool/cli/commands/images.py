@@ -14,7 +14,7 @@ from ocitool.cli.render.images import ImageRow, image_lines, image_records, shor
 from ocitool.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from ocitool.containers import ContainerUse
+    from ocitool.containers.uses import ContainerUse
     from ocitool.events import Observer
     from ocitool.images.filters import ImageFilters
     from ocitool.images.listing import ListedImage
@@ -156,7 +156,8 @@ def _holders(
 
     A provider that cannot answer is an error only if it was named.
     """
-    from ocitool.containers import containers_by_image, known_uses
+    from ocitool.containers.providers import known_uses
+    from ocitool.containers.uses import containers_by_image
 
     answers = known_uses(words, layout=layout)
     for problem in answers.problems:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ocitool.images.opening import Opened
     from ocitool.oci import Reference
     from ocitool.operations.push_names import Below
-    from ocitool.operations.push_target import PushReport
+    from ocitool.operations.push_report import PushReport
     from ocitool.places.registry import Registries, RegistryOptions
     from ocitool.transfer.pipeline import TransferOptions
 

@@ -38,13 +38,13 @@ def rm(
     They wait in the trash, as after `gc`: `gc --undo` brings them back, `gc --purge` frees them.
     """
     from ocitool.cli import documents
-    from ocitool.containers import providers
+    from ocitool.containers.providers import find_providers
     from ocitool.garbage import remove
     from ocitool.images.lookup import find_images
 
     with out.options.open_store() as layout:
         found = find_images(layout, (name.removeprefix("store:") for name in dict.fromkeys(names)))
-        uses = [use for who in providers(["store"], layout=layout) for use in who.uses()]
+        uses = [use for who in find_providers(["store"], layout=layout) for use in who.uses()]
         removal = remove(layout, found, force=force, uses=uses)
     out.result(
         removal,

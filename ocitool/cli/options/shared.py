@@ -1,7 +1,6 @@
 """Options that several commands share, and the values of the global options."""
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,17 +20,18 @@ PROGRESS = ("auto", "bar", "plain", "none")
 _FIELDS = {"store": "named_store", "tmp_dir": "temporary"}
 
 
-@dataclass(slots=True, kw_only=True)
 class Settings:
     """The global options of this run."""
 
-    named_store: str | None = None
-    quiet: bool = False
-    verbose: bool = False
-    debug: bool = False
-    progress: str = "auto"
-    temporary: str | None = None
-    observers: "dict[bool, Messages]" = field(default_factory=dict)
+    # Not a dataclass: making one takes a millisecond of every command.
+    def __init__(self, *, temporary: str | None = None) -> None:
+        self.named_store: str | None = None
+        self.quiet = False
+        self.verbose = False
+        self.debug = False
+        self.progress = "auto"
+        self.temporary = temporary
+        self.observers: dict[bool, Messages] = {}
 
     @property
     def store(self) -> str:

@@ -13,7 +13,7 @@ from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
-    from ocitool.operations.push_target import OnExisting
+    from ocitool.operations.push_report import OnExisting
     from ocitool.transfer.pipeline import TransferOptions
 
 Compression = Annotated[
@@ -77,7 +77,7 @@ class Sending:
     @property
     def policy(self) -> "OnExisting":
         """What to do when a tag exists; UsageError for another word."""
-        from ocitool.operations.push_target import OnExisting
+        from ocitool.operations.push_report import OnExisting
 
         try:
             return OnExisting(self.on_existing)

@@ -58,7 +58,7 @@ def _called(names: Iterable[str], former: str | None) -> str:
 
 
 def _kept_line(kept: "KeptImage") -> str:
-    from ocitool.containers import describe_uses
+    from ocitool.containers.uses import describe_uses
 
     who = describe_uses(kept.holders) if kept.holders else kept.reason
     called = _called(kept.names, kept.former)

@@ -12,7 +12,7 @@ from ocitool.cli.render.columns import age, fits, size, table
 from ocitool.cli.render.template import Record
 
 if TYPE_CHECKING:
-    from ocitool.containers import ContainerUse
+    from ocitool.containers.uses import ContainerUse
     from ocitool.images.listing import ListedImage
     from ocitool.places.layout.reflog import FormerName
 
@@ -173,7 +173,7 @@ def _called(row: ImageRow, repository: str, now: dt.datetime) -> str:
 
 def held_by(row: ImageRow) -> str:
     """Return who uses an image."""
-    from ocitool.containers import describe_uses
+    from ocitool.containers.uses import describe_uses
 
     parts = [console.safe(describe_uses(row.holders))] if row.holders else []
     if row.image.pin is not None:

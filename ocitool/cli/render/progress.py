@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ocitool.cli.render import console
@@ -66,16 +65,17 @@ class Messages(Observer):
             console.note(text)
 
 
-@dataclass(slots=True, eq=False)
 class _Work:
     """Work that is under way. `total` is 0 if it is not known; `seen` was done at the last look."""
 
-    label: str
-    total: int = 0
-    done: int = 0
-    seen: int = 0
-    began: float = field(default_factory=time.monotonic)
-    moved: float = field(default_factory=time.monotonic)
+    __slots__ = ("began", "done", "label", "moved", "seen", "total")
+
+    def __init__(self, label: str, total: int = 0) -> None:
+        self.label = label
+        self.total = total
+        self.done = 0
+        self.seen = 0
+        self.began = self.moved = time.monotonic()
 
 
 class Watching(Messages):

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from ocitool.cli.render import console
 from ocitool.cli.render.columns import counted, table
 from ocitool.cli.render.summary import done
-from ocitool.operations.push_target import Ending
+from ocitool.operations.push_report import Ending
 from ocitool.transfer.copy import TransferReport
 
 if TYPE_CHECKING:
-    from ocitool.operations.push_target import PushReport
+    from ocitool.operations.push_report import PushReport
 
 
 def table_of(reports: "Sequence[PushReport]") -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ocitool.cli.render import console
 from ocitool.cli.render.columns import counted, size
 
-_COPIED = re.compile(r"\b((?:file|dir|multi):[0-9a-f]{6})[0-9a-f]{58}\b")
+_COPIED = r"\b((?:file|dir|multi):[0-9a-f]{6})[0-9a-f]{58}\b"
 
 if TYPE_CHECKING:
     from ocitool.oci import Digest
@@ -116,7 +116,7 @@ def one_line(instruction: str, *, shorten: bool) -> str:
     the path behind it is seen.
     """
     text = console.safe(" ".join(instruction.split()))
-    return _COPIED.sub(r"\1", text) if shorten else text
+    return re.sub(_COPIED, r"\1", text) if shorten else text
 
 
 def table_name(names: Sequence[str]) -> list[tuple[str, str]]:

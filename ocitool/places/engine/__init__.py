@@ -4,22 +4,24 @@ An engine exports and loads archives: its export is read like any `docker save`,
 universal tar. `endpoint` finds the socket, `engine` talks to it.
 """
 
-from ocitool.places.engine.endpoint import (
-    KINDS,
-    Endpoint,
-    endpoint_at,
-    engine_endpoint,
-    usual_endpoints,
-)
-from ocitool.places.engine.engine import Engine
-from ocitool.places.engine.tools import ask_tool
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "KINDS",
-    "Endpoint",
-    "Engine",
-    "ask_tool",
-    "endpoint_at",
-    "engine_endpoint",
-    "usual_endpoints",
-]
+from ocitool.lazy import lazy
+
+if TYPE_CHECKING:
+    from ocitool.places.engine.endpoint import KINDS as KINDS
+    from ocitool.places.engine.endpoint import Endpoint as Endpoint
+    from ocitool.places.engine.endpoint import endpoint_at as endpoint_at
+    from ocitool.places.engine.endpoint import engine_endpoint as engine_endpoint
+    from ocitool.places.engine.endpoint import usual_endpoints as usual_endpoints
+    from ocitool.places.engine.engine import Engine as Engine
+    from ocitool.places.engine.tools import ask_tool as ask_tool
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "endpoint": "KINDS Endpoint endpoint_at engine_endpoint usual_endpoints",
+        "engine": "Engine",
+        "tools": "ask_tool",
+    },
+)

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import os
-import random
 import time
 from collections.abc import Iterator
 
@@ -66,7 +65,7 @@ def _knock(
                 waiting.enter_context(observer.busy(text))
                 told = True
             # Random pauses keep twenty waiting processes from knocking in step.
-            time.sleep(pause * (0.5 + random.random()))  # noqa: S311
+            time.sleep(pause * (0.5 + os.urandom(1)[0] / 255))
             pause = min(pause * 1.5, 0.05)
         except OSError as error:
             raise translate(error, "lock", path) from error

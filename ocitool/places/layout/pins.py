@@ -19,7 +19,7 @@ from ocitool.places.layout.reflog import time_text
 
 PINS = "pins.json"
 _PINS_BYTES = 16 << 20
-_TIME = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]Z").fullmatch
+_TIME = r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]Z"
 
 
 class Pin(Struct, frozen=True, kw_only=True):
@@ -53,7 +53,7 @@ def pin_of(value: object, path: str) -> Pin:
     """Decode a pin; `path` is its place in the document, for MalformedDocument."""
     obj = as_object(value, path)
     until = optional_string(obj, "until", path)
-    if until is not None and not _TIME(until):
+    if until is not None and not re.fullmatch(_TIME, until):
         raise MalformedDocument(f"{path}.until is not a time in UTC, such as 2030-01-31T00:00:00Z")
     return Pin(
         digest=Digest.parse(string(obj, "digest", path)),

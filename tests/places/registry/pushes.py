@@ -14,7 +14,7 @@ from ocitool.errors import OcitoolError
 from ocitool.image.content import Blob
 from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, Reference
 from ocitool.operations.push import push
-from ocitool.operations.push_target import OnExisting, PushReport
+from ocitool.operations.push_report import OnExisting, PushReport
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, RegistryOptions, Session
 from ocitool.places.registry.upload import Uploads

@@ -11,7 +11,7 @@ import pytest
 
 from ocitool.errors import AccessDenied, NotFound, OcitoolError, Refused, UsageError
 from ocitool.oci.limits import MEBIBYTE
-from ocitool.operations.push_target import Ending
+from ocitool.operations.push_report import Ending
 from tests.places.registry.known_hosts import named
 from tests.places.registry.pushes import (
     NAME,

@@ -14,7 +14,7 @@ from ocitool.errors import (
     Unavailable,
 )
 from ocitool.image.attached import referrers_tag
-from ocitool.operations.push_target import Ending
+from ocitool.operations.push_report import Ending
 from tests.places.registry.pushes import (
     NAME,
     QUICK,
