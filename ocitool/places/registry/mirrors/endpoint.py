@@ -1,6 +1,8 @@
 """One place where the images of a repository may be asked for."""
 
+import functools
 import os
+import re
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -41,8 +43,12 @@ def configuration_folders(environment: Mapping[str, str], name: str) -> list[str
     return [os.path.join(folder, name) for folder in (own, "/etc") if folder]
 
 
-def read_toml(path: str) -> Mapping[str, object] | None:
-    """Return what a file holds, or None when there is none; UsageError when it is not TOML."""
+def read_toml(path: str, key: bytes = b"") -> Mapping[str, object] | None:
+    """Return what a file holds, or None when there is none; UsageError when it is not TOML.
+
+    Only the value of `key` is of interest: of a file in which no line begins with it, the table
+    returned is empty.
+    """
     try:
         with open(path, "rb") as file:
             data = file.read(_LONGEST)
@@ -50,6 +56,16 @@ def read_toml(path: str) -> Mapping[str, object] | None:
         return None
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+    # Distributions put a file of 150 short names there, which takes longer to parse than to pull
+    # a small image.
+    if not re.search(rb"^[ \t]*(\[\[?[ \t]*)?[\"']?" + key, data, re.MULTILINE):
+        return {}
+    return _parsed(path, data)
+
+
+# One command asks for each of its images.
+@functools.lru_cache(maxsize=64)
+def _parsed(path: str, data: bytes) -> Mapping[str, object]:
     import tomllib
 
     try:

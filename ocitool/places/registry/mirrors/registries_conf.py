@@ -85,7 +85,7 @@ def _entry(name: str, environment: Mapping[str, str]) -> Entry | None:
 def _entries(environment: Mapping[str, str]) -> Iterator[Entry]:
     """Yield the entries of all files; a later one replaces an earlier one of the same prefix."""
     for path in _files(environment):
-        document = read_toml(path)
+        document = read_toml(path, b"registry")
         for table in tables(document.get("registry")) if document is not None else ():
             prefix = table.get("prefix") or table.get("location")
             if isinstance(prefix, str):
