@@ -1,0 +1,190 @@
+"""`ocitool size`: the text, Markdown, JSON, exit codes, and names that are hostile."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.command import Command
+from tests.support.images import write_layout
+from tests.support.small_images import file, gone, hard_link, small_image
+
+LOWER = [file("base/a", 1000), file("base/b", 500), file("copy", 500, "same")]
+UPPER = [file("app/x", 300_000), file("base/a", 1000, mode=0o600), file("copy2", 500, "same")]
+STEPS = ["COPY base /", "RUN make | tee `log` <b>", "RUN rm /base/b"]
+IMAGE = small_image(LOWER, UPPER, [gone("base/b"), gone("ghost")], steps=STEPS)
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    write_layout(tmp_path / "image", {"1": IMAGE})
+    write_layout(tmp_path / "base", {"1": small_image(LOWER)})
+    return Command(tmp_path / "store", tmp_path)
+
+
+def test_the_text_tells_totals_layers_waste_and_what_is_large(command: Command) -> None:
+    done = command("size", "oci:image", "--duplicates")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert "304 kB of files in" in lines[1]
+    assert "  5 files in 2 folders" in lines
+    assert any(line.startswith("  efficiency 99.5 %: 1.50 kB wasted") for line in lines)
+    assert any("COPY base /" in line and "2.00 kB" in line for line in lines)
+    waste = [line.split() for line in lines if "metadata" in line or "deleted" in line]
+    assert [row[:5] for row in waste] == [
+        ["1.00", "kB", "1", "metadata", "base/a"],
+        ["500", "B", "1", "deleted", "base/b"],
+    ]
+    assert any(line.split()[-1] == "app/x" for line in lines)
+    assert any("copy, copy2" in line for line in lines)
+    assert any("layer 3: ghost: a whiteout hides nothing here" in line for line in lines)
+
+
+def test_budgets_are_told_and_end_with_3(command: Command) -> None:
+    kept = command("size", "oci:image", "--max-size", "1MB", "--max-waste", "1%")
+    assert (kept.code, kept.out.count("kept")) == (0, 2)
+    done = command("size", "oci:image", "--max-size", "300kB", "--max-layer", "1kB")
+    assert done.code == 3
+    lines = done.out.splitlines()
+    assert any(line.split()[:4] == ["exceeded", "max-size", "300", "kB:"] for line in lines)
+    assert any(line.split() == ["300", "kB", "layer", "2", "app/x"] for line in lines)
+
+
+def test_sizes_of_budgets_count_as_they_are_shown(command: Command) -> None:
+    for text, limit in (("1MB", 1_000_000), ("1MiB", 1 << 20), ("5k", 5000)):
+        done = command("size", "oci:base", "--max-size", text, "--json")
+        assert done.json["budgets"][0]["limit"] == limit  # type: ignore[index]
+
+
+def test_growth_names_the_platform_and_ends_with_3(command: Command, tmp_path: Path) -> None:
+    done = command("size", "oci:image", "--max-growth", "10%", "--baseline", "oci:base", "--json")
+    assert done.code == 3
+    (budget,) = done.json["budgets"]  # type: ignore[index]
+    assert (budget["rule"], budget["unit"]) == ("max-growth", "percent")
+    assert budget["actual"] == pytest.approx(100 * 301_500 / 2000)
+    other = small_image(LOWER, platform="linux/arm64")
+    write_layout(tmp_path / "other", {"1": other})
+    done = command("size", "oci:image", "--max-growth", "1GB", "--baseline", "oci:other")
+    assert done.code == 0
+    assert "the baseline is an image for linux/arm64, this one is for linux/amd64" in done.err
+
+
+def test_a_missing_baseline_is_not_found(command: Command) -> None:
+    done = command("size", "oci:image", "--max-growth", "10%", "--baseline", "oci:none")
+    assert done.code == 4
+
+
+def test_a_baseline_that_lacks_a_layer_is_not_passed(command: Command, tmp_path: Path) -> None:
+    image = small_image(LOWER, [file("z", 1)])
+    write_layout(tmp_path / "lacking", {"1": image}, without=[image.layers[1].digest])
+    done = command("size", "oci:image", "--max-growth", "1GB", "--baseline", "oci:lacking")
+    assert done.code == 4
+    assert "lacks layers" in done.err
+
+
+def test_an_image_that_lacks_a_layer_says_so_and_ends_with_4(
+    command: Command, tmp_path: Path
+) -> None:
+    write_layout(tmp_path / "lacking", {"1": IMAGE}, without=[IMAGE.layers[1].digest])
+    done = command("size", "oci:lacking")
+    assert done.code == 4
+    assert "numbers of 2 of 3 layers" in done.out
+
+
+def test_a_damaged_layer_ends_with_7(command: Command, tmp_path: Path) -> None:
+    image = small_image(LOWER, codec="gzip")
+    layout = write_layout(tmp_path / "damaged", {"1": image})
+    blob = layout / "blobs" / "sha256" / image.layers[0].digest.hex
+    blob.write_bytes(b"\xff" * image.layers[0].size)
+    done = command("size", "oci:damaged")
+    assert done.code == 7
+    assert "numbers of 0 of 1 layer" in done.out
+
+
+@pytest.mark.parametrize("base", ["1", "oci:base"])
+def test_the_base_is_left_out_of_budgets(command: Command, base: str) -> None:
+    done = command("size", "oci:image", "--exclude-base", base, "--max-layer", "1B", "--json")
+    assert done.code == 3
+    (budget,) = done.json["budgets"]  # type: ignore[index]
+    assert {cause["layer"] for cause in budget["causes"]} == {2}
+
+
+def test_wrong_options_are_usage_errors(command: Command) -> None:
+    for arguments in (
+        ("--max-growth", "5%"),
+        ("--baseline", "oci:base"),
+        ("--max-size", "big"),
+        ("--exclude-base", "4"),
+        ("--markdown", "--json"),
+    ):
+        assert command("size", "oci:image", *arguments).code == 2, arguments
+    assert command("size", "oci:base", "--exclude-base", "oci:image").code == 2
+
+
+def test_paths_are_ignored_by_pattern(command: Command) -> None:
+    done = command("size", "oci:image", "--ignore", "/app/*", "--max-size", "5kB", "--json")
+    assert done.code == 0
+    assert done.json["budgets"][0]["actual"] == 4000  # type: ignore[index]
+
+
+class TestHostileNames:
+    NAME = "x|`<b>*\x1b[31m\u202e\n\udcff"
+
+    @pytest.fixture
+    def hostile(self, tmp_path: Path) -> Command:
+        image = small_image([file(self.NAME, 10), hard_link("h", self.NAME)], [file(self.NAME, 20)])
+        write_layout(tmp_path / "hostile", {"1": image})
+        return Command(tmp_path / "store", tmp_path)
+
+    def test_text_shows_no_control_characters(self, hostile: Command) -> None:
+        done = hostile("size", "oci:hostile")
+        assert done.code == 0, done.err
+        assert not {"\x1b", "\u202e", "\udcff"} & set(done.out)
+        assert "x|`<b>*\\x1b[31m\\u202e\\x0a\\udcff" in done.out
+
+    def test_json_is_lossless(self, hostile: Command) -> None:
+        document: Any = hostile("size", "oci:hostile", "--json").json
+        (largest, _) = document["largest"]
+        assert largest["path"] == self.NAME.replace("\udcff", "\ufffd")
+        raw = self.NAME.encode("utf-8", "surrogateescape")
+        assert base64.b64decode(largest["path_bytes"]) == raw
+
+    def test_markdown_is_escaped(self, hostile: Command) -> None:
+        done = hostile("size", "oci:hostile", "--markdown")
+        assert done.code == 0, done.err
+        rows = [line for line in done.out.splitlines() if "x&#124;" in line]
+        assert rows
+        for row in rows:
+            assert "x&#124;&#96;&#60;b&#62;&#42;" in row
+            assert row.count("|") == row.replace("&#124;", "").count("|")
+            assert "<b>" not in row
+
+
+def test_markdown_is_added_to_the_summary_of_a_job(command: Command, tmp_path: Path) -> None:
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    variables = {"GITHUB_STEP_SUMMARY": str(summary)}
+    arguments = ("size", "oci:image", "--markdown", "--max-size", "1kB")
+    done = command(*arguments, variables=variables)
+    assert done.code == 3
+    assert summary.read_text() == f"before\n{done.out}\n"
+    assert "| max&#45;size | 1.00 kB | 304 kB | **exceeded** |" in done.out.replace(
+        "max-size", "max&#45;size"
+    )
+    assert "RUN make &#124; tee &#96;log&#96; &#60;b&#62;" in done.out
+
+
+def test_an_archive_a_store_and_a_pipe_give_the_same_numbers(
+    command: Command, tmp_path: Path
+) -> None:
+    from tests.support.images import docker_archive
+
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(docker_archive({"docker.io/library/a:1": IMAGE}))
+    assert command("load", archive).code == 0
+    numbers = []
+    for source, data in (("./a.tar", b""), ("a:1", b""), ("-", archive.read_bytes())):
+        document: Any = command("size", source, "--json", stdin=data).json
+        numbers.append({key: document[key] for key in ("file_bytes", "wasted_bytes", "files")})
+    assert numbers == [{"file_bytes": 304_000, "wasted_bytes": 1500, "files": 5}] * 3

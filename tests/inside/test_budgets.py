@@ -1,0 +1,118 @@
+"""Budgets: which limits an image keeps, and which files break the others."""
+
+from pathlib import Path
+
+import pytest
+
+from ocitool.errors import UsageError
+from ocitool.inside.budgets import Budget, Budgets, Limit, base_layers, check_budgets
+from tests.inside.looking import looking
+from tests.support.images import BuiltImage
+from tests.support.small_images import file, gone, small_image
+
+LOWER = [file("base/a", 1000), file("base/b", 500)]
+UPPER = [file("app/x", 300), file("app/y", 200), file("base/a", 1200)]
+IMAGE = small_image(LOWER, UPPER, [gone("app/y")])
+BASE = small_image(LOWER)
+
+
+def check(
+    tmp_path: Path, budgets: Budgets, *, image: BuiltImage = IMAGE, baseline: BuiltImage = BASE
+) -> tuple[Budget, ...]:
+    with (
+        looking(tmp_path / "image", image) as inside,
+        looking(tmp_path / "baseline", baseline) as before,
+    ):
+        return check_budgets(inside, budgets, before)
+
+
+def one(tmp_path: Path, **limits: object) -> tuple[float | None, bool, list[tuple[str, int]]]:
+    (found,) = check(tmp_path, Budgets(**limits))  # type: ignore[arg-type]
+    return found.actual, found.passed, [(cause.path, cause.bytes) for cause in found.causes]
+
+
+@pytest.mark.parametrize(("limit", "passed"), [(3200, True), (3199, False)])
+def test_the_size_is_all_files_of_all_layers(tmp_path: Path, limit: int, passed: bool) -> None:
+    actual, kept, causes = one(tmp_path, size=limit)
+    assert (actual, kept) == (3200, passed)
+    assert causes == (
+        []
+        if passed
+        else [
+            ("base/a", 1200),
+            ("base/a", 1000),
+            ("base/b", 500),
+            ("app/x", 300),
+            ("app/y", 200),
+        ]
+    )
+
+
+def test_the_largest_layer_counts_and_its_files_are_told(tmp_path: Path) -> None:
+    assert one(tmp_path, layer=1700) == (1700, True, [])
+    assert one(tmp_path / "2", layer=1600) == (
+        1700,
+        False,
+        [("base/a", 1200), ("app/x", 300), ("app/y", 200)],
+    )
+
+
+def test_waste_in_bytes_and_in_percent(tmp_path: Path) -> None:
+    assert one(tmp_path / "1", waste=Limit(bytes=1200)) == (1200, True, [])
+    causes = [("base/a", 1000), ("app/y", 200)]
+    assert one(tmp_path / "2", waste=Limit(bytes=1199)) == (1200, False, causes)
+    assert one(tmp_path / "3", waste=Limit(percent=37.5)) == (37.5, True, [])
+    assert one(tmp_path / "4", waste=Limit(percent=37.4)) == (37.5, False, causes)
+
+
+def test_growth_is_that_of_all_files_and_told_by_path(tmp_path: Path) -> None:
+    assert one(tmp_path / "1", growth=Limit(bytes=1700)) == (1700, True, [])
+    causes = [("app/x", 300), ("base/a", 200)]
+    assert one(tmp_path / "2", growth=Limit(bytes=1)) == (1700, False, causes)
+    actual, kept, _ = one(tmp_path / "3", growth=Limit(percent=113))
+    assert (actual, kept) == (pytest.approx(100 * 1700 / 1500), False)
+
+
+def test_an_image_that_shrank_keeps_every_limit_of_growth(tmp_path: Path) -> None:
+    (found,) = check(tmp_path, Budgets(growth=Limit(bytes=0)), image=BASE, baseline=IMAGE)
+    assert (found.actual, found.passed) == (-1700, True)
+
+
+def test_growth_over_nothing_cannot_be_told_in_percent(tmp_path: Path) -> None:
+    empty = small_image([])
+    (found,) = check(tmp_path, Budgets(growth=Limit(percent=500)), baseline=empty)
+    assert (found.actual, found.passed) == (None, False)
+
+
+def test_every_failed_rule_is_told_in_one_run(tmp_path: Path) -> None:
+    budgets = Budgets(size=1, layer=1, waste=Limit(bytes=1), growth=Limit(percent=1))
+    found = check(tmp_path, budgets)
+    assert [(x.rule, x.passed, x.unit) for x in found] == [
+        ("max-size", False, "bytes"),
+        ("max-layer", False, "bytes"),
+        ("max-waste", False, "bytes"),
+        ("max-growth", False, "percent"),
+    ]
+
+
+def test_the_layers_of_the_base_do_not_count(tmp_path: Path) -> None:
+    assert one(tmp_path / "1", base=1, size=1700) == (1700, True, [])
+    # What this image hides of its base is its own doing.
+    assert one(tmp_path / "2", base=1, waste=Limit(bytes=1200)) == (1200, True, [])
+    assert one(tmp_path / "3", base=2, waste=Limit(bytes=200)) == (200, True, [])
+
+
+def test_ignored_paths_do_not_count(tmp_path: Path) -> None:
+    def ignored(path: str) -> bool:
+        return path.startswith("base/")
+
+    assert one(tmp_path / "1", ignored=ignored, size=500) == (500, True, [])
+    assert one(tmp_path / "2", ignored=ignored, waste=Limit(bytes=200)) == (200, True, [])
+    assert one(tmp_path / "3", ignored=ignored, growth=Limit(bytes=500)) == (500, True, [])
+
+
+def test_a_base_is_told_by_its_layers(tmp_path: Path) -> None:
+    with looking(tmp_path / "1", IMAGE) as inside, looking(tmp_path / "2", BASE) as base:
+        assert base_layers(inside, base.chosen, base.config) == 1
+        with pytest.raises(UsageError, match="not built on"):
+            base_layers(base, inside.chosen, inside.config)
