@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tests.support.command import Command
-from tests.support.images import write_layout
-from tests.support.small_images import file, gone, hard_link, small_image
+from tests.support.images import docker_archive, write_layout
+from tests.support.root_files import hard_link
+from tests.support.small_images import file, gone, small_image
 
 LOWER = [file("base/a", 1000), file("base/b", 500), file("copy", 500, "same")]
 UPPER = [file("app/x", 300_000), file("base/a", 1000, mode=0o600), file("copy2", 500, "same")]
@@ -28,7 +29,7 @@ def test_the_text_tells_totals_layers_waste_and_what_is_large(command: Command) 
     assert done.code == 0, done.err
     lines = done.out.splitlines()
     assert "304 kB of files in" in lines[1]
-    assert "  5 files in 2 folders" in lines
+    assert "  4 files in 2 folders" in lines
     assert any(line.startswith("  efficiency 99.5 %: 1.50 kB wasted") for line in lines)
     assert any("COPY base /" in line and "2.00 kB" in line for line in lines)
     waste = [line.split() for line in lines if "metadata" in line or "deleted" in line]
@@ -36,7 +37,7 @@ def test_the_text_tells_totals_layers_waste_and_what_is_large(command: Command) 
         ["1.00", "kB", "1", "metadata", "base/a"],
         ["500", "B", "1", "deleted", "base/b"],
     ]
-    assert any(line.split()[-1] == "app/x" for line in lines)
+    assert any(line.split()[-1:] == ["app/x"] for line in lines)
     assert any("copy, copy2" in line for line in lines)
     assert any("layer 3: ghost: a whiteout hides nothing here" in line for line in lines)
 
@@ -125,7 +126,7 @@ def test_wrong_options_are_usage_errors(command: Command) -> None:
 def test_paths_are_ignored_by_pattern(command: Command) -> None:
     done = command("size", "oci:image", "--ignore", "/app/*", "--max-size", "5kB", "--json")
     assert done.code == 0
-    assert done.json["budgets"][0]["actual"] == 4000  # type: ignore[index]
+    assert done.json["budgets"][0]["actual"] == 3500  # type: ignore[index]
 
 
 class TestHostileNames:
@@ -178,8 +179,6 @@ def test_markdown_is_added_to_the_summary_of_a_job(command: Command, tmp_path: P
 def test_an_archive_a_store_and_a_pipe_give_the_same_numbers(
     command: Command, tmp_path: Path
 ) -> None:
-    from tests.support.images import docker_archive
-
     archive = tmp_path / "a.tar"
     archive.write_bytes(docker_archive({"docker.io/library/a:1": IMAGE}))
     assert command("load", archive).code == 0
@@ -187,4 +186,4 @@ def test_an_archive_a_store_and_a_pipe_give_the_same_numbers(
     for source, data in (("./a.tar", b""), ("a:1", b""), ("-", archive.read_bytes())):
         document: Any = command("size", source, "--json", stdin=data).json
         numbers.append({key: document[key] for key in ("file_bytes", "wasted_bytes", "files")})
-    assert numbers == [{"file_bytes": 304_000, "wasted_bytes": 1500, "files": 5}] * 3
+    assert numbers == [{"file_bytes": 303_500, "wasted_bytes": 1500, "files": 4}] * 3

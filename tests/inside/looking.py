@@ -19,7 +19,7 @@ def looking(
     folder: Path, image: BuiltImage, form: Form = "layout", **options: Any
 ) -> Iterator[Inside]:
     """Yield what is in an image, which is written below `folder` and open in the block."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     path = write_image(folder, image, form)
     with open_source(str(path)) as opened:
         yield look_inside(opened.source, opened.root, **options)

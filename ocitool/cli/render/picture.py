@@ -25,6 +25,8 @@ _KINDS = {
     "application/vnd.docker.distribution.manifest.list.v2+json": "Docker manifest list",
 }
 _LARGE, _SMALL = 0.1, 0.01
+_NOTABLE = 0.001
+"""Waste of a smaller part of the files is not worth a line."""
 _SECOND = 1_000_000_000
 _Rows = list[tuple[str, str | None]]
 
@@ -93,10 +95,12 @@ def _identity(report: "ImageReport") -> _Rows:
 
 
 def _waste(report: "ImageReport") -> str:
-    """Return how much of the files cannot be seen; nothing where that is not known or is none."""
-    if report.waste is None or not report.waste.wasted_bytes:
+    """Return how much of the files cannot be seen; nothing where that is unknown or little."""
+    if report.waste is None:
         return ""
     wasted, whole = report.waste.wasted_bytes, report.waste.file_bytes
+    if not wasted or wasted < _NOTABLE * whole:
+        return ""
     return f"{size(wasted)} of {size(whole)} of files; `ocitool size` lists where"
 
 
