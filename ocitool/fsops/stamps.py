@@ -44,6 +44,16 @@ class Stamp(Struct, frozen=True, kw_only=True, eq=False):
             status = os.stat(name, dir_fd=directory.descriptor, follow_symlinks=False)
         except OSError:
             return None
+        return cls._of(status)
+
+    @classmethod
+    def of_file(cls, descriptor: int) -> "Stamp | None":
+        """Return the stamp of an open regular file; None for one that has no name any more."""
+        status = os.fstat(descriptor)
+        return cls._of(status) if status.st_nlink else None
+
+    @classmethod
+    def _of(cls, status: os.stat_result) -> "Stamp | None":
         if not stat.S_ISREG(status.st_mode):
             return None
         return cls(
@@ -54,3 +64,10 @@ class Stamp(Struct, frozen=True, kw_only=True, eq=False):
             changed=status.st_ctime_ns,
             is_stable=time.time_ns() - status.st_ctime_ns > _CLOCK_GRAIN,
         )
+
+    @property
+    def text(self) -> str | None:
+        """The stamp as a text that can be kept; None if it is not stable."""
+        if not self.is_stable:
+            return None
+        return f"{self.device}:{self.inode}:{self.size}:{self.modified}:{self.changed}"

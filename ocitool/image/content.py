@@ -194,6 +194,17 @@ class Positioned(Protocol):
 
 
 @runtime_checkable
+class Stamped(Protocol):
+    """A source that can tell without reading whether content is what it was before."""
+
+    def stamp(self, descriptor: Descriptor) -> str | None:
+        """Return a text that changes whenever the stored bytes may; None where none can be told.
+
+        NotFound when the content is absent.
+        """
+
+
+@runtime_checkable
 class Remarking(Protocol):
     """A source that offers some images in another form than they are stored in."""
 

@@ -111,6 +111,9 @@ def _hash_layer(
             hasher.update(data)
         table.set_digest(row, hasher.digest())
         observer.advance(table.sizes[row])
+    # These bytes were not verified, so they must not join a table that was.
+    if inside.cache is not None and not table.verified:
+        inside.cache.put(inside.source, inside.layer(number).descriptor, table)
 
 
 def duplicates_of(tree: TreeState) -> Iterator[Duplicates]:

@@ -42,7 +42,7 @@ class Inside(Struct, frozen=True, kw_only=True, eq=False):
     """An image, its layers, and the tree of those that could be read.
 
     `layers` are all layers of the image, `tree` has those with a table. `problems` tells which are
-    missing in it, and what is odd.
+    missing in it, and what is odd. `cache` is where their tables are kept.
     """
 
     source: Source
@@ -52,6 +52,7 @@ class Inside(Struct, frozen=True, kw_only=True, eq=False):
     layers: tuple[ScannedLayer, ...]
     tree: MergedTree
     problems: tuple[Problem, ...]
+    cache: TableCache | None = None
 
     def layer(self, number: int) -> ScannedLayer:
         """Return a layer by its number, from 1; UsageError if the image has no such layer."""
@@ -110,6 +111,7 @@ def look_inside(
         layers=merging.layers,
         tree=merging.tree,
         problems=(),
+        cache=cache,
     )
     wanted = {inside.layer(number).number for number in layers or ()}
     if layers is None:

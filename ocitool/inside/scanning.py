@@ -58,11 +58,11 @@ Scanned = LayerTable | Unreadable
 class TableCache(Protocol):
     """Tables that were made before. Thread-safe."""
 
-    def get(self, layer: Descriptor, *, digests: bool) -> LayerTable | None:
-        """Return the table of a layer, with `digests` only if every file in it was hashed."""
+    def get(self, source: Source, layer: Descriptor, hashes: Hashes) -> LayerTable | None:
+        """Return the table of a layer of the source if it has the hashes; None if there is none."""
 
-    def put(self, layer: Descriptor, table: LayerTable) -> None:
-        """Keep the table of a layer; only verified ones may be kept under the layer's digest."""
+    def put(self, source: Source, layer: Descriptor, table: LayerTable) -> None:
+        """Keep the table of a layer of the source, and what was hashed so far."""
 
 
 def scan_layers(
@@ -174,7 +174,7 @@ class _Scan:
         """Return the table of a layer that was made before."""
         if self._cache is None:
             return None
-        return self._cache.get(layer, digests=self._hashes is not Hashes.NONE)
+        return self._cache.get(self._source, layer, self._hashes)
 
     def finish(self, layer: Descriptor, scanned: Scanned) -> None:
         """Note what became of a layer."""
@@ -191,7 +191,7 @@ class _Scan:
             scanned = Unreadable(kind, error.message, error)
         self.finish(layer, scanned)
         if isinstance(scanned, LayerTable) and self._cache is not None:
-            self._cache.put(layer, scanned)
+            self._cache.put(self._source, layer, scanned)
 
     def _scan(self, layer: Descriptor, stop: Stop) -> LayerTable:
         stop.check()

@@ -14,6 +14,7 @@ from ocitool.image.content import Root, Source
 from ocitool.image.instructions import step_words
 from ocitool.image.wholeness import is_absent_foreign
 from ocitool.inside.measures import LayerMeasure, WasteMeasure
+from ocitool.inside.scanning import TableCache
 from ocitool.oci import (
     Descriptor,
     Digest,
@@ -112,20 +113,24 @@ def inspect(
     required: bool = False,
     measure: bool = True,
     cache: Cache | None = None,
+    tables: TableCache | None = None,
     jobs: int = DEFAULT_JOBS,
     observer: Observer = SILENT,
 ) -> ImageReport:
     """Describe one image; from an index, the image for `platform`, or else the first one.
 
     `measure` reads each layer once to find its unpacked sizes; `cache` keeps them for the next
-    time. A layer that cannot be read is reported with its problem, not raised.
+    time, and `tables` what is in the layers. A layer that cannot be read is reported with its
+    problem, not raised.
     """
     chosen = choose_image(source, root, platform, required=required)
     config = chosen.image.read_config(source)
     manifest = chosen.image.manifest
     measures = Measures(layers={}, waste=None)
     if measure:
-        measures = measure_image(source, chosen.image, cache=cache, jobs=jobs, observer=observer)
+        measures = measure_image(
+            source, chosen.image, cache=cache, tables=tables, jobs=jobs, observer=observer
+        )
     absent = {x.digest for x in manifest.layers if is_absent_foreign(source, x)}
     layers = _layers(manifest, config, measures.layers, absent)
     return _report(chosen, config, layers, measures.waste)

@@ -18,6 +18,7 @@ from ocitool.image.graph import images_of
 from ocitool.inside.measures import LayerMeasure, WasteMeasure
 from ocitool.inside.members import TooManyMembers
 from ocitool.inside.scanning import (
+    Hashes,
     Scanned,
     TableCache,
     scan_layers,
@@ -152,7 +153,7 @@ class _Measuring:
     def _table(self, layer: Descriptor) -> LayerTable | None:
         table = self._tables.get(layer.digest)
         if table is None and self._table_cache is not None:
-            table = self._table_cache.get(layer, digests=False)
+            table = self._table_cache.get(self._source, layer, Hashes.NONE)
         return table
 
     def _recall(self, digest: Digest, kind: type[Fact]) -> Fact | None:

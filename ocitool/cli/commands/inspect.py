@@ -10,6 +10,7 @@ from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY, opened_each
 from ocitool.cli.options.shared import NoTruncation, OnePlatform, one_platform, usual_platform
+from ocitool.cli.options.tables import table_cache
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.cli.render.columns import counted
@@ -193,6 +194,7 @@ def read_report(
         required=wanted is not None,
         measure=opened.place.kind is not PlaceKind.REGISTRY,
         cache=opened.cache("layers"),
+        tables=table_cache(opened),
         observer=observer,
     )
 

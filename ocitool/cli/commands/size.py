@@ -13,6 +13,7 @@ from ocitool.cli.options.budgets import BUDGETS, BudgetOptions
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY, opened_at
 from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
+from ocitool.cli.options.tables import NoCache, table_cache
 from ocitool.cli.output import JSON_OUTPUT, Output
 from ocitool.errors import IntegrityError, NotFound, UsageError
 
@@ -66,6 +67,7 @@ def size(
     top: Top = 20,
     duplicates: ShowDuplicates = False,
     markdown: Markdown = False,
+    no_cache: NoCache = False,
     budgets: BudgetOptions,
     out: Output,
     registry: "RegistryOptions",
@@ -79,7 +81,7 @@ def size(
 
     if markdown and out.is_json:
         raise UsageError("--markdown and --json exclude each other")
-    viewer = _Viewer(out, registry, one_platform(platform))
+    viewer = _Viewer(out, registry, one_platform(platform), no_cache=no_cache)
     with viewer.opened(source) as opened:
         inside = viewer.look(opened, hashed=True)
         measured = viewer.measured(inside, budgets, top)
@@ -130,10 +132,18 @@ def _fail(measured: Measured) -> None:
 class _Viewer:
     """Opens images and looks into them, all for the same platform."""
 
-    def __init__(self, out: Output, registry: "RegistryOptions", wanted: "Platform | None") -> None:
+    def __init__(
+        self,
+        out: Output,
+        registry: "RegistryOptions",
+        wanted: "Platform | None",
+        *,
+        no_cache: bool,
+    ) -> None:
         self._out = out
         self._registry = registry
         self._wanted = wanted
+        self._no_cache = no_cache
 
     def opened(self, text: str) -> "AbstractContextManager[Opened]":
         from ocitool.images.locations import parse_place
@@ -152,6 +162,7 @@ class _Viewer:
             platform=self._wanted or usual_platform(),
             required=self._wanted is not None,
             hashes=Hashes.DOUBTFUL if hashed else Hashes.NONE,
+            cache=table_cache(opened, unless=self._no_cache),
             observer=self._out.bar,
         )
         if hashed:

@@ -10,6 +10,7 @@ import typer
 from ocitool.cli.options.expand import Group
 from ocitool.cli.options.registry import opened_at
 from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
+from ocitool.cli.options.tables import table_cache
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def looking_into(
             platform=looking.platform or usual_platform(),
             required=looking.platform is not None,
             hashes=hashes or Hashes.NONE,
+            cache=table_cache(opened),
             observer=out.bar,
             layers=_wanted(looking, scan=scan),
             ranges=ranges,

@@ -8,7 +8,7 @@ from ocitool.events import Observer
 from ocitool.image.content import OpenRange, Ranged, Source
 from ocitool.inside.ranges.tables import ChunkedTable, chunked_table, is_chunked
 from ocitool.inside.ranges.toc import NoTable
-from ocitool.inside.scanning import TableCache
+from ocitool.inside.scanning import Hashes, TableCache
 from ocitool.inside.table import LayerTable
 from ocitool.oci import Descriptor, Digest, Limits
 
@@ -61,14 +61,14 @@ class RangedTables:
         except NoTable as reason:
             self._reasons[layer.digest] = str(reason)
 
-    def get(self, layer: Descriptor, *, digests: bool) -> LayerTable | None:
-        """Return the table of a layer, with `digests` only if every file in it was hashed."""
+    def get(self, source: Source, layer: Descriptor, hashes: Hashes) -> LayerTable | None:
+        """Return the table of a layer of the source if it has the hashes; None if there is none."""
         found = self._tables.get(layer.digest)
-        if found is not None and (found.is_hashed or not digests):
+        if found is not None and (found.is_hashed or hashes is Hashes.NONE):
             return found
-        return self._cache.get(layer, digests=digests) if self._cache is not None else None
+        return self._cache.get(source, layer, hashes) if self._cache is not None else None
 
-    def put(self, layer: Descriptor, table: LayerTable) -> None:
+    def put(self, source: Source, layer: Descriptor, table: LayerTable) -> None:
         """Keep the table of a layer that was read."""
         if self._cache is not None:
-            self._cache.put(layer, table)
+            self._cache.put(source, layer, table)

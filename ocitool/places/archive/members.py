@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from ocitool.errors import LimitExceeded, MalformedArchive, NotFound, OcitoolError
 from ocitool.formats.tar import Entry, EntryType
-from ocitool.fsops import Directory, translated
+from ocitool.fsops import Directory, Stamp, translated
 from ocitool.image.content import ReadAt
 from ocitool.oci.limits import DEFAULT_LIMITS, Limits
 from ocitool.oci.quoting import quoted
@@ -131,6 +131,12 @@ class TarMembers:
         with translated("read", self.what):
             yield read_at
 
+    def stamp(self, member: Member) -> str | None:
+        """Return a text that changes whenever the bytes of a member may; None if it cannot."""
+        stamp = Stamp.of_file(self._file)
+        text = stamp.text if stamp is not None else None
+        return None if text is None else f"{text}:{member.offset}:{member.size}"
+
     def close(self) -> None:
         """Close the file."""
         file, self._file = self._file, -1
@@ -227,6 +233,15 @@ class FolderMembers:
                 yield lambda offset, size: os.pread(file, size, offset)
         finally:
             os.close(file)
+
+    def stamp(self, member: Member) -> str | None:
+        """Return a text that changes whenever the bytes of a member may; None if it cannot."""
+        file, _ = self._open(member.path)
+        try:
+            stamp = Stamp.of_file(file)
+        finally:
+            os.close(file)
+        return stamp.text if stamp is not None else None
 
     def close(self) -> None:
         """Close the folder."""

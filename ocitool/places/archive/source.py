@@ -107,6 +107,11 @@ class ArchiveSource:
             return nullcontext(lambda offset, size: data[offset : offset + size])
         return self._members.positioned(content.member)
 
+    def stamp(self, descriptor: Descriptor) -> str | None:
+        """Return a text that changes whenever the stored content may; None for what was made."""
+        member = self._content(descriptor).member
+        return self._members.stamp(member) if member is not None else None
+
     def _content(self, descriptor: Descriptor) -> Content:
         content = self._find(descriptor.digest)
         if content is None:

@@ -1,6 +1,7 @@
 """An OCI image layout directory, opened for reading (image-spec image-layout.md)."""
 
 import contextlib
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from ocitool.oci.annotations import full_name, label
 from ocitool.oci.reference import familiar
 from ocitool.oci.version import LAYOUT_BYTES, LAYOUT_VERSION, check_layout_version
 from ocitool.places.layout import blob_files
-from ocitool.places.layout.cache import Cache
+from ocitool.places.layout.cache import CACHE, Cache
 from ocitool.places.layout.index import IndexFile, entry_names, index_limit
 from ocitool.places.layout.lease import TEMPORARY
 from ocitool.places.layout.lock import locked
@@ -207,6 +208,10 @@ class Layout:
         """Return the cache of one kind of fact; with `most`, of no more facts than that."""
         return Cache(self.control, kind, most)
 
+    def cache_folder(self, name: str) -> str:
+        """Return where a folder is, or may be made, that can be deleted at any time."""
+        return os.path.join(self.path, CONTROL, CACHE, name)
+
     def has(self, descriptor: Descriptor) -> bool:
         """Tell whether a regular file with the right name and size exists."""
         return self.blob_size(descriptor.digest) == descriptor.size
@@ -237,6 +242,11 @@ class Layout:
     def positioned(self, descriptor: Descriptor) -> AbstractContextManager[ReadAt]:
         """Return a block in which a blob can be read at any offset, not verified."""
         return blob_files.positioned(self._file_of(descriptor))
+
+    def stamp(self, descriptor: Descriptor) -> str | None:
+        """Return a text that changes whenever the file of a blob may, if one can be told."""
+        stamp = Stamp.of(self.blob_folder(descriptor.digest.algorithm), descriptor.digest.hex)
+        return stamp.text if stamp is not None else None
 
     def _file_of(self, descriptor: Descriptor) -> blob_files.BlobFile:
         file, size = self.open_blob(descriptor.digest)

@@ -1,0 +1,151 @@
+"""Tables of layers that were made before, one file a layer, found again by the layer's digest.
+
+A layer that was read by its headers alone was not verified: its table is found again by the place
+of its bytes, as long as the file there has not changed.
+
+A file of the cache is believed only if its checksum is right, it names the layer, and this user
+wrote it; what is not as expected counts as not there. Deleting the folder, or anything in it, does
+no harm.
+"""
+
+import contextlib
+import hashlib
+import os
+import threading
+import time
+from typing import Final
+
+from ocitool.errors import OcitoolError
+from ocitool.fsops import Directory, TemporaryFile
+from ocitool.image.content import Source, Stamped
+from ocitool.inside.scanning import Hashes
+from ocitool.inside.table import LayerTable
+from ocitool.inside.toc_format import VERSION, pack, unpack
+from ocitool.oci import Descriptor, Digest
+
+MOST_BYTES: Final = 512 << 20
+_MOST_OF_ONE: Final = 256 << 20
+_NEW: Final = "new-"
+_ABANDONED: Final = 3600
+"""Seconds after which a file that is still being written was left by a process that died."""
+
+
+class TocCache:
+    """The tables of layers in a folder of at most `most` bytes; the oldest make room. Thread-safe.
+
+    The folder is made when something is kept in it. Nothing here fails: what cannot be read is not
+    there, what cannot be written is not kept.
+    """
+
+    def __init__(self, folder: str, *, most: int = MOST_BYTES) -> None:
+        self._folder = os.path.abspath(folder)
+        self._most = most
+        self._used: int | None = None
+        # Of layers that were asked for: what their file was before they were read.
+        self._stamps: dict[tuple[int, Digest], str] = {}
+        self._lock = threading.Lock()
+
+    def get(self, source: Source, layer: Descriptor, hashes: Hashes) -> LayerTable | None:
+        """Return the table of a layer if it has the hashes; None if there is none.
+
+        One that was not verified is found only for the very file that it was made from.
+        """
+        stamp = _stamp(source, layer)
+        if stamp is not None:
+            self._stamps[id(source), layer.digest] = stamp
+        table = self._read(str(layer.digest), hashes)
+        if table is None and stamp is not None:
+            table = self._read(_unverified(layer, stamp), hashes)
+        return table
+
+    def put(self, source: Source, layer: Descriptor, table: LayerTable) -> None:
+        """Keep the table of a layer: for its digest if it was verified, else for its file.
+
+        The latter only if the layer was asked for before it was read, and has not changed since.
+        """
+        key = str(layer.digest)
+        if not table.verified:
+            stamp = self._stamps.get((id(source), layer.digest))
+            if stamp is None or stamp != _stamp(source, layer):
+                return
+            key = _unverified(layer, stamp)
+        data = pack(table, key)
+        if data is None or len(data) > min(self._most, _MOST_OF_ONE):
+            return
+        with contextlib.suppress(OcitoolError), _made(self._folder) as folder:
+            _write(folder, _file_name(key), data)
+            self._make_room(folder, len(data))
+
+    def _read(self, key: str, hashes: Hashes) -> LayerTable | None:
+        data = None
+        with contextlib.suppress(OcitoolError), Directory.open(self._folder) as folder:
+            folder.share_as_it_is()
+            name = _file_name(key)
+            status = folder.status(name)
+            # Where the group may write, its members are trusted; nobody else is.
+            if status is not None and (folder.shared or status.st_uid == os.geteuid()):
+                data = folder.read_file(name, _MOST_OF_ONE)
+        return unpack(data, key, hashes) if data is not None else None
+
+    def _make_room(self, folder: Directory, written: int) -> None:
+        with self._lock:
+            if self._used is not None and self._used + written <= self._most:
+                self._used += written
+                return
+            self._used = _trim(folder, self._most)
+
+
+def _unverified(layer: Descriptor, stamp: str) -> str:
+    """Return the key of a layer that was not verified, in a file with this stamp."""
+    return f"file-{hashlib.sha256(f'{layer.digest} {stamp}'.encode()).hexdigest()}"
+
+
+def _stamp(source: Source, layer: Descriptor) -> str | None:
+    with contextlib.suppress(OcitoolError):
+        return source.stamp(layer) if isinstance(source, Stamped) else None
+    return None
+
+
+def _file_name(key: str) -> str:
+    return f"{key.replace(':', '-')}.v{VERSION}"
+
+
+def _made(path: str) -> Directory:
+    """Open the folder, made with those around it; it is shared with a group as they are."""
+    around, name = os.path.split(path)
+    with Directory.open(around) if os.path.isdir(around) else _made(around) as folder:
+        folder.share_as_it_is()
+        return folder.subdirectory(name, create=True, lasting=False)
+
+
+def _write(folder: Directory, name: str, data: bytes) -> None:
+    temporary = TemporaryFile.create(folder, _NEW)
+    try:
+        temporary.write(data)
+        # Not synced: after a power loss its checksum tells whether it is whole.
+        temporary.publish(folder, name, 0o600, durable=False)
+    finally:
+        temporary.discard()
+
+
+def _trim(folder: Directory, most: int) -> int:
+    """Remove the oldest files until `most` bytes are left, and what dead processes left behind.
+
+    Returns the bytes that are left.
+    """
+    files = []
+    for name in folder.unordered_names():
+        status = folder.status(name)
+        if status is None:
+            continue
+        if name.startswith(_NEW) and status.st_mtime < time.time() - _ABANDONED:
+            folder.remove(name)
+        else:
+            files.append((status.st_mtime_ns, name, status.st_size))
+    used = sum(size for _, _, size in files)
+    for _, name, size in sorted(files):
+        if used <= most:
+            break
+        folder.remove(name)
+        used -= size
+    return used
