@@ -1,0 +1,61 @@
+"""The seventeen small images: what is in them, what is hidden, and by what, layer by layer."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ocitool.inside.dive import dive_figures
+from ocitool.inside.image import Inside
+from ocitool.inside.scanning import Hashes
+from ocitool.inside.table import FILE
+from tests.support.images import Compression
+from tests.support.insides import looked_into, looked_into_layout
+from tests.support.small_images import CODECS
+from tests.support.worked_examples import EXAMPLES, Example
+
+
+@pytest.fixture(params=CODECS)
+def codec(request: pytest.FixtureRequest) -> Compression:
+    found: Compression = request.param
+    return found
+
+
+def hidden(inside: Inside) -> Iterator[tuple[str, int, int, int, str]]:
+    """Yield path, bytes, layer, hiding layer and way of all hidden files with a size."""
+    for record in inside.tree.records:
+        for row, index in enumerate(record.fates):
+            size = record.table.sizes[row]
+            if index and size and record.table.kinds[row] == FILE:
+                fate = inside.tree.fates[index]
+                yield record.path(row), size, record.number, fate.layer, fate.how
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+class TestEachLayer:
+    def test_bytes_and_what_is_hidden(self, example: Example, codec: Compression) -> None:
+        inside = looked_into(example.image(codec), hashes=Hashes.ALL)
+        tables = [layer.table for layer in inside.layers]
+        assert [sum(table.sizes) for table in tables if table] == [*example.file_bytes]
+        assert sorted(hidden(inside)) == sorted(example.as_fates())
+        for number, expected in enumerate(example.hidden_bytes, 1):
+            of_layer = [size for _, size, layer, _, _ in hidden(inside) if layer == number]
+            assert sum(of_layer) == expected
+
+    def test_the_problems(self, example: Example, codec: Compression) -> None:
+        inside = looked_into(example.image(codec))
+        found = tuple((problem.layer, problem.path, problem.kind) for problem in inside.problems)
+        assert found == example.problems
+
+    def test_a_layout_is_read_alike(self, example: Example, tmp_path: Path) -> None:
+        with looked_into_layout(tmp_path, example.image()) as inside:
+            assert sorted(hidden(inside)) == sorted(example.as_fates())
+
+    def test_what_dive_says(self, example: Example, codec: Compression) -> None:
+        inside = looked_into(example.image(codec))
+        tables = [layer.table for layer in inside.layers if layer.table]
+        figures = dive_figures(tables)
+        assert (figures.efficiency, figures.wasted_bytes) == example.dive
+        user = sum(example.file_bytes[1:])
+        ratio = figures.wasted_bytes / user if user else None
+        assert figures.user_wasted_percent == ratio
