@@ -17,6 +17,7 @@ from ocitool.inside.state import (
     Fate,
     Folder,
     LayerRecord,
+    Make,
     Missing,
     TreeState,
     attributes,
@@ -48,6 +49,8 @@ class Application:
         self._former: dict[int, _Former] = {}
         self._fates: dict[str, int] = {}
         self._told: set[int] = set()
+        # The same for whiteouts, forgotten when one hides a folder or a link.
+        self._lower_folders: dict[int, tuple[Folder, str] | None] = {}
 
     def run(self) -> None:
         """Apply the layer, and note what it did in its record."""
@@ -57,6 +60,16 @@ class Application:
         self._place_all()
         for former in self._former.values():
             self._note_deleted(former)
+
+    def _trace(
+        self, path: str, *, follow: bool, make: Make | None = None
+    ) -> tuple[list[str], "int | Folder", list[int]]:
+        """Walk along a path; LimitExceeded if all walks for the image together are too long."""
+        before = self._tree.steps
+        try:
+            return self._tree.trace(path, follow=follow, make=make)
+        finally:
+            self._tree.spend(self._tree.steps - before)
 
     def _tell(self, kind: str, path: str, text: str) -> None:
         self._tree.problems.add(self._record.number, kind, path, text)
@@ -80,8 +93,13 @@ class Application:
 
     def _existing(self, index: int) -> tuple[Folder, str] | None:
         """Return the folder of an index in the layers below, and its real path."""
+        if index not in self._lower_folders:
+            self._lower_folders[index] = self._look_up(index)
+        return self._lower_folders[index]
+
+    def _look_up(self, index: int) -> tuple[Folder, str] | None:
         try:
-            names, folder, passed = self._tree.trace(self._table.folders[index], follow=True)
+            names, folder, passed = self._trace(self._table.folders[index], follow=True)
         except Missing:
             return None
         if not isinstance(folder, dict):
@@ -99,6 +117,7 @@ class Application:
             del folder[name]
             self._lose(value, fate)
         self._remember(folder, path).names.update(hidden)
+        self._lower_folders.clear()
 
     def _hide(self, folder: Folder, path: str, name: str) -> None:
         """Remove what lower layers have under a name."""
@@ -106,6 +125,8 @@ class Application:
         where = f"{path}/{name}" if path else name
         self._lose(value, self._fate("deleted", where if isinstance(value, dict) else None))
         self._remember(folder, path).names[name] = value
+        if isinstance(value, dict) or self._tree.target_of(value) is not None:
+            self._lower_folders.clear()
 
     def _remember(self, folder: Folder, path: str) -> _Former:
         former = self._former.get(id(folder))
@@ -119,7 +140,7 @@ class Application:
         """Return the folder of an index, made if it is missing; None if links forbid that."""
         path = self._table.folders[index]
         try:
-            names, found, passed = self._tree.trace(path, follow=True, make=self._make)
+            names, found, passed = self._trace(path, follow=True, make=self._make)
         except Missing as missing:
             self._tell("link_loop", path, f"{missing.reason}: {' -> '.join(missing.links)}")
             return None
@@ -222,7 +243,7 @@ class Application:
         """Give a file one more name."""
         path = layer_path(self._table.links.get(row, ""))
         try:
-            _, value, _ = self._tree.trace(path, follow=False)
+            _, value, _ = self._trace(path, follow=False)
         except Missing:
             value = self._tree.root
         if isinstance(value, dict):

@@ -21,6 +21,7 @@ from ocitool.oci.quoting import quoted
 
 MOST_LINKS: Final = 40
 """How many links one path may go through, as in Linux."""
+_MOST_STEPS: Final = 100_000_000
 NEW: Final = -1
 """In `previous`: the layers below have nothing at the path."""
 NOTHING: Final = -2
@@ -101,6 +102,8 @@ class TreeState:
         self.targets: dict[int, int] = {}
         self.names: dict[int, int] = {}
         self.problems = Problems()
+        # The names that all walks went through, and those of the walks that placed members.
+        self.steps = self._spent = 0
         self._bases: list[int] = []
         self._implied = 0
 
@@ -124,6 +127,17 @@ class TreeState:
         if self._implied > self.limits.extracted_entries:
             limit = self.limits.extracted_entries
             raise LimitExceeded(f"the layers have more than {limit} folders without a member")
+
+    def spend(self, steps: int) -> None:
+        """Count steps of walks for members; LimitExceeded after more than any real image takes.
+
+        A layer can make each of its folders one at the end of forty long links.
+        """
+        self._spent += steps
+        if self._spent > _MOST_STEPS:
+            raise LimitExceeded(
+                f"the paths of the layers go through more than {_MOST_STEPS} folders and links"
+            )
 
     def record_of(self, inode: int) -> LayerRecord:
         """Return the record of the layer that an inode is of; it must not be an implied one."""
@@ -194,6 +208,7 @@ class _Walk:
 
     def to(self, path: str) -> tuple[list[str], "int | Folder", list[int]]:
         todo = path.split("/")[::-1]
+        self._tree.steps += len(todo)
         while todo:
             part = todo.pop()
             if part in ("", "."):
@@ -225,7 +240,9 @@ class _Walk:
             raise Missing(f"goes through more than {MOST_LINKS} links", self._links)
         if target.startswith("/"):
             self._names, self._folders = [], [self._tree.root]
-        todo += target.split("/")[::-1]
+        parts = target.split("/")[::-1]
+        self._tree.steps += len(parts)
+        todo += parts
         return True
 
     def _end(
