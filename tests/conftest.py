@@ -9,7 +9,17 @@ import pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
-FAST = ("oci", "formats", "fsops", "image", "images", "transfer", "places/layout", "places/archive")
+FAST = (
+    "oci",
+    "formats",
+    "fsops",
+    "image",
+    "images",
+    "inside",
+    "transfer",
+    "places/layout",
+    "places/archive",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

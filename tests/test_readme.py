@@ -171,9 +171,10 @@ def _is_there(test: str) -> bool:
     return (ROOT / path).is_file() and name in _tests_in(ROOT / path)
 
 
-def test_every_case_from_the_field_names_tests_that_exist() -> None:
+@pytest.mark.parametrize("title", ["Cases from the field", "Looking inside"])
+def test_every_row_names_tests_that_exist(title: str) -> None:
     page = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
-    section = page.partition("\n## Cases from the field\n")[2].partition("\n## ")[0]
+    section = page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| ")]
     cases = [row for row in rows if not row.startswith(("| ---", "| number "))]
     assert cases
