@@ -33,8 +33,9 @@ def size_lines(
     yield styled(safe(name), "bold")
     for line in summary(report):
         yield f"  {line}"
-    yield from _table("Layers", LAYERS, layer_rows(report), right=range(7), shrink=(7,))
+    # An image of 60 layers would push the answer off the first screen.
     yield from _table("Waste", WASTED, waste_rows(report), right=(0, 1), shrink=(3, 4))
+    yield from _table("Layers", LAYERS, layer_rows(report), right=range(7), shrink=(7,))
     yield from _table("Largest files", LARGEST, largest_rows(report), right=(0, 1), shrink=(2,))
     yield from _table("Largest folders", FOLDERS, folder_rows(report), right=(0, 1), shrink=(2,))
     if duplicates:
