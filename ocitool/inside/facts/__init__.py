@@ -1,0 +1,1 @@
+"""Facts about an image: packages, secrets, shells, unusual files, and what of it is denied."""

@@ -1,0 +1,1 @@
+"""The packages that are installed in an image, read from the databases of each ecosystem."""
