@@ -1,0 +1,1 @@
+"""What is a secret: by its form, by its name, by the file that it is in."""

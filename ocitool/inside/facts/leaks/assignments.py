@@ -1,0 +1,113 @@
+"""Secrets that are known by the name of what they are assigned to: variables, labels, options."""
+
+import itertools
+import re
+from collections.abc import Iterator
+
+from ocitool.inside.facts.leaks.finding import Found, is_placeholder
+from ocitool.inside.facts.words import words
+
+_LEAST, _MOST = 6, 16 << 10
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_PARTS = re.compile(r"[^A-Za-z0-9]+")
+_SECRET = frozenset(
+    words(
+        "password passwd passwort passphrase pass pwd secret token credential credentials apikey "
+        "authkey privatekey secretkey accesskey"
+    )
+)
+_PAIRS = frozenset(
+    f"{first} {second}"
+    for first in ("api", "access", "secret", "private", "auth", "encryption", "signing", "master")
+    for second in ("key", "keys")
+)
+_AFTER = frozenset(
+    words(
+        # What follows a secret's name and makes it another thing: a file, a time, a switch.
+        "file path dir url uri ttl expiry expires expiration lifetime type name id length size "
+        "header issuer enabled enable required algorithm alg host port prefix suffix count policy "
+        "timeout user username version sha256 sha512 sha1 md5 checksum fingerprint sock socket "
+        "mode public pub env var field param endpoint server service audience scope scopes method "
+        "provider store manager rotation days hours minutes seconds min max rounds cost format "
+        "hash hashed label command cmd hint reset change changed validator separator class keyid"
+    )
+)
+_BEFORE = frozenset(words("allow empty random generate no without max min skip disable public"))
+_LINE = re.compile(
+    r"""(?:^|[\s;&|(`])(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)="""
+    r"""(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)'|(?P<bare>[^\s;&|)"'`]*))""",
+    re.MULTILINE,
+)
+_KEYED = re.compile(
+    r"""^[ \t]*(?:-[ \t]+)?(?:export[ \t]+)?[:"']?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)["']?"""
+    r"""[ \t]*[:=][ \t]*(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)'|(?P<bare>[^\s#,]*))""",
+    re.MULTILINE,
+)
+_OPTION = re.compile(
+    r"""(?:^|\s)--?(?P<name>[a-z][a-z0-9-]*)(?:=|\s+)"""
+    r"""(?:"(?P<double>[^"\n]+)"|'(?P<single>[^'\n]+)'|(?P<bare>[^\s;&|)"'`-][^\s;&|)"'`]*))"""
+)
+
+
+def names_a_secret(name: str) -> bool:
+    """Tell whether a variable, key or option is named as a secret is: DB_PASSWORD, apiToken."""
+    parts = [word.lower() for part in _PARTS.split(name) for word in _CAMEL.split(part) if word]
+    if not parts or parts[-1] in _AFTER or set(parts) & _BEFORE:
+        return False
+    pairs = {f"{first} {second}" for first, second in itertools.pairwise(parts)}
+    return any(_ends_as_secret(part) for part in parts) or bool(pairs & _PAIRS)
+
+
+def _ends_as_secret(word: str) -> bool:
+    # PGPASSWORD and MYSQLPASSWORD have no mark between their words.
+    return word in _SECRET or word.endswith(("password", "passwd", "apikey"))
+
+
+def assigned(name: str, value: str) -> Found | None:
+    """Return the secret of one assignment; None if its name or value is an ordinary one."""
+    value = value.strip().strip("\"'")
+    if not names_a_secret(name) or not is_secret_value(value):
+        return None
+    return Found(kind="secret in a variable", value=value, name=name)
+
+
+def is_secret_value(value: str) -> bool:
+    """Tell whether a value can be a secret: no placeholder, path, number, address or sentence."""
+    if not _LEAST <= len(value) <= _MOST or is_placeholder(value) or " " in value.strip():
+        return False
+    if value.startswith(("./", "../", "~/", "http://", "https://", "file:", "sha256:")):
+        return False
+    # Base64 may begin with a slash, but has seldom a second one and no other small letters.
+    if value.startswith("/") and (value.count("/") > 1 or value.islower()):
+        return False
+    return not value.replace(".", "").isdigit() or len(value) >= 16
+
+
+def assignments(text: str) -> Iterator[Found]:
+    """Yield the secrets that a shell script or a file of variables assigns."""
+    if "=" not in text:
+        return
+    for match in _LINE.finditer(text):
+        found = assigned(match["name"], _value(match))
+        if found is not None:
+            yield found
+
+
+def keyed(text: str) -> Iterator[Found]:
+    """Yield the secrets of a file of settings: `name = value`, `name: value`, `"name": "value"`."""
+    for match in _KEYED.finditer(text):
+        found = assigned(match["name"], _value(match))
+        if found is not None:
+            yield found
+
+
+def _value(match: re.Match[str]) -> str:
+    return match["double"] or match["single"] or match["bare"] or ""
+
+
+def options(text: str) -> Iterator[Found]:
+    """Yield the secrets that are options of commands, such as `--password x`."""
+    for match in _OPTION.finditer(text):
+        found = assigned(match["name"], _value(match))
+        if found is not None:
+            yield Found(kind="secret in a command", value=found.value, name=f"--{found.name}")
