@@ -1,0 +1,133 @@
+"""Reading the files that were chosen: each layer once, each file once, in bounded memory."""
+
+import itertools
+from collections.abc import Callable, Iterator
+
+from msgspec import Struct, field
+
+from ocitool.errors import IntegrityError
+from ocitool.events import Observer
+from ocitool.inside.content import MemberContent, read_members
+from ocitool.inside.facts import system
+from ocitool.inside.facts.candidates import Purpose
+from ocitool.inside.facts.leaks.files import secrets_in_file
+from ocitool.inside.facts.leaks.finding import Found
+from ocitool.inside.facts.leaks.places import LARGEST
+from ocitool.inside.facts.packages import go, java, node, rpm, stanzas
+from ocitool.inside.facts.packages.package import Distribution, Package
+from ocitool.inside.facts.report import Bundle, Unread
+from ocitool.inside.facts.survey import Survey
+from ocitool.inside.image import Inside
+
+_PROGRAMS = (b"\x7fELF", b"MZ")
+_HEAD = 1 << 16
+_OLD_GO = "a Go binary of a version before 1.18, whose modules are not read"
+
+
+class Contents(Struct, kw_only=True):
+    """What the files told. `secrets` are by layer and row, `glibc` are versions by path."""
+
+    packages: list[Package] = field(default_factory=list)
+    secrets: list[tuple[int, int, Found]] = field(default_factory=list)
+    bundles: list[Bundle] = field(default_factory=list)
+    glibc: dict[str, str] = field(default_factory=dict)
+    distribution: Distribution = field(default_factory=Distribution)
+    unread: list[Unread] = field(default_factory=list)
+
+
+def read_contents(inside: Inside, found: Survey, observer: Observer) -> Contents:
+    """Read what the survey wants. What a parser refuses is told as unread.
+
+    Raises what `read_members` raises.
+    """
+    contents = Contents()
+    observer.begin("reading files", _bytes_of(inside, found))
+    try:
+        for number, rows in sorted(found.wanted.items()):
+            for row, content in read_members(inside, number, rows):
+                size = content.left
+                _read_one(contents, content, number, row, rows[row])
+                observer.advance(size)
+    finally:
+        observer.end()
+    return contents
+
+
+def _bytes_of(inside: Inside, found: Survey) -> int:
+    tables = {layer.number: layer.table for layer in inside.layers if layer.table is not None}
+    return sum(
+        tables[number].stored_size(row) for number, rows in found.wanted.items() for row in rows
+    )
+
+
+def _read_one(
+    contents: Contents,
+    content: MemberContent,
+    layer: int,
+    row: int,
+    purposes: list[tuple[Purpose, str]],
+) -> None:
+    if content.left > LARGEST and purposes[0][0] is Purpose.GO:
+        head = content.read(_HEAD)
+        if head.startswith(_PROGRAMS):
+            _go(contents, itertools.chain([head], content), purposes[0][1], layer)
+        return
+    data = b"".join(content)
+    for purpose, path in purposes:
+        if purpose is Purpose.SECRETS:
+            contents.secrets += [(layer, row, one) for one in secrets_in_file(path, data)]
+        elif purpose is Purpose.GO:
+            if data.startswith(_PROGRAMS):
+                _go(contents, iter([data]), path, layer)
+        elif purpose in _PARSERS:
+            _parse(contents, _PARSERS[purpose](data, path), path, layer)
+        else:
+            _note(contents, purpose, data, path)
+
+
+def _parse(contents: Contents, packages: Iterator[Package], path: str, layer: int) -> None:
+    """Take the packages of a file; of one that is damaged those that came before the damage."""
+    try:
+        contents.packages.extend(packages)
+    except IntegrityError as error:
+        contents.unread.append(Unread(path=path, reason=error.message, layer=layer))
+
+
+def _go(contents: Contents, chunks: Iterator[bytes], path: str, layer: int) -> None:
+    info = go.build_info(chunks)
+    if info is None:
+        return
+    if info[0]:
+        contents.packages.extend(go.go_packages(*info, path))
+    else:
+        contents.unread.append(Unread(path=path, reason=_OLD_GO, layer=layer))
+
+
+def _note(contents: Contents, purpose: Purpose, data: bytes, path: str) -> None:
+    if purpose is Purpose.RELEASE:
+        contents.distribution = stanzas.distribution_of(data)
+    elif purpose is Purpose.GLIBC:
+        match = system.GLIBC_VERSION.search(data)
+        if match is not None:
+            contents.glibc[path] = match[1].decode()
+    elif purpose is Purpose.CERTIFICATES:
+        count = data.count(b"-----BEGIN CERTIFICATE-----")
+        count += data.count(b"-----BEGIN TRUSTED CERTIFICATE-----")
+        if count:
+            contents.bundles.append(Bundle(path=path, certificates=count))
+
+
+def _one(package: Package | None) -> Iterator[Package]:
+    if package is not None:
+        yield package
+
+
+_PARSERS: dict[Purpose, Callable[[bytes, str], Iterator[Package]]] = {
+    Purpose.DPKG: stanzas.dpkg_packages,
+    Purpose.APK: stanzas.apk_packages,
+    Purpose.RPM: rpm.rpm_packages,
+    Purpose.PYTHON: lambda data, path: _one(stanzas.python_package(data, path)),
+    Purpose.NODE: lambda data, path: _one(node.node_package(data, path)),
+    Purpose.LOCK: node.locked_packages,
+    Purpose.JAVA: java.java_packages,
+}
