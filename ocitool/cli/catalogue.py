@@ -21,6 +21,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "history": ("history", "List the steps that made an image, with their layers."),
         "size": ("size", "Show what an image weighs, what is waste, and check budgets."),
         "export": ("export", "Write the files of an image as one tar."),
+        "facts": ("facts", "Show packages, secrets and system of an image; deny some of it."),
         "verify": ("verify", "Check every blob, size and reference; repair on request."),
     },
     "Registries": {

@@ -221,6 +221,32 @@ SIZES = View(
     duplicates=_DUPLICATES,
     problems=_INSIDE_PROBLEM,
 ).at("report") | View("name", budgets=_BUDGET)
+_PACKAGE = View("type name group version epoch architecture source license") | PATH
+_PROGRAM = View("name", file=("file", path_text)) | PATH
+_LOOSE = View("rule mode uid gid layer instruction") | PATH
+_SECRET = PATH | View(
+    "kind place name begins layer instruction hidden_by how note allowed",
+)
+_FACTS = View(
+    "names digest platform created user reasons runs_as_root distribution",
+    **{"class": "image_class"},
+    shells=_PROGRAM,
+    package_managers=_PROGRAM,
+    c_libraries=View("name version") | PATH,
+    ca_bundles=View("certificates") | PATH,
+    zoneinfo=("zoneinfo", each_of(path_text)),
+    unusual_files=("loose", _LOOSE),
+    packages=_PACKAGE,
+    secrets=_SECRET,
+    unread=View("reason layer") | PATH,
+)
+_DENIAL = View(
+    "rule passed allowed",
+    violations=View("what layer", where=("where", path_text)),
+)
+FACTS = _FACTS.at("facts") | View(
+    "passed", rules=("denials", _DENIAL), allowances=View("what reason used")
+)
 
 # Garbage.
 

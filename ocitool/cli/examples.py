@@ -28,13 +28,14 @@ TAKES: dict[str, tuple[str, ...]] = {
     "files find": _ALL,
     "files cat": _ALL,
     "files cp": _ALL,
+    "facts": _ALL,
     "verify": ("NAME[:TAG][@DIGEST]", *_PLACES),
 }
 """The commands that take several forms, and which."""
 
 EXIT_CODES = (
     ("0, 1, 2", "done, failed, wrong usage"),
-    ("3", "no: verify found damage, gc --check found garbage, size exceeds a budget"),
+    ("3", "no: verify found damage, gc --check garbage, size or facts a broken rule"),
     ("4", "not found: an image, a tag, a repository, a file, a blob"),
     ("5", "missing or insufficient credentials"),
     ("6", "refused to be safe: ambiguous, in use, an immutable tag"),
@@ -106,6 +107,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool export app:1.0 -o rootfs.tar",
         "ocitool export app:1.0 | tar -x -C rootfs",
         "ocitool export ./carry.tar --layer 3 -o layer.tar",
+    ),
+    "facts": (
+        "ocitool facts app:1.0",
+        "ocitool facts ./app.tar --deny secrets --allow 'app/.env=for tests'",
+        "ocitool facts app:1.0 --sbom cyclonedx app.cdx.json",
     ),
     "verify": (
         "ocitool verify",

@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.artifacts.site import REPOSITORY
 from tests.garbage.test_engine import DANGLING, FakeEngine
+from tests.inside.facts.scenes import planted_image
 from tests.places.registry.homes import Home, auths
 from tests.support.command import FIXTURES, Command
 from tests.support.images import (
@@ -81,6 +82,7 @@ def documents(folder: Path) -> Documents:
     _files(scene)
     _containers(scene)
     _names(scene)
+    _facts(scene)
     with EmulatedRegistry() as registry:
         _registry(scene, registry, image)
         _artifacts(scene, registry)
@@ -181,6 +183,13 @@ def _names(scene: Scene) -> None:
     scene.run("tag", "full:1", "again:1")
     scene.note("unpin", "unpin", "fmt/base:1")
     scene.note("rm", "rm", "fmt/base:1")
+
+
+def _facts(scene: Scene) -> None:
+    planted = write_image(scene.folder, planted_image(), "docker-save")
+    scene.note("facts", "facts", planted, "--deny", "setuid", "--allow", "shell=wanted", code=3)
+    damaged = small_image([Node(path="var/lib/rpm/Packages", data=b"no database")])
+    scene.note("facts", "facts", write_image(scene.folder, damaged, "oci-archive"))
 
 
 def _registry(scene: Scene, registry: EmulatedRegistry, image: BuiltImage) -> None:

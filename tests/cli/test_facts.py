@@ -1,0 +1,189 @@
+"""`ocitool facts` as a user types it: text, JSON, rules, allowances, SBOM; and no secret in any."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tests.inside.facts.scenes import SECRETS, clean_images, planted_image
+from tests.support.command import Command
+from tests.support.small_images import write_image
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_image(tmp_path_factory.mktemp("planted"), planted_image("gzip"), "docker29-save")
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Path:
+    return write_image(tmp_path, clean_images()["scratch"], "oci-archive")
+
+
+def document(ocitool: Command, *arguments: str | Path, code: int = 0) -> Any:
+    done = ocitool("facts", *arguments, "--json")
+    assert done.code == code, done.err
+    return cast("dict[str, Any]", done.json)
+
+
+class TestSecrecy:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            (),
+            ("--json",),
+            ("--debug", "--deny", "secrets,shell"),
+            ("-v", "--packages"),
+            ("--sbom", "cyclonedx", "-"),
+            ("-q", "--deny", "secrets"),
+        ],
+    )
+    def test_no_secret_stands_in_any_output(
+        self, ocitool: Command, image: Path, options: tuple[str, ...]
+    ) -> None:
+        done = ocitool("facts", image, *options)
+        assert done.code in (0, 3)
+        shown = done.out + done.err
+        for secret in SECRETS:
+            for form in (secret, json.dumps(secret)[1:-1], *secret.splitlines()):
+                assert len(form) < 8 or form.startswith("-----") or form not in shown
+
+    def test_at_most_four_characters_are_shown(self, ocitool: Command, image: Path) -> None:
+        secrets = document(ocitool, image)["secrets"]
+        assert len(secrets) == 17
+        assert max(len(secret["begins"]) for secret in secrets) == 4
+
+
+class TestText:
+    def test_the_first_lines_say_what_it_is(self, ocitool: Command, image: Path) -> None:
+        done = ocitool("facts", image)
+        lines = done.out.splitlines()
+        assert lines[0] == "small:1"
+        assert lines[1].split(maxsplit=1)[1].startswith("full OS: shell sh, bash, dash and 1 more")
+        assert "17 found, 2 of them hidden by a later layer" in done.out
+
+    def test_eighty_columns_are_enough(self, ocitool: Command, image: Path) -> None:
+        shown = ocitool.on_terminal("facts", image, "--deny", "secrets", NO_COLOR="1")
+        assert max(map(len, shown.splitlines())) <= 80
+
+    def test_a_clean_image_is_short(self, ocitool: Command, clean: Path) -> None:
+        out = ocitool("facts", clean).out
+        assert "scratch: no shell; no package manager; no C library" in out
+        assert "none found" in out
+        assert "Secrets" not in out
+
+
+class TestRules:
+    def test_a_denied_finding_is_exit_3_and_names_its_place(
+        self, ocitool: Command, image: Path
+    ) -> None:
+        done = ocitool("facts", image, "--deny", "setuid,setgid", "--deny", "capabilities")
+        assert done.code == 3
+        assert "denied  setuid: 1 finding" in done.out
+        assert "usr/bin/su: mode 4755" in done.out
+        assert "passed  capabilities" in done.out
+
+    def test_every_rule_is_told_in_one_run(self, ocitool: Command, image: Path) -> None:
+        rules = (
+            "secrets,shell,package-manager,setuid,setgid,world-writable,capabilities,root,full-os"
+        )
+        found = document(ocitool, image, "--deny", f"{rules},package:base-*", code=3)
+        counts = {rule["rule"]: len(rule["violations"]) for rule in found["rules"]}
+        assert counts == {
+            "secrets": 17,
+            "shell": 4,
+            "package-manager": 2,
+            "setuid": 1,
+            "setgid": 1,
+            "world-writable": 1,
+            "capabilities": 0,
+            "root": 1,
+            "full-os": 1,
+            "package:base-*": 1,
+        }
+        assert found["passed"] is False
+
+    def test_an_image_without_them_passes(self, ocitool: Command, clean: Path) -> None:
+        assert document(ocitool, clean, "--deny", "secrets,shell,setuid")["passed"] is True
+
+    def test_allowed_findings_pass_and_keep_their_reason(
+        self, ocitool: Command, image: Path
+    ) -> None:
+        allowed = ("--allow", "usr/bin/su=users change", "--allow", "secrets=a test image")
+        found = document(ocitool, image, "--deny", "setuid,secrets", *allowed)
+        assert [rule["allowed"] for rule in found["rules"]] == [1, 17]
+        assert {secret["allowed"] for secret in found["secrets"]} == {"a test image"}
+
+    def test_places_of_the_configuration_can_be_allowed(
+        self, ocitool: Command, image: Path
+    ) -> None:
+        found = document(ocitool, image, "--deny", "secrets", "--allow", "env:API_*=public", code=3)
+        assert found["allowances"] == [{"what": "env:API_*", "reason": "public", "used": 1}]
+        assert len(found["rules"][0]["violations"]) == 16
+
+    def test_an_allowance_for_what_is_gone_is_reported(self, ocitool: Command, clean: Path) -> None:
+        done = ocitool("facts", clean, "--allow", "app/.env=old")
+        assert done.code == 0
+        assert "--allow app/.env (old) allows nothing any more" in done.err
+        found = document(ocitool, clean, "--allow", "app/.env=old")
+        assert found["allowances"] == [{"what": "app/.env", "reason": "old", "used": 0}]
+
+    def test_quiet_prints_the_denied_places_alone(self, ocitool: Command, image: Path) -> None:
+        done = ocitool("facts", image, "-q", "--deny", "setuid,setgid")
+        assert (done.code, done.out) == (3, "usr/bin/su\nusr/bin/wall\n")
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (("--deny", "everything"), "no rule 'everything'"),
+            (("--deny", "package:"), "no rule 'package:'"),
+            (("--allow", "usr/bin/su"), "has no reason"),
+            (("--sbom", "spdx", "x"), "'spdx' is not a format"),
+            (("--sbom", "cyclonedx", "-", "--json"), "cannot both go to stdout"),
+        ],
+    )
+    def test_wrong_options_are_usage_errors(
+        self, ocitool: Command, clean: Path, options: tuple[str, ...], message: str
+    ) -> None:
+        done = ocitool("facts", clean, *options)
+        assert done.code == 2
+        assert message in done.err
+
+
+class TestSbom:
+    def test_equal_images_and_times_give_equal_bytes(
+        self, ocitool: Command, image: Path, tmp_path: Path
+    ) -> None:
+        files = []
+        for name in ("a.json", "b.json"):
+            variables = {"SOURCE_DATE_EPOCH": "1700000000"}
+            done = ocitool(
+                "facts", image, "--sbom", "cyclonedx", tmp_path / name, variables=variables
+            )
+            assert done.code == 0, done.err
+            files.append((tmp_path / name).read_bytes())
+        assert files[0] == files[1]
+        found = json.loads(files[0])
+        assert found["metadata"]["timestamp"] == "2023-11-14T22:13:20Z"
+        assert [one["purl"] for one in found["components"]] == ["pkg:deb/base-files@12"]
+
+    def test_a_wrong_time_is_a_usage_error(self, ocitool: Command, clean: Path) -> None:
+        done = ocitool(
+            "facts", clean, "--sbom", "cyclonedx", "-", variables={"SOURCE_DATE_EPOCH": "soon"}
+        )
+        assert done.code == 2
+        assert "SOURCE_DATE_EPOCH 'soon'" in done.err
+
+    def test_to_stdout_it_is_all_that_is_printed(self, ocitool: Command, clean: Path) -> None:
+        done = ocitool("facts", clean, "--sbom", "cyclonedx", "-")
+        assert json.loads(done.out)["bomFormat"] == "CycloneDX"
+
+
+class TestPlaces:
+    def test_an_image_of_the_store(self, loaded: Command) -> None:
+        found = document(loaded, "fmt/app:1.0")
+        assert found["names"] == ["docker.io/fmt/app:1.0"]
+
+    def test_an_image_that_is_nowhere(self, loaded: Command) -> None:
+        assert loaded("facts", "nothing:1").code == 4
