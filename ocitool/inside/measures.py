@@ -1,5 +1,6 @@
 """A layer in numbers, and the waste of all layers together."""
 
+from collections import Counter
 from typing import Self
 
 from msgspec import Struct
@@ -10,6 +11,9 @@ from ocitool.inside.table import OPAQUE, WHITEOUT, LayerTable
 from ocitool.inside.tree import MergedTree
 from ocitool.inside.waste import hidden
 from ocitool.oci import Descriptor
+
+_DELETIONS = ("deleted", "opaque")
+_LARGEST = 3
 
 
 class LayerMeasure(Struct, frozen=True, kw_only=True):
@@ -47,18 +51,39 @@ class LayerMeasure(Struct, frozen=True, kw_only=True):
         )
 
 
+class HiddenBytes(Struct, frozen=True, kw_only=True):
+    """Bytes of a layer that another one (or itself) hides, by deleting or by replacing files."""
+
+    layer: int
+    hidden_by: int
+    is_deleted: bool
+    bytes: int
+
+
 class WasteMeasure(Struct, frozen=True, kw_only=True):
-    """The bytes of all files in all layers, and how many of them cannot be seen in the image."""
+    """The bytes of all files in all layers, and how many of them cannot be seen in the image.
+
+    `largest` are the pairs of layers with most of these bytes, the first one with the most.
+    """
 
     file_bytes: int
     wasted_bytes: int
+    largest: tuple[HiddenBytes, ...]
 
     @classmethod
     def of(cls, tree: TreeState) -> Self:
         """Return the numbers of a tree with all layers."""
+        sums: Counter[tuple[int, int, bool]] = Counter()
+        for record in tree.records:
+            for row, index in hidden(record):
+                fate = tree.fates[index]
+                key = record.number, fate.layer, fate.how in _DELETIONS
+                sums[key] += record.table.sizes[row]
         return cls(
             file_bytes=sum(sum(record.table.sizes) for record in tree.records),
-            wasted_bytes=sum(
-                record.table.sizes[row] for record in tree.records for row, _ in hidden(record)
+            wasted_bytes=sum(sums.values()),
+            largest=tuple(
+                HiddenBytes(layer=layer, hidden_by=by, is_deleted=is_deleted, bytes=count)
+                for (layer, by, is_deleted), count in sums.most_common(_LARGEST)
             ),
         )

@@ -187,3 +187,21 @@ def test_an_archive_a_store_and_a_pipe_give_the_same_numbers(
         document: Any = command("size", source, "--json", stdin=data).json
         numbers.append({key: document[key] for key in ("file_bytes", "wasted_bytes", "files")})
     assert numbers == [{"file_bytes": 303_500, "wasted_bytes": 1500, "files": 4}] * 3
+
+
+def test_inspect_tells_in_a_line_which_layers_hide_most(command: Command, tmp_path: Path) -> None:
+    layers = [
+        [file("model", 300_000), file("own", 5, "1"), file("own", 5, "2")],
+        [file("archive", 200_000)],
+        [gone("archive"), file("model", 300_000, mode=0o600)],
+    ]
+    write_layout(tmp_path / "sins", {"1": small_image(*layers)})
+    lines = command("inspect", "oci:sins").out.splitlines()
+    (row,) = [number for number, line in enumerate(lines) if line.startswith("  waste")]
+    assert lines[row].split(maxsplit=1)[1] == (
+        "62 % (500 kB) is hidden: layer 3 replaces 300 kB of layer 1, …"
+    )
+    assert lines[row + 1].strip() == "`ocitool size` lists where"
+    write_layout(tmp_path / "one", {"1": small_image([file("a", 900), file("a", 600)])})
+    (line,) = [x for x in command("inspect", "oci:one").out.splitlines() if "waste" in x]
+    assert line.endswith("60 % (900 B) is hidden: layer 1 replaces 900 B of its own")

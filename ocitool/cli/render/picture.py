@@ -86,6 +86,7 @@ def _identity(report: "ImageReport") -> _Rows:
         ("created", _created(report.created)),
         ("size", amount),
         ("waste", _waste(report)),
+        ("", "`ocitool size` lists where" if _waste(report) else ""),
         ("type", _KINDS.get(report.media_type) or safe(report.media_type)),
     ]
     rows = [row for row in rows if row[1] != ""]
@@ -101,7 +102,13 @@ def _waste(report: "ImageReport") -> str:
     wasted, whole = report.waste.wasted_bytes, report.waste.file_bytes
     if not wasted or wasted < _NOTABLE * whole:
         return ""
-    return f"{size(wasted)} of {size(whole)} of files; `ocitool size` lists where"
+    first, *more = report.waste.largest
+    does = "deletes" if first.is_deleted else "replaces"
+    origin = "its own" if first.layer == first.hidden_by else f"layer {first.layer}"
+    return (
+        f"{_percent(wasted / whole)} ({size(wasted)}) is hidden: layer {first.hidden_by} {does} "
+        f"{size(first.bytes)} of {origin}{', …' if more else ''}"
+    )
 
 
 def _platforms(report: "ImageReport", view: View) -> _Rows:
