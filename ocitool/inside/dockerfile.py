@@ -1,0 +1,169 @@
+"""A Dockerfile that an image may have been built with: from its history and its configuration.
+
+The history is a note of what builders did, not the file that they read. What it does not tell is
+never made up: such a line says that it is a guess, and why (I23).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ocitool.image.instructions import POSIX_SHELL, Step, read_step, step_words
+from ocitool.inside.bases import Base, Candidate, find_base
+from ocitool.inside.recorded import Wording, wording
+from ocitool.inside.settings import Setting, keyword_of, line_for, settings
+from ocitool.oci import HistoryEntry, ImageConfig
+
+NOT_IN_HISTORY: Final = "not in the history"
+NOT_TOLD: Final = "the history does not say what made it"
+LAYER_IS_GUESSED: Final = "which layer it made is not certain"
+ARGUMENT_IS_ELSEWHERE: Final = "where it is declared is not recorded"
+ARGUMENT_OF_BUILD: Final = "its value in this build"
+_DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""What builders set for an image that has no PATH."""
+
+
+class Line(Struct, frozen=True, kw_only=True):
+    """An instruction, maybe of several lines.
+
+    `guess` says what is not certain about it, "" if everything is. `layer` is the number of the
+    layer it made, None if it made none or that is not known. `copies_to` is the destination of an
+    ADD or COPY whose sources are not recorded; they are then missing at the end of `text`. A step
+    that is not an instruction and made no layer has the text "".
+    """
+
+    text: str
+    guess: str = ""
+    layer: int | None = None
+    created_by: str = ""
+    copies_to: str | None = None
+
+
+class Dockerfile(Struct, frozen=True, kw_only=True):
+    """The lines that may have made an image.
+
+    `lines` follow the history; those of the base are left out if it is known which they are.
+    `unrecorded` are instructions for what the configuration says and the history does not.
+    `layers` and `steps` are those of the whole image. `problem` says why layers and steps do not
+    fit each other, "" if they do.
+    """
+
+    base: Base | None
+    lines: tuple[Line, ...]
+    unrecorded: tuple[Line, ...]
+    layers: int
+    steps: int
+    problem: str = ""
+
+
+def dockerfile(
+    config: ImageConfig,
+    annotations: Mapping[str, str] | None = None,
+    candidates: Iterable[Candidate] = (),
+) -> Dockerfile:
+    """Return a Dockerfile for an image; `candidates` are images that may be its base."""
+    base = find_base(config, annotations or {}, candidates)
+    own = (base.steps or 0) if base is not None else 0
+    writer = _Writer(config)
+    lines: list[Line] = []
+    for number, (entry, layer) in enumerate(config.history_steps()):
+        written = list(writer.step(entry, None if layer is None else layer + 1))
+        lines += written if number >= own else []
+    lines += writer.rest()
+    return Dockerfile(
+        base=base,
+        lines=tuple(lines),
+        unrecorded=tuple(writer.unrecorded()),
+        layers=len(config.diff_ids),
+        steps=len(config.history),
+        problem=writer.problem,
+    )
+
+
+class _Writer:
+    """Writes the lines of one image, step by step, and knows what they have set so far."""
+
+    def __init__(self, config: ImageConfig) -> None:
+        self._config = config.config
+        self._layers = len(config.diff_ids)
+        self._made = sum(not step.empty_layer for step in config.history)
+        self._shell: tuple[str, ...] = POSIX_SHELL
+        self._arguments: dict[str, str] = {}
+        self._set: dict[str, Setting] = {}
+        self._set_any: set[str] = set()
+
+    @property
+    def problem(self) -> str:
+        """Why layers and steps do not fit each other."""
+        if self._made == self._layers:
+            return ""
+        steps = "1 step" if self._made == 1 else f"{self._made} steps"
+        return f"by the history {steps} made a layer, and there are {self._layers}"
+
+    def step(self, entry: HistoryEntry, layer: int | None) -> Iterator[Line]:
+        """Yield the lines of a step, which made this layer."""
+        step = read_step(entry, self._shell)
+        if not step.keyword:
+            yield self._unknown(entry, layer)
+            return
+        yield from self._declare(step)
+        told = wording(step, self._config)
+        self._note(step.keyword, told)
+        guesses = [told.guess] if told.guess else []
+        if told.copies_to is not None and not entry.empty_layer and self.problem:
+            guesses.append(LAYER_IS_GUESSED)
+        yield Line(
+            text=told.text,
+            guess="; ".join(guesses),
+            layer=layer,
+            created_by=entry.created_by,
+            copies_to=told.copies_to,
+        )
+
+    def rest(self) -> Iterator[Line]:
+        """Yield a line for each layer that the history does not know."""
+        if self._made < self._layers:
+            for layer in range(self._made + 1, self._layers + 1):
+                yield Line(text="COPY", guess=NOT_IN_HISTORY, layer=layer, copies_to="/")
+
+    def unrecorded(self) -> Iterator[Line]:
+        """Yield instructions for what is configured and was not set by any step."""
+        for field, value in settings(self._config).items():
+            keyword = keyword_of(field)
+            is_default = field == "env.PATH" and value == _DEFAULT_PATH
+            known = keyword is None or keyword in self._set_any or self._set.get(field) == value
+            if not known and not is_default:
+                yield Line(text=line_for(field, value))
+
+    def _unknown(self, entry: HistoryEntry, layer: int | None) -> Line:
+        """Return the line for a step that is not an instruction of a Dockerfile."""
+        told = step_words(entry)
+        if told and entry.comment and entry.created_by.strip():
+            told = f"{told} ({entry.comment})"
+        made_by = Line(text="", guess=told or NOT_TOLD, layer=layer, created_by=entry.created_by)
+        return made_by if entry.empty_layer else replace(made_by, text="COPY", copies_to="/")
+
+    def _declare(self, step: Step) -> Iterator[Line]:
+        """Yield a declaration of each build argument that RUN saw and no ARG before it gave."""
+        if step.keyword == "ARG":
+            for text in step.words.split():
+                name, _, value = text.partition("=")
+                self._arguments[name] = value.strip("\"'")
+        for text in step.arguments:
+            name, _, value = text.partition("=")
+            if self._arguments.get(name) != value:
+                known = name in self._arguments
+                self._arguments[name] = value
+                line = line_for(f"env.{name}", value).partition(" ")[2]
+                guess = ARGUMENT_OF_BUILD if known else ARGUMENT_IS_ELSEWHERE
+                yield Line(text=f"ARG {line}", guess=guess)
+
+    def _note(self, keyword: str, told: Wording) -> None:
+        self._set.update(told.sets)
+        if told.sets_any:
+            self._set_any.add(keyword)
+        shell = told.sets.get("shell")
+        if isinstance(shell, tuple) and shell:
+            self._shell = shell
