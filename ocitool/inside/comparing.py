@@ -1,0 +1,209 @@
+"""Comparing two images: their merged files, configurations, histories and layers."""
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ocitool.concurrency import DEFAULT_JOBS
+from ocitool.events import SILENT, Observer
+from ocitool.image.content import Root, Source
+from ocitool.inside.config_changes import compare_configs, compare_histories
+from ocitool.inside.differences import (
+    Comparison,
+    FileChanges,
+    LayerChanges,
+    Section,
+    Side,
+    Sizes,
+    Totals,
+    What,
+)
+from ocitool.inside.duplicates import live_files
+from ocitool.inside.file_changes import TreeComparison
+from ocitool.inside.hashing import hash_members
+from ocitool.inside.image import Inside, look_inside
+from ocitool.inside.layer_changes import compare_layers, layers_of
+from ocitool.inside.scanning import Hashes, TableCache
+from ocitool.inside.table import LayerTable
+from ocitool.inside.text_diffs import with_text_diffs
+from ocitool.oci import Descriptor, Digest, Platform
+
+EVERYTHING: Final = frozenset(Section)
+
+
+class Image(Struct, frozen=True, kw_only=True):
+    """An image to be compared: where it is, and what is remembered of its layers."""
+
+    source: Source
+    root: Root
+    cache: TableCache | None = None
+
+
+class Scope(Struct, frozen=True, kw_only=True):
+    """What is compared: sections, files but for what is `ignored`, and only paths that are wanted.
+
+    Without MTIME the times of creation in configurations and histories are not compared either.
+    With `content`, small text files are compared line by line.
+    """
+
+    sections: Collection[Section] = EVERYTHING
+    ignored: Collection[What] = ()
+    wanted: Callable[[str], bool] | None = None
+    content: bool = False
+
+
+def compare(
+    a: Image,
+    b: Image,
+    scope: Scope | None = None,
+    *,
+    platform: Platform | None = None,
+    required: bool = False,
+    jobs: int = DEFAULT_JOBS,
+    observer: Observer = SILENT,
+) -> Comparison:
+    """Compare two images, of an index that for `platform` or else the first one unless `required`.
+
+    Layers are read only to compare files, and one that both images have only once. A layer that
+    cannot be read is a problem of the result. Raises what `look_inside` raises.
+    """
+    scope = scope or Scope()
+    known = _KnownTables()
+    numbers = None if Section.FILES in scope.sections else ()
+    one, other = (
+        look_inside(
+            image.source,
+            image.root,
+            platform=platform,
+            required=required,
+            hashes=Hashes.DOUBTFUL,
+            cache=known.over(image.cache),
+            jobs=jobs,
+            observer=observer,
+            layers=numbers,
+        )
+        for image in (a, b)
+    )
+    return compare_inside(one, other, scope, jobs=jobs, observer=observer)
+
+
+def compare_inside(
+    a: Inside,
+    b: Inside,
+    scope: Scope | None = None,
+    *,
+    jobs: int = DEFAULT_JOBS,
+    observer: Observer = SILENT,
+) -> Comparison:
+    """Compare two images whose layers have been read, if files are to be compared."""
+    scope = scope or Scope()
+    times = What.MTIME not in scope.ignored
+    layers = compare_layers(layers_of(a.manifest, a.config), layers_of(b.manifest, b.config))
+    has_config = Section.CONFIG in scope.sections
+    files = (
+        _compare_files(a, b, layers, scope, jobs, observer)
+        if Section.FILES in scope.sections
+        else None
+    )
+    annotations = (a.manifest.annotations, b.manifest.annotations)
+    config = compare_configs(a.config, b.config, annotations, times=times) if has_config else None
+    steps = (a.config.history, b.config.history)
+    history = compare_histories(*steps, times=times) if has_config else None
+    problems = _problems(a, b, layers) if files is not None else []
+    result = Comparison(
+        a=_side(a),
+        b=_side(b),
+        same=False,
+        size=Sizes(a=_totals(a), b=_totals(b)),
+        files=files,
+        config=config,
+        history=history,
+        layers=layers if Section.LAYERS in scope.sections else None,
+        problems=tuple(problems),
+    )
+    return replace(result, same=_is_same(result))
+
+
+def _compare_files(
+    a: Inside,
+    b: Inside,
+    layers: LayerChanges,
+    scope: Scope,
+    jobs: int,
+    observer: Observer,
+) -> FileChanges:
+    # Only a digest proves that two layers are the same; a diff ID is what a configuration claims.
+    shared = {one.a.number: one.b.number for one in layers.shared if one.is_stored_alike}
+    trees = TreeComparison(
+        a.tree, b.tree, shared=shared, ignored=scope.ignored, wanted=scope.wanted
+    )
+    hash_members([(a, trees.doubts.a), (b, trees.doubts.b)], jobs=jobs, observer=observer)
+    found = trees.result()
+    return with_text_diffs(found, a, b) if scope.content else found
+
+
+def _problems(a: Inside, b: Inside, layers: LayerChanges) -> list[str]:
+    """Return what could not be compared; a layer that both images have is no obstacle."""
+    shared = {(one.a.number, one.b.number) for one in layers.shared if one.is_stored_alike}
+    alike = ({one for one, _ in shared}, {other for _, other in shared})
+    found = []
+    for name, inside, known in (("A", a, alike[0]), ("B", b, alike[1])):
+        found += [
+            f"layer {layer.number} of {name} is not compared: {layer.problem or 'it was not read'}"
+            for layer in inside.layers
+            if layer.table is None and layer.number not in known
+        ]
+    return found
+
+
+def _side(inside: Inside) -> Side:
+    image = inside.chosen.image
+    return Side(
+        called=inside.chosen.root.called,
+        digest=image.descriptor.digest,
+        image_id=inside.manifest.config.digest,
+        platform=image.platform,
+    )
+
+
+def _totals(inside: Inside) -> Totals:
+    stored = {layer.digest: layer.size for layer in inside.manifest.layers}
+    is_read = bool(inside.tree.records) or not inside.layers
+    live = sum(size for _, size in live_files(inside.tree)) if is_read else None
+    return Totals(stored=sum(stored.values()), live_bytes=live)
+
+
+def _is_same(found: Comparison) -> bool:
+    sections = (found.files, found.history, found.layers)
+    return (
+        all(one is None or one.same for one in sections) and not found.config and not found.problems
+    )
+
+
+class _KnownTables:
+    """The tables that were made of the first image: a layer that both have is read once."""
+
+    def __init__(self) -> None:
+        self._tables: dict[Digest, LayerTable] = {}
+        self._below: TableCache | None = None
+
+    def over(self, cache: TableCache | None) -> "_KnownTables":
+        """Return a cache that asks this one first, and passes on what it is given."""
+        found = _KnownTables()
+        found._tables, found._below = self._tables, cache
+        return found
+
+    def get(self, layer: Descriptor, *, digests: bool) -> LayerTable | None:
+        """Return a table that was made for the other image, or one that is remembered."""
+        known = self._tables.get(layer.digest)
+        if known is None and self._below is not None:
+            known = self._below.get(layer, digests=digests)
+        return known
+
+    def put(self, layer: Descriptor, table: LayerTable) -> None:
+        """Keep a table for the other image, and for later."""
+        self._tables[layer.digest] = table
+        if self._below is not None:
+            self._below.put(layer, table)
