@@ -22,6 +22,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "size": ("size", "Show what an image weighs, what is waste, and check budgets."),
         "export": ("export", "Write the files of an image as one tar."),
         "facts": ("facts", "Show packages, secrets and system of an image; deny some of it."),
+        "diff": ("diff", "Compare two images: files, configuration, history, layers."),
+        "dockerfile": ("dockerfile", "Write the Dockerfile that may have made an image."),
         "verify": ("verify", "Check every blob, size and reference; repair on request."),
     },
     "Registries": {

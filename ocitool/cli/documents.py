@@ -36,6 +36,13 @@ def _title(annotations: object) -> object:
     return annotations.get(_TITLE) if isinstance(annotations, Mapping) else None
 
 
+def _attributes(values: object) -> dict[str, str]:
+    """Return extended attributes, their values in base64."""
+    if not isinstance(values, Mapping):
+        return {}
+    return {str(path_text(name)): base64.b64encode(values[name]).decode("ascii") for name in values}
+
+
 PATH = View(path=("path", path_text), path_bytes=("path", path_bytes))
 """A path inside an image; `path_bytes` only if it is not UTF-8."""
 FAILURE = View("name", error="error.message", hint="error.hint")
@@ -176,6 +183,41 @@ TAKEN = PATH | View(
 )
 EXPORTED = View("digest platform layer destination bytes_written")
 
+_STATE = View(
+    "size mode uid gid device layer sha256",
+    type="kind",
+    mtime=("mtime", _moment),
+    link=("link", path_text),
+    link_bytes=("link", path_bytes),
+    xattrs=("xattrs", _attributes),
+)
+_LAYER_OF = View("number digest diff_id stored instruction")
+_SIDE = View("digest image_id platform", name="called")
+COMPARED = View(
+    "same problems size",
+    a=_SIDE,
+    b=_SIDE,
+    files=View(
+        "mtime_only compared",
+        added=PATH | _STATE,
+        removed=PATH | _STATE,
+        changed=PATH | View("what diff", a=_STATE, b=_STATE),
+    ),
+    config=View("field a b"),
+    history=View("only_times", changes=View("step instruction created_by", added="is_added")),
+    layers=View(shared=View(a=_LAYER_OF, b=_LAYER_OF), only_a=_LAYER_OF, only_b=_LAYER_OF),
+)
+_WRITTEN = View("text guess layer files bytes created_by")
+DOCKERFILE = View(
+    "digest platform",
+    name="called",
+    base=("file.base", View("name digest found_by layers steps")),
+    layers="file.layers",
+    steps="file.steps",
+    problem=("file.problem", _or_none),
+    lines=("lines", _WRITTEN),
+    unrecorded=("unrecorded", _WRITTEN),
+)
 _PROBLEM = View("kind subject message image layer created_by")
 _PROVED = View("names label", digest="descriptor.digest")
 VERIFIED = View(

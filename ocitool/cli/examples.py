@@ -29,13 +29,15 @@ TAKES: dict[str, tuple[str, ...]] = {
     "files cat": _ALL,
     "files cp": _ALL,
     "facts": _ALL,
+    "diff": _ALL,
+    "dockerfile": _ALL,
     "verify": ("NAME[:TAG][@DIGEST]", *_PLACES),
 }
 """The commands that take several forms, and which."""
 
 EXIT_CODES = (
     ("0, 1, 2", "done, failed, wrong usage"),
-    ("3", "no: verify found damage, gc --check garbage, size or facts a broken rule"),
+    ("3", "no: damage, garbage, a difference, or a rule of size or facts is broken"),
     ("4", "not found: an image, a tag, a repository, a file, a blob"),
     ("5", "missing or insufficient credentials"),
     ("6", "refused to be safe: ambiguous, in use, an immutable tag"),
@@ -113,6 +115,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool facts ./app.tar --deny secrets --allow 'app/.env=for tests'",
         "ocitool facts app:1.0 --sbom cyclonedx app.cdx.json",
     ),
+    "diff": (
+        "ocitool diff app:1.0 app:1.1",
+        "ocitool diff ./old.tar docker-daemon:app:1.1 --ignore mtime",
+        "ocitool diff app:1.0 app:1.1 --only 'etc/**' --content",
+        "ocitool diff app:1.0 app:1.1 --markdown > comment.md",
+    ),
+    "dockerfile": ("ocitool dockerfile app:1.0", "ocitool dockerfile ./app.tar --json"),
     "verify": (
         "ocitool verify",
         "ocitool verify ./carry.tar",

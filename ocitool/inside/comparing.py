@@ -70,7 +70,7 @@ def compare(
     cannot be read is a problem of the result. Raises what `look_inside` raises.
     """
     scope = scope or Scope()
-    known = _KnownTables()
+    tables: dict[Digest, LayerTable] = {}
     numbers = None if Section.FILES in scope.sections else ()
     one, other = (
         look_inside(
@@ -79,7 +79,7 @@ def compare(
             platform=platform,
             required=required,
             hashes=Hashes.DOUBTFUL,
-            cache=known.over(image.cache),
+            cache=_KnownTables(tables, image.cache),
             jobs=jobs,
             observer=observer,
             layers=numbers,
@@ -183,27 +183,25 @@ def _is_same(found: Comparison) -> bool:
 
 
 class _KnownTables:
-    """The tables that were made of the first image: a layer that both have is read once."""
+    """The tables that were made of the first image: a layer that both have is read once.
 
-    def __init__(self) -> None:
-        self._tables: dict[Digest, LayerTable] = {}
-        self._below: TableCache | None = None
+    One that was not verified counts only for the place that it was read from.
+    """
 
-    def over(self, cache: TableCache | None) -> "_KnownTables":
-        """Return a cache that asks this one first, and passes on what it is given."""
-        found = _KnownTables()
-        found._tables, found._below = self._tables, cache
-        return found
+    def __init__(self, tables: dict[Digest, LayerTable], below: TableCache | None) -> None:
+        self._tables = tables
+        self._below = below
 
-    def get(self, layer: Descriptor, *, digests: bool) -> LayerTable | None:
+    def get(self, source: Source, layer: Descriptor, hashes: Hashes) -> LayerTable | None:
         """Return a table that was made for the other image, or one that is remembered."""
         known = self._tables.get(layer.digest)
         if known is None and self._below is not None:
-            known = self._below.get(layer, digests=digests)
+            known = self._below.get(source, layer, hashes)
         return known
 
-    def put(self, layer: Descriptor, table: LayerTable) -> None:
+    def put(self, source: Source, layer: Descriptor, table: LayerTable) -> None:
         """Keep a table for the other image, and for later."""
-        self._tables[layer.digest] = table
+        if table.verified:
+            self._tables[layer.digest] = table
         if self._below is not None:
-            self._below.put(layer, table)
+            self._below.put(source, layer, table)

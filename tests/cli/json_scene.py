@@ -12,6 +12,7 @@ from tests.places.registry.homes import Home, auths
 from tests.support.command import FIXTURES, Command
 from tests.support.images import (
     BuiltImage,
+    blob_path,
     build_artifact,
     build_image,
     build_index,
@@ -117,6 +118,7 @@ def _store(scene: Scene, image: BuiltImage) -> None:
         scene.note("inspect", "inspect", name)
         scene.note("history", "history", name)
     scene.note("inspect", "inspect", f"oci:{folder / 'copied'}:1")
+    _compared(scene)
     scene.note("inspect of several", "inspect", "full:1", "both:1")
     scene.note("verify", "verify")
     damaged = write_layout(folder / "damaged", {"1": image}, without=[image.layers[0].digest])
@@ -158,6 +160,39 @@ def _files(scene: Scene) -> None:
     scene.note("files cp", "files", "cp", path, "/a", str(scene.folder / "out"))
     scene.note("export", "export", path, "-o", scene.folder / "rootfs.tar")
     scene.note("export", "export", path, "-o", scene.folder / "rootfs.tar", "--layer", "1")
+
+
+def _compared(scene: Scene) -> None:
+    device = Node(path="null", type=b"3", device=(1, 3))
+    layers = ([link("l", "x"), file("same", 1), file("text", 5), device], [file("x", 1)])
+    attributes = {"SCHILY.xattr.user.a": "b"}
+    other = (
+        [
+            link("l", "y"),
+            file("same", 1, time=3, attributes=attributes),
+            file("text", 6, mode=0o600),
+            Node(path="null", type=b"3", device=(1, 5)),
+            Node(path="zero", type=b"3", device=(1, 5)),
+        ],
+        [file("\udcff", 2, attributes=attributes), link("m", "\udcff")],
+    )
+    one = small_image(*layers, steps=["a", f"/bin/sh -c #(nop) COPY file:{'0' * 64} in /x"])
+    two = small_image(*other, config={**FULL_CONFIG, "history": []})
+    places = [
+        f"oci:{write_layout(scene.folder / name, {'1': image})}:1"
+        for name, image in (("one", one), ("two", two))
+    ]
+    for place in (*places, "fmt/app:1.0"):
+        scene.note("dockerfile", "dockerfile", place)
+    scene.note("diff", "diff", *places, "--content", code=3)
+    scene.note("diff", "diff", *places[::-1], code=3)
+    scene.note("diff", "diff", places[0], places[0])
+    scene.note("diff", "diff", *places, "--config", code=3)
+    scene.note("diff", "diff", *places, "--layers", code=3)
+    image = small_image([], codec="gzip")
+    damaged = write_layout(scene.folder / "three", {"1": image})
+    (damaged / blob_path(image.layers[0])).write_bytes(b"x" * image.layers[0].size)
+    scene.note("diff", "diff", places[0], f"oci:{damaged}:1", "--files", code=3)
 
 
 def _containers(scene: Scene) -> None:

@@ -102,6 +102,11 @@ def clip(text: str, width: int) -> str:
     return "".join(kept) + mark
 
 
+def arrow() -> str:
+    """Return what stands between a former and a present value."""
+    return "→" if console.unicode_output() else "->"
+
+
 def padded(text: str, width: int, *, right: bool = False) -> str:
     """Return text filled with spaces to a width."""
     fill = " " * max(0, width - cells(text))

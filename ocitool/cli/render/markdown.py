@@ -1,4 +1,4 @@
-"""The sizes of an image in Markdown, for a comment or the summary of a CI job."""
+"""Markdown for a comment or the summary of a CI job; the sizes of an image in it."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +30,34 @@ def table(
         yield f"| {' | '.join(row)} |"
 
 
+def code(text: str) -> str:
+    """Return text as code for a cell of a table: nothing in it formats, links or mentions."""
+    text = safe(text).replace("|", "\\|")
+    fence = "`" * (longest_fence(text) + 1)
+    space = " " if text[:1] == "`" or text[-1:] == "`" or not text.strip() else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def longest_fence(text: str) -> int:
+    """Return how many backticks stand together in a text at most."""
+    return max(map(len, re.findall("`+", text)), default=0)
+
+
+def fenced(lines: Sequence[str], language: str) -> Iterator[str]:
+    """Yield lines as a block of code, also such that hold fences themselves; they must be safe."""
+    fence = "`" * max(3, longest_fence("\n".join(lines)) + 1)
+    yield f"{fence}{language}"
+    yield from lines
+    yield fence
+
+
+def folded(summary: str, lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines that are shown when their summary, which is HTML, is clicked."""
+    yield from (f"<details><summary>{summary}</summary>", "")
+    yield from lines
+    yield from ("", "</details>")
+
+
 def size_page(name: str, report: "SizeReport", budgets: "Sequence[Budget]") -> Iterator[str]:
     """Yield the lines of a page about the sizes of an image."""
     yield f"### {escaped(name)}"
@@ -55,11 +83,10 @@ def size_page(name: str, report: "SizeReport", budgets: "Sequence[Budget]") -> I
 
 
 def _folded(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield a table that is shown when its title is clicked."""
-    yield from ("", f"<details><summary>{title} ({len(rows)})</summary>", "")
     words = [word.capitalize() for word in header]
-    yield from table(words, ([escaped(cell) for cell in row] for row in rows))
-    yield from ("", "</details>")
+    lines = table(words, ([escaped(cell) for cell in row] for row in rows))
+    yield ""
+    yield from folded(f"{title} ({len(rows)})", lines)
 
 
 def _budgets(budgets: "Sequence[Budget]") -> Iterator[str]:

@@ -23,6 +23,11 @@ def familiar(name: str) -> str:
     return console.safe(reference.familiar(name))
 
 
+def tabbed(line: str) -> str:
+    """Return a line of a file, safe to print, with its tabs as they are."""
+    return "\t".join(map(console.safe, line.split("\t")))
+
+
 def full(name: str) -> str:
     """Return the full name for what a user typed; UsageError when it is not a name."""
     from ocitool.images.lookup import new_name
