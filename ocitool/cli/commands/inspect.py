@@ -72,34 +72,14 @@ def inspect(
     machine, or else the first one, and lists the others. A place with several images is listed;
     --all shows each of them. With --json one image gives an object, several give an array.
     """
-    from ocitool.images.locations import parse_place
-
     if raw + manifest + config > 1:
         raise UsageError("--raw, --manifest and --config exclude each other")
     wanted = one_platform(platform)
-    as_text = out.is_text and not is_template(template, json=out.is_json)
-    reports: list[ImageReport] = []
-    places = [parse_place(text) for text in sources]
-    wants_bytes = raw or manifest or config
-    asked = [None if wants_bytes else ask_engine(place, wanted) for place in places]
-    read = [place for place, report in zip(places, asked, strict=True) if report is None]
-    with opened_each(read, out.options, registry, out.bar) as each:
-        for report in asked:
-            if report is not None:
-                reports.append(report)
-                continue
-            opened = next(each)
-            if wants_bytes:
-                console.out_bytes(_document(opened, wanted, raw=raw, config=config))
-                continue
-            several = _meant(opened)
-            if as_text and several and not show_all:
-                _list(opened, several, out)
-                continue
-            reports += [
-                read_report(opened, _with_all_names(opened, root), wanted, out.bar)
-                for root in _roots_of(opened, several)
-            ]
+    if raw or manifest or config:
+        _print_documents(sources, wanted, out, registry, raw=raw, config=config)
+        return
+    lists = out.is_text and not is_template(template, json=out.is_json) and not show_all
+    reports = _reports(sources, wanted, out, registry, lists=lists)
     if template is not None and is_template(template, json=out.is_json):
         _print_formatted(reports, template, out)
     elif reports:
@@ -108,6 +88,56 @@ def inspect(
             every_layer=show_all or no_trunc or console.terminal_width() is None,
         )
         _print(reports, view, out, is_single=len(sources) == len(reports) == 1)
+
+
+def _reports(
+    sources: Sequence[str],
+    wanted: "Platform | None",
+    out: Output,
+    registry: "RegistryOptions",
+    *,
+    lists: bool,
+) -> "list[ImageReport]":
+    """Return what each image is; with `lists`, a place of several images is only listed."""
+    from ocitool.images.locations import parse_place
+
+    reports: list[ImageReport] = []
+    places = [parse_place(text) for text in sources]
+    asked = [ask_engine(place, wanted) for place in places]
+    read = [place for place, report in zip(places, asked, strict=True) if report is None]
+    with opened_each(read, out.options, registry, out.bar) as each:
+        for report in asked:
+            if report is not None:
+                reports.append(report)
+                continue
+            opened = next(each)
+            several = _meant(opened)
+            if lists and several:
+                _list(opened, several, out)
+                continue
+            reports += [
+                read_report(opened, _with_all_names(opened, root), wanted, out.bar)
+                for root in _roots_of(opened, several)
+            ]
+    return reports
+
+
+def _print_documents(
+    sources: Sequence[str],
+    wanted: "Platform | None",
+    out: Output,
+    registry: "RegistryOptions",
+    *,
+    raw: bool,
+    config: bool,
+) -> None:
+    """Print the exact bytes of a document of each image."""
+    from ocitool.images.locations import parse_place
+
+    places = [parse_place(text) for text in sources]
+    with opened_each(places, out.options, registry, out.bar) as each:
+        for opened in each:
+            console.out_bytes(_document(opened, wanted, raw=raw, config=config))
 
 
 def _print(reports: "list[ImageReport]", view: View, out: Output, *, is_single: bool) -> None:

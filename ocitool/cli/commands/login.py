@@ -3,6 +3,7 @@
 import getpass
 import sys
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -65,19 +66,25 @@ def login(
         from ocitool.cli.commands.login_amazon import login_at_amazon
 
         check = partial(_check, domain=domain, observer=out.observer)
-        login_at_amazon(domain, store, check, out, registry)
+        user, kept = login_at_amazon(domain, store, check, out, registry)
+        _say_logged_in(domain, user, kept, (), out, is_plain=kept == store.path)
         return
     user, secret = _asked(username, from_stdin=password_stdin)
     given = replace(registry, username=user, password=secret, trusts_own_domain=True)
     servers = _check(given, domain, out.observer)
-    credential = Credential.of_pair(user, secret, "")
-    kept = store.save(domain, credential, servers, namespace=namespace)
+    kept = store.save(domain, Credential.of_pair(user, secret, ""), servers, namespace=namespace)
     shown = f"{domain}/{namespace}" if namespace else domain
+    _say_logged_in(shown, user, kept, servers, out, is_plain=kept == store.path)
+
+
+def _say_logged_in(
+    shown: str, user: str, kept: str, servers: Iterable[str], out: Output, *, is_plain: bool
+) -> None:
     out.result(
         {"registry": shown, "username": user, "kept_in": kept},
         text=lambda _: [f"Logged in to {shown} as {console.safe(user)}"],
     )
-    out.remark([f"kept in {kept}{', unencrypted' if kept == store.path else ''}"])
+    out.remark([f"kept in {kept}{', unencrypted' if is_plain else ''}"])
     out.remark(f"its token server {server} may see it from now on" for server in servers)
 
 

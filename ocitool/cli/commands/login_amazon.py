@@ -19,30 +19,15 @@ def login_at_amazon(
     check: "Callable[[RegistryOptions], object]",
     out: "Output",
     registry: "RegistryOptions",
-) -> None:
+) -> tuple[str, str]:
     """Get a password for the registry and store it, unless Amazon's own helper does all that.
 
-    `check` asks the registry whether it accepts the credential of the options.
+    Returns the user name and what keeps the password. `check` asks the registry whether it accepts
+    the credential of the options.
     """
     if store.helper(domain) == _HELPER:
         check(registry)
-        user, kept = "AWS", f"helper docker-credential-{_HELPER}"
-    else:
-        user, kept = _log_in(domain, store, check, out, registry)
-    out.result(
-        {"registry": domain, "username": user, "kept_in": kept},
-        text=lambda _: [f"Logged in to {domain} as {user}"],
-    )
-    out.remark([f"kept in {kept}{', unencrypted' if kept == store.path else ''}"])
-
-
-def _log_in(
-    domain: str,
-    store: "CredentialStore",
-    check: "Callable[[RegistryOptions], object]",
-    out: "Output",
-    registry: "RegistryOptions",
-) -> tuple[str, str]:
+        return "AWS", f"helper docker-credential-{_HELPER}"
     from ocitool.places.registry.aws.ecr import login_credential
 
     found = login_credential(os.environ, domain)
