@@ -43,6 +43,14 @@ Markdown = Annotated[
         help="Print Markdown, and add it to the file that GITHUB_STEP_SUMMARY names.",
     ),
 ]
+Html = Annotated[
+    str | None,
+    typer.Option(
+        "--html",
+        metavar="FILE|-",
+        help="Also write a page for a browser that shows all files; - prints it instead of text.",
+    ),
+]
 
 
 class Measured(Struct, frozen=True, kw_only=True):
@@ -67,6 +75,7 @@ def size(
     top: Top = 20,
     duplicates: ShowDuplicates = False,
     markdown: Markdown = False,
+    html: Html = None,
     no_cache: NoCache = False,
     budgets: BudgetOptions,
     out: Output,
@@ -78,16 +87,20 @@ def size(
     of them is exceeded; every one is checked, and the files that cause it are listed.
     """
     from ocitool.cli import documents
+    from ocitool.cli.render import texts
 
-    if markdown and out.is_json:
-        raise UsageError("--markdown and --json exclude each other")
+    if markdown + out.is_json + (html == "-") > 1:
+        raise UsageError("--markdown, --json and --html - exclude each other")
+    texts.check_output_file(None if html == "-" else html)
     viewer = _Viewer(out, registry, one_platform(platform), no_cache=no_cache)
     with viewer.opened(source) as opened:
         inside = viewer.look(opened, hashed=True)
         measured = viewer.measured(inside, budgets, top)
+    if html is not None:
+        _write_page(html, inside, measured, out)
     if markdown:
         _print_markdown(measured, out)
-    else:
+    elif html != "-":
         out.result(
             measured,
             text=lambda measured: _lines(measured, duplicates=duplicates),
@@ -100,6 +113,25 @@ def _lines(measured: Measured, *, duplicates: bool) -> Iterable[str]:
     from ocitool.cli.render.sizes import size_lines
 
     return size_lines(measured.name, measured.report, measured.budgets, duplicates=duplicates)
+
+
+def _write_page(path: str, inside: "Inside", measured: Measured, out: Output) -> None:
+    """Write the page to a file, which appears whole or not at all, or to stdout."""
+    from ocitool.cli.render import columns, console
+    from ocitool.fsops import OutputFile
+    from ocitool.inside.page.facts import image_page
+
+    page = image_page(inside, measured.report, title=measured.name)
+    if path == "-":
+        console.out_bytes(page)
+        return
+    output = OutputFile(path)
+    try:
+        output.write(page)
+        output.publish()
+    finally:
+        output.close()
+    out.remark([f"wrote {path} ({columns.size(len(page))}); open it in a browser"])
 
 
 def _print_markdown(measured: Measured, out: Output) -> None:

@@ -87,10 +87,10 @@ class Sending:
 
     def check(self) -> None:
         """Refuse, before any work, an unknown policy or a digest file that cannot be written."""
-        from ocitool.cli.render.texts import check_digest_file
+        from ocitool.cli.render.texts import check_output_file
 
         _ = self.policy
-        check_digest_file(self.digestfile)
+        check_output_file(self.digestfile)
 
 
 def _transfer(

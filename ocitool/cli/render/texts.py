@@ -135,8 +135,8 @@ def table_name(names: Sequence[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def check_digest_file(path: str | None) -> None:
-    """Fail before any work if the file of --digestfile cannot be written."""
+def check_output_file(path: str | None) -> None:
+    """Fail before any work if a file that an option names cannot be written."""
     from ocitool.fsops import OutputFile
 
     if path is None:
