@@ -100,19 +100,20 @@ def _run_with_registry(code: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_the_three_programs_with_registries_run(folder: Path) -> None:
+def test_the_programs_with_registries_run(folder: Path) -> None:
     setup = (
         "ocitool load fixtures/docker20-app-single.tar && "
         "ocitool push fmt/app:1.0 $REGISTRY/app:1.0 && ocitool inspect --quiet fmt/app:1.0"
     )
     done = _shell(setup, folder)
     assert done.returncode == 0, done.stderr
-    layers, copied, holders = (
+    layers, copied, holders, files = (
         _run_with_registry(code, folder) for code in _blocks("python-registry")
     )
     assert "sha256:" in layers
     assert copied.startswith("sha256:")
     assert "file" in holders
+    assert files.endswith("hello\n\n")
 
 
 def test_every_command_of_the_readme_exists_and_no_other() -> None:

@@ -28,7 +28,7 @@ TYPES: Final = {
 """Letters for types, as `find` has them; h is a file with several names, w a whiteout."""
 
 
-class Query(Struct, frozen=True, kw_only=True):
+class FileQuery(Struct, frozen=True, kw_only=True):
     """What a file has to be. By default everything is.
 
     `name` is a pattern of the shell for the last component of the path, or for the whole path if it
@@ -53,7 +53,7 @@ class Query(Struct, frozen=True, kw_only=True):
 
 def find_files(
     inside: Inside,
-    query: Query,
+    query: FileQuery,
     path: str = "",
     *,
     hidden: bool = False,
@@ -81,7 +81,7 @@ def _is_below(path: str, root: str) -> bool:
     return not root or path == root or path.startswith(f"{root}/")
 
 
-def _test(query: Query) -> Callable[[Node | FileEntry], bool]:
+def _test(query: FileQuery) -> Callable[[Node | FileEntry], bool]:
     """Return the tests of a query as one, the cheapest first."""
     tests: list[Callable[[Node | FileEntry], bool]] = []
     if query.types:

@@ -24,7 +24,7 @@ from ocitool.images.opening import open_source
 from ocitool.inside.image import Inside, look_inside
 from ocitool.inside.listing import FileEntry, list_files
 from ocitool.inside.scanning import Hashes
-from ocitool.inside.searching import Query, find_files
+from ocitool.inside.searching import FileQuery, find_files
 from ocitool.inside.story import Event, stories
 from ocitool.inside.taking import read_file, require_layers, take
 from tests.support.images import Compression, build_image
@@ -156,31 +156,31 @@ class TestFinding:
     @pytest.mark.parametrize(
         ("query", "expected"),
         [
-            (Query(name="p*"), ["etc/pipe", "usr/bin/ping"]),
-            (Query(name="/usr/*/su"), ["usr/bin/su"]),
-            (Query(name="[", types="f"), []),
-            (Query(types="d"), ["", "etc", "usr", "usr/bin", "usr/tmp"]),
-            (Query(types="l"), ["bin"]),
-            (Query(types="cp"), ["etc/null", "etc/pipe"]),
-            (Query(types="h"), ["usr/bin/ping", "usr/bin/traceroute"]),
-            (Query(least=20), ["usr/bin/ping", "usr/bin/traceroute", "usr/bin/wall"]),
-            (Query(most=19), ["usr/bin/su"]),
-            (Query(set_id=True), ["usr/bin/ping", "usr/bin/traceroute"]),
-            (Query(newer=1_000_000), ["usr/bin/wall"]),
-            (Query(name="wall", most=5), []),
+            (FileQuery(name="p*"), ["etc/pipe", "usr/bin/ping"]),
+            (FileQuery(name="/usr/*/su"), ["usr/bin/su"]),
+            (FileQuery(name="[", types="f"), []),
+            (FileQuery(types="d"), ["", "etc", "usr", "usr/bin", "usr/tmp"]),
+            (FileQuery(types="l"), ["bin"]),
+            (FileQuery(types="cp"), ["etc/null", "etc/pipe"]),
+            (FileQuery(types="h"), ["usr/bin/ping", "usr/bin/traceroute"]),
+            (FileQuery(least=20), ["usr/bin/ping", "usr/bin/traceroute", "usr/bin/wall"]),
+            (FileQuery(most=19), ["usr/bin/su"]),
+            (FileQuery(set_id=True), ["usr/bin/ping", "usr/bin/traceroute"]),
+            (FileQuery(newer=1_000_000), ["usr/bin/wall"]),
+            (FileQuery(name="wall", most=5), []),
         ],
     )
-    def test_what_is_asked_for(self, look: Look, query: Query, expected: list[str]) -> None:
+    def test_what_is_asked_for(self, look: Look, query: FileQuery, expected: list[str]) -> None:
         with look(*self.LAYERS) as inside:
             assert paths(find_files(inside, query)) == expected
 
     def test_below_a_path_and_what_is_out_of_sight(self, look: Look) -> None:
         with look(*self.LAYERS) as inside:
-            assert paths(find_files(inside, Query(types="f"), "/bin")) == [
+            assert paths(find_files(inside, FileQuery(types="f"), "/bin")) == [
                 f"usr/bin/{name}" for name in ("ping", "su", "traceroute", "wall")
             ]
-            hidden = list(find_files(inside, Query(), hidden=True))
-            below = paths(find_files(inside, Query(), "/etc/passwd", hidden=True))
+            hidden = list(find_files(inside, FileQuery(), hidden=True))
+            below = paths(find_files(inside, FileQuery(), "/etc/passwd", hidden=True))
         assert [(one.path, one.layer, one.hidden_by, one.how) for one in hidden] == [
             ("etc/passwd", 1, 2, "deleted"),
             ("usr/bin/wall", 1, 2, "overwritten"),
@@ -189,12 +189,12 @@ class TestFinding:
 
     def test_whiteouts_of_one_layer(self, look: Look) -> None:
         with look(*self.LAYERS, layers=[2]) as inside:
-            found = paths(find_files(inside, Query(types="w"), with_whiteouts=True))
+            found = paths(find_files(inside, FileQuery(types="w"), with_whiteouts=True))
         assert found == ["etc/passwd"]
 
     def test_a_type_that_nobody_knows(self) -> None:
         with pytest.raises(UsageError, match="'x' is not a type of files"):
-            Query(types="fx")
+            FileQuery(types="fx")
 
 
 class TestReading:

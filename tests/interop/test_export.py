@@ -77,7 +77,7 @@ def unpacked_by_umoci(layout: Path, target: Path) -> Path:
 class TestUmoci:
     """GNU tar makes of what we export the tree that umoci unpacks."""
 
-    @pytest.mark.parametrize("archive", archives(), ids=lambda path: path.name)
+    @pytest.mark.parametrize("archive", list(archives()), ids=lambda path: path.name)
     def test_every_archive_with_one_image(
         self, require: Callable[..., None], ocitool: Ocitool, tmp_path: Path, archive: Path
     ) -> None:

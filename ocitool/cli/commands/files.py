@@ -23,7 +23,7 @@ from ocitool.errors import UsageError
 if TYPE_CHECKING:
     from ocitool.inside.image import Inside
     from ocitool.inside.listing import FileEntry
-    from ocitool.inside.searching import Query
+    from ocitool.inside.searching import FileQuery
     from ocitool.inside.story import Event
     from ocitool.inside.taking import Taken
     from ocitool.places.registry import RegistryOptions
@@ -105,14 +105,14 @@ def _find_query(
     size: str | None,
     suid: bool,
     newer: str | None,
-) -> "Query":
-    from ocitool.inside.searching import Query
+) -> "FileQuery":
+    from ocitool.inside.searching import FileQuery
 
     least, most = _sizes(size) if size is not None else (None, None)
     now = dt.datetime.now(dt.UTC)
     since = parse_moment(newer, "--newer", now, ago=True).timestamp() if newer else None
     letters = (types or "").replace(",", "")
-    return Query(name=name, types=letters, least=least, most=most, set_id=suid, newer=since)
+    return FileQuery(name=name, types=letters, least=least, most=most, set_id=suid, newer=since)
 
 
 def _sizes(text: str) -> tuple[int | None, int | None]:
@@ -184,7 +184,7 @@ def find(
     source: SourceAndPath,
     path: MaybePath = None,
     *,
-    query: "Query",
+    query: "FileQuery",
     hidden: Annotated[
         bool, typer.Option("--hidden", help="Files that are stored and that nothing can see.")
     ] = False,
