@@ -26,7 +26,6 @@ from ocitool.oci.quoting import quoted
 _FAILURES: Final[Mapping[str, type[OcitoolError]]] = {
     "missing": NotFound,
     "damaged": IntegrityError,
-    "diff_id": IntegrityError,
     "encrypted": Refused,
     "foreign": Refused,
     "not_a_layer": Refused,
@@ -43,7 +42,7 @@ class Taken(Struct, frozen=True, kw_only=True):
 
 
 def require_layers(inside: Inside) -> None:
-    """Raise unless all layers that were looked at could be read, and are what they should be.
+    """Raise unless all layers that were looked at could be read.
 
     Without one of them a path may lead to a file that a container does not see.
     """

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ocitool.errors import DigestMismatch, MalformedDocument, OcitoolError
 from ocitool.image.content import NoRanges, Root
+from ocitool.images.opening import open_source
 from ocitool.inside.content import read_member
 from ocitool.inside.image import Inside, look_inside
 from ocitool.inside.ranges.tables import ChunkedTable
@@ -25,6 +26,7 @@ from tests.support.chunked_layers import (
     estargz,
     zstd_chunked,
 )
+from tests.support.command import FIXTURES
 from tests.support.images import BuiltImage
 from tests.support.root_files import Node, folder, hard_link, layer_of, link
 from tests.support.small_images import file, gone, opaque, small_image
@@ -182,6 +184,39 @@ class TestBothForms:
         inside = looked(RangedSource(image), image)
         assert next(node.path for node in inside.tree.walk() if node.kind != "directory") == "c"
         assert list(inside.tree.children("etc")) == []
+
+
+class TestMadeByOthers:
+    """Layers of the real tools: every file by ranges is what it is in the whole layer."""
+
+    @pytest.mark.parametrize("name", ["estargz015.tar", "podman43-zstd-chunked.tar"])
+    def test_every_file_by_ranges(self, name: str) -> None:
+        with open_source(str(FIXTURES / name)) as opened:
+            whole = look_inside(opened.source, opened.root)
+            source = RangedSource()
+            for descriptor in (
+                opened.root.descriptor,
+                *whole.manifest.layers,
+                whole.manifest.config,
+            ):
+                with opened.source.open(descriptor) as blob:
+                    source.blobs[descriptor.digest] = blob.read_all(1 << 20)
+            by_ranges = look_inside(source, opened.root, ranges=True)
+            table = by_ranges.table(1)
+            assert isinstance(table, ChunkedTable)
+            assert source.opened.count(whole.manifest.layers[0].digest) == 0
+            files = [node.path for node in whole.tree.walk() if node.kind == "file"]
+            assert {"big", "etc/small", "etc/same", "etc/set", "etc/é"} <= set(files)
+            for path in files:
+                assert content(by_ranges, path) == content(whole, path)
+                found, expected = by_ranges.tree.find(path), whole.tree.find(path)
+                assert (found.mode, found.mtime) == (expected.mode, expected.mtime)
+                assert found.xattrs == expected.xattrs
+            assert len(list(by_ranges.tree.walk())) == len(list(whole.tree.walk()))
+            # Fetched in several chunks, or with what is one chunk of many.
+            big = by_ranges.tree.find("big").row
+            assert big is not None
+            assert len(table.chunks[big]) > 1
 
 
 Change = Callable[[list[dict[str, Any]]], None]

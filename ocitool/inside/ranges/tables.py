@@ -13,7 +13,7 @@ from ocitool.inside.members import TableBuilder
 from ocitool.inside.ranges.estargz import TOC_DIGEST, read_estargz
 from ocitool.inside.ranges.reading import read_chunk
 from ocitool.inside.ranges.toc import Chunk, NoTable, TocEntry, TocFile
-from ocitool.inside.ranges.zstd_chunked import CHECKSUM, read_zstd_chunked
+from ocitool.inside.ranges.zstd_chunked import is_zstd_chunked, read_zstd_chunked
 from ocitool.inside.table import FILE, LayerTable
 from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, Limits, parse_time
 from ocitool.oci.quoting import quoted
@@ -56,7 +56,7 @@ class ChunkedTable(LayerTable, kw_only=True, eq=False):
 
 def is_chunked(layer: Descriptor) -> bool:
     """Tell whether the manifest promises a table of contents in a layer."""
-    return TOC_DIGEST in layer.annotations or CHECKSUM in layer.annotations
+    return TOC_DIGEST in layer.annotations or is_zstd_chunked(layer)
 
 
 def chunked_table(
@@ -67,7 +67,7 @@ def chunked_table(
     Raises NoTable if it has to be read whole, DigestMismatch for a table of contents that is not
     the one promised in the manifest, and MalformedDocument for one that contradicts itself.
     """
-    is_zstd = CHECKSUM in layer.annotations
+    is_zstd = is_zstd_chunked(layer)
     read = read_zstd_chunked if is_zstd else read_estargz
     try:
         files = read(layer, open_range)

@@ -16,10 +16,20 @@ from ocitool.inside.ranges.toc import MOST_BYTES, NoTable, TocFile, check_digest
 from ocitool.oci import Descriptor
 from ocitool.oci.quoting import quoted
 
-CHECKSUM: Final = "io.github.containers.zstd-chunked.manifest-checksum"
-_POSITION: Final = "io.github.containers.zstd-chunked.manifest-position"
+_PREFIXES: Final = ("io.github.containers.zstd-chunked", "io.containers.zstd-chunked")
+"""How its annotations begin; the second is what podman 4 writes."""
 # Offset, length, length once unpacked, and the kind of table.
 _FIELDS: Final = re.compile(r"(\d{1,18}):(\d{1,18}):(\d{1,18}):1", re.ASCII)
+
+
+def is_zstd_chunked(layer: Descriptor) -> bool:
+    """Tell whether the manifest promises such a table."""
+    return _annotation(layer, "manifest-checksum") is not None
+
+
+def _annotation(layer: Descriptor, name: str) -> str | None:
+    found = (layer.annotations.get(f"{prefix}.{name}") for prefix in _PREFIXES)
+    return next((text for text in found if text is not None), None)
 
 
 def read_zstd_chunked(layer: Descriptor, open_range: OpenRange) -> list[TocFile]:
@@ -29,7 +39,7 @@ def read_zstd_chunked(layer: Descriptor, open_range: OpenRange) -> list[TocFile]
     layer has to be read whole, NoRanges, and MalformedDocument for a wrong table.
     """
     what = f"the table of contents of layer {layer.digest.short}"
-    position = layer.annotations.get(_POSITION, "")
+    position = _annotation(layer, "manifest-position") or ""
     found = _FIELDS.fullmatch(position)
     if found is None:
         raise NoTable(f"its table of contents, at {quoted(position)}, has an unknown form")
@@ -39,7 +49,7 @@ def read_zstd_chunked(layer: Descriptor, open_range: OpenRange) -> list[TocFile]
     if size > MOST_BYTES:
         raise LimitExceeded(f"{what} has {size} bytes, more than {MOST_BYTES}")
     packed = read_range(open_range, start, start + length)
-    check_digest(packed, layer.annotations[CHECKSUM], what)
+    check_digest(packed, _annotation(layer, "manifest-checksum") or "", what)
     raw = _unpacked(packed, size)
     if len(raw) != size:
         raise MalformedDocument(f"{what} has {len(raw)} bytes, not {size}")
