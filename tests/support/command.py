@@ -16,13 +16,14 @@ FIXTURES = ROOT / "fixtures"
 
 
 def environment(store: Path) -> dict[str, str]:
-    """Return this process's environment with a store of the test's own and nothing else set."""
+    """Return this process's environment with a store and a cache of the test's own alone."""
     kept = {
         key: value
         for key, value in os.environ.items()
         if not key.startswith("OCITOOL_") and key not in ("NO_COLOR", "COLUMNS", "TMPDIR")
     }
-    return {**kept, "OCITOOL_STORE": str(store), "PYTHONPATH": str(ROOT)}
+    own = {"OCITOOL_STORE": str(store), "XDG_CACHE_HOME": str(store.parent / ".cache")}
+    return {**kept, **own, "PYTHONPATH": str(ROOT)}
 
 
 @dataclass(frozen=True, slots=True)
