@@ -1,5 +1,6 @@
-"""What holds for all tests: commands can be interrupted, and some tests are marked as fast."""
+"""What holds for all tests: commands can be interrupted, caches are theirs, some are fast."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -20,6 +21,12 @@ FAST = (
     "places/layout",
     "places/archive",
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_caches(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep nothing of these tests in the caches of the user who runs them."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("caches"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
