@@ -9,7 +9,7 @@ A path that occurs twice is wasted whole.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -40,55 +40,66 @@ def dive_figures(tables: Sequence[LayerTable]) -> DiveFigures:
     """
     layers = Counter(folder for table in tables for folder in table.folders)
     hidden = {path for table in tables for path in _hidden(table)}
-    shared = {folder for folder, count in layers.items() if count > 1}
-    tally = _Tally(shared | {_parent(path) for path in hidden})
+    tally = _Tally({_parent(path) for path in hidden})
     stack = _Stack(hidden & layers.keys())
     user_bytes = 0
     for number, table in enumerate(tables):
         layer = _Layer(table)
         if number:
             user_bytes += layer.size
+        layers.subtract(table.folders)
         for folder, sizes in layer.leaves():
-            tally.add(folder, sizes)
+            tally.add(folder, sizes, again=layers[folder] > 0)
         for path in layer.hidden:
-            tally.add(_parent(path), {_name(path): stack.bytes_below(path)})
+            sizes = {_name(path): stack.bytes_below(path)}
+            tally.add(_parent(path), sizes, again=layers[_parent(path)] > 0)
         stack.apply(layer)
+        tally.forget(folder for folder in table.folders if not layers[folder])
     return tally.figures(user_bytes)
 
 
 class _Tally:
-    """The sums over all paths.
+    """The sums over all paths. Only paths that may occur again are remembered.
 
-    Only paths in `folders` are remembered: elsewhere none can occur a second time.
+    `hiding` are folders with whiteouts in them: a path in one of these can occur twice in a layer.
     """
 
-    def __init__(self, folders: set[str]) -> None:
-        self._folders = folders
+    def __init__(self, hiding: set[str]) -> None:
+        self._hiding = hiding
         self._least: dict[str, dict[str, int]] = {}
-        self._repeated: set[tuple[str, str]] = set()
+        self._repeated: dict[str, set[str]] = {}
         self._bytes = self._least_bytes = self._wasted_bytes = 0
 
-    def add(self, folder: str, sizes: dict[str, int]) -> None:
-        """Count an occurrence of each of the names in a folder; keeps `sizes`."""
+    def add(self, folder: str, sizes: dict[str, int], *, again: bool) -> None:
+        """Count an occurrence of each of the names in a folder; keeps `sizes`.
+
+        `again` tells whether the folder occurs in layers to come.
+        """
         total = sum(sizes.values())
         self._bytes += total
         self._least_bytes += total
-        if folder not in self._folders:
-            return
-        least = self._least.setdefault(folder, sizes)
-        if least is sizes:
-            return
-        for name in least.keys() & sizes.keys():
-            self._repeat((folder, name), least[name], sizes[name])
-            sizes[name] = min(least[name], sizes[name])
-        least.update(sizes)
+        least = self._least.get(folder)
+        if least is not None:
+            for name in least.keys() & sizes.keys():
+                self._repeat(folder, name, least[name], sizes[name])
+                sizes[name] = min(least[name], sizes[name])
+            least.update(sizes)
+        elif again or folder in self._hiding:
+            self._least[folder] = sizes
 
-    def _repeat(self, path: tuple[str, str], least: int, size: int) -> None:
+    def _repeat(self, folder: str, name: str, least: int, size: int) -> None:
         self._least_bytes -= max(least, size)
         self._wasted_bytes += size
-        if path not in self._repeated:
-            self._repeated.add(path)
+        repeated = self._repeated.setdefault(folder, set())
+        if name not in repeated:
+            repeated.add(name)
             self._wasted_bytes += least
+
+    def forget(self, folders: Iterable[str]) -> None:
+        """Forget folders that do not occur any more."""
+        for folder in folders:
+            self._least.pop(folder, None)
+            self._repeated.pop(folder, None)
 
     def figures(self, user_bytes: int) -> DiveFigures:
         """Return what follows from the sums."""
