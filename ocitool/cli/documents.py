@@ -256,6 +256,7 @@ _INSIDE_PROBLEM = PATH | View("layer kind text")
 SIZES = View(
     "digest platform stored tar_size file_bytes live_bytes wasted_bytes efficiency wasted_stored "
     "duplicate_bytes files directories",
+    dive=View("efficiency wasted_bytes user_wasted_percent"),
     layers=_LAYER_SIZE,
     wasted=PATH | View("bytes layer hidden_by how files is_folder"),
     largest=_LARGE,

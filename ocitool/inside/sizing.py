@@ -12,6 +12,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from ocitool.inside.changes import changes_of
+from ocitool.inside.dive import DiveFigures, dive_figures
 from ocitool.inside.duplicates import Duplicates, duplicates_of, live_files
 from ocitool.inside.image import Inside, ScannedLayer
 from ocitool.inside.problems import Problem
@@ -80,7 +81,7 @@ class SizeReport(Struct, frozen=True, kw_only=True):
     that could be read. `live_bytes` are the files that can be seen, `wasted_bytes` all others.
     `wasted_stored` estimates how much of `stored` those take. `files` and `directories` are what
     the image has in the end. `wasted`, `largest`, `directories_by_size` and `duplicates` have the
-    largest of each.
+    largest of each. `dive` is what dive says of the image, by rules of its own.
     """
 
     digest: Digest
@@ -92,6 +93,7 @@ class SizeReport(Struct, frozen=True, kw_only=True):
     wasted_bytes: int
     wasted_stored: int
     duplicate_bytes: int
+    dive: DiveFigures
     files: int
     directories: int
     layers: tuple[LayerSize, ...]
@@ -133,6 +135,7 @@ def measure(inside: Inside, *, top: int | None = TOP) -> SizeReport:
         wasted_bytes=wasted,
         wasted_stored=sum(map(_hidden_share, layers)),
         duplicate_bytes=sum(group.reclaimable for group in groups),
+        dive=dive_figures([record.table for record in tree.records]),
         files=sum(map(_live_count, tree.records)),
         directories=_count_folders(tree),
         layers=layers,

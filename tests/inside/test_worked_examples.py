@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from ocitool.inside.dive import dive_figures
+from ocitool.inside.duplicates import hash_doubtful
 from ocitool.inside.image import Inside
 from ocitool.inside.scanning import Hashes
+from ocitool.inside.sizing import measure
 from ocitool.inside.table import FILE
 from tests.support.images import Compression
 from tests.support.insides import looked_into, looked_into_layout
@@ -41,6 +43,30 @@ class TestEachLayer:
         for number, expected in enumerate(example.hidden_bytes, 1):
             of_layer = [size for _, size, layer, _, _ in hidden(inside) if layer == number]
             assert sum(of_layer) == expected
+
+    def test_what_size_tells(self, example: Example, codec: Compression) -> None:
+        inside = looked_into(example.image(codec), hashes=Hashes.DOUBTFUL)
+        hash_doubtful(inside)
+        report = measure(inside)
+        assert (report.file_bytes, report.wasted_bytes) == (example.total, example.waste)
+        assert report.live_bytes == example.total - example.waste
+        assert report.efficiency == example.efficiency
+        assert report.duplicate_bytes == example.duplicate_bytes
+        counts = [(layer.added, layer.changed, layer.deleted) for layer in report.layers]
+        assert counts == [
+            (
+                example.count(example.added, number),
+                example.count(example.changed, number),
+                example.count(example.deleted, number),
+            )
+            for number in range(len(example.layers))
+        ]
+        repeated = tuple(layer.repeated_bytes or 0 for layer in report.layers)
+        assert repeated == (example.repeated_bytes or (0,) * len(example.layers))
+        hidden_in = [layer.hidden_bytes for layer in report.layers]
+        assert hidden_in == [*example.hidden_bytes]
+        metadata = sum(layer.metadata_only_bytes or 0 for layer in report.layers)
+        assert metadata == sum(size for _, size, _, _, how in example.wasted if how == "metadata")
 
     def test_the_problems(self, example: Example, codec: Compression) -> None:
         inside = looked_into(example.image(codec))

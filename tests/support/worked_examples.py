@@ -54,6 +54,10 @@ class Example:
         """The share that a container sees."""
         return (self.total - self.waste) / self.total
 
+    def count(self, paths: tuple[tuple[str, ...], ...], layer: int) -> int:
+        """Return how many paths there are for a layer, which is counted from 0."""
+        return len(paths[layer]) if layer < len(paths) else 0
+
     def as_fates(self) -> list[tuple[str, int, int, int, str]]:
         """Return `wasted` as the tree tells it, which does not compare content."""
         return [
