@@ -96,8 +96,8 @@ TAG_COPIED = View(
 # The store.
 
 LISTED = View(
-    "names label digest media_type kind image_ids platforms created size unpacked unique labels "
-    "subject missing problem",
+    "names label other_names digest media_type kind image_ids platforms created size unpacked "
+    "unique labels subject missing problem",
     former_name="former.name",
     former_name_lost=("former.lost", _or_none),
     pin=PIN,
@@ -129,8 +129,8 @@ _LAYER = View(
     unpacked="tar_size",
 )
 INSPECTED = View(
-    "names label digest media_type index_digest image_id platform created size unpacked "
-    "annotations attestations engine",
+    "names label other_names digest media_type index_digest image_id platform created size "
+    "unpacked annotations attestations engine",
     file_bytes="waste.file_bytes",
     wasted_bytes="waste.wasted_bytes",
     author=("config.author", _or_none),

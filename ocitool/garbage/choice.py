@@ -60,17 +60,17 @@ class Candidate(Struct, frozen=True, kw_only=True):
     """An image as the rules see it. `used` is when it was last stored, reused, tagged or untagged.
 
     Seconds since the epoch. `called` are the full names that it has, else the one that it had;
-    `label` is a name that is not full. `position` is its place in the list of images.
+    `others` are names that need not be full. `position` is its place in the list of images.
     """
 
     called: tuple[str, ...]
-    label: str | None = None
+    others: tuple[str, ...] = ()
     used: float
     position: int
 
     def matches(self, patterns: Iterable[str]) -> bool:
         """Tell whether a name or repository of it fits one of the patterns."""
-        return matches_name(self.called, self.label, patterns)
+        return matches_name(self.called, self.others, patterns)
 
     @property
     def repositories(self) -> set[str]:

@@ -5,6 +5,7 @@ entry of index.json reaches it and no running command claims it.
 """
 
 import datetime as dt
+import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
@@ -26,7 +27,7 @@ from ocitool.oci import Descriptor, Digest
 from ocitool.oci.reference import familiar
 from ocitool.places.layout import Layout, NameChange, exclusive
 from ocitool.places.layout.exclusive import Exclusive
-from ocitool.places.layout.index import IndexFile, drop_name, entry_names, is_named
+from ocitool.places.layout.index import IndexFile, drop_name, entry_names, is_named, separate_names
 from ocitool.places.layout.lease import claimed_digests
 from ocitool.places.layout.pins import Pin, read_pins
 from ocitool.places.layout.trash import run_names
@@ -197,9 +198,8 @@ def _drop_names(
 
 
 def _all_names(entries: Iterable[Descriptor], digest: Digest) -> list[str]:
-    return [
-        entry_names(entry)[0] for entry in entries if entry.digest == digest and is_named(entry)
-    ]
+    names = (separate_names(entry) for entry in entries if entry.digest == digest)
+    return list(dict.fromkeys(itertools.chain.from_iterable(names)))
 
 
 def _select(

@@ -76,7 +76,7 @@ class Retention:
         former = None if root.is_named else self.former.get(root.digest)
         return Candidate(
             called=root.names or ((former.name,) if former is not None else ()),
-            label=root.root.label,
+            others=root.root.further_names,
             used=last_used(self._modified(root.digest), former),
             position=root.position,
         )

@@ -9,9 +9,9 @@ from ocitool.garbage.reachable import Reachable, StoredDocuments, mark_reachable
 from ocitool.garbage.references import DescriptorRef
 from ocitool.image.attached import Content, subject_of
 from ocitool.image.content import Root
-from ocitool.image.entries import attach_entries
+from ocitool.image.entries import attach_entries, root_of
 from ocitool.oci import Descriptor, Digest
-from ocitool.oci.annotations import full_name, label, written_name
+from ocitool.oci.annotations import written_name
 from ocitool.places.layout import Layout
 from ocitool.places.layout.documents import stored_document
 from ocitool.places.layout.index import entry_names, is_named
@@ -48,13 +48,7 @@ class RootEntry(Struct, frozen=True):
     @property
     def root(self) -> Root:
         """The same as other parts of ocitool know it."""
-        names = [name for e in self.entries if (name := full_name(e.annotations)) is not None]
-        labels = [text for e in self.entries if (text := label(e.annotations)) is not None]
-        return Root(
-            descriptor=self.entries[0],
-            names=tuple(dict.fromkeys(names)),
-            label=labels[0] if labels and not names else None,
-        )
+        return root_of(self.entries)
 
 
 def root_entries(entries: Iterable[Descriptor]) -> dict[str, RootEntry]:

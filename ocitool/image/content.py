@@ -308,12 +308,19 @@ class Root(Struct, frozen=True, kw_only=True):
     """A manifest or index that a place offers by itself, and what it is called there.
 
     `names` are full references. `label` is a name that is not a full reference, such as the tag
-    "1.0" in an OCI layout. `descriptor` carries the entry's other annotations.
+    "1.0" in an OCI layout. `other_names` are what other tools called it besides, such as a tag that
+    umoci gave it. `descriptor` carries the entry's other annotations.
     """
 
     descriptor: Descriptor
     names: tuple[str, ...] = ()
     label: str | None = None
+    other_names: tuple[str, ...] = ()
+
+    @property
+    def further_names(self) -> tuple[str, ...]:
+        """The label and the names of other tools."""
+        return (*([self.label] if self.label is not None else ()), *self.other_names)
 
     @property
     def called(self) -> str:

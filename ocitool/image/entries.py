@@ -18,7 +18,9 @@ from ocitool.oci import Descriptor, Digest, mediatype
 from ocitool.oci.annotations import (
     KIND,
     REFERENCE_TYPE,
+    all_names,
     base_name,
+    beside,
     full_name,
     label,
     refused_name,
@@ -63,11 +65,20 @@ class Entries(Struct, frozen=True, kw_only=True):
 def entry_root(entry: Descriptor) -> Root:
     """Return an entry of an index.json under the name that it has there."""
     name = full_name(entry.annotations, entry.digest) or base_name(entry.annotations)
-    return Root(
-        descriptor=entry,
-        names=(name,) if name else (),
-        label=None if name else label(entry.annotations, entry.digest),
-    )
+    names = (name,) if name else ()
+    tag = None if name else label(entry.annotations, entry.digest)
+    others = beside(all_names(entry.annotations, entry.digest), names, tag)
+    return Root(descriptor=entry, names=names, label=tag, other_names=others)
+
+
+def root_of(entries: Sequence[Descriptor]) -> Root:
+    """Return the entries of one digest in an index.json as a root with all their names."""
+    names = dict.fromkeys(name for entry in entries if (name := full_name(entry.annotations)))
+    labels = [text for entry in entries if (text := label(entry.annotations))]
+    tag = labels[0] if labels and not names else None
+    texts = [text for entry in entries for text in all_names(entry.annotations)]
+    others = beside(texts, names, tag)
+    return Root(descriptor=entries[0], names=tuple(names), label=tag, other_names=others)
 
 
 def attach_entries(entries: Sequence[Descriptor]) -> tuple[Descriptor, ...]:
@@ -121,7 +132,7 @@ def ambiguous_names(roots: Iterable[Root]) -> dict[str, list[Root]]:
 
 
 def _is_called(root: Root, name: str) -> bool:
-    return name in root.names or name in (root.label, str(root.descriptor.digest))
+    return name in (*root.names, *root.other_names, root.label, str(root.descriptor.digest))
 
 
 def _merge(roots: Iterable[Root]) -> tuple[Root, ...]:
@@ -133,10 +144,13 @@ def _merge(roots: Iterable[Root]) -> tuple[Root, ...]:
             names = tuple(dict.fromkeys((*known.names, *root.names)))
             # An entry of index.json may have a media type that says nothing.
             is_document = mediatype.is_document(known.descriptor.media_type)
+            tag = None if names else known.label or root.label
+            texts = (known.label, *known.other_names, root.label, *root.other_names)
             merged[root.descriptor.digest] = Root(
                 descriptor=known.descriptor if is_document else root.descriptor,
                 names=names,
-                label=None if names else known.label or root.label,
+                label=tag,
+                other_names=beside(texts, names, tag),
             )
     return tuple(merged.values())
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from ocitool.errors import UsageError
 from ocitool.oci import Reference
+from ocitool.oci.annotations import is_full
 
 _FORMS = {
     "dangling": "dangling=true|false",
@@ -82,13 +83,13 @@ def parse_filters(
     )
 
 
-def matches_name(names: Iterable[str], label: str | None, patterns: Iterable[str]) -> bool:
-    """Tell whether a name, its repository or a label fits one of the patterns.
+def matches_name(names: Iterable[str], others: Iterable[str], patterns: Iterable[str]) -> bool:
+    """Tell whether a name, its repository, or one of the `others` fits one of the patterns.
 
-    Names fit in their full and in their familiar form.
+    Full names fit in their full and in their familiar form; `others` need not be full.
     """
-    texts = {label} if label is not None else set()
-    for name in names:
+    texts = set(others)
+    for name in (*names, *filter(is_full, texts)):
         reference = Reference.parse(name)
         texts |= {
             reference.familiar,

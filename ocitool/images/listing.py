@@ -30,7 +30,8 @@ _NO_NAMES = ("<none>:<none>", "<none>@<none>")
 class ListedImage(Struct, frozen=True, kw_only=True):
     """An image in a list. Sizes are bytes as stored, `unique` those that no other image there has.
 
-    `label` is a name that is not a full reference. `kind` is "image", "index" or "artifact".
+    `label` is a name that is not a full reference; `other_names` are what other tools called the
+    image besides. `kind` is "image", "index" or "artifact".
     `created` is as written. `former` is the name that an image without one had. `unpacked` is
     None where the layers were not measured; `problem` says why an image could not be read. An
     engine may give no `digest`, and gives no `media_type` and no platforms.
@@ -38,6 +39,7 @@ class ListedImage(Struct, frozen=True, kw_only=True):
 
     names: tuple[str, ...]
     label: str | None = None
+    other_names: tuple[str, ...] = ()
     digest: Digest | None
     media_type: str | None = None
     kind: str = "image"
@@ -60,6 +62,15 @@ class ListedImage(Struct, frozen=True, kw_only=True):
         """The image ID, or the digest of an index, which has no image ID of its own."""
         single = self.kind == "image" and len(self.image_ids) == 1
         return self.image_ids[0] if single or self.digest is None else str(self.digest)
+
+    @property
+    def further_names(self) -> tuple[str, ...]:
+        """The label and the names of other tools."""
+        return (*([self.label] if self.label is not None else ()), *self.other_names)
+
+    def is_called(self, patterns: Iterable[str]) -> bool:
+        """Tell whether one of the names fits one of the patterns."""
+        return matches_name(self.names, self.further_names, patterns)
 
     @property
     def is_dangling(self) -> bool:
@@ -139,7 +150,8 @@ def created_in(images: Sequence[ListedImage], name: str) -> str | None:
     """Return when an image of the list was made; NotFound when none has the name."""
     full = full_name(name)
     for image in images:
-        if full in image.names or name in (image.label, str(image.digest), *image.image_ids):
+        others = (*image.further_names, str(image.digest), *image.image_ids)
+        if full in (*image.names, *image.other_names) or name in others:
             return image.created
     raise NotFound(f"there is no image {quoted(name)}")
 
@@ -155,7 +167,7 @@ def _passes(image: ListedImage, filters: ImageFilters, limits: Iterable[tuple[fl
     return (
         filters.dangling in (None, image.is_dangling)
         and all(test.matches(image.labels) for test in filters.labels)
-        and (not filters.references or matches_name(image.names, image.label, filters.references))
+        and (not filters.references or image.is_called(filters.references))
         and all(made > limit if sign > 0 else made < limit for limit, sign in limits)
     )
 
@@ -176,6 +188,7 @@ def _listed(
     return ListedImage(
         names=root.names,
         label=root.label,
+        other_names=root.other_names,
         digest=root.descriptor.digest,
         media_type=root.descriptor.media_type,
         kind=summary.kind,

@@ -12,6 +12,7 @@ from ocitool.errors import NotFound, NotInStore, Refused, UsageError
 from ocitool.image.content import Root
 from ocitool.image.graph import closure_of, images_of
 from ocitool.oci import Descriptor, Reference
+from ocitool.oci.annotations import is_full
 from ocitool.oci.quoting import quoted
 from ocitool.oci.reference import familiar
 from ocitool.places.layout import Layout
@@ -71,8 +72,7 @@ class ImageFinder:
         self._by_name: dict[str, Root] = {}
         self._by_digest = {root.descriptor.digest: root for root in self._roots}
         for root in self._roots:
-            bare = () if layout.is_store or root.label is None else (root.label,)
-            for name in (*root.names, *bare):
+            for name in (*root.names, *self._others(root)):
                 self._by_name.setdefault(name, root)
 
     def find(self, text: str) -> Found:
@@ -104,13 +104,20 @@ class ImageFinder:
                 return Found(root=root, name=name if name in root.names else None)
             return None
         root = self._by_name.get(name)
-        if root is not None and name in root.names:
+        if root is not None and (name in root.names or name in root.other_names):
             return Found(root=root, name=name)
         return self._labelled(text)
 
     def _labelled(self, text: str) -> Found | None:
         root = self._by_name.get(text)
-        return Found(root=root, name=text) if root is not None and text == root.label else None
+        is_other = root is not None and text in root.further_names
+        return Found(root=root, name=text) if root is not None and is_other else None
+
+    def _others(self, root: Root) -> tuple[str, ...]:
+        """Return the further names by which an image can be found; a tag alone names none here."""
+        if not self.layout.is_store:
+            return root.further_names
+        return tuple(name for name in root.other_names if is_full(name))
 
     def _with_id(self, text: str) -> Found | None:
         algorithm, _, prefix = text.rpartition(":")

@@ -4,7 +4,7 @@ Most tools look up `org.opencontainers.image.ref.name`, which may be a full refe
 `io.containerd.image.name` is containerd's full name, so it takes precedence in reading.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from ocitool.errors import UsageError
@@ -67,6 +67,36 @@ def label(annotations: Mapping[str, str], digest: Digest | None = None) -> str |
             if reference is None or _is_true(reference, digest):
                 return text
     return None
+
+
+def all_names(annotations: Mapping[str, str], digest: Digest | None = None) -> Iterator[str]:
+    """Yield what either annotation calls the entry: full references in full, all else as written.
+
+    With the `digest` of the entry, a name that is only the digest of something else does not count.
+    """
+    for key in (IMAGE_NAME, REF_NAME):
+        text = annotations.get(key, "")
+        name, reference = _parsed(text) if text else ("", None)
+        if not text or (reference and digest and not _is_true(reference, digest)):
+            continue
+        is_bare = key == REF_NAME and not {"/", ":"} & set(text)
+        yield text if is_bare or reference is None else name
+
+
+def beside(texts: Iterable[str | None], names: Iterable[str], label: str | None) -> tuple[str, ...]:
+    """Return the texts that say more than the full `names` and the `label` of the same image.
+
+    Many tools write the tag alone beside the full name: that says nothing more.
+    """
+    known = {"", None, label, *names}
+    known |= {reference.tag for name in names if (reference := _parsed(name)[1]) is not None}
+    return tuple(text for text in dict.fromkeys(texts) if text and text not in known)
+
+
+def is_full(text: str) -> bool:
+    """Tell whether a name is a full reference with nothing left out, as it is kept here."""
+    name, reference = _parsed(text)
+    return reference is not None and name == text
 
 
 def base_name(annotations: Mapping[str, str]) -> str | None:

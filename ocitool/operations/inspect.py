@@ -80,6 +80,7 @@ class ImageReport(Struct, frozen=True, kw_only=True):
     the config's. `platforms` lists all images of that index, `attestations` is the number of its
     attestations. `unpacked` is the sum of the layers' tar sizes, or None. `waste` is None unless
     all layers were looked into.
+    `other_names` are what other tools called the image besides `names` or `label`.
     `engine` is docker or podman for an image that an engine described: its sizes are uncompressed,
     and `digest` or `image_id` is None if the engine does not tell it.
     """
@@ -103,6 +104,7 @@ class ImageReport(Struct, frozen=True, kw_only=True):
     annotations: Mapping[str, str] = field(default_factory=dict)
     engine: str | None = None
     waste: WasteMeasure | None = None
+    other_names: tuple[str, ...] = ()
 
 
 def inspect(
@@ -147,6 +149,7 @@ def _report(
     return ImageReport(
         names=root.names,
         label=root.label,
+        other_names=root.other_names,
         digest=chosen.image.descriptor.digest,
         media_type=chosen.image.descriptor.media_type,
         index_digest=root.descriptor.digest if index else None,

@@ -210,5 +210,6 @@ def _rename(planned: Sequence[PlannedImage], name: str) -> list[PlannedImage]:
             f"one name cannot be given to {len(images)} images",
             hint="load them first, then name each with `ocitool tag`",
         )
-    renamed = replace(images[0], root=replace(images[0].root, names=(name,), label=None))
+    root = replace(images[0].root, names=(name,), label=None, other_names=())
+    renamed = replace(images[0], root=root)
     return [renamed if image is images[0] else image for image in planned]

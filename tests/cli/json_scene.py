@@ -20,6 +20,7 @@ from tests.support.images import (
     oci_archive,
     write_layout,
 )
+from tests.support.layouts import tag_as_umoci
 from tests.support.registry import Access, EmulatedRegistry, Quirks
 from tests.support.root_files import Node, hard_link, layer_of, link, program
 from tests.support.small_images import file, gone, small_image, write_image
@@ -114,12 +115,13 @@ def _store(scene: Scene, image: BuiltImage) -> None:
     scene.note("copy", "copy", "both:1", f"oci:{folder / 'copied'}:1")
     scene.note("copy", "copy", "full:1", f"oci:{folder / 'copied'}:1")
     scene.note("copy", "copy", "full:1", f"oci-archive:{folder / 'copied.tar'}")
-    for name in ("full:1", "both:1", "fmt/app:1.0"):
+    tag_as_umoci(scene.command.store, "docker.io/fmt/base:1", "v9")
+    for name in ("full:1", "both:1", "fmt/app:1.0", "fmt/base:1"):
         scene.note("inspect", "inspect", name)
         scene.note("history", "history", name)
     scene.note("inspect", "inspect", f"oci:{folder / 'copied'}:1")
     _compared(scene)
-    scene.note("inspect of several", "inspect", "full:1", "both:1")
+    scene.note("inspect of several", "inspect", "full:1", "both:1", "fmt/base:1")
     scene.note("verify", "verify")
     damaged = write_layout(folder / "damaged", {"1": image}, without=[image.layers[0].digest])
     (damaged / "stray").write_text("x")
@@ -212,6 +214,7 @@ def _names(scene: Scene) -> None:
     scene.run("untag", "full:1", "both:1", "fmt/app:1.0")
     scene.note("df", "df")
     scene.note("images", "images", "-a")
+    scene.run("untag", "v9")
     scene.note("reflog", "reflog")
     scene.note("restore", "restore", "full:1@{1}")
     scene.note("restore", "restore", "full:1@{0}")

@@ -11,6 +11,7 @@ import pytest
 from ocitool.cli.render.columns import bar, cells, clip, size
 from tests.support.command import Command, environment
 from tests.support.images import build_image, write_layout
+from tests.support.layouts import tag_as_umoci
 
 IMAGE_ID = "90886f9e406149e36949394a3ff5b9c179b322f2d581c97cd27700d18b323b35"
 
@@ -45,6 +46,19 @@ def test_an_image_whose_name_moved_is_listed_as_none(loaded: Command) -> None:
     done = loaded("tag", "fmt/app:1.0", "fmt/base:1")
     assert "fmt/base:1 moved from sha256:" in done.err
     assert "<none> was fmt/base:1" in loaded.on_terminal("images", columns=200)
+
+
+def test_what_another_tool_called_an_image_besides_is_shown(loaded: Command) -> None:
+    tag_as_umoci(loaded.store, "docker.io/fmt/app:1.0", "v9")
+    lines = [line.split() for line in loaded("images").out.splitlines()]
+    names = {tuple(line[:2]) for line in lines if IMAGE_ID[:12] in line}
+    assert names == {("fmt/app", "1.0"), ("<none>", "v9")}
+    rows = loaded("images", "v9", "--json").json
+    assert isinstance(rows, list)
+    assert [row["other_names"] for row in rows] == [["v9"]]
+    assert "\n  also        v9\n" in loaded("inspect", "fmt/app:1.0").out
+    assert loaded("untag", "v9").out == "Untagged: v9\n"
+    assert loaded("images", "v9", "--json").json == []
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,18 @@ def entries(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def tag_as_umoci(path: Path, name: str, tag: str) -> None:
+    """Give an image of a layout a tag as `umoci tag` does: a copy of its entry, one annotation new.
+
+    The name of containerd, which umoci does not know, stays in the copy.
+    """
+    document = json.loads((path / "index.json").read_bytes())
+    entry = next(e for e in document["manifests"] if name in e.get("annotations", {}).values())
+    annotations = {**entry["annotations"], "org.opencontainers.image.ref.name": tag}
+    document["manifests"].append({**entry, "annotations": annotations})
+    (path / "index.json").write_text(json.dumps(document))
+
+
 def blobs_in(path: Path) -> set[str]:
     """Return the names of the files under blobs/."""
     return {file.name for file in (path / "blobs").rglob("*") if not file.is_dir()}

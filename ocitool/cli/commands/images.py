@@ -96,7 +96,6 @@ def _rows(
 def _of_store(
     pattern: str | None, filters: "ImageFilters", words: Sequence[str], out: Output
 ) -> list[ImageRow]:
-    from ocitool.images.filters import matches_name
     from ocitool.images.listing import created_in, list_store, select
     from ocitool.images.lookup import find_image
 
@@ -117,13 +116,12 @@ def _of_store(
     return [
         ImageRow(image=image, holders=holders.get(image.digest, ()) if image.digest else ())
         for image in found
-        if pattern is None or matches_name(image.names, image.label, [pattern])
+        if pattern is None or image.is_called([pattern])
     ]
 
 
 def _of_place(place: "Place", filters: "ImageFilters", out: Output) -> "list[ListedImage]":
     """Return the images of a layout, an archive or an engine; NotFound when it holds none."""
-    from ocitool.images.filters import matches_name
     from ocitool.images.listing import created_in, list_engine, list_source, select
     from ocitool.images.locations import ENGINES, PlaceKind
     from ocitool.images.opening import engine_of, open_source
@@ -137,7 +135,7 @@ def _of_place(place: "Place", filters: "ImageFilters", out: Output) -> "list[Lis
         with engine_of(place) as engine:
             listed = list_engine(engine)
         if place.name is not None:
-            listed = [one for one in listed if matches_name(one.names, None, [place.name])]
+            listed = [one for one in listed if one.is_called([place.name])]
     else:
         options = out.options
         with open_source(

@@ -53,12 +53,13 @@ def untag(
     from ocitool.cli import documents
     from ocitool.cli.render import texts
     from ocitool.places import layout as layouts
-    from ocitool.places.layout.index import entry_names
+    from ocitool.places.layout.index import entry_names, separate_names
 
     with out.options.open_store() as layout:
-        # In a layout of another tool, the name of an image may be only a tag.
-        entries = () if layout.is_store else layout.index().entries
-        labels = {name for entry in entries for name in entry_names(entry)}
+        # In a layout of another tool, the name of an image may be only a tag; in a store it is
+        # one only where such a tool wrote it beside the full name.
+        names_of = separate_names if layout.is_store else entry_names
+        labels = {name for entry in layout.index().entries for name in names_of(entry)}
         given = [name.removeprefix("store:") for name in names]
         full = [name if name in labels else texts.full(name) for name in given]
         changes = layouts.untag(layout, list(dict.fromkeys(full)))

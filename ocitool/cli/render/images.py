@@ -195,11 +195,13 @@ def _cells(row: ImageRow, now: dt.datetime, *, no_trunc: bool) -> list[list[str]
 
 def _names(image: "ListedImage") -> list[list[str]]:
     from ocitool.cli.render import texts
+    from ocitool.oci.annotations import is_full
 
-    if image.names:
-        return [list(pair) for pair in texts.table_name(image.names)]
-    if image.label is not None:
-        return [[_NONE, console.safe(image.label)]]
+    if image.names or image.label is not None:
+        names = [*image.names, *filter(is_full, image.other_names)]
+        bare = [name for name in image.further_names if not is_full(name)]
+        pairs = [list(pair) for pair in texts.table_name(names)]
+        return pairs + [[_NONE, console.safe(text)] for text in bare]
     if image.kind == "artifact":
         return [[console.safe(image.artifact_type or "artifact"), _NONE]]
     return [[_NONE, _NONE]]

@@ -78,7 +78,7 @@ def _identity(report: "ImageReport") -> _Rows:
     where = "stored" if report.engine is None else f"in {report.engine}, uncompressed"
     amount = f"{size(report.size)} {where}{unpacked}, {counted(len(report.layers), 'layer')}"
     rows: _Rows = [(names[0] if names else safe(report.label or "<none>"), None)]
-    rows += [("also", name) for name in names[1:]]
+    rows += [("also", name) for name in (*names[1:], *map(safe, report.other_names))]
     rows += [
         ("digest", str(report.digest or "")),
         ("image ID", str(report.image_id or "")),

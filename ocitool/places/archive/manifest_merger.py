@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from ocitool.image.content import Root
 from ocitool.oci import Digest
+from ocitool.oci.annotations import beside
 from ocitool.places.archive.docker import DockerImage
 
 Holders = dict[Digest, list[tuple[int, int]]]
@@ -83,7 +84,9 @@ class ManifestMerger:
         if merge is not None and root is not None:
             names = (*root.names, *merge.added)
             label = None if names else root.label
-            self._roots[merge.position] = replace(root, names=names, label=label)
+            others = beside((root.label, *root.other_names), names, label)
+            named = replace(root, names=names, label=label, other_names=others)
+            self._roots[merge.position] = named
 
     def roots(self) -> list[Root]:
         """Return the roots with their names."""

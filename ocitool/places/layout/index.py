@@ -12,8 +12,16 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ocitool.errors import MalformedDocument
+from ocitool.image.entries import root_of
 from ocitool.oci import Descriptor, Digest, mediatype
-from ocitool.oci.annotations import IMAGE_NAME, REF_NAME, full_name, label, without_names
+from ocitool.oci.annotations import (
+    IMAGE_NAME,
+    REF_NAME,
+    all_names,
+    full_name,
+    label,
+    without_names,
+)
 from ocitool.oci.document import array, decode_object
 from ocitool.oci.limits import DEFAULT_LIMITS
 
@@ -76,8 +84,15 @@ def entry_names(entry: Descriptor) -> tuple[str, ...]:
         full_name(entry.annotations),
         entry.annotations.get(IMAGE_NAME),
         entry.annotations.get(REF_NAME),
+        *all_names(entry.annotations),
     )
     return tuple(dict.fromkeys(name for name in found if name))
+
+
+def separate_names(entry: Descriptor) -> tuple[str, ...]:
+    """Return each name of the entry once, and not the tag that stands beside a full name."""
+    root = root_of([entry])
+    return tuple(name for name in (*root.names, root.label, *root.other_names) if name)
 
 
 def is_named(entry: Descriptor) -> bool:
@@ -165,18 +180,19 @@ class _Entries:
     def take_name(self, name: str) -> Digest | None:
         """Take a name from every entry that has it; return the digest of the last of them.
 
-        A digest whose every entry has the name keeps one entry, without it.
+        What another tool called the entry besides stays. A digest whose every entry has only this
+        name keeps one entry, without it.
         """
-        old: Digest | None = None
         hits = sorted(self._called.get(name, ()))
-        for position in hits:
-            self._of[self._kept[position].digest].pop(position)
-        for position in hits:
-            entry = self._drop(position)
-            old = entry.digest
+        taken = [(position, self._drop(position)) for position in hits]
+        for position, entry in taken:
+            left = _without_name(entry, name)
+            if is_named(left):
+                self._put(position, left)
+        for position, entry in taken:
             if not self.holds(entry.digest):
                 self._put(position, _without_names(entry))
-        return old
+        return taken[-1][1].digest if taken else None
 
     def drop_nameless(self, digest: Digest) -> None:
         for position in list(self._unnamed.get(digest, ())):
@@ -197,6 +213,17 @@ class _Entries:
         for name in entry_names(entry):
             self._called[name].pop(position, None)
         return entry
+
+
+def _without_name(entry: Descriptor, name: str) -> Descriptor:
+    if len(separate_names(entry)) < 2:
+        return _without_names(entry)
+    kept = {
+        key: text
+        for key, text in entry.annotations.items()
+        if key not in (IMAGE_NAME, REF_NAME) or name not in (text, *all_names({key: text}))
+    }
+    return replace(entry, annotations=kept)
 
 
 def _without_names(entry: Descriptor) -> Descriptor:

@@ -22,9 +22,8 @@ from ocitool.errors import (
 from ocitool.events import SILENT, Observer
 from ocitool.fsops import Directory, Stamp, replace_file
 from ocitool.image.content import Blob, ReadAt, Root
-from ocitool.image.entries import attach_entries
+from ocitool.image.entries import attach_entries, root_of
 from ocitool.oci import Descriptor, Digest
-from ocitool.oci.annotations import full_name, label
 from ocitool.oci.reference import familiar
 from ocitool.oci.version import LAYOUT_BYTES, LAYOUT_VERSION, check_layout_version
 from ocitool.places.layout import blob_files
@@ -165,7 +164,7 @@ class Layout:
         grouped: dict[Digest, list[Descriptor]] = {}
         for entry in attach_entries(self.index().entries):
             grouped.setdefault(entry.digest, []).append(entry)
-        return tuple(_as_root(entries) for entries in grouped.values())
+        return tuple(root_of(entries) for entries in grouped.values())
 
     def resolve(self, name: str) -> Root:
         """Return the root with exactly this name, label or digest.
@@ -184,7 +183,7 @@ class Layout:
                 f"{familiar(name)!r} names more than one image in {self.path!r}: {digests}",
                 hint=f"name one by its digest: oci:{self.path}@DIGEST",
             )
-        return _as_root(next(iter(found.values())))
+        return root_of(next(iter(found.values())))
 
     def former_names(self) -> dict[str, FormerName]:
         """Return the last name that each digest lost, by the text of the digest."""
@@ -387,13 +386,3 @@ def _initialise(folder: Directory, present: list[str], *, store: bool) -> None:
 def _was_begun(folder: Directory, present: list[str]) -> bool:
     # Another process, alive or killed, makes the control folder first and the rest after it.
     return CONTROL in present or CONTROL in folder.names()
-
-
-def _as_root(entries: list[Descriptor]) -> Root:
-    names = [name for entry in entries if (name := full_name(entry.annotations))]
-    labels = [text for entry in entries if (text := label(entry.annotations))]
-    return Root(
-        descriptor=entries[0],
-        names=tuple(dict.fromkeys(names)),
-        label=labels[0] if labels and not names else None,
-    )

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from ocitool.errors import NotFound, Refused
+from ocitool.garbage import remove
+from ocitool.images.lookup import find_image
 from ocitool.oci import Descriptor
 from ocitool.places.layout import Layout, untag
 from ocitool.places.layout.index import IndexFile, drop_name, set_root
@@ -21,7 +23,7 @@ from tests.support.images import (
     named_entry,
     write_layout,
 )
-from tests.support.layouts import A, B, C, bring, entries, image, names_of, store
+from tests.support.layouts import A, B, C, bring, entries, image, names_of, store, tag_as_umoci
 from tests.support.stores import checked
 
 IMAGE = image("a")
@@ -189,6 +191,58 @@ class TestForeignLayouts:
         with Layout.create(str(tmp_path)) as layout:
             bring(layout, IMAGE, "1.0")
         assert len(entries(tmp_path)) == 1
+
+
+class TestNamesOfOtherTools:
+    @pytest.mark.parametrize(
+        ("tag", "shown"), [("v9", "v9"), ("quay.io/b:2", "quay.io/b:2"), ("b:1", B), ("1", None)]
+    )
+    def test_what_another_tool_wrote_beside_a_full_name_is_listed(
+        self, tmp_path: Path, tag: str, shown: str | None
+    ) -> None:
+        with store(tmp_path, a=IMAGE) as layout:
+            tag_as_umoci(tmp_path, A, tag)
+            (root,) = layout.roots()
+        assert (root.names, root.label) == ((A,), None)
+        assert root.other_names == ((shown,) if shown else ())
+
+    def test_two_tags_without_a_full_name_are_both_listed(self, tmp_path: Path) -> None:
+        write_layout(tmp_path, {"1.0": IMAGE})
+        tag_as_umoci(tmp_path, "1.0", "v9")
+        with Layout.existing(str(tmp_path)) as layout:
+            (root,) = layout.roots()
+            assert (root.names, root.label, root.other_names) == ((), "1.0", ("v9",))
+            assert find_image(layout, "v9").root == root
+
+    def test_a_full_one_finds_the_image_in_a_store(self, tmp_path: Path) -> None:
+        with store(tmp_path, a=IMAGE) as layout:
+            tag_as_umoci(tmp_path, A, "quay.io/b:2")
+            found = find_image(layout, "quay.io/b:2")
+        assert (found.root.descriptor.digest, found.name) == (
+            IMAGE.descriptor.digest,
+            "quay.io/b:2",
+        )
+
+    def test_it_stays_when_the_full_name_moves(self, tmp_path: Path) -> None:
+        with store(tmp_path, a=IMAGE) as layout:
+            tag_as_umoci(tmp_path, A, "v9")
+            bring(layout, OTHER, A)
+            labels = {root.descriptor.digest: root.label for root in layout.roots()}
+        assert labels == {IMAGE.descriptor.digest: "v9", OTHER.descriptor.digest: None}
+        assert len(entries(tmp_path)) == 2
+
+    def test_the_full_name_stays_when_it_is_dropped(self, tmp_path: Path) -> None:
+        with store(tmp_path, a=IMAGE) as layout:
+            tag_as_umoci(tmp_path, A, "v9")
+            untag(layout, ["v9"])
+            (root,) = layout.roots()
+        assert (root.names, root.other_names) == ((A,), ())
+
+    def test_rm_by_digest_takes_them_all(self, tmp_path: Path) -> None:
+        with store(tmp_path, a=IMAGE) as layout:
+            tag_as_umoci(tmp_path, A, "v9")
+            remove(layout, [find_image(layout, str(IMAGE.descriptor.digest))], force=True)
+            assert layout.roots() == ()
 
 
 class TestResolving:
