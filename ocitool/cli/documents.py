@@ -347,7 +347,7 @@ SENT = _DESCRIPTOR.at("descriptor") | View(
     blobs=("transfer.blobs", _BLOB),
 )
 ATTACHED = View("digest media_type size annotations").at("descriptor") | View(
-    "artifact_type created tag", attached=("attached", _attached)
+    "artifact_type created tag", gone="is_gone", attached=("attached", _attached)
 )
 
 

@@ -154,6 +154,20 @@ def test_an_entry_that_is_gone_is_told(ocitool: Command) -> None:
         assert f"sha256-{IMAGE.descriptor.digest.hex}.sig" in registry.tags["new"]
 
 
+def test_ls_marks_an_entry_that_is_gone(ocitool: Command) -> None:
+    with filled(Quirks(referrers="404")) as registry:
+        bill = attached(registry)[""]
+        registry.state.manifests[NAME].pop(Digest.parse(bill))
+        name = f"{registry.host}/{NAME}:1"
+        lines = ocitool("artifact", "ls", name).out.splitlines()[1:]
+        gone = [line for line in lines if line.endswith("(gone: its manifest was deleted)")]
+        assert len(lines) > 1
+        assert [bill in line for line in gone] == [True]
+        found = ocitool("artifact", "ls", "--json", name).json
+        assert isinstance(found, dict)
+        assert [one["digest"] for one in found["attached"] if one["gone"]] == [bill]
+
+
 def test_a_name_without_a_tag_does_not_mean_latest(ocitool: Command) -> None:
     with filled() as registry:
         registry.add_image(NAME, IMAGE, "latest")

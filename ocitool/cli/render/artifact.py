@@ -31,6 +31,7 @@ def attached_lines(found: "Sequence[Attached]", indent: str = "") -> Iterator[st
             size(one.descriptor.size),
             *([when(one.created)] if one.created else []),
             *([safe(one.tag)] if one.tag else []),
+            *(["(gone: its manifest was deleted)"] if one.is_gone else []),
         ]
         yield indent + (last if is_last else branch) + "  ".join(words)
         yield from attached_lines(one.attached, indent + ("   " if is_last else line))

@@ -24,15 +24,30 @@ _LONGEST = 1.0
 """Seconds after which the list of a fallback tag is read again."""
 
 
-def referrers(repository: Repository, subject: Digest) -> tuple[Descriptor, ...]:
-    """Return the manifests that are attached to a digest, each once.
+class Referrers(Struct, frozen=True):
+    """The manifests that are attached to a digest, each once.
+
+    With `is_by_tag` clients wrote the list under a fallback tag, so some may be deleted since.
+    """
+
+    entries: tuple[Descriptor, ...]
+    is_by_tag: bool
+
+
+def find_referrers(repository: Repository, subject: Digest) -> Referrers:
+    """Return what is attached to a digest.
 
     NotFound when the repository does not exist, IncompleteList where not all of them can be read.
     """
-    found = _by_api(repository, subject)
-    if found is None:
-        found = _by_tag(repository, subject)
-    return tuple({descriptor.digest: descriptor for descriptor in found}.values())
+    answered = _by_api(repository, subject)
+    found = _by_tag(repository, subject) if answered is None else answered
+    entries = {descriptor.digest: descriptor for descriptor in found}
+    return Referrers(tuple(entries.values()), is_by_tag=answered is None)
+
+
+def referrers(repository: Repository, subject: Digest) -> tuple[Descriptor, ...]:
+    """Return the manifests that are attached to a digest. See `find_referrers`."""
+    return find_referrers(repository, subject).entries
 
 
 def cosign_tags(repository: Repository, subject: Digest) -> Iterator[tuple[str, Descriptor]]:
