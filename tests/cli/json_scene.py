@@ -125,6 +125,8 @@ def _store(scene: Scene, image: BuiltImage) -> None:
     scene.note("verify", "verify")
     damaged = write_layout(folder / "damaged", {"1": image}, without=[image.layers[0].digest])
     (damaged / "stray").write_text("x")
+    scene.note("copy", "copy", f"oci:{damaged}", f"oci:{folder / 'none'}", code=4)
+    scene.note("save", "save", "none:1", "-o", folder / "none.tar", code=4)
     scene.note("verify", "verify", f"oci:{damaged}", code=3)
     scene.note("verify --repair", "verify", "--repair")
     broken = write_layout(folder / "broken", {"1": image})

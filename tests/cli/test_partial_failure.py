@@ -1,11 +1,12 @@
 """Commands that take several names: one failure does not keep the others, and JSON lists it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.command import Command
-from tests.support.images import build_image
+from tests.support.images import build_image, write_layout
 from tests.support.registry import EmulatedRegistry
 
 IMAGE = build_image()
@@ -40,6 +41,33 @@ def test_registry_digest_lists_what_failed_and_why(ocitool: Command, host: str) 
         f"{host}/x:none": None,
     }
     assert next(row for row in value if row["name"].endswith(":none"))["error"]
+
+
+@pytest.mark.parametrize("place", ["oci:{}/new:1", "oci-archive:{}/new.tar", "store:new:1"])
+def test_a_copy_that_fails_is_in_its_document(ocitool: Command, tmp_path: Path, place: str) -> None:
+    layer = IMAGE.layers[0].digest
+    source = f"oci:{write_layout(tmp_path / 'from', {'1': IMAGE})}:1"
+    (tmp_path / "from" / "blobs" / layer.algorithm / layer.hex).write_bytes(b"wrong")
+    done = ocitool("copy", source, place.format(tmp_path), "--json")
+    assert done.code == 7
+    value = done.json
+    assert isinstance(value, dict)
+    assert (value["images"], value["destination"]) == ([], place.format(tmp_path))
+    (failed,) = value["failed"]
+    assert failed["name"] == source
+    assert layer.hex[:12] in failed["error"]
+    assert failed["error"] in done.err
+
+
+def test_a_save_that_fails_is_in_its_document(ocitool: Command, tmp_path: Path) -> None:
+    out = tmp_path / "out.tar"
+    done = ocitool("save", "none:1", "-o", out, "--json")
+    assert done.code == 4
+    value = done.json
+    assert isinstance(value, dict)
+    assert value["images"] == []
+    assert [failed["name"] for failed in value["failed"]] == [str(out)]
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("command", [("pull",), ("registry", "digest")])

@@ -1,9 +1,11 @@
 """ocitool copy: images from any place to any other."""
 
+import contextlib
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.attempts import Attempts
 from ocitool.cli.commands.push import Source, finish, push_sources
 from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
@@ -23,6 +25,8 @@ from ocitool.errors import UsageError
 from ocitool.images.locations import PlaceKind
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from ocitool.images.locations import Place
     from ocitool.places.registry import RegistryOptions
     from ocitool.transfer.pipeline import TransferOptions
@@ -94,32 +98,44 @@ def _copy(
     from ocitool.images.locations import parse_place
     from ocitool.images.opening import with_attached
     from ocitool.operations import copy as copying
+    from ocitool.transfer.report import CopyReport
 
     origin, target = parse_place(source), parse_place(destination)
     copying.check_writable(target)
     check_destination(target.path, out)
     if target.kind is not PlaceKind.REGISTRY and (sending.flatten or sending.dry_run):
         raise UsageError("--flatten and --dry-run are for copies into a registry")
+    attempts = Attempts(out, 1)
+    report = CopyReport(images=())
     with (
         out.working("copying"),
         connected_to(registry, out.observer, origin, target) as connected,
+        _attempt(attempts, source, target),
         source_at(origin, out.options, connected, out.observer) as opened,
     ):
         if connected is not None and target.kind is PlaceKind.REGISTRY:
             where = copying.destinations(target, flatten=sending.flatten)
             reports, attempts = push_sources([opened], where, connected, options, sending, out)
             finish(reports, out, sending, attempts, table=target.name is None)
-        else:
-            report = copying.copy_to_place(
-                with_attached(opened) if options.attached else opened,
-                target,
-                options,
-                store=out.options.store_for(target),
-                featured=usual_platform(),
-                write=console.out_bytes,
-                observer=out.observer,
-            )
-            _show(report, target, sending, options, out)
+            return
+        report = copying.copy_to_place(
+            with_attached(opened) if options.attached else opened,
+            target,
+            options,
+            store=out.options.store_for(target),
+            featured=usual_platform(),
+            write=console.out_bytes,
+            observer=out.observer,
+        )
+    _show(report, target, sending, options, attempts, out)
+    attempts.finish()
+
+
+def _attempt(attempts: Attempts, source: str, target: "Place") -> "AbstractContextManager[None]":
+    """Return a block whose failure is in the JSON document; a push notes each image's itself."""
+    if target.kind is PlaceKind.REGISTRY:
+        return contextlib.nullcontext()
+    return attempts.one(source)
 
 
 def _show(
@@ -127,18 +143,21 @@ def _show(
     target: "Place",
     sending: Sending,
     options: "TransferOptions",
+    attempts: Attempts,
     out: Output,
 ) -> None:
     from ocitool.cli import documents
     from ocitool.cli.render import texts
     from ocitool.cli.render.summary import done
 
-    if sending.digestfile is not None:
+    if sending.digestfile is not None and not attempts.failed:
         texts.write_digests(sending.digestfile, [image.digest for image in report.images])
     stored = target.kind in (PlaceKind.STORE, PlaceKind.LAYOUT)
-    view = documents.STORED if stored else documents.SAVED
+    failed = [documents.FAILURE(one) for one in attempts.failed]
+    fields = documents.STORED if stored else documents.SAVED
+    view = fields.beside(destination=target.text, failed=failed)
     if target.path != "-":
-        out.result(report, text=texts.digests, view=view.beside(destination=target.text))
+        out.result(report, text=texts.digests, view=view)
     out.remark(texts.remarks(report, into_store=target.kind is PlaceKind.STORE))
     what = f"copied to {target.text}"
     if stored:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.attempts import Attempts
 from ocitool.cli.completing import store_names, words
 from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
@@ -80,13 +81,20 @@ def save(
     from ocitool.cli.render import texts
     from ocitool.operations.deliver import deliver
     from ocitool.operations.save import check_file_name, check_form
+    from ocitool.transfer.report import CopyReport
 
     target = _target(output)
     check_file_name(target.path)
     check_destination(target.path, out)
     check_form(form, options.compression)
     wanted = listed(names, file, "NAME")
-    with out.working("saving"), _opened(wanted, out, all_tags=all_tags) as (source, roots):
+    attempts = Attempts(out, 1)
+    report = CopyReport(images=())
+    with (
+        out.working("saving"),
+        attempts.one(output),
+        _opened(wanted, out, all_tags=all_tags) as (source, roots),
+    ):
         report = deliver(
             source,
             roots,
@@ -102,12 +110,15 @@ def save(
             report,
             text=lambda report: [f"Saved image: {texts.called_image(i)}" for i in report.images],
             ids=texts.digests,
-            view=documents.SAVED.beside(destination=output),
+            view=documents.SAVED.beside(
+                destination=output, failed=[documents.FAILURE(one) for one in attempts.failed]
+            ),
         )
         out.remark(texts.remarks(report, into_store=False))
     made_by = f"--type {form}" if form == "docker" else options.changed_by
     name = "the tar" if output == "-" else output
     out.summary([texts.saved(f"saved {name}", report, out.seconds, made_by)])
+    attempts.finish()
 
 
 def _target(output: str) -> "Place":
