@@ -23,10 +23,11 @@ from ocitool.version import __version__
 class StoreInfo(Struct, frozen=True, kw_only=True):
     """The store: its named and unnamed images and artifacts, the bytes of its blobs, free bytes.
 
-    Numbers are None where they cannot be read; `problem` says why.
+    Numbers are None where they cannot be read; `problem` says why. `path` is None for a user
+    without a home folder, who has not named a store.
     """
 
-    path: str
+    path: str | None
     exists: bool = False
     images: int | None = None
     stored: int | None = None
@@ -56,7 +57,7 @@ class Info(Struct, frozen=True, kw_only=True):
     hosts: tuple[HostSettings, ...]
 
 
-def info(store: str, hosts: Sequence[str], options: RegistryOptions) -> Info:
+def info(store: str | None, hosts: Sequence[str], options: RegistryOptions) -> Info:
     """Find out what there is. Engines and credential helpers are asked; registries are not."""
     return Info(
         version=__version__,
@@ -69,7 +70,9 @@ def info(store: str, hosts: Sequence[str], options: RegistryOptions) -> Info:
     )
 
 
-def _store(path: str) -> StoreInfo:
+def _store(path: str | None) -> StoreInfo:
+    if path is None:
+        return StoreInfo(path=None, problem="there is no home folder for the store")
     try:
         with Layout.existing(path) as layout:
             sizes = [layout.blob_size(digest) for digest in layout.blob_digests()]

@@ -99,6 +99,28 @@ def test_what_needs_no_home_works_without_one(checkout: Path, tmp_path: Path) ->
     assert list(checkout.iterdir()) == []
 
 
+def test_info_says_that_there_is_none(checkout: Path, tmp_path: Path) -> None:
+    done = run(checkout, "info", "one.example")
+    assert (done.code, done.err) == (0, "")
+    store = next(line for line in done.out.splitlines() if line.startswith("store "))
+    assert store.split(maxsplit=1)[1] == (
+        "none: there is no home folder for the store (set HOME, or name a folder with --store)"
+    )
+    value = run(checkout, "info", "--json").json
+    assert isinstance(value, dict)
+    assert value["store"] == {
+        "path": None,
+        "exists": False,
+        "images": None,
+        "stored": None,
+        "free": None,
+        "problem": "there is no home folder for the store",
+    }
+    named = run(checkout, "info", "--store", str(tmp_path / "store"))
+    assert (named.code, f"{tmp_path}/store" in named.out) == (0, True)
+    assert list(checkout.iterdir()) == []
+
+
 def test_an_engine_is_looked_for_without_a_home(checkout: Path) -> None:
     cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"DOCKER_CONTEXT": "far"}, "set HOME or DOCKER_CONFIG"),

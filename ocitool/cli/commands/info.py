@@ -34,7 +34,7 @@ def info(hosts: Hosts = None, *, out: Output, options: "RegistryOptions") -> Non
     from ocitool.operations.info import info as find
 
     domains = [registry_host(host) for host in hosts or ()]
-    out.result(find(out.options.store, domains, options), text=_lines)
+    out.result(find(out.options.store_if_any, domains, options), text=_lines)
 
 
 def _lines(found: "Info") -> Iterator[str]:
@@ -62,6 +62,9 @@ def _labelled(label: str, *values: str) -> Iterator[str]:
 def _store(store: "StoreInfo") -> Iterator[str]:
     from ocitool.cli.render.columns import counted, size
 
+    if store.path is None:
+        yield f"none: {store.problem} (set HOME, or name a folder with --store)"
+        return
     free = f"{size(store.free)} free"
     yield store.path
     if store.problem is not None:
