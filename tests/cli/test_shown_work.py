@@ -8,9 +8,7 @@ import random
 import re
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from tests.support.command import ROOT, Command, environment
 from tests.support.images import build_image, docker_archive, oci_archive
 from tests.support.registry import EmulatedRegistry
 from tests.support.registry_faults import Delay
+from tests.support.terminal import Heard
 
 IMAGE = build_image([{"a": b"1"}, {"b": random.Random(1).randbytes(40_000)}])
 ARCHIVE = oci_archive({"app:1": IMAGE})
@@ -54,47 +53,6 @@ def quick(
             assert process.wait(15) == 0
         finally:
             process.kill()
-
-
-class Heard:
-    """What comes out of a descriptor while a process runs."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.text = ""
-        self._descriptor = descriptor
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._thread.start()
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                part = os.read(self._descriptor, 65536)
-            except OSError:
-                return
-            if not part:
-                return
-            self.text += part.decode()
-
-    def wait_for(self, pattern: str, seconds: float = 15) -> None:
-        """Wait until the text holds a pattern."""
-        wait_until(
-            lambda: re.search(pattern, self.text) is not None, seconds, lambda: self.text[-300:]
-        )
-
-    def finish(self) -> str:
-        """Wait for the end of the text, and return all of it."""
-        self._thread.join(15)
-        return self.text
-
-
-def wait_until(
-    condition: Callable[[], bool], seconds: float = 15, told: Callable[[], object] = lambda: ""
-) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, told()
-        time.sleep(0.02)
 
 
 def errors_of(process: "subprocess.Popen[bytes]") -> Heard:

@@ -103,11 +103,6 @@ class TestImagesOnATerminal:
         assert "ALONE" not in lines[0]
         assert ("UNIQUE" in lines[0]) is (columns == 140) or "unique" in "\n".join(lines)
 
-    def test_no_color_is_honoured(self, loaded: Command) -> None:
-        for command in (("images",), ("inspect", APP), ("history", APP)):
-            assert "\x1b[" in loaded.on_terminal(*command)
-            assert "\x1b[" not in loaded.on_terminal(*command, NO_COLOR="1")
-
 
 def test_unpacked_is_known_after_load(ocitool: Command, tmp_path: Path) -> None:
     image = sized(4000, 256)

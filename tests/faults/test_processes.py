@@ -247,17 +247,6 @@ class TestPipes:
         assert done.returncode == 141
         figures.current.count("G29", "commands whose reader has gone")
 
-    def test_head_takes_a_line_and_goes(self, prepared: Path, tmp_path: Path) -> None:
-        stage = Stage(SCENES["load"], prepared, tmp_path / "stage")
-        line = f'"{sys.executable}" -m ocitool --store "{stage.store}" save old:1 | head -c 1'
-        script = f"set -o pipefail; {line} >/dev/null; echo $?"
-        done = subprocess.run(
-            ["bash", "-c", script], cwd=ROOT, env=environment(), capture_output=True, check=True
-        )
-        assert done.stdout in (b"141\n", b"0\n"), "a small archive may fit into the pipe"
-        assert done.stderr == b"" or done.stdout == b"0\n"
-        figures.current.count("G29", "commands whose reader has gone")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surrounding:

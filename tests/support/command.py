@@ -58,10 +58,13 @@ class Command:
     def on_terminal(self, *arguments: str | Path, columns: int = 80, **variables: str) -> str:
         """Run the command on a terminal; return what is seen there, with its escape codes."""
         shown = {"COLUMNS": str(columns), "TERM": "xterm-256color", **variables}
-        return on_a_terminal(
-            [sys.executable, "-m", "ocitool", *map(str, arguments)],
-            {**environment(self.store), **shown},
-        ).replace("\r\n", "\n")
+        env = {**environment(self.store), **shown}
+        words = [*map(str, arguments)]
+        if forked.can_fork(variables):
+            screen = forked.on_a_terminal(words, cwd=self.cwd, env=env)
+        else:
+            screen = on_a_terminal([sys.executable, "-m", "ocitool", *words], env)
+        return screen.replace("\r\n", "\n")
 
     def run_bytes(
         self, *arguments: str | Path, stdin: bytes = b"", variables: Mapping[str, str] | None = None

@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import pkgutil
+import pty
 import socket
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from fixtures.picture import read_terminal
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _AT_START = ("LC_", "LANG", "PYTHON", "COVERAGE")
@@ -34,21 +37,18 @@ def can_fork(variables: Mapping[str, str]) -> bool:
 
 
 def run(
-    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: bytes
+    arguments: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    stdin: bytes,
+    uid: int | None = None,
 ) -> "subprocess.CompletedProcess[bytes]":
-    """Run one command to its end, as subprocess.run does."""
-    mask = os.umask(0o022)
-    os.umask(mask)
+    """Run one command to its end, as subprocess.run does. With `uid` it takes that user for its."""
     pipes = [os.pipe() for _ in range(3)]
     (theirs_in, ours_in), (ours_out, theirs_out), (ours_err, theirs_err) = pipes
-    request = {"arguments": [*arguments], "cwd": str(cwd), "env": dict(env), "umask": mask}
-    connection, theirs = socket.socketpair()
-    with connection:
-        given = [theirs_in, theirs_out, theirs_err, theirs.fileno()]
-        socket.send_fds(_server(), [json.dumps(request).encode()], given)
-        theirs.close()
-        for descriptor in given[:3]:
-            os.close(descriptor)
+    streams = (theirs_in, theirs_out, theirs_err)
+    with _start(arguments, cwd, env, streams, uid=uid) as connection:
         feeder = threading.Thread(target=_feed, args=(ours_in, stdin))
         output: list[bytes] = []
         reader = threading.Thread(target=lambda: output.append(_drain(ours_out)))
@@ -59,6 +59,45 @@ def run(
         feeder.join()
         code = int(connection.recv(16))
     return subprocess.CompletedProcess(["ocitool", *arguments], code, output[0], errors)
+
+
+def on_a_terminal(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> str:
+    """Run one command on a terminal; return what it shows there, with its escape codes."""
+    ours, theirs = pty.openpty()
+    with (
+        open(os.devnull) as nothing,
+        _start(arguments, cwd, env, (os.dup(nothing.fileno()), theirs, os.dup(theirs))) as ended,
+    ):
+        shown = read_terminal(ours)
+        ended.recv(16)
+    os.close(ours)
+    return shown
+
+
+def _start(
+    arguments: Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str],
+    streams: Sequence[int],
+    *,
+    uid: int | None = None,
+) -> socket.socket:
+    """Start one command with these streams, which are closed here; the socket tells its end."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    request = {
+        "arguments": [*arguments],
+        "cwd": str(cwd),
+        "env": dict(env),
+        "umask": mask,
+        "uid": uid,
+    }
+    ours, theirs = socket.socketpair()
+    with theirs:
+        socket.send_fds(_server(), [json.dumps(request).encode()], [*streams, theirs.fileno()])
+    for descriptor in streams:
+        os.close(descriptor)
+    return ours
 
 
 def _feed(descriptor: int, data: bytes) -> None:
@@ -135,6 +174,8 @@ def _command(request: Mapping[str, Any], fds: Sequence[int]) -> None:
         os.environ.clear()
         os.environ.update(request["env"])
         time.tzset()
+        if request["uid"] is not None:
+            os.getuid = lambda: request["uid"]
         sys.argv = ["ocitool", *request["arguments"]]
         from ocitool.__main__ import main
 

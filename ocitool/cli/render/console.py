@@ -125,8 +125,12 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 def colour() -> bool:
     """Tell whether stdout may be coloured: a terminal, no NO_COLOR, not TERM=dumb."""
-    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return wanted and is_terminal(sys.stdout)
+    return not os.environ.get("NO_COLOR") and not is_dumb() and is_terminal(sys.stdout)
+
+
+def is_dumb() -> bool:
+    """Tell whether the terminal can show nothing but lines of text."""
+    return os.environ.get("TERM") == "dumb"
 
 
 def unicode_output() -> bool:

@@ -34,7 +34,9 @@ def progress(mode: str, *, quiet: bool, verbose: bool = False) -> "Messages":
     """Return the observer for a mode of `--progress`."""
     if quiet or mode == "none":
         return Messages(quiet=quiet, verbose=verbose)
-    if mode == "bar" or (mode == "auto" and console.is_terminal(sys.stderr)):
+    # Where nothing can be drawn, lines show the work.
+    draws = console.is_terminal(sys.stderr) and not console.is_dumb()
+    if mode == "bar" or (mode == "auto" and draws):
         return Bar(verbose=verbose)
     return Plain(verbose=verbose)
 
