@@ -102,6 +102,13 @@ def test_a_command_that_takes_several_forms_lists_them(words: str) -> None:
     assert all(form in page for form in TAKES[words])
 
 
+@pytest.mark.parametrize(
+    ("words", "usage"), [("restore", "NAME@{n}"), ("tag", "SRC NEW…"), ("load", "[FILE|DIR|-]…")]
+)
+def test_the_usage_line_shows_what_has_to_be_typed(words: str, usage: str) -> None:
+    assert PAGES[words].get_help().startswith(f"Usage: ocitool {words} [OPTIONS] {usage}\n")
+
+
 def test_options_for_registries_have_a_heading_of_their_own() -> None:
     page = PAGES["push"].get_help()
     options, _, registry = page.partition("\nRegistry options")
