@@ -5,7 +5,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "images": ("images", "List the images of the store or of another place."),
         "tag": ("tag", "Give an image more names."),
         "untag": ("tag", "Remove names and keep the images."),
-        "rm": ("rm", "Remove names, and with its last name the image."),
+        "rm": ("rm", "Remove names, and images that have no name left."),
         "reflog": ("reflog", "List what names pointed to before, and when."),
         "restore": ("restore", "Make a name point to what it pointed to before."),
     },
@@ -13,7 +13,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "load": ("load", "Add the images of an archive, a folder or a pipe to the store."),
         "save": ("save", "Write images as one tar, to a file or a pipe."),
         "pull": ("pull", "Download images from registries into the store."),
-        "push": ("push", "Upload an image to registries, only what they lack."),
+        "push": ("push", "Upload images to registries, sending only what they lack."),
         "copy": ("copy", "Copy images from any place to any other."),
     },
     "Look inside": {
@@ -33,7 +33,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Clean up": {
         "gc": ("gc", "Remove what nothing needs; it shows its plan and can undo it."),
         "df": ("df", "Show shared, unique and reclaimable bytes."),
-        "pin": ("pin", "Keep images from every gc."),
+        "pin": ("pin", "Protect images from gc."),
         "unpin": ("pin", "Remove pins."),
     },
     "Containers": {},
@@ -51,9 +51,9 @@ COMMANDS = {
 }
 """Each command, and the module of this package that holds the function of its name."""
 GROUPS = {
-    "registry": ("Registries", "Tags, digests and manifests in a registry."),
+    "registry": ("Registries", "List, look up and delete tags in a registry."),
     "files": ("Look inside", "List, find, read and copy the files of an image."),
-    "artifact": ("Registries", "Files in registries, and what is attached to images."),
-    "container": ("Containers", "Make containers of images, as bundles for runc or crun."),
+    "artifact": ("Registries", "Push and pull files; attach them to images."),
+    "container": ("Containers", "Make containers from images, as bundles for runc or crun."),
 }
 """Words with commands below them: the section of the help page, and what they are for."""

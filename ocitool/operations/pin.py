@@ -24,9 +24,7 @@ def pin(
     All or none: NotFound if an image does not exist any more. UsageError for an end in the past.
     """
     if until is not None and until <= now:
-        raise UsageError(
-            f"{time_text(until)} is in the past", hint="a pin ends in the future, or never"
-        )
+        raise UsageError(f"{time_text(until)} is in the past", hint="give a time in the future")
     added = {
         root.descriptor.digest: Pin(
             digest=root.descriptor.digest,

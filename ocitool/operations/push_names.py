@@ -39,7 +39,7 @@ class Below(Struct, frozen=True, kw_only=True):
             message = f"{quoted(text)} is not a prefix in a registry: {error.message}"
             raise UsageError(message, hint=_SHAPE) from None
         if found.domain != host:
-            raise UsageError(f"{quoted(text)} names no registry", hint=_SHAPE)
+            raise UsageError(f"{quoted(text)} does not name a registry", hint=_SHAPE)
         return cls(domain=host, path=path, flatten=flatten)
 
     def destination(self, name: str) -> Reference:

@@ -195,10 +195,10 @@ class _Move:
     def _fetch_beside(
         self, target: Ingesting, descriptor: Descriptor, open_range: OpenRange, stop: Stop
     ) -> Outcome:
-        """Fetch what another process gets nowhere with, unless that one stores it meanwhile."""
+        """Fetch what another process makes no progress with, unless it stores that meanwhile."""
         self._observer.remark(
-            f"the other process gets nowhere with {descriptor.digest.short}; "
-            "going on from what has arrived"
+            f"the other process makes no progress with {descriptor.digest.short}; "
+            "continuing from what has arrived"
         )
         done, looked = 0, time.monotonic()
 

@@ -155,7 +155,7 @@ def test_plain_http_to_a_port_for_tls_is_explained(run: Command, tmp_path: Path)
     with EmulatedRegistry(tls=authority.server().serve()) as registry:
         done = run("registry", "tags", "--plain-http", f"{registry.host}/x/y")
     assert done.code == 8
-    assert "it speaks TLS there, it seems: leave out --plain-http" in done.err
+    assert "this port seems to speak TLS: leave out --plain-http" in done.err
 
 
 @pytest.mark.parametrize(

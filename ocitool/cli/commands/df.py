@@ -20,7 +20,7 @@ def df(
     *,
     containers: Annotated[
         list[str] | None,
-        typer.Option(metavar="WHO", help="Containers to consider, as for `gc`."),
+        typer.Option(metavar="PROVIDER", help="Containers to consider, as for `gc`."),
     ] = None,
     out: Output,
 ) -> None:

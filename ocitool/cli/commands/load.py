@@ -36,7 +36,9 @@ Archives = Annotated[
 Input = Annotated[
     str | None, typer.Option("--input", "-i", metavar="FILE", help="The archive, as in docker.")
 ]
-NoClobber = Annotated[bool, typer.Option("--no-clobber", help="Refuse to move a name that exists.")]
+NoClobber = Annotated[
+    bool, typer.Option("--no-clobber", help="Refuse to move a name from another image.")
+]
 
 
 @with_options(options=CONVERSION, out=OUTPUT)

@@ -136,7 +136,7 @@ def _wanted(
     if unsafe and not targets and not original_names:
         text = unsafe[0].text
         raise UsageError(
-            f"where to? The names in {text} may lead to any registry",
+            f"no destination is given, and the names in {text} may belong to any registry",
             hint=f"ocitool push {text} --to HOST/PREFIX, or to the registries in its names: "
             "--original-names",
         )

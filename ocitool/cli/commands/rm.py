@@ -33,9 +33,10 @@ def rm(
     ] = False,
     out: Output,
 ) -> None:
-    """Remove names, and with its last name the image and the blobs that it alone needs.
+    """Remove names. An image that has no name left is removed, with the blobs that only it needs.
 
-    They wait in the trash, as after `gc`: `gc --undo` brings them back, `gc --purge` frees them.
+    What is removed waits in the trash, as after `gc`: `gc --undo` brings it back, and `gc --purge`
+    frees its space.
     """
     from ocitool.cli import documents
     from ocitool.containers.providers import find_providers

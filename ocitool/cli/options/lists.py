@@ -1,4 +1,4 @@
-"""Names from a file: one a line, with comments and blank lines, each counted once."""
+"""Names from a file: one per line, with comments and blank lines, each counted once."""
 
 import sys
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ ListFile = Annotated[
         "--file",
         "-f",
         metavar="LIST",
-        help="Read more names from this file, one a line (# begins a comment; - is stdin).",
+        help="Read more names from this file, one per line (# begins a comment; - is stdin).",
     ),
 ]
 
@@ -44,7 +44,7 @@ def read_list(path: str) -> list[str]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UsageError(
-            f"the list {path!r} is not UTF-8 text", hint="write one name a line"
+            f"the list {path!r} is not UTF-8 text", hint="write one name per line"
         ) from None
     lines = (line.strip() for line in text.splitlines())
     # A name holds no spaces, so what follows one is a comment or a mistake that will be told.

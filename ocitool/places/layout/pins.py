@@ -78,7 +78,7 @@ def read_pins(control: Directory | None) -> tuple[Pin, ...]:
     except MalformedDocument as error:
         raise MalformedDocument(
             f"the list of pins is damaged: {error.message}",
-            hint=f"mend .ocitool/{PINS} in the store, or remove it: then nothing is pinned",
+            hint=f"repair .ocitool/{PINS} in the store, or remove it: then nothing is pinned",
         ) from error
 
 

@@ -148,7 +148,7 @@ class Download:
                 skip = self._count_unwanted(response)
             if skip is None:
                 raise Unavailable(
-                    f"{self._session.host.domain} sends other parts than were asked for"
+                    f"{self._session.host.domain} does not send the parts that were requested"
                 )
         except BaseException:
             response.close()

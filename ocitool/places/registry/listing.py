@@ -24,7 +24,7 @@ _BARREN = 100
 def tags(session: Session, most: int | None = None) -> list[str]:
     """Return the tags of a repository, sorted, each once; up to `most` of them when given.
 
-    What is listed and can be no tag is left out with a warning. NotFound when there is no such
+    What is listed and is not a valid tag is left out with a warning. NotFound when there is no such
     repository, IncompleteList with the tags so far when the rest cannot be read.
     """
 
@@ -44,7 +44,8 @@ def _only_tags(session: Session, found: Sequence[str]) -> list[str]:
     for text in found:
         if not is_tag(text):
             session.registries.warn(
-                f"{session.host.domain} lists {quoted(text[:80])}, which can be no tag: left out"
+                f"{session.host.domain} lists {quoted(text[:80])}, which is not a valid tag: "
+                "left out"
             )
     return [text for text in found if is_tag(text)]
 
@@ -86,7 +87,9 @@ def _collect(
             fresh = set(_texts(session, answer, key)) - found
             barren = 0 if fresh else barren + 1
             if barren > _BARREN:
-                raise LimitExceeded(f"{session.host.domain} gives page after page with nothing new")
+                raise LimitExceeded(
+                    f"{session.host.domain} returns page after page without anything new"
+                )
             found |= fresh
             if most is not None and len(found) >= most:
                 break

@@ -161,8 +161,8 @@ def add_to_fallback(
             return
     raise Unavailable(
         f"{descriptor.digest.short} is stored, and cannot be listed as attached to "
-        f"{subject.short}: others write that list of {repository.name} all the time",
-        hint="do the same again when nobody else does",
+        f"{subject.short}: other clients keep changing that list of {repository.name}",
+        hint="try again when no other client attaches anything to it",
     )
 
 

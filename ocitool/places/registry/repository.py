@@ -223,14 +223,14 @@ class Repository:
         if wanted is not None and digest != wanted:
             raise DigestMismatch(
                 f"{self.host.domain} answers with {digest} for {wanted}",
-                hint="the registry, or something between, has changed it: do not use it",
+                hint="the registry, or a proxy in front of it, has changed it: do not use it",
             )
         said = answer.headers.get("docker-content-digest", "")
         if said.startswith(f"{algorithm}:") and said != str(digest):
             if wanted is not None:
                 raise DigestMismatch(
                     f"{self.host.domain} calls {said[:80]} what was asked for as {digest}",
-                    hint="the registry, or something between, is broken: try its tag",
+                    hint="the registry, or a proxy in front of it, is broken: try its tag",
                 )
             self.session.registries.warn(
                 f"{self.host.domain} calls {reference.familiar} {said[:80]}; it is {digest}"

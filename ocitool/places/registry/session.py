@@ -166,9 +166,9 @@ class Session:
         """Raise IntegrityError when a page for people came in place of the API's answer."""
         if is_html(answer.headers, answer.body):
             raise IntegrityError(
-                f"{self.host.domain} answered with a web page: it is not a registry, or something "
-                "between here and it answered instead",
-                hint="look at the host's name and at the proxy",
+                f"{self.host.domain} answered with a web page: it is not a registry, or a proxy in "
+                "front of it answered instead",
+                hint="check the host's name and the proxy",
             )
 
     def _run(

@@ -172,8 +172,8 @@ class Uploads:
         if "location" not in answer.headers:
             self._session.refuse_page(answer)
             raise Unavailable(
-                f"{self._session.name} began an upload and did not say where it continues",
-                hint="it, or something between here and it, is broken",
+                f"{self._session.name} started an upload but did not say where to continue",
+                hint="the registry, or a proxy in front of it, is broken",
             )
         self._state.least_part = _number(answer.headers.get("oci-chunk-min-length", ""))
         return next_url(self._session, answer)

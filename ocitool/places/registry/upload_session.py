@@ -47,7 +47,7 @@ class UploadState(Struct):
 
 
 class TooLarge(Refused):
-    """A body was too large for a registry, or for what stands before it: smaller parts may pass."""
+    """A body was too large for a registry or a proxy in front of it: smaller parts may pass."""
 
 
 class UploadSession:
@@ -118,8 +118,8 @@ class UploadSession:
             raise problem
         state.part_size = part
         self._session.registries.warn(
-            f"{self._session.name}, or what stands before it, takes no large blobs at once: "
-            "they go in parts"
+            f"{self._session.name}, or a proxy in front of it, does not accept large blobs in one "
+            "request: they are sent in parts"
         )
         return TooLarge(problem.message, hint=problem.hint)
 
@@ -155,8 +155,8 @@ class UploadSession:
         if not self._agrees(answer, end):
             self.cancel()
             return Unavailable(
-                f"{self._session.name} counts other bytes than were sent",
-                hint="leave out --chunk-size: then blobs go whole",
+                f"{self._session.name} reports another number of bytes than was sent",
+                hint="leave out --chunk-size, so that each blob is sent as a whole",
             )
         self._go_on(answer)
         return end
@@ -219,9 +219,9 @@ class UploadSession:
             if self._is_there():
                 return None
             return Unavailable(
-                f"{self._session.name} took blob {self._descriptor.digest.short} by status "
-                f"{answer.status}, and does not have it",
-                hint="look at what stands between here and the registry, and push again",
+                f"{self._session.name} answered {answer.status} for blob "
+                f"{self._descriptor.digest.short}, but does not have it",
+                hint="check any proxy in front of the registry, then push again",
             )
         try:
             return self._refusal(request, answer)

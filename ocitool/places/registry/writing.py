@@ -156,9 +156,8 @@ class RepositoryWriter:
             return
         if not self._is_there(name, descriptor):
             raise Unavailable(
-                f"{self.repository.name} took {name} by status {answer.status}, and does not have "
-                "it",
-                hint="look at what stands between here and the registry, and push again",
+                f"{self.repository.name} answered {answer.status} for {name}, but does not have it",
+                hint="check any proxy in front of the registry, then push again",
             )
 
     def _check_digest(self, descriptor: Descriptor, said: str, name: str) -> None:
@@ -166,9 +165,9 @@ class RepositoryWriter:
         if self.knows(descriptor.digest):
             return
         raise IntegrityError(
-            f"{self.repository.name} took {name} and calls it {quoted(said[:80])}: "
+            f"{self.repository.name} stored {name} as {quoted(said[:80])}: "
             f"it does not have {descriptor.digest}",
-            hint="the registry, or something before it, changes manifests: they have other digests",
+            hint="the registry, or a proxy in front of it, changes manifests, and so their digests",
         )
 
     def _send_again(self, seconds: float, descriptor: Descriptor, raw: bytes) -> None:

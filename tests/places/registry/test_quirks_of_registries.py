@@ -114,7 +114,7 @@ class TestAmazon:
             named("registry.example", tmp_path, quirks) as other,
             other.pushing(chunk_size=5 * MEBIBYTE) as pusher,
         ):
-            assert "counts other bytes" in pusher.refusal(DATA).message
+            assert "another number of bytes" in pusher.refusal(DATA).message
 
     def test_a_rate_that_is_exceeded_is_waited_for(self, tmp_path: Path) -> None:
         busy = Status(status=429, body=error_body("TOOMANYREQUESTS", "Rate exceeded"))

@@ -184,8 +184,8 @@ class TestAnswers:
             registry.fail("PUT", PATTERN, Status(status=202), times=9)
             error = pusher.refusal(blob)
             assert error.message == (
-                f"{registry.host}/{NAME} took blob {blob.descriptor.digest.short} by status 202, "
-                "and does not have it"
+                f"{registry.host}/{NAME} answered 202 for blob {blob.descriptor.digest.short}, "
+                "but does not have it"
             )
             assert error.hint is not None
 
@@ -602,7 +602,7 @@ class TestTooLarge:
                 thread.join()
             assert all(held(registry, blob) for blob in blobs)
             assert len(pusher.warnings) == 1
-            assert "they go in parts" in pusher.warnings[0]
+            assert "they are sent in parts" in pusher.warnings[0]
             sizes = {one.received_bytes for one in registry.requests("PATCH")}
             assert max(sizes) == 50 << 20
 

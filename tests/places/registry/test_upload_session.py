@@ -198,8 +198,8 @@ class TestAnswers:
             error = pusher.refusal(DATA)
             assert isinstance(error, Unavailable)
             assert (error.message, error.hint) == (
-                f"{registry.host}/team/app counts other bytes than were sent",
-                "leave out --chunk-size: then blobs go whole",
+                f"{registry.host}/team/app reports another number of bytes than was sent",
+                "leave out --chunk-size, so that each blob is sent as a whole",
             )
 
 

@@ -126,7 +126,7 @@ class TestBytes:
             EmulatedRegistry(Quirks(digest_of_another=True)) as registry,
             shelf(tmp_path) as shop,
         ):
-            with pytest.raises(IntegrityError, match=r"calls it .* does not have sha256:"):
+            with pytest.raises(IntegrityError, match=r"stored .* as .* does not have sha256:"):
                 shop.push(IMAGE, reference(registry))
             registry.add_manifest(NAME, IMAGE.manifest, IMAGE.descriptor.media_type)
             assert shop.push(IMAGE, reference(registry, "2"))[0].ending is Ending.PUSHED

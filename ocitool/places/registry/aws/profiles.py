@@ -94,7 +94,7 @@ class Profiles:
             return by_web_identity(self._client, self._host, role, token, origin)
         keys = self._beneath(name, settings, left)
         if keys is None:
-            raise AccessDenied(f"{origin} has a role, and nothing to take it on with")
+            raise AccessDenied(f"{origin} names a role, but no credentials to assume it with")
         return by_keys(self._client, self._host, role, keys, origin)
 
     def _beneath(self, name: str, settings: Settings, left: int) -> AwsKeys | None:

@@ -64,7 +64,7 @@ def _repair(url: str, theirs: SplitResult, ours: SplitResult) -> str:
 def _not_a_url(text: str) -> Refused:
     return Refused(
         f"the registry sent us to {quoted(text[:80])}, which is not an address",
-        hint="it, or something between here and it, is broken",
+        hint="the registry, or a proxy in front of it, is broken",
     )
 
 

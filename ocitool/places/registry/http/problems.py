@@ -26,10 +26,10 @@ from ocitool.places.registry.hosts import ECR_PUBLIC, Host
 from ocitool.places.registry.http.backoff import spent_window
 
 PROXY_HINT = "the proxy wants a name and a password: HTTPS_PROXY=http://USER:PASSWORD@PROXY"
-PLAIN_HINT = "it speaks TLS there, it seems: leave out --plain-http"
+PLAIN_HINT = "this port seems to speak TLS: leave out --plain-http"
 _PAGE = (
-    "a web page came instead of the registry's answer: it is not a registry, or something between "
-    "here and it answered; look at the host's name and at the proxy"
+    "a web page came instead of the registry's answer: it is not a registry, or a proxy in front "
+    "of it answered; check the host's name and the proxy"
 )
 _SHOWN = 200
 _TAGS = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.DOTALL | re.IGNORECASE)
@@ -150,8 +150,8 @@ class Problem(Struct, frozen=True, kw_only=True):
         if not self.host.takes_chunks:
             return "this registry has a limit on the size, and takes blobs whole only"
         if self.method == "PATCH":
-            return "something before the registry limits the size: try a smaller --chunk-size"
-        return "something before the registry limits the size: try --chunk-size 10M"
+            return "a proxy in front of the registry limits the size: try a smaller --chunk-size"
+        return "a proxy in front of the registry limits the size: try --chunk-size 10M"
 
     def _busy_hint(self) -> str:
         window = spent_window(self.headers)

@@ -104,5 +104,5 @@ class RegistryRedirects(Struct, frozen=True):
         """Return the error for a registry that redirects without end."""
         return Unavailable(
             f"{self.domain} redirects more than {self.limit} times",
-            hint="it may be a loop: look at what stands between here and the registry",
+            hint="it may be a loop: check any proxy in front of the registry",
         )

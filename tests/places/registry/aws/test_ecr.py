@@ -264,7 +264,7 @@ class TestProfiles:
         [
             ("[default]\nregion = x\n", "there is no AWS profile 'ci'"),
             ("[profile ci]\nregion = x\n", "holds no credentials"),
-            ("[profile ci]\nrole_arn = x\n", "nothing to take it on with"),
+            ("[profile ci]\nrole_arn = x\n", "no credentials to assume it with"),
             ("[profile ci]\nrole_arn = x\nsource_profile = b\n", "does not exist"),
             (f"[profile ci]\n{LOOP}b\n[profile b]\n{LOOP}ci\n", "back to itself"),
             ("[profile ci]\nrole_arn = x\nmfa_serial = m\n", "one-time password"),

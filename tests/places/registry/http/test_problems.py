@@ -164,13 +164,13 @@ class TestMeaning:
                 said(413, b"<html><title>413</title><body>Too Large</body></html>"),
                 Refused,
                 "cannot push: PUT registry.example answered 413: 413 Too Large",
-                "something before the registry limits the size: try --chunk-size 10M",
+                "a proxy in front of the registry limits the size: try --chunk-size 10M",
             ),
             (
                 said(413, method="PATCH"),
                 Refused,
                 "cannot push: PATCH registry.example answered 413",
-                "something before the registry limits the size: try a smaller --chunk-size",
+                "a proxy in front of the registry limits the size: try a smaller --chunk-size",
             ),
             (
                 said(413, host="europe-docker.pkg.dev"),
@@ -266,8 +266,7 @@ class TestMeaning:
                 "cannot push: PUT registry.example answered 200: Welcome!",
                 (
                     "a web page came instead of the registry's answer: it is not a registry, or "
-                    "something between here and it answered; look at the host's name and at the "
-                    "proxy"
+                    "a proxy in front of it answered; check the host's name and the proxy"
                 ),
             ),
             (
@@ -276,8 +275,7 @@ class TestMeaning:
                 "cannot push: PUT registry.example answered 403: Blocked",
                 (
                     "a web page came instead of the registry's answer: it is not a registry, or "
-                    "something between here and it answered; look at the host's name and at the "
-                    "proxy"
+                    "a proxy in front of it answered; check the host's name and the proxy"
                 ),
             ),
             (
@@ -287,7 +285,7 @@ class TestMeaning:
                     "cannot push: PUT registry.example answered 400: "
                     "Client sent an HTTP request to an HTTPS server."
                 ),
-                "it speaks TLS there, it seems: leave out --plain-http",
+                "this port seems to speak TLS: leave out --plain-http",
             ),
             (
                 said(
@@ -299,7 +297,7 @@ class TestMeaning:
                     "cannot push: PUT registry.example answered 400: 400 Bad Request "
                     "The plain HTTP request was sent to HTTPS port"
                 ),
-                "it speaks TLS there, it seems: leave out --plain-http",
+                "this port seems to speak TLS: leave out --plain-http",
             ),
             (
                 said(503, headers={"retry-after": "3600"}, too_long_wait=3600.0),
