@@ -13,6 +13,7 @@ from ocitool.errors import NotFound, NotInStore, OcitoolError, Refused, UsageErr
 from ocitool.events import SILENT, Observer
 from ocitool.image.content import Catalog, Root
 from ocitool.image.entries import ambiguous, ambiguous_names
+from ocitool.image.graph import root_subject
 from ocitool.images.locations import ENGINES, Place, PlaceKind, parse_place
 from ocitool.images.lookup import Found, ImageFinder, full_name
 from ocitool.oci import Reference
@@ -271,8 +272,12 @@ def open_store(path: str, observer: Observer = SILENT) -> Layout:
 
 
 def one_root(opened: Opened) -> Root:
-    """Return the one root that was meant; UsageError lists the names when there are several."""
-    candidates = [root for root in opened.roots if root.names or root.label] or opened.roots
+    """Return the one root that was meant; UsageError lists the names when there are several.
+
+    What is attached to an image is not meant unless it is named.
+    """
+    named = [root for root in opened.roots if root.names or root.label]
+    candidates = _without_attached(opened.source, named or opened.roots)
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
@@ -287,6 +292,13 @@ def one_root(opened: Opened) -> Root:
         f"{opened.place.text} holds {len(candidates)} images: {listed}",
         hint=f"name one, for example {how_to_name(opened.place, candidates[0])}",
     )
+
+
+def _without_attached(source: Catalog, roots: Sequence[Root]) -> Sequence[Root]:
+    """Leave out what is attached to something: a user who names nothing means the image."""
+    if len(roots) < 2:
+        return roots
+    return [root for root in roots if root_subject(source, root) is None] or roots
 
 
 def how_to_name(place: Place, root: Root) -> str:

@@ -96,3 +96,12 @@ class TestStoreOfHauler:
             assert len(registry.tags[NAME]) == 3
         ok(ocitool, "rm", "busybox")
         assert not any((ocitool.store / "blobs/sha256").iterdir())
+
+
+class TestAPlaceOfOneImage:
+    @pytest.mark.parametrize("command", ["inspect", "history", "size", "dockerfile", "facts"])
+    def test_what_is_attached_is_not_meant_where_nothing_is_named(
+        self, ocitool: Command, command: str
+    ) -> None:
+        done = ocitool(command, COSIGN_FOLDER)
+        assert done.code == 0, done.err
