@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def _blocks(marker: str) -> list[str]:
-    return re.findall(rf"<!-- {marker} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+def _blocks(marker: str, page: str = README) -> list[str]:
+    return re.findall(rf"<!-- {marker} -->\n```\w+\n(.*?)```", page, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_main_command_does_the_main_job(folder: Path) -> None:
 
 
 def test_the_python_example_runs(folder: Path) -> None:
-    (code,) = _blocks("python")
+    (code,) = _blocks("python", (ROOT / "ocitool" / "README.md").read_text(encoding="utf-8"))
     setup = "ocitool load fixtures/docker20-app-single.tar && ocitool save fmt/app:1.0 -o app.tar"
     assert _shell(setup, folder).returncode == 0
     done = subprocess.run(
@@ -107,8 +107,10 @@ def test_the_programs_with_registries_run(folder: Path) -> None:
     )
     done = _shell(setup, folder)
     assert done.returncode == 0, done.stderr
+    (block,) = _blocks("python-registry")
+    start, *programs = re.split(r"\n(?=\n# )", block)
     layers, copied, holders, files = (
-        _run_with_registry(code, folder) for code in _blocks("python-registry")
+        _run_with_registry(start + code, folder) for code in programs
     )
     assert "sha256:" in layers
     assert copied.startswith("sha256:")
