@@ -15,7 +15,7 @@ from ocitool.inside.state import (
     LayerRecord,
     TreeState,
 )
-from ocitool.inside.table import DIRECTORY, FILE, SYMLINK
+from ocitool.inside.table import DIRECTORY, FILE, SYMLINK, LayerTable
 
 _NO_XATTRS: Final[Mapping[str, bytes]] = {}
 
@@ -47,16 +47,15 @@ def changes_of(tree: TreeState, record: LayerRecord) -> LayerChanges:
 def mark_metadata(tree: TreeState) -> None:
     """Give files another fate that a layer replaced with the same content: the fate metadata.
 
-    Nothing but their attributes changed. Only files count whose content was hashed.
+    Nothing but their attributes changed. Only files count whose content was looked at.
     """
     for record in tree.records:
         index = 0
         for row, old in same_size(tree, record):
             other = tree.record_of(old)
-            digest = record.table.digest(row)
             at = old - other.base
             is_hidden_here = tree.fates[other.fates[at]].layer == record.number
-            if is_hidden_here and digest is not None and digest == other.table.digest(at):
+            if is_hidden_here and same_content(record.table, row, other.table, at):
                 if not index:
                     index = len(tree.fates)
                     tree.fates.append(Fate(layer=record.number, how="metadata"))
@@ -89,8 +88,17 @@ def differs(tree: TreeState, new: int, old: int) -> bool:
     other, at = tree.member(old)
     if table.kinds[row] != FILE or not table.sizes[row]:
         return False
-    digest = table.digest(row)
-    return digest is None or digest != other.digest(at)
+    return not same_content(table, row, other, at)
+
+
+def same_content(table: LayerTable, row: int, other: LayerTable, at: int) -> bool | None:
+    """Tell whether two files of equal size have equal content; None if that is not known."""
+    digest, check = table.digest(row), table.check(row)
+    if digest is not None and (other_digest := other.digest(at)) is not None:
+        return digest == other_digest
+    if check is not None and (other_check := other.check(at)) is not None:
+        return check == other_check
+    return None
 
 
 def _replacements(record: LayerRecord) -> Iterator[tuple[int, int]]:

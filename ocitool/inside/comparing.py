@@ -22,10 +22,11 @@ from ocitool.inside.differences import (
 )
 from ocitool.inside.duplicates import live_files
 from ocitool.inside.file_changes import TreeComparison
+from ocitool.inside.hashes import Hashes
 from ocitool.inside.hashing import hash_members
 from ocitool.inside.image import Inside, look_inside
 from ocitool.inside.layer_changes import compare_layers, layers_of
-from ocitool.inside.scanning import Hashes, TableCache
+from ocitool.inside.scanning import TableCache
 from ocitool.inside.table import LayerTable
 from ocitool.inside.text_diffs import with_text_diffs
 from ocitool.oci import Descriptor, Digest, Platform
@@ -171,7 +172,7 @@ def _side(inside: Inside) -> Side:
 def _totals(inside: Inside) -> Totals:
     stored = {layer.digest: layer.size for layer in inside.manifest.layers}
     is_read = bool(inside.tree.records) or not inside.layers
-    live = sum(size for _, size in live_files(inside.tree)) if is_read else None
+    live = sum(size for _, _, size in live_files(inside.tree)) if is_read else None
     return Totals(stored=sum(stored.values()), live_bytes=live)
 
 

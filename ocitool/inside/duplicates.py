@@ -2,16 +2,16 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.events import SILENT, Observer
-from ocitool.inside.changes import mark_metadata, same_size
+from ocitool.inside.changes import mark_metadata, same_content, same_size
 from ocitool.inside.hashing import hash_members
 from ocitool.inside.image import Inside
-from ocitool.inside.state import TreeState
+from ocitool.inside.state import LayerRecord, TreeState
 from ocitool.inside.table import FILE
 from ocitool.oci import Digest
 
@@ -29,59 +29,114 @@ class Duplicates(Struct, frozen=True, kw_only=True):
         return (len(self.paths) - 1) * self.size
 
 
-def hash_doubtful(inside: Inside, *, jobs: int = DEFAULT_JOBS, observer: Observer = SILENT) -> None:
-    """Hash the files whose content matters: those of equal size, and those that replace another.
+def hash_doubtful(
+    inside: Inside,
+    *,
+    duplicates: bool = False,
+    jobs: int = DEFAULT_JOBS,
+    observer: Observer = SILENT,
+) -> None:
+    """Look at the files whose content matters: those that replace a file of the same size.
 
-    What has been hashed is not hashed again. Layers are read in parallel, each once. Files that a
-    layer only repeats with other attributes then have the fate metadata.
+    With `duplicates` also all files of a size that occurs twice. What is known is not read again.
+    Layers are read in parallel, each once. Files that a layer only repeats with other attributes
+    then have the fate metadata.
     """
-    hash_members([(inside, _unhashed(inside.tree))], jobs=jobs, observer=observer)
+    wanted = _Wanted(inside.tree)
+    wanted.add_replaced()
+    if duplicates:
+        wanted.add_equal_sizes()
+    hash_members([(inside, wanted.rows())], jobs=jobs, observer=observer)
     mark_metadata(inside.tree)
 
 
-def _unhashed(tree: TreeState) -> dict[int, list[int]]:
-    """Return the rows whose digest matters, by the number of their layer."""
-    inodes = set(_of_equal_size(tree))
-    for record in tree.records:
-        for row, old in same_size(tree, record):
-            inodes |= {record.base + row, old}
-    found = defaultdict(list)
-    for inode in sorted(inodes):
-        record = tree.record_of(inode)
-        found[record.number].append(inode - record.base)
-    return found
+class _Wanted:
+    """Which rows are to be hashed: for each layer a mark on them."""
+
+    def __init__(self, tree: TreeState) -> None:
+        self._tree = tree
+        self._marks: dict[int, bytearray] = {}
+
+    def rows(self) -> dict[int, Iterable[int]]:
+        """Return the rows by the number of their layer."""
+        return {
+            number: itertools.compress(itertools.count(), marks)
+            for number, marks in self._marks.items()
+        }
+
+    def add_replaced(self) -> None:
+        """Add the files that replace one of the same size, and those, if that is needed."""
+        for record in self._tree.records:
+            for row, old in same_size(self._tree, record):
+                other = self._tree.record_of(old)
+                at = old - other.base
+                if same_content(record.table, row, other.table, at) is None:
+                    self._add_pair((record, row), (other, at))
+
+    def _add_pair(self, *pair: tuple[LayerRecord, int]) -> None:
+        has_digest = any(record.table.digest(row) is not None for record, row in pair)
+        for record, row in pair:
+            if has_digest or record.table.check(row) is None:
+                self._mark(record, row)
+
+    def add_equal_sizes(self) -> None:
+        """Add all files of the image that have the size of another one."""
+        for record, row, _ in _of_equal_size(self._tree):
+            self._mark(record, row)
+
+    def _mark(self, record: LayerRecord, row: int) -> None:
+        marks = self._marks.get(record.number)
+        if marks is None:
+            marks = self._marks[record.number] = bytearray(len(record.table))
+        marks[row] = 1
 
 
-def live_files(tree: TreeState) -> Iterator[tuple[int, int]]:
-    """Yield the inode and the size of each file of the image that is not empty."""
+def live_files(tree: TreeState) -> Iterator[tuple[LayerRecord, int, int]]:
+    """Yield each file of the image that is not empty: the record and row of its inode, its size."""
     for record in tree.records:
         table = record.table
-        for row, (kind, size, fate) in enumerate(
-            zip(table.kinds, table.sizes, record.fates, strict=True)
-        ):
-            if kind == FILE and size and not fate:
-                yield record.base + row, size
+        columns = zip(table.kinds, table.sizes, record.fates, strict=True)
+        for row, (kind, size, fate) in enumerate(columns):
+            if size and not fate and kind == FILE:
+                yield record, row, size
 
 
-def _of_equal_size(tree: TreeState) -> Iterator[int]:
-    sizes = sorted(size for _, size in live_files(tree))
-    repeated = {size for size, following in itertools.pairwise(sizes) if size == following}
-    return (inode for inode, size in live_files(tree) if size in repeated)
+def _of_equal_size(tree: TreeState) -> Iterator[tuple[LayerRecord, int, int]]:
+    repeated = _repeated(size for _, _, size in live_files(tree))
+    return (one for one in live_files(tree) if one[2] in repeated)
 
 
-def duplicates_of(tree: TreeState) -> Iterator[Duplicates]:
-    """Yield the groups of files with equal content, of those that were hashed; in no order."""
+def _repeated(numbers: Iterable[int]) -> set[int]:
+    """Return the numbers that occur more than once."""
+    seen: set[int] = set()
+    repeated: set[int] = set()
+    for number in numbers:
+        (repeated if number in seen else seen).add(number)
+    return repeated
+
+
+def duplicates_of(tree: TreeState) -> list[Duplicates]:
+    """Return the groups of files with equal content, of those that were hashed; in no order."""
+    # Most contents occur once: the beginning of their digests tells that in less memory.
+    repeated = _repeated(int.from_bytes(digest[:8]) for _, _, digest in _hashed(tree))
     groups = defaultdict(list)
-    for inode in _of_equal_size(tree):
-        table, row = tree.member(inode)
-        digest = table.digest(row)
+    for record, row, digest in _hashed(tree):
+        if int.from_bytes(digest[:8]) in repeated:
+            groups[digest].append((record, row))
+    return [_group(tree, digest, files) for digest, files in groups.items() if len(files) > 1]
+
+
+def _hashed(tree: TreeState) -> Iterator[tuple[LayerRecord, int, bytes]]:
+    for record, row, _ in live_files(tree):
+        digest = record.table.digest(row)
         if digest is not None:
-            groups[digest].append(inode)
-    for digest, inodes in groups.items():
-        if len(inodes) > 1:
-            table, row = tree.member(inodes[0])
-            yield Duplicates(
-                digest=Digest("sha256", digest.hex()),
-                size=table.sizes[row],
-                paths=tuple(sorted(map(tree.path_of, inodes))),
-            )
+            yield record, row, digest
+
+
+def _group(tree: TreeState, digest: bytes, files: Sequence[tuple[LayerRecord, int]]) -> Duplicates:
+    record, row = files[0]
+    return Duplicates(
+        digest=Digest("sha256", digest.hex()),
+        size=record.table.sizes[row],
+        paths=tuple(sorted(tree.path_of(one.base + at) for one, at in files)),
+    )

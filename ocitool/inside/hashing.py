@@ -1,42 +1,53 @@
 """Hashing the content of files where it was not hashed while the layers were scanned."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
+from itertools import compress, count
 from typing import Final
 
 from msgspec import Struct
 
 from ocitool.concurrency import Stop, processors, run_all
 from ocitool.events import SILENT, Observer
+from ocitool.formats.checksums import crc32
 from ocitool.inside.content import read_members
 from ocitool.inside.image import Inside
 from ocitool.inside.table import LayerTable
 
-Rows = Mapping[int, Collection[int]]
+Rows = Mapping[int, Iterable[int]]
 """Rows of members, by the number of their layer."""
 _READ: Final = 1 << 20
 
 
 class _Task(Struct):
-    """Files of one layer that are to be hashed."""
+    """Files of one layer that are to be hashed: those rows that are marked."""
 
     inside: Inside
     number: int
     table: LayerTable
-    rows: set[int]
+    marks: bytearray
 
     @property
     def size(self) -> int:
-        return sum(self.table.sizes[row] for row in self.rows)
+        return sum(compress(self.table.sizes, self.marks))
+
+    def mark(self, rows: Iterable[int]) -> None:
+        table, marks = self.table, self.marks
+        for row in rows:
+            if table.digest(row) is None and row not in table.sparse:
+                marks[row] = 1
 
     def run(self, observer: Observer, stop: Stop) -> None:
-        for row, content in read_members(self.inside, self.number, self.rows):
-            hasher = hashlib.sha256()
+        rows = compress(count(), self.marks)
+        for row, content in read_members(self.inside, self.number, rows):
+            hasher, check = hashlib.sha256(), 0
             while data := content.read(_READ):
                 stop.check()
                 hasher.update(data)
+                check = crc32(data, check)
             self.table.set_digest(row, hasher.digest())
+            self.table.set_check(row, check)
             observer.advance(self.table.sizes[row])
         # These bytes were not verified, so they must not join a table that was.
         inside = self.inside
@@ -57,13 +68,12 @@ def hash_members(
     for inside, members in wanted:
         for number, rows in members.items():
             table = inside.table(number)
-            left = {row for row in rows if row not in table.sparse and table.digest(row) is None}
-            if left:
-                task = tasks.setdefault(id(table), _Task(inside, number, table, set()))
-                task.rows |= left
-    if not tasks:
+            task = tasks.setdefault(id(table), _Task(inside, number, table, bytearray(len(table))))
+            task.mark(rows)
+    todo = [task for task in tasks.values() if any(task.marks)]
+    if not todo:
         return
-    ordered = sorted(tasks.values(), key=lambda task: -task.size)
+    ordered = sorted(todo, key=lambda task: -task.size)
     observer.begin("hashing files", sum(task.size for task in ordered))
     try:
         run_all([partial(task.run, observer) for task in ordered], min(jobs, processors()))

@@ -13,9 +13,10 @@ from ocitool.events import SILENT, Observer
 from ocitool.image.choosing import ChosenImage, choose_image
 from ocitool.image.content import Root, Source
 from ocitool.image.instructions import step_words
+from ocitool.inside.hashes import Hashes
 from ocitool.inside.problems import Problem
 from ocitool.inside.ranges.fetching import RangedTables
-from ocitool.inside.scanning import Hashes, Scanned, TableCache, Unreadable, scan_layers
+from ocitool.inside.scanning import Scanned, TableCache, Unreadable, scan_layers
 from ocitool.inside.table import LayerTable
 from ocitool.inside.tree import MergedTree
 from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, ImageConfig, Limits, Manifest, Platform
@@ -196,18 +197,9 @@ class _Merging:
             layer = replace(layer, problem=scanned.text)
         else:
             self.tree.apply(number, scanned)
-            layer = replace(layer, table=scanned, problem=self._mismatch(layer, scanned))
+            layer = replace(layer, table=scanned)
         self._layers[number - 1] = layer
         self._on_layer(layer)
-
-    def _mismatch(self, layer: ScannedLayer, table: LayerTable) -> str | None:
-        """Return what is wrong if a layer does not unpack to its diff ID."""
-        wanted, found = layer.diff_id, table.diff_id
-        if wanted is None or found is None or wanted.algorithm != "sha256" or found == str(wanted):
-            return None
-        text = f"it unpacks to {found}, not to its diff ID"
-        self.tree.problems.add(layer.number, "diff_id", "", text)
-        return text
 
 
 @contextlib.contextmanager

@@ -1,13 +1,17 @@
 """From the members of a tar to the columns of a table."""
 
 import hashlib
-from collections.abc import Iterable
+from array import array
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from ocitool.errors import LimitExceeded, MalformedArchive
+from ocitool.formats.checksums import crc32
 from ocitool.formats.compression import Codec
 from ocitool.formats.tar import Entry, EntryType, TarReader
 from ocitool.image.layers import OPAQUE_WHITEOUT, WHITEOUT_PREFIX, is_whiteout, layer_path
+from ocitool.inside.hashes import Hashes
 from ocitool.inside.table import (
     BLOCK,
     CHARACTER,
@@ -37,6 +41,9 @@ _CODES: Final = {
 }
 _LINKS: Final = (SYMLINK, HARD_LINK)
 _DEVICES: Final = (CHARACTER, BLOCK)
+_ODD: Final = ("", ".")
+"""How names begin that `layer_path` may have to spell in another way, or that are whiteouts."""
+_SHORT: Final = 255
 _READ: Final = 1 << 20
 _MOST_TEXT: Final = 512 << 20
 """Bytes of names, link targets and attributes that the table of one layer may hold."""
@@ -65,36 +72,49 @@ class TableBuilder:
         self._known: dict[str, int] = {}
         self._text = 0
 
-    def read(self, reader: TarReader, *, hashing: bool) -> LayerTable:
-        """Read all members; with `hashing` also the content of every file."""
-        self.add(reader, hashed_by=reader if hashing else None)
+    def read(self, reader: TarReader, hashes: Hashes = Hashes.NONE) -> LayerTable:
+        """Read all members, and the content of every file if it is to be hashed."""
+        take = {
+            Hashes.NONE: None,
+            Hashes.CHECKS: partial(self._check_content, reader),
+        }.get(hashes, partial(self._hash_content, reader))
+        self.add(reader, take)
         if reader.has_global_headers:
             self.table.is_copyable = False
         return self.table
 
-    def add(self, entries: Iterable[Entry], *, hashed_by: TarReader | None = None) -> LayerTable:
-        """Take members; `hashed_by` is the reader that they come from if it shall hash files."""
+    def add(
+        self, entries: Iterable[Entry], take: Callable[[Entry, bool], None] | None = None
+    ) -> LayerTable:
+        """Take members; `take` is called for each, and told whether it is a file with content."""
         try:
-            self._add(entries, hashed_by)
+            self._add(entries, take)
         except OverflowError:
             # A number does not fit into its column.
-            row = len(self.table)
-            raise MalformedArchive(
-                f"member {row + 1} of the layer has too large a number"
-            ) from None
+            row = len(self.table.kinds)
+            raise MalformedArchive(f"member {row} of the layer has too large a number") from None
         return self.table
 
-    def _add(self, entries: Iterable[Entry], hashed_by: TarReader | None) -> None:
-        table, most = self.table, self._most
+    def _add(self, entries: Iterable[Entry], take: Callable[[Entry, bool], None] | None) -> None:
+        # One loop without calls for what most members are: a layer may have a million of them.
+        table, most, known = self.table, self._most, self._known
         add_header, add_data = table.headers.append, table.datas.append
         add_size, add_mode, add_time = table.sizes.append, table.modes.append, table.mtimes.append
-        add_uid, add_gid = table.uids.append, table.gids.append
+        add_uid, add_gid, add_kind = table.uids.append, table.gids.append, table.kinds.append
+        add_parent, add_name, file = table.parents.append, table.names.append, EntryType.FILE
         begin = 0
         for row, entry in enumerate(entries):
             if row == most:
                 raise self._too_many()
-            kind = self._place(entry)
-            size, start = entry.size, entry.data_offset
+            name, type_, size, start = entry.name, entry.type, entry.size, entry.data_offset
+            head, _, leaf = name.rpartition("/")
+            parent = known.get(head)
+            kind = FILE
+            if parent is None or type_ is not file or leaf[:1] in _ODD or not name.isascii():
+                parent, leaf, kind = self._place(name, _CODES[type_])
+            add_kind(kind)
+            add_parent(parent)
+            add_name(leaf)
             add_header(begin)
             add_data(start)
             begin = start + size + (-size & 511)
@@ -102,32 +122,25 @@ class TableBuilder:
             add_uid(entry.uid)
             add_gid(entry.gid)
             add_time(entry.mtime)
-            if kind == FILE and entry.sparse_size is None:
-                add_size(size)
-            else:
+            if kind or entry.sparse_size is not None or entry.xattrs:
                 add_size(self._unusual(row, kind, entry))
-            if kind > DIRECTORY or entry.xattrs:
-                self._details(row, kind, entry)
-            if hashed_by is not None:
-                self._hash(hashed_by, entry, kind)
+            else:
+                add_size(size)
+            if take is not None:
+                take(entry, kind == FILE and entry.sparse_size is None)
 
     def _too_many(self) -> Exception:
         if self._stops_early:
             return TooManyMembers()
         return LimitExceeded(f"the layer has more than {self._most} members")
 
-    def _place(self, entry: Entry) -> int:
-        """Note the path of a member; return its kind."""
-        name, table = entry.name, self.table
-        kind = _CODES[entry.type]
+    def _place(self, name: str, kind: int) -> tuple[int, str, int]:
+        """Return the folder, the name in it, and the kind of any member."""
         head, _, leaf = name.removesuffix("/").rpartition("/")
         parent = self._known.get(head)
-        if parent is None or len(name) > 255 or leaf[:1] in ("", ".") or not name.isascii():
-            parent, leaf, kind = self._resolve(name, kind)
-        table.parents.append(parent)
-        table.names.append(leaf)
-        table.kinds.append(kind)
-        return kind
+        if parent is None or leaf[:1] in _ODD or len(name) > _SHORT or not name.isascii():
+            return self._resolve(name, kind)
+        return parent, leaf, kind
 
     def _resolve(self, name: str, kind: int) -> tuple[int, str, int]:
         """Return the folder, the name in it, and the kind of a member whose name is not plain."""
@@ -175,12 +188,14 @@ class TableBuilder:
             raise LimitExceeded(f"the names in the layer take more than {_MOST_TEXT} bytes")
 
     def _unusual(self, row: int, kind: int, entry: Entry) -> int:
-        """Return the size of a member that is not a plain file, and note what its data takes."""
+        """Return the size of a member that is not a plain file, and note what else it has."""
         size = entry.logical_size if kind == FILE else 0
         if size != entry.size:
             self.table.stored[row] = entry.size
         if entry.sparse:
             self.table.sparse.add(row)
+        if kind > DIRECTORY or entry.xattrs:
+            self._details(row, kind, entry)
         return size
 
     def _details(self, row: int, kind: int, entry: Entry) -> None:
@@ -200,15 +215,23 @@ class TableBuilder:
             self._spend(sum(len(name) + len(value) for name, value in entry.xattrs.items()))
             self.table.xattrs[row] = entry.xattrs
 
-    def _hash(self, reader: TarReader, entry: Entry, kind: int) -> None:
+    def _hash_content(self, reader: TarReader, entry: Entry, has_content: bool) -> None:
         """Hash the content of a file; what is not a file, or is sparse, gets no digest."""
-        digests = self.table.digests
-        if digests is None:
-            digests = self.table.digests = bytearray()
-        if kind != FILE or entry.sparse_size is not None:
-            digests += bytes(DIGEST_BYTES)
+        if self.table.digests is None:
+            self.table.digests = bytearray()
+        if not has_content:
+            self.table.digests += bytes(DIGEST_BYTES)
             return
         hasher = hashlib.sha256()
         while data := reader.read_data(entry, _READ):
             hasher.update(data)
-        digests += hasher.digest()
+        self.table.digests += hasher.digest()
+
+    def _check_content(self, reader: TarReader, entry: Entry, has_content: bool) -> None:
+        """Note the checksum of a file; what is not a file, or is sparse, gets none."""
+        if self.table.checks is None:
+            self.table.checks = array("q")
+        check = 0 if has_content else -1
+        while has_content and (data := reader.read_data(entry, _READ)):
+            check = crc32(data, check)
+        self.table.checks.append(check)

@@ -14,7 +14,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
     Of the tree: stray_whiteout, through_symlink, cross_layer_hard_link, hard_link_to_nothing,
     link_loop, below_a_file, root_replaced. Of a layer, with the path "": encrypted, foreign,
-    missing, not_a_layer, damaged, diff_id.
+    missing, not_a_layer, damaged.
     """
 
     layer: int

@@ -1,8 +1,8 @@
 """From the layers of an image to their tables: by headers alone, or in one verified pass."""
 
+import hashlib
 import threading
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from functools import partial
 from typing import Final, Protocol
 
@@ -20,24 +20,14 @@ from ocitool.formats.compression import Codec, CompressionLimits, DecompressingR
 from ocitool.formats.tar import PositionedInput, StreamInput, TarLimits, TarReader
 from ocitool.image.content import Blob, Positioned, Source
 from ocitool.image.wholeness import is_absent_foreign
+from ocitool.inside.hashes import Hashes
 from ocitool.inside.members import TableBuilder
 from ocitool.inside.table import LayerTable
 from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, Limits, mediatype
 
 _SNIFFED: Final = 512
+_DRAIN: Final = 1 << 20
 _KINDS: Final = ((LimitExceeded, "limit"), (NotFound, "missing"), (IntegrityError, "damaged"))
-
-
-class Hashes(StrEnum):
-    """Of which files the content is hashed.
-
-    DOUBTFUL: only where two files have the same size, and only `look_inside` knows which these are.
-    Of a compressed layer all are hashed then, in the pass that has to read them anyway.
-    """
-
-    NONE = "none"
-    DOUBTFUL = "doubtful"
-    ALL = "all"
 
 
 class Unreadable(Struct, frozen=True):
@@ -74,15 +64,20 @@ def scan_layers(
     observer: Observer = SILENT,
     cache: TableCache | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    diff_ids: bool = False,
     done: Callable[[Descriptor, Scanned], None] = lambda _layer, _scanned: None,
 ) -> dict[Digest, Scanned]:
     """Return the table of each layer, or why there is none; each digest is read once.
 
     Layers are scanned in parallel, the largest first, on one thread for each processor at most.
     `done` is called once for each as soon as it is known, one at a time, on any thread. Plain
-    layers of a source that can be read at any offset are not verified. Raises what `done` raises.
+    layers of a source that can be read at any offset are not verified. With `diff_ids` the tables
+    have that of every layer. Raises what `done` raises.
     """
-    scan = _Scan(source, hashes, observer, cache, limits, done)
+    options = _Options(
+        hashes=hashes, diff_ids=diff_ids, observer=observer, cache=cache, limits=limits
+    )
+    scan = _Scan(source, options, done)
     todo = []
     for layer in {layer.digest: layer for layer in layers}.values():
         known = unreadable(source, layer) or scan.recalled(layer)
@@ -117,11 +112,11 @@ def table_of_headers(
     source: Source,
     layer: Descriptor,
     *,
-    hashing: bool = False,
+    hashes: Hashes = Hashes.NONE,
     most: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> LayerTable | None:
-    """Return the table of a plain layer by reading only headers, with `hashing` also all files.
+    """Return the table of a plain layer by reading only headers, with Hashes.ALL also all files.
 
     Nothing is verified; `diff_id` is the layer's own digest. None for a compressed layer and for a
     source that cannot be read at any offset. TooManyMembers for more than `most`, IntegrityError,
@@ -133,7 +128,8 @@ def table_of_headers(
         if sniff(read_at(0, _SNIFFED)) is not Codec.NONE:
             return None
         reader = TarReader(PositionedInput(read_at, layer.size), limits=_tar_limits(limits))
-        table = TableBuilder(Codec.NONE, most=most, limits=limits).read(reader, hashing=hashing)
+        hashed = hashes if hashes is Hashes.ALL else Hashes.NONE
+        table = TableBuilder(Codec.NONE, most=most, limits=limits).read(reader, hashed)
     table.tar_size = layer.size
     table.diff_id = str(layer.digest)
     return table
@@ -151,30 +147,31 @@ def _compression_limits(limits: Limits) -> CompressionLimits:
     )
 
 
+class _Options(Struct, frozen=True, kw_only=True):
+    hashes: Hashes
+    diff_ids: bool
+    observer: Observer
+    cache: TableCache | None
+    limits: Limits
+
+
 class _Scan:
     def __init__(
-        self,
-        source: Source,
-        hashes: Hashes,
-        observer: Observer,
-        cache: TableCache | None,
-        limits: Limits,
-        done: Callable[[Descriptor, Scanned], None],
+        self, source: Source, options: _Options, done: Callable[[Descriptor, Scanned], None]
     ) -> None:
         self._source = source
-        self._hashes = hashes
-        self._observer = observer
-        self._cache = cache
-        self._limits = limits
+        self._options = options
         self._done = done
         self._lock = threading.Lock()
         self.found: dict[Digest, Scanned] = {}
 
     def recalled(self, layer: Descriptor) -> LayerTable | None:
         """Return the table of a layer that was made before."""
-        if self._cache is None:
+        if self._options.cache is None:
             return None
-        return self._cache.get(self._source, layer, self._hashes)
+        table = self._options.cache.get(self._source, layer, self._options.hashes)
+        lacks_diff_id = self._options.diff_ids and table is not None and table.diff_id is None
+        return None if lacks_diff_id else table
 
     def finish(self, layer: Descriptor, scanned: Scanned) -> None:
         """Note what became of a layer."""
@@ -190,47 +187,60 @@ class _Scan:
             kind = next((word for type_, word in _KINDS if isinstance(error, type_)), "failed")
             scanned = Unreadable(kind, error.message, error)
         self.finish(layer, scanned)
-        if isinstance(scanned, LayerTable) and self._cache is not None:
-            self._cache.put(self._source, layer, scanned)
+        if isinstance(scanned, LayerTable) and self._options.cache is not None:
+            self._options.cache.put(self._source, layer, scanned)
 
     def _scan(self, layer: Descriptor, stop: Stop) -> LayerTable:
         stop.check()
-        hashing = self._hashes is Hashes.ALL
-        table = table_of_headers(self._source, layer, hashing=hashing, limits=self._limits)
+        table = table_of_headers(
+            self._source, layer, hashes=self._options.hashes, limits=self._options.limits
+        )
         if table is not None:
-            self._observer.advance(layer.size)
+            self._options.observer.advance(layer.size)
             return table
 
         def watch(count: int) -> None:
             stop.check()
-            self._observer.advance(count)
+            self._options.observer.advance(count)
 
         with self._source.open(layer).watched(watch) as blob:
             return self._read(blob)
 
     def _read(self, blob: Blob) -> LayerTable:
         """Make the table of a layer by reading all of it, and verify it."""
-        content = DecompressingReader(blob, limits=_compression_limits(self._limits))
-        hasher = Digest.of(b"").hasher()
-
-        def read(size: int) -> bytes:
-            data = content.read(size)
-            hasher.update(data)
-            return data
-
-        reader = TarReader(StreamInput(read), limits=_tar_limits(self._limits))
-        builder = TableBuilder(content.codec, limits=self._limits)
+        limits = self._options.limits
+        content = DecompressingReader(blob, limits=_compression_limits(limits))
+        hashed = _HashedReader(content) if self._options.diff_ids else None
+        read = content.read if hashed is None else hashed.read
+        reader = TarReader(StreamInput(read), limits=_tar_limits(limits))
         try:
-            table = builder.read(reader, hashing=self._hashes is not Hashes.NONE)
+            table = TableBuilder(content.codec, limits=limits).read(reader, self._options.hashes)
         except IntegrityError:
             # Where the bytes are not those of the digest, that is what is wrong with them.
             while blob.read():
                 pass
             raise
         # What follows the end of the tar is part of its digest, and so is a cut gzip trailer.
-        while read(1 << 20):
+        while read(_DRAIN):
             pass
         table.tar_size = content.bytes_out
-        table.diff_id = f"sha256:{hasher.hexdigest()}"
+        table.diff_id = hashed.diff_id if hashed is not None else None
         table.verified = True
         return table
+
+
+class _HashedReader:
+    """Hashes what is read from the uncompressed content of a layer."""
+
+    def __init__(self, content: DecompressingReader) -> None:
+        self._content = content
+        self._hasher = hashlib.sha256()
+
+    def read(self, size: int, /) -> bytes:
+        data = self._content.read(size)
+        self._hasher.update(data)
+        return data
+
+    @property
+    def diff_id(self) -> str:
+        return f"sha256:{self._hasher.hexdigest()}"

@@ -81,7 +81,8 @@ class SizeReport(Struct, frozen=True, kw_only=True):
     that could be read. `live_bytes` are the files that can be seen, `wasted_bytes` all others.
     `wasted_stored` estimates how much of `stored` those take. `files` and `directories` are what
     the image has in the end. `wasted`, `largest`, `directories_by_size` and `duplicates` have the
-    largest of each. `dive` is what dive says of the image, by rules of its own.
+    largest of each. `duplicate_bytes` is None unless duplicates were looked for. `dive` is what
+    dive says of the image, by rules of its own.
     """
 
     digest: Digest
@@ -92,7 +93,7 @@ class SizeReport(Struct, frozen=True, kw_only=True):
     live_bytes: int
     wasted_bytes: int
     wasted_stored: int
-    duplicate_bytes: int
+    duplicate_bytes: int | None
     dive: DiveFigures
     files: int
     directories: int
@@ -114,14 +115,14 @@ class SizeReport(Struct, frozen=True, kw_only=True):
         return sum(layer.tar_size is not None for layer in self.layers)
 
 
-def measure(inside: Inside, *, top: int | None = TOP) -> SizeReport:
+def measure(inside: Inside, *, top: int | None = TOP, duplicates: bool = False) -> SizeReport:
     """Return the sizes of an image, with the `top` largest of each kind, None for all.
 
-    The content of files that may be equal must have been hashed: see `hash_doubtful`.
+    The content of files that may be equal must have been looked at: see `hash_doubtful`.
     """
     tree = inside.tree
     layers = _layers(inside)
-    groups = list(duplicates_of(tree))
+    groups = duplicates_of(tree) if duplicates else None
     file_bytes = sum(layer.file_bytes or 0 for layer in layers)
     wasted = sum(layer.hidden_bytes or 0 for layer in layers)
     stored = {layer.descriptor.digest: layer.descriptor.size for layer in inside.layers}
@@ -134,7 +135,7 @@ def measure(inside: Inside, *, top: int | None = TOP) -> SizeReport:
         live_bytes=file_bytes - wasted,
         wasted_bytes=wasted,
         wasted_stored=sum(map(_hidden_share, layers)),
-        duplicate_bytes=sum(group.reclaimable for group in groups),
+        duplicate_bytes=None if groups is None else sum(x.reclaimable for x in groups),
         dive=dive_figures([record.table for record in tree.records]),
         files=sum(map(_live_count, tree.records)),
         directories=_count_folders(tree),
@@ -142,7 +143,7 @@ def measure(inside: Inside, *, top: int | None = TOP) -> SizeReport:
         wasted=tuple(wastes(tree, top=top)),
         largest=tuple(_largest(tree, top)),
         directories_by_size=tuple(_folders(tree, top)),
-        duplicates=tuple(_most(top, ((group.reclaimable, group) for group in groups))),
+        duplicates=tuple(_most(top, ((group.reclaimable, group) for group in groups or ()))),
         problems=inside.problems,
     )
 
@@ -226,13 +227,15 @@ def _hidden_share(layer: LayerSize) -> int:
 
 
 def _largest(tree: TreeState, top: int | None) -> list[Large]:
-    inodes = _most(top, ((size, inode) for inode, size in live_files(tree)))
-    found = []
-    for inode in inodes:
-        record = tree.record_of(inode)
-        size = record.table.sizes[inode - record.base]
-        found.append(Large(path=tree.path_of(inode), bytes=size, layer=record.number))
-    return found
+    pairs = ((size, (record, row)) for record, row, size in live_files(tree))
+    return [
+        Large(
+            path=tree.path_of(record.base + row),
+            bytes=record.table.sizes[row],
+            layer=record.number,
+        )
+        for record, row in _most(top, pairs)
+    ]
 
 
 def _live_count(record: LayerRecord) -> int:

@@ -44,7 +44,8 @@ class LayerTable(Struct, kw_only=True, eq=False):
     else; `stored` has the bytes of data in the tar of those members where it is another number,
     such as the files in `sparse`. `headers` is the offset of a member's first byte in the
     uncompressed tar, its extension headers included, `datas` that of its data. `digests` has the
-    SHA-256 of each file's content, 32 bytes a row, zeros where it was not hashed.
+    SHA-256 of each file's content, 32 bytes a row, zeros where it was not hashed; `checks` has the
+    CRC-32, -1 where that is not known.
 
     `diff_id` is the digest of the tar, if it was computed. `verified` tells whether all bytes were
     read and were what the layer's digest says. `is_copyable` tells whether a member means the same
@@ -73,6 +74,7 @@ class LayerTable(Struct, kw_only=True, eq=False):
     xattrs: dict[int, Mapping[str, bytes]] = field(default_factory=dict)
     devices: dict[int, tuple[int, int]] = field(default_factory=dict)
     digests: bytearray | None = None
+    checks: "array[int] | None" = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -103,6 +105,17 @@ class LayerTable(Struct, kw_only=True, eq=False):
         if self.digests is None:
             self.digests = bytearray(DIGEST_BYTES * len(self))
         self.digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES] = digest
+
+    def check(self, row: int) -> int | None:
+        """Return the CRC-32 of a file's content, None if it is not known."""
+        found = -1 if self.checks is None else self.checks[row]
+        return None if found < 0 else found
+
+    def set_check(self, row: int, check: int) -> None:
+        """Note the CRC-32 of a file's content."""
+        if self.checks is None:
+            self.checks = array("q", [-1]) * len(self)
+        self.checks[row] = check
 
 
 class Paths(Sequence[str]):

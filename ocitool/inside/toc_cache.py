@@ -18,7 +18,7 @@ from typing import Final
 from ocitool.errors import OcitoolError
 from ocitool.fsops import Directory, TemporaryFile
 from ocitool.image.content import Source, Stamped
-from ocitool.inside.scanning import Hashes
+from ocitool.inside.hashes import Hashes
 from ocitool.inside.table import LayerTable
 from ocitool.inside.toc_format import VERSION, pack, unpack
 from ocitool.oci import Descriptor, Digest

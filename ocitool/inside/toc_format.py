@@ -1,8 +1,8 @@
 """The table of a layer as bytes: two zstd frames and a checksum, read only if all of it is right.
 
 After the magic, which names the version, stand the lengths of the two frames. The first holds the
-columns, the second the digests of the files' content, which listings do not need. The SHA-256 of
-all that comes before ends the bytes.
+columns, the second what is known of the files' content, their digests or else their checksums,
+which listings do not need. The SHA-256 of all that comes before ends the bytes.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from ocitool.errors import OcitoolError
 from ocitool.formats.compression import CHUNK_SIZE, Codec, Compressor, DecompressingReader
-from ocitool.inside.scanning import Hashes
+from ocitool.inside.hashes import Hashes
 from ocitool.inside.table import DIGEST_BYTES, FILE, KINDS, LayerTable
 
 VERSION: Final = 1
@@ -43,6 +43,7 @@ class _Columns(Struct, array_like=True, frozen=True):
     verified: bool
     is_copyable: bool
     hashed: bool
+    checked: bool
     folders: bytes
     names: bytes
     kinds: bytes
@@ -76,6 +77,7 @@ def pack(table: LayerTable, key: str) -> bytes | None:
         verified=table.verified,
         is_copyable=table.is_copyable,
         hashed=_all_hashed(table),
+        checked=_all_checked(table),
         folders=folders,
         names=names,
         kinds=bytes(table.kinds),
@@ -97,13 +99,22 @@ def pack(table: LayerTable, key: str) -> bytes | None:
         devices=table.devices,
     )
     frame = _compressed(msgspec.msgpack.encode(columns))
-    digests = _compressed(bytes(table.digests)) if table.digests is not None else b""
-    content = b"".join((_HEADER.pack(_MAGIC, len(frame), len(digests)), frame, digests))
+    contents = _contents(table)
+    content = b"".join((_HEADER.pack(_MAGIC, len(frame), len(contents)), frame, contents))
     return content + hashlib.sha256(content).digest()
 
 
+def _contents(table: LayerTable) -> bytes:
+    """Return the second frame: the digests, else the checksums if those of all files are known."""
+    if table.digests is not None:
+        return _compressed(bytes(table.digests))
+    if table.checks is None or not _all_checked(table):
+        return b""
+    return _compressed(_planes(array("I", (max(0, check) for check in table.checks))))
+
+
 def unpack(data: bytes, key: str, hashes: Hashes) -> LayerTable | None:
-    """Return the table that was packed under `key`, with its digests unless `hashes` is NONE.
+    """Return the table that was packed under `key`, with what is known of contents unless NONE.
 
     None for anything else: another version or key, damage, or too few digests. Files whose content
     is doubtful can be hashed later, but of a compressed layer that takes as long as all do.
@@ -115,8 +126,8 @@ def unpack(data: bytes, key: str, hashes: Hashes) -> LayerTable | None:
 
 
 def _unpacked(data: bytes, key: str, hashes: Hashes) -> LayerTable | None:
-    magic, length, digests_length = _HEADER.unpack_from(data)
-    end = _HEADER.size + length + digests_length
+    magic, length, contents_length = _HEADER.unpack_from(data)
+    end = _HEADER.size + length + contents_length
     if magic != _MAGIC or end + _CHECKSUM != len(data):
         return None
     view = memoryview(data)
@@ -127,12 +138,31 @@ def _unpacked(data: bytes, key: str, hashes: Hashes) -> LayerTable | None:
     if columns.key != key or columns.byte_order != sys.byteorder or columns.rows > _MOST_ROWS:
         return None
     table = _table(columns)
-    suffices = columns.hashed or (hashes is Hashes.DOUBTFUL and table.codec is Codec.NONE)
-    if hashes is not Hashes.NONE and not suffices:
+    if not _suffices(columns, hashes):
         return None
-    if hashes is not Hashes.NONE and digests_length:
-        table.digests = bytearray(_decompressed(view[_HEADER.size + length : end]))
+    if hashes is not Hashes.NONE and contents_length:
+        _add_contents(table, _decompressed(view[_HEADER.size + length : end]))
     return table if _agrees(table) else None
+
+
+def _suffices(columns: _Columns, hashes: Hashes) -> bool:
+    """Tell whether enough is known of the contents."""
+    if hashes is Hashes.NONE or columns.hashed:
+        return True
+    if hashes is Hashes.CHECKS and columns.checked:
+        return True
+    return hashes is not Hashes.ALL and columns.codec == Codec.NONE.value
+
+
+def _add_contents(table: LayerTable, contents: bytes) -> None:
+    rows = len(table.names)
+    if len(contents) == DIGEST_BYTES * rows:
+        table.digests = bytearray(contents)
+    else:
+        checks = zip(_column("I", contents, rows), table.kinds, strict=True)
+        table.checks = array("q", (check if kind == FILE else -1 for check, kind in checks))
+        for row in table.sparse:
+            table.checks[row] = -1
 
 
 def _table(columns: _Columns) -> LayerTable:
@@ -199,6 +229,15 @@ def _all_hashed(table: LayerTable) -> bool:
         for row, (kind, head) in enumerate(zip(table.kinds, heads, strict=False))
         if kind == FILE and not head and table.digest(row) is None
     )
+    return all(row in table.sparse for row in missing)
+
+
+def _all_checked(table: LayerTable) -> bool:
+    """Tell whether the checksum of every file is known whose content can be read."""
+    if table.checks is None:
+        return FILE not in table.kinds
+    columns = zip(table.kinds, table.checks, strict=True)
+    missing = (row for row, (kind, check) in enumerate(columns) if kind == FILE and check < 0)
     return all(row in table.sparse for row in missing)
 
 

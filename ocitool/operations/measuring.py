@@ -15,10 +15,10 @@ from ocitool.formats.compression import DecompressingReader
 from ocitool.image.choosing import PlatformImage
 from ocitool.image.content import PlannedImage, Source
 from ocitool.image.graph import images_of
+from ocitool.inside.hashes import Hashes
 from ocitool.inside.measures import LayerMeasure, WasteMeasure
 from ocitool.inside.members import TooManyMembers
 from ocitool.inside.scanning import (
-    Hashes,
     Scanned,
     TableCache,
     scan_layers,
@@ -118,7 +118,13 @@ class _Measuring:
                 self._found[layer.digest] = scanned.text
 
         scan_layers(
-            self._source, layers, jobs=jobs, observer=observer, cache=self._table_cache, done=note
+            self._source,
+            layers,
+            jobs=jobs,
+            observer=observer,
+            cache=self._table_cache,
+            diff_ids=True,
+            done=note,
         )
 
     def _note(self, layer: Descriptor, table: LayerTable) -> None:

@@ -188,8 +188,9 @@ class Bench:
         """Make the same image with gzip layers."""
         target = self._path(f"{name}-gzip")
         if not target.exists():
-            run(_ours("copy", str(self._path(name)), f"oci:{self._folder / name}:1"))
-            run(_ours("save", f"oci:{self._folder / name}:1", "-o", str(target)))
+            store = ("--store", str(self._folder / name))
+            run(_ours("load", str(self._path(name)), *store))
+            run(_ours("save", NAME, "-o", str(target), *store))
 
     def rows(self) -> Iterator[Row]:
         """Measure everything whose peer is installed."""

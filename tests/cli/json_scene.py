@@ -313,6 +313,7 @@ def _inside(scene: Scene) -> None:
     lacking = write_layout(scene.folder / "lacking", {"1": image}, without=[image.layers[1].digest])
     compared = ("--max-growth", "1%", "--baseline")
     scene.note("size", "size", f"oci:{whole}", "--max-size", "1k", "--max-waste", "1B", code=3)
+    scene.note("size", "size", f"oci:{whole}", "--duplicates")
     scene.note("size", "size", f"oci:{whole}", *compared, f"oci:{lacking}", code=4)
     scene.note("size", "size", f"oci:{lacking}", code=4)
 

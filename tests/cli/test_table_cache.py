@@ -11,8 +11,8 @@ import pytest
 
 from ocitool.image.content import Root
 from ocitool.inside.duplicates import hash_doubtful
+from ocitool.inside.hashes import Hashes
 from ocitool.inside.image import look_inside
-from ocitool.inside.scanning import Hashes
 from ocitool.inside.sizing import SizeReport, measure
 from ocitool.inside.toc_cache import TocCache
 from ocitool.inside.toc_format import pack, unpack
@@ -27,9 +27,9 @@ IMAGE = small_image(LOWER, [file("d/1", 1001), gone("d/2"), file("too", 500, "x"
 
 
 @pytest.fixture
-def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    return tmp_path / "caches"
+def caches(tmp_path: Path) -> Path:
+    # Where `Command` has the cache of its user.
+    return tmp_path / ".cache"
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from fixtures.hostile import BLOCK, LAYER, TAR, block, docker, layout, pax, reco
 from ocitool.errors import OcitoolError
 from ocitool.formats.compression import DecompressingReader
 from ocitool.formats.tar import StreamInput, TarReader, entries
+from ocitool.inside.hashes import Hashes
 from ocitool.inside.members import TableBuilder
 from ocitool.inside.tree import MergedTree
 from ocitool.oci import Digest, ImageConfig, Platform, Reference, parse_manifest
@@ -201,7 +202,7 @@ class _Bytes:
 def _layer(data: bytes) -> None:
     reader = DecompressingReader(_Bytes(data))
     members = TarReader(StreamInput(reader.read))
-    table = TableBuilder(reader.codec).read(members, hashing=True)
+    table = TableBuilder(reader.codec).read(members, Hashes.ALL)
     tree = MergedTree()
     for number in (1, 2):
         tree.apply(number, table)

@@ -7,8 +7,8 @@ from typing import Any
 
 from ocitool.images.opening import open_source
 from ocitool.inside.duplicates import hash_doubtful
+from ocitool.inside.hashes import Hashes
 from ocitool.inside.image import Inside, look_inside
-from ocitool.inside.scanning import Hashes
 from ocitool.inside.sizing import SizeReport, measure
 from tests.support.images import BuiltImage
 from tests.support.small_images import Form, write_image
@@ -28,5 +28,5 @@ def looking(
 def sizes_of(folder: Path, image: BuiltImage, form: Form = "layout") -> SizeReport:
     """Return all sizes of an image, which is written below `folder`."""
     with looking(folder, image, form, hashes=Hashes.DOUBTFUL) as inside:
-        hash_doubtful(inside)
-        return measure(inside, top=None)
+        hash_doubtful(inside, duplicates=True)
+        return measure(inside, top=None, duplicates=True)

@@ -21,9 +21,9 @@ from ocitool.errors import (
 )
 from ocitool.image.layers import EntryKind
 from ocitool.images.opening import open_source
+from ocitool.inside.hashes import Hashes
 from ocitool.inside.image import Inside, look_inside
 from ocitool.inside.listing import FileEntry, list_files
-from ocitool.inside.scanning import Hashes
 from ocitool.inside.searching import FileQuery, find_files
 from ocitool.inside.story import Event, stories
 from ocitool.inside.taking import read_file, require_layers, take

@@ -75,7 +75,7 @@ def measure(stored: bytes, limits: Limits = DEFAULT_LIMITS) -> LayerMeasure:
 
 def measured(source: Memory, limits: Limits = DEFAULT_LIMITS) -> LayerMeasure:
     """Return the numbers of the one layer of a source, or raise what is wrong with it."""
-    (table,) = scan_layers(source, [source.layer], limits=limits).values()
+    (table,) = scan_layers(source, [source.layer], limits=limits, diff_ids=True).values()
     if isinstance(table, Unreadable):
         raise table.error or AssertionError(table.kind)
     assert table.verified

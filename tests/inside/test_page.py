@@ -7,8 +7,8 @@ import pytest
 
 from ocitool.inside.columns import FILE, FOLDER, NAME
 from ocitool.inside.duplicates import hash_doubtful
+from ocitool.inside.hashes import Hashes
 from ocitool.inside.page.facts import image_page
-from ocitool.inside.scanning import Hashes
 from ocitool.inside.sizing import SizeReport, measure
 from tests.inside.looking import looking
 from tests.inside.page_data import facts_of, rows_of, sinful_image, sums

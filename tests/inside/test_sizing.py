@@ -8,8 +8,8 @@ import pytest
 
 from ocitool.errors import LimitExceeded, UsageError
 from ocitool.images.opening import open_source
+from ocitool.inside.hashes import Hashes
 from ocitool.inside.image import ScannedLayer, look_inside
-from ocitool.inside.scanning import Hashes
 from ocitool.inside.sizing import SizeReport, measure
 from ocitool.oci import Limits
 from tests.inside.looking import looking, sizes_of

@@ -5,6 +5,8 @@ import os
 import random
 import stat
 import time
+import zlib
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from msgspec.structs import asdict
 from ocitool.errors import NotFound
 from ocitool.formats.compression import Codec
 from ocitool.image.content import Blob
-from ocitool.inside.scanning import Hashes
+from ocitool.inside.hashes import Hashes
 from ocitool.inside.table import FILE, LayerTable
 from ocitool.inside.toc_cache import TocCache
 from ocitool.inside.toc_format import pack, unpack
@@ -77,6 +79,14 @@ def table(rows: int = 50, *, seed: int = 0, digests: bool = True) -> LayerTable:
     return made
 
 
+def checked(made: LayerTable) -> LayerTable:
+    """Return a table with a checksum for every file whose content can be read."""
+    made.checks = array("q", (zlib.crc32(name.encode()) for name in made.names))
+    for row in made.sparse:
+        made.checks[row] = -1
+    return made
+
+
 def same(one: LayerTable | None, other: LayerTable) -> bool:
     return one is not None and asdict(one) == asdict(other)
 
@@ -99,7 +109,26 @@ class TestWhatIsKept:
     def test_no_column_of_the_table_above_has_its_default(self) -> None:
         # So that one that is added and not kept makes the test above fail.
         plain = asdict(LayerTable(codec=Codec.NONE))
-        assert [name for name, value in asdict(table()).items() if value == plain[name]] == []
+        # Checksums are kept only in place of digests.
+        kept = {**asdict(table()), "checks": checked(table()).checks}
+        assert [name for name, value in kept.items() if value == plain[name]] == []
+
+    def test_checksums_come_back_where_there_are_no_digests(self, cache: TocCache) -> None:
+        expected = checked(table(digests=False))
+        cache.put(NOWHERE, layer(), expected)
+        assert same(cache.get(NOWHERE, layer(), Hashes.CHECKS), expected)
+        assert cache.get(NOWHERE, layer(), Hashes.DOUBTFUL) is None
+        assert same(cache.get(NOWHERE, layer(), Hashes.NONE), table(digests=False))
+
+    def test_digests_serve_who_wants_checksums(self, cache: TocCache) -> None:
+        cache.put(NOWHERE, layer(), checked(table()))
+        assert same(cache.get(NOWHERE, layer(), Hashes.CHECKS), table())
+
+    def test_some_checksums_are_no_use_for_a_compressed_layer(self, cache: TocCache) -> None:
+        some = table(digests=False)
+        some.set_check(1, 5)
+        cache.put(NOWHERE, layer(), some)
+        assert cache.get(NOWHERE, layer(), Hashes.CHECKS) is None
 
     def test_digests_are_left_out_unless_they_are_wanted(self, cache: TocCache) -> None:
         cache.put(NOWHERE, layer(), table())

@@ -7,8 +7,8 @@ import pytest
 
 from ocitool.inside.dive import dive_figures
 from ocitool.inside.duplicates import hash_doubtful
+from ocitool.inside.hashes import Hashes
 from ocitool.inside.image import Inside
-from ocitool.inside.scanning import Hashes
 from ocitool.inside.sizing import measure
 from ocitool.inside.table import FILE
 from tests.support.images import Compression
@@ -46,8 +46,8 @@ class TestEachLayer:
 
     def test_what_size_tells(self, example: Example, codec: Compression) -> None:
         inside = looked_into(example.image(codec), hashes=Hashes.DOUBTFUL)
-        hash_doubtful(inside)
-        report = measure(inside)
+        hash_doubtful(inside, duplicates=True)
+        report = measure(inside, duplicates=True)
         assert (report.file_bytes, report.wasted_bytes) == (example.total, example.waste)
         assert report.live_bytes == example.total - example.waste
         assert report.efficiency == example.efficiency

@@ -15,8 +15,8 @@ from ocitool.image.graph import closure_of
 from ocitool.image.layers import unpacked
 from ocitool.images.opening import Opened, open_source
 from ocitool.inside.dive import dive_figures
+from ocitool.inside.hashes import Hashes
 from ocitool.inside.image import Inside, look_inside
-from ocitool.inside.scanning import Hashes
 from tests.interop.peers import attempt, run
 from tests.support.file_systems import Things, agree, things_inside, things_on_disk
 from tests.support.images import build_image, hybrid_archive, write_layout

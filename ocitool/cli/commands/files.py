@@ -300,7 +300,7 @@ def _inside(
     source: str, looking: Looking, out: Output, registry: "RegistryOptions", *, why: bool
 ) -> "Iterator[Inside]":
     """Open an image, and say which of its layers could not be read."""
-    from ocitool.inside.scanning import Hashes
+    from ocitool.inside.hashes import Hashes
 
     hashes = Hashes.ALL if why else Hashes.NONE
     with looking_into(source, looking, out, registry, hashes, ranges=True) as inside:

@@ -34,7 +34,7 @@ Top = Annotated[
     int, typer.Option(min=1, metavar="N", help="How many of the largest of each kind to show.")
 ]
 ShowDuplicates = Annotated[
-    bool, typer.Option("--duplicates", help="Also list files with the same content.")
+    bool, typer.Option("--duplicates", help="Also look for files with the same content.")
 ]
 Markdown = Annotated[
     bool,
@@ -88,14 +88,16 @@ def size(
     """
     from ocitool.cli import documents
     from ocitool.cli.render import texts
+    from ocitool.inside.sizing import measure
 
     if markdown + out.is_json + (html == "-") > 1:
         raise UsageError("--markdown, --json and --html - exclude each other")
     texts.check_output_file(None if html == "-" else html)
     viewer = _Viewer(out, registry, one_platform(platform), no_cache=no_cache)
     with viewer.opened(source) as opened:
-        inside = viewer.look(opened, hashed=True)
-        measured = viewer.measured(inside, budgets, top)
+        inside = viewer.look(opened, duplicates=duplicates)
+        report = measure(inside, top=top, duplicates=duplicates)
+        measured = viewer.measured(inside, report, budgets)
     if html is not None:
         _write_page(html, inside, measured, out)
     if markdown:
@@ -103,16 +105,16 @@ def size(
     elif html != "-":
         out.result(
             measured,
-            text=lambda measured: _lines(measured, duplicates=duplicates),
+            text=_lines,
             view=documents.SIZES,
         )
     _fail(measured)
 
 
-def _lines(measured: Measured, *, duplicates: bool) -> Iterable[str]:
+def _lines(measured: Measured) -> Iterable[str]:
     from ocitool.cli.render.sizes import size_lines
 
-    return size_lines(measured.name, measured.report, measured.budgets, duplicates=duplicates)
+    return size_lines(measured.name, measured.report, measured.budgets)
 
 
 def _write_page(path: str, inside: "Inside", measured: Measured, out: Output) -> None:
@@ -182,23 +184,22 @@ class _Viewer:
 
         return opened_at(parse_place(text), self._out.options, self._registry, self._out.bar)
 
-    def look(self, opened: "Opened", *, hashed: bool) -> "Inside":
+    def look(self, opened: "Opened", *, duplicates: bool) -> "Inside":
         from ocitool.images.opening import one_root
         from ocitool.inside.duplicates import hash_doubtful
+        from ocitool.inside.hashes import Hashes
         from ocitool.inside.image import look_inside
-        from ocitool.inside.scanning import Hashes
 
         inside = look_inside(
             opened.source,
             one_root(opened),
             platform=self._wanted or usual_platform(),
             required=self._wanted is not None,
-            hashes=Hashes.DOUBTFUL if hashed else Hashes.NONE,
+            hashes=Hashes.DOUBTFUL if duplicates else Hashes.CHECKS,
             cache=table_cache(opened, unless=self._no_cache),
             observer=self._out.bar,
         )
-        if hashed:
-            hash_doubtful(inside, observer=self._out.bar)
+        hash_doubtful(inside, duplicates=duplicates, observer=self._out.bar)
         return inside
 
     def _chosen(self, opened: "Opened") -> "ChosenImage":
@@ -209,16 +210,15 @@ class _Viewer:
         required = self._wanted is not None
         return choose_image(opened.source, one_root(opened), wanted, required=required)
 
-    def measured(self, inside: "Inside", options: BudgetOptions, top: int) -> Measured:
+    def measured(self, inside: "Inside", report: "SizeReport", options: BudgetOptions) -> Measured:
         from ocitool.cli.render.texts import familiar
         from ocitool.inside.budgets import check_budgets
-        from ocitool.inside.sizing import measure
 
         root = inside.chosen.root
         baseline = self._baseline(options, inside)
         return Measured(
             name=familiar(root.names[0]) if root.names else root.called,
-            report=measure(inside, top=top),
+            report=report,
             budgets=check_budgets(inside, self._budgets(options, inside), baseline),
         )
 
@@ -226,7 +226,7 @@ class _Viewer:
         if options.baseline is None:
             return None
         with self.opened(options.baseline) as opened:
-            found = self.look(opened, hashed=False)
+            found = self.look(opened, duplicates=False)
         ours, theirs = inside.chosen.image.platform, found.chosen.image.platform
         if ours != theirs:
             self._out.remark([f"the baseline is an image for {theirs}, this one is for {ours}"])

@@ -15,8 +15,8 @@ from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
     from ocitool.cli.output import Output
+    from ocitool.inside.hashes import Hashes
     from ocitool.inside.image import Inside
-    from ocitool.inside.scanning import Hashes
     from ocitool.oci import Platform
     from ocitool.places.registry import RegistryOptions
 
@@ -69,8 +69,8 @@ def looking_into(
     """
     from ocitool.images.locations import parse_place
     from ocitool.images.opening import one_root
+    from ocitool.inside.hashes import Hashes
     from ocitool.inside.image import look_inside
-    from ocitool.inside.scanning import Hashes
 
     with opened_at(parse_place(source), out.options, registry, out.bar) as opened:
         inside = look_inside(

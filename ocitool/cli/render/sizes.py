@@ -26,8 +26,6 @@ def size_lines(
     name: str,
     report: "SizeReport",
     budgets: "Sequence[Budget]",
-    *,
-    duplicates: bool,
 ) -> Iterator[str]:
     """Yield the lines that show the sizes of an image."""
     yield styled(safe(name), "bold")
@@ -38,9 +36,8 @@ def size_lines(
     yield from _table("Layers", LAYERS, layer_rows(report), right=range(7), shrink=(7,))
     yield from _table("Largest files", LARGEST, largest_rows(report), right=(0, 1), shrink=(2,))
     yield from _table("Largest folders", FOLDERS, folder_rows(report), right=(0, 1), shrink=(2,))
-    if duplicates:
-        rows = duplicate_rows(report)
-        yield from _table("Duplicates", DUPLICATES, rows, right=(0, 1), shrink=(2,))
+    rows = duplicate_rows(report)
+    yield from _table("Duplicates", DUPLICATES, rows, right=(0, 1), shrink=(2,))
     yield from _problem_lines(report)
     yield from _budget_lines(budgets)
 

@@ -6,9 +6,10 @@ from functools import partial
 from ocitool.concurrency import Stop, run_all
 from ocitool.events import Observer
 from ocitool.image.content import OpenRange, Ranged, Source
+from ocitool.inside.hashes import Hashes
 from ocitool.inside.ranges.tables import ChunkedTable, chunked_table, is_chunked
 from ocitool.inside.ranges.toc import NoTable
-from ocitool.inside.scanning import Hashes, TableCache
+from ocitool.inside.scanning import TableCache
 from ocitool.inside.table import LayerTable
 from ocitool.oci import Descriptor, Digest, Limits
 
