@@ -1,64 +1,31 @@
 """Exported trees and single files against the peers: umoci, docker, podman and crane."""
 
-import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.interop.peers import Docker, Ocitool, Podman, fresh_files, run, skopeo, tree_of
+from ocitool.inside.tarring import merged_tar, sorted_tar
+from tests.interop.peers import Docker, Ocitool, Podman, fresh_files, run, tree_of
+from tests.interop.test_inside import (
+    each_archive,
+    insides,
+    known,
+    tars,
+    unpacked_by_umoci,
+)
 from tests.support.chunked_layers import chunked_image, estargz
-from tests.support.command import FIXTURES
 from tests.support.docker_registry import DockerRegistry, running_registry
 from tests.support.fault_proxy import FaultProxy
+from tests.support.file_systems import agree, things_inside, things_on_disk
 from tests.support.images import oci_archive
 from tests.support.root_files import Node, folder, hard_link, link, program
 from tests.support.small_images import CODECS, file, gone, opaque, small_image, write_image
+from tests.test_corpus import Case
 
 pytestmark = pytest.mark.interop
-
-ARCHIVES = (
-    "crane-pull-duplayers-legacy.tar",
-    "crane-pull-duplayers.tar",
-    "docker20-app-single.tar",
-    "podman43-duplayers.tar",
-)
-Facts = dict[str, tuple[object, ...]]
-
-
-def archives() -> Iterator[Path]:
-    """Yield the archives with one image and with layers."""
-    for name in ARCHIVES:
-        yield FIXTURES / name
-    if corpus := os.environ.get("OCITOOL_CORPUS"):
-        yield from sorted(Path(corpus).glob("*.tar"))
-        yield from sorted(Path(corpus, "public").glob("*.tar"))
-
-
-def facts(root: Path) -> Facts:
-    """Return what each path of an unpacked tree is, links by the first of their names."""
-    found: Facts = {}
-    inodes: dict[int, str] = {}
-    for above, folders, files in os.walk(os.fsencode(root)):
-        folders.sort()
-        for name in sorted(folders + files):
-            path = os.path.join(above, name)
-            status = os.lstat(path)
-            relative = os.path.relpath(path, os.fsencode(root)).decode("utf-8", "surrogateescape")
-            is_file, is_link = stat.S_ISREG(status.st_mode), stat.S_ISLNK(status.st_mode)
-            first = inodes.setdefault(status.st_ino, relative) if is_file else None
-            found[relative] = (
-                stat.S_IFMT(status.st_mode),
-                None if is_link else stat.S_IMODE(status.st_mode),
-                (status.st_uid, status.st_gid),
-                os.readlink(path) if is_link else None,
-                status.st_rdev,
-                first if status.st_nlink > 1 else None,
-                hashlib.sha256(Path(os.fsdecode(path)).read_bytes()).hexdigest() if is_file else "",
-            )
-    return found
+__all__ = ["known"]
 
 
 def untarred(data: bytes, target: Path) -> Path:
@@ -69,35 +36,25 @@ def untarred(data: bytes, target: Path) -> Path:
     return target
 
 
-def unpacked_by_umoci(layout: Path, target: Path) -> Path:
-    """Unpack the image called 1 of a layout with umoci, and return the folder."""
-    run(["umoci", "unpack", "--image", f"{layout}:1", str(target)])
-    return target / "rootfs"
-
-
 class TestUmoci:
     """GNU tar makes of what we export the tree that umoci unpacks."""
 
-    @pytest.mark.parametrize("archive", list(archives()), ids=lambda path: path.name)
-    def test_every_archive_with_one_image(
-        self, require: Callable[..., None], ocitool: Ocitool, tmp_path: Path, archive: Path
+    @each_archive
+    def test_every_archive(
+        self, case: Case, known: set[object], tmp_path: Path, require: Callable[..., None]
     ) -> None:
-        require("umoci", "skopeo", "tar")
-        copied = ocitool.attempt(
-            "copy", "--compression", "gzip", str(archive), f"oci:{tmp_path}/copy:1"
-        )
-        if copied.returncode != 0:
-            pytest.skip("not one image")
-        # umoci reads OCI's media types alone.
-        skopeo("copy", "--format", "oci", f"oci:{tmp_path}/copy:1", f"oci:{tmp_path}/layout:1")
-        exported = ocitool.attempt("export", str(archive))
-        if exported.returncode == 6:
-            pytest.skip("a layer is not stored with the image")
-        assert exported.returncode == 0, exported.stderr
-        ours = untarred(exported.stdout, tmp_path / "ours")
-        in_order = untarred(ocitool.run("export", "--sorted", str(archive)), tmp_path / "sorted")
-        assert facts(ours) == facts(in_order)
-        assert facts(ours) == facts(unpacked_by_umoci(tmp_path / "layout", tmp_path / "umoci"))
+        require("umoci", "tar")
+        for number, inside in enumerate(insides(case, known)):
+            place = tmp_path / str(number)
+            place.mkdir()
+            root = inside.tree.find("")
+            ours = untarred(b"".join(merged_tar(inside, root, "")), place / "ours")
+            in_order = untarred(b"".join(sorted_tar(inside, root, "")), place / "sorted")
+            found = things_on_disk(ours)
+            assert found == things_on_disk(in_order)
+            theirs = unpacked_by_umoci(place, tars(inside), case.path.name)
+            expected = agree(things_inside(inside), theirs or found)
+            assert agree(expected, found) == expected
 
     @pytest.mark.parametrize("codec", CODECS[:2])
     def test_corner_cases(
@@ -131,10 +88,10 @@ class TestUmoci:
             ],
             codec=codec,  # type: ignore[arg-type]
         )
-        layout = write_image(tmp_path, image, name="1")
+        layout = write_image(tmp_path, image)
         ours = untarred(ocitool.run("export", f"oci:{layout}"), tmp_path / "ours")
-        theirs = unpacked_by_umoci(layout, tmp_path / "umoci")
-        assert facts(ours) == facts(theirs)
+        theirs = unpacked_by_umoci(tmp_path, image.tars, "corner")
+        assert things_on_disk(ours) == theirs
         assert os.getxattr(ours / "set", "user.a") == b"b"
 
 
