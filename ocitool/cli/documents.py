@@ -281,7 +281,7 @@ _FACTS = View(
     unusual_files=("loose", _LOOSE),
     packages=_PACKAGE,
     secrets=_SECRET,
-    unread=View("reason layer") | PATH,
+    unread=View("kind reason layer") | PATH,
 )
 _DENIAL = View(
     "rule passed allowed",

@@ -187,3 +187,33 @@ class TestPlaces:
 
     def test_an_image_that_is_nowhere(self, loaded: Command) -> None:
         assert loaded("facts", "nothing:1").code == 4
+
+
+class TestLayersThatCannotBeRead:
+    @pytest.fixture
+    def layout(self, tmp_path: Path) -> Path:
+        return write_image(tmp_path, planted_image("gzip"))
+
+    def layer(self, layout: Path, number: int) -> Path:
+        digest = planted_image("gzip").layers[number - 1].digest
+        return layout / "blobs" / digest.algorithm / digest.hex
+
+    def test_a_damaged_one_is_told_and_nothing_has_passed(
+        self, ocitool: Command, layout: Path, tmp_path: Path
+    ) -> None:
+        path = self.layer(layout, 2)
+        path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+        sbom = tmp_path / "sbom.json"
+        done = ocitool(
+            "facts", f"oci:{layout}", "--deny", "capabilities", "--sbom", "cyclonedx", sbom
+        )
+        assert done.code == 7
+        assert "layer 2: the layer cannot be read" in done.err
+        assert "usr/bin/su" in done.out
+        assert not sbom.exists()
+
+    def test_a_missing_one_is_not_found(self, ocitool: Command, layout: Path) -> None:
+        self.layer(layout, 1).unlink()
+        done = ocitool("facts", f"oci:{layout}")
+        assert (done.code, done.out) == (4, "")
+        assert "is missing" in done.err

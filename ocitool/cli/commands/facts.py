@@ -10,11 +10,12 @@ import typer
 from ocitool.cli.completing import store_names
 from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
-from ocitool.cli.options.registry import REGISTRY, opened_at
-from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
+from ocitool.cli.options.inside import Looking, looking_into
+from ocitool.cli.options.registry import REGISTRY
+from ocitool.cli.options.shared import OnePlatform, one_platform
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
-from ocitool.errors import UsageError
+from ocitool.errors import IntegrityError, NotFound, UsageError
 from ocitool.version import __version__
 
 if TYPE_CHECKING:
@@ -92,29 +93,20 @@ def facts(
     created = _now() if target is not None else None
     found = _facts(source, platform, out, registry)
     judged = judge(found, rules, allowances)
-    if target is not None and created is not None:
-        _write(target, cyclonedx(found, created, version=__version__))
     if target != "-":
         _show(judged, out, documents.FACTS, packages=packages)
+    _require_layers(found)
+    if target is not None and created is not None:
+        _write(target, cyclonedx(found, created, version=__version__))
     if not judged.passed:
         raise typer.Exit(_DENIED)
 
 
 def _facts(source: str, platform: str | None, out: Output, registry: "RegistryOptions") -> "Facts":
-    from ocitool.images.locations import parse_place
-    from ocitool.images.opening import one_root
     from ocitool.inside.facts.gathering import gather_facts
-    from ocitool.inside.image import look_inside
 
-    wanted = one_platform(platform)
-    with opened_at(parse_place(source), out.options, registry, out.bar) as opened:
-        inside = look_inside(
-            opened.source,
-            one_root(opened),
-            platform=wanted or usual_platform(),
-            required=wanted is not None,
-            observer=out.bar,
-        )
+    looking = Looking(platform=one_platform(platform), layer=None, up_to=None)
+    with looking_into(source, looking, out, registry) as inside:
         return gather_facts(inside, observer=out.bar)
 
 
@@ -131,6 +123,14 @@ def _show(judged: "Judgement", out: Output, view: "View", *, packages: bool) -> 
     for one in judged.allowances:
         if one.is_stale:
             out.remark([f"--allow {one.what} ({one.reason}) allows nothing any more"])
+
+
+def _require_layers(found: "Facts") -> None:
+    """Fail if a layer is missing or damaged: what it holds is not known, so nothing has passed."""
+    for one in found.unread:
+        if one.kind in ("damaged", "missing") and not one.path:
+            error = IntegrityError if one.kind == "damaged" else NotFound
+            raise error(f"layer {one.layer}: {one.reason}")
 
 
 def _denied_places(judged: "Judgement") -> Iterable[str]:

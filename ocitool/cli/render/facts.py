@@ -91,9 +91,12 @@ def _numbers(packages: "Sequence[Package]") -> str:
 def _found(secrets: "Sequence[Secret]") -> str:
     if not secrets:
         return "none found"
-    hidden = sum(secret.hidden_by is not None for secret in secrets)
+    real = [secret for secret in secrets if secret.note is None]
+    hidden = sum(secret.hidden_by is not None for secret in real)
     later = f", {hidden} of them hidden by a later layer" if hidden else ""
-    return f"{len(secrets)} found{later}"
+    known = len(secrets) - len(real)
+    harmless = f", {known} more known to be harmless" if known else ""
+    return f"{len(real)} found{later}{harmless}"
 
 
 def _packages(facts: "Facts", width: int | None) -> list[str]:

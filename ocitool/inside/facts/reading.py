@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct, field
 
-from ocitool.errors import IntegrityError
+from ocitool.errors import IntegrityError, LimitExceeded
 from ocitool.events import Observer
 from ocitool.inside.content import MemberContent, read_members
 from ocitool.inside.facts import system
@@ -90,7 +90,8 @@ def _parse(contents: Contents, packages: Iterator[Package], path: str, layer: in
     try:
         contents.packages.extend(packages)
     except IntegrityError as error:
-        contents.unread.append(Unread(path=path, reason=error.message, layer=layer))
+        kind = "too_large" if isinstance(error, LimitExceeded) else "malformed"
+        contents.unread.append(Unread(kind=kind, path=path, reason=error.message, layer=layer))
 
 
 def _go(contents: Contents, chunks: Iterator[bytes], path: str, layer: int) -> None:
@@ -100,7 +101,8 @@ def _go(contents: Contents, chunks: Iterator[bytes], path: str, layer: int) -> N
     if info[0]:
         contents.packages.extend(go.go_packages(*info, path))
     else:
-        contents.unread.append(Unread(path=path, reason=_OLD_GO, layer=layer))
+        one = Unread(kind="unsupported", path=path, reason=_OLD_GO, layer=layer)
+        contents.unread.append(one)
 
 
 def _note(contents: Contents, purpose: Purpose, data: bytes, path: str) -> None:

@@ -87,8 +87,14 @@ class Secret(Struct, frozen=True, kw_only=True):
 
 
 class Unread(Struct, frozen=True, kw_only=True):
-    """What could not be read, and why: a database in a form that is not known, a large archive."""
+    """What could not be read, and why.
 
+    `kind` of a whole layer, which has the path "", is that of its `Problem`: damaged, missing,
+    foreign, encrypted, not_a_layer. Of a file it is too_large, malformed, unmerged (a database
+    beside its write-ahead log) or unsupported.
+    """
+
+    kind: str
     path: str
     reason: str
     layer: int | None = None

@@ -39,7 +39,9 @@ class Survey(Struct, kw_only=True):
             return
         if node.size > LIMITS[purpose]:
             reason = f"it has {node.size} bytes, more than {LIMITS[purpose]}"
-            self.unread.append(Unread(path=node.path, reason=reason, layer=node.layer))
+            self.unread.append(
+                Unread(kind="too_large", path=node.path, reason=reason, layer=node.layer)
+            )
             return
         self.want_row(purpose, node.layer, node.row, node.path)
 
@@ -115,7 +117,7 @@ def _rpm_database(lookup: Lookup, found: Survey, folder: str) -> None:
         if log is not None and log.size:
             # What the log holds is not in the database yet, or is another version there.
             reason = "its write-ahead log was not merged into it, so that it would be read half"
-            one = Unread(path=node.path, reason=reason, layer=node.layer)
+            one = Unread(kind="unmerged", path=node.path, reason=reason, layer=node.layer)
             if one not in found.unread:
                 found.unread.append(one)
         else:

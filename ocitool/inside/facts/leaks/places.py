@@ -1,9 +1,12 @@
 """Which files may hold secrets: by their path, before any of them is read."""
 
 import re
+from enum import Enum
+from functools import lru_cache
 
 from ocitool.inside.facts.words import words
 
+_FOLDERS = 1 << 14
 LARGEST = 1 << 20
 """Bytes of a file that is read for secrets; longer ones are data."""
 
@@ -28,17 +31,20 @@ _SYSTEM = re.compile(
 )
 """What packages bring: thousands of files, none of which holds a secret of the image's maker."""
 _THIRD_PARTY = re.compile(r"(^|/)(site-packages|dist-packages|node_modules|gems|vendor/bundle)/")
-_BINARY = re.compile(
-    r"\.(so|a|o|la|pyc|pyo|class|jar|war|ear|gz|tgz|xz|bz2|zst|zip|7z|png|jpe?g|gif|ico|webp|svg"
-    r"|woff2?|ttf|otf|eot|mo|elc|mp[34]|wasm|db|sqlite3?|deb|rpm|apk|whl|tar|map|pack|idx|exe|dll)$"
-    r"|\.so\.[\d.]+$",
-    re.IGNORECASE,
+_BINARY = frozenset(
+    words(
+        "a bz2 class db deb dll ear elc eot exe gif gz ico idx jar jpeg jpg la map mo mp3 mp4 o "
+        "otf pack png pyc pyo rpm so sqlite sqlite3 svg tar tgz ttf war wasm webp whl woff woff2 "
+        "xz zip zst 7z apk"
+    )
 )
+"""Endings of files that are not text."""
+_PRIVATE = frozenset(words(".git .aws .ssh .docker .kube .azure .gcloud .gnupg"))
+"""Folders in which every file is worth reading."""
 _TELLING = re.compile(
-    r"(^|/)(\.[^/]*rc|\.env[^/]*|[^/]+\.env|\.netrc|_netrc|id_(rsa|dsa|ecdsa|ed25519)[^/]*|\.git-credentials"
-    r"|\.gitconfig|pip\.(conf|ini)|credentials[^/]*|[^/]*kubeconfig[^/]*|auth\.json|\.pgpass|\.my\.cnf"
-    r"|\.(git|aws|ssh|docker|kube|azure|gcloud|gnupg)/[^/]+|[^/]+\.(pem|key|ppk|asc|p12|pfx|jks|keystore|tfvars"
-    r"|ovpn))$",
+    r"\.[^/]*rc|[._]netrc|\.env.*|.+\.env|id_(rsa|dsa|ecdsa|ed25519).*|\.git-credentials"
+    r"|\.gitconfig|pip\.(conf|ini)|credentials.*|.*kubeconfig.*|auth\.json|\.pgpass|\.my\.cnf"
+    r"|.+\.(pem|key|ppk|asc|p12|pfx|jks|keystore|tfvars|ovpn)",
     re.IGNORECASE,
 )
 """Names that are worth reading wherever they stand, also among what packages bring."""
@@ -46,22 +52,44 @@ STORES = re.compile(r"\.(p12|pfx|jks|keystore|ks|bcfks)$", re.IGNORECASE)
 """Key stores, which are binary."""
 
 
-def is_quiet(path: str) -> bool:
-    """Tell whether what looks like a secret in a path is none: documents, examples, tests.
+class _Reading(Enum):
+    """What is read in a folder: nothing, files with a telling name, texts, or everything."""
 
-    A user's own folder may be called so: home/test is not quiet.
-    """
-    folders = path.split("/")
-    name = folders.pop()
-    if folders[:1] == ["home"]:
-        del folders[:2]
-    return not _QUIET.isdisjoint(folders) or bool(_QUIET_NAMES.search(name))
+    NOTHING = 0
+    TELLING = 1
+    TEXTS = 2
+    ALL = 3
+
+
+def is_quiet(path: str) -> bool:
+    """Tell whether what looks like a secret in a path is none: documents, examples, tests."""
+    folder, _, name = path.rpartition("/")
+    return _reading(folder) is _Reading.NOTHING or bool(_QUIET_NAMES.search(name))
 
 
 def may_hold_secrets(path: str, size: int) -> bool:
     """Tell whether a file is read for secrets."""
-    if not 0 < size <= LARGEST or is_quiet(path):
+    if not 0 < size <= LARGEST:
         return False
-    if _TELLING.search(path):
+    folder, _, name = path.rpartition("/")
+    reading = _reading(folder)
+    if reading is _Reading.NOTHING or _QUIET_NAMES.search(name):
+        return False
+    if reading is _Reading.ALL or _TELLING.fullmatch(name):
         return True
-    return not (_BINARY.search(path) or _SYSTEM.match(path) or _THIRD_PARTY.search(path))
+    ending = name.rpartition(".")[2].lower() if "." in name else ""
+    return reading is _Reading.TEXTS and ending not in _BINARY
+
+
+@lru_cache(_FOLDERS)
+def _reading(folder: str) -> _Reading:
+    """Return what is read in a folder. A user may be called test: home/test is not quiet."""
+    names = folder.split("/")
+    if not _QUIET.isdisjoint(names[2:] if names[0] == "home" else names):
+        return _Reading.NOTHING
+    if names[-1] in _PRIVATE:
+        return _Reading.ALL
+    inside = f"{folder}/"
+    if _SYSTEM.match(inside) or _THIRD_PARTY.search(inside):
+        return _Reading.TELLING
+    return _Reading.TEXTS
