@@ -47,14 +47,16 @@ def read_member(inside: Inside, number: int, row: int) -> Iterator[bytes]:
 
 
 def read_members(
-    inside: Inside, number: int, rows: Iterable[int]
+    inside: Inside, number: int, rows: Iterable[int], *, whole: bool = False
 ) -> Iterator[tuple[int, MemberContent]]:
     """Yield files of one layer with their content, in the order of the layer's tar, in one pass.
 
     A plain layer is read only where these files are, if its source allows that; a compressed one up
     to the last of them. The layer is not verified, except where its files are fetched by ranges:
-    then each chunk is. NotFound for a layer that was not read,
-    MalformedArchive for a sparse file and for a layer that has changed meanwhile.
+    then each chunk is. With `whole` a layer that has to be read in order is read to its end, and
+    verified by that: DigestMismatch or SizeMismatch, after the last file. NotFound for
+    a layer that was not read, MalformedArchive for a sparse file and for a layer that has changed
+    meanwhile.
     """
     table = inside.table(number)
     if isinstance(table, ChunkedTable):
@@ -64,7 +66,7 @@ def read_members(
             yield row, MemberContent(chunks, table.sizes[row], what)
         return
     position = 0
-    with _opened(inside, number, table) as content:
+    with _opened(inside, number, table, whole=whole) as content:
         for row in sorted(set(rows), key=table.datas.__getitem__):
             what = _file(table, row)
             start, size = table.datas[row], table.stored_size(row)
@@ -85,11 +87,16 @@ def _file(table: LayerTable, row: int) -> str:
 
 
 @contextlib.contextmanager
-def _opened(inside: Inside, number: int, table: LayerTable) -> Iterator[TarInput]:
+def _opened(inside: Inside, number: int, table: LayerTable, *, whole: bool) -> Iterator[TarInput]:
     source, descriptor = inside.source, inside.layer(number).descriptor
     if table.codec is Codec.NONE and isinstance(source, Positioned):
         with source.positioned(descriptor) as read_at:
             yield PositionedInput(read_at, descriptor.size)
     else:
         with source.open(descriptor) as blob:
-            yield StreamInput(DecompressingReader(blob).read)
+            content = DecompressingReader(blob)
+            yield StreamInput(content.read)
+            if whole:
+                content.drain()
+                while blob.read():
+                    pass

@@ -44,7 +44,7 @@ def read_contents(inside: Inside, found: Survey, observer: Observer) -> Contents
     observer.begin("reading files", _bytes_of(inside, found))
     try:
         for number, rows in sorted(found.wanted.items()):
-            for row, content in read_members(inside, number, rows):
+            for row, content in read_members(inside, number, rows, whole=True):
                 size = content.left
                 _read_one(contents, content, number, row, rows[row])
                 observer.advance(size)

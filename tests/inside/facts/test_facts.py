@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ocitool.errors import DigestMismatch
 from ocitool.inside.facts.gathering import gather_facts
 from ocitool.inside.facts.report import Facts, ImageClass, Loose, Secret
 from ocitool.inside.image import look_inside
@@ -202,6 +203,16 @@ class TestTheTree:
         image = small_image([text("app/a/.env", f"TOKEN={planted.GITHUB}\n")], [gone("app")])
         (found,) = facts_of(image, tmp_path).secrets
         assert (found.how, found.hidden_by) == ("deleted", 2)
+
+    def test_a_layer_that_changed_since_its_table_was_made_is_damage(self, tmp_path: Path) -> None:
+        image = small_image([text("app/.env", "A=1\n"), file("end", 1 << 20)], codec="gzip")
+        path = write_image(tmp_path, image)
+        with Layout.existing(str(path)) as layout:
+            inside = look_inside(layout, layout.roots()[0])
+            blob = path / "blobs" / "sha256" / image.layers[0].digest.hex
+            blob.write_bytes(blob.read_bytes()[:-1] + b"\xff")
+            with pytest.raises(DigestMismatch):
+                gather_facts(inside)
 
     def test_large_databases_are_told_and_not_read(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
