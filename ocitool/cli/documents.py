@@ -189,6 +189,8 @@ _STATE = View(
     mtime=("mtime", _moment),
     link=("link", path_text),
     link_bytes=("link", path_bytes),
+    hard_link=("hard_link", path_text),
+    hard_link_bytes=("hard_link", path_bytes),
     xattrs=("xattrs", _attributes),
 )
 _LAYER_OF = View("number digest diff_id stored instruction")
@@ -204,7 +206,7 @@ COMPARED = View(
         changed=PATH | View("what diff", a=_STATE, b=_STATE),
     ),
     config=View("field a b"),
-    history=View("only_times", changes=View("step instruction created_by", added="is_added")),
+    history=View("only_notes", changes=View("step instruction created_by", added="is_added")),
     layers=View(shared=View(a=_LAYER_OF, b=_LAYER_OF), only_a=_LAYER_OF, only_b=_LAYER_OF),
 )
 _WRITTEN = View("text guess layer files bytes created_by")

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ocitool.oci import Digest, HistoryEntry, ImageConfig
 
@@ -56,6 +57,7 @@ def find_base(
     comment of buildah's in the history.
     """
     named = _annotated(annotations) or _annotated(config.config.labels)
+    noted = _in_history(config.history)
     below = [one for one in candidates if _is_below(one.config, config)]
     if below:
         found = max(below, key=lambda one: (len(one.config.diff_ids), len(one.config.history)))
@@ -66,7 +68,9 @@ def find_base(
             layers=len(found.config.diff_ids),
             steps=len(found.config.history),
         )
-    return named or _in_history(config.history)
+    if named is not None and noted is not None and named.name == noted.name:
+        return replace(named, layers=noted.layers, steps=noted.steps)
+    return named or noted
 
 
 def _annotated(annotations: Mapping[str, str]) -> Base | None:
@@ -90,14 +94,21 @@ def _told(step: HistoryEntry) -> tuple[str, bool]:
 
 
 def _in_history(history: Sequence[HistoryEntry]) -> Base | None:
-    """Return what buildah noted: the first of its steps has the base in its comment."""
+    """Return what buildah noted: the first of its steps has the base in its comment.
+
+    All later ones have the image of the step before there; else another builder went on. If the
+    last step is the first one, buildah may have made one layer of many steps, not told which.
+    """
     for number in range(len(history) - 1, -1, -1):
         match = _FROM.fullmatch(history[number].comment.strip())
-        if match is not None and not _INTERMEDIATE.fullmatch(match[1]):
-            return Base(
-                name=match[1],
-                digest=None,
-                found_by=FoundBy.HISTORY,
+        if match is None:
+            return None
+        if not _INTERMEDIATE.fullmatch(match[1]):
+            base = Base(name=match[1], digest=None, found_by=FoundBy.HISTORY)
+            if number == len(history) - 1:
+                return base
+            return replace(
+                base,
                 layers=sum(not step.empty_layer for step in history[:number]),
                 steps=number,
             )

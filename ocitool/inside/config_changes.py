@@ -75,21 +75,24 @@ def _text(value: object) -> str:
 def compare_histories(
     a: Sequence[HistoryEntry], b: Sequence[HistoryEntry], *, times: bool = True
 ) -> HistoryChanges:
-    """Return the steps that only one history has, and how many differ in their time alone."""
+    """Return the steps whose instruction only one history has; `times` are notes on a step."""
     changes: list[HistoryChange] = []
-    only_times = 0
-    for tag, start, end, other_start, other_end in _aligned([*map(_key, a)], [*map(_key, b)]):
+    only_notes = 0
+    for tag, start, end, other_start, other_end in _aligned(
+        [*map(step_words, a)], [*map(step_words, b)]
+    ):
         if tag == "equal":
             pairs = zip(a[start:end], b[other_start:other_end], strict=True)
-            only_times += sum(one.created != other.created for one, other in pairs)
+            only_notes += sum(_notes(x, times=times) != _notes(y, times=times) for x, y in pairs)
             continue
         changes += _steps(a, start, end, is_added=False)
         changes += _steps(b, other_start, other_end, is_added=True)
-    return HistoryChanges(changes=tuple(changes), only_times=only_times if times else 0)
+    return HistoryChanges(changes=tuple(changes), only_notes=only_notes)
 
 
-def _key(step: HistoryEntry) -> tuple[str, str, str, bool]:
-    return step.created_by, step.comment, step.author, step.empty_layer
+def _notes(step: HistoryEntry, *, times: bool) -> tuple[object, ...]:
+    created = step.created if times else None
+    return step.created_by, step.comment, step.author, step.empty_layer, created
 
 
 def _steps(

@@ -16,7 +16,7 @@ from ocitool.oci import Digest, Platform
 class What(StrEnum):
     """What differs about a path that both images have.
 
-    LINK is the target of a symbolic link, and which other names a file has. DEVICE is the number of
+    LINK is the target of a symbolic link, or which other paths a file has. DEVICE is the number of
     a device.
     """
 
@@ -43,6 +43,7 @@ class Entry(Struct, frozen=True, kw_only=True):
 
     `size` is the bytes of a file, else 0, `mode` the permission bits, `mtime` seconds since 1970,
     None for a folder that no layer says anything about. `link` is the target of a symbolic link.
+    `hard_link` is the first of the paths of a file that has several, None for that path itself.
     `sha256` is that of a file's content if it was read.
     """
 
@@ -56,6 +57,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     layer: int
     row: int
     link: str | None = None
+    hard_link: str | None = None
     device: tuple[int, int] | None = None
     xattrs: Mapping[str, bytes] | None = None
     sha256: str | None = None
@@ -116,16 +118,17 @@ class HistoryChange(Struct, frozen=True, kw_only=True):
 class HistoryChanges(Struct, frozen=True, kw_only=True):
     """The differences between two histories, in their order.
 
-    `only_times` counts the steps that differ in their time alone.
+    `only_notes` counts the steps of one instruction that differ in time, author, comment, notation,
+    or in whether they made a layer.
     """
 
     changes: tuple[HistoryChange, ...] = ()
-    only_times: int = 0
+    only_notes: int = 0
 
     @property
     def same(self) -> bool:
         """Whether there is no difference."""
-        return not (self.changes or self.only_times)
+        return not (self.changes or self.only_notes)
 
 
 class LayerOf(Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ NOT_TOLD: Final = "the history does not say what made it"
 LAYER_IS_GUESSED: Final = "which layer it made is not certain"
 ARGUMENT_IS_ELSEWHERE: Final = "where it is declared is not recorded"
 ARGUMENT_OF_BUILD: Final = "its value in this build"
+_MAKE_LAYERS: Final = ("RUN", "COPY", "ADD", "WORKDIR")
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """What builders set for an image that has no PATH."""
 
@@ -74,12 +75,27 @@ def dockerfile(
     lines += writer.rest()
     return Dockerfile(
         base=base,
-        lines=tuple(lines),
+        lines=tuple(_with_values(lines)),
         unrecorded=tuple(writer.unrecorded()),
         layers=len(config.diff_ids),
         steps=len(config.history),
         problem=writer.problem,
     )
+
+
+def _with_values(lines: Iterable[Line]) -> list[Line]:
+    """Return the lines with values of build arguments where these are declared without one."""
+    found: list[Line] = []
+    for line in lines:
+        bare: list[int] = []
+        if line.guess == ARGUMENT_OF_BUILD:
+            declared = line.text.partition("=")[0]
+            bare = [number for number, other in enumerate(found) if other.text == declared]
+        if bare:
+            found[bare[-1]] = replace(found[bare[-1]], text=line.text, guess=line.guess)
+        else:
+            found.append(line)
+    return found
 
 
 class _Writer:
@@ -121,6 +137,8 @@ class _Writer:
             created_by=entry.created_by,
             copies_to=told.copies_to,
         )
+        if layer is not None and step.keyword not in _MAKE_LAYERS:
+            yield Line(text="", guess=f"layer {layer} holds what the steps above made", layer=layer)
 
     def rest(self) -> Iterator[Line]:
         """Yield a line for each layer that the history does not know."""

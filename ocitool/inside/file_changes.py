@@ -40,8 +40,8 @@ class _Member(Struct, frozen=True):
     def digest(self) -> bytes | None:
         return self.table.digest(self.row) if self.table is not None else None
 
-    def entry(self, path: str) -> Entry:
-        """Return what the comparison tells of it."""
+    def entry(self, path: str, first: str | None) -> Entry:
+        """Return what the comparison tells of it; `first` is the first path of several."""
         known = self.digest if self.kind == FILE else None
         return Entry(
             path=path,
@@ -54,6 +54,7 @@ class _Member(Struct, frozen=True):
             layer=self.layer,
             row=self.row,
             link=self.link,
+            hard_link=None if first == path else first,
             device=self.device,
             xattrs=self.xattrs,
             sha256=known.hex() if known is not None else None,
@@ -102,9 +103,11 @@ class TreeComparison:
         self._removed: list[Entry] = []
         self._pairs: list[_Pair] = []
         self._compared = self._mtime_only = 0
-        # The first path that both have, of each file with several names.
-        self._first_a: dict[int, str] = {}
-        self._first_b: dict[int, str] = {}
+        # Of each file with several paths the first one, and the first one that both images have.
+        self._paths_a: dict[int, str] = {}
+        self._paths_b: dict[int, str] = {}
+        self._common_a: dict[int, str] = {}
+        self._common_b: dict[int, str] = {}
         self.doubts = Doubts()
         self._walk()
 
@@ -123,8 +126,13 @@ class TreeComparison:
             if what == (What.MTIME,):
                 mtime_only += 1
             elif what:
-                one, other = a.entry(pair.path), b.entry(pair.path)
-                changed.append(FileChange(path=pair.path, what=what, a=one, b=other))
+                change = FileChange(
+                    path=pair.path,
+                    what=what,
+                    a=a.entry(pair.path, self._paths_a.get(pair.a)),
+                    b=b.entry(pair.path, self._paths_b.get(pair.b)),
+                )
+                changed.append(change)
         return FileChanges(
             added=tuple(self._added),
             removed=tuple(self._removed),
@@ -152,14 +160,17 @@ class TreeComparison:
                 stack.append((f"{path}/", below_a, below_b, _names(below_a, below_b)))
 
     def _meet(self, path: str, a: "int | Folder | None", b: "int | Folder | None") -> None:
-        if a is None or b is None:
-            if b is not None:
-                self._added.append(_member(self._b, _inode(self._b, b)).entry(path))
-            elif a is not None:
-                self._removed.append(_member(self._a, _inode(self._a, a)).entry(path))
+        inode_a = self._inode(self._a, self._paths_a, path, a)
+        inode_b = self._inode(self._b, self._paths_b, path, b)
+        if inode_a is None or inode_b is None:
+            if inode_b is not None:
+                entry = _member(self._b, inode_b).entry(path, self._paths_b.get(inode_b))
+                self._added.append(entry)
+            elif inode_a is not None:
+                entry = _member(self._a, inode_a).entry(path, self._paths_a.get(inode_a))
+                self._removed.append(entry)
             return
         self._compared += 1
-        inode_a, inode_b = _inode(self._a, a), _inode(self._b, b)
         names_differ = self._names_differ(path, inode_a, inode_b)
         if self._is_shared(inode_a, inode_b) and not names_differ:
             return
@@ -171,6 +182,17 @@ class TreeComparison:
         elif what:
             self._mtime_only += 1
 
+    def _inode(
+        self, tree: MergedTree, paths: dict[int, str], path: str, value: "int | Folder | None"
+    ) -> int | None:
+        """Return the inode at a path; note the path if it is the first of several."""
+        if value is None:
+            return None
+        inode = tree.inode(attributes(value) if isinstance(value, dict) else value)
+        if tree.names.get(inode, 1) > 1:
+            paths.setdefault(inode, path)
+        return inode
+
     def _is_shared(self, a: int, b: int) -> bool:
         if a < 0 or b < 0:
             return a < 0 and b < 0
@@ -181,7 +203,7 @@ class TreeComparison:
         """Tell whether a file has other names here and there, among the paths that both have."""
         if self._a.names.get(a, 1) == 1 and self._b.names.get(b, 1) == 1:
             return False
-        return self._first_a.setdefault(a, path) != self._first_b.setdefault(b, path)
+        return self._common_a.setdefault(a, path) != self._common_b.setdefault(b, path)
 
     def _differences(self, a: _Member, b: _Member, *, names_differ: bool) -> tuple[What, ...]:
         """Return what differs, but for content that has to be read."""
@@ -195,7 +217,7 @@ class TreeComparison:
             # The mode of a symbolic link means nothing, and tools write several.
             What.MODE: a.mode != b.mode and not (same_type and a.kind == SYMLINK),
             What.OWNER: a.owner != b.owner,
-            What.LINK: names_differ or (same_type and a.link != b.link),
+            What.LINK: same_type and (names_differ or a.link != b.link),
             What.DEVICE: same_type and a.device != b.device,
             What.XATTRS: (a.xattrs or {}) != (b.xattrs or {}),
             What.MTIME: is_timed and a.mtime != b.mtime,
@@ -216,10 +238,6 @@ def _names(a: Folder, b: Folder) -> Iterator[str]:
     """Return the names in either of two folders, sorted."""
     names = sorted(a.keys() | b.keys())
     return iter(names[1:] if names and not names[0] else names)
-
-
-def _inode(tree: MergedTree, value: "int | Folder") -> int:
-    return tree.inode(attributes(value) if isinstance(value, dict) else value)
 
 
 def _member(tree: MergedTree, inode: int) -> _Member:

@@ -6,6 +6,7 @@ the files of COPY by their checksum (I23).
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -150,19 +151,22 @@ def _command(keyword: str) -> "Writer":
 
 
 def _pairs(keyword: str, prefix: str) -> "Writer":
-    """Return a writer for ENV and LABEL, whose quotes are lost."""
+    """Return a writer for ENV and LABEL: docker drops their quotes, buildah keeps the line."""
 
     def write(words: str, config: RuntimeConfig) -> Wording:
         known = settings(config)
         each = [words] if _is_pair(words, prefix, known) else _NEXT_PAIR.split(words)
-        pairs = [(name, value) for name, _, value in (text.partition("=") for text in each)]
-        sets: dict[str, Setting] = {f"{prefix}.{name}": value for name, value in pairs}
-        # A value without a space leaves nothing to guess; for others the image itself is a witness.
-        certain = all(
-            not re.search(r"\s", value) or known.get(f"{prefix}.{name}") == value
-            for name, value in pairs
-        )
+        sets: dict[str, Setting] = {}
+        for text in each:
+            name, _, value = text.partition("=")
+            sets[f"{prefix}.{name}"] = value
+        is_witnessed = all(known.get(field) == value for field, value in sets.items())
+        whole = None if is_witnessed else _as_written(words, prefix, known)
+        if whole is not None:
+            return Wording(text=f"{keyword} {words}", sets=whole)
         lines = [line_for(field, value).partition(" ")[2] for field, value in sets.items()]
+        # For values that need quotes, the image itself is the only witness.
+        certain = is_witnessed or not re.search(r"[\s\"'$\\]", "".join(map(str, sets.values())))
         guess = "" if certain else QUOTES_ARE_LOST
         return Wording(text=f"{keyword} {' '.join(lines)}", guess=guess, sets=sets)
 
@@ -172,6 +176,25 @@ def _pairs(keyword: str, prefix: str) -> "Writer":
 def _is_pair(text: str, prefix: str, known: Mapping[str, Setting]) -> bool:
     name, _, value = text.partition("=")
     return known.get(f"{prefix}.{name}") == value
+
+
+def _as_written(words: str, prefix: str, known: Mapping[str, Setting]) -> dict[str, Setting] | None:
+    """Return what a line sets if it was written like this, quotes and variables included.
+
+    None if the image has other values, or the line cannot be read so.
+    """
+    try:
+        tokens = shlex.split(words)
+    except ValueError:
+        return None
+    found: dict[str, Setting] = {}
+    for token in tokens:
+        name, is_pair, value = token.partition("=")
+        field = f"{prefix}.{name}"
+        if not is_pair or field not in known or (known[field] != value and "$" not in value):
+            return None
+        found[field] = known[field]
+    return found
 
 
 def _entries(keyword: str, prefix: str) -> "Writer":

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.command import FIXTURES, Command, Done
 from tests.support.images import write_layout
-from tests.support.root_files import Node, folder, link
+from tests.support.root_files import Node, folder, hard_link, link
 from tests.support.small_images import FORMS, NAME, Form, file, small_image, write_image
 
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
@@ -63,7 +63,7 @@ class TestText:
             "Layers         1 shared, 1 only in A, 1 only in B",
             "  -   2   RUN make one",
             "  +   2   RUN make two",
-            "Configuration  3 fields different",
+            "Configuration  3 fields differ",
             "  ~ env.A     1 → 2",
             "  - env.GONE  x",
             "  + user      app",
@@ -102,6 +102,56 @@ class TestText:
         assert "11 changed" in done.out
         done = ocitool("diff", f"oci:{a}", f"oci:{b}", "--only", "d/1*")
         assert done.out.splitlines()[-1] == "  ~ /d/*  11 paths, content"
+
+    def test_a_file_of_many_paths_is_one_row_and_its_bytes_count_once(
+        self, ocitool: Command, tmp_path: Path
+    ) -> None:
+        names = [hard_link(f"bin/{n}", "bin/box") for n in range(9)]
+        one = small_image(
+            [file("bin/box", 1000, "a"), *names, file("gone", 5), hard_link("g", "gone")]
+        )
+        two = small_image(
+            [file("bin/box", 2000, "b"), *names, file("bin/x", 5), hard_link("y", "bin/x")]
+        )
+        a = write_layout(tmp_path / "a", {NAME: one})
+        b = write_layout(tmp_path / "b", {NAME: two})
+        done = ocitool("diff", f"oci:{a}", f"oci:{b}", "--only", "*")
+        assert done.out.splitlines()[-6:] == [
+            "Files          2 added (5 B), 2 removed (5 B), 10 changed",
+            "  ~ /bin/0  content, 1.00 kB → 2.00 kB, with 9 other paths of it",
+            "  + /bin/x  5 B",
+            "  - /g      5 B",
+            "  - /gone   hard link to /g",
+            "  + /y      hard link to /bin/x",
+        ]
+
+    def test_links_that_became_files_are_one_row(self, ocitool: Command, tmp_path: Path) -> None:
+        one = small_image([link(f"bin/{n}", "box") for n in range(9)])
+        two = small_image([file(f"bin/{n}", 1000) for n in range(9)])
+        a = write_layout(tmp_path / "a", {NAME: one})
+        b = write_layout(tmp_path / "b", {NAME: two})
+        done = ocitool("diff", f"oci:{a}", f"oci:{b}")
+        assert done.out.splitlines()[-1] == (
+            "  ~ /bin/*  9 paths, symbolic link → file, 0 B → 9.00 kB"
+        )
+
+    def test_an_instruction_that_made_another_layer_is_one_row(
+        self, ocitool: Command, tmp_path: Path
+    ) -> None:
+        steps = ["/bin/sh -c make", "/bin/sh -c test"]
+        one = small_image([file("a", 1)], [file("b", 9000)], steps=steps)
+        two = small_image(
+            [file("a", 2)], [file("c", 1)], [file("b", 1)], steps=[steps[0], "x", steps[1]]
+        )
+        a = write_layout(tmp_path / "a", {NAME: one})
+        b = write_layout(tmp_path / "b", {NAME: two})
+        done = ocitool("diff", f"oci:{a}", f"oci:{b}", "--layers")
+        assert done.out.splitlines()[-4:] == [
+            "Layers         0 shared, 2 only in A, 3 only in B",
+            "  ~   1   10.2 kB                         RUN make",
+            "  ~   2   20.5 kB → 10.2 kB, now layer 3  RUN test",
+            "  +   2   10.2 kB                         x",
+        ]
 
     def test_content_shows_lines(self, ocitool: Command, places: tuple[str, str]) -> None:
         done = ocitool("diff", *places, "--content", "--only", "*.none", "--only", "conf")

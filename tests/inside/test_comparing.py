@@ -173,6 +173,18 @@ class TestTrees:
         found = compared(tmp_path, small_image(linked), small_image(apart))
         assert told(found) == ([], [], {"c": ["link"]}, 0)
 
+    def test_further_paths_of_a_file_name_the_first_one(self, tmp_path: Path) -> None:
+        a = small_image([file("b", 5), hard_link("c", "b")])
+        b = small_image([file("b", 6), hard_link("c", "b"), hard_link("a", "b"), file("d", 1)])
+        files = compared(tmp_path, a, b).files
+        assert files is not None
+        changed = {change.path: (change.a, change.b) for change in files.changed}
+        assert {path: (a.hard_link, b.hard_link) for path, (a, b) in changed.items()} == {
+            "b": (None, "a"),
+            "c": ("b", "a"),
+        }
+        assert [(e.path, e.hard_link) for e in files.added] == [("a", None), ("d", None)]
+
     def test_another_first_name_is_no_difference(self, tmp_path: Path) -> None:
         a = small_image([file("a", 5, "x"), hard_link("b", "a")])
         b = small_image([file("b", 5, "x"), hard_link("a", "b")])

@@ -178,7 +178,6 @@ class TestBuildArguments:
             )
         )
         assert told(found) == [
-            ("ARG A", "", None),
             ("ARG A=3", ARGUMENT_OF_BUILD, None),
             ("RUN make", "", 1),
             ("RUN make more", "", 2),
@@ -276,6 +275,47 @@ class TestBase:
             steps=1,
         )
         assert told(found) == [("COPY", "", 2), ("RUN true", "", 3)]
+
+    def test_of_one_layer_for_many_steps_the_steps_of_the_base_are_not_known(self) -> None:
+        found = dockerfile(
+            config(
+                2,
+                step("/bin/sh -c base"),
+                step("/bin/sh -c own", empty=True),
+                step("/bin/sh -c #(nop) USER app", comment="FROM debian:12"),
+            )
+        )
+        assert found.base == Base(name="debian:12", digest=None, found_by=FoundBy.HISTORY)
+        assert told(found)[1:] == [
+            ("RUN own", "", None),
+            ("USER app", "", 2),
+            ("", "layer 2 holds what the steps above made", 2),
+        ]
+
+    def test_a_note_in_the_history_of_the_base_is_not_ours(self) -> None:
+        found = dockerfile(
+            config(2, step("/bin/sh -c a", comment="FROM debian:12"), step("/bin/sh -c b"))
+        )
+        assert found.base is None
+
+    def test_an_annotation_and_a_note_of_one_base_go_together(self) -> None:
+        noted = {
+            "org.opencontainers.image.base.name": "debian:12",
+            "org.opencontainers.image.base.digest": "sha256:aa",
+        }
+        history = [
+            step("/bin/sh -c a"),
+            step("/bin/sh -c b", comment="FROM debian:12"),
+            step("/bin/sh -c c", comment="FROM 0123456789ab"),
+        ]
+        found = dockerfile(config(3, *history), noted)
+        assert found.base == Base(
+            name="debian:12",
+            digest="sha256:aa",
+            found_by=FoundBy.ANNOTATION,
+            layers=1,
+            steps=1,
+        )
 
 
 TEXTS = st.one_of(

@@ -11,7 +11,7 @@ from ocitool.oci.runtime import RuntimeConfig
 HEX = "c50ecf0f8081044924e199cfe6cfd18d0c9dd4d16be07790bb24f7088112b98e"
 NOP = "/bin/sh -c #(nop) "
 WITNESS = RuntimeConfig(
-    env=("NAME=John Doe", "TWO=a b", "MORE=c d"),
+    env=("A=1", "B=$HOME", "NAME=John Doe", "TWO=a b", "MORE=c d"),
     labels={"maintainer": "A B <a@b>"},
     volumes=("/one two",),
     shell=("/bin/bash", "-o", "pipefail", "-c"),
@@ -34,6 +34,8 @@ def told(created_by: str, *, comment: str = "", config: RuntimeConfig = WITNESS)
         (f"{NOP} ENV A=1 B=$HOME", 'ENV A=1 B="\\$HOME"'),
         (f"{NOP} ENV NAME=John Doe", 'ENV NAME="John Doe"'),
         (f"{NOP} ENV TWO=a b MORE=c d", 'ENV TWO="a b" MORE="c d"'),
+        # Buildah keeps the line as it was.
+        (f'{NOP} ENV NAME="John Doe" TWO=$A MORE=c\\ d', 'ENV NAME="John Doe" TWO=$A MORE=c\\ d'),
         (f"{NOP} LABEL maintainer=A B <a@b>", 'LABEL maintainer="A B <a@b>"'),
         (f"{NOP} EXPOSE 80/tcp", "EXPOSE 80/tcp"),
         (f"{NOP} EXPOSE map[80/tcp:{{}}]", "EXPOSE 80/tcp"),
@@ -69,6 +71,8 @@ def test_what_is_recorded_whole_is_no_guess(created_by: str, line: str) -> None:
         ("COPY . /app # buildkit", "COPY . /app", recorded.STAGE_IS_LOST),
         (f"{NOP} CMD [/bin/sh -c x y]", "CMD [/bin/sh -c x y]", recorded.WORDS_ARE_LOST),
         (f"{NOP} ENV LATER=set again", 'ENV LATER="set again"', recorded.QUOTES_ARE_LOST),
+        (f'{NOP} ENV LATER="set"', 'ENV LATER="\\"set\\""', recorded.QUOTES_ARE_LOST),
+        (f"{NOP} ENV LATER=$A", 'ENV LATER="\\$A"', recorded.QUOTES_ARE_LOST),
         (f"{NOP} VOLUME [/a /b]", 'VOLUME ["/a", "/b"]', recorded.WORDS_ARE_LOST),
         (f"{NOP} SHELL [/bin/ash -c]", 'SHELL ["/bin/ash", "-c"]', recorded.WORDS_ARE_LOST),
         ("|2 A=1 /bin/sh -c make", "RUN make", recorded.ARGUMENTS_ARE_LOST),

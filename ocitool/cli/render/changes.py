@@ -1,14 +1,16 @@
 """The differences of two images as parts with rows, for a terminal and for Markdown alike."""
 
 import shlex
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from ocitool.cli.render.columns import arrow, counted, size
+from ocitool.cli.render.columns import arrow, counted, size, when
 from ocitool.cli.render.console import safe
-from ocitool.cli.render.file_changes import Row, file_rows, path_rows
+from ocitool.cli.render.file_changes import Row, file_rows, own_bytes, path_rows
 from ocitool.cli.render.texts import one_line
 
 if TYPE_CHECKING:
@@ -26,11 +28,15 @@ _LONG = 200
 
 
 class Part(Struct, frozen=True, kw_only=True):
-    """A section of a comparison: its title, what it comes to, and its rows."""
+    """A section of a comparison: its title, what it comes to, and its rows.
+
+    One that `is_total` has no rows, and its summary is a value before and after.
+    """
 
     title: str
     summary: str
     rows: tuple[Row, ...] = ()
+    is_total: bool = False
 
 
 def parts(found: "Comparison", *, every_path: bool) -> Iterator[Part]:
@@ -40,7 +46,8 @@ def parts(found: "Comparison", *, every_path: bool) -> Iterator[Part]:
         yield _layers(found.layers)
     if found.config is not None:
         count = counted(len(found.config), "field")
-        summary = f"{count} different" if found.config else "the same"
+        differ = "differs" if len(found.config) == 1 else "differ"
+        summary = f"{count} {differ}" if found.config else "the same"
         yield Part(title="Configuration", summary=summary, rows=tuple(map(_field, found.config)))
     if found.history is not None:
         yield _history(found.history)
@@ -52,9 +59,9 @@ def parts(found: "Comparison", *, every_path: bool) -> Iterator[Part]:
 def _sizes(found: "Comparison") -> Iterator[Part]:
     a, b = found.size.a, found.size.b
     if a.live_bytes is not None and b.live_bytes is not None:
-        yield Part(title="Files in all", summary=_change(a.live_bytes, b.live_bytes))
+        yield Part(title="Files in all", summary=_change(a.live_bytes, b.live_bytes), is_total=True)
     if found.files is not None or found.layers is not None:
-        yield Part(title="Stored", summary=_change(a.stored, b.stored))
+        yield Part(title="Stored", summary=_change(a.stored, b.stored), is_total=True)
 
 
 def _change(a: int, b: int) -> str:
@@ -80,9 +87,33 @@ def _layers(found: "LayerChanges") -> Part:
     amounts += [f"{len(found.only_b)} only in B"] if found.only_b else []
     if moved and not (found.only_a or found.only_b):
         amounts.append("in another order")
-    rows = [_layer("-", layer) for layer in found.only_a]
-    rows += [_layer("+", layer) for layer in found.only_b]
-    return Part(title="Layers", summary=", ".join(amounts), rows=tuple(rows))
+    rows = sorted(_layer_rows(found), key=lambda numbered: numbered[0])
+    return Part(title="Layers", summary=", ".join(amounts), rows=tuple(row for _, row in rows))
+
+
+def _layer_rows(found: "LayerChanges") -> Iterator[tuple[int, Row]]:
+    """Yield rows with the number of their layer; one for both that the same instruction made."""
+    made_anew: dict[str, list[LayerOf]] = defaultdict(list)
+    for layer in reversed(found.only_b):
+        made_anew[layer.instruction].append(layer)
+    paired = set()
+    for layer in found.only_a:
+        partners = made_anew[layer.instruction] if layer.instruction else []
+        if not partners:
+            yield layer.number, _layer("-", layer)
+            continue
+        other = partners.pop()
+        paired.add(other.number)
+        row = _layer("~", layer)
+        name = row.name
+        if size(layer.stored) != size(other.stored):
+            name += f" {arrow()} {size(other.stored)}"
+        if layer.number != other.number:
+            name += f", now layer {other.number}"
+        yield layer.number, replace(row, name=name)
+    for layer in found.only_b:
+        if layer.number not in paired:
+            yield layer.number, _layer("+", layer)
 
 
 def _layer(mark: str, layer: "LayerOf") -> Row:
@@ -92,15 +123,19 @@ def _layer(mark: str, layer: "LayerOf") -> Row:
 
 def _field(change: "ConfigChange") -> Row:
     name = safe(change.field)
-    if change.a is None:
-        return Row(mark="+", name=name, detail=_value(change.b))
-    if change.b is None:
-        return Row(mark="-", name=name, detail=_value(change.a))
-    detail = f"{_value(change.a)} {arrow()} {_value(change.b)}"
-    return Row(mark="~", name=name, detail=detail)
+    if change.a is None or change.b is None:
+        value = change.b if change.a is None else change.a
+        # A port or a volume is its own name.
+        detail = "" if change.field.partition(".")[2] == value else _value(change.field, value)
+        mark = "+" if change.a is None else "-"
+        return Row(mark=mark, name=name, detail=detail, is_cut=False)
+    detail = f"{_value(change.field, change.a)} {arrow()} {_value(change.field, change.b)}"
+    return Row(mark="~", name=name, detail=detail, is_cut=False)
 
 
-def _value(value: "Setting | None") -> str:
+def _value(field: str, value: "Setting | None") -> str:
+    if field == "created" and isinstance(value, str):
+        return when(value)
     text = shlex.join(value) if isinstance(value, tuple) else value or '""'
     return f"({len(text)} characters)" if len(text) > _LONG else safe(text)
 
@@ -110,8 +145,9 @@ def _history(found: "HistoryChanges") -> Part:
     removed = len(found.changes) - added
     amounts = [f"{counted(removed, 'step')} removed"] if removed else []
     amounts += [f"{counted(added, 'step')} added"] if added else []
-    if found.only_times:
-        amounts.append(f"{counted(found.only_times, 'step')} at another time")
+    if found.only_notes:
+        count = found.only_notes if amounts else counted(found.only_notes, "step")
+        amounts.append(f"{count} with another time or author")
     rows = [
         Row(
             mark="+" if change.is_added else "-",
@@ -128,9 +164,10 @@ def _files(found: "FileChanges") -> str:
     amounts = []
     for entries, word in ((found.added, "added"), (found.removed, "removed")):
         if entries:
-            amounts.append(f"{len(entries)} {word} ({size(sum(e.size for e in entries))})")
+            amounts.append(f"{len(entries)} {word} ({size(sum(map(own_bytes, entries)))})")
     if found.changed:
         amounts.append(f"{len(found.changed)} changed")
     if found.mtime_only:
-        amounts.append(f"{counted(found.mtime_only, 'path')} with another time only")
+        count = found.mtime_only if amounts else counted(found.mtime_only, "path")
+        amounts.append(f"{count} in time only")
     return ", ".join(amounts)

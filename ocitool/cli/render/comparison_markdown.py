@@ -1,11 +1,11 @@
 """A comparison of two images as Markdown, for a comment on a pull request."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ocitool.cli.render import markdown
 from ocitool.cli.render.changes import Part, parts
-from ocitool.cli.render.columns import counted
+from ocitool.cli.render.columns import arrow, counted
 from ocitool.cli.render.comparison import shown_rows, verdict_of
 from ocitool.cli.render.markdown import code
 from ocitool.cli.render.texts import familiar, tabbed
@@ -23,8 +23,12 @@ def markdown_lines(found: "Comparison", *, every_path: bool) -> Iterator[str]:
     """Yield the lines of a comment that tells how two images differ."""
     yield f"### {code(familiar(found.a.called))} → {code(familiar(found.b.called))}"
     yield ""
-    yield from markdown.table(("", "A", "B"), _sides(found.a, found.b))
-    for part in parts(found, every_path=every_path):
+    sections = list(parts(found, every_path=every_path))
+    totals = [part for part in sections if part.is_total]
+    yield from markdown.table(("", "A", "B"), _sides(found.a, found.b, totals))
+    for part in sections:
+        if part.is_total:
+            continue
         yield ""
         yield from _part(part, every_path=every_path)
     changes = found.files.changed if found.files is not None else ()
@@ -38,10 +42,13 @@ def markdown_lines(found: "Comparison", *, every_path: bool) -> Iterator[str]:
         yield verdict
 
 
-def _sides(a: "Side", b: "Side") -> Iterator[tuple[str, str, str]]:
+def _sides(a: "Side", b: "Side", totals: Sequence[Part]) -> Iterator[tuple[str, str, str]]:
     yield "image", code(familiar(a.called)), code(familiar(b.called))
     yield "platform", code(str(a.platform)), code(str(b.platform))
     yield "digest", code(str(a.digest)), code(str(b.digest))
+    for part in totals:
+        before, _, after = part.summary.partition(f" {arrow()} ")
+        yield part.title.lower(), before.removesuffix(" as before"), after or "the same"
 
 
 def _part(part: Part, *, every_path: bool) -> Iterator[str]:
@@ -51,6 +58,8 @@ def _part(part: Part, *, every_path: bool) -> Iterator[str]:
     rows, left = shown_rows(part, every_path=every_path)
     cells = [tuple(map(_cell, (row.mark, row.name, row.detail))) for row in rows]
     lines = list(markdown.table(("", part.title.lower(), ""), cells))
+    if not any(row.detail for row in rows):
+        lines = list(markdown.fenced([f"{row.mark} {row.name}" for row in rows], "diff"))
     if left:
         lines += ["", f"and {counted(left, 'smaller row')}"]
     if len(rows) > _FEW:
@@ -62,7 +71,7 @@ def _part(part: Part, *, every_path: bool) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    return code(text) if text else ""
+    return code(" ".join(text.split())) if text else ""
 
 
 def _diffs(changes: "list[FileChange]") -> Iterator[str]:

@@ -106,7 +106,9 @@ def _base(base: "Base | None") -> Iterator[str]:
         yield _comment(f"{_MARK} which of the steps below are those of the base is not recorded")
     else:
         layers = counted(base.layers or 0, "layer")
-        told = "in the store" if base.found_by == "store" else "by the history"
+        told = {"store": "in the store", "history": "by the history"}.get(
+            base.found_by, "by its annotation"
+        )
         yield _comment(f"# base: the first {counted(base.steps, 'step')} and {layers}, {told}")
     pinned = f"@{base.digest}" if base.found_by == "annotation" and base.digest else ""
     name = familiar(base.name) if base.found_by == "store" else safe(base.name)

@@ -4,7 +4,7 @@ A folder that is new or gone as a whole is one row, and so is a change that a fo
 with what is below it, as after `chown -R`, or that several files of a folder have.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -29,7 +29,7 @@ class Row(Struct, frozen=True, kw_only=True):
     """One difference: a mark, what it is about, and what about it, all of it safe to print.
 
     Where not all rows are shown, those of the largest `weight` are; `paths` is how many paths the
-    row stands for.
+    row stands for. A detail that `is_cut` ends where the line does, another one gets its own line.
     """
 
     mark: str
@@ -37,6 +37,7 @@ class Row(Struct, frozen=True, kw_only=True):
     detail: str = ""
     weight: int = 0
     paths: int = 1
+    is_cut: bool = True
 
 
 class _Item(Struct, frozen=True, kw_only=True):
@@ -58,9 +59,15 @@ def path_rows(found: "FileChanges") -> Iterator[Row]:
         yield item.row
 
 
+def own_bytes(entry: "Entry") -> int:
+    """Return the bytes of a file, only once for one that has several paths."""
+    return entry.size if entry.hard_link is None else 0
+
+
 def file_rows(found: "FileChanges") -> Iterator[Row]:
     """Yield rows in the order of their paths, folded."""
-    items = [*_whole(found.added, "+"), *_whole(found.removed, "-"), *_alike(found.changed)]
+    changes, others = _by_first_path(found.changed)
+    items = [*_whole(found.added, "+"), *_whole(found.removed, "-"), *_alike(changes, others)]
     folders: dict[tuple[str, ...], list[_Item]] = defaultdict(list)
     for item in sorted(items, key=_order):
         folders[(item.path.rpartition("/")[0], *item.key)].append(item)
@@ -86,36 +93,64 @@ def _whole(entries: "Sequence[Entry]", mark: str) -> Iterator[_Item]:
         while at < len(entries) and entries[at].path.startswith(f"{top.path}/"):
             at += 1
         below = [entry for entry in entries[begin:at] if entry.kind is not EntryKind.DIRECTORY]
-        amount = sum(entry.size for entry in below)
+        amount = sum(map(own_bytes, below))
         detail = f"{counted(len(below), 'file')}, {size(amount)}" if below else "folder"
         row = Row(mark=mark, name=_name(top), detail=detail, weight=amount, paths=1 + at - begin)
         yield _Item(row=row, path=top.path, key=(mark, "folder", top.path))
 
 
 def _one(entry: "Entry", mark: str) -> _Item:
-    amount = f"link to {safe(entry.link or '')}" if entry.link is not None else entry.kind.value
-    if entry.kind is EntryKind.FILE:
-        amount = size(entry.size)
-    if entry.mode & _SET_ID:
-        amount += f", mode {entry.mode:o}"
-    weight = entry.size + (_URGENT if entry.mode & _SET_ID else 0)
-    row = Row(mark=mark, name=_name(entry), detail=amount, weight=weight)
-    key = (mark, entry.path if entry.mode & _SET_ID else "")
-    before, after = (0, entry.size) if mark == "+" else (entry.size, 0)
-    return _Item(row=row, path=entry.path, key=key, before=before, after=after)
+    what = _description(entry)
+    is_urgent = bool(entry.mode & _SET_ID)
+    amount = own_bytes(entry)
+    row = Row(
+        mark=mark,
+        name=_name(entry),
+        detail=f"{what}, mode {entry.mode:o}" if is_urgent else what,
+        weight=amount + (_URGENT if is_urgent else 0),
+    )
+    alike = entry.path if is_urgent else "" if entry.kind is EntryKind.FILE and amount else what
+    before, after = (0, amount) if mark == "+" else (amount, 0)
+    return _Item(row=row, path=entry.path, key=(mark, alike), before=before, after=after)
 
 
-def _changed(change: "FileChange") -> _Item:
-    before, after = change.a.size, change.b.size
-    set_id = (change.a.mode ^ change.b.mode) & _SET_ID or "type" in change.what
+def _description(entry: "Entry") -> str:
+    if entry.hard_link is not None:
+        return f"hard link to {_shown(entry.hard_link)}"
+    if entry.link is not None:
+        return f"link to {safe(entry.link)}"
+    return size(entry.size) if entry.kind is EntryKind.FILE else _kind(entry)
+
+
+def _changed(change: "FileChange", others: int = 0) -> _Item:
+    """Return the item of a change; `others` are more paths of the same file."""
+    before, after = own_bytes(change.a), own_bytes(change.b)
+    set_id = (change.a.mode ^ change.b.mode) & _SET_ID
+    names = f", with {counted(others, 'other path')} of it" if others else ""
     row = Row(
         mark="~",
         name=_name(change.b),
-        detail=change_words(change),
+        detail=f"{change_words(change)}{names}",
         weight=max(before, after) + (_URGENT if set_id else 0),
+        paths=1 + others,
     )
-    key = ("~", _transition(change), change.path if set_id else "")
+    key = ("~", _transition(change), change.path if set_id or others else "")
     return _Item(row=row, path=change.path, key=key, before=before, after=after)
+
+
+def _by_first_path(
+    changes: "Sequence[FileChange]",
+) -> "tuple[list[FileChange], Mapping[str, int]]":
+    """Return changes without those of further paths of a file, and how many these are."""
+    first = {change.path: change.what for change in changes}
+    left, others = [], Counter[str]()
+    for change in changes:
+        path = change.b.hard_link
+        if path is not None and change.a.hard_link == path and first.get(path) == change.what:
+            others[path] += 1
+        else:
+            left.append(change)
+    return left, others
 
 
 class _Open(Struct):
@@ -136,7 +171,7 @@ class _Open(Struct):
         return replace(self.item, row=all_rows, key=(*self.item.key, path))
 
 
-def _alike(changes: "Sequence[FileChange]") -> Iterator[_Item]:
+def _alike(changes: "Sequence[FileChange]", others: Mapping[str, int]) -> Iterator[_Item]:
     """Yield an item for each change; one for a folder whose change all below it have too."""
     folders: list[_Open] = []
     for change in changes:
@@ -150,7 +185,7 @@ def _alike(changes: "Sequence[FileChange]") -> Iterator[_Item]:
             prefix = f"{change.path}/" if change.path else ""
             folders.append(_Open(prefix, mine, _changed(change)))
         else:
-            yield _changed(change)
+            yield _changed(change, others.get(change.path, 0))
     while folders:
         yield folders.pop().told()
 
@@ -163,7 +198,7 @@ def _siblings(items: list[_Item]) -> list[_Item]:
     mark, folder = first.row.mark, first.path.rpartition("/")[0]
     before, after = sum(one.before for one in items), sum(one.after for one in items)
     if mark != "~":
-        what = size(before + after)
+        what = first.key[1] or size(before + after)
     elif before == after:
         what = first.key[1]
     else:
@@ -193,7 +228,9 @@ def change_words(change: "FileChange") -> str:
 
 
 def _told(change: "FileChange") -> list[str]:
-    return [what.value for what in change.what if what.value != "mtime"]
+    told = [what.value for what in change.what if what.value != "mtime"]
+    # A file has another mode than a link, and that says nothing.
+    return [what for what in told if what in ("type", "owner")] if "type" in told else told
 
 
 def _word(_: "FileChange", what: str) -> str:
