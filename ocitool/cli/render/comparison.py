@@ -98,8 +98,10 @@ def _row(row: Row, column: int, width: int | None) -> Iterable[str]:
     if not row.detail:
         return [f"  {mark} {row.name if width is None else clip(row.name, width - 4)}"]
     name = padded(row.name, column)
+    if width is None:
+        return [f"  {mark} {name}  {row.detail}"]
     for text in (name, row.name):
-        if width is None or cells(text) + cells(row.detail) + 6 <= width:
+        if cells(text) + cells(row.detail) + 6 <= width:
             return [f"  {mark} {text}  {row.detail}"]
     if row.is_cut and cells(name) <= min(column, width // 2):
         return [f"  {mark} {name}  {clip(row.detail, width - cells(name) - 6)}"]
