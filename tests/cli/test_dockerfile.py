@@ -176,3 +176,9 @@ def test_an_artifact_has_none(ocitool: Command, tmp_path: Path) -> None:
     layout = write_layout(tmp_path / "layout", {NAME: image_of()})
     assert ocitool("dockerfile", f"oci:{layout}", "--platform", "linux/s390x").code == 4
     assert ocitool("dockerfile", f"oci:{layout}:none").code == 4
+
+
+def test_a_guess_is_yellow_on_a_terminal(ocitool: Command, tmp_path: Path) -> None:
+    layout = write_layout(tmp_path / "layout", {NAME: image_of([file("a", 1)], steps=["bazel"])})
+    shown = ocitool.on_terminal("dockerfile", f"oci:{layout}")
+    assert "COPY # 1 file, 1 B, layer 1 /  \x1b[33m# ? bazel\x1b[0m" in shown

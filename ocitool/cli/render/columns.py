@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ocitool.cli.render import console
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
-_STYLES = {"bold": "1", "dim": "2", "cyan": "36"}
+_STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _LEAST = 8
 _PARTS = " ▏▎▍▌▋▊▉█"
 
