@@ -1,36 +1,24 @@
 """A user without a home folder, as in most CI containers: no entry in passwd and no HOME."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.places.registry.homes import entry
-from tests.support.command import FIXTURES, ROOT, Done
+from tests.support import forked
+from tests.support.command import FIXTURES, Done
 from tests.support.registry import Access, EmulatedRegistry, Quirks
 
-_START = """
-import os
-os.getuid = lambda: 54321
-from ocitool.__main__ import main
-main()
-"""
+_NOBODY = 54321
+"""The number of a user that no passwd has."""
 NO_HOME = "there is no home folder"
 ARCHIVE = FIXTURES / "docker20-multi.tar"
 
 
 def run(folder: Path, *arguments: str | Path, stdin: bytes = b"", **variables: Any) -> Done:
-    done = subprocess.run(
-        [sys.executable, "-c", _START, *map(str, arguments)],
-        cwd=folder,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **variables},
-        input=stdin,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+    env = {"PATH": "/usr/bin:/bin", **variables}
+    done = forked.run([*map(str, arguments)], cwd=folder, env=env, stdin=stdin, uid=_NOBODY)
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 

@@ -21,6 +21,9 @@ OLD = "docker.io/library/old:1"
 NEW = "docker.io/library/new:1"
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+# Some of these moments, for more commands, are in tests/faults: test_random_kills,
+# test_every_change and test_syscall_sweep. Here it is each one, of processes from their start.
+pytestmark = pytest.mark.soak
 
 
 @pytest.fixture(scope="module")

@@ -164,7 +164,7 @@ def storm(folder: Path, operations: int, seed: int) -> int:
 
 class TestEightProcesses:
     def test_eight_processes_lose_no_change(self, tmp_path: Path) -> None:
-        count = storm(tmp_path, 15, 1)
+        count = storm(tmp_path, 8, 1)
         figures.current.count("G1 G4", "operations of 8 processes at once", count)
 
     @pytest.mark.soak

@@ -191,7 +191,7 @@ class TestAnyPlace:
     def test_damage_at_a_random_place_is_found_and_not_passed_on(
         self, what: str, parent: Zygote, prepared: Path, tmp_path: Path
     ) -> None:
-        found = len(list(DAMAGES[what](parent, prepared, tmp_path, range(20))))
+        found = len(list(DAMAGES[what](parent, prepared, tmp_path, range(10))))
         figures.current.count("G1 G9 G12", f"random damages of {what}", found)
 
     @pytest.mark.soak

@@ -86,21 +86,13 @@ def races(parent: Zygote, prepared: Path, folder: Path, count: int) -> int:
     return done
 
 
-def test_a_hundred_random_interleavings_lose_no_blob(
-    parent: Zygote, prepared_more: Path, tmp_path: Path
+@pytest.mark.parametrize("count", [30, pytest.param(1000, marks=pytest.mark.soak)])
+def test_random_interleavings_lose_no_blob(
+    count: int, parent: Zygote, prepared_more: Path, tmp_path: Path
 ) -> None:
-    done = races(parent, prepared_more, tmp_path, 100)
+    done = races(parent, prepared_more, tmp_path, count)
     figures.current.count("G5", "random interleavings of gc with another command", done)
-    assert done == 100
-
-
-@pytest.mark.soak
-def test_a_thousand_random_interleavings_lose_no_blob(
-    parent: Zygote, prepared_more: Path, tmp_path: Path
-) -> None:
-    done = races(parent, prepared_more, tmp_path, 1000)
-    figures.current.count("G5", "random interleavings of gc with another command", done)
-    assert done == 1000
+    assert done == count
 
 
 class TestKilled:
@@ -158,17 +150,11 @@ def kills(parent: Zygote, prepared: Path, folder: Path, count: int, seed: int) -
     return done
 
 
-def test_a_kill_at_a_random_moment_is_mended_by_the_next_collection(
-    parent: Zygote, prepared_more: Path, tmp_path: Path
+@pytest.mark.parametrize("count", [16, pytest.param(500, marks=pytest.mark.soak)])
+def test_kills_at_random_moments_are_mended_by_the_next_collection(
+    count: int, parent: Zygote, prepared_more: Path, tmp_path: Path
 ) -> None:
-    assert kills(parent, prepared_more, tmp_path, 50, 5) == 50
-
-
-@pytest.mark.soak
-def test_500_kills_at_random_moments_are_mended_by_the_next_collection(
-    parent: Zygote, prepared_more: Path, tmp_path: Path
-) -> None:
-    assert kills(parent, prepared_more, tmp_path, 500, 6) == 500
+    assert kills(parent, prepared_more, tmp_path, count, 5) == count
 
 
 class Writer(threading.Thread):

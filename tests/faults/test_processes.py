@@ -1,11 +1,14 @@
 """The command as a process: signals, closed and full streams, odd surroundings, memory."""
 
+import fcntl
 import os
 import random
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -122,7 +125,7 @@ class TestSignals:
             # The tests themselves may run under nohup.
             preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
         )
-        time.sleep(1)
+        wait_until_it_reads(process)
         process.send_signal(number)
         sent = time.monotonic()
         process.wait(30)
@@ -133,9 +136,12 @@ class TestSignals:
         process.communicate()
         figures.current.count("G28", "signals at random moments")
 
-    def test_ctrl_c_during_the_start_prints_no_traceback(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("moments", [8, pytest.param(24, marks=pytest.mark.soak)])
+    def test_ctrl_c_during_the_start_prints_no_traceback(
+        self, tmp_path: Path, moments: int
+    ) -> None:
         codes = set()
-        for step in range(24):
+        for step in range(moments):
             process = subprocess.Popen(
                 ocitool("--store", tmp_path / "s", "images"),
                 cwd=ROOT,
@@ -144,7 +150,7 @@ class TestSignals:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
             )
-            time.sleep(step * 0.015)
+            time.sleep(step * 0.36 / moments)
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=30)
             assert_quiet(errors)
@@ -177,9 +183,10 @@ class TestSignals:
             stderr=subprocess.PIPE,
             preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
         )
-        time.sleep(1)
+        archive = (prepared / "in" / "docker.tar").read_bytes()
+        wait_until_it_reads(process, archive[:512])
         process.send_signal(signal.SIGHUP)
-        _, errors = process.communicate((prepared / "in" / "docker.tar").read_bytes(), timeout=30)
+        _, errors = process.communicate(archive[512:], timeout=30)
         assert process.returncode == 0, errors.decode()
         assert len(names_in(tmp_path / "s")) == 2
 
@@ -202,6 +209,17 @@ def work(arguments):
 main._invoke = work
 raise SystemExit(main.run([]))
 """
+
+
+def wait_until_it_reads(process: "subprocess.Popen[bytes]", data: bytes = b"x") -> None:
+    """Write to the standard input of a process, and wait until it has taken that."""
+    assert process.stdin is not None
+    process.stdin.write(data)
+    process.stdin.flush()
+    end = time.monotonic() + 30
+    while struct.unpack("i", fcntl.ioctl(process.stdin, termios.FIONREAD, b"    "))[0]:
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def assert_quiet(errors: bytes) -> None:

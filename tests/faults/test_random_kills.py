@@ -52,9 +52,9 @@ def test_a_kill_at_a_random_moment_leaves_the_old_or_the_new_state(
     name: str, parent: Zygote, prepared: Path, tmp_path: Path, expected: Expecting
 ) -> None:
     sweep = Sweep(name, parent, prepared, tmp_path)
-    kills = len(list(kill_at_random(sweep, expected(name), 8, 1)))
+    kills = len(list(kill_at_random(sweep, expected(name), 5, 1)))
     figures.current.count("G1 G2 G11", f"random kills of {name}", kills)
-    assert kills == 8
+    assert kills == 5
 
 
 @pytest.mark.soak
@@ -106,7 +106,7 @@ PAIRS = (("load", "tag-two"), ("load", "load-oci"), ("tag", "load"))
 def test_who_works_beside_a_command_that_is_killed_loses_nothing(
     first: str, second: str, parent: Zygote, prepared: Path, tmp_path: Path
 ) -> None:
-    kill_one_of_two(Pair(first, second, parent, prepared), tmp_path, 5, 3)
+    kill_one_of_two(Pair(first, second, parent, prepared), tmp_path, 3, 3)
 
 
 @pytest.mark.soak

@@ -15,8 +15,8 @@ from tests.faults.watched import Plan
 from tests.faults.zygote import Zygote
 
 Expecting = Callable[[str], Expected]
-COMMANDS = ("load", "tag", "rm", "save")
-SAMPLE = 5
+COMMANDS = ("load", "first-load", "tag", "rm", "save")
+SAMPLE = 4
 
 
 @pytest.fixture(autouse=True)

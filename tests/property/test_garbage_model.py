@@ -313,12 +313,12 @@ def _settings(examples: int) -> settings:
     )
 
 
-GarbageModel.TestCase.settings = _settings(40)
+GarbageModel.TestCase.settings = _settings(20)
 TestGarbageModel = GarbageModel.TestCase
 
 
 class LongGarbageModel(GarbageModel):
-    """The same with ten times as many steps."""
+    """The same with twenty times as many steps."""
 
 
 LongGarbageModel.TestCase.settings = _settings(400)

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -198,10 +199,22 @@ class LayoutModel(RuleBasedStateMachine):
         assert report.unreferenced == ()
 
 
-LayoutModel.TestCase.settings = settings(
-    max_examples=40,
-    stateful_step_count=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+def _settings(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        stateful_step_count=25,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+
+
+LayoutModel.TestCase.settings = _settings(20)
 TestLayoutModel = LayoutModel.TestCase
+
+
+class LongLayoutModel(LayoutModel):
+    """The same with twenty times as many steps."""
+
+
+LongLayoutModel.TestCase.settings = _settings(400)
+TestLongLayoutModel = pytest.mark.soak(LongLayoutModel.TestCase)

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.hostile import CASES
@@ -84,13 +84,20 @@ def test_for_every_hostile_input_as_it_is_stated() -> None:
     assert [case.name for case in refused if case.outcome.verify == 0] == []
 
 
-@settings(
-    max_examples=120,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_for_layouts_and_archives_whose_blobs_are_gone_cut_or_changed(data: st.DataObject) -> None:
+    assert_agreed_when_damaged(data)
+
+
+@pytest.mark.soak
+@settings(max_examples=1000, deadline=None)
+@given(st.data())
+def test_for_a_thousand_layouts_and_archives_that_are_damaged(data: st.DataObject) -> None:
+    assert_agreed_when_damaged(data)
+
+
+def assert_agreed_when_damaged(data: st.DataObject) -> None:
     images = IMAGES[data.draw(st.sampled_from(sorted(IMAGES)))]
     with tempfile.TemporaryDirectory() as folder:
         layout = write_layout(Path(folder) / "layout", images, nameless=[ARTIFACT])
