@@ -5,7 +5,6 @@ import os
 import pty
 import select
 import stat
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,18 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.places.registry.homes import HUB_KEY, Home, auths, entry
+from tests.support import forked
 from tests.support.certificates import Authority
 from tests.support.command import ROOT, Done
 from tests.support.fault_proxy import ConnectProxy
 from tests.support.images import build_image
 from tests.support.registry import Access, EmulatedRegistry, Quirks
 
-_START = """
-from ocitool.cli.app import COMMANDS
-COMMANDS.update(login="login", logout="login")
-from ocitool.__main__ import main
-main()
-"""
 WRONG = "canary-wr0ng"
 USERS = {"ann": "s3cret", "bob": " two\nlines "}
 
@@ -39,20 +33,8 @@ def registry(scheme: str = "bearer", **access: object) -> EmulatedRegistry:
     return EmulatedRegistry(Quirks(access=made))
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-c", _START, *arguments]
-
-
 def run(home: Home, *arguments: str, stdin: bytes = b"") -> Done:
-    done = subprocess.run(
-        command(*arguments),
-        cwd=home.folder,
-        env={**home.variables, "PYTHONPATH": str(ROOT)},
-        input=stdin,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+    done = forked.run(arguments, cwd=home.folder, env=home.variables, stdin=stdin)
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
@@ -324,7 +306,7 @@ class TestTerminal:
         child, terminal = pty.fork()
         if child == 0:
             os.chdir(home.folder)
-            words = command(*arguments)
+            words = [sys.executable, "-m", "ocitool", *arguments]
             os.execve(words[0], words, {**home.variables, "PYTHONPATH": str(ROOT)})
         screen = ""
         waiting = dict(answers)
