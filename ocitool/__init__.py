@@ -36,12 +36,19 @@ if TYPE_CHECKING:
     from ocitool.images.opening import open_source as open_source
     from ocitool.images.summaries import ImageSummary as ImageSummary
     from ocitool.images.summaries import image_summaries as image_summaries
+    from ocitool.inside.comparing import DiffOptions as DiffOptions
+    from ocitool.inside.comparing import compare as compare
+    from ocitool.inside.differences import Comparison as Comparison
+    from ocitool.inside.dockerfile import Dockerfile as Dockerfile
+    from ocitool.inside.dockerfile import dockerfile as dockerfile
     from ocitool.inside.image import Inside as Inside
     from ocitool.inside.image import look_inside as look_inside
     from ocitool.inside.listing import FileEntry as FileEntry
     from ocitool.inside.listing import list_files as list_files
     from ocitool.inside.searching import FileQuery as FileQuery
     from ocitool.inside.searching import find_files as find_files
+    from ocitool.inside.sizing import SizeReport as SizeReport
+    from ocitool.inside.sizing import measure as measure
     from ocitool.inside.taking import read_file as read_file
     from ocitool.inside.tarring import merged_tar as merged_tar
     from ocitool.oci import Descriptor as Descriptor
@@ -96,9 +103,13 @@ __getattr__, __dir__, __all__ = lazy(
         "images.lookup": "find_image find_images",
         "images.opening": "Opened open_source",
         "images.summaries": "ImageSummary image_summaries",
+        "inside.comparing": "DiffOptions compare",
+        "inside.differences": "Comparison",
+        "inside.dockerfile": "Dockerfile dockerfile",
         "inside.image": "Inside look_inside",
         "inside.listing": "FileEntry list_files",
         "inside.searching": "FileQuery find_files",
+        "inside.sizing": "SizeReport measure",
         "inside.taking": "read_file",
         "inside.tarring": "merged_tar",
         "oci": "Descriptor Digest ImageConfig Index Manifest Platform Reference",

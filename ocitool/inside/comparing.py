@@ -42,7 +42,7 @@ class Image(Struct, frozen=True, kw_only=True):
     cache: TableCache | None = None
 
 
-class Scope(Struct, frozen=True, kw_only=True):
+class DiffOptions(Struct, frozen=True, kw_only=True):
     """What is compared: sections, files but for what is `ignored`, and only paths that are wanted.
 
     Without MTIME the times of creation in configurations and histories are not compared either.
@@ -54,25 +54,32 @@ class Scope(Struct, frozen=True, kw_only=True):
     wanted: Callable[[str], bool] | None = None
     content: bool = False
 
+    @property
+    def has_files(self) -> bool:
+        """Whether files are compared, so that the layers have to be read."""
+        return Section.FILES in self.sections
 
-def compare(
+
+DEFAULT: Final = DiffOptions()
+"""Everything is compared."""
+
+
+def look_inside_both(
     a: Image,
     b: Image,
-    scope: Scope | None = None,
+    options: DiffOptions = DEFAULT,
     *,
     platform: Platform | None = None,
     required: bool = False,
     jobs: int = DEFAULT_JOBS,
     observer: Observer = SILENT,
-) -> Comparison:
-    """Compare two images, of an index that for `platform` or else the first one unless `required`.
+) -> tuple[Inside, Inside]:
+    """Look inside two images that are to be compared; what that does not need is not read.
 
-    Layers are read only to compare files, and one that both images have only once. A layer that
-    cannot be read is a problem of the result. Raises what `look_inside` raises.
+    Of an index this takes the image for `platform`, or else the first one unless it is `required`.
+    A layer that both have is read once. Raises what `look_inside` raises.
     """
-    scope = scope or Scope()
     tables: dict[Digest, LayerTable] = {}
-    numbers = None if Section.FILES in scope.sections else ()
     one, other = (
         look_inside(
             image.source,
@@ -83,36 +90,34 @@ def compare(
             cache=_KnownTables(tables, image.cache),
             jobs=jobs,
             observer=observer,
-            layers=numbers,
+            layers=None if options.has_files else (),
         )
         for image in (a, b)
     )
-    return compare_inside(one, other, scope, jobs=jobs, observer=observer)
+    return one, other
 
 
-def compare_inside(
+def compare(
     a: Inside,
     b: Inside,
-    scope: Scope | None = None,
+    options: DiffOptions = DEFAULT,
     *,
     jobs: int = DEFAULT_JOBS,
     observer: Observer = SILENT,
 ) -> Comparison:
-    """Compare two images whose layers have been read, if files are to be compared."""
-    scope = scope or Scope()
-    times = What.MTIME not in scope.ignored
+    """Compare two images that were looked into.
+
+    Content is read only where it is not known otherwise whether it is the same. A layer that could
+    not be read is a problem of the result. Raises IntegrityError, StorageError, Unavailable.
+    """
+    times = What.MTIME not in options.ignored
     layers = compare_layers(layers_of(a.manifest, a.config), layers_of(b.manifest, b.config))
-    has_config = Section.CONFIG in scope.sections
-    files = (
-        _compare_files(a, b, layers, scope, jobs, observer)
-        if Section.FILES in scope.sections
-        else None
-    )
+    has_config = Section.CONFIG in options.sections
+    files = _compare_files(a, b, layers, options, jobs, observer) if options.has_files else None
     annotations = (a.manifest.annotations, b.manifest.annotations)
     config = compare_configs(a.config, b.config, annotations, times=times) if has_config else None
     steps = (a.config.history, b.config.history)
     history = compare_histories(*steps, times=times) if has_config else None
-    problems = _problems(a, b, layers) if files is not None else []
     result = Comparison(
         a=_side(a),
         b=_side(b),
@@ -121,8 +126,8 @@ def compare_inside(
         files=files,
         config=config,
         history=history,
-        layers=layers if Section.LAYERS in scope.sections else None,
-        problems=tuple(problems),
+        layers=layers if Section.LAYERS in options.sections else None,
+        problems=tuple(_problems(a, b, layers)) if files is not None else (),
     )
     return replace(result, same=_is_same(result))
 
@@ -131,18 +136,18 @@ def _compare_files(
     a: Inside,
     b: Inside,
     layers: LayerChanges,
-    scope: Scope,
+    options: DiffOptions,
     jobs: int,
     observer: Observer,
 ) -> FileChanges:
     # Only a digest proves that two layers are the same; a diff ID is what a configuration claims.
     shared = {one.a.number: one.b.number for one in layers.shared if one.is_stored_alike}
     trees = TreeComparison(
-        a.tree, b.tree, shared=shared, ignored=scope.ignored, wanted=scope.wanted
+        a.tree, b.tree, shared=shared, ignored=options.ignored, wanted=options.wanted
     )
     hash_members([(a, trees.doubts.a), (b, trees.doubts.b)], jobs=jobs, observer=observer)
     found = trees.result()
-    return with_text_diffs(found, a, b) if scope.content else found
+    return with_text_diffs(found, a, b) if options.content else found
 
 
 def _problems(a: Inside, b: Inside, layers: LayerChanges) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocitool.images.opening import open_source
-from ocitool.inside.comparing import Image, Scope, compare
+from ocitool.inside.comparing import DEFAULT, DiffOptions, Image, compare, look_inside_both
 from ocitool.inside.differences import Comparison, Section, What
 from ocitool.inside.globs import path_matcher
 from ocitool.oci import Descriptor, Platform
@@ -18,14 +18,14 @@ from tests.support.images import BuiltImage, Compression, blob_path, build_index
 from tests.support.root_files import Node, folder, hard_link, link
 from tests.support.small_images import CODECS, NAME, file, gone, small_image
 
-FILES = Scope(sections=[Section.FILES])
+FILES = DiffOptions(sections=[Section.FILES])
 
 
 def compared(
     place: Path,
     a: BuiltImage,
     b: BuiltImage,
-    scope: Scope = FILES,
+    scope: DiffOptions = FILES,
     *,
     damaged: Sequence[Descriptor] = (),
 ) -> Comparison:
@@ -39,11 +39,11 @@ def compared(
     return compared_places(f"oci:{one}", f"oci:{other}", scope)
 
 
-def compared_places(a: str, b: str, scope: Scope = FILES) -> Comparison:
+def compared_places(a: str, b: str, scope: DiffOptions = FILES) -> Comparison:
     with ExitStack() as stack:
         both = [stack.enter_context(open_source(place)) for place in (a, b)]
         one, other = (Image(source=opened.source, root=opened.root) for opened in both)
-        return compare(one, other, scope)
+        return compare(*look_inside_both(one, other, scope), scope)
 
 
 def told(found: Comparison) -> tuple[list[str], list[str], dict[str, list[str]], int]:
@@ -98,7 +98,7 @@ class TestContent:
     ) -> None:
         layers = [[file("a", 1000)], [file("b", 500), gone("a")]]
         plain, other = small_image(*layers), small_image(*layers, codec=codec)
-        found = compared(tmp_path, plain, other, Scope())
+        found = compared(tmp_path, plain, other, DEFAULT)
         assert found.same
         assert found.layers is not None
         assert [one.is_stored_alike for one in found.layers.shared] == [codec == "none"] * 2
@@ -138,7 +138,7 @@ class TestTimes:
         assert not found.same
 
     def test_they_can_be_ignored(self, tmp_path: Path) -> None:
-        scope = Scope(sections=[Section.FILES], ignored=[What.MTIME])
+        scope = DiffOptions(sections=[Section.FILES], ignored=[What.MTIME])
         found = compared(tmp_path, self.A, self.B, scope)
         assert told(found) == NOTHING
         assert found.same
@@ -151,7 +151,7 @@ class TestTimes:
 def test_owners_and_modes_can_be_ignored(tmp_path: Path) -> None:
     a = small_image([file("f", 5), file("g", 5)])
     b = small_image([file("f", 5, owner=(1, 1)), file("g", 6, owner=(1, 1), mode=0o600)])
-    scope = Scope(sections=[Section.FILES], ignored=[What.OWNER, What.MODE])
+    scope = DiffOptions(sections=[Section.FILES], ignored=[What.OWNER, What.MODE])
     assert told(compared(tmp_path, a, b, scope)) == ([], [], {"g": ["content"]}, 0)
 
 
@@ -198,7 +198,7 @@ class TestTrees:
         assert told(compared(tmp_path, a, b)) == (["x\n"], [], {"caf\udce9": ["content"]}, 0)
 
     def test_images_without_layers(self, tmp_path: Path) -> None:
-        found = compared(tmp_path, small_image(), small_image([file("a", 1)]), Scope())
+        found = compared(tmp_path, small_image(), small_image([file("a", 1)]), DEFAULT)
         assert told(found)[0] == ["a"]
         assert found.size.a.live_bytes == 0
 
@@ -208,7 +208,7 @@ class TestOnly:
     B = small_image([file("etc/passwd", 9, "b"), file("opt/big", 9, "b")])
 
     def test_only_what_fits_a_pattern_is_compared(self, tmp_path: Path) -> None:
-        scope = Scope(sections=[Section.FILES], wanted=path_matcher(["etc/**"]))
+        scope = DiffOptions(sections=[Section.FILES], wanted=path_matcher(["etc/**"]))
         found = compared(tmp_path, self.A, self.B, scope)
         assert told(found) == ([], ["etc/x", "etc/x/y"], {"etc/passwd": ["content"]}, 0)
 
@@ -233,7 +233,7 @@ class TestOnly:
         assert [path for path in other if fits(path)] == []
 
     def test_of_plain_layers_only_that_content_is_read(self, tmp_path: Path) -> None:
-        scope = Scope(sections=[Section.FILES], wanted=path_matcher(["etc"]))
+        scope = DiffOptions(sections=[Section.FILES], wanted=path_matcher(["etc"]))
         layout = write_layout(tmp_path / "b", {NAME: self.B})
         (blob,) = self.B.layers
         path = layout / "blobs" / "sha256" / blob.digest.hex
@@ -253,14 +253,14 @@ class TestSections:
 
     @pytest.mark.parametrize("section", [Section.CONFIG, Section.LAYERS])
     def test_without_files_no_layer_is_read(self, tmp_path: Path, section: Section) -> None:
-        scope = Scope(sections=[section])
+        scope = DiffOptions(sections=[section])
         found = compared(tmp_path, self.A, self.B, scope, damaged=self.B.layers)
         assert (found.files, found.problems, found.same) == (None, (), False)
         assert (found.layers is None) == (section is Section.CONFIG)
         assert (found.config is None) == (section is Section.LAYERS)
 
     def test_everything_is_compared_by_default(self, tmp_path: Path) -> None:
-        found = compared(tmp_path, self.A, self.B, Scope())
+        found = compared(tmp_path, self.A, self.B, DEFAULT)
         assert told(found) == (["c"], ["b"], {}, 0)
         assert found.config == ()
         assert found.history is not None
@@ -273,7 +273,7 @@ class TestSections:
         assert (found.size.a.live_bytes, found.size.b.live_bytes) == (10, 10)
 
     def test_an_image_is_the_same_as_itself(self, tmp_path: Path) -> None:
-        found = compared(tmp_path, self.A, self.A, Scope())
+        found = compared(tmp_path, self.A, self.A, DEFAULT)
         assert found.same
         assert found.a.digest == found.b.digest == self.A.descriptor.digest
 
@@ -282,7 +282,10 @@ class TestLayers:
     def test_they_are_matched_wherever_they_stand(self, tmp_path: Path) -> None:
         x, y, z = ([file(name, 100)] for name in "xyz")
         found = compared(
-            tmp_path, small_image(x, y), small_image(z, y, x), Scope(sections=[Section.LAYERS])
+            tmp_path,
+            small_image(x, y),
+            small_image(z, y, x),
+            DiffOptions(sections=[Section.LAYERS]),
         )
         assert found.layers is not None
         assert [(one.a.number, one.b.number) for one in found.layers.shared] == [(1, 3), (2, 2)]
@@ -291,7 +294,7 @@ class TestLayers:
 
     def test_a_layer_that_is_there_twice_is_matched_twice(self, tmp_path: Path) -> None:
         x = [file("x", 100)]
-        scope = Scope(sections=[Section.LAYERS])
+        scope = DiffOptions(sections=[Section.LAYERS])
         layers = compared(tmp_path, small_image(x, x), small_image(x), scope).layers
         assert layers is not None
         assert [(one.a.number, one.b.number) for one in layers.shared] == [(1, 1)]
@@ -300,7 +303,7 @@ class TestLayers:
     def test_a_diff_id_that_is_a_lie_hides_nothing(self, tmp_path: Path) -> None:
         a = small_image([file("f", 50, "good")])
         bad = small_image([file("f", 50, "evil")], config={"rootfs": _rootfs(a)}, codec="gzip")
-        found = compared(tmp_path, a, bad, Scope())
+        found = compared(tmp_path, a, bad, DEFAULT)
         assert told(found) == ([], [], {"f": ["content"]}, 0)
 
     def test_a_layer_that_cannot_be_read_is_a_problem(self, tmp_path: Path) -> None:
@@ -326,18 +329,19 @@ def test_of_an_index_the_same_platform_is_taken_on_both_sides(tmp_path: Path) ->
     one = write_layout(tmp_path / "a", {NAME: build_index(images)})
     two = write_layout(tmp_path / "b", {NAME: build_index(other)})
     with open_source(f"oci:{one}") as a, open_source(f"oci:{two}") as b:
-        found = compare(
+        insides = look_inside_both(
             Image(source=a.source, root=a.root),
             Image(source=b.source, root=b.root),
             FILES,
             platform=Platform.parse("linux/amd64"),
         )
+        found = compare(*insides, FILES)
     assert str(found.a.platform) == str(found.b.platform) == "linux/amd64"
     assert told(found) == ([], [], {"a": ["content"]}, 0)
 
 
 class TestTextDiffs:
-    SCOPE = Scope(sections=[Section.FILES], content=True)
+    SCOPE = DiffOptions(sections=[Section.FILES], content=True)
 
     @pytest.mark.parametrize("codec", CODECS)
     def test_small_text_files_are_compared_line_by_line(

@@ -18,7 +18,7 @@ from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
     from ocitool.images.opening import Opened
-    from ocitool.inside.comparing import Scope
+    from ocitool.inside.comparing import DiffOptions
     from ocitool.inside.differences import Comparison, What
     from ocitool.places.registry import RegistryOptions
 
@@ -88,13 +88,13 @@ def diff(
     """
     from ocitool.cli import documents
 
-    scope = _scope(
+    options = _options(
         {"layers": layers, "config": config, "files": files or bool(only)},
         ignore or [],
         only or [],
         content=content,
     )
-    found = _compare((a, b), scope, platform, out, registry)
+    found = _compare((a, b), options, platform, out, registry)
     out.result(
         found,
         text=lambda found: _lines(found, every_path=files, markdown=markdown),
@@ -107,17 +107,17 @@ def diff(
         raise typer.Exit(_DIFFERENT)
 
 
-def _scope(
+def _options(
     asked: dict[str, bool], ignore: Sequence[str], only: Sequence[str], *, content: bool
-) -> "Scope":
-    from ocitool.inside.comparing import EVERYTHING, Scope
+) -> "DiffOptions":
+    from ocitool.inside.comparing import EVERYTHING, DiffOptions
     from ocitool.inside.differences import Section
     from ocitool.inside.globs import path_matcher
 
     sections = {Section(name) for name, wanted in asked.items() if wanted} or EVERYTHING
     if content and Section.FILES not in sections:
         raise UsageError("--content compares files, which are not asked for", hint="add --files")
-    return Scope(
+    return DiffOptions(
         sections=sections,
         ignored=_ignored(ignore),
         wanted=path_matcher(only) if only else None,
@@ -139,13 +139,13 @@ def _ignored(texts: Sequence[str]) -> "set[What]":
 
 def _compare(
     texts: tuple[str, str],
-    scope: "Scope",
+    options: "DiffOptions",
     platform: str | None,
     out: Output,
     registry: "RegistryOptions",
 ) -> "Comparison":
     from ocitool.images.opening import one_root
-    from ocitool.inside.comparing import Image, compare
+    from ocitool.inside.comparing import Image, compare, look_inside_both
 
     wanted = one_platform(platform)
     with _opened(texts, out, registry) as both:
@@ -153,14 +153,15 @@ def _compare(
             Image(source=opened.source, root=one_root(opened), cache=table_cache(opened))
             for opened in both
         )
-        return compare(
+        insides = look_inside_both(
             one,
             other,
-            scope,
+            options,
             platform=wanted or usual_platform(),
             required=wanted is not None,
             observer=out.bar,
         )
+        return compare(*insides, options, observer=out.bar)
 
 
 @contextlib.contextmanager
