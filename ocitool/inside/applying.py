@@ -7,10 +7,9 @@ in it, anything else replaces, and a hard link gives an inode one more name.
 
 from typing import cast
 
-from msgspec import Struct
-
 from ocitool.errors import LimitExceeded
 from ocitool.image.layers import layer_path
+from ocitool.inside.former import Former
 from ocitool.inside.state import (
     NEW,
     NOTHING,
@@ -27,14 +26,6 @@ from ocitool.inside.table import DIRECTORY, HARD_LINK, OPAQUE, OTHER, WHITEOUT
 from ocitool.oci.quoting import quoted
 
 
-class _Former(Struct):
-    """What the layers below have in a folder and this one removed, by name; and where that is."""
-
-    folder: Folder
-    path: str
-    names: Folder
-
-
 class Application:
     """Applies one layer. Use it once."""
 
@@ -46,7 +37,7 @@ class Application:
         # The folder of each index as far as it is known, forgotten when a folder or link changes.
         self._folders: dict[int, Folder] = {}
         # By the identity of a folder, which is kept alive here.
-        self._former: dict[int, _Former] = {}
+        self._former: dict[int, Former] = {}
         self._fates: dict[str, int] = {}
         self._told: set[int] = set()
         # The same for whiteouts, forgotten when one hides a folder or a link.
@@ -59,7 +50,7 @@ class Application:
             self._hide_all()
         self._place_all()
         for former in self._former.values():
-            self._note_deleted(former)
+            former.note_deleted(self._record)
 
     def _trace(
         self, path: str, *, follow: bool, make: Make | None = None
@@ -128,10 +119,10 @@ class Application:
         if isinstance(value, dict) or self._tree.target_of(value) is not None:
             self._lower_folders.clear()
 
-    def _remember(self, folder: Folder, path: str) -> _Former:
+    def _remember(self, folder: Folder, path: str) -> Former:
         former = self._former.get(id(folder))
         if former is None:
-            former = self._former[id(folder)] = _Former(folder, path, {})
+            former = self._former[id(folder)] = Former(folder, path, {})
         return former
 
     # Folders.
@@ -316,7 +307,7 @@ class Application:
         if isinstance(old, int):
             return old
         if made is not None:
-            self._former[id(made)] = _Former(made, where, old)
+            self._former[id(made)] = Former(made, where, old)
         return attributes(old)
 
     def _before(self, value: int) -> int:
@@ -358,17 +349,6 @@ class Application:
                 for name, old in former.names.items():
                     lower.setdefault(name, old)
         return result
-
-    def _note_deleted(self, former: _Former) -> None:
-        """Note which names of the layers below are gone from a folder."""
-        for name, old in former.names.items():
-            now = former.folder.get(name)
-            if name and now is None:
-                self._record.deleted.setdefault(former.path, {})[name] = old
-            elif isinstance(old, dict) and not isinstance(now, dict):
-                inner = {key: value for key, value in old.items() if key}
-                where = f"{former.path}/{name}" if former.path else name
-                self._record.deleted.setdefault(where, {}).update(inner)
 
     # Inodes that lose their names.
 

@@ -43,11 +43,6 @@ class Budgets(Struct, frozen=True, kw_only=True):
     base: int = 0
     ignored: Callable[[str], bool] | None = None
 
-    @property
-    def any(self) -> bool:
-        """Whether there is a limit at all."""
-        return (self.size, self.layer, self.waste, self.growth) != (None,) * 4
-
 
 class Cause(Struct, frozen=True, kw_only=True):
     """A file that contributes to what is above a limit, and the layer that it is of."""

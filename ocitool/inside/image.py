@@ -101,24 +101,9 @@ def look_inside(
     StorageError and Unavailable.
     """
     chosen = choose_image(source, root, platform, required=required, without_layers=True)
-    manifest = chosen.image.manifest
-    config = chosen.image.read_config(source)
-    merging = _Merging(_layers(manifest, config), MergedTree(limits=limits), on_layer)
-    inside = Inside(
-        source=source,
-        chosen=chosen,
-        config=config,
-        manifest=manifest,
-        layers=merging.layers,
-        tree=merging.tree,
-        problems=(),
-        cache=cache,
-    )
-    wanted = {inside.layer(number).number for number in layers or ()}
-    if layers is None:
-        wanted = set(range(1, (inside.layer(up_to).number if up_to else len(inside.layers)) + 1))
-    merging.wait_for(wanted)
-    descriptors = [layer.descriptor for layer in inside.layers if layer.number in wanted]
+    inside = _unread(source, chosen, MergedTree(limits=limits), cache)
+    merging = _Merging(inside, _wanted(inside, layers, up_to), on_layer)
+    descriptors = merging.descriptors
     if ranges:
         cache = RangedTables(
             source, descriptors, cache=cache, jobs=jobs, observer=observer, limits=limits
@@ -135,6 +120,31 @@ def look_inside(
             done=merging.take,
         )
     return replace(inside, layers=merging.layers, problems=merging.tree.problems.all())
+
+
+def _unread(
+    source: Source, chosen: ChosenImage, tree: MergedTree, cache: TableCache | None
+) -> Inside:
+    """Return an image of which no layer was read."""
+    manifest = chosen.image.manifest
+    config = chosen.image.read_config(source)
+    return Inside(
+        source=source,
+        chosen=chosen,
+        config=config,
+        manifest=manifest,
+        layers=_layers(manifest, config),
+        tree=tree,
+        problems=(),
+        cache=cache,
+    )
+
+
+def _wanted(inside: Inside, layers: Collection[int] | None, up_to: int | None) -> set[int]:
+    """Return the numbers of the layers to read; UsageError for one that is not there."""
+    if layers is not None:
+        return {inside.layer(number).number for number in layers}
+    return set(range(1, (len(inside.layers) if up_to is None else inside.layer(up_to).number) + 1))
 
 
 def _layers(manifest: Manifest, config: ImageConfig) -> tuple[ScannedLayer, ...]:
@@ -159,15 +169,12 @@ class _Merging:
     """Merges layers in their order, as far as they have been scanned. One thread at a time."""
 
     def __init__(
-        self,
-        layers: tuple[ScannedLayer, ...],
-        tree: MergedTree,
-        on_layer: Callable[[ScannedLayer], object],
+        self, inside: Inside, wanted: Collection[int], on_layer: Callable[[ScannedLayer], object]
     ) -> None:
-        self.tree = tree
-        self._layers = list(layers)
+        self.tree = inside.tree
+        self._layers = list(inside.layers)
         self._on_layer = on_layer
-        self._waiting: list[int] = []
+        self._waiting = sorted(wanted, reverse=True)
         self._scanned: dict[Digest, Scanned] = {}
 
     @property
@@ -175,9 +182,10 @@ class _Merging:
         """The layers, with what is known of them."""
         return tuple(self._layers)
 
-    def wait_for(self, numbers: Collection[int]) -> None:
-        """Say which layers are to be merged."""
-        self._waiting = sorted(numbers, reverse=True)
+    @property
+    def descriptors(self) -> list[Descriptor]:
+        """The layers that have not been merged yet, the lowest first."""
+        return [self._layers[number - 1].descriptor for number in reversed(self._waiting)]
 
     def take(self, layer: Descriptor, scanned: Scanned) -> None:
         """Note a scanned layer; merge it and those after it, if all before it are there."""

@@ -103,11 +103,7 @@ def size(
     if markdown:
         _print_markdown(measured, out)
     elif html != "-":
-        out.result(
-            measured,
-            text=_lines,
-            view=documents.SIZES,
-        )
+        out.result(measured, text=_lines, view=documents.SIZES)
     _fail(measured)
 
 
@@ -212,15 +208,19 @@ class _Viewer:
 
     def measured(self, inside: "Inside", report: "SizeReport", options: BudgetOptions) -> Measured:
         from ocitool.cli.render.texts import familiar
-        from ocitool.inside.budgets import check_budgets
 
         root = inside.chosen.root
-        baseline = self._baseline(options, inside)
         return Measured(
             name=familiar(root.names[0]) if root.names else root.called,
             report=report,
-            budgets=check_budgets(inside, self._budgets(options, inside), baseline),
+            budgets=self._checked(inside, options) if options.is_any else (),
         )
+
+    def _checked(self, inside: "Inside", options: BudgetOptions) -> "tuple[Budget, ...]":
+        from ocitool.inside.budgets import check_budgets
+
+        budgets = self._budgets(options, inside)
+        return check_budgets(inside, budgets, self._baseline(options, inside))
 
     def _baseline(self, options: BudgetOptions, inside: "Inside") -> "Inside | None":
         if options.baseline is None:

@@ -31,6 +31,12 @@ class BudgetOptions:
     exclude_base: int | str | None
     ignored: Callable[[str], bool] | None
 
+    @property
+    def is_any(self) -> bool:
+        """Whether a limit was given, or what does not count for limits."""
+        limits = (self.size, self.layer, self.waste, self.growth, self.exclude_base, self.ignored)
+        return limits != (None,) * 6
+
 
 MaxSize = Annotated[
     str | None,

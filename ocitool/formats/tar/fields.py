@@ -40,12 +40,13 @@ def text(block: bytes, start: int, end: int) -> str:
 def octal(field: bytes) -> int | None:
     """Decode octal digits among spaces and NULs; 0 without digits, None if malformed."""
     digits = field.strip(b" \0")
-    if not digits:
-        return 0
     # int() alone would also accept "_", "+" and "0o".
-    if not digits.isdigit() or b"8" in digits or b"9" in digits:
+    if not digits.isdigit():
+        return None if digits else 0
+    try:
+        return int(digits, 8)
+    except ValueError:
         return None
-    return int(digits, 8)
 
 
 def _base_256(field: bytes) -> int:
