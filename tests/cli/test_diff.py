@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.garbage.test_engine import FakeEngine
 from tests.support.command import FIXTURES, Command, Done
-from tests.support.images import write_layout
+from tests.support.images import docker_archive, write_files, write_layout
+from tests.support.registry import EmulatedRegistry
 from tests.support.root_files import Node, folder, hard_link, link
 from tests.support.small_images import FORMS, NAME, Form, file, small_image, write_image
 
@@ -234,6 +236,25 @@ def test_every_kind_of_place_stands_on_both_sides(
         assert [entry["path"] for entry in fewer] == ["old"]
         assert len(more) == 7
     assert ocitool("diff", str(two), "small:1", "--files").code == 0
+
+
+def test_a_registry_an_engine_and_a_folder_of_skopeo(ocitool: Command, tmp_path: Path) -> None:
+    files = {digest.hex: data for digest, data in ONE.blobs.items()}
+    version = {"version": b"Directory Transport Version: 1.1\n"}
+    folder = write_files(tmp_path / "dir", {"manifest.json": ONE.manifest, **version, **files})
+    fake = FakeEngine(tmp_path)
+    fake.archive = docker_archive({NAME: ONE})
+    how = {"DOCKER_HOST": f"unix://{fake.socket}"}
+    with EmulatedRegistry() as registry, fake.running():
+        registry.add_image("x/y", TWO, "1")
+        remote = f"docker://{registry.host}/x/y:1"
+        for a, b, code in (
+            (f"dir:{folder}", remote, 3),
+            (remote, "docker-daemon:app:1", 3),
+            ("docker-daemon:app:1", f"dir:{folder}", 0),
+        ):
+            done = ocitool("diff", a, b, "--files", variables=how)
+            assert (done.code, done.err) == (code, ""), (a, b)
 
 
 def test_a_pipe_is_one_side(ocitool: Command) -> None:
