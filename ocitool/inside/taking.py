@@ -82,27 +82,36 @@ def _verified(content: Iterator[bytes], digest: bytes, path: str) -> Iterator[by
         raise DigestMismatch(f"the content of {quoted('/' + path)} is damaged")
 
 
-def take_tar(inside: Inside, path: str) -> Iterator[bytes]:
-    """Return a tar with what is at a path and below it, links followed, under its own name.
+def take_tar(inside: Inside, path: str, *, called: str | None = None) -> Iterator[bytes]:
+    """Return a tar with what is at a path and below it, links followed.
 
-    The root of the image has none: of it, the names are those of the image.
+    It has the name that the path ends with, or that of `called`, a path too. The root of the image
+    has none: of it, the names are those of the image.
     """
     node = inside.tree.find(path)
-    return merged_tar(inside, node, _name(path, node))
+    return merged_tar(inside, node, _name(called or path, node))
 
 
-def take(inside: Inside, path: str, destination: str, *, overwrite: bool = False) -> Taken:
+def take(
+    inside: Inside,
+    path: str,
+    destination: str,
+    *,
+    called: str | None = None,
+    overwrite: bool = False,
+) -> Taken:
     """Copy what is at a path, links followed, with everything below it; return where it is.
 
-    In an existing folder it gets its own name, else `destination` is its name. It appears whole or
-    not at all. Owners, set-user-ID bits, extended attributes and devices are left out, and links
-    below a folder are kept as they are. Nothing outside the destination is written.
+    In an existing folder it gets the name that the path, or `called`, ends with, else `destination`
+    is its name. It appears whole or not at all. Owners, set-user-ID bits, extended attributes and
+    devices are left out, and links below a folder are kept as they are. Nothing outside the
+    destination is written.
 
     Refused if something is there, unless `overwrite`: that replaces a file by a file. NotFound if
     nothing is at the path, or if there is no folder to put it into.
     """
     node = inside.tree.find(path)
-    folder_path, name = _target(destination, _name(path, node))
+    folder_path, name = _target(destination, _name(called or path, node))
     with Directory.open(folder_path) as folder:
         _check_free(folder, name, node, overwrite=overwrite)
         with staging_folder(folder) as staging:

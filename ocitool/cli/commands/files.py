@@ -1,7 +1,6 @@
 """ocitool files: list, find, read and copy the files of an image, also of one layer alone."""
 
 import contextlib
-import datetime as dt
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -11,9 +10,9 @@ from msgspec import Struct
 
 from ocitool.cli.completing import store_names
 from ocitool.cli.elsewhere import says_where_else
-from ocitool.cli.options.expand import Group, with_options
-from ocitool.cli.options.inside import LOOKING, Looking, looking_into
-from ocitool.cli.options.quantities import parse_moment, parse_size
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.inside import LOOKING, Looking, looking_for, looking_into
+from ocitool.cli.options.query import QUERY
 from ocitool.cli.options.registry import REGISTRY
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.parsing import command_group
@@ -97,86 +96,6 @@ def ls(
         _show(inside, entries, out, long=long, why=why, name_only=not recursive)
 
 
-def _find_query(
-    _: typer.Context,
-    *,
-    name: str | None,
-    types: str | None,
-    size: str | None,
-    suid: bool,
-    newer: str | None,
-) -> "FileQuery":
-    from ocitool.inside.searching import FileQuery
-
-    least, most = _sizes(size) if size is not None else (None, None)
-    now = dt.datetime.now(dt.UTC)
-    since = parse_moment(newer, "--newer", now, ago=True).timestamp() if newer else None
-    letters = (types or "").replace(",", "")
-    return FileQuery(name=name, types=letters, least=least, most=most, set_id=suid, newer=since)
-
-
-def _sizes(text: str) -> tuple[int | None, int | None]:
-    """Return the least and the most bytes of `+1M`, `-10k` or `5M`."""
-    size = parse_size(text.lstrip("+-"))
-    if text.startswith("+"):
-        return size + 1, None
-    return (None, size - 1) if text.startswith("-") else (size, size)
-
-
-QUERY = Group(
-    {
-        "name": (
-            Annotated[
-                str | None,
-                typer.Option(
-                    "--name",
-                    metavar="PATTERN",
-                    help="Names that match, such as '*.so'; with a slash in it, whole paths.",
-                ),
-            ],
-            None,
-        ),
-        "types": (
-            Annotated[
-                str | None,
-                typer.Option(
-                    "--type",
-                    metavar="T,…",
-                    help="f file, d folder, l link, h several names, c and b device, p pipe, "
-                    "w whiteout.",
-                ),
-            ],
-            None,
-        ),
-        "size": (
-            Annotated[
-                str | None,
-                typer.Option(
-                    "--size", metavar="[+-]N", help="Files of more (+) or less (-) than 10k, 1M, …"
-                ),
-            ],
-            None,
-        ),
-        "suid": (
-            Annotated[
-                bool, typer.Option("--suid", help="Files with a set-user-ID or set-group-ID bit.")
-            ],
-            False,
-        ),
-        "newer": (
-            Annotated[
-                str | None,
-                typer.Option(
-                    "--newer", metavar="T", help="Changed after 2024-05-06, or in the last 7d."
-                ),
-            ],
-            None,
-        ),
-    },
-    _find_query,
-)
-
-
 @files.command("find")
 @with_options(query=QUERY, looking=LOOKING, out=OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool files find SRC", "ocitool files find SRC")
@@ -233,19 +152,22 @@ def cat(
     from ocitool.inside.listing import entry_of
     from ocitool.inside.taking import read_file, require_layers
 
-    with _inside(source, looking, out, registry, why=why) as inside:
-        if why:
-            _show(inside, [entry_of(inside, inside.tree.find(path))], out, long=False, why=True)
-            return
+    if why or out.is_json:
+        with _inside(source, looking, out, registry, why=why) as inside:
+            if why:
+                _show(inside, [entry_of(inside, inside.tree.find(path))], out, long=False, why=True)
+                return
+            require_layers(inside)
+            _cat_json(inside, path, read_file(inside, path), out)
+        return
+    with looking_for(source, path, looking, out, registry) as (inside, real):
         require_layers(inside)
-        content = read_file(inside, path)
-        if out.is_json:
-            _cat_json(inside, path, content, out)
-        elif console.is_terminal(sys.stdout):
+        content = read_file(inside, real)
+        if console.is_terminal(sys.stdout):
             _cat_safe(content)
-        else:
-            for part in content:
-                console.out_bytes(part)
+            return
+        for part in content:
+            console.out_bytes(part)
 
 
 @files.command("cp")
@@ -275,13 +197,13 @@ def cp(
     from ocitool.inside.taking import require_layers, take, take_tar
 
     check_destination(destination, out)
-    with _inside(source, looking, out, registry, why=why) as inside:
+    with _inside_for(source, path, looking, out, registry, why=why) as (inside, real):
         require_layers(inside)
         if destination == "-":
-            for piece in take_tar(inside, path):
+            for piece in take_tar(inside, real, called=path):
                 console.out_bytes(piece)
             return
-        taken = take(inside, path, destination, overwrite=force)
+        taken = take(inside, real, destination, called=path, overwrite=force)
         _report(inside, taken, out, why=why)
 
 
@@ -307,6 +229,19 @@ def _inside(
         bad = [layer for layer in inside.layers if layer.problem is not None]
         out.remark(f"layer {one.number} of {len(inside.layers)}: {one.problem}" for one in bad)
         yield inside
+
+
+@contextlib.contextmanager
+def _inside_for(
+    source: str, path: str, looking: Looking, out: Output, registry: "RegistryOptions", *, why: bool
+) -> "Iterator[tuple[Inside, str]]":
+    """Open an image for one path; for --why all of its layers are needed."""
+    if why:
+        with _inside(source, looking, out, registry, why=True) as inside:
+            yield inside, path
+        return
+    with looking_for(source, path, looking, out, registry) as found:
+        yield found
 
 
 def _show(

@@ -14,7 +14,10 @@ from ocitool.cli.options.tables import table_cache
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from ocitool.cli.output import Output
+    from ocitool.images.opening import Opened
     from ocitool.inside.hashes import Hashes
     from ocitool.inside.image import Inside
     from ocitool.oci import Platform
@@ -67,15 +70,13 @@ def looking_into(
 
     Without `scan` no layer is read, with `ranges` only parts of those in registries that allow it.
     """
-    from ocitool.images.locations import parse_place
-    from ocitool.images.opening import one_root
     from ocitool.inside.hashes import Hashes
     from ocitool.inside.image import look_inside
 
-    with opened_at(parse_place(source), out.options, registry, out.bar) as opened:
+    with _opened(source, out, registry) as opened:
         inside = look_inside(
             opened.source,
-            one_root(opened),
+            opened.root,
             platform=looking.platform or usual_platform(),
             required=looking.platform is not None,
             hashes=hashes or Hashes.NONE,
@@ -85,11 +86,54 @@ def looking_into(
             ranges=ranges,
             up_to=looking.up_to,
         )
-        if looking.platform is None and len(inside.chosen.images) > 1:
-            count = len(inside.chosen.images)
-            platform = inside.chosen.image.platform
-            out.remark([f"this is {platform}, one of {count} platforms; --platform takes another"])
+        _tell_platform(inside, looking, out)
         yield inside
+
+
+@contextlib.contextmanager
+def looking_for(
+    source: str, path: str, looking: Looking, out: "Output", registry: "RegistryOptions"
+) -> "Iterator[tuple[Inside, str]]":
+    """Open an image for one path in it; yield what to look it up in, and under which path.
+
+    Layers that are not needed to be sure of it are not read.
+    """
+    from ocitool.inside.needed import look_for
+
+    if looking.layer is not None:
+        with looking_into(source, looking, out, registry, ranges=True) as inside:
+            yield inside, path
+        return
+    with _opened(source, out, registry) as opened:
+        inside, path = look_for(
+            opened.source,
+            opened.root,
+            path,
+            platform=looking.platform or usual_platform(),
+            required=looking.platform is not None,
+            cache=table_cache(opened),
+            observer=out.bar,
+            up_to=looking.up_to,
+            ranges=True,
+        )
+        _tell_platform(inside, looking, out)
+        yield inside, path
+
+
+def _opened(
+    source: str, out: "Output", registry: "RegistryOptions"
+) -> "AbstractContextManager[Opened]":
+    from ocitool.images.locations import parse_place
+
+    return opened_at(parse_place(source), out.options, registry, out.bar)
+
+
+def _tell_platform(inside: "Inside", looking: Looking, out: "Output") -> None:
+    """Say which platform was taken if there was a choice and nothing chose."""
+    count = len(inside.chosen.images)
+    if looking.platform is None and count > 1:
+        platform = inside.chosen.image.platform
+        out.remark([f"this is {platform}, one of {count} platforms; --platform takes another"])
 
 
 def _wanted(looking: Looking, *, scan: bool) -> list[int] | None:

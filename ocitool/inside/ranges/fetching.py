@@ -46,8 +46,8 @@ class RangedTables:
             observer.remark(f"layer {digest.short} is read whole: {reason}")
         count = len(layers) - len(self._tables) - len(self._reasons)
         if count:
-            text = f"{count} of {len(layers)} layers" if len(layers) > 1 else "the layer"
-            observer.remark(f"{text} must be read whole: there is no table of contents in it")
+            text = f"{count} of {len(layers)} layers have" if len(layers) > 1 else "the layer has"
+            observer.remark(f"{text} no table of contents: what is needed is read whole")
 
     def _task(self, source: Source, layer: Descriptor) -> Callable[[Stop], None] | None:
         if not is_chunked(layer) or not isinstance(source, Ranged):
