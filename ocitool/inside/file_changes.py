@@ -200,8 +200,10 @@ class TreeComparison:
         return self._shared.get(one.number) == other.number and a - one.base == b - other.base
 
     def _names_differ(self, path: str, a: int, b: int) -> bool:
-        """Tell whether a file has other names here and there, among the paths that both have."""
+        """Tell whether a file has other names here and there, among those that both have."""
         if self._a.names.get(a, 1) == 1 and self._b.names.get(b, 1) == 1:
+            return False
+        if not (_is_file(self._a, a) and _is_file(self._b, b)):
             return False
         return self._common_a.setdefault(a, path) != self._common_b.setdefault(b, path)
 
@@ -238,6 +240,13 @@ def _names(a: Folder, b: Folder) -> Iterator[str]:
     """Return the names in either of two folders, sorted."""
     names = sorted(a.keys() | b.keys())
     return iter(names[1:] if names and not names[0] else names)
+
+
+def _is_file(tree: MergedTree, inode: int) -> bool:
+    if inode < 0:
+        return False
+    table, row = tree.member(inode)
+    return table.kinds[row] == FILE
 
 
 def _member(tree: MergedTree, inode: int) -> _Member:

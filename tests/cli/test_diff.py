@@ -202,6 +202,7 @@ class TestTheAnswer:
             ("--ignore", ""),
             ("--only", "/"),
             ("--content", "--config"),
+            ("--markdown", "--json"),
             ("--platform", "a/b,c/d"),
         ],
     )

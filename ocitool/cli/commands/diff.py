@@ -88,6 +88,8 @@ def diff(
     """
     from ocitool.cli import documents
 
+    if markdown and out.is_json:
+        raise UsageError("--markdown and --json exclude each other")
     options = _options(
         {"layers": layers, "config": config, "files": files or bool(only)},
         ignore or [],
