@@ -13,7 +13,7 @@ from ocitool.inside.image import ScannedLayer, look_inside
 from ocitool.inside.sizing import SizeReport, measure
 from ocitool.oci import Limits
 from tests.inside.looking import looking, sizes_of
-from tests.support.images import Compression, write_layout
+from tests.support.images import Compression, describe, write_layout
 from tests.support.root_files import Node, folder, hard_link, link
 from tests.support.small_images import CODECS, FORMS, Form, file, gone, opaque, small_image
 
@@ -296,6 +296,34 @@ class TestLooking:
         report = report_of(layout)
         assert [(x.layer, x.kind) for x in report.problems] == [(2, "damaged")]
         assert (report.read, report.file_bytes) == (1, 10)
+
+    @pytest.mark.parametrize(
+        ("media_type", "urls", "kind"),
+        [
+            ("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", [], "encrypted"),
+            (
+                "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+                ["https://x.example/"],
+                "foreign",
+            ),
+            ("application/vnd.example.odd", [], "not_a_layer"),
+        ],
+    )
+    def test_a_layer_that_cannot_be_looked_into_is_named(
+        self, tmp_path: Path, media_type: str, urls: list[str], kind: str
+    ) -> None:
+        known = small_image([file("a", 10)], [file("b", 20)])
+        odd = {**describe(b"opaque", media_type).to_json(), "urls": urls}
+        image = small_image(
+            [file("a", 10)],
+            [file("b", 20)],
+            manifest={"layers": [odd, known.layers[1].to_json()]},
+        )
+        layout = write_layout(tmp_path / "l", {"1": image})
+        (layout / "blobs" / "sha256" / hashlib.sha256(b"opaque").hexdigest()).write_bytes(b"opaque")
+        report = report_of(layout)
+        assert [(x.layer, x.kind) for x in report.problems] == [(1, kind)]
+        assert (report.read, report.file_bytes) == (1, 20)
 
     def test_too_many_members_are_refused(self, tmp_path: Path) -> None:
         image = small_image([file(f"f{n}", 1) for n in range(4)])
