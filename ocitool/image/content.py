@@ -276,34 +276,6 @@ class Ingesting(Protocol):
         """Return a number that grows while another process is receiving a blob."""
 
 
-@runtime_checkable
-class Abortable(Protocol):
-    """A place whose running transfers can be aborted."""
-
-    def abort(self) -> None:
-        """Make all running transfers fail at once."""
-
-    def resume(self) -> None:
-        """Let other transfers begin after `abort`."""
-
-
-class Together:
-    """Several places, of which those that can be broken off are so together."""
-
-    def __init__(self, *places: object) -> None:
-        self._places = [place for place in places if isinstance(place, Abortable)]
-
-    def abort(self) -> None:
-        """Make all transfers that are under way fail at once."""
-        for place in self._places:
-            place.abort()
-
-    def resume(self) -> None:
-        """Let other transfers begin after `abort`."""
-        for place in self._places:
-            place.resume()
-
-
 class Root(Struct, frozen=True, kw_only=True):
     """A manifest or index that a place offers by itself, and what it is called there.
 

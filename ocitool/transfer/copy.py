@@ -23,9 +23,9 @@ from ocitool.image.content import (
     Ranged,
     Source,
     Target,
-    Together,
 )
 from ocitool.oci import Descriptor, Digest
+from ocitool.transfer.aborting import Together
 from ocitool.transfer.counted import Counted
 from ocitool.transfer.ranged import Advance, Connections, fetch
 

@@ -94,17 +94,13 @@ def _copy(
     registry: "RegistryOptions",
 ) -> None:
     """Copy one image, or all that a place holds."""
-    from ocitool.cli.delivery import check_destination
     from ocitool.images.locations import parse_place
     from ocitool.images.opening import with_attached
     from ocitool.operations import copy as copying
     from ocitool.transfer.report import CopyReport
 
     origin, target = parse_place(source), parse_place(destination)
-    copying.check_writable(target)
-    check_destination(target.path, out)
-    if target.kind is not PlaceKind.REGISTRY and (sending.flatten or sending.dry_run):
-        raise UsageError("--flatten and --dry-run are for copies into a registry")
+    _check(target, sending, out)
     attempts = Attempts(out, 1)
     report = CopyReport(images=())
     with (
@@ -129,6 +125,17 @@ def _copy(
         )
     _show(report, target, sending, options, attempts, out)
     attempts.finish()
+
+
+def _check(target: "Place", sending: Sending, out: Output) -> None:
+    """Refuse a place that cannot be written, and options that are not for it."""
+    from ocitool.cli.delivery import check_destination
+    from ocitool.operations.copy import check_writable
+
+    check_writable(target)
+    check_destination(target.path, out)
+    if target.kind is not PlaceKind.REGISTRY and (sending.flatten or sending.dry_run):
+        raise UsageError("--flatten and --dry-run are for copies into a registry")
 
 
 def _attempt(attempts: Attempts, source: str, target: "Place") -> "AbstractContextManager[None]":

@@ -31,17 +31,20 @@ HostArgument = Annotated[
 ]
 
 
+UserName = Annotated[
+    str | None, typer.Option("--username", "-u", metavar="USER", help="The user name.")
+]
+FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")]
+TypedPassword = Annotated[str | None, typer.Option("--password", "-p", hidden=True)]
+
+
 @with_options(out=JSON_OUTPUT, registry=REGISTRY)
 def login(
     host: HostArgument = None,
     *,
-    username: Annotated[
-        str | None, typer.Option("--username", "-u", metavar="USER", help="The user name.")
-    ] = None,
-    password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password from stdin.")
-    ] = False,
-    password: Annotated[str | None, typer.Option("--password", "-p", hidden=True)] = None,
+    username: UserName = None,
+    password_stdin: FromStdin = False,
+    password: TypedPassword = None,
     out: Output,
     registry: "RegistryOptions",
 ) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ocitool.images.locations import Place
     from ocitool.places.layout import Layout
     from ocitool.transfer.pipeline import TransferOptions
+    from ocitool.transfer.report import CopyReport
 
 
 Destination = Annotated[
@@ -76,7 +77,6 @@ def save(
     Layers are written as they are, and the same images always give the same bytes. A FILE ends
     in .tar, .tar.gz or .tar.zst, and appears only when it is complete.
     """
-    from ocitool.cli import documents
     from ocitool.cli.delivery import check_destination
     from ocitool.cli.render import texts
     from ocitool.operations.deliver import deliver
@@ -105,20 +105,29 @@ def save(
             write=console.out_bytes,
             observer=out.observer,
         )
-    if target.path != "-":
-        out.result(
-            report,
-            text=lambda report: [f"Saved image: {texts.called_image(i)}" for i in report.images],
-            ids=texts.digests,
-            view=documents.SAVED.beside(
-                destination=output, failed=[documents.FAILURE(one) for one in attempts.failed]
-            ),
-        )
-        out.remark(texts.remarks(report, into_store=False))
+    _say(report, attempts, output, out)
     made_by = f"--type {form}" if form == "docker" else options.changed_by
     name = "the tar" if output == "-" else output
     out.summary([texts.saved(f"saved {name}", report, out.seconds, made_by)])
     attempts.finish()
+
+
+def _say(report: "CopyReport", attempts: Attempts, output: str, out: Output) -> None:
+    """Print what was saved, unless the tar itself is on stdout."""
+    from ocitool.cli import documents
+    from ocitool.cli.render import texts
+
+    if output == "-":
+        return
+    out.result(
+        report,
+        text=lambda report: [f"Saved image: {texts.called_image(i)}" for i in report.images],
+        ids=texts.digests,
+        view=documents.SAVED.beside(
+            destination=output, failed=[documents.FAILURE(one) for one in attempts.failed]
+        ),
+    )
+    out.remark(texts.remarks(report, into_store=False))
 
 
 def _target(output: str) -> "Place":
