@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from ocitool.errors import MalformedArchive
 from ocitool.fsops import Directory
 from ocitool.image.layers import EntryKind, Extraction, Keep
 from ocitool.inside.content import read_member
 from ocitool.inside.image import Inside
 from ocitool.oci import Digest
 from tests.support.insides import looked_into
-from tests.support.layer_cases import CASES, LayerCase
+from tests.support.layer_cases import CASES, DIFFERENCES, REFUSALS, Difference, LayerCase, Refusal
 from tests.support.root_files import Node, layer_of
 from tests.support.small_images import small_image
 
@@ -109,3 +110,19 @@ def test_looking_decides_as_the_table_says(case: LayerCase) -> None:
     check(case, in_tree(inside))
     for group in case.linked:
         assert {inside.tree.find(path, follow=False).nlink for path in group} == {len(group)}
+
+
+@pytest.mark.parametrize("case", REFUSALS, ids=str)
+def test_what_is_not_unpacked_is_a_problem_to_who_looks(case: Refusal, tmp_path: Path) -> None:
+    with pytest.raises(MalformedArchive):
+        unpacked(tmp_path / "root", case.layers)
+    inside = looked_into(small_image(*case.layers))
+    found = tuple((problem.layer, problem.path, problem.kind) for problem in inside.problems)
+    assert found == case.problems
+    assert in_tree(inside).tree == case.tree
+
+
+@pytest.mark.parametrize("case", DIFFERENCES, ids=str)
+def test_where_unpacking_and_looking_differ(case: Difference, tmp_path: Path) -> None:
+    assert unpacked(tmp_path / "root", case.layers).tree == case.unpacked
+    assert in_tree(looked_into(small_image(*case.layers))).tree == case.looked

@@ -31,16 +31,25 @@ class LayerCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Layers that are not unpacked, and what looking at them says instead.
-
-    `problem` is the kind of problem; the rest of the image, `tree`, is shown. Without a problem
-    looking is refused as well.
-    """
+    """Layers that are not unpacked, and what looking at them tells: problems, and the rest."""
 
     name: str
     layers: tuple[tuple[Node, ...], ...]
-    problem: str | None
+    problems: tuple[tuple[int, str, str], ...]
     tree: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Layers that mean one thing all at once, and another in the order of their tars."""
+
+    name: str
+    layers: tuple[tuple[Node, ...], ...]
+    looked: Mapping[str, str]
+    unpacked: Mapping[str, str]
 
     def __str__(self) -> str:
         return self.name
@@ -395,3 +404,83 @@ PATHS = (
 )
 
 CASES = WHITEOUTS + OPAQUE + TYPES + HARD_LINKS + PATHS
+
+REFUSALS = (
+    *(
+        Refusal(
+            name=f"a whiteout called {name}",
+            layers=((f("a"),), (f(name), f("b"))),
+            problems=((2, path, "stray_whiteout"),),
+            tree={"a": "x", "b": "x"},
+        )
+        for name, path in ((".wh.", ""), (".wh..", "."), (".wh...", ".."))
+    ),
+    Refusal(
+        name="a file in place of the root",
+        layers=((f("a"), f(".")),),
+        problems=((1, "", "root_replaced"),),
+        tree={"a": "x"},
+    ),
+    Refusal(
+        name="a link in place of the root",
+        layers=((link("./", "/etc"), f("a")),),
+        problems=((1, "", "root_replaced"),),
+        tree={"a": "x"},
+    ),
+    Refusal(
+        name="a hard link to nothing",
+        layers=((hard_link("a", "gone"), f("b")),),
+        problems=((1, "a", "hard_link_to_nothing"),),
+        tree={"b": "x"},
+    ),
+    Refusal(
+        name="a hard link to a folder",
+        layers=((folder("d"), hard_link("a", "d"), hard_link("b", "/")),),
+        problems=((1, "a", "hard_link_to_nothing"), (1, "b", "hard_link_to_nothing")),
+        tree={"d": "/"},
+    ),
+    Refusal(
+        name="a member below a file",
+        layers=((f("a"),), (f("a/b"),)),
+        problems=((2, "a", "below_a_file"),),
+        tree={"a": "/", "a/b": "x"},
+    ),
+    Refusal(
+        name="a member below a loop of links",
+        layers=((link("a", "b"), link("b", "a"), f("a/x"), f("c")),),
+        problems=((1, "a", "link_loop"),),
+        tree={"a": "-> b", "b": "-> a", "c": "x"},
+    ),
+    Refusal(
+        name="a link to nowhere",
+        layers=((link("a", ""), f("b")),),
+        problems=(),
+        tree={"a": "-> ", "b": "x"},
+    ),
+    Refusal(
+        name="an owner that no file system has",
+        layers=((f("a", owner=(2**32 - 1, 0)),),),
+        problems=(),
+        tree={"a": "x"},
+    ),
+)
+
+_REPLACED = (
+    (folder("l"), f("l/x"), folder("t"), f("t/x")),
+    (link("l", "t"), gone("l/x")),
+)
+# No tool that compares two trees writes such layers.
+DIFFERENCES = (
+    Difference(
+        name="a whiteout below a link of its own layer",
+        layers=_REPLACED,
+        looked={"l": "-> t", "t": "/", "t/x": "x"},
+        unpacked={"l": "-> t", "t": "/"},
+    ),
+    Difference(
+        name="a hard link to a file of a lower layer that its own layer hides",
+        layers=((f("a"),), (hard_link("b", "a"), gone("a"))),
+        looked={},
+        unpacked={"b": "x"},
+    ),
+)
