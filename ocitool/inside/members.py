@@ -45,7 +45,7 @@ _ODD: Final = ("", ".")
 """How names begin that `layer_path` may have to spell in another way, or that are whiteouts."""
 _SHORT: Final = 255
 _READ: Final = 1 << 20
-_MOST_TEXT: Final = 512 << 20
+_MOST_TEXT: Final = 256 << 20
 """Bytes of names, link targets and attributes that the table of one layer may hold."""
 
 

@@ -27,6 +27,8 @@ _HEADER: Final = struct.Struct("<8sQQ")
 _MAGIC: Final = b"ocitoc\0" + bytes([VERSION])
 _CHECKSUM: Final = 32
 _MOST_ROWS: Final = 1 << 24
+_MOST_ATTRIBUTES: Final = 32 << 20
+"""Bytes of extended attributes: a layer with more is not kept, for that takes as much memory."""
 _SEPARATOR: Final = "\0"
 """No name, link or path in a tar holds it."""
 
@@ -65,7 +67,7 @@ class _Columns(Struct, array_like=True, frozen=True):
 def pack(table: LayerTable, key: str) -> bytes | None:
     """Return a table as bytes, to be found again by `key`; None for one that cannot be kept."""
     names, folders = _joined(table.names), _joined(table.folders)
-    if names is None or folders is None:
+    if names is None or folders is None or _attribute_bytes(table) > _MOST_ATTRIBUTES:
         return None
     columns = _Columns(
         key=key,
@@ -288,6 +290,10 @@ def _joined(texts: Sequence[str]) -> bytes | None:
 
 def _parts(joined: bytes) -> list[str]:
     return _text(joined).split(_SEPARATOR)
+
+
+def _attribute_bytes(table: LayerTable) -> int:
+    return sum(len(value) for xattrs in table.xattrs.values() for value in xattrs.values())
 
 
 # Frames.

@@ -32,6 +32,8 @@ ON_TERMINALS = tuple(
     for case in CASES
     if case.category == "text" and any(case.name.startswith(name) for name in EVIL_TEXTS)
 )
+LOOKED_INTO = tuple(case for case in CASES if case.category in ("layers", "diff IDs"))
+LOOKING = (["size", "--json"], ["files", "ls", "-R"], ["facts"], ["dockerfile"])
 REAL_PROCESSES = (
     "a link that leads out for index.json",
     "a PAX header of 64 MiB",
@@ -133,6 +135,24 @@ def test_json_is_pure_ascii_and_comes_with_the_same_exit_codes(
     assert listed.out.isascii()
 
 
+@pytest.mark.parametrize("case", parameters(LOOKED_INTO))
+def test_who_looks_inside_gets_an_answer_or_a_reason_in_little_time_and_memory(
+    case: Case, forks: Forks, scene: Scene
+) -> None:
+    path = built(case, scene)
+    around = scene.around_the_store()
+    _, (_, _, place), _ = words(case, path)
+    for command in LOOKING[:2]:
+        ran = run(forks, scene, *command, place)
+        assert ran.code in (0, 4, 7), ran
+        assert_calm(ran)
+        assert ran.code >= 0, ran
+        assert ran.seconds < SECONDS, ran
+        # A table has all names, links and attributes of its layer.
+        assert ran.peak <= MEMORY + (64 << 20), ran
+    assert scene.around_the_store() == around
+
+
 @pytest.mark.parametrize("case", parameters(ON_TERMINALS))
 def test_a_terminal_gets_no_control_character_but_our_own_styles(
     case: Case, forks: Forks, scene: Scene
@@ -142,6 +162,7 @@ def test_a_terminal_gets_no_control_character_but_our_own_styles(
     commands = [load, inspect]
     if case.name.endswith(SHOWN):
         commands += [verify, ["history", *inspect[1:]], ["images", "--all"]]
+        commands += [[*words, inspect[-1]] for words in LOOKING]
     for arguments in commands:
         ran = run(forks, scene, *arguments, terminal=True)
         assert ran.code not in (1, 70), ran
