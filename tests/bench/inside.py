@@ -16,13 +16,13 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from tests.bench.measure import Series, Work, alternate, run
 
 NAME = "bench.example/inside:1"
-_POOL = 4 << 20
+_POOL = 128 << 20
 _CHANGED = 300
 
 
@@ -47,15 +47,30 @@ class Row:
     target: float
 
 
+@cache
+def real_content(size: int) -> bytes:
+    """Return so many bytes of programs, libraries and data of this machine, in pieces of files."""
+    pieces, left = [], size
+    libraries = f"/usr/lib/{os.uname().machine}-linux-gnu"
+    for top in (libraries, "/usr/bin", "/usr/share", "/usr/lib/python3", "/usr/lib"):
+        part = size // 5
+        for path in sorted(path for path in Path(top).rglob("*") if path.is_file()):
+            if part <= 0 or not os.access(path, os.R_OK) or path.is_symlink():
+                continue
+            with path.open("rb") as file:
+                pieces.append(file.read(min(part, 1 << 20)))
+            part -= len(pieces[-1])
+            left -= len(pieces[-1])
+    return b"".join(pieces) or bytes(size)
+
+
 class Layers:
     """Writes plain layers of a docker archive, one after the other."""
 
     def __init__(self, path: Path, seed: int) -> None:
         self._outer = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
         self._random = random.Random(seed)
-        words = [self._random.randbytes(3).hex() for _ in range(900)]
-        text = " ".join(self._random.choice(words) for _ in range(_POOL // 7))
-        self._pool = text.encode()[: _POOL // 2] + self._random.randbytes(_POOL // 4)
+        self._pool = real_content(_POOL)
         self._names: list[str] = []
 
     def content(self, size: int) -> bytes:
@@ -197,11 +212,24 @@ class Bench:
         if shutil.which("dive"):
             for name, target in DIVE.items():
                 if self._path(name).exists():
-                    ours = _ours("size", "--json", str(self._path(name)))
-                    yield self._row(f"`size`, {name}", ours, self._dive(name), target)
-        gunzip = f"for f in {self._folder}/plain/blobs/sha256/*; do gzip -dc $f; done; true"
-        ours = _ours("size", "--json", str(self._path("plain-gzip")))
-        yield self._row("`size`, plain-gzip", ours, ["sh", "-c", gunzip], 2.0)
+                    dive = self._dive(name)
+                    yield self._row(f"`size`, {name}", self._size(name), dive, target)
+        gunzip = f"for f in {self._folder}/plain/blobs/sha256/*; do gzip -dcq $f; done; true"
+        yield self._row("`size`, plain-gzip", self._size("plain-gzip"), ["sh", "-c", gunzip], 2.0)
+        for name in ("whiteouts", "whiteouts-gzip"):
+            again = _ours("size", "--json", str(self._path(name)))
+            run(again)
+            yield self._row(f"`size` again, {name}", again, self._size(name), 1.0)
+        if shutil.which("crane"):
+            for name, target in {"whiteouts": 1.4, "whiteouts-gzip": 2.5}.items():
+                crane = f"crane export - - < {self._path(name)} > /dev/null"
+                export = f"{sys.executable} -m ocitool export {self._path(name)} > /dev/null"
+                yield self._row(
+                    f"`export`, {name}", ["sh", "-c", export], ["sh", "-c", crane], target
+                )
+
+    def _size(self, name: str) -> list[str]:
+        return _ours("size", "--no-cache", "--json", str(self._path(name)))
 
     def _dive(self, name: str) -> list[str]:
         out = str(self._folder / "dive.json")
@@ -209,7 +237,10 @@ class Bench:
 
     def _row(self, work: str, ours: Sequence[str], peer: Sequence[str], target: float) -> Row:
         mine, theirs = alternate([Work(command=ours), Work(command=peer)], self._rounds)
-        return Row(work=work, ours=mine, peer=peer[0], theirs=theirs, target=target)
+        called = next(
+            (name for name in ("crane", "gzip", "dive") if name in " ".join(peer)), "without cache"
+        )
+        return Row(work=work, ours=mine, peer=called, theirs=theirs, target=target)
 
 
 def _ours(*arguments: str) -> list[str]:

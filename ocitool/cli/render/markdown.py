@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from ocitool.inside.budgets import Budget
     from ocitool.inside.sizing import SizeReport
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&$@:])")
+# What formats, links or mentions anywhere in a line; a bare www. becomes a link too.
+_SPECIAL = re.compile(r"[\\`*_{}\[\]<>#|~&$@:]|(?<=[wW]{3})\.")
 
 
 def escaped(text: str) -> str:
