@@ -649,3 +649,17 @@ def test_artifacts_of_an_index_are_left_out_of_a_subset_with_a_warning(tmp_path:
     report = load_archive(path, tmp_path / "s", platforms=wanted, observer=listener)
     assert report.attached == 0
     assert "left out 1 attached artifact," in " ".join(listener.warnings)
+
+
+def test_the_form_of_docker_is_saved_with_a_label_and_a_total(tmp_path: Path) -> None:
+    folder = stored(tmp_path, one=build_image([{"a": b"1" * 70_000}], compression="gzip"))
+    listener = Listener()
+    with Layout.existing(str(folder)) as layout:
+        save_file(layout, layout.roots(), str(tmp_path / "x.tar"), form="docker", observer=listener)
+    assert [label for label, _ in listener.begun] == ["measuring", "saving"]
+    size = (tmp_path / "x.tar").stat().st_size
+    assert listener.begun[1][1] == pytest.approx(size, rel=0.2)
+    assert all(total > 0 for _, total in listener.begun)
+    assert listener.ended == 2
+    # What was counted is what was promised: the layer as it is stored, then the plain files.
+    assert listener.advanced == sum(total for _, total in listener.begun)
