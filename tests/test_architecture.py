@@ -307,6 +307,7 @@ class TestLibraries:
             ("typer", {"cli"}),
             ("click", {"cli"}),
             ("rich", {"cli"}),
+            ("textual", {"cli"}),
             ("httpx", {"places.registry", "places.engine"}),
             ("isal", {"formats"}),
             ("backports", {"formats"}),

@@ -24,6 +24,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "facts": ("facts", "Show packages, secrets and system of an image; deny some of it."),
         "diff": ("diff", "Compare two images: files, configuration, history, layers."),
         "dockerfile": ("dockerfile", "Write the Dockerfile that may have made an image."),
+        "explore": ("explore", "Look around in an image on the whole screen."),
         "verify": ("verify", "Check every blob, size and reference; repair on request."),
     },
     "Registries": {

@@ -32,6 +32,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "diff": _ALL,
     "dockerfile": _ALL,
     "verify": ("NAME[:TAG][@DIGEST]", *_PLACES),
+    "explore": _ALL,
 }
 """The commands that take several forms, and which."""
 
@@ -122,6 +123,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool diff app:1.0 app:1.1 --markdown > comment.md",
     ),
     "dockerfile": ("ocitool dockerfile app:1.0", "ocitool dockerfile ./app.tar --json"),
+    "explore": ("ocitool explore app:1.0", "ocitool explore ./carry.tar"),
     "verify": (
         "ocitool verify",
         "ocitool verify ./carry.tar",

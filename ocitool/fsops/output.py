@@ -4,7 +4,7 @@ import contextlib
 import os
 import stat
 
-from ocitool.errors import UsageError
+from ocitool.errors import Refused, UsageError
 from ocitool.fsops.descriptors import Writeback, write_all
 from ocitool.fsops.directory import Directory
 from ocitool.fsops.failures import translated
@@ -14,14 +14,16 @@ from ocitool.fsops.scratch import fresh_name
 class OutputFile:
     """A file for the user that appears complete or not at all.
 
-    It takes the mode of a file that it replaces; a new one may be `executable`. Where the file
-    system allows it, the file has no name until `publish`, so even a killed process leaves nothing
-    behind. A pipe, terminal or device is written to directly. `written` counts the bytes so far.
+    It takes the mode of a file that it replaces; a new one may be `executable`. Unless it
+    `replaces`, a path where something is already is Refused. Where the file system allows it, the
+    file has no name until `publish`, so even a killed process leaves nothing behind. A pipe,
+    terminal or device is written to directly. `written` counts the bytes so far.
     """
 
-    def __init__(self, path: str, *, executable: bool = False) -> None:
+    def __init__(self, path: str, *, executable: bool = False, replaces: bool = True) -> None:
         self.path = path
         self.written = 0
+        self._replaces = replaces
         self._new_mode = 0o777 if executable else 0o666
         real = os.path.realpath(path)
         self._name = os.path.basename(real)
@@ -41,6 +43,7 @@ class OutputFile:
         # The path as given, not its real path: /dev/stdout may lead to a pipe, which has no path.
         try:
             mode = os.stat(self.path).st_mode
+            self._check_free()
         except FileNotFoundError:
             mode = stat.S_IFREG
         if stat.S_ISDIR(mode) or self.path.endswith("/"):
@@ -84,10 +87,25 @@ class OutputFile:
                     dst_dir_fd=self._folder.descriptor,
                     follow_symlinks=True,
                 )
-            folder = self._folder.descriptor
-            os.rename(self._temporary, self._name, src_dir_fd=folder, dst_dir_fd=folder)
+            self._take_name(self._temporary)
             self._temporary = None
-            os.fsync(folder)
+            os.fsync(self._folder.descriptor)
+
+    def _take_name(self, temporary: str) -> None:
+        folder = self._folder.descriptor
+        if self._replaces:
+            os.rename(temporary, self._name, src_dir_fd=folder, dst_dir_fd=folder)
+            return
+        try:
+            os.link(temporary, self._name, src_dir_fd=folder, dst_dir_fd=folder)
+        except FileExistsError:
+            self._check_free()
+        os.unlink(temporary, dir_fd=folder)
+
+    def _check_free(self) -> None:
+        """Refuse the path of something that is there, unless it is to be replaced."""
+        if not self._replaces:
+            raise Refused(f"{self.path!r} is there already", hint="name another file")
 
     def close(self) -> None:
         """Close the file, and remove it unless it was published; harmless when repeated."""

@@ -58,16 +58,14 @@ def long_lines(entries: "Iterable[FileEntry]", *, name_only: bool = False) -> li
 
 
 def _cells(entry: "FileEntry", *, name_only: bool) -> tuple[str, ...]:
-    kind = _KINDS.get(entry.type)
-    mode = stat.filemode(kind | entry.mode) if kind is not None else f"w{'-' * 9}"
     size_of_it = str(entry.size) if entry.type is EntryKind.FILE else "-"
     if entry.device is not None:
         size_of_it = "{}, {}".format(*entry.device)
     return (
-        mode,
+        mode_text(entry.type, entry.mode),
         f"{entry.uid}:{entry.gid}",
         size_of_it,
-        _time(entry.mtime),
+        time_text(entry.mtime),
         str(entry.layer),
         _described(entry, name_only=name_only),
     )
@@ -90,7 +88,14 @@ def _hidden(entry: "FileEntry") -> str:
     return f"{_HIDDEN[entry.how or 'deleted']} layer {entry.hidden_by}"
 
 
-def _time(seconds: float) -> str:
+def mode_text(kind: EntryKind, mode: int) -> str:
+    """Return the type and the permissions of an entry as `ls -l` has them."""
+    bits = _KINDS.get(kind)
+    return stat.filemode(bits | mode) if bits is not None else f"w{'-' * 9}"
+
+
+def time_text(seconds: float) -> str:
+    """Return a time of an entry to the minute, in UTC; "-" for one that no calendar has."""
     try:
         return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M")
     except (OverflowError, ValueError, OSError):
