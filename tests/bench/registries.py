@@ -172,7 +172,7 @@ class Bench:
         peer, mine = self._in_turns(crane, ours)
         ratio = peer.median / mine.median
         yield Row(
-            work="push of 240 MB in 5 layers from a layout",
+            work=f"push of {_megabytes(self.layout)} MB in 5 layers from a layout",
             peers=f"crane {_seconds(peer)}",
             ours=_seconds(mine),
             result=f"{ratio:.2f} of crane's speed",
@@ -184,7 +184,7 @@ class Bench:
         peer, mine = self._in_turns(crane, ours)
         ratio = peer.median / mine.median
         yield Row(
-            work="push of a `docker save` tar with 593 MB of plain layers",
+            work=f"push of a `docker save` tar with {_megabytes(self.plain)} MB of plain layers",
             peers=f"crane {_seconds(peer)}",
             ours=_seconds(mine),
             result=f"{ratio:.1f} times faster",
@@ -340,6 +340,11 @@ def _skopeo() -> list[str]:
 
 def _seconds(series: Series) -> str:
     return f"{series.minimum:.2f} / {series.median:.2f} s"
+
+
+def _megabytes(path: Path) -> int:
+    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+    return round(sum(one.stat().st_size for one in files) / _MEGABYTE)
 
 
 def _remove(path: str) -> None:
