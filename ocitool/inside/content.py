@@ -89,7 +89,10 @@ def _file(table: LayerTable, row: int) -> str:
 @contextlib.contextmanager
 def _opened(inside: Inside, number: int, table: LayerTable, *, whole: bool) -> Iterator[TarInput]:
     source, descriptor = inside.source, inside.layer(number).descriptor
-    if table.codec is Codec.NONE and isinstance(source, Positioned):
+    kept = inside.kept.read_at(descriptor) if inside.kept is not None else None
+    if kept is not None:
+        yield PositionedInput(kept, table.tar_size)
+    elif table.codec is Codec.NONE and isinstance(source, Positioned):
         with source.positioned(descriptor) as read_at:
             yield PositionedInput(read_at, descriptor.size)
     else:

@@ -14,6 +14,7 @@ from ocitool.image.choosing import ChosenImage, choose_image
 from ocitool.image.content import Root, Source
 from ocitool.image.instructions import step_words
 from ocitool.inside.hashes import Hashes
+from ocitool.inside.kept import KeptTars
 from ocitool.inside.problems import Problem
 from ocitool.inside.ranges.fetching import RangedTables
 from ocitool.inside.scanning import Scanned, TableCache, Unreadable, scan_layers
@@ -43,7 +44,8 @@ class Inside(Struct, frozen=True, kw_only=True, eq=False):
     """An image, its layers, and the tree of those that could be read.
 
     `layers` are all layers of the image, `tree` has those with a table. `problems` tells which are
-    missing in it, and what is odd. `cache` is where their tables are kept.
+    missing in it, and what is odd. `cache` is where their tables are kept, `kept` may have
+    the tars of some.
     """
 
     source: Source
@@ -54,6 +56,7 @@ class Inside(Struct, frozen=True, kw_only=True, eq=False):
     tree: MergedTree
     problems: tuple[Problem, ...]
     cache: TableCache | None = None
+    kept: KeptTars | None = None
 
     def layer(self, number: int) -> ScannedLayer:
         """Return a layer by its number, from 1; UsageError if the image has no such layer."""
@@ -87,6 +90,7 @@ def look_inside(
     limits: Limits = DEFAULT_LIMITS,
     on_layer: Callable[[ScannedLayer], object] = lambda _layer: None,
     ranges: bool = False,
+    keep: KeptTars | None = None,
 ) -> Inside:
     """Read the layers of an image and merge them.
 
@@ -94,7 +98,8 @@ def look_inside(
     With `layers` only those numbers are read and merged, with `up_to` those from 1 to that number.
     `on_layer` is called for each layer, in their order, as soon as it is merged, on any thread.
     With `ranges`, layers in a registry that carry a table of contents, promised by the manifest,
-    are not read: neither now nor, as a whole, when one of their files is.
+    are not read: neither now nor, as a whole, when one of their files is. `keep` keeps the tars of
+    all other layers that are read, so that files in them can be read without reading them again.
 
     A layer that cannot be read is a problem of the result. Raises NotFound for what is not an image
     or not there, UsageError for a layer that it does not have, LimitExceeded for a hostile layer,
@@ -117,9 +122,11 @@ def look_inside(
             observer=observer,
             cache=cache,
             limits=limits,
+            keep=keep,
             done=merging.take,
         )
-    return replace(inside, layers=merging.layers, problems=merging.tree.problems.all())
+    problems = merging.tree.problems.all()
+    return replace(inside, layers=merging.layers, problems=problems, kept=keep)
 
 
 def _unread(

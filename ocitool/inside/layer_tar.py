@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from ocitool.formats.compression import DecompressingReader
+from ocitool.formats.tar import PositionedInput
 from ocitool.image.content import CHUNK
 from ocitool.image.layers import unpacked
 from ocitool.inside.image import Inside
@@ -28,8 +29,13 @@ def layer_tar(inside: Inside, number: int) -> Iterator[bytes]:
 def open_tar(inside: Inside, number: int) -> Iterator[Callable[[int], bytes]]:
     """Yield what reads the tar of a layer from its beginning, as `Readable` reads.
 
-    When the block ends without an error, the rest is read too, so that all of it was verified.
+    When the block ends without an error, the rest is read too, so that all of it was verified; a
+    tar that is kept was so before.
     """
+    kept = inside.kept.read_at(inside.layer(number).descriptor) if inside.kept else None
+    if kept is not None:
+        yield PositionedInput(kept, inside.table(number).tar_size).read
+        return
     with inside.source.open(inside.layer(number).descriptor) as blob:
         content = DecompressingReader(blob)
         yield content.read

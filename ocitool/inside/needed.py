@@ -17,6 +17,7 @@ from ocitool.events import SILENT, Observer
 from ocitool.image.content import Root, Source
 from ocitool.inside.hashes import Hashes
 from ocitool.inside.image import Inside, look_inside
+from ocitool.inside.kept import KeptTars
 from ocitool.inside.ranges.fetching import RangedTables
 from ocitool.inside.scanning import TableCache, scan_layers
 from ocitool.inside.table import DIRECTORY, FILE, OPAQUE, SYMLINK, WHITEOUT, LayerTable
@@ -39,6 +40,7 @@ def look_for(
     up_to: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
     ranges: bool = False,
+    keep: KeptTars | None = None,
 ) -> tuple[Inside, str]:
     """Look into an image for one file, and read no layer that is not needed to be sure of it.
 
@@ -54,7 +56,7 @@ def look_for(
         cache = RangedTables(
             source, descriptors, cache=cache, jobs=jobs, observer=observer, limits=limits
         )
-    held = _Held(source, cache, observer, limits)
+    held = _Held(source, cache, observer, limits, keep)
     search = _Search(path)
     found = search.through(held, [layer.descriptor for layer in reversed(layers)])
     if found is None:
@@ -68,6 +70,7 @@ def look_for(
             observer=observer,
             up_to=up_to,
             limits=limits,
+            keep=keep,
         )
         return whole, path
     number = len(layers) - found
@@ -77,7 +80,7 @@ def look_for(
     read = tuple(
         replace(layer, table=table) if layer.number == number else layer for layer in inside.layers
     )
-    return replace(inside, layers=read, tree=tree), search.path
+    return replace(inside, layers=read, tree=tree, kept=keep), search.path
 
 
 class _Unsure(Exception):
@@ -88,13 +91,19 @@ class _Held:
     """Tables, kept once they were made; a `TableCache`."""
 
     def __init__(
-        self, source: Source, cache: TableCache | None, observer: Observer, limits: Limits
+        self,
+        source: Source,
+        cache: TableCache | None,
+        observer: Observer,
+        limits: Limits,
+        keep: KeptTars | None,
     ) -> None:
         self.tables: dict[Digest, LayerTable] = {}
         self._source = source
         self._cache = cache
         self._observer = observer
         self._limits = limits
+        self._keep = keep
 
     def get(self, source: Source, layer: Descriptor, hashes: Hashes) -> LayerTable | None:
         """Return the table of a layer of the source; None if there is none."""
@@ -114,7 +123,12 @@ class _Held:
         for start in range(0, len(layers), step):
             some = layers[start : start + step]
             scanned = scan_layers(
-                self._source, some, observer=self._observer, cache=self, limits=self._limits
+                self._source,
+                some,
+                observer=self._observer,
+                cache=self,
+                limits=self._limits,
+                keep=self._keep,
             )
             for layer in some:
                 table = scanned[layer.digest]

@@ -21,6 +21,7 @@ from ocitool.formats.tar import PositionedInput, StreamInput, TarLimits, TarRead
 from ocitool.image.content import Blob, Positioned, Source
 from ocitool.image.wholeness import is_absent_foreign
 from ocitool.inside.hashes import Hashes
+from ocitool.inside.kept import KeptTars
 from ocitool.inside.members import TableBuilder
 from ocitool.inside.table import LayerTable
 from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, Limits, mediatype
@@ -65,6 +66,7 @@ def scan_layers(
     cache: TableCache | None = None,
     limits: Limits = DEFAULT_LIMITS,
     diff_ids: bool = False,
+    keep: KeptTars | None = None,
     done: Callable[[Descriptor, Scanned], None] = lambda _layer, _scanned: None,
 ) -> dict[Digest, Scanned]:
     """Return the table of each layer, or why there is none; each digest is read once.
@@ -72,10 +74,16 @@ def scan_layers(
     Layers are scanned in parallel, the largest first, on one thread for each processor at most.
     `done` is called once for each as soon as it is known, one at a time, on any thread. Plain
     layers of a source that can be read at any offset are not verified. With `diff_ids` the tables
-    have that of every layer. Raises what `done` raises.
+    have that of every layer. `keep` keeps the tars of layers that are read whole. Raises what
+    `done` raises.
     """
     options = _Options(
-        hashes=hashes, diff_ids=diff_ids, observer=observer, cache=cache, limits=limits
+        hashes=hashes,
+        diff_ids=diff_ids,
+        observer=observer,
+        cache=cache,
+        limits=limits,
+        keep=keep,
     )
     scan = _Scan(source, options, done)
     todo = []
@@ -153,6 +161,7 @@ class _Options(Struct, frozen=True, kw_only=True):
     observer: Observer
     cache: TableCache | None
     limits: Limits
+    keep: KeptTars | None
 
 
 class _Scan:
@@ -204,14 +213,17 @@ class _Scan:
             self._options.observer.advance(count)
 
         with self._source.open(layer).watched(watch) as blob:
-            return self._read(blob)
+            return self._read(layer, blob)
 
-    def _read(self, blob: Blob) -> LayerTable:
+    def _read(self, layer: Descriptor, blob: Blob) -> LayerTable:
         """Make the table of a layer by reading all of it, and verify it."""
+        keep = self._options.keep
         limits = self._options.limits
         content = DecompressingReader(blob, limits=_compression_limits(limits))
         hashed = _HashedReader(content) if self._options.diff_ids else None
         read = content.read if hashed is None else hashed.read
+        if keep is not None:
+            read = keep.beside(layer, read)
         reader = TarReader(StreamInput(read), limits=_tar_limits(limits))
         try:
             table = TableBuilder(content.codec, limits=limits).read(reader, self._options.hashes)

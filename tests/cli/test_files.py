@@ -295,3 +295,22 @@ class TestRegistries:
             registry.add_image("a/b", image, "1")
             done = ocitool("files", "cat", f"docker://{registry.host}/a/b:1", "/a")
         assert done.out.encode() == file("a", 9).data
+
+
+def test_each_layer_of_a_registry_is_fetched_once_and_only_if_it_is_needed(
+    ocitool: Command, tmp_path: Path
+) -> None:
+    upper = small_image([folder("etc"), file("etc/a", 5)], [folder("b"), file("b/c", 6)])
+    with EmulatedRegistry() as registry:
+        registry.add_image("a/b", upper, "1")
+        name = f"docker://{registry.host}/a/b:1"
+
+        def fetched(*arguments: str) -> list[int]:
+            registry.log.clear()
+            fresh = str(tmp_path / arguments[1])
+            assert ocitool(*arguments, variables={"XDG_CACHE_HOME": fresh}).code == 0
+            return [len(registry.requests("GET", layer.digest.hex)) for layer in upper.layers]
+
+        assert fetched("export", "-o", "x.tar", name) == [1, 1]
+        assert fetched("files", "cp", name, "/etc", "copy") == [1, 1]
+        assert fetched("files", "ls", "-R", name) == [1, 1]

@@ -81,7 +81,7 @@ def export(
     check_destination(output, out)
     looking = Looking(platform=one_platform(platform), layer=None, up_to=None)
     with (
-        looking_into(source, looking, out, registry, scan=layer is None) as inside,
+        looking_into(source, looking, out, registry, scan=layer is None, keep=True) as inside,
         _writing(output) as write,
     ):
         if layer is None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ocitool.images.opening import Opened
     from ocitool.inside.hashes import Hashes
     from ocitool.inside.image import Inside
+    from ocitool.inside.kept import KeptTars
     from ocitool.oci import Platform
     from ocitool.places.registry import RegistryOptions
 
@@ -65,15 +66,18 @@ def looking_into(
     *,
     scan: bool = True,
     ranges: bool = False,
+    keep: bool = False,
 ) -> "Iterator[Inside]":
     """Open an image and yield its merged tree; say which platform was taken from an index.
 
     Without `scan` no layer is read, with `ranges` only parts of those in registries that allow it.
+    With `keep` a layer that was decompressed is not read again for its content; what is downloaded
+    never is.
     """
     from ocitool.inside.hashes import Hashes
     from ocitool.inside.image import look_inside
 
-    with _opened(source, out, registry) as opened:
+    with _opened(source, out, registry) as opened, _kept(opened, out, always=keep) as kept:
         inside = look_inside(
             opened.source,
             opened.root,
@@ -85,6 +89,7 @@ def looking_into(
             layers=_wanted(looking, scan=scan),
             ranges=ranges,
             up_to=looking.up_to,
+            keep=kept,
         )
         _tell_platform(inside, looking, out)
         yield inside
@@ -104,7 +109,7 @@ def looking_for(
         with looking_into(source, looking, out, registry, ranges=True) as inside:
             yield inside, path
         return
-    with _opened(source, out, registry) as opened:
+    with _opened(source, out, registry) as opened, _kept(opened, out) as kept:
         inside, path = look_for(
             opened.source,
             opened.root,
@@ -115,6 +120,7 @@ def looking_for(
             observer=out.bar,
             up_to=looking.up_to,
             ranges=True,
+            keep=kept,
         )
         _tell_platform(inside, looking, out)
         yield inside, path
@@ -126,6 +132,19 @@ def _opened(
     from ocitool.images.locations import parse_place
 
     return opened_at(parse_place(source), out.options, registry, out.bar)
+
+
+@contextlib.contextmanager
+def _kept(opened: "Opened", out: "Output", *, always: bool = False) -> "Iterator[KeptTars | None]":
+    """Yield what keeps the tars of layers that come from a registry, or `always`."""
+    from ocitool.images.locations import PlaceKind
+    from ocitool.inside.kept import KeptTars
+
+    if not always and opened.place.kind is not PlaceKind.REGISTRY:
+        yield None
+        return
+    with KeptTars(out.options.temporary) as kept:
+        yield kept
 
 
 def _tell_platform(inside: "Inside", looking: Looking, out: "Output") -> None:
