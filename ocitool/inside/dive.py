@@ -38,7 +38,7 @@ def dive_figures(tables: Sequence[LayerTable]) -> DiveFigures:
     A whiteout of what is not there counts as an empty file, as dive means it; dive itself skips the
     rest of such a layer, by mistake.
     """
-    layers = Counter(folder for table in tables for folder in table.folders)
+    layers = Counter(folder for table in tables for folder in _folders(table))
     hidden = {path for table in tables for path in _hidden(table)}
     tally = _Tally({_parent(path) for path in hidden})
     stack = _Stack(hidden & layers.keys())
@@ -47,14 +47,15 @@ def dive_figures(tables: Sequence[LayerTable]) -> DiveFigures:
         layer = _Layer(table)
         if number:
             user_bytes += layer.size
-        layers.subtract(table.folders)
+        folders = _folders(table)
+        layers.subtract(folders)
         for folder, sizes in layer.leaves():
             tally.add(folder, sizes, again=layers[folder] > 0)
         for path in layer.hidden:
             sizes = {_name(path): stack.bytes_below(path)}
             tally.add(_parent(path), sizes, again=layers[_parent(path)] > 0)
         stack.apply(layer)
-        tally.forget(folder for folder in table.folders if not layers[folder])
+        tally.forget(folder for folder in folders if not layers[folder])
     return tally.figures(user_bytes)
 
 
@@ -264,6 +265,16 @@ class _Stack:
         parent = self._find(_parent(path)) if _parent(path) else self._tree
         if parent is not None:
             parent.children.pop(_name(path), None)
+
+
+def _folders(table: LayerTable) -> set[str]:
+    """Return the folders that a layer has something in; for dive a marker makes its folder."""
+    found = set(table.folders)
+    row = table.kinds.find(OPAQUE)
+    while row >= 0:
+        found.add(_parent(table.path(row)))
+        row = table.kinds.find(OPAQUE, row + 1)
+    return found
 
 
 def _hidden(table: LayerTable) -> Iterator[str]:

@@ -13,8 +13,8 @@ from ocitool.inside.sizing import measure
 from ocitool.inside.table import FILE
 from tests.support.images import Compression
 from tests.support.insides import looked_into, looked_into_layout
-from tests.support.small_images import CODECS
-from tests.support.worked_examples import EXAMPLES, Example
+from tests.support.small_images import CODECS, small_image
+from tests.support.worked_examples import DIVE_RULES, EXAMPLES, DiveRule, Example
 
 
 @pytest.fixture(params=CODECS)
@@ -85,3 +85,15 @@ class TestEachLayer:
         user = sum(example.file_bytes[1:])
         ratio = figures.wasted_bytes / user if user else None
         assert figures.user_wasted_percent == ratio
+
+
+@pytest.mark.parametrize("rule", DIVE_RULES, ids=str)
+def test_the_rules_of_dive(rule: DiveRule) -> None:
+    inside = looked_into(small_image(*rule.layers))
+    figures = dive_figures([layer.table for layer in inside.layers if layer.table])
+    assert (figures.efficiency, figures.wasted_bytes) == (rule.efficiency, rule.wasted_bytes)
+
+
+def test_an_image_without_bytes_is_efficient() -> None:
+    assert dive_figures([]).efficiency == 1.0
+    assert dive_figures([]).user_wasted_percent is None

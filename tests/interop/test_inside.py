@@ -23,7 +23,7 @@ from tests.support.images import build_image, hybrid_archive, write_layout
 from tests.support.insides import looked_into
 from tests.support.layer_cases import CASES, LayerCase
 from tests.support.small_images import NAME, small_image
-from tests.support.worked_examples import EXAMPLES, Example
+from tests.support.worked_examples import DIVE_RULES, EXAMPLES, DiveRule, Example
 from tests.test_corpus import Case, all_cases
 
 pytestmark = pytest.mark.interop
@@ -170,3 +170,12 @@ def test_umoci_decides_as_the_table_of_cases(
     image = small_image(*case.layers)
     found = things_inside(looked_into(image, hashes=Hashes.ALL))
     assert_same(found, unpacked_by_umoci(tmp_path, image.tars, case.name))
+
+
+@pytest.mark.parametrize("rule", DIVE_RULES, ids=str)
+def test_dive_has_the_rules_of_the_table(
+    rule: DiveRule, tmp_path: Path, require: Callable[..., None]
+) -> None:
+    require("dive")
+    said = said_by_dive(tmp_path, small_image(*rule.layers).tars, rule.name)
+    assert said == (rule.efficiency, rule.wasted_bytes)

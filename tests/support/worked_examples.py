@@ -273,3 +273,73 @@ EXAMPLES = (
         dive_is_wrong="it does not follow the link, and does not see that the file is replaced",
     ),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiveRule:
+    """A rule of dive's that the examples do not show, and what it prints: reckoned by hand."""
+
+    name: str
+    layers: tuple[tuple[Node, ...], ...]
+    efficiency: float
+    wasted_bytes: int
+
+    def __str__(self) -> str:
+        return self.name
+
+
+X, Y = file("d/x", 1000), file("d/y", 500)
+
+DIVE_RULES = (
+    DiveRule(
+        name="a whiteout of a folder counts what was in it",
+        layers=((folder("d"), X), (gone("d"),), (file("d", 10),)),
+        efficiency=(1000 + 10) / (1000 + 1010),
+        wasted_bytes=1010,
+    ),
+    DiveRule(
+        name="but not of one without a member of its own",
+        layers=((X,), (gone("d"),), (file("d", 10),)),
+        efficiency=1000 / (1000 + 10),
+        wasted_bytes=10,
+    ),
+    DiveRule(
+        name="nor of one that had none in the last layer with something in it",
+        layers=((folder("d"), X), (Y,), (gone("d"),), (file("d", 10),)),
+        efficiency=1500 / (1500 + 10),
+        wasted_bytes=10,
+    ),
+    DiveRule(
+        name="what was removed before does not count again",
+        layers=(
+            (folder("d"), X),
+            (gone("d"), folder("d"), Y),
+            (gone("d"),),
+        ),
+        efficiency=(1000 + 500 + 500) / (1000 + 500 + 1500),
+        wasted_bytes=1500,
+    ),
+    DiveRule(
+        name="an opaque marker makes an empty folder",
+        layers=((KEEP, file("d/f", 56)), (opaque("d/f"),)),
+        efficiency=1000 / 1056,
+        wasted_bytes=56,
+    ),
+    DiveRule(
+        name="a file with something below it is no file",
+        layers=((KEEP, file("d", 70), Y), (file("d", 30),)),
+        efficiency=1.0,
+        wasted_bytes=0,
+    ),
+    DiveRule(
+        name="a whiteout of a dot file acts after the members of its layer",
+        layers=(
+            (KEEP, folder(".c"), file(".c/x", 100)),
+            (folder(".c"), file(".c/y", 50), gone(".c")),
+            (folder(".c"), file(".c/z", 7)),
+            (gone(".c"),),
+        ),
+        efficiency=(1000 + 100 + 50 + 7 + 7) / (1000 + 100 + 50 + 7 + 107),
+        wasted_bytes=107,
+    ),
+)
