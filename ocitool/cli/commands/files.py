@@ -14,7 +14,7 @@ from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.inside import LOOKING, Looking, looking_for, looking_into
 from ocitool.cli.options.query import QUERY
 from ocitool.cli.options.registry import REGISTRY
-from ocitool.cli.output import OUTPUT, Output
+from ocitool.cli.output import JSON_OUTPUT, OUTPUT, Output
 from ocitool.cli.parsing import command_group
 from ocitool.cli.render import console
 from ocitool.errors import UsageError
@@ -66,7 +66,7 @@ Long = Annotated[
 
 
 @files.command("ls")
-@with_options(looking=LOOKING, out=OUTPUT, registry=REGISTRY)
+@with_options(looking=LOOKING, out=JSON_OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool files ls SRC", "ocitool files ls SRC")
 def ls(
     source: SourceAndPath,
@@ -97,7 +97,7 @@ def ls(
 
 
 @files.command("find")
-@with_options(query=QUERY, looking=LOOKING, out=OUTPUT, registry=REGISTRY)
+@with_options(query=QUERY, looking=LOOKING, out=JSON_OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool files find SRC", "ocitool files find SRC")
 def find(
     source: SourceAndPath,
@@ -133,7 +133,7 @@ def find(
 
 
 @files.command("cat")
-@with_options(looking=LOOKING, out=OUTPUT, registry=REGISTRY)
+@with_options(looking=LOOKING, out=JSON_OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool files cat SRC PATH", "ocitool files cat SRC PATH")
 def cat(
     source: Source,
