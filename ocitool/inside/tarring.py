@@ -139,14 +139,20 @@ class _Merged:
         self._linked: dict[_Key, list[str]] = {}
 
     def pieces(self) -> Iterator[bytes]:
-        for node in self._inside.tree.walk(self._root.path):
-            if node.is_folder:
-                if node.path or node.row is not None:
-                    yield _folder_header(self._names(node.path), node)
-            elif node.row is not None and node.nlink > 1:
-                self._linked.setdefault((node.layer, node.row), []).append(node.path)
-            elif node.row is not None:
-                self._take((node.layer, node.row), node.path)
+        tree = self._inside.tree
+        for path, value in tree.walk_values(self._root.path):
+            if isinstance(value, dict):
+                node = tree.node(path, value)
+                if path or node.row is not None:
+                    yield _folder_header(self._names(path), node)
+                continue
+            inode = tree.inode(value)
+            record = tree.record_of(inode)
+            member = record.number, inode - record.base
+            if inode in tree.names:
+                self._linked.setdefault(member, []).append(path)
+            else:
+                self._take(member, path)
         for member, paths in self._linked.items():
             own = self._table(member[0]).path(member[1])
             # The other names follow: they link to this one.
