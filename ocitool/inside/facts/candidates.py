@@ -2,11 +2,14 @@
 
 from enum import StrEnum
 
-from ocitool.inside.facts.leaks import places
 from ocitool.inside.facts.packages import java, node
 
 _GO = 300_000
 """The smallest Go binary, stripped and without `fmt`, has about a megabyte."""
+
+
+_NAMES = ("METADATA", "PKG-INFO", "package.json", "package-lock.json")
+_ENDINGS = frozenset((*java.SUFFIXES, "info"))
 
 
 class Purpose(StrEnum):
@@ -23,7 +26,6 @@ class Purpose(StrEnum):
     GLIBC = "glibc"
     CERTIFICATES = "certificates"
     RELEASE = "os-release"
-    SECRETS = "secrets"
 
 
 LIMITS = {
@@ -38,9 +40,20 @@ LIMITS = {
     Purpose.GLIBC: 16 << 20,
     Purpose.CERTIFICATES: 16 << 20,
     Purpose.RELEASE: 1 << 20,
-    Purpose.SECRETS: places.LARGEST,
 }
 """The largest file in bytes that is read for each purpose; larger ones are reported."""
+
+
+def may_be_of_interest(name: str, size: int, mode: int) -> bool:
+    """Tell quickly whether a file may be a C library or tell about packages; often wrongly yes."""
+    ending = name[-4:].lower()
+    return (
+        (size >= _GO and (mode & 0o111 > 0 or ending == ".exe"))
+        or ending in _ENDINGS
+        or name in _NAMES
+        or "libc" in name
+        or name.startswith("ld")
+    )
 
 
 def purpose_of(path: str, size: int, mode: int) -> Purpose | None:

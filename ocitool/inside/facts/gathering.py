@@ -40,7 +40,10 @@ def gather_facts(inside: Inside, *, observer: Observer = SILENT) -> Facts:
         _of_the_system(inside, contents, found.libraries, packages),
         names=chosen.root.names,
         zoneinfo=found.zoneinfo,
-        loose=tuple(replace(one, instruction=steps.get(one.layer)) for one in found.loose),
+        loose=tuple(
+            replace(one, instruction=steps.get(one.layer))
+            for one in sorted(found.loose, key=lambda one: (one.path, one.rule))
+        ),
         packages=packages,
         secrets=(
             *_in_files(inside, contents, steps),

@@ -1,6 +1,7 @@
 """Reading the files that were chosen: each layer once, each file once, in bounded memory."""
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 
 from msgspec import Struct, field
@@ -18,6 +19,7 @@ from ocitool.inside.facts.packages.package import Distribution, Package
 from ocitool.inside.facts.report import Bundle, Unread
 from ocitool.inside.facts.survey import Survey
 from ocitool.inside.image import Inside
+from ocitool.inside.table import LayerTable
 
 _PROGRAMS = (b"\x7fELF", b"MZ")
 _HEAD = 1 << 16
@@ -41,48 +43,67 @@ def read_contents(inside: Inside, found: Survey, observer: Observer) -> Contents
     Raises what `read_members` raises.
     """
     contents = Contents()
-    observer.begin("reading files", _bytes_of(inside, found))
+    numbers = sorted({*found.wanted, *found.candidates})
+    observer.begin("reading files", sum(_bytes_of(inside.table(n), found, n) for n in numbers))
     try:
-        for number, rows in sorted(found.wanted.items()):
-            for row, content in read_members(inside, number, rows, whole=True):
+        for number in numbers:
+            layer = _Layer(inside.table(number), number, found, contents)
+            for row, content in read_members(inside, number, layer.rows, whole=True):
                 size = content.left
-                _read_one(contents, content, number, row, rows[row])
+                layer.read(row, content)
                 observer.advance(size)
     finally:
         observer.end()
     return contents
 
 
-def _bytes_of(inside: Inside, found: Survey) -> int:
-    tables = {layer.number: layer.table for layer in inside.layers if layer.table is not None}
-    return sum(
-        tables[number].stored_size(row) for number, rows in found.wanted.items() for row in rows
-    )
+def _rows_of(found: Survey, number: int) -> set[int]:
+    return {*found.wanted.get(number, ()), *found.candidates.get(number, ())}
 
 
-def _read_one(
-    contents: Contents,
-    content: MemberContent,
-    layer: int,
-    row: int,
-    purposes: list[tuple[Purpose, str]],
-) -> None:
-    if content.left > LARGEST and purposes[0][0] is Purpose.GO:
-        head = content.read(_HEAD)
-        if head.startswith(_PROGRAMS):
-            _go(contents, itertools.chain([head], content), purposes[0][1], layer)
-        return
-    data = b"".join(content)
-    for purpose, path in purposes:
-        if purpose is Purpose.SECRETS:
-            contents.secrets += [(layer, row, one) for one in secrets_in_file(path, data)]
-        elif purpose is Purpose.GO:
+def _bytes_of(table: LayerTable, found: Survey, number: int) -> int:
+    return sum(map(table.stored_size, _rows_of(found, number)))
+
+
+class _Layer:
+    """The files of one layer that are read, and for what."""
+
+    def __init__(self, table: LayerTable, number: int, found: Survey, contents: Contents) -> None:
+        self.rows = _rows_of(found, number)
+        self._table = table
+        self._number = number
+        self._wanted = found.wanted.get(number, {})
+        self._candidates = found.candidates.get(number, ())
+        self._contents = contents
+
+    def read(self, row: int, content: MemberContent) -> None:
+        """Read one file."""
+        purposes = self._wanted.get(row, [])
+        if content.left > LARGEST and purposes[0][0] is Purpose.GO:
+            head = content.read(_HEAD)
+            if head.startswith(_PROGRAMS):
+                _go(self._contents, itertools.chain([head], content), purposes[0][1], self._number)
+            return
+        data = b"".join(content)
+        for purpose, path in purposes:
+            self._take(purpose, data, path)
+        if self._is_candidate(row):
+            found = secrets_in_file(self._table.path(row), data)
+            self._contents.secrets += [(self._number, row, one) for one in found]
+
+    def _is_candidate(self, row: int) -> bool:
+        # They are in ascending order.
+        at = bisect_left(self._candidates, row)
+        return at < len(self._candidates) and self._candidates[at] == row
+
+    def _take(self, purpose: Purpose, data: bytes, path: str) -> None:
+        if purpose is Purpose.GO:
             if data.startswith(_PROGRAMS):
-                _go(contents, iter([data]), path, layer)
+                _go(self._contents, iter([data]), path, self._number)
         elif purpose in _PARSERS:
-            _parse(contents, _PARSERS[purpose](data, path), path, layer)
+            _parse(self._contents, _PARSERS[purpose](data, path), path, self._number)
         else:
-            _note(contents, purpose, data, path)
+            _note(self._contents, purpose, data, path)
 
 
 def _parse(contents: Contents, packages: Iterator[Package], path: str, layer: int) -> None:

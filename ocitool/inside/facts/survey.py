@@ -1,6 +1,7 @@
-"""One walk over the merged tree and the members of all layers: what is there, what to read."""
+"""One look at the members of all layers: what is there, and what is worth reading."""
 
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Iterator
 from typing import Final
 
 from msgspec import Struct, field
@@ -8,15 +9,22 @@ from msgspec import Struct, field
 from ocitool.errors import NotFound
 from ocitool.image.layers import EntryKind
 from ocitool.inside.facts import system
-from ocitool.inside.facts.candidates import LIMITS, Purpose, purpose_of
-from ocitool.inside.facts.leaks.places import LARGEST, may_hold_secrets
+from ocitool.inside.facts.candidates import (
+    LIMITS,
+    Purpose,
+    may_be_of_interest,
+    purpose_of,
+)
+from ocitool.inside.facts.leaks.places import LARGEST, is_worth_reading
 from ocitool.inside.facts.report import Loose, LooseFile, Unread
 from ocitool.inside.image import Inside
-from ocitool.inside.table import FILE
+from ocitool.inside.state import LayerRecord
+from ocitool.inside.table import DIRECTORY, FILE, HARD_LINK
 from ocitool.inside.tree import MergedTree, Node
 
 _CAPABILITY: Final = "security.capability"
 _SETUID, _SETGID, _STICKY, _WRITABLE, _RUNNABLE = 0o4000, 0o2000, 0o1000, 0o002, 0o111
+_UNUSUAL = _SETUID | _SETGID | _WRITABLE
 _DPKG = "var/lib/dpkg"
 _APK = ("lib/apk/db/installed", "usr/lib/apk/db/installed", "var/lib/apk/db/installed")
 _RPM_FOLDERS = ("var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm")
@@ -25,16 +33,20 @@ _RPM_FILES = ("rpmdb.sqlite", "Packages.db", "Packages")
 
 
 class Survey(Struct, kw_only=True):
-    """What the tree tells by itself. `wanted` are the files to read, by layer and row."""
+    """What the tree tells by itself. `wanted` are the files to read, by layer and row.
 
-    loose: list[LooseFile] = field(default_factory=list)
+    `candidates` are the rows of each layer that may hold secrets; there may be a million.
+    """
+
+    loose: dict[LooseFile, None] = field(default_factory=dict)
     libraries: list[str] = field(default_factory=list)
     zoneinfo: tuple[str, ...] = ()
     unread: list[Unread] = field(default_factory=list)
     wanted: dict[int, dict[int, list[tuple[Purpose, str]]]] = field(default_factory=dict)
+    candidates: dict[int, "array[int]"] = field(default_factory=dict)
 
     def want(self, purpose: Purpose, node: Node) -> None:
-        """Note a file to read, or that it is too large."""
+        """Note a file to read, or that it is too large; the same purpose once."""
         if node.kind is not EntryKind.FILE or node.row is None or not node.size:
             return
         if node.size > LIMITS[purpose]:
@@ -43,13 +55,9 @@ class Survey(Struct, kw_only=True):
                 Unread(kind="too_large", path=node.path, reason=reason, layer=node.layer)
             )
             return
-        self.want_row(purpose, node.layer, node.row, node.path)
-
-    def want_row(self, purpose: Purpose, layer: int, row: int, path: str) -> None:
-        """Note a member to read; the same purpose once."""
-        purposes = self.wanted.setdefault(layer, {}).setdefault(row, [])
+        purposes = self.wanted.setdefault(node.layer, {}).setdefault(node.row, [])
         if all(purpose is not one for one, _ in purposes):
-            purposes.append((purpose, path))
+            purposes.append((purpose, node.path))
 
 
 def survey(inside: Inside) -> Survey:
@@ -58,9 +66,14 @@ def survey(inside: Inside) -> Survey:
     lookup = Lookup(inside.tree)
     _databases(lookup, found)
     _system_files(lookup, found, inside.config.config.env)
-    for node in inside.tree.walk():
-        _look_at(node, found)
-    _secrets(inside, found)
+    # A layer that is there twice is read once: where its files are seen, which is the last time.
+    last = {layer.descriptor.digest: layer.number for layer in inside.layers}
+    numbers = set(last.values())
+    for record in inside.tree.records:
+        rows = _Rows(record, lookup, found)
+        rows.look()
+        if record.number in numbers:
+            rows.note_candidates()
     return found
 
 
@@ -70,10 +83,10 @@ class Lookup:
     def __init__(self, tree: MergedTree) -> None:
         self._tree = tree
 
-    def node(self, path: str) -> Node | None:
+    def node(self, path: str, *, follow: bool = True) -> Node | None:
         """Return what a path leads to, None where nothing is."""
         try:
-            return self._tree.find(path)
+            return self._tree.find(path, follow=follow)
         except NotFound:
             return None
 
@@ -138,19 +151,64 @@ def _system_files(lookup: Lookup, found: Survey, environment: tuple[str, ...]) -
     found.zoneinfo = tuple(dict.fromkeys(node.path for node in folders if node is not None))
 
 
-def _look_at(node: Node, found: Survey) -> None:
-    is_file = node.kind is EntryKind.FILE
-    if node.xattrs or node.mode & (_SETUID | _SETGID | _WRITABLE):
-        found.loose.extend(_loose(node))
-    if not is_file:
-        return
-    if (name := system.c_library_name(node.path)) is not None:
-        found.libraries.append(node.path)
-        if name == "glibc":
-            found.want(Purpose.GLIBC, node)
-    purpose = purpose_of(node.path, node.size, node.mode)
-    if purpose is not None:
-        found.want(purpose, node)
+class _Rows:
+    """The members of one layer. Columns are looked at first: most members are ordinary files."""
+
+    def __init__(self, record: LayerRecord, lookup: Lookup, found: Survey) -> None:
+        self._record = record
+        self._table = record.table
+        self._lookup = lookup
+        self._found = found
+
+    def look(self) -> None:
+        """Note unusual rights, libraries, and what tells of packages among the files seen."""
+        table = self._table
+        names = table.names
+        columns = zip(table.kinds, table.sizes, table.modes, self._record.fates, strict=True)
+        for row, (kind, size, mode, fate) in enumerate(columns):
+            if fate:
+                continue
+            if kind == FILE:
+                if mode & _UNUSUAL or may_be_of_interest(names[row], size, mode):
+                    self._look_at(row)
+            elif kind == HARD_LINK or (kind == DIRECTORY and mode & _WRITABLE):
+                self._look_at(row)
+        for row in table.xattrs:
+            self._look_at(row)
+
+    def _look_at(self, row: int) -> None:
+        path = self._record.path(row)
+        node = self._lookup.node(path, follow=False)
+        # A folder may have got other attributes in a later layer, a file another one's place.
+        if node is None or node.named_by != self._record.number:
+            return
+        self._found.loose |= dict.fromkeys(_loose(node))
+        if node.kind is not EntryKind.FILE:
+            return
+        if (name := system.c_library_name(node.name)) is not None:
+            self._found.libraries.append(node.path)
+            if name == "glibc":
+                self._found.want(Purpose.GLIBC, node)
+        purpose = purpose_of(node.path, node.size, node.mode)
+        if purpose is not None:
+            self._found.want(purpose, node)
+
+    def note_candidates(self) -> None:
+        """Note every file that may hold secrets, hidden ones too."""
+        table = self._table
+        folders, names = table.folders, table.names
+        rows = array("I")
+        columns = zip(table.kinds, table.sizes, table.parents, strict=True)
+        for row, (kind, size, parent) in enumerate(columns):
+            if (
+                kind == FILE
+                and 0 < size <= LARGEST
+                and is_worth_reading(folders[parent], names[row])
+            ):
+                rows.append(row)
+        if table.sparse:
+            rows = array("I", (row for row in rows if row not in table.sparse))
+        self._found.candidates[self._record.number] = rows
 
 
 def _loose(node: Node) -> Iterator[LooseFile]:
@@ -176,22 +234,3 @@ def _loose(node: Node) -> Iterator[LooseFile]:
                 gid=node.gid,
                 layer=node.layer,
             )
-
-
-def _secrets(inside: Inside, found: Survey) -> None:
-    """Note every file of every layer that may hold secrets, hidden ones too.
-
-    A layer that is there twice counts where it is last, which is where its files are seen.
-    """
-    seen: set[object] = set()
-    for layer in reversed(inside.layers):
-        table = layer.table
-        if table is None or layer.descriptor.digest in seen:
-            continue
-        seen.add(layer.descriptor.digest)
-        path_of: Callable[[int], str] = table.path
-        for row, (kind, size) in enumerate(zip(table.kinds, table.sizes, strict=True)):
-            if kind == FILE and 0 < size <= LARGEST and row not in table.sparse:
-                path = path_of(row)
-                if may_hold_secrets(path, size):
-                    found.want_row(Purpose.SECRETS, layer.number, row, path)

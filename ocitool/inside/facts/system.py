@@ -45,10 +45,9 @@ ZONES = ("usr/share/zoneinfo", "usr/lib/zoneinfo", "usr/share/lib/zoneinfo", "et
 RELEASES = ("etc/os-release", "usr/lib/os-release", "etc/initrd-release")
 
 _LIBRARIES = (
-    ("glibc", re.compile(r"(^|/)(libc\.so\.6|libc-\d[\d.]*\.so|ld-linux[^/]*\.so\.\d+)$")),
-    ("musl", re.compile(r"(^|/)(ld-musl-[^/]+\.so\.1|libc\.musl-[^/]+\.so\.1)$")),
-    ("uClibc", re.compile(r"(^|/)(ld(64)?-uClibc[^/]*\.so[^/]*|libuClibc[^/]*\.so[^/]*)$")),
-    ("bionic", re.compile(r"^system/lib(64)?/libc\.so$")),
+    ("glibc", re.compile(r"libc\.so\.6|libc-\d[\d.]*\.so|ld-linux.*\.so\.\d+")),
+    ("musl", re.compile(r"ld-musl-.+\.so\.1|libc\.musl-.+\.so\.1")),
+    ("uClibc", re.compile(r"ld(64)?-uClibc.*\.so.*|libuClibc.*\.so.*")),
 )
 _PACKAGED = {"glibc": ("libc6", "glibc", "glibc-common"), "musl": ("musl",)}
 GLIBC_VERSION = re.compile(
@@ -57,12 +56,9 @@ GLIBC_VERSION = re.compile(
 _FIRST = ("libc.so.6", "libc-")
 
 
-def c_library_name(path: str) -> str | None:
-    """Return the C library that a file of this path belongs to, None for others."""
-    # A quick look first: this is asked of every file of an image.
-    if "libc" not in path and "/ld" not in path and not path.startswith("ld"):
-        return None
-    return next((name for name, pattern in _LIBRARIES if pattern.search(path)), None)
+def c_library_name(name: str) -> str | None:
+    """Return the C library that a file of this name belongs to, None for others."""
+    return next((library for library, form in _LIBRARIES if form.fullmatch(name)), None)
 
 
 def c_libraries(
@@ -74,7 +70,7 @@ def c_libraries(
     """
     best: dict[str, str] = {}
     for path in sorted(paths, key=lambda path: (not _is_library(path), len(path), path)):
-        name = c_library_name(path)
+        name = c_library_name(path.rpartition("/")[2])
         if name is not None:
             best.setdefault(name, path)
     known = {package.name: package.version for package in packages if _of_a_system(package)}

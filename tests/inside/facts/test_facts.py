@@ -187,6 +187,25 @@ class TestTheTree:
             ("z", "b/package-lock.json"),
         }
 
+    def test_empty_and_large_files_are_not_read_for_secrets(self, tmp_path: Path) -> None:
+        secret = f"TOKEN={planted.GITHUB}\n"
+        large = file("app/large.env", (1 << 20) + 1, secret)
+        image = small_image([text("app/.env", ""), large, file("app/b.env", 1 << 20, secret)])
+        assert [one.path for one in facts_of(image, tmp_path).secrets] == ["app/b.env"]
+
+    def test_every_name_of_a_file_with_unusual_rights(self, tmp_path: Path) -> None:
+        image = small_image(
+            [
+                Node(path="bin/sudo", data=b"x", mode=0o4755),
+                hard_link("bin/sudoedit", "bin/sudo"),
+                Node(path="bin/gone", data=b"x", mode=0o4755),
+                folder("srv", mode=0o777),
+            ],
+            [gone("bin/gone"), folder("srv", mode=0o755)],
+        )
+        found = [(one.rule, one.path) for one in facts_of(image, tmp_path).loose]
+        assert found == [(Loose.SETUID, "bin/sudo"), (Loose.SETUID, "bin/sudoedit")]
+
     def test_a_secret_overwritten_in_the_same_layer_is_found(self, tmp_path: Path) -> None:
         secret = f"TOKEN={planted.GITHUB}\n"
         image = small_image([text("app/.env", secret), text("app/.env", "A=1\n")])

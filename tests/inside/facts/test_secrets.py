@@ -12,7 +12,7 @@ from ocitool.inside.facts.leaks.files import secrets_in_file
 from ocitool.inside.facts.leaks.finding import Found, is_placeholder
 from ocitool.inside.facts.leaks.keystores import holds_private_key
 from ocitool.inside.facts.leaks.patterns import known_forms
-from ocitool.inside.facts.leaks.places import is_quiet, may_hold_secrets
+from ocitool.inside.facts.leaks.places import is_worth_reading
 from ocitool.inside.facts.words import words
 from tests.inside.facts import planted
 
@@ -64,11 +64,16 @@ FILES = {
 }
 
 
+def worth_reading(path: str) -> bool:
+    folder, _, name = path.rpartition("/")
+    return is_worth_reading(folder, name)
+
+
 class TestFiles:
     @pytest.mark.parametrize("path", FILES)
     def test_a_secret_is_found_in_its_file(self, path: str) -> None:
         text, kind = FILES[path]
-        assert may_hold_secrets(path, len(text))
+        assert worth_reading(path)
         (found,) = secrets_in_file(path, text.encode())
         assert found.kind == kind
 
@@ -194,14 +199,13 @@ class TestPlaces:
         ],
     )
     def test_documents_examples_and_tests_are_not_looked_at(self, path: str) -> None:
-        assert is_quiet(path)
-        assert not may_hold_secrets(path, 100)
+        assert not worth_reading(path)
 
     @pytest.mark.parametrize(
         "path", ["home/test/.netrc", "app/latest/.env", "srv/contest.py", "etc/ssl/private/a.key"]
     )
     def test_a_name_that_only_holds_such_a_word_is(self, path: str) -> None:
-        assert may_hold_secrets(path, 100)
+        assert worth_reading(path)
 
     @pytest.mark.parametrize(
         ("path", "expected"),
@@ -219,11 +223,7 @@ class TestPlaces:
     def test_what_packages_bring_is_read_only_where_its_name_tells(
         self, path: str, expected: bool
     ) -> None:
-        assert may_hold_secrets(path, 100) is expected
-
-    def test_empty_and_large_files_are_not_read(self) -> None:
-        assert not may_hold_secrets("app/.env", 0)
-        assert not may_hold_secrets("app/.env", (1 << 20) + 1)
+        assert worth_reading(path) is expected
 
 
 class TestConfiguration:

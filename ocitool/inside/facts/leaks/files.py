@@ -27,12 +27,17 @@ class FileRule(Struct, frozen=True):
     """Files of one name, what a secret in them is called, and how it is found."""
 
     kind: str
+    form: str
     path: re.Pattern[str]
     read: Reader = keyed
 
 
 def _rule(kind: str, path: str, read: Reader = keyed) -> FileRule:
-    return FileRule(kind, re.compile(rf"(?:^|/)(?:{path})$", re.IGNORECASE), read)
+    return FileRule(kind, path, _ending(path), read)
+
+
+def _ending(path: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:^|/)(?:{path})$", re.IGNORECASE)
 
 
 def secrets_in_file(path: str, data: bytes) -> list[Found]:
@@ -54,7 +59,7 @@ def secrets_in_file(path: str, data: bytes) -> list[Found]:
 
 
 def _all(path: str, text: str) -> Iterator[Found]:
-    for rule in RULES:
+    for rule in RULES if _ANY.search(path) else ():
         if rule.path.search(path):
             for one in rule.read(text):
                 yield replace(one, kind=rule.kind)
@@ -225,3 +230,5 @@ RULES: tuple[FileRule, ...] = (
     _rule("mounted secret", r"run/secrets/[^/]+", _whole),
 )
 """The rules by name; the first that finds a value names it."""
+_ANY = _ending("|".join(f"(?:{rule.form})" for rule in RULES))
+"""What any rule is about; most files are nothing to any."""

@@ -61,17 +61,8 @@ class _Reading(Enum):
     ALL = 3
 
 
-def is_quiet(path: str) -> bool:
-    """Tell whether what looks like a secret in a path is none: documents, examples, tests."""
-    folder, _, name = path.rpartition("/")
-    return _reading(folder) is _Reading.NOTHING or bool(_QUIET_NAMES.search(name))
-
-
-def may_hold_secrets(path: str, size: int) -> bool:
-    """Tell whether a file is read for secrets."""
-    if not 0 < size <= LARGEST:
-        return False
-    folder, _, name = path.rpartition("/")
+def is_worth_reading(folder: str, name: str) -> bool:
+    """Tell whether a file of this name may hold secrets."""
     reading = _reading(folder)
     if reading is _Reading.NOTHING or _QUIET_NAMES.search(name):
         return False
