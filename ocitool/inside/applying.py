@@ -5,6 +5,7 @@ have. Then its members in their order: a folder over a folder changes attributes
 in it, anything else replaces, and a hard link gives an inode one more name.
 """
 
+from array import array
 from typing import cast
 
 from ocitool.errors import LimitExceeded
@@ -38,6 +39,8 @@ class Application:
         self._folders: dict[int, Folder] = {}
         # By the identity of a folder, which is kept alive here.
         self._former: dict[int, Former] = {}
+        # Folders without a member of their own, and what the layers below have in their place.
+        self._implied: dict[int, tuple[Folder, int]] = {}
         self._fates: dict[str, int] = {}
         self._told: set[int] = set()
         # The same for whiteouts, forgotten when one hides a folder or a link.
@@ -51,6 +54,7 @@ class Application:
         self._place_all()
         for former in self._former.values():
             former.note_deleted(self._record)
+        self._record.implied = array("q", (before for _, before in self._implied.values()))
 
     def _trace(
         self, path: str, *, follow: bool, make: Make | None = None
@@ -165,12 +169,12 @@ class Application:
         path = "/".join(above)
         where = f"{path}/{name}" if path else name
         self._check_length(where)
+        before = self._adopt(folder, where, name, made)
         if isinstance(value, int):
             self._tell("below_a_file", where, "members lie below it, but it is not a folder")
-            self._before(value)
+            before = self._before(value)
             self._lose(value, self._fate("replaced"))
-        elif self._adopt(folder, where, name, made) == NEW:
-            self._record.implied += 1
+        self._implied[id(made)] = (made, before)
         folder[name] = made
         return made
 
@@ -259,13 +263,13 @@ class Application:
     ) -> None:
         """Put a member at its path, in place of what is there."""
         name = self._table.names[row]
-        parent = self._table.parents[row]
-        if existing is None:
-            made = value if isinstance(value, dict) else None
-            before = self._adopt(folder, self._path(parent, name), name, made)
-        elif isinstance(existing, dict):
-            before = self._replace_folder(parent, folder, existing, name)
+        where = self._path(self._table.parents[row], name)
+        if isinstance(existing, dict):
+            before = self._replace_folder(where, folder, existing, name)
         else:
+            made = value if isinstance(value, dict) else None
+            before = self._adopt(folder, where, name, made)
+        if isinstance(existing, int):
             before = self._before(existing)
             self._lose(existing, self._fate(self._how(existing, value)))
             if self._tree.target_of(existing) is not None:
@@ -283,15 +287,15 @@ class Application:
             kinds.append(table.kinds[row])
         return "overwritten" if kinds[0] == kinds[1] else "replaced"
 
-    def _replace_folder(self, parent: int, folder: Folder, existing: Folder, name: str) -> int:
+    def _replace_folder(self, where: str, folder: Folder, existing: Folder, name: str) -> int:
         """Remove a folder for something else; return what the layers below have there."""
-        where = self._path(parent, name)
         before = self._before_folder(existing)
         lower = self._lower(existing)
         self._lose(existing, self._fate("replaced", where))
         if before != NEW:
             path = where[: -len(name) - 1]
-            self._remember(folder, path).names[name] = {**lower, "": before}
+            lower[""] = before
+            self._remember(folder, path).names[name] = lower
         self._folders.clear()
         return before
 
@@ -321,15 +325,12 @@ class Application:
 
     def _before_folder(self, folder: Folder) -> int:
         """Return the inode that a folder has in the layers below, NEW if it is of this layer."""
-        inode = attributes(folder)
-        if inode != implied(self._record.number):
-            return self._before(inode)
-        former = self._former.get(id(folder))
-        return attributes(former.names) if former is not None and "" in former.names else NEW
+        _, before = self._implied.pop(id(folder), (folder, None))
+        return self._before(attributes(folder)) if before is None else before
 
     def _lower(self, folder: Folder) -> Folder:
         """Return what the layers below have in a folder that is about to go."""
-        result: Folder = {}
+        result = self._former_names(folder)
         todo = [(folder, result)]
         while todo:
             inner, lower = todo.pop()
@@ -337,18 +338,20 @@ class Application:
                 if not name:
                     continue
                 if isinstance(value, int):
-                    before = self._before(value)
-                    if before != NEW:
-                        lower[name] = before
-                elif (before := self._before_folder(value)) != NEW:
-                    below: Folder = {"": before}
+                    if (before := self._before(value)) != NEW:
+                        lower.setdefault(name, before)
+                    continue
+                below = self._former_names(value)
+                if (before := self._before_folder(value)) != NEW:
+                    below[""] = before
                     lower[name] = below
-                    todo.append((value, below))
-            former = self._former.pop(id(inner), None)
-            if former is not None:
-                for name, old in former.names.items():
-                    lower.setdefault(name, old)
+                todo.append((value, below))
         return result
+
+    def _former_names(self, folder: Folder) -> Folder:
+        """Take over what this layer removed from a folder: it is no copy, which could be large."""
+        former = self._former.pop(id(folder), None)
+        return {} if former is None else former.names
 
     # Inodes that lose their names.
 

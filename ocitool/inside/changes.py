@@ -14,6 +14,7 @@ from ocitool.inside.state import (
     Folder,
     LayerRecord,
     TreeState,
+    implied,
 )
 from ocitool.inside.table import DIRECTORY, FILE, SYMLINK, LayerTable
 
@@ -36,9 +37,11 @@ class LayerChanges(Struct, frozen=True, kw_only=True):
 
 def changes_of(tree: TreeState, record: LayerRecord) -> LayerChanges:
     """Count what a layer did. Content counts as changed where it was not hashed."""
+    made = implied(record.number)
+    changed = sum(differs(tree, record.base + row, old) for row, old in _replacements(record))
     return LayerChanges(
-        added=record.previous.count(NEW) + record.implied,
-        changed=sum(differs(tree, record.base + row, old) for row, old in _replacements(record)),
+        added=record.previous.count(NEW) + record.implied.count(NEW),
+        changed=changed + sum(differs(tree, made, old) for old in record.implied if old != NEW),
         deleted=sum(_paths_in(folder) for folder in record.deleted.values()),
         deleted_roots=sum(map(len, record.deleted.values())),
     )

@@ -55,7 +55,8 @@ class LayerRecord(Struct, kw_only=True, eq=False):
     layers below, or NEW or NOTHING. `fates[r]` is the index of the fate of inode `base + r` in the
     `fates` of the tree, 0 while a name leads to it. `deleted` has for each folder the names that
     the layers below have in it and that are gone, the topmost ones only, with what they led to.
-    `implied` counts the folders that the layer added without a member. `places` has the real path
+    `implied` has for each folder that the layer made without a member what the layers below have
+    there. `places` has the real path
     of the folders in the table that were reached through a link.
     """
 
@@ -65,7 +66,7 @@ class LayerRecord(Struct, kw_only=True, eq=False):
     previous: "array[int]"
     fates: "array[int]"
     deleted: dict[str, Folder] = field(default_factory=dict)
-    implied: int = 0
+    implied: "array[int]" = field(default_factory=lambda: array("q"))
     places: dict[int, str] = field(default_factory=dict)
 
     def path(self, row: int) -> str:
