@@ -215,3 +215,14 @@ def test_inspect_tells_in_a_line_which_layers_hide_most(command: Command, tmp_pa
     write_layout(tmp_path / "one", {"1": small_image([file("a", 900), file("a", 600)])})
     (line,) = [x for x in command("inspect", "oci:one").out.splitlines() if "waste" in x]
     assert line.endswith("60 % (900 B) is hidden: layer 1 replaces 900 B of its own")
+
+
+@pytest.mark.parametrize("words", [["size"], ["size", "--json"], ["files", "ls"], ["facts"]])
+def test_of_a_layer_beyond_a_limit_nothing_is_printed_as_a_total(
+    words: list[str], command: Command, tmp_path: Path
+) -> None:
+    deep = "/".join(["d"] * 3000)
+    write_layout(tmp_path / "deep", {"1": small_image(LOWER, [file(deep, 1)])})
+    done = command(*words, "oci:deep")
+    assert (done.code, done.out) == (7, "")
+    assert "longer than 4096 bytes" in done.err

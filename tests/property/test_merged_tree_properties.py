@@ -99,7 +99,7 @@ def check_nonsense(layers: Sequence[Layer]) -> None:
 PLACES = st.lists(st.integers(0, 9), max_size=10)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(LAYERS, PLACES)
 def test_a_tree_is_what_a_process_in_it_would_have_made(
     layers: list[list[Member]], places: list[int]
@@ -107,7 +107,7 @@ def test_a_tree_is_what_a_process_in_it_would_have_made(
     check(layers, places)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(LAYERS)
 def test_nothing_that_layers_hold_stops_the_analysis(layers: list[list[Member]]) -> None:
     check_nonsense(layers)
