@@ -82,7 +82,8 @@ def read_step(entry: HistoryEntry, shell: Sequence[str] = POSIX_SHELL) -> Step:
     if plain.startswith("RUN "):
         return _run(builder, plain[4:].strip(), shell)
     run = _run(Builder.CLASSIC, plain, shell)
-    return run if run.has_shell else _split(builder, plain)
+    # Without a shell only the build arguments tell that it is a RUN.
+    return run if run.has_shell or run.arguments else _split(builder, plain)
 
 
 def instruction(created_by: str) -> str:
@@ -125,11 +126,13 @@ def _run(builder: Builder, text: str, shell: Sequence[str]) -> Step:
                 arguments=arguments,
                 has_all_arguments=len(arguments) == count,
             )
-    words_only = rest.split(" ", count)
+    # The value of the last argument is taken to be one word; where it ends is not recorded.
+    parts = _NEXT_ARGUMENT.split(rest, maxsplit=count - 1) if count else [rest]
+    last, _, words = parts.pop().partition(" ") if count else ("", "", parts.pop())
     return Step(
         builder=builder,
         keyword="RUN",
-        words=words_only[-1] if len(words_only) > count else "",
-        arguments=tuple(words_only[:count]),
+        words=words.strip(),
+        arguments=(*parts, last) if count else (),
         has_all_arguments=not count,
     )

@@ -7,7 +7,7 @@ the files of COPY by their checksum (I23).
 import json
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct, field
@@ -30,9 +30,13 @@ _NANOSECONDS: Final = {
     "us": 1_000,
     "ns": 1,
 }
+_MOST_WORDS: Final = 200
 _GO_ESCAPES: Final = {"a": 7, "b": 8, "t": 9, "n": 10, "v": 11, "f": 12, "r": 13}
 _UNKNOWN_SOURCE: Final = re.compile(
-    r"((?:--\S+ +)*)(?:(?:file|dir|multi):)?(?:tarsum\.v1\+\w+:)?[0-9a-f]{64} in +(.*)", re.DOTALL
+    # Docker forgets the space between its flags and the checksum.
+    r"((?:--\S+ +)*?(?:--\S+?)?)(?: *)(?:file|dir|multi):[0-9a-f]{64} in +(.*)"
+    r"|((?:--\S+ +)*)(?:tarsum\.v1\+\w+:)?[0-9a-f]{64} in +(.*)",
+    re.DOTALL,
 )
 _FLAG: Final = re.compile(r"(?:--\S+ +)*")
 _JOINED: Final = re.compile(r"[ ]*\t\s*|[ ]{2,}")
@@ -79,7 +83,8 @@ def wording(step: Step, config: RuntimeConfig) -> Wording:
 def _copy(step: Step) -> Wording:
     unknown = _UNKNOWN_SOURCE.fullmatch(step.words)
     if unknown is not None:
-        return Wording(text=f"{step.keyword} {unknown[1]}".rstrip(), copies_to=unknown[2].strip())
+        flags, destination = unknown[1] or unknown[3] or "", unknown[2] or unknown[4] or ""
+        return Wording(text=f"{step.keyword} {flags}".rstrip(), copies_to=destination.strip())
     text = f"{step.keyword} {step.words}"
     if step.builder is not Builder.BUILDKIT:
         return Wording(text=text)
@@ -203,20 +208,35 @@ def _entries(keyword: str, prefix: str) -> "Writer":
     def write(words: str, config: RuntimeConfig) -> Wording:
         known = settings(config)
         inner = re.fullmatch(r"(?:map)?\[(.*)\]", words, re.DOTALL)
-        whole = words if inner is None else inner[1]
-        found = go_list(words) or [re.sub(r":\{\}$", "", one) for one in whole.split()]
-        if f"{prefix}.{whole}" in known:
-            found = [whole]
-        sets: dict[str, Setting] = {f"{prefix}.{entry}": entry for entry in found}
-        certain = inner is None or len(found) < 2 or sets.keys() <= known.keys()
+        whole = (words if inner is None else inner[1]).split(" ")
+        texts = [re.sub(r":\{\}$", "", text) for text in whole if text]
+        witnessed = _put_together(texts, lambda text: f"{prefix}.{text}" in known)
+        found = go_list(words) or witnessed or texts
+        certain = inner is None or len(texts) < 2 or witnessed is not None
         if keyword == "VOLUME" and (len(found) > 1 or any(" " in one for one in found)):
             text = exec_form(found)
         else:
             text = " ".join(found)
+        sets: dict[str, Setting] = {}
+        for entry in found:
+            field = entry if keyword == "VOLUME" or "/" in entry else f"{entry}/tcp"
+            sets[f"{prefix}.{field}"] = field
         guess = "" if certain else WORDS_ARE_LOST
         return Wording(text=f"{keyword} {text}", guess=guess, sets=sets)
 
     return write
+
+
+def _put_together(words: Sequence[str], is_known: Callable[[str], bool]) -> list[str] | None:
+    """Return known entries that the words make one after the other; None if there are none."""
+    reached: dict[int, list[str]] = {0: []}
+    for end in range(1, min(len(words), _MOST_WORDS) + 1):
+        for begin in range(end):
+            entry = " ".join(words[begin:end])
+            if begin in reached and is_known(entry):
+                reached[end] = [*reached[begin], entry]
+                break
+    return reached.get(len(words))
 
 
 def _shell(words: str, config: RuntimeConfig) -> Wording:

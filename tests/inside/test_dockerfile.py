@@ -138,6 +138,11 @@ class TestHistoriesThatDoNotFit:
         found = dockerfile(config(0, step("ENV A 1 2", empty=True), Env=["A=1 2"]))
         assert (told(found), found.unrecorded) == ([("ENV A 1 2", "", None)], ())
 
+    def test_ports_are_told_by_their_protocol(self) -> None:
+        expose = step("/bin/sh -c #(nop)  EXPOSE 80 53/udp", empty=True)
+        found = dockerfile(config(0, expose, ExposedPorts={"80/tcp": {}, "53/udp": {}}))
+        assert (told(found), found.unrecorded) == ([("EXPOSE 80 53/udp", "", None)], ())
+
 
 class TestStepsThatAreNoInstructions:
     def test_a_layer_of_another_tool_is_a_copy_of_unknown_files(self) -> None:

@@ -13,7 +13,7 @@ NOP = "/bin/sh -c #(nop) "
 WITNESS = RuntimeConfig(
     env=("A=1", "B=$HOME", "NAME=John Doe", "TWO=a b", "MORE=c d"),
     labels={"maintainer": "A B <a@b>"},
-    volumes=("/one two",),
+    volumes=("/one two", "/data"),
     shell=("/bin/bash", "-o", "pipefail", "-c"),
 )
 
@@ -42,6 +42,8 @@ def told(created_by: str, *, comment: str = "", config: RuntimeConfig = WITNESS)
         ("EXPOSE [443/tcp] # buildkit", "EXPOSE 443/tcp"),
         (f"{NOP} VOLUME [/data]", "VOLUME /data"),
         (f"{NOP} VOLUME [/one two]", 'VOLUME ["/one two"]'),
+        (f"{NOP} VOLUME [/data /one two]", 'VOLUME ["/data", "/one two"]'),
+        (f"{NOP} EXPOSE 80 53/udp", "EXPOSE 80 53/udp"),
         (f"{NOP} WORKDIR /srv", "WORKDIR /srv"),
         (f"{NOP} USER app", "USER app"),
         (f"{NOP} STOPSIGNAL SIGQUIT", "STOPSIGNAL SIGQUIT"),
@@ -76,6 +78,7 @@ def test_what_is_recorded_whole_is_no_guess(created_by: str, line: str) -> None:
         (f"{NOP} VOLUME [/a /b]", 'VOLUME ["/a", "/b"]', recorded.WORDS_ARE_LOST),
         (f"{NOP} SHELL [/bin/ash -c]", 'SHELL ["/bin/ash", "-c"]', recorded.WORDS_ARE_LOST),
         ("|2 A=1 /bin/sh -c make", "RUN make", recorded.ARGUMENTS_ARE_LOST),
+        ("|2 A=some thing B=1 /bin/ls -l", 'RUN ["/bin/ls", "-l"]', recorded.ARGUMENTS_ARE_LOST),
         (f"{NOP} HEALTHCHECK &{{what}}", "HEALTHCHECK &{what}", recorded.WORDS_ARE_LOST),
     ],
 )
@@ -89,6 +92,7 @@ def test_what_is_lost_makes_the_line_a_guess(created_by: str, line: str, guess: 
     [
         (f"{NOP} ADD file:{HEX} in / ", "ADD", "/"),
         (f"{NOP}COPY --chown=1:2 dir:{HEX} in /srv/a b ", "COPY --chown=1:2", "/srv/a b"),
+        (f"{NOP}COPY --chown=app:appdir:{HEX} in /srv ", "COPY --chown=app:app", "/srv"),
         (f"{NOP}COPY multi:{HEX} in ./ ", "COPY", "./"),
         (f"{NOP} ADD {HEX} in /from/a/url ", "ADD", "/from/a/url"),
         (f"{NOP} ADD tarsum.v1+sha256:{HEX} in /x", "ADD", "/x"),
