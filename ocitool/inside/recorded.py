@@ -145,10 +145,17 @@ def _broken(command: str) -> list[str]:
 def _command(keyword: str) -> "Writer":
     """Return a writer for CMD and ENTRYPOINT, whose words Go quotes and separates by spaces."""
 
-    def write(words: str, _: RuntimeConfig) -> Wording:
+    def write(words: str, config: RuntimeConfig) -> Wording:
         found = go_list(words)
         if found is None:
-            return Wording(text=f"{keyword} {words}", guess=WORDS_ARE_LOST)
+            value = settings(config).get(keyword.lower())
+            # Buildah keeps what is run by a shell as it is; docker writes a list for it too.
+            is_witnessed = isinstance(value, tuple) and value[-1] == words
+            return Wording(
+                text=f"{keyword} {words}",
+                guess=WORDS_ARE_LOST if words.startswith("[") else "",
+                sets={keyword.lower(): value} if is_witnessed and value else {},
+            )
         command = tuple(found)
         return Wording(text=f"{keyword} {exec_form(found)}", sets={keyword.lower(): command})
 
@@ -168,7 +175,7 @@ def _pairs(keyword: str, prefix: str) -> "Writer":
         is_witnessed = all(known.get(field) == value for field, value in sets.items())
         whole = None if is_witnessed else _as_written(words, prefix, known)
         if whole is not None:
-            return Wording(text=f"{keyword} {words}", sets=whole)
+            sets, is_witnessed = whole, True
         lines = [line_for(field, value).partition(" ")[2] for field, value in sets.items()]
         # For values that need quotes, the image itself is the only witness.
         certain = is_witnessed or not re.search(r"[\s\"'$\\]", "".join(map(str, sets.values())))
@@ -184,9 +191,10 @@ def _is_pair(text: str, prefix: str, known: Mapping[str, Setting]) -> bool:
 
 
 def _as_written(words: str, prefix: str, known: Mapping[str, Setting]) -> dict[str, Setting] | None:
-    """Return what a line sets if it was written like this, quotes and variables included.
+    """Return what a line set if it was written like this, with quotes and variables.
 
-    None if the image has other values, or the line cannot be read so.
+    None if the image has other values, or the line cannot be read so. What variables stood for is
+    known from the image alone.
     """
     try:
         tokens = shlex.split(words)
@@ -211,8 +219,9 @@ def _entries(keyword: str, prefix: str) -> "Writer":
         whole = (words if inner is None else inner[1]).split(" ")
         texts = [re.sub(r":\{\}$", "", text) for text in whole if text]
         witnessed = _put_together(texts, lambda text: f"{prefix}.{text}" in known)
-        found = go_list(words) or witnessed or texts
-        certain = inner is None or len(texts) < 2 or witnessed is not None
+        listed = go_list(words)
+        found = listed or witnessed or texts
+        certain = inner is None or len(texts) < 2 or (listed or witnessed) is not None
         if keyword == "VOLUME" and (len(found) > 1 or any(" " in one for one in found)):
             text = exec_form(found)
         else:

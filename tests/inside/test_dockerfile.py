@@ -138,6 +138,11 @@ class TestHistoriesThatDoNotFit:
         found = dockerfile(config(0, step("ENV A 1 2", empty=True), Env=["A=1 2"]))
         assert (told(found), found.unrecorded) == ([("ENV A 1 2", "", None)], ())
 
+    def test_a_command_of_a_shell_is_told_as_it_was_written(self) -> None:
+        command = step('/bin/sh -c #(nop) CMD serve "a b"', empty=True)
+        found = dockerfile(config(0, command, Cmd=["/bin/sh", "-c", 'serve "a b"']))
+        assert (told(found), found.unrecorded) == ([('CMD serve "a b"', "", None)], ())
+
     def test_ports_are_told_by_their_protocol(self) -> None:
         expose = step("/bin/sh -c #(nop)  EXPOSE 80 53/udp", empty=True)
         found = dockerfile(config(0, expose, ExposedPorts={"80/tcp": {}, "53/udp": {}}))
