@@ -147,6 +147,15 @@ class TestCat:
         assert ocitool("files", "cat", image, "etc/os-release").out == "ID=test\n"
         assert ocitool("files", "cat", image, "/etc/passwd", "--up-to", "1").out.startswith("etc/")
 
+    def test_every_kind_of_source(self, loaded: Command, image: str, tmp_path: Path) -> None:
+        data = Path(image).read_bytes()
+        assert loaded("files", "cat", "-", "/etc/os-release", stdin=data).out == "ID=test\n"
+        assert loaded("files", "cat", "fmt/app:1.0", "/data/hello.txt").out == "hello\n"
+        assert "hello.txt" in loaded("files", "ls", "fmt/app:1.0:/data").out
+        path = write_image(tmp_path, IMAGE)
+        assert loaded("files", "cat", f"oci:{path}", "/etc/os-release").out == "ID=test\n"
+        assert loaded("files", "cat", str(path), "/etc/os-release").out == "ID=test\n"
+
     def test_what_has_no_content(self, ocitool: Command, image: str) -> None:
         done = ocitool("files", "cat", image, "/bin")
         assert (done.code, done.out) == (2, "")

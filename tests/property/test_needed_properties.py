@@ -88,7 +88,7 @@ def file(path: str, text: str) -> Member:
 
 
 @pytest.mark.soak
-@settings(max_examples=5_000, deadline=None)
+@settings(max_examples=2_000, deadline=None)
 @given(LAYERS, st.randoms(use_true_random=False))
-def test_five_thousand_images(layers: list[list[Member]], chance: random.Random) -> None:
+def test_two_thousand_images(layers: list[list[Member]], chance: random.Random) -> None:
     check([with_folders(layer, chance) for layer in layers])
