@@ -17,13 +17,15 @@ from msgspec.structs import asdict
 
 from ocitool.errors import NotFound
 from ocitool.formats.compression import Codec
-from ocitool.image.content import Blob
+from ocitool.image.content import Blob, Stamped
+from ocitool.images.opening import open_source
 from ocitool.inside.hashes import Hashes
 from ocitool.inside.table import FILE, LayerTable
 from ocitool.inside.toc_cache import TocCache
 from ocitool.inside.toc_format import pack, unpack
 from ocitool.oci import Descriptor, Digest
 from tests.support.faulty import flips, truncations
+from tests.support.small_images import Form, file, small_image, write_image
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 
@@ -171,6 +173,97 @@ class TestWhatIsKept:
         odd = table()
         odd.names[0] = "a\0b"
         assert pack(odd, "k") is None
+
+
+def unverified(*, hashed: int = 0) -> LayerTable:
+    """Return the table of a plain layer that was read by headers; some files were hashed then."""
+    made = table(digests=False)
+    made.codec, made.verified = Codec.NONE, False
+    for row in range(hashed):
+        made.set_digest(row, bytes([row + 1]) * 32)
+    return made
+
+
+class TestWhatWasNotVerified:
+    def test_it_is_found_again_for_its_own_file_alone(self, cache: TocCache) -> None:
+        place = Place("1")
+        assert cache.get(place, layer(), Hashes.NONE) is None
+        cache.put(place, layer(), unverified())
+        assert same(cache.get(place, layer(), Hashes.NONE), unverified())
+        assert cache.get(Place("2"), layer(), Hashes.NONE) is None
+        assert cache.get(NOWHERE, layer(), Hashes.NONE) is None
+        assert cache.get(place, layer(1), Hashes.NONE) is None
+
+    def test_it_is_not_kept_for_a_file_that_changed_while_it_was_read(
+        self, cache: TocCache, tmp_path: Path
+    ) -> None:
+        place = Place("1")
+        cache.get(place, layer(), Hashes.NONE)
+        place.now = "2"
+        cache.put(place, layer(), unverified())
+        assert not (tmp_path / "cache").exists()
+
+    @pytest.mark.parametrize("place", [NOWHERE, Place(None), Place("1")])
+    def test_it_is_not_kept_for_what_has_no_stamp_or_was_not_asked_for(
+        self, place: NoPlace, cache: TocCache, tmp_path: Path
+    ) -> None:
+        if not isinstance(place, Place) or place.now is None:
+            cache.get(place, layer(), Hashes.NONE)
+        cache.put(place, layer(), unverified())
+        assert not (tmp_path / "cache").exists()
+
+    def test_what_was_hashed_of_it_so_far_is_kept(self, cache: TocCache) -> None:
+        place = Place()
+        cache.get(place, layer(), Hashes.DOUBTFUL)
+        cache.put(place, layer(), unverified(hashed=7))
+        assert same(cache.get(place, layer(), Hashes.DOUBTFUL), unverified(hashed=7))
+        assert cache.get(place, layer(), Hashes.ALL) is None
+        cache.put(place, layer(), unverified(hashed=50))
+        assert cache.get(place, layer(), Hashes.ALL) is not None
+
+    def test_a_compressed_layer_is_rather_read_again_than_hashed_in_part(
+        self, cache: TocCache
+    ) -> None:
+        cache.put(NOWHERE, layer(), table(digests=False))
+        assert cache.get(NOWHERE, layer(), Hashes.DOUBTFUL) is None
+
+    @pytest.mark.parametrize("form", ["layout", "oci-archive", "docker-save"])
+    def test_a_file_is_told_from_what_takes_its_place(
+        self, form: Form, cache: TocCache, tmp_path: Path
+    ) -> None:
+        image = small_image([file("a", 10)])
+        path = write_image(tmp_path, image, form)
+        (plain,) = image.layers
+        held = path / "blobs" / "sha256" / plain.digest.hex if form == "layout" else path
+
+        def found() -> bool:
+            with open_source(str(path)) as opened:
+                if cache.get(opened.source, plain, Hashes.NONE) is not None:
+                    return True
+                cache.put(opened.source, plain, unverified())
+                return False
+
+        time.sleep(0.1)  # A file that changed just now may change again within the same tick.
+        assert [found(), found()] == [False, True]
+        before = held.stat()
+        held.write_bytes(held.read_bytes())
+        os.utime(held, ns=(before.st_atime_ns, before.st_mtime_ns))
+        time.sleep(0.1)
+        assert [found(), found()] == [False, True]
+
+    def test_what_came_through_a_pipe_has_no_stamp(self, cache: TocCache, tmp_path: Path) -> None:
+        image = small_image([file("a", 10)])
+        path = write_image(tmp_path, image, "oci-archive")
+        descriptor = os.open(path, os.O_RDONLY)
+        reading, writing = os.pipe()
+        os.write(writing, os.read(descriptor, 1 << 16))
+        os.close(writing)
+        os.close(descriptor)
+        with open_source("-", stdin=reading) as opened:
+            assert isinstance(opened.source, Stamped)
+            time.sleep(0.1)
+            assert opened.source.stamp(image.layers[0]) is None
+        os.close(reading)
 
 
 TEXTS = st.binary(min_size=1, max_size=9).map(
