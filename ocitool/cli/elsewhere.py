@@ -7,7 +7,7 @@ from typing import Any
 from ocitool.errors import NotFound, NotInStore
 
 Command = Callable[..., None]
-_SOURCES = ("sources", "names", "source", "arguments")
+_SOURCES = ("sources", "names", "source", "arguments", "a")
 
 
 def says_where_else(local: str, remote: str) -> Callable[[Command], Command]:

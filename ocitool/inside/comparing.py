@@ -178,7 +178,8 @@ def _totals(inside: Inside) -> Totals:
     stored = {layer.digest: layer.size for layer in inside.manifest.layers}
     is_read = bool(inside.tree.records) or not inside.layers
     live = sum(size for _, _, size in live_files(inside.tree)) if is_read else None
-    return Totals(stored=sum(stored.values()), live_bytes=live)
+    codecs = {layer.table.codec.value for layer in inside.layers if layer.table is not None}
+    return Totals(stored=sum(stored.values()), live_bytes=live, compression=tuple(sorted(codecs)))
 
 
 def _is_same(found: Comparison) -> bool:

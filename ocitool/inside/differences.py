@@ -170,11 +170,13 @@ class LayerChanges(Struct, frozen=True, kw_only=True):
 class Totals(Struct, frozen=True, kw_only=True):
     """How large an image is: the bytes of its layers as stored, and those of the files it shows.
 
-    `live_bytes` is None where the layers were not read.
+    `live_bytes` is None where the layers were not read. `compression` says how those are compressed
+    that were: none, gzip, zstd, bzip2 or xz.
     """
 
     stored: int
     live_bytes: int | None = None
+    compression: tuple[str, ...] = ()
 
 
 class Sizes(Struct, frozen=True, kw_only=True):

@@ -142,7 +142,8 @@ class TreeComparison:
         )
 
     def _walk(self) -> None:
-        self._meet("", self._a.root, self._b.root)
+        if self._wanted is None:
+            self._meet("", self._a.root, self._b.root)
         stack = [("", self._a.root, self._b.root, _names(self._a.root, self._b.root))]
         while stack:
             prefix, folder_a, folder_b, names = stack[-1]

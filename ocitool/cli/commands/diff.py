@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 _DIFFERENT = 3
 _IGNORABLE = ("mtime", "owner", "mode", "xattrs")
 
-Source = Annotated[
+First = Annotated[
     str,
     typer.Argument(
-        help="NAME, ID, oci:DIR:TAG, ./FILE, docker://NAME, …", autocompletion=store_names
+        metavar="A", help="NAME, ID, oci:DIR:TAG, ./FILE, …", autocompletion=store_names
     ),
+]
+Second = Annotated[
+    str, typer.Argument(metavar="B", help="The same forms.", autocompletion=store_names)
 ]
 Layers = Annotated[bool, typer.Option("--layers", help="Compare the layers; read none of them.")]
 Config = Annotated[
@@ -65,8 +68,8 @@ Markdown = Annotated[
 @with_options(out=OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool diff SRC …", "ocitool diff SRC …")
 def diff(
-    a: Source,
-    b: Source,
+    a: First,
+    b: Second,
     *,
     layers: Layers = False,
     config: Config = False,
@@ -105,6 +108,8 @@ def diff(
     )
     if not markdown:
         out.remark(found.problems)
+    if only and found.files is not None and not found.files.compared and found.files.same:
+        out.remark(["neither image has a path that fits --only"])
     if not found.same:
         raise typer.Exit(_DIFFERENT)
 

@@ -1,6 +1,5 @@
 """The options of size: limits, what they are compared with, and what does not count."""
 
-import fnmatch
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,12 +109,10 @@ def limit_of(text: str | None) -> "Limit | None":
 
 
 def _ignored(globs: list[str] | None) -> Callable[[str], bool] | None:
-    """Return a function that tells whether one of the patterns matches a path; * matches / too."""
-    if not globs:
-        return None
-    patterns = "|".join(fnmatch.translate(glob.lstrip("/")) for glob in globs)
-    matches = re.compile(patterns).match
-    return lambda path: matches(path) is not None
+    """Return a function that tells whether one of the patterns matches a path."""
+    from ocitool.inside.globs import path_matcher
+
+    return path_matcher(globs) if globs else None
 
 
 def _build(

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
         HistoryChanges,
         LayerChanges,
         LayerOf,
+        Totals,
     )
     from ocitool.inside.settings import Setting
 
 _LONG = 200
+_UNCOMPRESSED = "uncompressed"
 
 
 class Part(Struct, frozen=True, kw_only=True):
@@ -61,7 +63,16 @@ def _sizes(found: "Comparison") -> Iterator[Part]:
     if a.live_bytes is not None and b.live_bytes is not None:
         yield Part(title="Files in all", summary=_change(a.live_bytes, b.live_bytes), is_total=True)
     if found.files is not None or found.layers is not None:
-        yield Part(title="Stored", summary=_change(a.stored, b.stored), is_total=True)
+        summary = _change(a.stored, b.stored)
+        if a.compression != b.compression:
+            summary = f"{_stored(a)} {arrow()} {_stored(b)}"
+        yield Part(title="Stored", summary=summary, is_total=True)
+
+
+def _stored(totals: "Totals") -> str:
+    """Return the bytes of layers with how they are compressed."""
+    words = [_UNCOMPRESSED if word == "none" else word for word in totals.compression]
+    return f"{size(totals.stored)} ({' and '.join(words) or 'not read'})"
 
 
 def _change(a: int, b: int) -> str:
