@@ -86,7 +86,8 @@ class TemporaryFile:
         """Make the file durable and give it its final name, replacing what had that name.
 
         The mode is `mode` less the umask. The name itself is durable after `directory.sync()`.
-        Set `durable` to False only for a file that this process removes again.
+        Set `durable` to False only for a file that this process removes again, or that tells by a
+        checksum whether it is whole.
         """
         with translated("write", directory.child(name)):
             directory.finish_file(self._descriptor, mode, durable=durable)

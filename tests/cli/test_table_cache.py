@@ -1,5 +1,6 @@
 """The cache of tables behind the commands: it is used, and nothing in it changes what they say."""
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -17,6 +18,7 @@ from ocitool.inside.sizing import SizeReport, measure
 from ocitool.inside.toc_cache import TocCache
 from ocitool.inside.toc_format import pack, unpack
 from tests.support.command import Command, environment
+from tests.support.disk import read_only, small_disk
 from tests.support.faulty import flips, truncations
 from tests.support.images import oci_archive
 from tests.support.small_images import NAME, file, gone, small_image, write_image
@@ -184,6 +186,28 @@ class TestFaults:
     ) -> None:
         caches.write_bytes(b"a file in its place")
         assert told(command, "./image.tar") == told(command, "./image.tar", "--no-cache")
+
+    def test_a_full_disk_is_no_failure_and_nothing_is_left_on_it(
+        self, command: Command, caches: Path
+    ) -> None:
+        honest = told(command, "./image.tar", "--no-cache")
+        with small_disk(caches, "64k"):
+            (caches / "ocitool" / "toc").mkdir(parents=True)
+            with contextlib.suppress(OSError):
+                (caches / "filler").write_bytes(bytes(64 << 10))
+            assert told(command, "./image.tar") == honest
+            assert list((caches / "ocitool" / "toc").iterdir()) == []
+
+    def test_a_disk_that_is_read_only_is_no_failure(self, command: Command, caches: Path) -> None:
+        honest = told(command, "./image.tar")
+        with read_only(caches):
+            assert told(command, "./image.tar") == honest
+            for path in (caches / "ocitool" / "toc").iterdir():
+                assert path.stat().st_size
+        for path in (caches / "ocitool" / "toc").iterdir():
+            path.write_bytes(b"junk")
+        with read_only(caches):
+            assert told(command, "./image.tar") == honest
 
     def test_two_commands_at_once_say_the_same(self, command: Command, caches: Path) -> None:
         honest = told(command, "./image.tar", "--no-cache")
