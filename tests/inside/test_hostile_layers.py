@@ -24,8 +24,9 @@ from ocitool.formats.compression import Codec, Compressor
 from ocitool.images.opening import open_source
 from ocitool.inside.image import Inside, look_inside
 from ocitool.oci import DEFAULT_LIMITS, Limits
+from tests.inside.looking import looking
 from tests.support.images import Compression, build_image, write_files
-from tests.support.insides import looked_into, looked_into_layout
+from tests.support.insides import looked_into
 
 FEW = DEFAULT_LIMITS.with_limit("extracted_entries", 100)
 
@@ -112,7 +113,7 @@ class TestLimits:
         image = build_image([make()], compression="none")
         with (
             pytest.raises(LimitExceeded, match=says),
-            looked_into_layout(tmp_path, image, limits=limits),
+            looking(tmp_path, image, limits=limits),
         ):
             pass
 

@@ -11,8 +11,9 @@ from ocitool.inside.hashes import Hashes
 from ocitool.inside.image import Inside
 from ocitool.inside.sizing import measure
 from ocitool.inside.table import FILE
+from tests.inside.looking import looking
 from tests.support.images import Compression
-from tests.support.insides import looked_into, looked_into_layout
+from tests.support.insides import looked_into
 from tests.support.small_images import CODECS, small_image
 from tests.support.worked_examples import DIVE_RULES, EXAMPLES, DiveRule, Example
 
@@ -74,7 +75,7 @@ class TestEachLayer:
         assert found == example.problems
 
     def test_a_layout_is_read_alike(self, example: Example, tmp_path: Path) -> None:
-        with looked_into_layout(tmp_path, example.image()) as inside:
+        with looking(tmp_path, example.image()) as inside:
             assert sorted(hidden(inside)) == sorted(example.as_fates())
 
     def test_what_dive_says(self, example: Example, codec: Compression) -> None:
