@@ -24,6 +24,8 @@ from ocitool.inside.toc_format import VERSION, pack, unpack
 from ocitool.oci import Descriptor, Digest
 
 MOST_BYTES: Final = 512 << 20
+_LEAST: Final = 1 << 14
+"""Every file counts as this many bytes at least, so that there are never too many to look at."""
 _MOST_OF_ONE: Final = 256 << 20
 _NEW: Final = "new-"
 _ABANDONED: Final = 3600
@@ -74,7 +76,7 @@ class TocCache:
             return
         with contextlib.suppress(OcitoolError), _made(self._folder) as folder:
             _write(folder, _file_name(key), data)
-            self._make_room(folder, len(data))
+            self._make_room(folder, max(len(data), _LEAST))
 
     def _read(self, key: str, hashes: Hashes) -> LayerTable | None:
         data = None
@@ -129,9 +131,9 @@ def _write(folder: Directory, name: str, data: bytes) -> None:
 
 
 def _trim(folder: Directory, most: int) -> int:
-    """Remove the oldest files until `most` bytes are left, and what dead processes left behind.
+    """Remove the oldest files if there are more than `most` bytes, and what dead processes left.
 
-    Returns the bytes that are left.
+    Returns the bytes that are left: rather fewer, so that not every file makes room anew.
     """
     files = []
     for name in folder.unordered_names():
@@ -141,11 +143,13 @@ def _trim(folder: Directory, most: int) -> int:
         if name.startswith(_NEW) and status.st_mtime < time.time() - _ABANDONED:
             folder.remove(name)
         else:
-            files.append((status.st_mtime_ns, name, status.st_size))
+            files.append((status.st_mtime_ns, name, max(status.st_size, _LEAST)))
     used = sum(size for _, _, size in files)
+    if used <= most:
+        return used
     for _, name, size in sorted(files):
-        if used <= most:
-            break
         folder.remove(name)
         used -= size
+        if used <= most - most // 8:
+            break
     return used

@@ -407,10 +407,13 @@ class TestDamage:
         assert cache.get(NOWHERE, layer(), Hashes.NONE) is not None
 
 
+SMALL = 1 << 14
+"""What a small file counts as."""
+
+
 class TestRoom:
     def test_the_oldest_make_room(self, tmp_path: Path) -> None:
-        size = len(pack(table(), str(layer().digest)) or b"")
-        cache = TocCache(str(tmp_path / "cache"), most=3 * size + size // 2)
+        cache = TocCache(str(tmp_path / "cache"), most=3 * SMALL + SMALL // 2)
         for number in (4, 2, 3, 5):
             cache.put(NOWHERE, layer(number), table())
             os.utime(tmp_path / f"cache/sha256-{layer(number).digest.hex}.v1", (number, number))
@@ -418,12 +421,10 @@ class TestRoom:
         assert kept == [3, 4, 5]
 
     def test_what_other_processes_wrote_counts_too(self, tmp_path: Path) -> None:
-        size = len(pack(table(), str(layer().digest)) or b"")
         for number in range(6):
             # Each is the first of its process to write.
-            TocCache(str(tmp_path / "cache"), most=2 * size + size // 2).put(
-                NOWHERE, layer(number), table()
-            )
+            cache = TocCache(str(tmp_path / "cache"), most=2 * SMALL + SMALL // 2)
+            cache.put(NOWHERE, layer(number), table())
         assert len(list((tmp_path / "cache").iterdir())) == 2
 
     def test_a_table_larger_than_all_is_not_kept(self, tmp_path: Path) -> None:
