@@ -254,7 +254,7 @@ _DUPLICATES = View(
     paths=("paths", each_of(path_text)),
     path_bytes=("paths", each_of(path_bytes)),
 )
-_INSIDE_PROBLEM = PATH | View("layer kind text")
+ODDITY = PATH | View("layer kind text")
 SIZES = View(
     "digest platform stored tar_size file_bytes live_bytes wasted_bytes efficiency wasted_stored "
     "duplicate_bytes files directories",
@@ -264,7 +264,7 @@ SIZES = View(
     largest=_LARGE,
     directories_by_size=PATH | View("bytes files"),
     duplicates=_DUPLICATES,
-    problems=_INSIDE_PROBLEM,
+    problems=ODDITY,
 ).at("report") | View("name", budgets=_BUDGET)
 _PACKAGE = View("type name group version epoch architecture source license") | PATH
 _PROGRAM = View("name", file=("file", path_text)) | PATH

@@ -150,7 +150,7 @@ def _files(scene: Scene) -> None:
             link("b", "\udcfe"),
             Node(path="new", data=b"1", time=1e15),
         ],
-        [file("a", 7), gone("null")],
+        [file("a", 7), gone("null"), gone("nothing")],
     )
     path = str(write_image(scene.folder, image, "oci-archive"))
     scene.note("files ls", "files", "ls", path)

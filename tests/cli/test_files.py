@@ -15,7 +15,7 @@ from tests.support.chunked_layers import FORMS, Form, chunked_image, chunked_lay
 from tests.support.command import Command, environment
 from tests.support.images import build_index
 from tests.support.registry import EmulatedRegistry
-from tests.support.root_files import folder, link, program
+from tests.support.root_files import folder, hard_link, link, program
 from tests.support.small_images import file, gone, small_image, write_image
 
 STEPS = ("/bin/sh -c #(nop) ADD file:1 in / ", "RUN rm /etc/passwd # buildkit")
@@ -246,6 +246,25 @@ class TestExport:
         assert ocitool.run_bytes("export", "--layer", "2", image).stdout == IMAGE.tars[1]
         assert ocitool("export", "--layer", "2", "--sorted", image).code == 2
         assert ocitool("export", "--layer", "7", image).code == 2
+
+    def test_it_says_what_others_read_in_another_way(
+        self, ocitool: Command, tmp_path: Path
+    ) -> None:
+        odd = small_image(
+            [folder("usr"), folder("usr/lib"), link("lib", "usr/lib"), file("x", 5)],
+            [file("lib/a", 5), hard_link("b", "x"), gone("nothing")],
+        )
+        path = str(write_image(tmp_path, odd, "oci-archive"))
+        lines = ocitool("export", path, "-o", "x.tar").err.splitlines()
+        assert len(lines) == 3
+        assert lines[0].startswith("layer 2: lib: layer 1 makes a link here, which leads to")
+        assert (
+            lines[1]
+            == "layer 2: b: it is a hard link to 'x' of layer 1, which docker refuses to load"
+        )
+        found: Any = ocitool("files", "ls", "--json", path).json
+        kinds = {problem["kind"] for problem in found["problems"]}
+        assert kinds == {"through_symlink", "cross_layer_hard_link", "stray_whiteout"}
 
     def test_never_to_a_terminal(self, ocitool: Command, image: str) -> None:
         assert "a tar is not written to a terminal" in ocitool.on_terminal("export", image)

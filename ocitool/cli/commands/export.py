@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ocitool.places.registry import RegistryOptions
 
 
+_MOST_ODDITIES = 5
+
+
 class _Exported(Struct, frozen=True, kw_only=True):
     """What was written; `layer` is the number of the only layer in it, if it was one."""
 
@@ -142,5 +145,17 @@ def _report(inside: "Inside", output: str, layer: int | None, written: int, out:
             ids=lambda exported: [console.safe(exported.destination)],
             view=documents.EXPORTED,
         )
+    if layer is None:
+        out.remark(_odd(inside))
     what = "the tar" if output == "-" else output
     out.summary([f"wrote {what}  {size(written)}, {duration(out.seconds)}"])
+
+
+def _odd(inside: "Inside") -> Iterator[str]:
+    """Yield what other tools may read in another way; whiteouts of nothing are no matter here."""
+    from ocitool.cli.render.texts import oddity
+
+    odd = [problem for problem in inside.problems if problem.kind != "stray_whiteout"]
+    yield from map(oddity, odd[:_MOST_ODDITIES])
+    if len(odd) > _MOST_ODDITIES:
+        yield f"and {len(odd) - _MOST_ODDITIES} more like these: `ocitool size` lists them"

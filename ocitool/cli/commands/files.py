@@ -269,6 +269,7 @@ def _show(
             "files",
             digest=inside.chosen.image.descriptor.digest,
             platform=inside.chosen.image.platform,
+            problems=documents.ODDITY(inside.problems),
         ),
     )
     if why:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ocitool.cli.render import console
 from ocitool.cli.render.columns import counted, size, styled, table
 from ocitool.cli.render.console import safe
-from ocitool.cli.render.texts import one_line
+from ocitool.cli.render.texts import oddity, one_line
 
 if TYPE_CHECKING:
     from ocitool.inside.budgets import Budget
@@ -143,8 +143,7 @@ def _problem_lines(report: "SizeReport") -> Iterator[str]:
         yield ""
         yield styled("Problems", "bold")
     for problem in report.problems:
-        path = f"{safe(problem.path)}: " if problem.path else ""
-        yield f"  layer {problem.layer}: {path}{safe(problem.text)}"
+        yield f"  {oddity(problem)}"
 
 
 def _budget_lines(budgets: "Sequence[Budget]") -> Iterator[str]:

@@ -11,6 +11,7 @@ from ocitool.cli.render.columns import counted, size
 _COPIED = r"\b((?:file|dir|multi):[0-9a-f]{6})[0-9a-f]{58}\b"
 
 if TYPE_CHECKING:
+    from ocitool.inside.problems import Problem
     from ocitool.oci import Digest
     from ocitool.places.layout import NameChange
     from ocitool.transfer.report import CopiedImage, CopyReport
@@ -156,3 +157,9 @@ def write_digests(path: str, digests: "Sequence[Digest]") -> None:
         output.publish()
     finally:
         output.close()
+
+
+def oddity(problem: "Problem") -> str:
+    """Return what is odd about a layer of an image, on one line that is safe to print."""
+    path = f"{console.safe(problem.path)}: " if problem.path else ""
+    return f"layer {problem.layer}: {path}{console.safe(problem.text)}"
