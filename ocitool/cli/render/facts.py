@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from ocitool.cli.render.columns import clip, counted, padded, styled, table
+from ocitool.cli.render.columns import cells, clip, counted, padded, styled, table
 from ocitool.cli.render.console import safe
 from ocitool.cli.render.texts import familiar, one_line
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ocitool.inside.facts.rules import Denial, Judgement
 
 _LABEL = 15
-_SHOWN = 20
+_SHOWN, _PLACES = 20, 5
 
 
 def facts_lines(judged: "Judgement", width: int | None, *, packages: bool) -> Iterator[str]:
@@ -26,8 +27,9 @@ def facts_lines(judged: "Judgement", width: int | None, *, packages: bool) -> It
     name = familiar(facts.names[0]) if facts.names else facts.digest.short
     yield styled(name, "bold")
     for label, value in _summary(facts):
-        line = f"  {styled(padded(label, _LABEL), 'dim')}"
-        yield line + (value if width is None else clip(value, max(20, width - _LABEL - 2)))
+        lines = [value] if width is None else wrap(value, max(20, width - _LABEL - 2))
+        yield f"  {styled(padded(label, _LABEL), 'dim')}{lines[0]}"
+        yield from (" " * (_LABEL + 2) + line for line in lines[1:])
     if packages and facts.packages:
         yield from _section(f"Packages ({len(facts.packages)})", _packages(facts, width))
     if facts.secrets:
@@ -125,7 +127,27 @@ def _secrets(facts: "Facts", width: int | None) -> list[str]:
         for secret in facts.secrets
     ]
     header = ("KIND", "WHERE", "BEGINS", "LAYER", "STATE", "INSTRUCTION")
-    return table(header, rows, right=(3,), drop=(5,), shrink=(1, 4, 0), width=_room(width))
+    room = _room(width)
+    lines = table(header, rows, right=(3,), shrink=(5,), width=room)
+    if room is None or _widest(lines) <= room:
+        return lines
+    # Paths are what is looked for: they are cut only if nothing else makes room.
+    narrow = [row[:5] for row in rows]
+    lines = table(header[:5], narrow, right=(3,), shrink=(4, 0), width=room)
+    if _widest(lines) > room:
+        lines = table(header[:5], narrow, right=(3,), shrink=(1, 4, 0), width=room)
+    return [*lines, "", *_steps(facts, room)]
+
+
+def _widest(lines: Sequence[str]) -> int:
+    return max(map(cells, lines[1:]))
+
+
+def _steps(facts: "Facts", room: int) -> Iterator[str]:
+    """Yield the build step of each layer with a secret, for which the table has no room."""
+    steps = {one.layer: one.instruction for one in facts.secrets if one.layer and one.instruction}
+    for layer, step in sorted(steps.items()):
+        yield clip(f"layer {layer}: {one_line(step or '-', shorten=True)}", room)
 
 
 def _where(secret: "Secret") -> str:
@@ -142,7 +164,7 @@ def _state(secret: "Secret") -> str:
     if secret.how == "repeated":
         return "overwritten in its layer"
     if secret.hidden_by is not None:
-        return f"{secret.how} by layer {secret.hidden_by}"
+        return f"{secret.how} in {secret.hidden_by}"
     return "visible"
 
 
@@ -180,7 +202,9 @@ def _rules(denials: "Sequence[Denial]", width: int | None) -> list[str]:
             f"        {safe(one.where or 'the image')}: {safe(one.what)}"
             for one in denial.violations
         ]
-        lines += [line if width is None else clip(line, width - 2) for line in _cut(shown, width)]
+        if len(shown) > _PLACES + 1:
+            shown[_PLACES:] = [f"        … and {len(shown) - _PLACES} more, as listed above"]
+        lines += [line if width is None else clip(line, width - 2) for line in shown]
     return lines
 
 

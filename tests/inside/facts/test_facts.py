@@ -74,11 +74,11 @@ class TestPlanted:
 
     def test_every_secret_and_nothing_else(self, facts: Facts) -> None:
         assert where(facts.secrets) == {
-            "app/.env": "secret in an env file",
+            "app/.env": "secret in env file",
             "app/.git/config": "git credentials",
             "app/key.json": "GCP service account key",
             "app/old.pem": "EC private key",
-            "app/settings.env": "secret in an env file",
+            "app/settings.env": "secret in env file",
             "app/tls/server.key": "private key",
             "etc/pip.conf": "pip password",
             "root/.aws/credentials": "AWS credentials",
@@ -89,8 +89,8 @@ class TestPlanted:
             "root/.pypirc": "PyPI password",
             "root/.ssh/id_ed25519": "SSH private key",
             "root/.ssh/id_rsa": "RSA private key",
-            "env:API_PASSWORD": "secret in a variable",
-            "history:BUILD_TOKEN": "secret in a variable",
+            "env:API_PASSWORD": "secret variable",
+            "history:BUILD_TOKEN": "secret variable",
         }
 
     def test_hidden_ones_say_by_what_and_from_which_step_they_are(self, facts: Facts) -> None:

@@ -17,7 +17,7 @@ from ocitool.inside.facts.words import words
 from tests.inside.facts import planted
 
 FILES = {
-    "app/.env": (f"A=1\nDB_PASSWORD={planted.ENV_PASSWORD}\n", "secret in an env file"),
+    "app/.env": (f"A=1\nDB_PASSWORD={planted.ENV_PASSWORD}\n", "secret in env file"),
     "root/.ssh/id_rsa": (planted.RSA, "RSA private key"),
     "root/.ssh/id_ed25519": (planted.ED25519, "SSH private key"),
     "app/tls/server.pem": (planted.PKCS8, "private key"),

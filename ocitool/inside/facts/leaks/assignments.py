@@ -68,7 +68,7 @@ def assigned(name: str, value: str) -> Found | None:
     value = value.strip().strip("\"'")
     if not names_a_secret(name) or not is_secret_value(value):
         return None
-    return Found(kind="secret in a variable", value=value, name=name)
+    return Found(kind="secret variable", value=value, name=name)
 
 
 def is_secret_value(value: str) -> bool:
@@ -110,4 +110,4 @@ def options(text: str) -> Iterator[Found]:
     for match in _OPTION.finditer(text):
         found = assigned(match["name"], _value(match))
         if found is not None:
-            yield Found(kind="secret in a command", value=found.value, name=f"--{found.name}")
+            yield Found(kind="secret option", value=found.value, name=f"--{found.name}")

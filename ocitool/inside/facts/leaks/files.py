@@ -190,7 +190,7 @@ def _whole(text: str) -> Iterator[Found]:
 
 RULES: tuple[FileRule, ...] = (
     _rule("GCP service account key", r"[^/]+\.json", _service_account),
-    _rule("secret in an env file", r"\.env(rc)?|\.env\.[^/]+|[^/]+\.env"),
+    _rule("secret in env file", r"\.env(rc)?|\.env\.[^/]+|[^/]+\.env"),
     _rule("git credentials", r"\.git/config|\.gitconfig|\.git-credentials|git/credentials", _git),
     _rule("AWS credentials", r"\.aws/(credentials|config)"),
     _rule("npm token", r"\.npmrc|npmrc", _npmrc),
