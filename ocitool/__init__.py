@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from ocitool.inside.differences import Comparison as Comparison
     from ocitool.inside.dockerfile import Dockerfile as Dockerfile
     from ocitool.inside.dockerfile import dockerfile as dockerfile
+    from ocitool.inside.facts.gathering import gather_facts as gather_facts
+    from ocitool.inside.facts.packages.package import Package as Package
+    from ocitool.inside.facts.report import Facts as Facts
+    from ocitool.inside.facts.report import Secret as Secret
     from ocitool.inside.image import Inside as Inside
     from ocitool.inside.image import look_inside as look_inside
     from ocitool.inside.listing import FileEntry as FileEntry
@@ -106,6 +110,9 @@ __getattr__, __dir__, __all__ = lazy(
         "inside.comparing": "DiffOptions compare",
         "inside.differences": "Comparison",
         "inside.dockerfile": "Dockerfile dockerfile",
+        "inside.facts.gathering": "gather_facts",
+        "inside.facts.packages.package": "Package",
+        "inside.facts.report": "Facts Secret",
         "inside.image": "Inside look_inside",
         "inside.listing": "FileEntry list_files",
         "inside.searching": "FileQuery find_files",
