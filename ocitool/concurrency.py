@@ -41,6 +41,10 @@ class Stop:
             raise Stopped
 
 
+NEVER = Stop()
+"""The flag of work that nothing stops."""
+
+
 def nothing() -> None:
     """Do nothing: for work that needs no abort and no resume."""
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from ocitool.concurrency import Stop, processors, run_all
 from ocitool.events import SILENT, Observer
 from ocitool.formats.checksums import crc32
+from ocitool.image.aborting import Together
 from ocitool.inside.content import read_members
 from ocitool.inside.image import Inside
 from ocitool.inside.table import LayerTable
@@ -76,6 +77,12 @@ def hash_members(
     ordered = sorted(todo, key=lambda task: -task.size)
     observer.begin("hashing files", sum(task.size for task in ordered))
     try:
-        run_all([partial(task.run, observer) for task in ordered], min(jobs, processors()))
+        both = Together(*(task.inside.source for task in ordered))
+        run_all(
+            [partial(task.run, observer) for task in ordered],
+            min(jobs, processors()),
+            abort=both.abort,
+            resume=both.resume,
+        )
     finally:
         observer.end()

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from ocitool.concurrency import DEFAULT_JOBS, Stop, processors, run_all
+from ocitool.concurrency import DEFAULT_JOBS, NEVER, Stop, processors, run_all
 from ocitool.errors import (
     IntegrityError,
     LimitExceeded,
@@ -18,6 +18,7 @@ from ocitool.errors import (
 from ocitool.events import SILENT, Observer
 from ocitool.formats.compression import Codec, CompressionLimits, DecompressingReader, sniff
 from ocitool.formats.tar import PositionedInput, StreamInput, TarLimits, TarReader
+from ocitool.image.aborting import Together
 from ocitool.image.content import Blob, Positioned, Source
 from ocitool.image.wholeness import is_absent_foreign
 from ocitool.inside.hashes import Hashes
@@ -97,7 +98,13 @@ def scan_layers(
     if todo:
         observer.begin("reading layers", sum(layer.size for layer in todo))
         try:
-            run_all([partial(scan.run, layer) for layer in todo], min(jobs, processors()))
+            both = Together(source)
+            run_all(
+                [partial(scan.run, layer) for layer in todo],
+                min(jobs, processors()),
+                abort=both.abort,
+                resume=both.resume,
+            )
         finally:
             observer.end()
     return scan.found
@@ -123,19 +130,25 @@ def table_of_headers(
     hashes: Hashes = Hashes.NONE,
     most: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    stop: Stop = NEVER,
 ) -> LayerTable | None:
     """Return the table of a plain layer by reading only headers, with Hashes.ALL also all files.
 
     Nothing is verified; `diff_id` is the layer's own digest. None for a compressed layer and for a
     source that cannot be read at any offset. TooManyMembers for more than `most`, IntegrityError,
-    NotFound.
+    NotFound, and Stopped when `stop` says so.
     """
     if not isinstance(source, Positioned):
         return None
     with source.positioned(layer) as read_at:
         if sniff(read_at(0, _SNIFFED)) is not Codec.NONE:
             return None
-        reader = TarReader(PositionedInput(read_at, layer.size), limits=_tar_limits(limits))
+
+        def read(offset: int, size: int) -> bytes:
+            stop.check()
+            return read_at(offset, size)
+
+        reader = TarReader(PositionedInput(read, layer.size), limits=_tar_limits(limits))
         hashed = hashes if hashes is Hashes.ALL else Hashes.NONE
         table = TableBuilder(Codec.NONE, most=most, limits=limits).read(reader, hashed)
     table.tar_size = layer.size
@@ -202,7 +215,11 @@ class _Scan:
     def _scan(self, layer: Descriptor, stop: Stop) -> LayerTable:
         stop.check()
         table = table_of_headers(
-            self._source, layer, hashes=self._options.hashes, limits=self._options.limits
+            self._source,
+            layer,
+            hashes=self._options.hashes,
+            limits=self._options.limits,
+            stop=stop,
         )
         if table is not None:
             self._options.observer.advance(layer.size)

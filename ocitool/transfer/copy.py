@@ -14,6 +14,7 @@ from msgspec import Struct
 from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
 from ocitool.errors import StorageError, Unavailable
 from ocitool.events import Observer, Outcome
+from ocitool.image.aborting import Together
 from ocitool.image.content import (
     Blob,
     Ingest,
@@ -25,7 +26,6 @@ from ocitool.image.content import (
     Target,
 )
 from ocitool.oci import Descriptor, Digest
-from ocitool.transfer.aborting import Together
 from ocitool.transfer.counted import Counted
 from ocitool.transfer.ranged import Advance, Connections, fetch
 

@@ -12,11 +12,11 @@ from ocitool.concurrency import Stop, processors, run_all
 from ocitool.errors import MalformedDocument
 from ocitool.events import Observer, Outcome
 from ocitool.formats.compression import GZIP_LEVEL, ZSTD_LEVEL, Codec, Compressor, sniff
+from ocitool.image.aborting import Together
 from ocitool.image.content import Source
 from ocitool.image.layers import unpacked
 from ocitool.oci import Descriptor, Digest, mediatype
 from ocitool.places.layout import Cache, Writing
-from ocitool.transfer.aborting import Together
 from ocitool.transfer.counted import Counted
 
 LAYER_CODECS: Mapping[Codec, mediatype.Compression] = {

@@ -1,8 +1,8 @@
 """A source that reads documents from memory, and everything else from other sources."""
 
+from ocitool.image.aborting import Together
 from ocitool.image.content import Blob, Inventory, OpenRange, Ranged, Source
 from ocitool.oci import Descriptor, Digest
-from ocitool.transfer.aborting import Together
 
 
 class LayeredSource:

@@ -217,20 +217,20 @@ class Bench:
             for name, target in DIVE.items():
                 if self._path(name).exists():
                     dive = self._dive(name)
-                    yield self._row(f"`size`, {name}", self._size(name), dive, target)
+                    yield self._row(f"`size`, {name}", self._size(name), "dive", dive, target)
         gunzip = f"for f in {self._folder}/plain/blobs/sha256/*; do gzip -dcq $f; done; true"
-        yield self._row("`size`, plain-gzip", self._size("plain-gzip"), ["sh", "-c", gunzip], 2.0)
+        ours = self._size("plain-gzip")
+        yield self._row("`size`, plain-gzip", ours, "gzip -dc", _shell(gunzip), 2.0)
         for name in ("whiteouts", "whiteouts-gzip"):
             again = _ours("size", "--json", str(self._path(name)))
             run(again)
-            yield self._row(f"`size` again, {name}", again, self._size(name), 1.0)
+            without = self._size(name)
+            yield self._row(f"`size` again, {name}", again, "without the cache", without, 1.0)
         if shutil.which("crane"):
             for name, target in {"whiteouts": 1.4, "whiteouts-gzip": 2.5}.items():
-                crane = f"crane export - - < {self._path(name)} > /dev/null"
-                export = f"{sys.executable} -m ocitool export {self._path(name)} > /dev/null"
-                yield self._row(
-                    f"`export`, {name}", ["sh", "-c", export], ["sh", "-c", crane], target
-                )
+                crane = _shell(f"crane export - - < {self._path(name)} > /dev/null")
+                export = _shell(f"{' '.join(_ours('export', str(self._path(name))))} > /dev/null")
+                yield self._row(f"`export`, {name}", export, "crane", crane, target)
 
     def _size(self, name: str) -> list[str]:
         return _ours("size", "--no-cache", "--json", str(self._path(name)))
@@ -239,12 +239,15 @@ class Bench:
         out = str(self._folder / "dive.json")
         return ["dive", f"docker-archive://{self._path(name)}", "--json", out]
 
-    def _row(self, work: str, ours: Sequence[str], peer: Sequence[str], target: float) -> Row:
-        mine, theirs = alternate([Work(command=ours), Work(command=peer)], self._rounds)
-        called = next(
-            (name for name in ("crane", "gzip", "dive") if name in " ".join(peer)), "without cache"
-        )
-        return Row(work=work, ours=mine, peer=called, theirs=theirs, target=target)
+    def _row(
+        self, work: str, ours: Sequence[str], peer: str, theirs: Sequence[str], target: float
+    ) -> Row:
+        both = alternate([Work(command=ours), Work(command=theirs)], self._rounds)
+        return Row(work=work, ours=both[0], peer=peer, theirs=both[1], target=target)
+
+
+def _shell(command: str) -> list[str]:
+    return ["sh", "-c", command]
 
 
 def _ours(*arguments: str) -> list[str]:

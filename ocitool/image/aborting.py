@@ -1,4 +1,4 @@
-"""Breaking off what places are transferring, so that a failure does not wait for what stalls."""
+"""Breaking off what places are reading or writing: a failure does not wait for what stalls."""
 
 from typing import Protocol, runtime_checkable
 
