@@ -11,6 +11,7 @@ no harm.
 import contextlib
 import hashlib
 import os
+import stat
 import threading
 import time
 from typing import Final
@@ -81,11 +82,9 @@ class TocCache:
     def _read(self, key: str, hashes: Hashes) -> LayerTable | None:
         data = None
         with contextlib.suppress(OcitoolError), Directory.open(self._folder) as folder:
-            folder.share_as_it_is()
             name = _file_name(key)
             status = folder.status(name)
-            # Where the group may write, its members are trusted; nobody else is.
-            if status is not None and (folder.shared or status.st_uid == os.geteuid()):
+            if status is not None and (status.st_uid == os.geteuid() or _is_trusted(folder)):
                 data = folder.read_file(name, _MOST_OF_ONE)
         return unpack(data, key, hashes) if data is not None else None
 
@@ -112,12 +111,21 @@ def _file_name(key: str) -> str:
     return f"{key.replace(':', '-')}.v{VERSION}"
 
 
+def _is_trusted(folder: Directory) -> bool:
+    """Tell whether what others write to the folder is believed: it is shared with a group alone."""
+    status = folder.status(".")
+    writers = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) if status is not None else 0
+    return writers == stat.S_IWGRP
+
+
 def _made(path: str) -> Directory:
-    """Open the folder, made with those around it; it is shared with a group as they are."""
+    """Open the folder, made with those around it: private, or shared with a group as they are."""
     around, name = os.path.split(path)
     with Directory.open(around) if os.path.isdir(around) else _made(around) as folder:
         folder.share_as_it_is()
-        return folder.subdirectory(name, create=True, lasting=False)
+        if folder.shared:
+            return folder.subdirectory(name, create=True, lasting=False)
+    return Directory.create(path, 0o700)
 
 
 def _write(folder: Directory, name: str, data: bytes) -> None:

@@ -162,6 +162,22 @@ class TestWhatIsKept:
         assert only_file(tmp_path).name == f"sha256-{layer().digest.hex}.v1"
         assert stat.S_IMODE(only_file(tmp_path).stat().st_mode) == 0o600
 
+    def test_the_folder_is_private_unless_the_one_around_it_is_shared(
+        self, cache: TocCache, tmp_path: Path
+    ) -> None:
+        before = os.umask(0)
+        try:
+            cache.put(NOWHERE, layer(), table())
+            (tmp_path / "shared").mkdir(mode=0o2770)
+            TocCache(str(tmp_path / "shared" / "a" / "b")).put(NOWHERE, layer(), table())
+        finally:
+            os.umask(before)
+        for path, mode in (("cache/toc", 0o700), ("cache", 0o700), ("shared/a/b", 0o2770)):
+            found = (tmp_path / path).stat()
+            assert stat.S_IMODE(found.st_mode) & 0o2770 == mode, path
+        (shared,) = (tmp_path / "shared" / "a" / "b").iterdir()
+        assert stat.S_IMODE(shared.stat().st_mode) == 0o660
+
     def test_an_entry_takes_few_bytes(self) -> None:
         many = table(20_000, digests=False)
         packed = pack(many, "k")
@@ -405,6 +421,8 @@ class TestDamage:
         assert cache.get(NOWHERE, layer(), Hashes.NONE) is None
         (tmp_path / "cache" / "toc").chmod(0o2775)
         assert cache.get(NOWHERE, layer(), Hashes.NONE) is not None
+        (tmp_path / "cache" / "toc").chmod(0o777)
+        assert cache.get(NOWHERE, layer(), Hashes.NONE) is None
 
 
 SMALL = 1 << 14
