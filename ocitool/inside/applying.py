@@ -69,6 +69,11 @@ class Application:
     def _tell(self, kind: str, path: str, text: str) -> None:
         self._tree.problems.add(self._record.number, kind, path, text)
 
+    def _tell_of_lower(self, kind: str, path: str, text: str) -> None:
+        """Tell what is odd only if no layer below is missing."""
+        if self._tree.is_complete:
+            self._tell(kind, path, text)
+
     # Whiteouts.
 
     def _hide_all(self) -> None:
@@ -82,7 +87,9 @@ class Application:
                 if found is not None:
                     self._empty(*found)
             elif found is None or name in ("", ".", "..") or name not in found[0]:
-                self._tell("stray_whiteout", table.path(row), "a whiteout hides nothing here")
+                self._tell_of_lower(
+                    "stray_whiteout", table.path(row), "a whiteout hides nothing here"
+                )
             else:
                 self._hide(*found, name)
 
@@ -243,7 +250,7 @@ class Application:
             value = self._tree.root
         if isinstance(value, dict):
             text = f"it is a hard link to {quoted(path)}, which is not a file of the image"
-            self._tell("hard_link_to_nothing", self._table.path(row), text)
+            self._tell_of_lower("hard_link_to_nothing", self._table.path(row), text)
             return
         inode = self._tree.inode(value)
         if isinstance(existing, int) and self._tree.inode(existing) == inode:

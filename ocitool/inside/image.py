@@ -182,6 +182,7 @@ class _Merging:
         self._layers = list(inside.layers)
         self._on_layer = on_layer
         self._waiting = sorted(wanted, reverse=True)
+        self.tree.is_complete = self._waiting[::-1] == list(range(1, len(self._waiting) + 1))
         self._scanned: dict[Digest, Scanned] = {}
 
     @property
@@ -209,6 +210,7 @@ class _Merging:
             if scanned.error is not None and scanned.kind in ("limit", "failed"):
                 raise scanned.error
             self.tree.problems.add(number, scanned.kind, "", scanned.text)
+            self.tree.is_complete = False
             layer = replace(layer, problem=scanned.text)
         else:
             self.tree.apply(number, scanned)

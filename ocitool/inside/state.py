@@ -99,6 +99,8 @@ class TreeState:
         self.records: list[LayerRecord] = []
         self.fates: list[Fate] = [Fate(layer=0, how="")]
         self.limits = limits
+        self.is_complete = True
+        """Whether all layers below the next one were applied."""
         # Hard links: the inode that a name's own row stands for, and how many names an inode has.
         self.targets: dict[int, int] = {}
         self.names: dict[int, int] = {}

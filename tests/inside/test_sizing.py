@@ -288,6 +288,13 @@ class TestLooking:
         assert (report.read, len(report.layers), report.file_bytes) == (1, 2, 20)
         assert report.layers[0].file_bytes is None
 
+    def test_what_a_missing_layer_may_hold_is_not_called_odd(self, tmp_path: Path) -> None:
+        image = small_image([file("a", 10)], [gone("a"), hard_link("b", "a"), file("c", 20)])
+        layout = write_layout(tmp_path / "l", {"1": image}, without=[image.layers[0].digest])
+        assert [x.kind for x in report_of(layout).problems] == ["missing"]
+        with looking(tmp_path / "whole", image, layers=[2]) as inside:
+            assert inside.problems == ()
+
     def test_a_damaged_layer_is_told_and_the_others_are_counted(self, tmp_path: Path) -> None:
         image = small_image([file("a", 10)], [file("b", 20)], codec="gzip")
         layout = write_layout(tmp_path / "l", {"1": image})
