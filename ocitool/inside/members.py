@@ -122,7 +122,7 @@ class TableBuilder:
             add_uid(entry.uid)
             add_gid(entry.gid)
             add_time(entry.mtime)
-            if kind or entry.sparse_size is not None or entry.xattrs:
+            if kind or entry.sparse_size is not None or entry.xattrs or entry.exact_mtime:
                 add_size(self._unusual(row, kind, entry))
             else:
                 add_size(size)
@@ -194,6 +194,9 @@ class TableBuilder:
             self.table.stored[row] = entry.size
         if entry.sparse:
             self.table.sparse.add(row)
+        if entry.exact_mtime is not None:
+            self._spend(len(entry.exact_mtime))
+            self.table.exact_mtimes[row] = entry.exact_mtime
         if kind > DIRECTORY or entry.xattrs:
             self._details(row, kind, entry)
         return size

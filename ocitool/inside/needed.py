@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ocitool.concurrency import DEFAULT_JOBS, processors
 from ocitool.errors import OcitoolError
 from ocitool.events import SILENT, Observer
-from ocitool.image.content import Root, Source
+from ocitool.image.content import Ranged, Root, Source
 from ocitool.inside.hashes import Hashes
 from ocitool.inside.image import Inside, look_inside
 from ocitool.inside.kept import KeptTars
@@ -119,7 +119,8 @@ class _Held:
 
     def each(self, layers: list[Descriptor]) -> Iterator[LayerTable]:
         """Yield the tables of layers in this order, and read some ahead, one for each processor."""
-        step = processors()
+        # A download of a layer that is not needed costs more than waiting for one that is.
+        step = 1 if isinstance(self._source, Ranged) else processors()
         for start in range(0, len(layers), step):
             some = layers[start : start + step]
             scanned = scan_layers(

@@ -47,6 +47,8 @@ class LayerTable(Struct, kw_only=True, eq=False):
     SHA-256 of each file's content, 32 bytes a row, zeros where it was not hashed; `checks` has the
     CRC-32, -1 where that is not known.
 
+    `exact_mtimes` has the times in digits that have more of them than a float.
+
     `diff_id` is the digest of the tar, if it was computed. `verified` tells whether all bytes were
     read and were what the layer's digest says. `is_copyable` tells whether a member means the same
     in another tar: no PAX header applies to several members, and no name has ".." in it.
@@ -73,6 +75,7 @@ class LayerTable(Struct, kw_only=True, eq=False):
     links: dict[int, str] = field(default_factory=dict)
     xattrs: dict[int, Mapping[str, bytes]] = field(default_factory=dict)
     devices: dict[int, tuple[int, int]] = field(default_factory=dict)
+    exact_mtimes: dict[int, str] = field(default_factory=dict)
     digests: bytearray | None = None
     checks: "array[int] | None" = None
 

@@ -76,7 +76,15 @@ class _Names:
         return f"{self._name}/{path[self._cut :]}" if self._name else path[self._cut :]
 
 
-def _folder_header(name: str, node: Node) -> bytes:
+def _time(table: LayerTable, row: int) -> float | str:
+    """Return the time of a member with all of its digits."""
+    return table.exact_mtimes.get(row) or table.mtimes[row]
+
+
+def _folder_header(inside: Inside, name: str, node: Node) -> bytes:
+    time: float | str = node.mtime
+    if node.row is not None:
+        time = _time(inside.table(node.layer), node.row)
     return member_header(
         Member(
             name=name or _ROOT,
@@ -84,7 +92,7 @@ def _folder_header(name: str, node: Node) -> bytes:
             mode=node.mode,
             uid=node.uid,
             gid=node.gid,
-            mtime=node.mtime,
+            mtime=time,
             xattrs=node.xattrs,
         )
     )
@@ -106,7 +114,7 @@ def _header(table: LayerTable, row: int, name: str) -> bytes:
             mode=table.modes[row],
             uid=table.uids[row],
             gid=table.gids[row],
-            mtime=table.mtimes[row],
+            mtime=_time(table, row),
             link_name=table.links.get(row, ""),
             device=table.devices.get(row, (0, 0)),
             xattrs=table.xattrs.get(row, {}),
@@ -122,7 +130,7 @@ def _link_header(table: LayerTable, row: int, name: str, target: str) -> bytes:
             mode=table.modes[row],
             uid=table.uids[row],
             gid=table.gids[row],
-            mtime=table.mtimes[row],
+            mtime=_time(table, row),
             link_name=target,
         )
     )
@@ -144,7 +152,7 @@ class _Merged:
             if isinstance(value, dict):
                 node = tree.node(path, value)
                 if path or node.row is not None:
-                    yield _folder_header(self._names(path), node)
+                    yield _folder_header(self._inside, self._names(path), node)
                 continue
             inode = tree.inode(value)
             record = tree.record_of(inode)
@@ -279,7 +287,7 @@ class _Sorted:
         name = self._names(node.path)
         if node.is_folder:
             if node.path or node.row is not None:
-                yield _folder_header(name, node)
+                yield _folder_header(self._inside, name, node)
             return
         if node.row is None:
             return

@@ -62,6 +62,7 @@ class _Columns(Struct, array_like=True, frozen=True):
     links: dict[int, bytes]
     xattrs: dict[int, dict[bytes, bytes]]
     devices: dict[int, tuple[int, int]]
+    exact_mtimes: dict[int, str]
 
 
 def pack(table: LayerTable, key: str) -> bytes | None:
@@ -99,6 +100,7 @@ def pack(table: LayerTable, key: str) -> bytes | None:
             for row, xattrs in table.xattrs.items()
         },
         devices=table.devices,
+        exact_mtimes=table.exact_mtimes,
     )
     frame = _compressed(msgspec.msgpack.encode(columns))
     contents = _contents(table)
@@ -196,6 +198,7 @@ def _table(columns: _Columns) -> LayerTable:
             for row, xattrs in columns.xattrs.items()
         },
         devices=columns.devices,
+        exact_mtimes=columns.exact_mtimes,
     )
 
 
@@ -208,6 +211,7 @@ def _agrees(table: LayerTable) -> bool:
         *table.links,
         *table.xattrs,
         *table.devices,
+        *table.exact_mtimes,
     )
     return (
         len(table.kinds) == len(table.parents) == rows

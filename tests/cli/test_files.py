@@ -342,3 +342,4 @@ def test_each_layer_of_a_registry_is_fetched_once_and_only_if_it_is_needed(
         assert fetched("export", "-o", "x.tar", name) == [1, 1]
         assert fetched("files", "cp", name, "/etc", "copy") == [1, 1]
         assert fetched("files", "ls", "-R", name) == [1, 1]
+        assert fetched("files", "cat", name, "/b/c") == [0, 1]

@@ -71,6 +71,14 @@ def test_times_with_a_fraction_before_1970_and_far_away(mtime: float) -> None:
     assert one(Member(name="a", type=EntryType.FILE, mtime=mtime)).mtime == mtime
 
 
+def test_times_with_more_digits_than_a_float() -> None:
+    member = Member(name="a", type=EntryType.FILE, mtime="1700000000.123456789")
+    assert b" mtime=1700000000.123456789\n" in member_header(member)
+    (entry,) = TarReader(StreamInput(io.BytesIO(archive((member, b""))).read))
+    assert entry.exact_mtime == "1700000000.123456789"
+    assert entry.mtime == pytest.approx(1_700_000_000.123456789)
+
+
 def test_large_owners_and_sizes() -> None:
     member = Member(name="a", type=EntryType.FILE, uid=1 << 31, gid=(1 << 32) - 2)
     found = one(member)

@@ -154,6 +154,21 @@ def test_headers_that_hold_for_several_members_are_written_to_each(tmp_path: Pat
     }
 
 
+@pytest.mark.parametrize("sort", [False, True])
+def test_times_keep_every_digit(tmp_path: Path, sort: bool) -> None:
+    texts = {"d": "1700000000.123456789", "d/f": "-1.987654321", "d/g": "1700000000.500000000"}
+    layer = b""
+    for name, text in texts.items():
+        member = tarfile.TarInfo(name)
+        member.type = tarfile.DIRTYPE if name == "d" else tarfile.REGTYPE
+        member.pax_headers = {"mtime": text}
+        layer += member.tobuf(tarfile.PAX_FORMAT)
+    data = tar_of(build_image([layer], compression="gzip"), tmp_path, sort=sort)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        found = {member.name: member.pax_headers["mtime"].rstrip("0") for member in tar}
+    assert found == {name: text.rstrip("0") for name, text in texts.items()}
+
+
 class TestSorted:
     LAYERS = (
         [folder("b"), file("b/2", 700), file("a", 3), hard_link("c", "a")],

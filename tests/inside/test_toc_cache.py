@@ -77,6 +77,7 @@ def table(rows: int = 50, *, seed: int = 0, digests: bool = True) -> LayerTable:
     made.links = {5: "../target", 6: "\udcff\n"}
     made.xattrs = {7: {"security.capability": b"\1\0\xff", "user.\udcfe": b""}}
     made.devices = {8: (1, 3)}
+    made.exact_mtimes = {9: "1700000000.123456789"}
     made.digests = bytearray(chance.randbytes(32 * rows)) if digests else None
     return made
 
@@ -151,7 +152,7 @@ class TestWhatIsKept:
     def test_small_tables(self, cache: TocCache, rows: int) -> None:
         small = table(rows, digests=False)
         small.stored, small.sparse, small.links = {}, set(), {}
-        small.xattrs, small.devices = {}, {}
+        small.xattrs, small.devices, small.exact_mtimes = {}, {}, {}
         cache.put(NOWHERE, layer(), small)
         assert same(cache.get(NOWHERE, layer(), Hashes.NONE), small)
 

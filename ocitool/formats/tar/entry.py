@@ -47,8 +47,9 @@ class Entry(Struct, frozen=True, gc=False):
     Names are those of the archive, neither normalised nor trusted (a directory may end in "/");
     surrogateescape keeps bytes that are not UTF-8. `size` counts the data that follows in the
     archive; only a sparse file has a different `logical_size`. `mode` is only the permission bits.
-    `mtime` is in seconds and may be negative or fractional. Offsets are bytes from the beginning of
-    the archive; `header_offset` is that of the member's own header, after its extension headers.
+    `mtime` is in seconds and may be negative or fractional; `exact_mtime` is the same in digits if
+    it has more of them than a float can hold. Offsets are bytes from the beginning of the archive;
+    `header_offset` is that of the member's own header, after its extension headers.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Entry(Struct, frozen=True, gc=False):
     data_offset: int
     xattrs: Mapping[str, bytes] = _NO_XATTRS
     sparse_size: int | None = None
+    exact_mtime: str | None = None
 
     @property
     def sparse(self) -> bool:

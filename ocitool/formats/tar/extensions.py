@@ -21,6 +21,7 @@ _GLOBAL_HEADER: Final = ord("g")
 _XATTR_PREFIX: Final = "SCHILY.xattr."
 _SPARSE_PREFIX: Final = "GNU.sparse."
 _INTEGER: Final = re.compile(rb"-?[0-9]{1,19}")
+_DIGITS_OF_A_FLOAT: Final = 15
 _TIME: Final = re.compile(rb"-?[0-9]{1,19}(\.[0-9]{0,32})?")
 
 # Framing or naming depends on these records: a second, different value is an attack.
@@ -171,7 +172,11 @@ def _numbers(records: Mapping[str, bytes]) -> dict[str, object]:
         key: int(_matched(_INTEGER, records, key)) for key in ("uid", "gid") if key in records
     }
     if "mtime" in records:
-        found["mtime"] = float(_matched(_TIME, records, "mtime"))
+        text = _matched(_TIME, records, "mtime").decode("ascii")
+        found["mtime"] = float(text)
+        digits = text.rstrip("0").rstrip(".") if "." in text else text
+        if len(digits) > _DIGITS_OF_A_FLOAT:
+            found["exact_mtime"] = digits
     if "size" in records:
         found["size"] = _size(records, "size")
     return found

@@ -39,8 +39,8 @@ _NO_XATTRS: Final[Mapping[str, bytes]] = {}
 class Member(Struct, frozen=True, kw_only=True, gc=False):
     """What a header says of one member, as `Entry` says it of one that was read.
 
-    `size` are the bytes that follow, `mtime` seconds since 1970. `name` and `link_name` are written
-    as they are, except that a directory's name ends in "/".
+    `size` are the bytes that follow, `mtime` seconds since 1970, also as their digits. `name` and
+    `link_name` are written as they are, except that a directory's name ends in "/".
     """
 
     name: str
@@ -49,7 +49,7 @@ class Member(Struct, frozen=True, kw_only=True, gc=False):
     mode: int = 0o644
     uid: int = 0
     gid: int = 0
-    mtime: float = 0
+    mtime: float | str = 0
     link_name: str = ""
     device: tuple[int, int] = (0, 0)
     xattrs: Mapping[str, bytes] = _NO_XATTRS
@@ -101,7 +101,9 @@ def _records(member: Member, name: bytes, link: bytes) -> dict[str, bytes]:
     ):
         if not 0 <= number <= most:
             records[key] = b"%d" % number
-    if not (0 <= member.mtime <= _LARGEST_LONG and float(member.mtime).is_integer()):
+    seconds = float(member.mtime)
+    is_plain = 0 <= seconds <= _LARGEST_LONG and seconds.is_integer()
+    if not is_plain or isinstance(member.mtime, str):
         records["mtime"] = _time(member.mtime)
     for attribute, value in member.xattrs.items():
         records[f"SCHILY.xattr.{attribute}"] = value
@@ -132,7 +134,7 @@ def _block(member: Member, flag: bytes, name: bytes, link: bytes) -> bytes:
         _digits(member.uid, 8),
         _digits(member.gid, 8),
         _digits(member.size, 12),
-        _digits(int(max(0, member.mtime)), 12),
+        _digits(int(max(0, float(member.mtime))), 12),
         b" " * 8,
         flag,
         link[:_NAME],
@@ -152,10 +154,10 @@ def _digits(number: int, width: int) -> bytes:
     return b"%0*o\0" % (width - 1, number if 0 <= number <= largest else 0)
 
 
-def _time(seconds: float) -> bytes:
+def _time(seconds: float | str) -> bytes:
     """Return a time in decimal digits, as exact as it was read."""
-    text = repr(seconds)
-    if "e" in text:
+    text = seconds if isinstance(seconds, str) else repr(seconds)
+    if isinstance(seconds, float) and "e" in text:
         text = f"{seconds:.9f}"
     return (text.rstrip("0").rstrip(".") if "." in text else text).encode()
 
