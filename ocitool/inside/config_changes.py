@@ -26,7 +26,7 @@ _TRACES: Final = frozenset(
     )
 )
 """What docker keeps of the container that it built the image in: other in each build."""
-_MOST_STEPS: Final = 1_000
+_MOST_STEPS: Final = 400
 """Steps that are aligned one by one; what differs of longer histories is told as a whole."""
 
 
@@ -115,7 +115,7 @@ def _aligned(a: Sequence[object], b: Sequence[object]) -> Sequence[tuple[str, in
     tail = _common(a[same:][::-1], b[same:][::-1])
     end, other_end = len(a) - tail, len(b) - tail
     middle: list[tuple[str, int, int, int, int]] = [("replace", same, end, same, other_end)]
-    # What is left takes the product of both lengths; a hostile history has ten thousand steps.
+    # Aligning may take the cube of their number; a hostile history has ten thousand steps.
     if max(end, other_end) - same <= _MOST_STEPS:
         matcher = SequenceMatcher(None, a[same:end], b[same:other_end], autojunk=False)
         middle = [

@@ -86,15 +86,16 @@ def dockerfile(
 def _with_values(lines: Iterable[Line]) -> list[Line]:
     """Return the lines with values of build arguments where these are declared without one."""
     found: list[Line] = []
+    declared: dict[str, int] = {}
     for line in lines:
-        bare: list[int] = []
-        if line.guess == ARGUMENT_OF_BUILD:
-            declared = line.text.partition("=")[0]
-            bare = [number for number, other in enumerate(found) if other.text == declared]
-        if bare:
-            found[bare[-1]] = replace(found[bare[-1]], text=line.text, guess=line.guess)
-        else:
-            found.append(line)
+        name = line.text.partition("=")[0]
+        at = declared.pop(name, None) if line.guess == ARGUMENT_OF_BUILD else None
+        if at is not None:
+            found[at] = replace(found[at], text=line.text, guess=line.guess)
+            continue
+        if line.text == name and name.startswith("ARG "):
+            declared[name] = len(found)
+        found.append(line)
     return found
 
 
@@ -102,7 +103,7 @@ class _Writer:
     """Writes the lines of one image, step by step, and knows what they have set so far."""
 
     def __init__(self, config: ImageConfig) -> None:
-        self._config = config.config
+        self._settings = settings(config.config)
         self._layers = len(config.diff_ids)
         self._made = sum(not step.empty_layer for step in config.history)
         self._shell: tuple[str, ...] = POSIX_SHELL
@@ -125,7 +126,7 @@ class _Writer:
             yield self._unknown(entry, layer)
             return
         yield from self._declare(step)
-        told = wording(step, self._config)
+        told = wording(step, self._settings)
         self._note(step.keyword, told)
         guesses = [told.guess] if told.guess else []
         if told.copies_to is not None and not entry.empty_layer and self.problem:
@@ -148,7 +149,7 @@ class _Writer:
 
     def unrecorded(self) -> Iterator[Line]:
         """Yield instructions for what is configured and was not set by any step."""
-        for field, value in settings(self._config).items():
+        for field, value in self._settings.items():
             keyword = keyword_of(field)
             is_default = field == "env.PATH" and value == _DEFAULT_PATH
             known = keyword is None or keyword in self._set_any or self._set.get(field) == value

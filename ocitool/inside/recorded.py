@@ -13,8 +13,14 @@ from typing import Final
 from msgspec import Struct, field
 
 from ocitool.image.instructions import Builder, Step
-from ocitool.inside.settings import Setting, exec_form, healthcheck_words, line_for, settings
-from ocitool.oci.runtime import Healthcheck, RuntimeConfig
+from ocitool.inside.settings import (
+    Setting,
+    Settings,
+    exec_form,
+    healthcheck_words,
+    line_for,
+)
+from ocitool.oci.runtime import Healthcheck
 
 _WORD: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _LIST: Final = re.compile(r'\[(?:"(?:[^"\\]|\\.)*"[ ,]*)*\]')
@@ -31,6 +37,8 @@ _NANOSECONDS: Final = {
     "ns": 1,
 }
 _MOST_WORDS: Final = 200
+_LONGEST: Final = 100_000
+"""Letters of a step that is looked at one by one; longer ones are only found in hostile images."""
 _GO_ESCAPES: Final = {"a": 7, "b": 8, "t": 9, "n": 10, "v": 11, "f": 12, "r": 13}
 _UNKNOWN_SOURCE: Final = re.compile(
     # Docker forgets the space between its flags and the checksum.
@@ -64,10 +72,11 @@ class Wording(Struct, frozen=True, kw_only=True):
     copies_to: str | None = None
 
 
-def wording(step: Step, config: RuntimeConfig) -> Wording:
+def wording(step: Step, known: Settings) -> Wording:
     """Return the line for a step that has a keyword.
 
-    The configuration of the finished image tells where words begin that the history runs together.
+    `known` are the settings of the finished image: they tell where words begin that the history
+    runs together.
     """
     if step.keyword in ("ADD", "COPY"):
         return _copy(step)
@@ -77,7 +86,7 @@ def wording(step: Step, config: RuntimeConfig) -> Wording:
     if step.builder is Builder.OTHER:
         return Wording(text=text, sets_any=True)
     writer = _WRITERS.get(step.keyword)
-    return writer(step.words, config) if writer is not None else Wording(text=text)
+    return writer(step.words, known) if writer is not None else Wording(text=text)
 
 
 def _copy(step: Step) -> Wording:
@@ -112,7 +121,7 @@ def _laid_out(command: str) -> str:
     itself can only come from a here-document.
     """
     if "\n" not in command.replace("\\\n", ""):
-        return "".join(_broken(command))
+        return "".join(_broken(command)) if len(command) <= _LONGEST else command
     first, *rest = command.split("\n")
     named = re.search(r"<<-?[\"']?(\w+)", first)
     if named is not None and named[1] in rest:
@@ -145,10 +154,10 @@ def _broken(command: str) -> list[str]:
 def _command(keyword: str) -> "Writer":
     """Return a writer for CMD and ENTRYPOINT, whose words Go quotes and separates by spaces."""
 
-    def write(words: str, config: RuntimeConfig) -> Wording:
+    def write(words: str, known: Settings) -> Wording:
         found = go_list(words)
         if found is None:
-            value = settings(config).get(keyword.lower())
+            value = known.get(keyword.lower())
             # Buildah keeps what is run by a shell as it is; docker writes a list for it too.
             is_witnessed = isinstance(value, tuple) and value[-1] == words
             return Wording(
@@ -165,8 +174,7 @@ def _command(keyword: str) -> "Writer":
 def _pairs(keyword: str, prefix: str) -> "Writer":
     """Return a writer for ENV and LABEL: docker drops their quotes, buildah keeps the line."""
 
-    def write(words: str, config: RuntimeConfig) -> Wording:
-        known = settings(config)
+    def write(words: str, known: Settings) -> Wording:
         each = [words] if _is_pair(words, prefix, known) else _NEXT_PAIR.split(words)
         sets: dict[str, Setting] = {}
         for text in each:
@@ -185,19 +193,19 @@ def _pairs(keyword: str, prefix: str) -> "Writer":
     return write
 
 
-def _is_pair(text: str, prefix: str, known: Mapping[str, Setting]) -> bool:
+def _is_pair(text: str, prefix: str, known: Settings) -> bool:
     name, _, value = text.partition("=")
     return known.get(f"{prefix}.{name}") == value
 
 
-def _as_written(words: str, prefix: str, known: Mapping[str, Setting]) -> dict[str, Setting] | None:
+def _as_written(words: str, prefix: str, known: Settings) -> dict[str, Setting] | None:
     """Return what a line set if it was written like this, with quotes and variables.
 
     None if the image has other values, or the line cannot be read so. What variables stood for is
     known from the image alone.
     """
     try:
-        tokens = shlex.split(words)
+        tokens = shlex.split(words[:_LONGEST])
     except ValueError:
         return None
     found: dict[str, Setting] = {}
@@ -213,8 +221,7 @@ def _as_written(words: str, prefix: str, known: Mapping[str, Setting]) -> dict[s
 def _entries(keyword: str, prefix: str) -> "Writer":
     """Return a writer for EXPOSE and VOLUME, whose entries Go writes as a list or a map."""
 
-    def write(words: str, config: RuntimeConfig) -> Wording:
-        known = settings(config)
+    def write(words: str, known: Settings) -> Wording:
         inner = re.fullmatch(r"(?:map)?\[(.*)\]", words, re.DOTALL)
         whole = (words if inner is None else inner[1]).split(" ")
         texts = [re.sub(r":\{\}$", "", text) for text in whole if text]
@@ -248,17 +255,18 @@ def _put_together(words: Sequence[str], is_known: Callable[[str], bool]) -> list
     return reached.get(len(words))
 
 
-def _shell(words: str, config: RuntimeConfig) -> Wording:
+def _shell(words: str, known: Settings) -> Wording:
     inner = words.removeprefix("[").removesuffix("]")
-    if inner == " ".join(config.shell):
-        return Wording(text=f"SHELL {exec_form(config.shell)}", sets={"shell": config.shell})
+    final = known.get("shell")
+    if isinstance(final, tuple) and inner == " ".join(final):
+        return Wording(text=f"SHELL {exec_form(final)}", sets={"shell": final})
     found = go_list(words)
     shell = tuple(found if found is not None else inner.split())
     guess = WORDS_ARE_LOST if found is None else ""
     return Wording(text=f"SHELL {exec_form(shell)}", guess=guess, sets={"shell": shell})
 
 
-def _healthcheck(words: str, _: RuntimeConfig) -> Wording:
+def _healthcheck(words: str, _: Settings) -> Wording:
     check = _go_healthcheck(words)
     if check is not None:
         words = healthcheck_words(check)
@@ -271,7 +279,7 @@ def _one(keyword: str, name: str) -> "Writer":
     return lambda words, _: Wording(text=f"{keyword} {words}", sets={name: words})
 
 
-def _on_build(words: str, _: RuntimeConfig) -> Wording:
+def _on_build(words: str, _: Settings) -> Wording:
     return Wording(text=f"ONBUILD {words}", sets={f"on_build.{words}": words})
 
 
@@ -318,7 +326,7 @@ def _go_letter(text: str) -> int:
     return _GO_ESCAPES.get(escape, ord(escape or "\0"))
 
 
-Writer = Callable[[str, RuntimeConfig], Wording]
+Writer = Callable[[str, Settings], Wording]
 _WRITERS: Final[Mapping[str, Writer]] = {
     "CMD": _command("CMD"),
     "ENTRYPOINT": _command("ENTRYPOINT"),

@@ -17,21 +17,24 @@ LARGEST: Final = 64 << 10
 """Bytes of a file that is compared line by line."""
 _MOST_LINES: Final = 2_000
 _MOST_FILES: Final = 500
+_MOST_LINES_OF_ALL: Final = 20_000
+"""Comparing lines takes up to the square of their number, and hostile files take that long."""
 _NO_END: Final = "\\ No newline at end of file"
 
 
 def with_text_diffs(changes: FileChanges, a: Inside, b: Inside) -> FileChanges:
     """Return the changes with a diff of each file that is a small text in both images.
 
-    Only the first 500 such files are compared line by line.
+    Only the first 500 such files are compared line by line, and at most 20,000 lines of them.
     """
     small = [change for change in changes.changed if _is_small(change)][:_MOST_FILES]
     texts_a = _texts(a, (change.a for change in small))
     texts_b = _texts(b, (change.b for change in small))
     diffs: dict[str, tuple[str, ...]] = {}
+    left = _MOST_LINES_OF_ALL
     for change in small:
         one, other = texts_a.get(change.path), texts_b.get(change.path)
-        if one is not None and other is not None:
+        if one is not None and other is not None and (left := left - len(one) - len(other)) >= 0:
             diffs[change.path] = tuple(_diff(one, other))
     return replace(
         changes,

@@ -1,6 +1,7 @@
 """Two images compared: by content, in any split into layers, with what is ignored left out."""
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from ocitool.images.opening import open_source
 from ocitool.inside.comparing import DEFAULT, DiffOptions, Image, compare, look_inside_both
+from ocitool.inside.config_changes import compare_histories
 from ocitool.inside.differences import Comparison, Section, What
 from ocitool.inside.globs import path_matcher
-from ocitool.oci import Descriptor, Platform
+from ocitool.oci import Descriptor, HistoryEntry, Platform
 from tests.support.images import BuiltImage, Compression, blob_path, build_index, write_layout
 from tests.support.root_files import Node, folder, hard_link, link
 from tests.support.small_images import CODECS, NAME, file, gone, small_image
@@ -371,6 +373,26 @@ class TestTextDiffs:
         files = compared(tmp_path, a, b, self.SCOPE).files
         assert files is not None
         assert files.changed[0].diff is None
+
+
+def test_histories_of_ten_thousand_steps_take_no_square() -> None:
+    one = [HistoryEntry(created_by=f"{number % 7}") for number in range(10_000)]
+    other = [HistoryEntry(created_by=f"{number % 5}") for number in range(10_000)]
+    began = time.process_time()
+    assert len(compare_histories(one, other).changes) > 10_000
+    assert time.process_time() - began < 3
+
+
+def test_texts_that_are_hard_to_compare_are_few(tmp_path: Path) -> None:
+    lines = [f"{number % 100}\n".encode() for number in range(2000)]
+    one = [Node(path=f"{n}", data=b"".join(lines)) for n in range(30)]
+    other = [Node(path=f"{n}", data=b"".join(lines[n + 1 :])) for n in range(30)]
+    scope = DiffOptions(sections=[Section.FILES], content=True)
+    began = time.process_time()
+    files = compared(tmp_path, small_image(one), small_image(other), scope).files
+    assert files is not None
+    assert sum(change.diff is not None for change in files.changed) == 5
+    assert time.process_time() - began < 10
 
 
 NAMES = st.sampled_from(["a", "b", "d", "d/a", "d/b", "d/e", "d/e/f"])

@@ -1,5 +1,6 @@
 """A Dockerfile from histories that are right, short, long, squashed, foreign or not there."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -326,6 +327,34 @@ class TestBase:
             layers=1,
             steps=1,
         )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/bin/sh -c " + 'a  "' * 150_000,
+        "/bin/sh -c #(nop) ENV " + 'A="' * 150_000,
+        "/bin/sh -c #(nop) VOLUME [" + "/a " * 150_000 + "]",
+        "/bin/sh -c #(nop) COPY " + "--a " * 150_000,
+        "/bin/sh -c #(nop) HEALTHCHECK &{[" + '] "" ' * 150_000,
+        "|9999 " + "A=b " * 150_000,
+        "/bin/sh -c #(nop) CMD [" + '"a" ' * 150_000,
+    ],
+    ids=lambda text: text[:30],
+)
+def test_a_hostile_step_takes_no_square(text: str) -> None:
+    began = time.process_time()
+    assert dockerfile(config(1, step(text))).lines
+    assert time.process_time() - began < 3
+
+
+def test_ten_thousand_steps_take_no_square() -> None:
+    ten = range(10_000)
+    steps = [step(f"|1 A{n // 2}={n} /bin/sh -c #(nop) ENV A{n}={n}", empty=True) for n in ten]
+    began = time.process_time()
+    found = dockerfile(config(0, *steps, Env=[f"A{n}=x" for n in ten]))
+    assert len(found.unrecorded) == 10_000
+    assert time.process_time() - began < 5
 
 
 TEXTS = st.one_of(

@@ -5,6 +5,7 @@ import pytest
 from ocitool.image.instructions import Builder, read_step
 from ocitool.inside import recorded
 from ocitool.inside.recorded import Wording, go_list, wording
+from ocitool.inside.settings import settings
 from ocitool.oci import HistoryEntry
 from ocitool.oci.runtime import RuntimeConfig
 
@@ -19,7 +20,8 @@ WITNESS = RuntimeConfig(
 
 
 def told(created_by: str, *, comment: str = "", config: RuntimeConfig = WITNESS) -> Wording:
-    return wording(read_step(HistoryEntry(created_by=created_by, comment=comment)), config)
+    step = read_step(HistoryEntry(created_by=created_by, comment=comment))
+    return wording(step, settings(config))
 
 
 @pytest.mark.parametrize(
