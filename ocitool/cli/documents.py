@@ -196,7 +196,8 @@ _STATE = View(
 _LAYER_OF = View("number digest diff_id stored instruction")
 _SIDE = View("digest image_id platform", name="called")
 COMPARED = View(
-    "same problems size",
+    "same size",
+    problems=View("image layer kind text"),
     a=_SIDE,
     b=_SIDE,
     files=View(

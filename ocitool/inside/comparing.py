@@ -1,6 +1,6 @@
 """Comparing two images: their merged files, configurations, histories and layers."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -18,6 +18,7 @@ from ocitool.inside.differences import (
     Side,
     Sizes,
     Totals,
+    Unread,
     What,
 )
 from ocitool.inside.duplicates import live_files
@@ -150,18 +151,23 @@ def _compare_files(
     return with_text_diffs(found, a, b) if options.content else found
 
 
-def _problems(a: Inside, b: Inside, layers: LayerChanges) -> list[str]:
-    """Return what could not be compared; a layer that both images have is no obstacle."""
-    shared = {(one.a.number, one.b.number) for one in layers.shared if one.is_stored_alike}
-    alike = ({one for one, _ in shared}, {other for _, other in shared})
-    found = []
-    for name, inside, known in (("A", a, alike[0]), ("B", b, alike[1])):
-        found += [
-            f"layer {layer.number} of {name} is not compared: {layer.problem or 'it was not read'}"
-            for layer in inside.layers
-            if layer.table is None and layer.number not in known
-        ]
-    return found
+def _problems(a: Inside, b: Inside, layers: LayerChanges) -> Iterator[Unread]:
+    """Yield the layers that were not read; one that both images have is no obstacle."""
+    shared = [one for one in layers.shared if one.is_stored_alike]
+    for name, inside, alike in (
+        ("a", a, {one.a.number for one in shared}),
+        ("b", b, {one.b.number for one in shared}),
+    ):
+        reasons = {one.layer: one for one in inside.problems if not one.path}
+        for layer in inside.layers:
+            if layer.table is None and layer.number not in alike:
+                reason = reasons.get(layer.number)
+                yield Unread(
+                    image=name,
+                    layer=layer.number,
+                    kind=reason.kind if reason is not None else "left_out",
+                    text=layer.problem or "it was not read",
+                )
 
 
 def _side(inside: Inside) -> Side:

@@ -195,10 +195,22 @@ class Side(Struct, frozen=True, kw_only=True):
     platform: Platform
 
 
+class Unread(Struct, frozen=True, kw_only=True):
+    """A layer that could not be compared, of the image `a` or `b`.
+
+    `kind` is a word such as damaged, missing, encrypted or foreign, `text` says why.
+    """
+
+    image: str
+    layer: int
+    kind: str
+    text: str
+
+
 class Comparison(Struct, frozen=True, kw_only=True):
     """Two images, and how they differ. A section that was not compared is None.
 
-    `problems` are sentences about what could not be read or compared.
+    `problems` are layers that could not be read, but for those that both images have.
     """
 
     a: Side
@@ -209,4 +221,4 @@ class Comparison(Struct, frozen=True, kw_only=True):
     config: tuple[ConfigChange, ...] | None = None
     history: HistoryChanges | None = None
     layers: LayerChanges | None = None
-    problems: tuple[str, ...] = ()
+    problems: tuple[Unread, ...] = ()

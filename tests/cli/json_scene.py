@@ -196,7 +196,7 @@ def _compared(scene: Scene) -> None:
     image = small_image([], codec="gzip")
     damaged = write_layout(scene.folder / "three", {"1": image})
     (damaged / blob_path(image.layers[0])).write_bytes(b"x" * image.layers[0].size)
-    scene.note("diff", "diff", places[0], f"oci:{damaged}:1", "--files", code=3)
+    scene.note("diff", "diff", places[0], f"oci:{damaged}:1", "--files", code=7)
 
 
 def _containers(scene: Scene) -> None:

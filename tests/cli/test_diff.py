@@ -8,7 +8,7 @@ import pytest
 
 from tests.garbage.test_engine import FakeEngine
 from tests.support.command import FIXTURES, Command, Done
-from tests.support.images import docker_archive, write_files, write_layout
+from tests.support.images import blob_path, docker_archive, write_files, write_layout
 from tests.support.registry import EmulatedRegistry
 from tests.support.root_files import Node, folder, hard_link, link
 from tests.support.small_images import FORMS, NAME, Form, file, small_image, write_image
@@ -187,6 +187,17 @@ class TestTheAnswer:
         assert done.out.splitlines()[-1] == (
             "A and B do not differ in their files and configuration and layers; their manifests do."
         )
+
+    def test_a_damaged_layer_is_not_called_a_difference(
+        self, ocitool: Command, places: tuple[str, str], tmp_path: Path
+    ) -> None:
+        image = small_image([file("a", 1)], codec="gzip")
+        layout = write_layout(tmp_path / "damaged", {NAME: image})
+        (layout / blob_path(image.layers[0])).write_bytes(b"x" * image.layers[0].size)
+        done = ocitool("diff", places[0], f"oci:{layout}")
+        assert done.code == 7
+        assert "layer 1 of B is not compared: " in done.err
+        assert ocitool("diff", f"oci:{layout}", f"oci:{layout}").code == 0
 
     def test_q_gives_the_exit_code_alone(self, ocitool: Command, places: tuple[str, str]) -> None:
         done = ocitool("diff", "-q", *places)

@@ -14,15 +14,16 @@ from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
 from ocitool.cli.options.tables import table_cache
 from ocitool.cli.output import OUTPUT, Output, nothing
 from ocitool.cli.render import console
-from ocitool.errors import UsageError
+from ocitool.errors import IntegrityError, NotFound, UsageError
 
 if TYPE_CHECKING:
     from ocitool.images.opening import Opened
     from ocitool.inside.comparing import DiffOptions
-    from ocitool.inside.differences import Comparison, What
+    from ocitool.inside.differences import Comparison, Unread, What
     from ocitool.places.registry import RegistryOptions
 
 _DIFFERENT = 3
+_BROKEN = {"damaged": IntegrityError, "missing": NotFound}
 _IGNORABLE = ("mtime", "owner", "mode", "xattrs")
 
 First = Annotated[
@@ -87,7 +88,7 @@ def diff(
     Files are compared by their content, as a container would see them, however they are split into
     layers. Paths of which only the time differs are counted. Layers are the same by digest, or by
     diff ID if they are only stored in another form. The exit code is 3 if anything differs that
-    was compared, 0 if not.
+    was compared, 0 if not, 4 or 7 if a layer is missing or damaged.
     """
     from ocitool.cli import documents
 
@@ -107,11 +108,18 @@ def diff(
         view=documents.COMPARED,
     )
     if not markdown:
-        out.remark(found.problems)
+        out.remark(_unread(one) for one in found.problems if one.kind not in _BROKEN)
     if only and found.files is not None and not found.files.compared and found.files.same:
         out.remark(["neither image has a path that fits --only"])
+    for one in found.problems:
+        if one.kind in _BROKEN:
+            raise _BROKEN[one.kind](_unread(one))
     if not found.same:
         raise typer.Exit(_DIFFERENT)
+
+
+def _unread(one: "Unread") -> str:
+    return f"layer {one.layer} of {one.image.upper()} is not compared: {one.text}"
 
 
 def _options(

@@ -35,7 +35,8 @@ def markdown_lines(found: "Comparison", *, every_path: bool) -> Iterator[str]:
     yield from _diffs([change for change in changes if change.diff is not None])
     for problem in found.problems:
         yield ""
-        yield f"> {code(problem)}"
+        where = f"layer {problem.layer} of {problem.image.upper()} is not compared"
+        yield f"> {where}: {code(problem.text)}"
     verdict = verdict_of(found)
     if verdict:
         yield ""
