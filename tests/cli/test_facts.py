@@ -1,14 +1,16 @@
 """`ocitool facts` as a user types it: text, JSON, rules, allowances, SBOM; and no secret in any."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from tests.inside.facts import planted
 from tests.inside.facts.scenes import SECRETS, clean_images, planted_image
 from tests.support.command import Command
-from tests.support.small_images import write_image
+from tests.support.small_images import file, small_image, write_image
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,33 @@ class TestText:
         assert "scratch: no shell; no package manager; no C library" in out
         assert "none found" in out
         assert "Secrets" not in out
+
+
+class TestHostileNames:
+    PATH = "app/\x1b[31mred\udcff.env"
+
+    @pytest.fixture
+    def hostile(self, tmp_path: Path) -> Path:
+        secret = f"A=1\nAPI_TOKEN={planted.GITHUB}\n"
+        image = small_image(
+            [
+                file(self.PATH, len(secret), secret),
+                file("usr/bin/\x1b]0;title\x07", 1, mode=0o4755),
+                file("lib/x-1.dist-info/METADATA", 30, "Name: \x1b[2Jclear\nVersion: 1\n"),
+            ]
+        )
+        return write_image(tmp_path, image)
+
+    def test_they_cannot_control_the_terminal(self, ocitool: Command, hostile: Path) -> None:
+        done = ocitool("facts", f"oci:{hostile}", "--packages", "--deny", "setuid,secrets")
+        assert done.code == 3
+        assert "\x1b" not in done.out + done.err
+        assert "app/\\x1b[31mred\\udcff.env" in done.out
+
+    def test_json_has_them_whole(self, ocitool: Command, hostile: Path) -> None:
+        (secret,) = document(ocitool, f"oci:{hostile}")["secrets"]
+        assert secret["path"] == "app/\x1b[31mred\ufffd.env"
+        assert base64.b64decode(secret["path_bytes"]) == b"app/\x1b[31mred\xff.env"
 
 
 class TestRules:

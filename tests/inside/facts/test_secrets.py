@@ -52,6 +52,18 @@ FILES = {
     "root/.pgpass": (f"db:5432:*:bob:{planted.ENV_PASSWORD}\n", "PostgreSQL password"),
     "etc/shadow": ("root:$6$abcdefgh$" + planted.letters("x", 40) + ":1::::::\n", "password hash"),
     "app/config/master.key": (planted.letters("rails", 32), "Rails key"),
+    "app/application-prod.properties": (
+        f"spring.datasource.url=jdbc:x\nspring.datasource.password={planted.ENV_PASSWORD}\n",
+        "secret in settings",
+    ),
+    "srv/docker-compose.yml": (
+        f"services:\n  db:\n    environment:\n      - DB_PASSWORD={planted.ENV_PASSWORD}\n",
+        "secret in settings",
+    ),
+    "srv/appsettings.json": (
+        f'{{\n  "ApiKey": "{planted.ENV_PASSWORD}",\n  "TokenLifetime": "3600"\n}}',
+        "secret in settings",
+    ),
     "run/secrets/db": (planted.ENV_PASSWORD, "mounted secret"),
     "root/.m2/settings.xml": (f"<password>{planted.ENV_PASSWORD}</password>", "Maven password"),
     "srv/deploy.sh": (

@@ -19,6 +19,7 @@ from ocitool.oci import document
 _MOST = 100
 """Secrets of one file that are told."""
 _HEAD = 4096
+_TOKEN = 20
 _SNAKE_OIL = "made by the package ssl-cert, for tests"
 Reader = Callable[[str], Iterable[Found]]
 
@@ -108,9 +109,13 @@ def _netrc(text: str) -> Iterator[Found]:
 def _git(text: str) -> Iterator[Found]:
     """Yield passwords of URLs, and the tokens that stand in place of a user's name."""
     for match in _GIT.finditer(text):
-        value = match["password"] or (match["user"] if len(match["user"]) >= 20 else "")
+        value = match["password"] or (match["user"] if _is_token(match["user"]) else "")
         if len(value) >= 3 and not is_placeholder(value):
             yield Found(kind="", value=value, name=match["host"])
+
+
+def _is_token(user: str) -> bool:
+    return len(user) >= _TOKEN and any(map(str.isdigit, user))
 
 
 def _values_of(pattern: re.Pattern[str], key: str = "key") -> Reader:
@@ -227,6 +232,11 @@ RULES: tuple[FileRule, ...] = (
     _rule("Rails key", r"config/(master|credentials/[^/]+)\.key", _whole),
     _rule("database password", r"config/(database|secrets)\.yml"),
     _rule("WordPress secret", r"wp-config\.php", _values_of(_PHP)),
+    _rule(
+        "secret in settings",
+        r"application(-[\w-]+)?\.(properties|ya?ml)|appsettings(\.\w+)?\.json"
+        r"|(docker-)?compose[^/]*\.ya?ml|local_settings\.py",
+    ),
     _rule("mounted secret", r"run/secrets/[^/]+", _whole),
 )
 """The rules by name; the first that finds a value names it."""
