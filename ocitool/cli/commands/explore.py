@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -64,9 +65,11 @@ def explore(
         screen = Explorer(_look(opened, one_platform(platform)))
         screen.run()
         screen.close()
+    out.lines(f"wrote {console.safe(path)}" for path in screen.written)
+    if screen.interrupted:
+        raise KeyboardInterrupt
     if screen.failure is not None:
         raise screen.failure
-    out.lines(f"wrote {console.safe(path)}" for path in screen.written)
 
 
 @contextlib.contextmanager
@@ -116,5 +119,6 @@ def _check(places: "Sequence[Place]") -> None:
             "explore needs Textual, which is not installed",
             hint="pip install 'ocitool[tui]'; `ocitool size` prints the same numbers without it",
         )
-    if not (console.is_terminal(sys.stdin) and console.is_terminal(sys.stdout)):
+    is_dumb = os.environ.get("TERM") == "dumb"
+    if is_dumb or not (console.is_terminal(sys.stdin) and console.is_terminal(sys.stdout)):
         raise UsageError("explore needs a terminal", hint="`ocitool size` prints the same numbers")

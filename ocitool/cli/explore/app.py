@@ -40,7 +40,10 @@ _DETAIL_LINES = 3
 
 
 class Explorer(FileReader):
-    """The screen for one image or for two; `failure` is why it ended by itself."""
+    """The screen for one image or for two.
+
+    `failure` is why it ended by itself; `interrupted` that it ended by Ctrl-C.
+    """
 
     CSS_PATH = "explore.tcss"
     ENABLE_COMMAND_PALETTE = False
@@ -56,11 +59,13 @@ class Explorer(FileReader):
         Binding("d", "differ", "Diff"),
         Binding("escape", "leave", "Back", show=False),
         Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "interrupt", show=False, priority=True),
     ]
 
     def __init__(self, look: Look) -> None:
         super().__init__(look)
         self.failure: OcitoolError | None = None
+        self.interrupted = False
         self._what = "files"
         self._asked: tuple[str, int] | None = None
         self._files: Listing | None = None
@@ -117,6 +122,11 @@ class Explorer(FileReader):
     def on_finished(self, event: Finished) -> None:
         """Show what a thread has done."""
         event.tell()
+
+    def action_interrupt(self) -> None:
+        """End as any command that is interrupted."""
+        self.interrupted = True
+        self.exit()
 
     def _fail(self, error: OcitoolError) -> None:
         self.failure = error

@@ -40,6 +40,12 @@ function safe(text) {
   });
 }
 
+// Returns a build step on one line; what the classic builder called a copied file is shortened.
+function stepText(instruction) {
+  const line = safe(instruction.split(/\s+/).join(" ").trim());
+  return line.replace(/\b((?:file|dir|multi):[0-9a-f]{6})[0-9a-f]{58}\b/g, "$1");
+}
+
 // All nodes in depth-first order, each folder before what is in it; node 0 is the root.
 class Tree {
   constructor(bytes, count) {
@@ -61,6 +67,7 @@ class Tree {
     this.hiddenBy = column(new Uint32Array(count), (i) => this.isHiddenFile(i));
     this.how = column(new Uint8Array(count), (i) => this.isHiddenFile(i));
     this.files = column(new Float64Array(count).fill(1), (i) => this.kind(i) === FOLDED);
+    this.hasFolded = this.flags.some((flags) => (flags & KIND) === FOLDED);
     this.names = new TextDecoder().decode(bytes.subarray(at)).split("/");
     this._link();
   }

@@ -102,7 +102,7 @@ class Page {
   step(before, number) {
     const words = this.layers.get(number)?.instruction;
     return element("span", { title: this.layerText(number) }, `${before} layer `, this.chip(number),
-      ` ${safe(words || "")}`);
+      ` ${stepText(words || "")}`);
   }
 
   layerTable() {
@@ -111,7 +111,7 @@ class Page {
       const chip = element("button", { className: "chip", text: layer.number, type: "button",
         "aria-pressed": "false", "aria-label": `Count only layer ${layer.number}` });
       chip.style.backgroundColor = this.colours[layer.number];
-      const step = element("span", { className: "step", text: safe(layer.instruction || "(no instruction)") });
+      const step = element("span", { className: "step", text: stepText(layer.instruction || "(no instruction)") });
       const cell = element("td", {}, step);
       if (layer.problem) cell.append(element("span", { className: "problem", text: safe(layer.problem) }));
       const row = element("tr", { "data-layer": layer.number, title: safe(layer.instruction || "") },
@@ -125,7 +125,7 @@ class Page {
 
   layerText(number) {
     const words = this.layers.get(number)?.instruction;
-    return `layer ${number}${words ? `: ${safe(words)}` : ""}`;
+    return `layer ${number}${words ? `: ${stepText(words)}` : ""}`;
   }
 
   // What is chosen.
@@ -246,6 +246,7 @@ class Page {
     if (this.matches) {
       const sum = this.listed.filter((i) => !this.tree.isFolder(i)).reduce((all, i) => all + this.weights.bytes[i], 0);
       parts.push(`${this.listed.length.toLocaleString("en")} found, ${bytesText(sum)} in files`);
+      if (this.tree.hasFolded) parts.push("the names of small files are not in this page");
     }
     const line = byId("filter");
     line.hidden = !parts.length;

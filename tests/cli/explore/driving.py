@@ -17,7 +17,7 @@ from ocitool.cli.explore.tree import FileTree
 from ocitool.images.opening import one_root, open_source
 from ocitool.inside.comparing import Image
 
-_LONGEST = 30.0
+_LONGEST = 120.0
 
 
 class Shown:

@@ -128,6 +128,13 @@ def test_it_runs_on_a_terminal_and_says_at_its_end_what_it_wrote(
     assert (tmp_path / "model").stat().st_size == 4000
 
 
+def test_ctrl_c_ends_it_as_any_other_command(open_terminal: Callable[..., Terminal]) -> None:
+    terminal = open_terminal("explore", "./layout")
+    terminal.until(lambda: b"Layers" in terminal.seen)
+    terminal.press(b"\x03")
+    assert terminal.end() == 130
+
+
 def test_an_image_that_is_not_there_is_an_error_of_the_command(
     open_terminal: Callable[..., Terminal],
 ) -> None:
