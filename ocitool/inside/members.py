@@ -225,16 +225,20 @@ class TableBuilder:
         if not has_content:
             self.table.digests += bytes(DIGEST_BYTES)
             return
-        hasher = hashlib.sha256()
-        while data := reader.read_data(entry, _READ):
+        hasher, left = hashlib.sha256(), entry.size
+        while left:
+            data = reader.read_data(entry, _READ)
             hasher.update(data)
+            left -= len(data)
         self.table.digests += hasher.digest()
 
     def _check_content(self, reader: TarReader, entry: Entry, has_content: bool) -> None:
         """Note the checksum of a file; what is not a file, or is sparse, gets none."""
         if self.table.checks is None:
             self.table.checks = array("q")
-        check = 0 if has_content else -1
-        while has_content and (data := reader.read_data(entry, _READ)):
+        check, left = (0, entry.size) if has_content else (-1, 0)
+        while left:
+            data = reader.read_data(entry, _READ)
             check = crc32(data, check)
+            left -= len(data)
         self.table.checks.append(check)
