@@ -80,7 +80,7 @@ def _layer_row(layer: "LayerSize") -> Row:
             "-" if not count else f"{count:,}"
             for count in (layer.added, layer.changed, layer.deleted)
         ),
-        f"{text}  [{safe(layer.problem)}]" if layer.problem else text,
+        f"{text}  [not read: see Problems]" if layer.problem else text,
     )
 
 
