@@ -1,7 +1,9 @@
 """Layers that mean harm: a limit, a named problem, or the right answer in little time."""
 
-import resource
+import hashlib
+import itertools
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -329,10 +331,39 @@ def test_many_of_them_cost_no_square(name: str) -> None:
     assert large < 8 * small + 0.02
 
 
+def gzipped(blocks: Iterator[bytes]) -> tuple[bytes, str]:
+    """Return a tar of these blocks as a gzip layer, and its diff ID; never whole in memory."""
+    compressor, hasher, pieces = zlib.compressobj(1, wbits=31), hashlib.sha256(), []
+    for part in itertools.chain(blocks, [END]):
+        hasher.update(part)
+        pieces.append(compressor.compress(part))
+    return b"".join([*pieces, compressor.flush()]), f"sha256:{hasher.hexdigest()}"
+
+
 @pytest.mark.soak
-def test_a_million_whiteouts_take_seconds() -> None:
+def test_a_million_whiteouts_take_seconds(tmp_path: Path) -> None:
+    count = 1_000_000
+    lower, upper = gzipped(numbered(count, "d/{}")), gzipped(numbered(count, "d/.wh.{}"))
+    files = layout([lower[0], upper[0]], diff_ids=[lower[1], upper[1]])
+    path = write_files(tmp_path, files)
     before = time.process_time()
-    inside = look(joined(numbered(1_000_000, "d/{}")), joined(numbered(1_000_000, "d/.wh.{}")))
+    with open_source(str(path)) as opened:
+        inside = look_inside(opened.source, opened.root)
     assert paths(inside) == ["d"]
+    assert inside.problems == ()
+    # dive needs a copy of the whole tree for each of them.
     assert time.process_time() - before < 60
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 4 << 20
+
+
+@pytest.mark.soak
+def test_folders_that_each_lie_behind_forty_long_links_are_refused_in_seconds() -> None:
+    detour = "./" * 2000
+    links = b"".join(
+        long_name(f"{detour}l{number + 1}", b"K") + symlink(f"l{number}", "x")
+        for number in range(38)
+    )
+    end = symlink("l38", "t") + block("t/", kind=b"5")
+    before = time.process_time()
+    with pytest.raises(LimitExceeded, match="folders and links"):
+        look(links + end + joined(numbered(10_000, "l0/{}/f")))
+    assert time.process_time() - before < 30
