@@ -10,6 +10,7 @@ import pytest
 from tests.inside.facts import planted
 from tests.inside.facts.scenes import SECRETS, clean_images, planted_image
 from tests.support.command import Command
+from tests.support.registry import EmulatedRegistry
 from tests.support.small_images import file, small_image, write_image
 
 
@@ -213,6 +214,23 @@ class TestPlaces:
     def test_an_image_of_the_store(self, loaded: Command) -> None:
         found = document(loaded, "fmt/app:1.0")
         assert found["names"] == ["docker.io/fmt/app:1.0"]
+
+    def test_an_image_of_a_registry_of_which_each_layer_is_fetched_once(
+        self, ocitool: Command, tmp_path: Path
+    ) -> None:
+        built = planted_image("gzip")
+        with EmulatedRegistry() as registry:
+            registry.add_image("a/b", built, "1")
+            done = ocitool(
+                "facts",
+                f"docker://{registry.host}/a/b:1",
+                "--json",
+                variables={"XDG_CACHE_HOME": str(tmp_path / "cache")},
+            )
+            fetched = [len(registry.requests("GET", layer.digest.hex)) for layer in built.layers]
+        assert done.code == 0, done.err
+        assert fetched == [1, 1, 1, 1]
+        assert len(cast("dict[str, Any]", done.json)["secrets"]) == 17
 
     def test_an_image_that_is_nowhere(self, loaded: Command) -> None:
         assert loaded("facts", "nothing:1").code == 4
