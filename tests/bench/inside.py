@@ -211,26 +211,30 @@ class Bench:
             run(_ours("load", str(self._path(name)), *store))
             run(_ours("save", NAME, "-o", str(target), *store))
 
-    def rows(self) -> Iterator[Row]:
-        """Measure everything whose peer is installed."""
-        if shutil.which("dive"):
-            for name, target in DIVE.items():
-                if self._path(name).exists():
-                    dive = self._dive(name)
-                    yield self._row(f"`size`, {name}", self._size(name), "dive", dive, target)
-        gunzip = f"for f in {self._folder}/plain/blobs/sha256/*; do gzip -dcq $f; done; true"
-        ours = self._size("plain-gzip")
-        yield self._row("`size`, plain-gzip", ours, "gzip -dc", _shell(gunzip), 2.0)
+    def rows(self, only: str) -> Iterator[Row]:
+        """Measure all work whose name has `only` in it, as far as the peer is installed."""
+        for work, ours, peer, theirs, target in self._works():
+            if only in work:
+                both = alternate([Work(command=ours), Work(command=theirs)], self._rounds)
+                yield Row(work=work, ours=both[0], peer=peer, theirs=both[1], target=target)
+
+    def _works(self) -> Iterator[tuple[str, list[str], str, list[str], float]]:
+        """Yield each work: its name, our command, the peer's name and command, and the target."""
+        for name, target in DIVE.items() if shutil.which("dive") else ():
+            if self._path(name).exists():
+                yield f"`size`, {name}", self._size(name), "dive", self._dive(name), target
+        layers = f"{self._folder}/plain/blobs/sha256/*"
+        gunzip = _shell(f"for f in {layers}; do gzip -dcq $f > /dev/null; done; true")
+        yield "`size`, plain-gzip", self._size("plain-gzip"), "gzip -dc", gunzip, 2.0
         for name in ("whiteouts", "whiteouts-gzip"):
             again = _ours("size", "--json", str(self._path(name)))
             run(again)
-            without = self._size(name)
-            yield self._row(f"`size` again, {name}", again, "without the cache", without, 1.0)
-        if shutil.which("crane"):
-            for name, target in {"whiteouts": 1.4, "whiteouts-gzip": 2.5}.items():
+            yield f"`size` again, {name}", again, "the first time", self._size(name), 1.0
+        for name, target in {"whiteouts": 1.4, "whiteouts-gzip": 2.5}.items():
+            if shutil.which("crane"):
                 crane = _shell(f"crane export - - < {self._path(name)} > /dev/null")
-                export = _shell(f"{' '.join(_ours('export', str(self._path(name))))} > /dev/null")
-                yield self._row(f"`export`, {name}", export, "crane", crane, target)
+                ours = _shell(f"{' '.join(_ours('export', str(self._path(name))))} > /dev/null")
+                yield f"`export`, {name}", ours, "crane", crane, target
 
     def _size(self, name: str) -> list[str]:
         return _ours("size", "--no-cache", "--json", str(self._path(name)))
@@ -238,12 +242,6 @@ class Bench:
     def _dive(self, name: str) -> list[str]:
         out = str(self._folder / "dive.json")
         return ["dive", f"docker-archive://{self._path(name)}", "--json", out]
-
-    def _row(
-        self, work: str, ours: Sequence[str], peer: str, theirs: Sequence[str], target: float
-    ) -> Row:
-        both = alternate([Work(command=ours), Work(command=theirs)], self._rounds)
-        return Row(work=work, ours=both[0], peer=peer, theirs=both[1], target=target)
 
 
 def _shell(command: str) -> list[str]:
@@ -277,12 +275,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.inside", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--million", action="store_true", help="also an image of a million files")
+    parser.add_argument("--only", default="", help="only work whose name has this text in it")
     parser.add_argument("--folder", help="where to work and to keep the images")
     options = parser.parse_args(arguments)
     os.environ.pop("OCITOOL_STORE", None)
     with tempfile.TemporaryDirectory() as temporary:
         bench = Bench(Path(options.folder or temporary), options.rounds, million=options.million)
-        for line in lines(bench.rows()):
+        for line in lines(bench.rows(options.only)):
             print(line, flush=True)
     return 0
 
