@@ -61,6 +61,11 @@ def test_every_kind_of_member_keeps_what_it_is(kind: EntryType) -> None:
         assert (found.devmajor, found.devminor) == (8, 17)
 
 
+def test_numbers_of_devices_that_are_large() -> None:
+    found = one(Member(name="a", type=EntryType.BLOCK, device=(1 << 31, (1 << 40) + 1)))
+    assert (found.devmajor, found.devminor) == (1 << 31, (1 << 40) + 1)
+
+
 def test_a_kind_that_nobody_knows_is_not_written() -> None:
     with pytest.raises(ValueError, match="other"):
         member_header(Member(name="a", type=EntryType.OTHER))

@@ -14,6 +14,7 @@ from ocitool.images.opening import open_source
 from ocitool.inside.content import read_member
 from ocitool.inside.image import Inside, look_inside
 from ocitool.inside.ranges.tables import ChunkedTable
+from ocitool.inside.ranges.toc import parse_toc
 from ocitool.inside.taking import read_file, take_tar
 from ocitool.oci import Descriptor
 from tests.inside.test_tars_of_trees import members
@@ -279,6 +280,18 @@ class TestWrongTables:
         )
         inside = looked(RangedSource(image), image)
         assert not isinstance(inside.table(1), ChunkedTable)
+
+    @pytest.mark.parametrize("value", [1 << 70, "a", [[]], None, -1])
+    def test_values_of_another_kind(self, value: object) -> None:
+        image = chunked_image(estargz(NODES, change=lambda entries: entries[1].update(size=value)))
+        with pytest.raises(MalformedDocument):
+            looked(RangedSource(image), image)
+
+    def test_json_that_is_too_deep(self) -> None:
+        deep = b"[" * 200_000 + b"]" * 200_000
+        raw = b'{"entries":[{"name":"a","type":"reg","x":' + deep + b"}]}"
+        with pytest.raises(MalformedDocument, match="cannot be read"):
+            parse_toc(raw, "the table", end=1)
 
     def test_a_hole_is_zeros(self) -> None:
         def hole(entries: list[dict[str, Any]]) -> None:

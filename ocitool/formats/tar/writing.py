@@ -127,7 +127,7 @@ def _record(key: bytes, value: bytes) -> bytes:
 def _block(member: Member, flag: bytes, name: bytes, link: bytes) -> bytes:
     device = [b"", b""]
     if member.type in _DEVICES:
-        device = [_digits(number, 8) for number in member.device]
+        device = [_device(number) for number in member.device]
     fields = [
         name[:_NAME],
         _digits(member.mode & 0o7777, 8),
@@ -152,6 +152,13 @@ def _digits(number: int, width: int) -> bytes:
     """Return octal digits and a NUL; zero where a PAX record holds what does not fit."""
     largest = 8 ** (width - 1) - 1
     return b"%0*o\0" % (width - 1, number if 0 <= number <= largest else 0)
+
+
+def _device(number: int) -> bytes:
+    """Return the number of a device: no PAX record holds it, so a large one is in base 256."""
+    if 0 <= number <= _LARGEST_SHORT:
+        return _digits(number, 8)
+    return bytes([0x80]) + (number & ((1 << 56) - 1)).to_bytes(7, "big")
 
 
 def _time(seconds: float | str) -> bytes:

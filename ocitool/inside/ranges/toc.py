@@ -91,7 +91,7 @@ def parse_toc(raw: bytes, what: str, *, end: int) -> list[TocFile]:
     """
     try:
         entries = msgspec.json.decode(raw, type=_Document).entries
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise MalformedDocument(f"{what} cannot be read: {error}") from error
     if len(entries) > _MOST_ENTRIES:
         raise LimitExceeded(f"{what} has {len(entries)} entries, more than {_MOST_ENTRIES}")
