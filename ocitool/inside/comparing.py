@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.events import SILENT, Observer
+from ocitool.image.choosing import best, choose_image
 from ocitool.image.content import Root, Source
 from ocitool.inside.config_changes import compare_configs, compare_histories
 from ocitool.inside.differences import (
@@ -77,15 +78,17 @@ def look_inside_both(
 ) -> tuple[Inside, Inside]:
     """Look inside two images that are to be compared; what that does not need is not read.
 
-    Of an index this takes the image for `platform`, or else the first one unless it is `required`.
-    A layer that both have is read once. Raises what `look_inside` raises.
+    Of an index this takes the image for `platform`; unless that is `required` any other, but the
+    same of both if there is one. A layer that both have is read once. Raises what `look_inside`
+    raises.
     """
     tables: dict[Digest, LayerTable] = {}
+    platforms = (platform, platform) if required else _platforms(a, b, platform)
     one, other = (
         look_inside(
             image.source,
             image.root,
-            platform=platform,
+            platform=wanted,
             required=required,
             hashes=Hashes.DOUBTFUL,
             cache=_KnownTables(tables, image.cache),
@@ -93,9 +96,17 @@ def look_inside_both(
             observer=observer,
             layers=None if options.has_files else (),
         )
-        for image in (a, b)
+        for image, wanted in zip((a, b), platforms, strict=True)
     )
     return one, other
+
+
+def _platforms(a: Image, b: Image, wanted: Platform | None) -> tuple[Platform, Platform]:
+    """Return the platforms to take: the wanted one, else one that both images are for."""
+    one = choose_image(a.source, a.root, wanted, without_layers=True)
+    other = choose_image(b.source, b.root, one.image.platform, without_layers=True)
+    same = best(one.images, other.image.platform) or one.image
+    return same.platform, other.image.platform
 
 
 def compare(

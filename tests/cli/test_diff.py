@@ -199,6 +199,18 @@ class TestTheAnswer:
         assert "layer 1 of B is not compared: " in done.err
         assert ocitool("diff", f"oci:{layout}", f"oci:{layout}").code == 0
 
+    def test_without_its_layers_an_image_still_has_a_configuration(
+        self, ocitool: Command, places: tuple[str, str], tmp_path: Path
+    ) -> None:
+        without = [layer.digest for layer in TWO.layers]
+        layout = write_layout(tmp_path / "bare", {NAME: TWO}, without=without)
+        done = ocitool("diff", places[0], f"oci:{layout}", "--files")
+        assert done.code == 4
+        assert "layer 2 of B is not compared: " in done.err
+        done = ocitool("diff", places[0], f"oci:{layout}", "--config", "--layers")
+        assert (done.code, done.err) == (3, "")
+        assert "  ~ env.A     1 → 2" in done.out.splitlines()
+
     def test_q_gives_the_exit_code_alone(self, ocitool: Command, places: tuple[str, str]) -> None:
         done = ocitool("diff", "-q", *places)
         assert (done.code, done.out, done.err) == (3, "", "")

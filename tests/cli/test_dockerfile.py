@@ -154,6 +154,14 @@ def test_a_layer_that_is_damaged_is_only_named(ocitool: Command, tmp_path: Path)
     assert done.out.splitlines()[-1].startswith("COPY # layer 1, ")
 
 
+def test_one_that_is_missing_too(ocitool: Command, tmp_path: Path) -> None:
+    image = image_of([file("srv/a", 1)], steps=[COPY])
+    layout = write_layout(tmp_path / "x", {NAME: image}, without=[image.layers[0].digest])
+    done = ocitool("dockerfile", f"oci:{layout}")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[-1].startswith("COPY # layer 1, ")
+
+
 def test_json_tells_each_line_with_its_guess(ocitool: Command, tmp_path: Path) -> None:
     image = small_image([file("a", 7)], steps=["bazel build ..."])
     layout = write_layout(tmp_path / "layout", {NAME: image})

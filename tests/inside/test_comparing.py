@@ -342,6 +342,31 @@ def test_of_an_index_the_same_platform_is_taken_on_both_sides(tmp_path: Path) ->
     assert told(found) == ([], [], {"a": ["content"]}, 0)
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "taken"),
+    [
+        (["linux/arm64"], ["linux/amd64", "linux/arm64"], ("linux/arm64", "linux/arm64")),
+        (["linux/amd64", "linux/arm64"], ["linux/arm64"], ("linux/arm64", "linux/arm64")),
+        (["linux/s390x"], ["linux/arm64"], ("linux/s390x", "linux/arm64")),
+    ],
+)
+def test_unless_it_is_asked_for_a_platform_of_both_is_taken(
+    tmp_path: Path, a: list[str], b: list[str], taken: tuple[str, str]
+) -> None:
+    places = []
+    for name, platforms in (("a", a), ("b", b)):
+        index = build_index([small_image([file(one, 5)], platform=one) for one in platforms])
+        places.append(f"oci:{write_layout(tmp_path / name, {NAME: index})}")
+    with open_source(places[0]) as one, open_source(places[1]) as other:
+        insides = look_inside_both(
+            Image(source=one.source, root=one.root),
+            Image(source=other.source, root=other.root),
+            platform=Platform.parse("linux/amd64"),
+        )
+        found = compare(*insides)
+    assert (str(found.a.platform), str(found.b.platform)) == taken
+
+
 class TestTextDiffs:
     SCOPE = DiffOptions(sections=[Section.FILES], content=True)
 

@@ -109,6 +109,8 @@ def diff(
     )
     if not markdown:
         out.remark(_unread(one) for one in found.problems if one.kind not in _BROKEN)
+    if found.a.platform != found.b.platform:
+        out.remark([f"A is for {found.a.platform} and B for {found.b.platform}"])
     if only and found.files is not None and not found.files.compared and found.files.same:
         out.remark(["neither image has a path that fits --only"])
     for one in found.problems:

@@ -62,7 +62,11 @@ def _page(opened: "Opened", wanted: "Platform | None", out: Output) -> "Page":
 
     root = one_root(opened)
     chosen = choose_image(
-        opened.source, root, wanted or usual_platform(), required=wanted is not None
+        opened.source,
+        root,
+        wanted or usual_platform(),
+        required=wanted is not None,
+        without_layers=True,
     )
     manifest = chosen.image.manifest
     config = chosen.image.read_config(opened.source)
