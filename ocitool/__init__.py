@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from ocitool.inside.image import look_inside as look_inside
     from ocitool.inside.listing import FileEntry as FileEntry
     from ocitool.inside.listing import list_files as list_files
+    from ocitool.inside.page.facts import image_page as image_page
     from ocitool.inside.searching import FileQuery as FileQuery
     from ocitool.inside.searching import find_files as find_files
     from ocitool.inside.sizing import SizeReport as SizeReport
@@ -115,6 +116,7 @@ __getattr__, __dir__, __all__ = lazy(
         "inside.facts.report": "Facts Secret",
         "inside.image": "Inside look_inside",
         "inside.listing": "FileEntry list_files",
+        "inside.page.facts": "image_page",
         "inside.searching": "FileQuery find_files",
         "inside.sizing": "SizeReport measure",
         "inside.taking": "read_file",

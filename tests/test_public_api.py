@@ -72,6 +72,7 @@ PROMISED = [
     "find_image",
     "find_images",
     "gather_facts",
+    "image_page",
     "image_summaries",
     "inspect",
     "list_files",

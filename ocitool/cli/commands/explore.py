@@ -12,6 +12,7 @@ import typer
 from ocitool.cli.completing import store_names
 from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.inside import kept_tars
 from ocitool.cli.options.registry import REGISTRY, connected_to, source_at
 from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
 from ocitool.cli.options.tables import table_cache
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ocitool.cli.explore.look import Look
     from ocitool.images.locations import Place
     from ocitool.images.opening import Opened
+    from ocitool.inside.kept import KeptTars
     from ocitool.oci import Platform
     from ocitool.places.registry import RegistryOptions
 
@@ -61,8 +63,8 @@ def explore(
     _check(places)
     from ocitool.cli.explore.app import Explorer
 
-    with _opened(places, out, registry) as opened:
-        screen = Explorer(_look(opened, one_platform(platform)))
+    with _opened(places, out, registry) as opened, kept_tars(opened[0], out) as kept:
+        screen = Explorer(_look(opened, one_platform(platform), kept))
         screen.run()
         screen.close()
     out.lines(f"wrote {console.safe(path)}" for path in screen.written)
@@ -90,7 +92,7 @@ def _opened(
         ]
 
 
-def _look(opened: "Sequence[Opened]", wanted: "Platform | None") -> "Look":
+def _look(opened: "Sequence[Opened]", wanted: "Platform | None", kept: "KeptTars | None") -> "Look":
     from ocitool.cli.explore.look import Look
     from ocitool.images.opening import one_root
     from ocitool.inside.comparing import Image
@@ -104,6 +106,7 @@ def _look(opened: "Sequence[Opened]", wanted: "Platform | None") -> "Look":
         platform=wanted or usual_platform(),
         required=wanted is not None,
         second=others[0] if others else None,
+        kept=kept,
     )
 
 

@@ -114,8 +114,9 @@ class Explorer(FileReader):
     def close(self) -> None:
         """Stop what is still being read, when the screen has ended."""
         super().close()
-        for task in (self._reading, self._listing, self._comparing):
-            task.stop()
+        self._reading.end()
+        self._listing.end()
+        self._comparing.end()
 
     # Reading.
 

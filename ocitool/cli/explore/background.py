@@ -12,6 +12,7 @@ from ocitool.errors import OcitoolError
 from ocitool.events import Observer
 
 Value = TypeVar("Value")
+_MOMENT = 1.0
 
 
 class Finished(Message):
@@ -29,6 +30,7 @@ class Task(Generic[Value]):
         self._pump = pump
         self._failed = failed
         self._stop = Stop()
+        self._thread: threading.Thread | None = None
 
     def start(self, work: Callable[[Stop], Value], then: Callable[[Value], None]) -> None:
         """Do the work on a thread; call `then` with its result on that of the screen.
@@ -37,11 +39,18 @@ class Task(Generic[Value]):
         """
         self.stop()
         stop = self._stop = Stop()
-        threading.Thread(target=self._run, args=(work, then, stop), daemon=True).start()
+        self._thread = threading.Thread(target=self._run, args=(work, then, stop), daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """Forget what is under way."""
         self._stop.set()
+
+    def end(self) -> None:
+        """Stop what is under way and wait a moment for it, before what it reads is closed."""
+        self.stop()
+        if self._thread is not None:
+            self._thread.join(_MOMENT)
 
     def _run(
         self, work: Callable[[Stop], Value], then: Callable[[Value], None], stop: Stop

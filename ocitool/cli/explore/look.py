@@ -24,6 +24,7 @@ from ocitool.inside.differences import FileChanges, Section
 from ocitool.inside.duplicates import hash_doubtful
 from ocitool.inside.hashes import Hashes
 from ocitool.inside.image import Inside, ScannedLayer, look_inside
+from ocitool.inside.kept import KeptTars
 from ocitool.inside.state import LayerRecord, TreeState
 from ocitool.inside.table import FILE
 from ocitool.inside.tree import Node
@@ -73,11 +74,13 @@ class Look:
         platform: "Platform | None" = None,
         required: bool = False,
         second: Image | None = None,
+        kept: KeptTars | None = None,
     ) -> None:
-        """`second` is an image to compare it with."""
+        """`second` is an image to compare it with; `kept` keeps what was read of the first."""
         self.title = title
         self.second = second
         self._image = image
+        self._kept = kept
         self.platform = platform
         self.required = required
         self.inside: Inside | None = None
@@ -104,6 +107,8 @@ class Look:
             cache=image.cache,
             observer=observer,
             layers=layers,
+            ranges=True,
+            keep=self._kept if image is self._image else None,
         )
 
     def compare_copies(self, observer: Observer = SILENT) -> None:

@@ -32,7 +32,7 @@ class FileReader(App[None]):
 
     def close(self) -> None:
         """Stop what is still being read, when the screen has ended."""
-        self._content.stop()
+        self._content.end()
 
     def _member(self) -> Member | None:
         """Return the chosen file; say so if it is none."""

@@ -77,7 +77,7 @@ def looking_into(
     from ocitool.inside.hashes import Hashes
     from ocitool.inside.image import look_inside
 
-    with _opened(source, out, registry) as opened, _kept(opened, out, always=keep) as kept:
+    with _opened(source, out, registry) as opened, kept_tars(opened, out, always=keep) as kept:
         inside = look_inside(
             opened.source,
             opened.root,
@@ -109,7 +109,7 @@ def looking_for(
         with looking_into(source, looking, out, registry, ranges=True) as inside:
             yield inside, path
         return
-    with _opened(source, out, registry) as opened, _kept(opened, out) as kept:
+    with _opened(source, out, registry) as opened, kept_tars(opened, out) as kept:
         inside, path = look_for(
             opened.source,
             opened.root,
@@ -135,7 +135,9 @@ def _opened(
 
 
 @contextlib.contextmanager
-def _kept(opened: "Opened", out: "Output", *, always: bool = False) -> "Iterator[KeptTars | None]":
+def kept_tars(
+    opened: "Opened", out: "Output", *, always: bool = False
+) -> "Iterator[KeptTars | None]":
     """Yield what keeps the tars of layers that come from a registry, or `always`."""
     from ocitool.images.locations import PlaceKind
     from ocitool.inside.kept import KeptTars

@@ -1,5 +1,6 @@
 """What the screen asks of an image, without the screen."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,18 @@ from ocitool.cli.explore.look import Look
 from ocitool.concurrency import Stop
 from ocitool.errors import Refused, UsageError
 from ocitool.events import SILENT
+from ocitool.images.opening import one_root, open_source
+from ocitool.inside.comparing import Image
+from ocitool.places.registry import Registries
+from ocitool.places.registry.options import RegistryOptions
 from tests.cli.explore.driving import look_at
 from tests.inside.page_data import sinful_image
+from tests.support import chunked_layers
+from tests.support.chunked_layers import chunked_image, chunked_layer
 from tests.support.images import Compression
-from tests.support.small_images import CODECS, FORMS, Form, write_image
+from tests.support.registry import EmulatedRegistry
+from tests.support.root_files import folder, program
+from tests.support.small_images import CODECS, FORMS, Form, file, write_image
 
 
 def node(listing: Listing, path: str, *, hidden: bool = False) -> int:
@@ -103,3 +112,26 @@ def test_a_search_is_of_paths_and_any_text_is_one(tmp_path: Path) -> None:
             return look.search(files, pattern, Stop()).file_count
 
         assert [found(one) for one in ("OPT/", "^f", "r$", "(", "[", "t.*l$")] == [1, 1, 1, 0, 0, 1]
+
+
+@pytest.mark.parametrize("form", chunked_layers.FORMS)
+def test_of_a_registrys_image_only_what_is_shown_is_fetched(form: chunked_layers.Form) -> None:
+    blob = random.Random(1).randbytes(2_000_000)
+    members = [folder("etc"), file("etc/small", 300), program("big", blob)]
+    image = chunked_image(chunked_layer(form, members, chunk=1 << 20))
+    with EmulatedRegistry() as registry:
+        registry.add_image("a/b", image, "1")
+        place = f"docker://{registry.host}/a/b:1"
+        with (
+            Registries(RegistryOptions(plain_http=True), environment={}) as registries,
+            open_source(place, registries=registries) as opened,
+        ):
+            look = Look(Image(source=opened.source, root=one_root(opened)), title="remote")
+            look.outline()
+            look.scan(SILENT)
+            files = look.listing("files", 0)
+            member = look.member(files, node(files, "etc/small"))
+            assert look.beginning(member, 300, Stop()) == file("etc/small", 300).data
+        digest = str(image.layers[0].digest)
+        sent = sum(one.sent_bytes for one in registry.requests("GET", digest))
+    assert 0 < sent < image.layers[0].size / 20
