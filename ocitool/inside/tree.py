@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct, field
 
 from ocitool.errors import NotFound
-from ocitool.image.layers import EntryKind
+from ocitool.image.layers import EntryKind, layer_path
 from ocitool.inside.applying import Application
 from ocitool.inside.state import (
     IMPLIED,
@@ -118,12 +118,28 @@ class MergedTree(TreeState):
             if isinstance(inner, dict):
                 open_folders.append((f"{prefix}{name}/", inner, iter(_sorted(inner))))
 
+    def _where_it_is(self, path: str) -> str | None:
+        """Return which layer has a member of this path, and which layer hides it."""
+        head, _, leaf = path.rpartition("/")
+        for record in reversed(self.records):
+            table = record.table
+            if not leaf or leaf not in table.names or head not in table.folders:
+                continue
+            folder = table.folders.index(head)
+            for row, name in enumerate(table.names):
+                fate = record.fates[row]
+                if fate and name == leaf and table.parents[row] == folder:
+                    by, number = self.fates[fate].layer, record.number
+                    return f"layer {number} has it, and layer {by} hides it: --layer {number}"
+        return None
+
     def _locate(self, path: str, *, follow: bool) -> tuple[list[str], "int | Folder"]:
         try:
             names, value, _ = self.trace(path, follow=follow)
         except Missing as missing:
             chain = f" ({' -> '.join(missing.links)})" if missing.links else ""
-            raise NotFound(f"{quoted(path)} {missing.reason}{chain}") from None
+            hint = self._where_it_is(layer_path(path))
+            raise NotFound(f"{quoted(path)} {missing.reason}{chain}", hint=hint) from None
         return names, value
 
     def node(self, path: str, value: "int | Folder") -> Node:

@@ -222,6 +222,27 @@ class TestCp:
         assert "a tar is not written to a terminal" in shown
         assert ocitool("files", "cp", image, "/etc", "-", "--json").code == 2
 
+    def test_the_path_may_stand_behind_the_image(self, ocitool: Command, image: str) -> None:
+        assert ocitool("files", "cp", f"{image}:/etc/os-release", "here").code == 0
+        assert (ocitool.cwd / "here").read_text() == "ID=test\n"
+        assert ocitool("files", "cat", f"{image}:/etc/os-release").out == "ID=test\n"
+
+    @pytest.mark.parametrize("words", [("{}",), ("{}", "/etc"), ("{}:/etc",)])
+    def test_without_a_path_or_a_destination_nothing_is_copied(
+        self, ocitool: Command, image: str, words: tuple[str, ...]
+    ) -> None:
+        before = sorted(os.listdir(ocitool.cwd))
+        done = ocitool("files", "cp", *(word.format(image) for word in words))
+        assert done.code == 2
+        assert "SRC PATH DEST, or SRC:PATH DEST" in done.err
+        assert sorted(os.listdir(ocitool.cwd)) == before
+
+    def test_what_a_layer_hides_is_said_to_be_there(self, ocitool: Command, image: str) -> None:
+        done = ocitool("files", "cat", image, "/etc/passwd")
+        assert done.code == 4
+        assert "layer 1 has it, and layer 2 hides it: --layer 1" in done.err
+        assert ocitool("files", "cat", image, "/etc/passwd", "--layer", "1").code == 0
+
     def test_why_beside_the_copy(self, ocitool: Command, image: str) -> None:
         done = ocitool("files", "cp", "--why", image, "/bin/su", "x")
         assert "ADD file:1 in /" in done.err

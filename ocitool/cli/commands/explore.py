@@ -18,7 +18,7 @@ from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
 from ocitool.cli.options.tables import table_cache
 from ocitool.cli.output import PLAIN_OUTPUT, Output
 from ocitool.cli.render import console
-from ocitool.errors import Refused, UsageError
+from ocitool.errors import OcitoolError, UsageError
 
 if TYPE_CHECKING:
     from ocitool.cli.explore.look import Look
@@ -55,7 +55,7 @@ def explore(
 
     The layers are there at once, and the files when the layers have been read. Keys: a, c and r
     show what the chosen layer added, changed and removed, w what is hidden, / searches, v shows a
-    file and e extracts it, Tab goes on to the next part. Needs Textual: pip install 'ocitool[tui]'.
+    file and e extracts it, Tab goes on to the next part. Needs the package textual.
     """
     from ocitool.images.locations import parse_place
 
@@ -118,9 +118,10 @@ def _check(places: "Sequence[Place]") -> None:
             hint="write the image to a file first",
         )
     if importlib.util.find_spec("textual") is None:
-        raise Refused(
-            "explore needs Textual, which is not installed",
-            hint="pip install 'ocitool[tui]'; `ocitool size` prints the same numbers without it",
+        raise OcitoolError(
+            "explore needs the package textual, which is not installed beside ocitool",
+            hint=f"{sys.executable} -m pip install 'textual>=8,<9', with pipx: pipx inject ocitool "
+            "textual; `ocitool size` prints the same numbers without it",
         )
     is_dumb = os.environ.get("TERM") == "dumb"
     if is_dumb or not (console.is_terminal(sys.stdin) and console.is_terminal(sys.stdout)):

@@ -39,12 +39,6 @@ class _Shown(Struct, frozen=True):
     story: "Sequence[Event] | None" = None
 
 
-Source = Annotated[
-    str,
-    typer.Argument(
-        metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, -, …", autocompletion=store_names
-    ),
-]
 SourceAndPath = Annotated[
     str,
     typer.Argument(
@@ -56,7 +50,12 @@ SourceAndPath = Annotated[
 MaybePath = Annotated[
     str | None, typer.Argument(metavar="[PATH]", help="The path, if it is not behind SRC.")
 ]
-Path = Annotated[str, typer.Argument(metavar="PATH", help="A path in the image.")]
+Destination = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DEST|-", help="A folder, a new name, or - for a tar.", show_default=False
+    ),
+]
 Why = Annotated[
     bool, typer.Option("--why", help="Show what each layer did to the files, with its build step.")
 ]
@@ -136,8 +135,8 @@ def find(
 @with_options(looking=LOOKING, out=JSON_OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool files cat SRC PATH", "ocitool files cat SRC PATH")
 def cat(
-    source: Source,
-    path: Path,
+    source: SourceAndPath,
+    path: MaybePath = None,
     *,
     why: Why = False,
     looking: Looking,
@@ -152,6 +151,7 @@ def cat(
     from ocitool.inside.listing import entry_of
     from ocitool.inside.taking import read_file, require_layers
 
+    source, path = _split(source, path)
     if why or out.is_json:
         with _inside(source, looking, out, registry, why=why) as inside:
             if why:
@@ -174,11 +174,9 @@ def cat(
 @with_options(looking=LOOKING, out=OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool files cp SRC PATH DEST", "ocitool files cp SRC PATH DEST")
 def cp(
-    source: Source,
-    path: Path,
-    destination: Annotated[
-        str, typer.Argument(metavar="DEST|-", help="A folder, a new name, or - for a tar.")
-    ],
+    source: SourceAndPath,
+    path: MaybePath = None,
+    destination: Destination = None,
     *,
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Replace a file that is there already.")
@@ -196,6 +194,7 @@ def cp(
     from ocitool.cli.delivery import check_destination
     from ocitool.inside.taking import require_layers, take, take_tar
 
+    source, path, destination = _what_and_where(source, path, destination)
     check_destination(destination, out)
     with _inside_for(source, path, looking, out, registry, why=why) as (inside, real):
         require_layers(inside)
@@ -205,6 +204,21 @@ def cp(
             return
         taken = take(inside, real, destination, called=path, overwrite=force)
         _report(inside, taken, out, why=why)
+
+
+def _what_and_where(source: str, path: str | None, destination: str | None) -> tuple[str, str, str]:
+    """Return the image, the path and the destination of SRC PATH DEST, or of SRC:PATH DEST."""
+    from ocitool.images.locations import source_and_path
+
+    if path is not None and destination is not None:
+        return source, path, destination
+    text, found = source_and_path(source)
+    if path is None or found is None:
+        raise UsageError(
+            "say which path of the image to copy, and to where",
+            hint="ocitool files cp SRC PATH DEST, or SRC:PATH DEST",
+        )
+    return text, found, path
 
 
 def _split(source: str, path: str | None) -> tuple[str, str]:

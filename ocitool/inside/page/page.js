@@ -52,7 +52,8 @@ class Page {
       ["In all layers", totals.file_bytes], ["Seen by a container", totals.live_bytes],
       ["Hidden", hidden], ["Tar size", totals.tar_size], ["Stored", totals.stored],
       ["Duplicates", totals.duplicate_bytes],
-    ].map(([name, value]) => [name, bytesText(value ?? 0), `${(value ?? 0).toLocaleString("en")} bytes`]);
+    ].filter(([, value]) => value !== null)  // Nobody looked for them.
+      .map(([name, value]) => [name, bytesText(value), `${value.toLocaleString("en")} bytes`]);
     figures.push(["Efficiency", `${(totals.efficiency * 100).toFixed(1)} %`, "seen bytes of all bytes"]);
     figures.push(["Files", `${totals.files.toLocaleString("en")}`, `files in ${counted(totals.directories, "folder")}`]);
     for (const [name, value, title] of figures) {

@@ -49,9 +49,9 @@ def test_without_textual_it_says_how_to_install_it(ocitool: Command, tmp_path: P
         text=True,
         check=False,
     )
-    assert done.returncode == 6
-    assert "explore needs Textual" in done.stderr
-    assert "pip install 'ocitool[tui]'" in done.stderr
+    assert done.returncode == 1
+    assert "explore needs the package textual" in done.stderr
+    assert "-m pip install 'textual>=8,<9'" in done.stderr
 
 
 class Terminal:
