@@ -107,12 +107,21 @@ def diff(
         ids=nothing,
         view=documents.COMPARED,
     )
-    if not markdown:
-        out.remark(_unread(one) for one in found.problems if one.kind not in _BROKEN)
+    out.remark(_remarks(found, has_patterns=bool(only)))
+    _end(found)
+
+
+def _remarks(found: "Comparison", *, has_patterns: bool) -> Iterator[str]:
+    """Yield what limits the comparison."""
+    yield from (_unread(one) for one in found.problems if one.kind not in _BROKEN)
     if found.a.platform != found.b.platform:
-        out.remark([f"A is for {found.a.platform} and B for {found.b.platform}"])
-    if only and found.files is not None and not found.files.compared and found.files.same:
-        out.remark(["neither image has a path that fits --only"])
+        yield f"A is for {found.a.platform} and B for {found.b.platform}"
+    if has_patterns and found.files is not None and found.files.same and not found.files.compared:
+        yield "neither image has a path that fits --only"
+
+
+def _end(found: "Comparison") -> None:
+    """End with the code of the answer, and with an error if something was not there to compare."""
     for one in found.problems:
         if one.kind in _BROKEN:
             raise _BROKEN[one.kind](_unread(one))
