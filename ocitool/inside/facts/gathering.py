@@ -46,7 +46,7 @@ def gather_facts(inside: Inside, *, observer: Observer = SILENT) -> Facts:
         ),
         packages=packages,
         secrets=(
-            *_in_files(inside, contents, steps),
+            *_in_files(inside, contents, steps, redactor.hide),
             *_in_configuration(configured, redactor.hide),
         ),
         unread=(*_missing_layers(inside), *found.unread, *contents.unread),
@@ -113,7 +113,9 @@ def _order(package: Package) -> tuple[str, ...]:
     )
 
 
-def _in_files(inside: Inside, contents: Contents, steps: dict[int, str | None]) -> Iterator[Secret]:
+def _in_files(
+    inside: Inside, contents: Contents, steps: dict[int, str | None], hide: Hide
+) -> Iterator[Secret]:
     """Yield the secrets of files by path, seen ones and hidden ones."""
     records = {record.number: record for record in inside.tree.records}
     found = []
@@ -126,7 +128,7 @@ def _in_files(inside: Inside, contents: Contents, steps: dict[int, str | None]) 
                 place="file",
                 begins=one.begins,
                 path=record.path(row),
-                name=one.name,
+                name=hide(one.name) if one.name else None,
                 layer=layer,
                 instruction=steps[layer],
                 hidden_by=fate.layer or None,
@@ -143,7 +145,7 @@ def _in_configuration(configured: Iterable[Configured], hide: Hide) -> Iterator[
             kind=one.found.kind,
             place=one.place,
             begins=one.found.begins,
-            name=one.name,
+            name=hide(one.name),
             layer=one.layer,
             instruction=hide(one.instruction) if one.instruction else None,
             note=one.found.note,

@@ -206,6 +206,17 @@ class TestTheTree:
         found = [(one.rule, one.path) for one in facts_of(image, tmp_path).loose]
         assert found == [(Loose.SETUID, "bin/sudo"), (Loose.SETUID, "bin/sudoedit")]
 
+    def test_a_passphrase_is_cut_out_of_the_step_that_sets_it(self, tmp_path: Path) -> None:
+        phrase = "correct horse battery staple"
+        image = small_image(
+            [file("a", 1)],
+            steps=[f"/bin/sh -c #(nop) ENV DB_PASSWORD={phrase}"],
+            config={"config": {"Env": [f"DB_PASSWORD={phrase}"], "Labels": {phrase: phrase}}},
+        )
+        facts = facts_of(image, tmp_path)
+        assert ("env", "DB_PASSWORD") in [(one.place, one.name) for one in facts.secrets]
+        assert "horse" not in repr(facts)
+
     def test_a_secret_overwritten_in_the_same_layer_is_found(self, tmp_path: Path) -> None:
         secret = f"TOKEN={planted.GITHUB}\n"
         image = small_image([text("app/.env", secret), text("app/.env", "A=1\n")])

@@ -97,6 +97,17 @@ class TestFiles:
         assert 3 * len(found.begins) <= len(found.value)
         assert found.value not in repr(found)
 
+    def test_a_password_may_hold_an_at_sign(self) -> None:
+        url = "https://bob:pass@w0rd1@git.example.org/x.git"
+        (found,) = secrets_in_file("app/.git/config", f"url = {url}\n".encode())
+        assert (found.value, found.name) == ("pass@w0rd1", "git.example.org")
+        assert [one.value for one in known_forms(f"x = '{url}'")] == ["pass@w0rd1"]
+
+    def test_a_passphrase_has_words_and_a_sentence_has_more(self) -> None:
+        text = "DB_PASSWORD='correct horse battery staple'\nA_TOKEN='Ask your admin for it.'\n"
+        (found,) = secrets_in_file("app/.env", text.encode())
+        assert found.value == "correct horse battery staple"
+
     def test_each_value_is_told_once(self) -> None:
         text = f"A_TOKEN={planted.GITHUB}\nB_TOKEN={planted.GITHUB}\n# {planted.GITHUB}\n"
         assert len(secrets_in_file("app/.env", text.encode())) == 1

@@ -8,6 +8,7 @@ from ocitool.inside.facts.leaks.finding import Found, is_placeholder
 from ocitool.inside.facts.words import words
 
 _LEAST, _MOST = 6, 16 << 10
+_SPACES = 7
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _PARTS = re.compile(r"[^A-Za-z0-9]+")
 _SECRET = frozenset(
@@ -29,7 +30,8 @@ _AFTER = frozenset(
         "timeout user username version sha256 sha512 sha1 md5 checksum fingerprint sock socket "
         "mode public pub env var field param endpoint server service audience scope scopes method "
         "provider store manager rotation days hours minutes seconds min max rounds cost format "
-        "hash hashed label command cmd hint reset change changed validator separator class keyid"
+        "hash hashed label command cmd hint reset change changed validator separator class keyid "
+        "prompt message text description title"
     )
 )
 _BEFORE = frozenset(words("allow empty random generate no without max min skip disable public"))
@@ -73,7 +75,10 @@ def assigned(name: str, value: str) -> Found | None:
 
 def is_secret_value(value: str) -> bool:
     """Tell whether a value can be a secret: no placeholder, path, number, address or sentence."""
-    if not _LEAST <= len(value) <= _MOST or is_placeholder(value) or " " in value.strip():
+    if not _LEAST <= len(value) <= _MOST or is_placeholder(value):
+        return False
+    # A passphrase may have some words; a sentence has more, or ends like one.
+    if value.count(" ") > _SPACES or (" " in value and value.endswith((".", ":", "?", "!"))):
         return False
     if value.startswith(("./", "../", "~/", "http://", "https://", "file:", "sha256:")):
         return False

@@ -75,7 +75,8 @@ _NETRC = re.compile(
     r"\bmachine\s{1,9}(?P<host>\S{1,255}+)(?:(?!\bmachine\b)[\s\S]){0,400}?\bpassword\s{1,9}(?P<value>\S{1,1024})"
 )
 _GIT = re.compile(
-    r"://(?P<user>[^\s/:@\"'<>]+)(?::(?P<password>[^\s/@\"'<>]*))?@(?P<host>[^\s/\"'<>]+)"
+    # A password may hold an "@": the host is behind the last one.
+    r"://(?P<user>[^\s/:@\"'<>]+)(?::(?P<password>[^\s/\"'<>]*))?@(?P<host>[^\s/@\"'<>]+)"
 )
 _KUBE = re.compile(
     r"(?m)^[ \t]*(?:-[ \t]+)?[\"']?"

@@ -103,7 +103,7 @@ PATTERNS: tuple[Pattern, ...] = (
     Pattern(
         "password in a URL",
         "://",
-        re.compile(r"://[^\s/:@\"'<>{}\[\]()]{0,200}:([^\s/@\"'<>]{3,400})@[\w.\[-]"),
+        re.compile(r"://[^\s/:@\"'<>{}\[\]()]{0,200}:([^\s/\"'<>]{3,400})@[\w.\[-]"),
         _is_password,
     ),
     Pattern(
