@@ -217,6 +217,7 @@ DOCKERFILE = View(
     base=("file.base", View("name digest found_by layers steps")),
     layers="file.layers",
     steps="file.steps",
+    has_mounts="file.has_mounts",
     problem=("file.problem", _or_none),
     lines=("lines", _WRITTEN),
     unrecorded=("unrecorded", _WRITTEN),

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ocitool.image.instructions import POSIX_SHELL, Step, read_step, step_words
+from ocitool.image.instructions import POSIX_SHELL, Builder, Step, read_step, step_words
 from ocitool.inside.bases import Base, Candidate, find_base
 from ocitool.inside.recorded import Wording, wording
 from ocitool.inside.settings import Setting, keyword_of, line_for, settings
@@ -48,7 +48,8 @@ class Dockerfile(Struct, frozen=True, kw_only=True):
     `lines` follow the history; those of the base are left out if it is known which they are.
     `unrecorded` are instructions for what the configuration says and the history does not.
     `layers` and `steps` are those of the whole image. `problem` says why layers and steps do not
-    fit each other, "" if they do.
+    fit each other, "" if they do. `has_mounts` tells whether a RUN may have had a --mount, which
+    BuildKit does not record.
     """
 
     base: Base | None
@@ -57,6 +58,7 @@ class Dockerfile(Struct, frozen=True, kw_only=True):
     layers: int
     steps: int
     problem: str = ""
+    has_mounts: bool = False
 
 
 def dockerfile(
@@ -80,6 +82,7 @@ def dockerfile(
         layers=len(config.diff_ids),
         steps=len(config.history),
         problem=writer.problem,
+        has_mounts=writer.has_mounts,
     )
 
 
@@ -110,6 +113,7 @@ class _Writer:
         self._arguments: dict[str, str] = {}
         self._set: dict[str, Setting] = {}
         self._set_any: set[str] = set()
+        self.has_mounts = False
 
     @property
     def problem(self) -> str:
@@ -125,6 +129,7 @@ class _Writer:
         if not step.keyword:
             yield self._unknown(entry, layer)
             return
+        self.has_mounts |= step.keyword == "RUN" and step.builder is Builder.BUILDKIT
         yield from self._declare(step)
         told = wording(step, self._settings)
         self._note(step.keyword, told)

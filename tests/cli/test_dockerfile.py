@@ -107,6 +107,19 @@ def test_what_only_the_configuration_says_stands_at_the_end(
     ]
 
 
+def test_what_buildkit_never_records_is_said_once(ocitool: Command, tmp_path: Path) -> None:
+    steps = ["COPY / /app # buildkit", "RUN /bin/sh -c make # buildkit"]
+    image = image_of([file("a", 1)], [file("b", 1)], steps=steps)
+    assert written(ocitool, tmp_path, image)[1:] == [
+        '# "# ?" marks what the history does not record',
+        "# --mount of RUN is never recorded by BuildKit",
+        "# base: unknown",
+        "",
+        "COPY / /app  # ? whether --from was given is not recorded",
+        "RUN make",
+    ]
+
+
 def test_annotations_name_the_base(ocitool: Command, tmp_path: Path) -> None:
     notes = {
         "org.opencontainers.image.base.name": "docker.io/library/debian:12",

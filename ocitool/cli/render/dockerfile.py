@@ -85,6 +85,8 @@ def page_lines(page: Page) -> Iterator[str]:
     is_open = file.base is not None and file.base.steps is None
     if is_open or file.problem or any(line.guess for line in page.lines):
         yield _comment(f'# "{_MARK}" marks what the history does not record')
+    if file.has_mounts:
+        yield _comment("# --mount of RUN is never recorded by BuildKit")
     yield from _base(file.base)
     if file.problem:
         yield _comment(f"{_MARK} {file.problem}")
