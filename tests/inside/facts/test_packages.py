@@ -167,6 +167,11 @@ class TestNode:
         found = [(one.full_name, one.version) for one in locked_packages(data, "p")]
         assert found == [("a", "1.0.0"), ("@s/b", "2.0.0")]
 
+    def test_one_that_cannot_be_read_is_damage(self) -> None:
+        for data in (b"", b"[]", b"{" * 1000):
+            with pytest.raises(IntegrityError):
+                list(locked_packages(data, "p"))
+
     def test_so_does_one_of_the_first_form(self) -> None:
         data = b"""{"dependencies": {"a": {"version": "1.0.0",
         "dependencies": {"b": {"version": "2.0.0"}}}, "c": {"version": "3", "dev": true}}}"""
@@ -284,8 +289,14 @@ class TestJava:
         data = jar({"x.jar": bytes(100)})
         at = data.rfind(b"PK\x01\x02") + 24
         huge = data[:at] + struct.pack("<I", 1 << 31) + data[at + 4 :]
-        with pytest.raises(LimitExceeded, match="jars inside"):
+        with pytest.raises(LimitExceeded, match="inside it"):
             list(java_packages(huge, "a.jar"))
+
+    def test_entries_that_share_one_bomb_are_refused(self) -> None:
+        pom = "META-INF/maven/g/a{:05}/pom.properties"
+        data = jar({pom.format(number): b"version=1\n" + bytes(1 << 20) for number in range(129)})
+        with pytest.raises(LimitExceeded, match="inside it"):
+            list(java_packages(data, "a.jar"))
 
     @given(st.integers(0, 400), st.integers(0, 255))
     def test_damage_is_a_refusal_or_no_harm(self, at: int, value: int) -> None:
@@ -368,6 +379,14 @@ class TestRpm:
         data = sqlite_database(loop)
         with pytest.raises(MalformedDocument, match="no table"):
             list(rpm_packages(data, "p"))
+
+    def test_slots_that_share_one_blob_are_refused(self) -> None:
+        blob = rpm_header("bash") + bytes(9000)
+        head = b"BlbS" + struct.pack("<3I", 1, 0, len(blob))
+        slot = b"Slot" + struct.pack("<3I", 1, 256, 4096)
+        page = b"RpmP" + struct.pack("<7I", 0, 1, 1, 2, 0, 0, 0) + slot * 254
+        with pytest.raises(LimitExceeded, match="share"):
+            list(rpm_packages(page + head + blob, "p"))
 
     def test_damage_is_refused(self) -> None:
         whole = with_packages(rpm_header("bash"))

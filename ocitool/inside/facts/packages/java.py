@@ -16,6 +16,9 @@ LARGEST = 128 << 20
 """Bytes of an archive that is read, and of the jars inside it together."""
 _DIRECTORY = 32 << 20
 _TEXT = 1 << 20
+_MEMBER = 256
+"""What reading an empty member is counted as."""
+_MANIFEST = "META-INF/MANIFEST.MF"
 _NAME = re.compile(r"(?P<name>[A-Za-z][\w.+-]*?)-(?P<version>\d[\w.+-]*)")
 _BROKEN = (
     zipfile.BadZipFile,
@@ -37,81 +40,102 @@ def java_packages(data: bytes, path: str) -> Iterator[Package]:
 
     Raises MalformedArchive for what is no zip, and LimitExceeded; maybe after some packages.
     """
-    left = LARGEST
-    archive = _opened(data)
+    archive = _Archive(data, path, _Budget())
     found = False
-    for package in _packages_in(archive, path):
+    for package in archive.packages():
         found = True
         yield package
-    inner = [one for one in archive.infolist() if one.filename.lower().endswith(SUFFIXES)]
+    inner = archive.inner()
     for member in inner:
-        left -= member.file_size
-        if left < 0:
-            raise LimitExceeded(f"the jars inside it have more than {LARGEST} bytes")
         try:
-            nested = _opened(_read(archive, member, member.file_size))
+            nested = archive.nested(member)
         except MalformedArchive:
             continue
-        yield from _packages_in(nested, f"{path}!/{member.filename}")
+        yield from nested.packages()
     named = _from_name(path) if not found and not inner else None
     if named is not None:
         yield named
 
 
-def _opened(data: bytes) -> zipfile.ZipFile:
-    # zipfile makes an object of each entry, so the directory is measured before it is read.
-    end = data.rfind(b"PK\x05\x06", max(0, len(data) - 65_557))
-    if end < 0 or len(data) - end < 22:
-        raise MalformedArchive("it is not a zip archive")
-    if max(_directory_sizes(data, end)) > _DIRECTORY:
-        raise LimitExceeded(f"its directory has more than {_DIRECTORY} bytes")
-    try:
-        return zipfile.ZipFile(io.BytesIO(data))
-    except _BROKEN as error:
-        raise MalformedArchive(f"it is a damaged zip archive: {type(error).__name__}") from None
+class _Budget:
+    """How much may still be unpacked: entries of a zip may share their data, and lie."""
+
+    def __init__(self) -> None:
+        self._left = LARGEST
+
+    def spend(self, count: int) -> None:
+        """Count some bytes; LimitExceeded if these were too many."""
+        self._left -= count + _MEMBER
+        if self._left < 0:
+            raise LimitExceeded(f"what has to be read inside it has more than {LARGEST} bytes")
+
+
+class _Archive:
+    """One zip archive. Raises MalformedArchive for what is none, LimitExceeded for a huge one."""
+
+    def __init__(self, data: bytes, path: str, budget: _Budget) -> None:
+        # zipfile makes an object of each entry, so the directory is measured before it is read.
+        end = data.rfind(b"PK\x05\x06", max(0, len(data) - 65_557))
+        if end < 0 or len(data) - end < 22:
+            raise MalformedArchive("it is not a zip archive")
+        size = max(_directory_sizes(data, end))
+        if size > _DIRECTORY:
+            raise LimitExceeded(f"its directory has more than {_DIRECTORY} bytes")
+        budget.spend(size)
+        self._path = path
+        self._budget = budget
+        try:
+            self._zip = zipfile.ZipFile(io.BytesIO(data))
+        except _BROKEN as error:
+            kind = type(error).__name__
+            raise MalformedArchive(f"it is a damaged zip archive: {kind}") from None
+
+    def inner(self) -> list[zipfile.ZipInfo]:
+        """Return the archives inside this one."""
+        return [one for one in self._zip.infolist() if one.filename.lower().endswith(SUFFIXES)]
+
+    def nested(self, member: zipfile.ZipInfo) -> "_Archive":
+        """Open one of them."""
+        data = self._read(member, member.file_size)
+        return _Archive(data, f"{self._path}!/{member.filename}", self._budget)
+
+    def packages(self) -> Iterator[Package]:
+        """Yield the packages that pom.properties name, else the one of the manifest."""
+        found = False
+        for member in self._zip.infolist():
+            name = member.filename
+            if name.startswith("META-INF/maven/") and name.endswith("/pom.properties"):
+                fields = _properties(self._text(member))
+                if fields.get("artifactId"):
+                    found = True
+                    group, version = fields.get("groupId"), fields.get("version")
+                    yield _package(fields["artifactId"], version, group, self._path)
+        if not found and _MANIFEST in self._zip.NameToInfo:
+            text = self._text(self._zip.NameToInfo[_MANIFEST])
+            package = _from_manifest(text, self._path)
+            if package is not None:
+                yield package
+
+    def _text(self, member: zipfile.ZipInfo) -> bytes:
+        try:
+            return self._read(member, min(member.file_size, _TEXT))
+        except MalformedArchive:
+            return b""
+
+    def _read(self, member: zipfile.ZipInfo, limit: int) -> bytes:
+        """Return the first bytes of a member, at most `limit`: its size may be a lie."""
+        self._budget.spend(limit)
+        try:
+            with self._zip.open(member) as file:
+                return file.read(limit)
+        except _BROKEN as error:
+            raise MalformedArchive(f"{type(error).__name__} in a member of it") from None
 
 
 def _directory_sizes(data: bytes, end: int) -> Iterator[int]:
     yield int.from_bytes(data[end + 12 : end + 16], "little")
     if data[end - 20 : end - 16] == b"PK\x06\x07":
         yield int.from_bytes(data[end - 36 : end - 28], "little")
-
-
-def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes:
-    """Return the first bytes of a member, at most `limit`: its size in the directory may lie."""
-    try:
-        with archive.open(member) as file:
-            return file.read(limit)
-    except _BROKEN as error:
-        raise MalformedArchive(f"{type(error).__name__} in a member of it") from None
-
-
-def _packages_in(archive: zipfile.ZipFile, path: str) -> Iterator[Package]:
-    """Yield the packages that pom.properties name, or the one of the manifest."""
-    names = archive.namelist()
-    poms = [
-        name
-        for name in names
-        if name.startswith("META-INF/maven/") and name.endswith("/pom.properties")
-    ]
-    found = False
-    for pom in poms:
-        fields = _properties(_member_text(archive, pom))
-        if fields.get("artifactId"):
-            found = True
-            yield _package(fields["artifactId"], fields.get("version"), fields.get("groupId"), path)
-    if found or "META-INF/MANIFEST.MF" not in names:
-        return
-    package = _from_manifest(_member_text(archive, "META-INF/MANIFEST.MF"), path)
-    if package is not None:
-        yield package
-
-
-def _member_text(archive: zipfile.ZipFile, name: str) -> bytes:
-    try:
-        return _read(archive, archive.getinfo(name), _TEXT)
-    except MalformedArchive:
-        return b""
 
 
 def _properties(data: bytes) -> dict[str, str]:

@@ -9,6 +9,8 @@ from ocitool.oci import document
 LARGEST = 32 << 20
 """Bytes of a file that is read; a lock file of some thousand packages has a few megabytes."""
 _FOLDER = "node_modules/"
+_MARK = b"\xef\xbb\xbf"
+"""A byte order mark, which npm skips."""
 
 
 def is_installed(path: str) -> bool:
@@ -21,6 +23,7 @@ def is_installed(path: str) -> bool:
 def node_package(data: bytes, path: str) -> Package | None:
     """Return the package of a package.json; None if it has no name or is no JSON object."""
     try:
+        data = data.removeprefix(_MARK)
         fields = document.decode_object(data, what="package.json", limit=LARGEST)
     except OcitoolError:
         return None
@@ -28,11 +31,12 @@ def node_package(data: bytes, path: str) -> Package | None:
 
 
 def locked_packages(data: bytes, path: str) -> Iterator[Package]:
-    """Yield what a package-lock.json installs for production (npm docs, "package-lock.json")."""
-    try:
-        fields = document.decode_object(data, what="package-lock.json", limit=LARGEST)
-    except OcitoolError:
-        return
+    """Yield what a package-lock.json installs for production (npm docs, "package-lock.json").
+
+    MalformedDocument or LimitExceeded for a file that cannot be read.
+    """
+    data = data.removeprefix(_MARK)
+    fields = document.decode_object(data, what="package-lock.json", limit=LARGEST)
     packages = fields.get("packages")
     if isinstance(packages, Mapping):
         entries = [(key.rpartition(_FOLDER)[2], one) for key, one in packages.items() if key]

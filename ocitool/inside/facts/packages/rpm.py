@@ -15,20 +15,14 @@ _SECONDS = 20.0
 _STEPS = 10_000
 _FIELD = struct.Struct(">4I")
 _PAIR = struct.Struct(">2I")
-_NAME, _VERSION, _RELEASE, _EPOCH, _LICENSE, _ARCH, _SOURCE = (
-    1000,
-    1001,
-    1002,
-    1003,
-    1014,
-    1022,
-    1044,
-)
+_NAME, _VERSION, _RELEASE, _EPOCH = 1000, 1001, 1002, 1003
+_LICENSE, _ARCH, _SOURCE = 1014, 1022, 1044
+_WANTED = (_NAME, _VERSION, _RELEASE, _EPOCH, _LICENSE, _ARCH, _SOURCE)
 _INT32, _STRING, _TEXTS, _I18N = 4, 6, 8, 9
 
 
 def header_fields(blob: bytes) -> dict[int, str | int]:
-    """Return texts and first numbers of a header by tag; MalformedDocument for anything else.
+    """Return the wanted texts and numbers of a header by tag; MalformedDocument for anything else.
 
     A header is two counts, so many index entries of 16 bytes, and so many bytes of data
     (rpm's docs/manual/hregions.md).
@@ -42,14 +36,15 @@ def header_fields(blob: bytes) -> dict[int, str | int]:
     fields: dict[int, str | int] = {}
     for number in range(count):
         tag, kind, offset, _ = _FIELD.unpack_from(blob, _PAIR.size + number * _FIELD.size)
-        if offset >= length:
+        # Each tag once: a hostile index could point a million times to one long text.
+        if tag not in _WANTED or tag in fields or offset >= length:
             continue
         if kind in (_STRING, _TEXTS, _I18N):
             end = blob.find(b"\0", start + offset, start + length)
             text = blob[start + offset : end if end >= 0 else start + length]
-            fields.setdefault(tag, text.decode("utf-8", "replace"))
+            fields[tag] = text.decode("utf-8", "replace")
         elif kind == _INT32 and offset + 4 <= length:
-            fields.setdefault(tag, int.from_bytes(blob[start + offset : start + offset + 4], "big"))
+            fields[tag] = int.from_bytes(blob[start + offset : start + offset + 4], "big")
     return fields
 
 
@@ -95,9 +90,13 @@ def rpm_packages(data: bytes, path: str) -> Iterator[Package]:
         blobs = _ndb_blobs(data)
     else:
         blobs = _bdb_blobs(data)
+    left = 2 * len(data)
     for number, blob in enumerate(blobs):
+        left -= len(blob)
         if number >= _MOST:
             raise LimitExceeded(f"an rpm database has more than {_MOST} packages")
+        if left < 0:
+            raise LimitExceeded("the packages of an rpm database share their bytes")
         package = package_of(blob, path)
         if package is not None:
             yield package
