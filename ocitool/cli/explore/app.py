@@ -326,9 +326,9 @@ class Explorer(FileReader):
             lines = self.look.describe_waste(self._waste[at]) if at < len(self._waste) else []
         else:
             lines = self._describe_file()
-        is_full = len(lines) >= _DETAIL_LINES
-        text = Text("\n".join(map(console.safe, lines)), overflow="ellipsis", no_wrap=is_full)
-        self.query_one("#detail", Static).update(text)
+        detail = self.query_one("#detail", Static)
+        detail.set_class(len(lines) >= _DETAIL_LINES, "full")
+        detail.update(Text("\n".join(map(console.safe, lines))))
 
     def _describe_file(self) -> list[str]:
         listing, at = self.file_tree.listing, self.file_tree.chosen

@@ -10,6 +10,10 @@ from ocitool.cli.render import console
 from ocitool.cli.render.columns import size
 from ocitool.inside.waste import Waste
 
+_LEAST = 8
+_FIGURES = 13
+"""The cells of a row that are for the size and between the columns."""
+
 
 class _Table(DataTable[Text]):
     """A table whose rows are chosen."""
@@ -59,13 +63,27 @@ class WasteTable(_Table):
 
     TITLE = "Hidden, by path"
     COLUMNS = ("Size", "By", "Path")
+    _shown: Sequence[Waste] = ()
 
     def fill(self, wastes: Sequence[Waste]) -> None:
         """Show the waste."""
-        self._set(
-            (size(w.bytes), f"{w.layer}→{w.hidden_by}", f"/{console.safe(w.path)}") for w in wastes
-        )
+        self._shown = wastes
+        by = [f"{waste.layer}→{waste.hidden_by}" for waste in wastes]
+        used = _FIGURES + max(map(len, by), default=0)
+        room = max(_LEAST, self.scrollable_content_region.width - used)
+        paths = (_end_of(f"/{console.safe(waste.path)}", room) for waste in wastes)
+        self._set(zip((size(waste.bytes) for waste in wastes), by, paths, strict=True))
         self.border_subtitle = "" if wastes else "nothing is hidden"
+
+    def on_resize(self) -> None:
+        """Fit the paths into the new width."""
+        if self._shown:
+            self.fill(self._shown)
+
+
+def _end_of(path: str, room: int) -> str:
+    """Return the end of a path, which tells more than its beginning."""
+    return path if len(path) <= room else f"…{path[1 - room :]}"
 
 
 def _layer_cells(layer: LayerLine) -> Sequence[str]:
