@@ -35,7 +35,7 @@ def test_the_text_tells_totals_layers_waste_and_what_is_large(command: Command) 
     assert "  4 files in 2 folders" in lines
     assert any(line.startswith("  efficiency 99.5 %: 1.50 kB wasted") for line in lines)
     assert any("COPY base /" in line and "2.00 kB" in line for line in lines)
-    waste = [line.split() for line in lines if "metadata" in line or "deleted" in line]
+    waste = [line.split() for line in lines if " metadata " in line or " deleted " in line]
     assert [row[:5] for row in waste] == [
         ["1.00", "kB", "1", "metadata", "base/a"],
         ["500", "B", "1", "deleted", "base/b"],
@@ -226,3 +226,15 @@ def test_of_a_layer_beyond_a_limit_nothing_is_printed_as_a_total(
     done = command(*words, "oci:deep")
     assert (done.code, done.out) == (7, "")
     assert "longer than 4096 bytes" in done.err
+
+
+def test_on_a_terminal_it_fits_a_screen_and_says_how_to_avoid_waste(command: Command) -> None:
+    names = [f"{number:02}" for number in range(30)]
+    many = small_image([file(name, 100) for name in names], [gone(name) for name in names])
+    write_layout(command.cwd / "many", {"1": many})
+    shown = command.on_terminal("size", "oci:many")
+    assert shown.count(" deleted ") == 5
+    assert "--top 20 lists 15 more" in shown
+    assert "deleted: delete it in the step that makes it" in shown
+    assert command.on_terminal("size", "oci:many", "--top", "30").count(" deleted ") == 30
+    assert command("size", "oci:many").out.count(" deleted ") == 20

@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 _EXCEEDED = 3
 
 Top = Annotated[
-    int, typer.Option(min=1, metavar="N", help="How many of the largest of each kind to show.")
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="How many of the largest of each kind to show. Default: 20; 5 on a terminal.",
+    ),
 ]
 ShowDuplicates = Annotated[
     bool, typer.Option("--duplicates", help="Also look for files with the same content.")
@@ -72,7 +77,7 @@ def size(
     ],
     *,
     platform: OnePlatform = None,
-    top: Top = 20,
+    top: Top = None,
     duplicates: ShowDuplicates = False,
     markdown: Markdown = False,
     html: Html = None,
@@ -88,7 +93,7 @@ def size(
     """
     from ocitool.cli import documents
     from ocitool.cli.render import texts
-    from ocitool.inside.sizing import measure
+    from ocitool.inside.sizing import TOP, measure
 
     if markdown + out.is_json + (html == "-") > 1:
         raise UsageError("--markdown, --json and --html - exclude each other")
@@ -96,21 +101,21 @@ def size(
     viewer = _Viewer(out, registry, one_platform(platform), no_cache=no_cache)
     with viewer.opened(source) as opened:
         inside = viewer.look(opened, duplicates=duplicates)
-        report = measure(inside, top=top, duplicates=duplicates)
+        report = measure(inside, top=top or TOP, duplicates=duplicates)
         measured = viewer.measured(inside, report, budgets)
     if html is not None:
         _write_page(html, inside, measured, out)
     if markdown:
         _print_markdown(measured, out)
     elif html != "-":
-        out.result(measured, text=_lines, view=documents.SIZES)
+        out.result(measured, text=lambda one: _lines(one, top), view=documents.SIZES)
     _fail(measured)
 
 
-def _lines(measured: Measured) -> Iterable[str]:
+def _lines(measured: Measured, top: int | None) -> Iterable[str]:
     from ocitool.cli.render.sizes import size_lines
 
-    return size_lines(measured.name, measured.report, measured.budgets)
+    return size_lines(measured.name, measured.report, measured.budgets, top)
 
 
 def _write_page(path: str, inside: "Inside", measured: Measured, out: Output) -> None:

@@ -20,24 +20,35 @@ LARGEST = ("SIZE", "LAYER", "PATH")
 FOLDERS = ("SIZE", "FILES", "PATH")
 DUPLICATES = ("COULD SAVE", "COPIES", "PATHS")
 _SHOWN_COPIES = 3
+_SHORT = 5
+"""How many rows of each kind fit on a screen together."""
+_REMEDIES = {
+    "metadata": "stored again for its owner or mode; COPY --chown stores it once",
+    "deleted": "delete it in the step that makes it, or use a build stage",
+}
 
 
 def size_lines(
     name: str,
     report: "SizeReport",
     budgets: "Sequence[Budget]",
+    top: int | None = None,
 ) -> Iterator[str]:
-    """Yield the lines that show the sizes of an image."""
+    """Yield the lines that show the sizes of an image, without `top` a screen of them."""
+    shown = top or _SHORT
     yield styled(safe(name), "bold")
     for line in summary(report):
         yield f"  {line}"
     # An image of 60 layers would push the answer off the first screen.
-    yield from _table("Waste", WASTED, waste_rows(report), right=(0, 1), shrink=(3, 4))
+    yield from _table("Waste", WASTED, waste_rows(report), right=(0, 1), shrink=(3, 4), most=shown)
+    yield from _remedies(report, shown)
     yield from _table("Layers", LAYERS, layer_rows(report), right=range(7), shrink=(7,))
-    yield from _table("Largest files", LARGEST, largest_rows(report), right=(0, 1), shrink=(2,))
-    yield from _table("Largest folders", FOLDERS, folder_rows(report), right=(0, 1), shrink=(2,))
-    rows = duplicate_rows(report)
-    yield from _table("Duplicates", DUPLICATES, rows, right=(0, 1), shrink=(2,))
+    for title, header, rows in (
+        ("Largest files", LARGEST, largest_rows(report)),
+        ("Largest folders", FOLDERS, folder_rows(report)),
+        ("Duplicates", DUPLICATES, duplicate_rows(report)),
+    ):
+        yield from _table(title, header, rows, right=(0, 1), shrink=(2,), most=shown)
     yield from _problem_lines(report)
     yield from _budget_lines(budgets)
 
@@ -52,8 +63,9 @@ def summary(report: "SizeReport") -> Iterator[str]:
     if report.read < len(report.layers):
         yield f"numbers of {report.read} of {counted(len(report.layers), 'layer')}: see Problems"
     waste = f"efficiency {percent(report.efficiency)}: {size(report.wasted_bytes)} wasted"
-    stored = f", about {size(report.wasted_stored)} stored" if report.wasted_stored else ""
-    yield waste + stored
+    stored = f" (about {size(report.wasted_stored)} stored)"
+    why = ", seen by no container" if report.wasted_bytes else ""
+    yield f"{waste}{why}{stored if report.wasted_stored else ''}"
     if report.duplicate_bytes:
         yield f"{size(report.duplicate_bytes)} in copies of files that are in the image already"
 
@@ -160,7 +172,13 @@ def _budget_lines(budgets: "Sequence[Budget]") -> Iterator[str]:
 
 
 def _table(
-    title: str, header: Row, rows: list[Row], *, right: Iterable[int], shrink: Sequence[int]
+    title: str,
+    header: Row,
+    rows: list[Row],
+    *,
+    right: Iterable[int],
+    shrink: Sequence[int],
+    most: int | None = None,
 ) -> Iterator[str]:
     if not rows:
         return
@@ -168,5 +186,17 @@ def _table(
     room = width - 2 if width is not None else None
     yield ""
     yield styled(title, "bold")
-    for line in table(header, rows, right=tuple(right), shrink=shrink, width=room):
+    # In a pipe nothing is left out.
+    shown = rows if room is None else rows[:most]
+    for line in table(header, shown, right=tuple(right), shrink=shrink, width=room):
         yield f"  {line}"
+    if len(shown) < len(rows):
+        yield styled(f"  --top {len(rows)} lists {len(rows) - len(shown)} more", "dim")
+
+
+def _remedies(report: "SizeReport", shown: int) -> Iterator[str]:
+    """Yield how to avoid the waste that is shown."""
+    hows = {waste.how for waste in report.wasted[:shown]}
+    for how, text in _REMEDIES.items():
+        if how in hows:
+            yield styled(f"  {how}: {text}", "dim")
