@@ -1,5 +1,6 @@
 """Patterns for paths inside an image, read as `.gitignore` reads them."""
 
+import fnmatch
 import re
 from collections.abc import Callable, Iterable
 
@@ -28,6 +29,14 @@ def _expression(pattern: str) -> str:
     return f"{start}{''.join(_parts(text))}(?:/.*)?"
 
 
+def _end_of_set(text: str, at: int) -> int:
+    """Return where the set ends that begins at a bracket, -1 if it does not end.
+
+    A closing bracket right after the opening one, or after the sign for "not", is in the set.
+    """
+    return text.find("]", at + (3 if text[at + 1 : at + 2] in ("!", "^") else 2))
+
+
 def _parts(text: str) -> Iterable[str]:
     at = 0
     while at < len(text):
@@ -38,9 +47,10 @@ def _parts(text: str) -> Iterable[str]:
         elif text.startswith("**", at):
             yield ".*"
             at += 2
-        elif letter == "[" and (end := text.find("]", at + 2)) > 0:
-            inner = text[at + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-            yield f"(?!/)[{'^' + inner[1:] if inner[0] in '!^' else inner}]"
+        elif letter == "[" and (end := _end_of_set(text, at)) > 0:
+            is_not = text[at + 1] in "!^"
+            letters = text[at + 2 if is_not else at + 1 : end]
+            yield f"(?!/){fnmatch.translate(f'[!{letters}]' if is_not else f'[{letters}]')[:-2]}"
             at = end + 1
         else:
             yield {"*": "[^/]*", "?": "[^/]"}.get(letter) or re.escape(letter)

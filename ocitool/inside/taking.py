@@ -155,5 +155,10 @@ def _check_free(folder: Directory, name: str, node: Node, *, overwrite: bool) ->
     where = quoted(folder.child(name))
     if kind == "folder" or node.is_folder:
         raise Refused(f"{where} is there already, and folders are not merged", hint="move it away")
+    if kind not in ("file", "link"):
+        raise Refused(
+            f"{where} is a device, a pipe or a socket, and is not replaced",
+            hint="`ocitool files cat` prints the file, which can be written into it",
+        )
     if not overwrite:
         raise Refused(f"{where} is there already", hint="--force replaces it")

@@ -243,6 +243,12 @@ class TestCp:
         assert "layer 1 has it, and layer 2 hides it: --layer 1" in done.err
         assert ocitool("files", "cat", image, "/etc/passwd", "--layer", "1").code == 0
 
+    def test_a_pipe_is_never_replaced(self, ocitool: Command, image: str) -> None:
+        os.mkfifo(ocitool.cwd / "pipe")
+        done = ocitool("files", "cp", "-f", image, "/etc/os-release", "pipe")
+        assert done.code == 6
+        assert (ocitool.cwd / "pipe").is_fifo()
+
     def test_why_beside_the_copy(self, ocitool: Command, image: str) -> None:
         done = ocitool("files", "cp", "--why", image, "/bin/su", "x")
         assert "ADD file:1 in /" in done.err
