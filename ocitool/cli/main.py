@@ -22,6 +22,7 @@ _EXIT_CODES: tuple[tuple[type[errors.OcitoolError], int], ...] = (
     (errors.StorageError, 9),
 )
 _FAILED, _STORAGE, _CLOSED_PIPE = 1, 9, 141
+_HUB = "docker.io"
 _A_MOMENT = 0.005
 _FULL_STORE = (
     "free some space on that disk: `ocitool gc` or `ocitool rm NAME` remove images, and "
@@ -56,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
             import traceback
 
             traceback.print_exc()
-        return _report(error, debug=debug)
+        return _report(error, arguments, debug=debug)
     return code
 
 
@@ -109,11 +110,12 @@ def _raise_again(
     signal.setitimer(signal.ITIMER_REAL, _A_MOMENT)
 
 
-def _report(error: BaseException, *, debug: bool) -> int:
+def _report(error: BaseException, arguments: Sequence[str], *, debug: bool) -> int:
     if isinstance(error, errors.OcitoolError):
         console.note(f"ocitool: {error.message}")
-        if hint := _hint(error):
-            console.note(f"  {hint}")
+        for hint in (_hint(error), _about_docker_hub(error, arguments)):
+            if hint:
+                console.note(f"  {hint}")
         return _exit_code(error)
     if isinstance(error, OSError):
         path = f"{error.filename!r}: " if error.filename is not None else ""
@@ -148,6 +150,17 @@ def _hint(error: errors.OcitoolError) -> str | None:
     if isinstance(first, errors.NoSpace) and _is_in_store(first.path):
         return _FULL_STORE
     return error.hint
+
+
+def _about_docker_hub(error: errors.OcitoolError, arguments: Sequence[str]) -> str | None:
+    """Return why docker.io was asked when it refuses or does not answer, and was not typed."""
+    first = _first(error)
+    kinds = errors.Unavailable, errors.AccessDenied
+    was_asked = isinstance(first, kinds) and _HUB in first.message
+    # Without a host, these two mean Docker Hub by their own rule.
+    if not was_asked or any(_HUB in one or one in ("login", "logout") for one in arguments):
+        return None
+    return f"a name without a registry means {_HUB}: for another one write HOST/NAME:TAG"
 
 
 def _is_in_store(path: str) -> bool:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from ocitool.errors import NotFound, UsageError
 from ocitool.oci import Reference
 from ocitool.oci.quoting import quoted
-from ocitool.oci.reference import DEFAULT_DOMAIN, typed_digest
+from ocitool.oci.reference import DEFAULT_DOMAIN, is_bare_host, typed_digest
 
 # Not compiled here: most commands need none of these.
 _ADDRESS = r"(?i:(?:https?|ftp|oci)://(?!/)|file://)"
@@ -144,7 +144,21 @@ def registry_reference(text: str) -> Reference:
             f"{quoted(text)} is not a name in a registry",
             hint=f"`ocitool copy` reads and writes {other}…",
         )
+    refuse_bare_host(name)
     return Reference.parse(name)
+
+
+def refuse_bare_host(name: str, prefix: str = "") -> None:
+    """Raise UsageError for the host of a registry in place of a name in it.
+
+    As a name it would be a repository of Docker Hub and its tag. `prefix` stands before names.
+    """
+    host = name.rstrip("/")
+    if is_bare_host(host):
+        raise UsageError(
+            f"{quoted(name)} is the host of a registry, without the name of an image",
+            hint=f"write {prefix}{host}/NAME:TAG, for example {prefix}{host}/app:1.0",
+        )
 
 
 def is_in_registry(text: str) -> bool:

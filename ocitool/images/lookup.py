@@ -11,10 +11,11 @@ from msgspec import Struct
 from ocitool.errors import NotFound, NotInStore, Refused, UsageError
 from ocitool.image.content import Root
 from ocitool.image.graph import closure_of, images_of
+from ocitool.images.locations import refuse_bare_host
 from ocitool.oci import Descriptor, Reference
 from ocitool.oci.annotations import is_full
 from ocitool.oci.quoting import quoted
-from ocitool.oci.reference import familiar
+from ocitool.oci.reference import familiar, is_address
 from ocitool.places.layout import Layout
 
 _ID = re.compile(r"(?:sha256:|sha512:)?[0-9a-f]{4,128}")
@@ -55,6 +56,8 @@ def new_name(name: str) -> str:
     reference = Reference.parse(name)
     if reference.path in ("library/sha256", "library/sha512"):
         raise UsageError(f"{name!r} would look like a digest", hint="choose another name")
+    if is_address(name):
+        refuse_bare_host(name)
     if reference.digest is not None:
         raise UsageError(
             f"{name!r} has a digest, and a name cannot promise one",

@@ -27,6 +27,8 @@ _DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)
 _COMPONENT = r"[a-z0-9]+(?:(?:[_.]|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
+_LAST_PORT = 65_535
 _IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 
 
@@ -115,6 +117,31 @@ def _refuse_other_forms(text: str) -> None:
         raise UsageError(f"{quoted(text)} is an address, not an image name", hint=hint)
 
 
+def typed_host(text: str) -> str | None:
+    """Return the registry with which a name begins, as it was typed; None when it has none."""
+    first, slash, _ = text.partition("/")
+    return first if slash and _is_domain(first) and _DOMAIN.fullmatch(first) else None
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text is localhost or an IP address, with or without a port.
+
+    As a name it would be a repository of Docker Hub, which nobody means.
+    """
+    host, colon, port = text.partition(":")
+    if text.startswith("["):
+        return _DOMAIN.fullmatch(text) is not None
+    is_port = port.isdecimal() if colon else True
+    return is_port and (host == _LOCALHOST or _IPV4.fullmatch(host) is not None)
+
+
+def is_bare_host(text: str) -> bool:
+    """Tell whether a text is a registry without a name in it: an address, or a dot and a port."""
+    host, _, port = text.partition(":")
+    has_port = port.isdecimal() and 0 < int(port[:6]) <= _LAST_PORT
+    return is_address(text) or ("." in host and has_port and _DOMAIN.fullmatch(text) is not None)
+
+
 def typed_digest(digest_text: str, text: str) -> Digest:
     """Return the digest that stands in what a user typed; UsageError when it is not one."""
     try:
@@ -149,13 +176,16 @@ def _split(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
     if not slash:
         return DEFAULT_DOMAIN, _OFFICIAL_PREFIX + name
-    is_domain = first == _LOCALHOST or "." in first or ":" in first or first != first.lower()
-    if not is_domain:
+    if not _is_domain(first):
         return DEFAULT_DOMAIN, name
     domain = DEFAULT_DOMAIN if first == _LEGACY_DEFAULT_DOMAIN else first
     if domain == DEFAULT_DOMAIN and "/" not in rest:
         rest = _OFFICIAL_PREFIX + rest
     return domain, rest
+
+
+def _is_domain(first: str) -> bool:
+    return first == _LOCALHOST or "." in first or ":" in first or first != first.lower()
 
 
 def _check_domain(domain: str, text: str) -> None:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from ocitool.errors import UsageError
+from ocitool.errors import NotFound, UsageError
 from ocitool.events import SILENT, Observer
 from ocitool.image.content import Root
-from ocitool.images.locations import FILES, Place, PlaceKind, parse_place
-from ocitool.images.lookup import new_name
+from ocitool.images.locations import FILES, Place, PlaceKind, parse_place, refuse_bare_host
+from ocitool.images.lookup import find_image, new_name
 from ocitool.images.opening import Opened, connected, one_root, open_source, with_attached
 from ocitool.oci import Platform, Reference
+from ocitool.oci.quoting import quoted
+from ocitool.oci.reference import typed_host
 from ocitool.operations.deliver import deliver
 from ocitool.operations.load import load
 from ocitool.operations.push_names import Below
@@ -50,6 +52,7 @@ def copy(
     chosen = options or TransferOptions()
     target = parse_place(destination) if isinstance(destination, str) else destination
     check_writable(target)
+    check_store_name(target, store)
     with contextlib.ExitStack() as stack:
         opened = stack.enter_context(
             open_source(source, store=store, scratch=chosen.scratch, registries=registries)
@@ -82,6 +85,31 @@ def check_writable(target: Place) -> None:
             f"{text!r} would be the name of an image in the store",
             hint=f"for a file write ./{text}, for the name store:{text}",
         )
+
+
+def check_store_name(target: Place, store: str | None) -> None:
+    """Refuse a new name in the store that begins with a registry: it looks as if it were pushed.
+
+    After store: it is meant, and so it is when the store has the name already.
+    """
+    name = target.name
+    if target.kind is not PlaceKind.STORE or name is None or target.text != name:
+        return
+    refuse_bare_host(name, "docker://")
+    if typed_host(name) is not None and not (store is not None and _is_stored(name, store)):
+        raise UsageError(
+            f"{quoted(name)} begins with a registry, but without docker:// it is only a name "
+            "in the store, and nothing would be pushed",
+            hint=f"write docker://{name} to push it, or store:{name} to name it in the store",
+        )
+
+
+def _is_stored(name: str, store: str) -> bool:
+    try:
+        with Layout.existing(store) as layout:
+            return find_image(layout, name).name is not None
+    except NotFound:
+        return False
 
 
 def copy_to_registry(

@@ -130,9 +130,10 @@ def _copy(
 def _check(target: "Place", sending: Sending, out: Output) -> None:
     """Refuse a place that cannot be written, and options that are not for it."""
     from ocitool.cli.delivery import check_destination
-    from ocitool.operations.copy import check_writable
+    from ocitool.operations.copy import check_store_name, check_writable
 
     check_writable(target)
+    check_store_name(target, out.options.store_for(target))
     check_destination(target.path, out)
     if target.kind is not PlaceKind.REGISTRY and (sending.flatten or sending.dry_run):
         raise UsageError("--flatten and --dry-run are for copies into a registry")
@@ -167,6 +168,8 @@ def _show(
         out.result(report, text=texts.digests, view=view)
     out.remark(texts.remarks(report, into_store=target.kind is PlaceKind.STORE))
     what = f"copied to {target.text}"
+    if target.kind is PlaceKind.STORE:
+        what = f"copied to the store as {target.name}"
     if stored:
         out.summary([done(what, report.transfer, out.seconds)])
     else:
