@@ -340,10 +340,17 @@ def _hint_at_file(place: Place) -> Iterator[None]:
     try:
         yield
     except NotFound as error:
-        if place.text == place.name and os.path.exists(place.text):
-            hint = f"for the file of that name write ./{place.text}"
-            raise NotFound(error.message, hint=hint) from error
-        raise
+        hint = file_hint(place)
+        if hint is None:
+            raise
+        raise NotFound(error.message, hint=hint) from error
+
+
+def file_hint(place: Place) -> str | None:
+    """Return how to name the file that has the name of an image; None where there is none."""
+    if place.text != place.name or not os.path.exists(place.text):
+        return None
+    return f"for the file of that name write ./{place.text}"
 
 
 def _named(source: Catalog, name: str | None) -> tuple[Root, ...]:

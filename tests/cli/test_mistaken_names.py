@@ -81,3 +81,31 @@ class TestAHostWithoutAName:
     def test_a_registry_that_was_typed_is_left_alone(self, one: Command) -> None:
         with EmulatedRegistry() as registry:
             assert one("push", "app:1", f"{registry.host}/app:1").code == 0
+
+
+class TestAnEmptyList:
+    def test_a_file_without_its_folder(self, one: Command) -> None:
+        done = one("images", "one.tar")
+        assert done.code == 0
+        assert "no image is called 'one.tar'" in done.err
+        assert "for the file of that name write ./one.tar" in done.err
+        assert done.out == one("images", "absent:1").out
+        assert "no image is called 'absent:1'" in one("images", "absent:1").err
+
+    def test_a_filter(self, one: Command) -> None:
+        done = one("images", "app", "--filter", "dangling=true")
+        assert "no image is called 'app' and fits --filter dangling=true" in done.err
+
+    def test_a_store_that_does_not_exist(self, one: Command) -> None:
+        done = one("--store", "nostore", "images")
+        assert done.code == 0
+        assert "the store 'nostore' does not exist" in done.err
+        assert "--store names another one" in done.err
+
+    def test_scripts_get_nothing_else(self, one: Command) -> None:
+        for words in (("images", "absent"), ("--store", "nostore", "images")):
+            done = one(*words, "-q")
+            assert (done.out, done.err, done.code) == ("", "", 0)
+            done = one(*words, "--json")
+            assert (done.json, done.err, done.code) == ([], "", 0)
+        assert one("images").err == ""

@@ -1,5 +1,6 @@
 """ocitool images: what the store or another place holds."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,18 +68,42 @@ def images(
     wanted = parse_filters(filters or (), LIST_KEYS)
     place = parse_place(name) if name is not None else None
     rows = _rows(place, wanted, containers or (), out)
-    rows = [row for row in rows if show_all or row.image.kind != "artifact"]
+    shown = [row for row in rows if show_all or row.image.kind != "artifact"]
+    if not shown:
+        _explain_nothing(place, filters or (), hidden=len(rows), out=out)
     if template is not None and is_template(template, json=out.is_json):
-        out.lines(formatted(template, image_records(rows, no_trunc=no_trunc)))
+        out.lines(formatted(template, image_records(shown, no_trunc=no_trunc)))
         return
-    found = [row.image.identifier for row in rows]
+    found = [row.image.identifier for row in shown]
     ids = dict.fromkeys(found if no_trunc else map(short_id, found))
     out.result(
-        rows,
+        shown,
         text=lambda rows: image_lines(rows, digests=digests, no_trunc=no_trunc),
         ids=lambda _: ids,
         view=documents.LISTED,
     )
+
+
+def _explain_nothing(
+    place: "Place | None", filters: Sequence[str], *, hidden: int, out: Output
+) -> None:
+    """Say on stderr what was looked for when the list is empty, and what else may be meant."""
+    from ocitool.images.locations import PlaceKind
+    from ocitool.images.opening import file_hint
+    from ocitool.oci.quoting import quoted
+
+    if hidden:
+        out.remark([f"only artifacts were found: -a lists {'it' if hidden == 1 else 'them'} too"])
+        return
+    wanted = [f"fits --filter {filter_}" for filter_ in filters]
+    is_stored = place is None or place.kind is PlaceKind.STORE
+    if is_stored and place is not None:
+        wanted.insert(0, f"is called {quoted(place.name or '')}")
+    if wanted and not (is_stored and not os.path.exists(out.options.store)):
+        where = "" if is_stored or place is None else f" {place.text}"
+        out.remark([f"no image {' and '.join(wanted)}; `ocitool images{where}` lists all"])
+    if place is not None and (hint := file_hint(place)) is not None:
+        out.remark([hint])
 
 
 def _rows(
@@ -101,7 +126,8 @@ def _of_store(
 
     try:
         store = out.options.open_store()
-    except NotFound:
+    except NotFound as error:
+        out.remark([f"{error.message}; {error.hint}"])
         return []
     with store as layout:
         listed = list_store(layout, out.observer)
