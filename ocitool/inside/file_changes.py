@@ -114,14 +114,15 @@ class TreeComparison:
     def result(self) -> FileChanges:
         """Return what differs, once the tables have the digests of the members in doubt.
 
-        A content without a digest counts as the same.
+        What has no digest, such as a sparse file, cannot be told to be the same, and counts as
+        changed.
         """
         changed: list[FileChange] = []
         mtime_only = self._mtime_only
         for pair in self._pairs:
             a, b = _member(self._a, pair.a), _member(self._b, pair.b)
             what = pair.what
-            if pair.doubtful and a.digest != b.digest and a.digest and b.digest:
+            if pair.doubtful and (a.digest is None or a.digest != b.digest):
                 what = (What.CONTENT, *what)
             if what == (What.MTIME,):
                 mtime_only += 1

@@ -1,6 +1,7 @@
 """Two images compared: by content, in any split into layers, with what is ignored left out."""
 
 import hashlib
+import tarfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -16,7 +17,14 @@ from ocitool.inside.config_changes import compare_histories
 from ocitool.inside.differences import Comparison, Section, What
 from ocitool.inside.globs import path_matcher
 from ocitool.oci import Descriptor, HistoryEntry, Platform
-from tests.support.images import BuiltImage, Compression, blob_path, build_index, write_layout
+from tests.support.images import (
+    BuiltImage,
+    Compression,
+    blob_path,
+    build_image,
+    build_index,
+    write_layout,
+)
 from tests.support.root_files import Node, folder, hard_link, link
 from tests.support.small_images import CODECS, NAME, file, gone, small_image
 
@@ -61,6 +69,21 @@ def told(found: Comparison) -> tuple[list[str], list[str], dict[str, list[str]],
 
 
 NOTHING: tuple[list[str], list[str], dict[str, list[str]], int] = ([], [], {}, 0)
+
+
+def sparse_layer(data: bytes) -> bytes:
+    """Return a layer with a sparse file of 4,096 bytes that stores 512 bytes of data."""
+    member = tarfile.TarInfo("s")
+    member.size = 512
+    member.pax_headers = {"GNU.sparse.size": "4096", "GNU.sparse.numblocks": "1"}
+    return member.tobuf(tarfile.PAX_FORMAT) + data.ljust(512, b"\0") + bytes(1024)
+
+
+def test_what_cannot_be_compared_is_not_the_same(tmp_path: Path) -> None:
+    one, other = (build_image([sparse_layer(data)], compression="none") for data in (b"a", b"b"))
+    found = compared(tmp_path, one, other)
+    assert told(found) == ([], [], {"s": ["content"]}, 0)
+    assert not found.same
 
 
 @pytest.mark.parametrize("codec", CODECS)
