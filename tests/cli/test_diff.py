@@ -105,6 +105,19 @@ class TestText:
         done = ocitool("diff", f"oci:{a}", f"oci:{b}", "--only", "d/1*")
         assert done.out.splitlines()[-1] == "  ~ /d/*  11 paths, content"
 
+    def test_too_many_rows_are_folded_further_up(self, ocitool: Command, tmp_path: Path) -> None:
+        names = [f"usr/lib/p{n // 10}/d{n}/f" for n in range(60)]
+        one = small_image([file("etc/conf", 3, "a"), *(file(name, 10, "a") for name in names)])
+        two = small_image([file("etc/conf", 4, "b"), *(file(name, 10, "b") for name in names)])
+        a = write_layout(tmp_path / "a", {NAME: one})
+        b = write_layout(tmp_path / "b", {NAME: two})
+        done = ocitool("diff", f"oci:{a}", f"oci:{b}")
+        assert done.out.splitlines()[-7:] == [
+            "  ~ /etc/conf       content, 3 B → 4 B",
+            *(f"  ~ /usr/lib/p{n}/**  10 paths, content" for n in range(6)),
+        ]
+        assert len(ocitool("diff", f"oci:{a}", f"oci:{b}", "--files").out.splitlines()) > 60
+
     def test_a_file_of_many_paths_is_one_row_and_its_bytes_count_once(
         self, ocitool: Command, tmp_path: Path
     ) -> None:

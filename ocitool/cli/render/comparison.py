@@ -9,14 +9,12 @@ from msgspec import Struct
 from ocitool.cli.render.changes import Part, parts
 from ocitool.cli.render.columns import cells, clip, counted, padded, styled
 from ocitool.cli.render.console import safe
-from ocitool.cli.render.file_changes import Row
+from ocitool.cli.render.file_changes import MOST_ROWS, Row
 from ocitool.cli.render.texts import familiar, tabbed
 
 if TYPE_CHECKING:
     from ocitool.inside.differences import Comparison, Side
 
-MOST_ROWS: Final = 40
-"""Rows of a section that are shown, unless every path is asked for."""
 _TITLE: Final = 15
 _WIDEST: Final = 44
 _COLOURS: Final = {"+": "green", "-": "red", "~": "yellow"}

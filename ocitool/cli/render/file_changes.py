@@ -5,7 +5,7 @@ with what is below it, as after `chown -R`, or that several files of a folder ha
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -18,6 +18,8 @@ from ocitool.image.layers import EntryKind
 if TYPE_CHECKING:
     from ocitool.inside.differences import Entry, FileChange, FileChanges
 
+MOST_ROWS: Final = 40
+"""Rows of a section that are shown, unless every path is asked for."""
 _MANY: Final = 5
 """Files of one folder that have rows of their own."""
 _SET_ID: Final = 0o6000
@@ -65,14 +67,15 @@ def own_bytes(entry: "Entry") -> int:
 
 
 def file_rows(found: "FileChanges") -> Iterator[Row]:
-    """Yield rows in the order of their paths, folded."""
+    """Yield rows in the order of their paths, folded, and more so if they are too many to read."""
     changes, others = _by_first_path(found.changed)
     items = [*_whole(found.added, "+"), *_whole(found.removed, "-"), *_alike(changes, others)]
-    folders: dict[tuple[str, ...], list[_Item]] = defaultdict(list)
-    for item in sorted(items, key=_order):
-        folders[(item.path.rpartition("/")[0], *item.key)].append(item)
-    told = [one for group in folders.values() for one in _siblings(group)]
-    for item in sorted(told, key=_order):
+    items = _fold(sorted(items, key=_order), None, "*")
+    depth = max((item.path.count("/") for item in items), default=0) - 1
+    while len(items) > MOST_ROWS and depth > 0:
+        items = _fold(items, depth, "**")
+        depth -= 1
+    for item in items:
         yield item.row
 
 
@@ -94,9 +97,10 @@ def _whole(entries: "Sequence[Entry]", mark: str) -> Iterator[_Item]:
             at += 1
         below = [entry for entry in entries[begin:at] if entry.kind is not EntryKind.DIRECTORY]
         amount = sum(map(own_bytes, below))
-        detail = f"{counted(len(below), 'file')}, {size(amount)}" if below else "folder"
+        detail = f"{counted(len(below), 'file')}, {size(amount)}" if below else "empty folder"
         row = Row(mark=mark, name=_name(top), detail=detail, weight=amount, paths=1 + at - begin)
-        yield _Item(row=row, path=top.path, key=(mark, "folder", top.path))
+        key = (mark, "folder", top.path) if below else (mark, detail)
+        yield _Item(row=row, path=top.path, key=key)
 
 
 def _one(entry: "Entry", mark: str) -> _Item:
@@ -190,27 +194,41 @@ def _alike(changes: "Sequence[FileChange]", others: Mapping[str, int]) -> Iterat
         yield folders.pop().told()
 
 
-def _siblings(items: list[_Item]) -> list[_Item]:
-    """Return the items of one folder that are alike, as one if they are many."""
+def _as_one(items: Sequence[_Item], name: str) -> list[_Item]:
+    """Return items that are alike as one with this name, if they are many."""
     if len(items) <= _MANY:
-        return items
+        return list(items)
     first = items[0]
-    mark, folder = first.row.mark, first.path.rpartition("/")[0]
+    mark, what = first.row.mark, first.key[1]
     before, after = sum(one.before for one in items), sum(one.after for one in items)
     if mark != "~":
-        what = first.key[1] or size(before + after)
-    elif before == after:
-        what = first.key[1]
-    else:
-        what = f"{first.key[1]}, {size(before)} {arrow()} {size(after)}"
+        what = what or size(before + after)
+    elif before != after:
+        what = f"{what}, {size(before)} {arrow()} {size(after)}"
+    paths = sum(item.row.paths for item in items)
     row = Row(
         mark=mark,
-        name=f"{_shown(folder)}/*" if folder else "/*",
-        detail=f"{len(items)} paths, {what}",
+        name=name,
+        detail=f"{paths} paths, {what}",
         weight=max(before, after),
-        paths=len(items),
+        paths=paths,
     )
-    return [_Item(row=row, path=first.path, key=first.key)]
+    return [_Item(row=row, path=first.path, key=first.key, before=before, after=after)]
+
+
+def _fold(items: Iterable[_Item], depth: int | None, mark: str) -> list[_Item]:
+    """Fold items that are alike and below one folder, or right in it if `depth` is None."""
+    groups: dict[tuple[str, ...], list[_Item]] = defaultdict(list)
+    left: list[_Item] = []
+    for item in items:
+        folders = item.path.split("/")[:-1]
+        if depth is not None and len(folders) <= depth:
+            left.append(item)
+        else:
+            groups["/".join(folders[:depth]), *item.key].append(item)
+    for (folder, *_), group in groups.items():
+        left += _as_one(group, f"{_shown(folder)}/{mark}" if folder else f"/{mark}")
+    return sorted(left, key=_order)
 
 
 def _has_own_text(change: "FileChange") -> bool:
