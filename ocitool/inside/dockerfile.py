@@ -21,6 +21,7 @@ NOT_TOLD: Final = "the history does not say what made it"
 LAYER_IS_GUESSED: Final = "which layer it made is not certain"
 ARGUMENT_IS_ELSEWHERE: Final = "where it is declared is not recorded"
 ARGUMENT_OF_BUILD: Final = "its value in this build"
+LINE_BREAK: Final = "a line break, which cannot be written here"
 _MAKE_LAYERS: Final = ("RUN", "COPY", "ADD", "WORKDIR")
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """What builders set for an image that has no PATH."""
@@ -77,13 +78,24 @@ def dockerfile(
     lines += writer.rest()
     return Dockerfile(
         base=base,
-        lines=tuple(_with_values(lines)),
-        unrecorded=tuple(writer.unrecorded()),
+        lines=tuple(map(_writable, _with_values(lines))),
+        unrecorded=tuple(map(_writable, writer.unrecorded())),
         layers=len(config.diff_ids),
         steps=len(config.history),
         problem=writer.problem,
         has_mounts=writer.has_mounts,
     )
+
+
+def _writable(line: Line) -> Line:
+    """Return a line; as a guess alone if a line break in it would begin another instruction."""
+    keyword = line.text.partition(" ")[0]
+    # A RUN of several lines is written as a here-document.
+    text = line.text if keyword != "RUN" else ""
+    if "\n" not in f"{text}{line.copies_to or ''}".replace("\\\n", ""):
+        return line
+    told = " ".join(f"{line.text} {line.copies_to or ''}".split())
+    return replace(line, text="", copies_to=None, guess=f"{LINE_BREAK}: {told}")
 
 
 def _with_values(lines: Iterable[Line]) -> list[Line]:

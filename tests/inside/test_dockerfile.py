@@ -13,6 +13,7 @@ from ocitool.inside.dockerfile import (
     ARGUMENT_IS_ELSEWHERE,
     ARGUMENT_OF_BUILD,
     LAYER_IS_GUESSED,
+    LINE_BREAK,
     NOT_IN_HISTORY,
     NOT_TOLD,
     Dockerfile,
@@ -166,6 +167,35 @@ class TestStepsThatAreNoInstructions:
 
     def test_a_step_that_says_nothing(self) -> None:
         assert told(dockerfile(config(1, step("")))) == [("COPY", NOT_TOLD, 1)]
+
+
+EVIL = "a\nRUN evil"
+
+
+class TestLineBreaks:
+    @pytest.mark.parametrize(
+        ("settings", "told"),
+        [
+            ({"Env": [f"A={EVIL}"]}, 'ENV A="a RUN evil"'),
+            ({"Labels": {"k": EVIL}}, 'LABEL k="a RUN evil"'),
+            ({"User": EVIL}, "USER a RUN evil"),
+            ({"WorkingDir": EVIL}, "WORKDIR a RUN evil"),
+            ({"StopSignal": EVIL}, "STOPSIGNAL a RUN evil"),
+            ({"OnBuild": [EVIL]}, "ONBUILD a RUN evil"),
+            ({"ExposedPorts": {EVIL: {}}}, "EXPOSE a RUN evil"),
+        ],
+    )
+    def test_a_value_never_begins_an_instruction(
+        self, settings: dict[str, Any], told: str
+    ) -> None:
+        (line,) = dockerfile(config(0, **settings)).unrecorded
+        assert (line.text, line.guess) == ("", f"{LINE_BREAK}: {told}")
+
+    def test_nor_does_a_step_of_the_history(self) -> None:
+        steps = [f"/bin/sh -c #(nop) {word} {EVIL}" for word in ("USER", "COPY", "ENV A=")]
+        found = dockerfile(config(1, *(step(text, empty="COPY" not in text) for text in steps)))
+        assert [line for line in found.lines if "\n" in line.text] == []
+        assert [line for line in found.lines if "\n" in (line.copies_to or "")] == []
 
 
 class TestBuildArguments:
