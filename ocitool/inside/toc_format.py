@@ -11,7 +11,7 @@ import operator
 import struct
 import sys
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -95,10 +95,7 @@ def pack(table: LayerTable, key: str) -> bytes | None:
         stored=table.stored,
         sparse=sorted(table.sparse),
         links={row: _raw(target) for row, target in table.links.items()},
-        xattrs={
-            row: {_raw(name): value for name, value in xattrs.items()}
-            for row, xattrs in table.xattrs.items()
-        },
+        xattrs={row: _raw_names(xattrs) for row, xattrs in table.xattrs.items()},
         devices=table.devices,
         exact_mtimes=table.exact_mtimes,
     )
@@ -106,6 +103,10 @@ def pack(table: LayerTable, key: str) -> bytes | None:
     contents = _contents(table)
     content = b"".join((_HEADER.pack(_MAGIC, len(frame), len(contents)), frame, contents))
     return content + hashlib.sha256(content).digest()
+
+
+def _raw_names(attributes: Mapping[str, bytes]) -> dict[bytes, bytes]:
+    return {_raw(name): value for name, value in attributes.items()}
 
 
 def _contents(table: LayerTable) -> bytes:

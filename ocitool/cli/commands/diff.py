@@ -94,12 +94,8 @@ def diff(
 
     if markdown and out.is_json:
         raise UsageError("--markdown and --json exclude each other")
-    options = _options(
-        {"layers": layers, "config": config, "files": files or bool(only)},
-        ignore or [],
-        only or [],
-        content=content,
-    )
+    sections = {"layers": layers, "config": config, "files": files or bool(only)}
+    options = _options(sections, ignore or [], only or [], content=content)
     found = _compare((a, b), options, platform, out, registry)
     out.result(
         found,

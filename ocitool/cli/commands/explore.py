@@ -29,15 +29,18 @@ if TYPE_CHECKING:
     from ocitool.places.registry import RegistryOptions
 
 
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, …", autocompletion=store_names
+    ),
+]
+
+
 @with_options(out=PLAIN_OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool explore SRC", "ocitool explore SRC")
 def explore(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, …", autocompletion=store_names
-        ),
-    ],
+    source: Source,
     second: Annotated[
         str | None,
         typer.Argument(

@@ -37,33 +37,32 @@ class _Exported(Struct, frozen=True, kw_only=True):
     bytes_written: int
 
 
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, -, …", autocompletion=store_names
+    ),
+]
+Destination = Annotated[
+    str, typer.Option("--output", "-o", metavar="FILE|-", help="Write to this file or to stdout.")
+]
+Sorted = Annotated[
+    bool, typer.Option("--sorted", help="Sort by path, with headers that depend on the tree alone.")
+]
+OneLayer = Annotated[
+    int | None,
+    typer.Option("--layer", min=1, metavar="N", help="Write the tar of layer N alone, as it is."),
+]
+
+
 @with_options(out=OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool export SRC", "ocitool export SRC")
 def export(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, -, …", autocompletion=store_names
-        ),
-    ],
+    source: Source,
     *,
-    output: Annotated[
-        str,
-        typer.Option("--output", "-o", metavar="FILE|-", help="Write to this file or to stdout."),
-    ] = "-",
-    is_sorted: Annotated[
-        bool,
-        typer.Option("--sorted", help="Sort by path, with headers that depend on the tree alone."),
-    ] = False,
-    layer: Annotated[
-        int | None,
-        typer.Option(
-            "--layer",
-            min=1,
-            metavar="N",
-            help="Write the tar of layer N alone, as it is.",
-        ),
-    ] = None,
+    output: Destination = "-",
+    is_sorted: Sorted = False,
+    layer: OneLayer = None,
     platform: OnePlatform = None,
     out: Output,
     registry: "RegistryOptions",

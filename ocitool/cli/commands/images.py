@@ -39,21 +39,26 @@ Containers = Annotated[
 ]
 
 
+NameOrPlace = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME|PLACE]",
+        help="A name or pattern of the store, or a place: ./FILE, oci:DIR, docker-daemon:, …",
+        autocompletion=store_names,
+    ),
+]
+Artifacts = Annotated[
+    bool, typer.Option("--all", "-a", help="Also list artifacts, such as signatures.")
+]
+Digests = Annotated[bool, typer.Option("--digests", help="Show digests.")]
+
+
 @with_options(out=OUTPUT)
 def images(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[NAME|PLACE]",
-            help="A name or pattern of the store, or a place: ./FILE, oci:DIR, docker-daemon:, …",
-            autocompletion=store_names,
-        ),
-    ] = None,
+    name: NameOrPlace = None,
     *,
-    show_all: Annotated[
-        bool, typer.Option("--all", "-a", help="Also list artifacts, such as signatures.")
-    ] = False,
-    digests: Annotated[bool, typer.Option("--digests", help="Show digests.")] = False,
+    show_all: Artifacts = False,
+    digests: Digests = False,
     no_trunc: NoTruncation = False,
     template: Format = None,
     filters: Filters = None,

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,7 +60,6 @@ def load(
     from ocitool.cli import documents
     from ocitool.cli.render import texts
     from ocitool.cli.render.summary import done
-    from ocitool.places.layout import Layout
     from ocitool.transfer.report import merge_reports
 
     texts_of_places = _archives(sources, source_option)
@@ -68,17 +67,8 @@ def load(
         raise UsageError("--tag names one image: load its archive alone")
     options = replace(options, name=texts.full(tag) if tag is not None else None)
     attempts = Attempts(out, len(texts_of_places))
-    reports: list[CopyReport] = []
-    with out.working("loading"), contextlib.ExitStack() as stack:
-        store: Layout | None = None
-        for text in texts_of_places:
-            with attempts.one(text), _opened(text, out) as opened:
-                if store is None:
-                    made = Layout.create(out.options.store, store=True, observer=out.observer)
-                    store = stack.enter_context(made)
-                report = _load_one(opened, store, options, out, clobber=not no_clobber)
-                reports.append(report)
-                out.lines(_lines(report), ids=texts.digests(report))
+    with out.working("loading"):
+        reports = _load_all(texts_of_places, options, attempts, out, clobber=not no_clobber)
     report = merge_reports(reports)
     view = documents.STORED.beside(
         store=out.options.store, failed=[documents.FAILURE(one) for one in attempts.failed]
@@ -89,6 +79,32 @@ def load(
         what = f"loaded {texts.several(report.images)}"
         out.summary([done(what, report.transfer, out.seconds)])
     attempts.finish()
+
+
+def _load_all(
+    places: "Sequence[str]",
+    options: "TransferOptions",
+    attempts: Attempts,
+    out: Output,
+    *,
+    clobber: bool,
+) -> "list[CopyReport]":
+    """Load each archive; the store is made for the first one that can be opened."""
+    from ocitool.cli.render import texts
+    from ocitool.places.layout import Layout
+
+    reports: list[CopyReport] = []
+    store: Layout | None = None
+    with contextlib.ExitStack() as stack:
+        for text in places:
+            with attempts.one(text), _opened(text, out) as opened:
+                if store is None:
+                    made = Layout.create(out.options.store, store=True, observer=out.observer)
+                    store = stack.enter_context(made)
+                report = _load_one(opened, store, options, out, clobber=clobber)
+                reports.append(report)
+                out.lines(_lines(report), ids=texts.digests(report))
+    return reports
 
 
 def _opened(text: str, out: Output) -> "AbstractContextManager[Opened]":

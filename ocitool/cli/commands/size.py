@@ -66,15 +66,18 @@ class Measured(Struct, frozen=True, kw_only=True):
     budgets: "tuple[Budget, ...]"
 
 
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, …", autocompletion=store_names
+    ),
+]
+
+
 @with_options(budgets=BUDGETS, out=JSON_OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool size SRC", "ocitool size SRC")
 def size(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, …", autocompletion=store_names
-        ),
-    ],
+    source: Source,
     *,
     platform: OnePlatform = None,
     top: Top = None,
