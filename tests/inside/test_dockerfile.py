@@ -185,9 +185,7 @@ class TestLineBreaks:
             ({"ExposedPorts": {EVIL: {}}}, "EXPOSE a RUN evil"),
         ],
     )
-    def test_a_value_never_begins_an_instruction(
-        self, settings: dict[str, Any], told: str
-    ) -> None:
+    def test_a_value_never_begins_an_instruction(self, settings: dict[str, Any], told: str) -> None:
         (line,) = dockerfile(config(0, **settings)).unrecorded
         assert (line.text, line.guess) == ("", f"{LINE_BREAK}: {told}")
 
