@@ -29,6 +29,7 @@ _LEAST: Final = 1 << 14
 """Every file counts as this many bytes at least, so that there are never too many to look at."""
 _MOST_OF_ONE: Final = 256 << 20
 _NEW: Final = "new-"
+_CONTROL: Final = ".ocitool"
 _ABANDONED: Final = 3600
 """Seconds after which a file that is still being written was left by a process that died."""
 
@@ -75,12 +76,16 @@ class TocCache:
         data = pack(table, key)
         if data is None or len(data) > min(self._most, _MOST_OF_ONE):
             return
+        if _leads_elsewhere(self._folder):
+            return
         with contextlib.suppress(OcitoolError), _made(self._folder) as folder:
             _write(folder, _file_name(key), data)
             self._make_room(folder, max(len(data), _LEAST))
 
     def _read(self, key: str, hashes: Hashes) -> LayerTable | None:
         data = None
+        if _leads_elsewhere(self._folder):
+            return None
         with contextlib.suppress(OcitoolError), Directory.open(self._folder) as folder:
             name = _file_name(key)
             status = folder.status(name)
@@ -94,6 +99,18 @@ class TocCache:
                 self._used += written
                 return
             self._used = _trim(folder, self._most)
+
+
+def _leads_elsewhere(path: str) -> bool:
+    """Tell whether a folder that ocitool makes by itself is a link, as in a store from elsewhere.
+
+    These are the last two, `ocitool/toc` in a user's folder, and in a store `.ocitool/cache/toc`.
+    """
+    names = [path, os.path.dirname(path)]
+    control = os.path.dirname(names[1])
+    if os.path.basename(control) == _CONTROL:
+        names.append(control)
+    return any(map(os.path.islink, names))
 
 
 def _unverified(layer: Descriptor, stamp: str) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -232,3 +233,19 @@ def test_a_packed_table_is_the_same_bytes_every_time() -> None:
     inside = look_inside(MemorySource(IMAGE), Root(descriptor=IMAGE.descriptor))
     tables = [layer.table for layer in inside.layers if layer.table is not None]
     assert [pack(table, "k") for table in tables] == [pack(table, "k") for table in tables]
+
+
+def test_the_folder_of_a_user_may_be_a_link_and_that_of_a_store_may_not(
+    command: Command, tmp_path: Path, caches: Path
+) -> None:
+    real, canary = tmp_path / "real", tmp_path / "canary"
+    real.mkdir()
+    canary.mkdir()
+    caches.symlink_to(real)
+    assert command("size", "./image.tar").code == 0
+    assert (real / "ocitool" / "toc").is_dir()
+    assert command("load", "./image.tar").code == 0
+    shutil.rmtree(command.store / ".ocitool" / "cache", ignore_errors=True)
+    (command.store / ".ocitool" / "cache").symlink_to(canary)
+    assert command("size", NAME).code == 0
+    assert list(canary.iterdir()) == []
