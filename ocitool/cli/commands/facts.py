@@ -80,8 +80,9 @@ def facts(
     """Show what an image holds: system, packages, secrets, shells, files with unusual rights.
 
     Secrets are looked for in every layer, also where a later layer hides them, and in the
-    variables, labels and build steps; at most their first four characters are shown. With --deny
-    the exit code is 3 if the image has what a rule denies.
+    variables, labels and build steps; at most their first four characters are shown. Other
+    commands (size, inspect, history, dockerfile, diff) print build steps as they are recorded. With
+    --deny the exit code is 3 if the image has what a rule denies.
     """
     from ocitool.cli import documents
     from ocitool.inside.facts.cyclonedx import cyclonedx

@@ -5,7 +5,11 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct
 
 from ocitool.image.instructions import step_words
-from ocitool.inside.facts.leaks.commands import secrets_in_command, secrets_in_pair
+from ocitool.inside.facts.leaks.commands import (
+    secrets_in_command,
+    secrets_in_pair,
+    secrets_in_words,
+)
 from ocitool.inside.facts.leaks.finding import Found
 from ocitool.oci import ImageConfig
 
@@ -40,7 +44,7 @@ def configured_secrets(config: ImageConfig, annotations: Mapping[str, str]) -> I
         "onbuild": runtime.on_build,
     }
     for name, words in commands.items():
-        for found in secrets_in_command(" ".join(words)):
+        for found in secrets_in_words(words):
             yield Configured(found=found, place="command", name=found.name or name)
     yield from _history(config)
 

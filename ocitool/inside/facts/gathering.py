@@ -7,7 +7,8 @@ from msgspec.structs import replace
 from ocitool.events import SILENT, Observer
 from ocitool.inside.facts import system
 from ocitool.inside.facts.configured import Configured, configured_secrets
-from ocitool.inside.facts.leaks.commands import Redactor
+from ocitool.inside.facts.hiding import without_secrets
+from ocitool.inside.facts.leaks.redactor import Redactor
 from ocitool.inside.facts.packages.package import Package, PackageType
 from ocitool.inside.facts.reading import Contents, read_contents
 from ocitool.inside.facts.report import Facts, Secret, Unread
@@ -36,7 +37,7 @@ def gather_facts(inside: Inside, *, observer: Observer = SILENT) -> Facts:
     }
     packages = _once(contents.packages)
     chosen = inside.chosen
-    return replace(
+    facts = replace(
         _of_the_system(inside, contents, found.libraries, packages),
         names=chosen.root.names,
         zoneinfo=found.zoneinfo,
@@ -51,6 +52,7 @@ def gather_facts(inside: Inside, *, observer: Observer = SILENT) -> Facts:
         ),
         unread=(*_missing_layers(inside), *found.unread, *contents.unread),
     )
+    return without_secrets(facts, redactor)
 
 
 def _of_the_system(

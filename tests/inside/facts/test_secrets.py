@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocitool.inside.facts.leaks.assignments import names_a_secret
-from ocitool.inside.facts.leaks.commands import Redactor, secrets_in_command, secrets_in_pair
+from ocitool.inside.facts.leaks.commands import secrets_in_command, secrets_in_pair
 from ocitool.inside.facts.leaks.files import secrets_in_file
 from ocitool.inside.facts.leaks.finding import Found, is_placeholder
 from ocitool.inside.facts.leaks.keystores import holds_private_key
 from ocitool.inside.facts.leaks.patterns import known_forms
 from ocitool.inside.facts.leaks.places import is_worth_reading
+from ocitool.inside.facts.leaks.redactor import Redactor
 from ocitool.inside.facts.words import words
 from tests.inside.facts import planted
 

@@ -8,13 +8,14 @@ from ocitool.inside.facts.leaks.finding import Found, is_placeholder
 from ocitool.inside.facts.words import words
 
 _LEAST, _MOST = 6, 16 << 10
+_LEAST_PASSWORD = 3
 _SPACES = 7
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _PARTS = re.compile(r"[^A-Za-z0-9]+")
 _SECRET = frozenset(
     words(
-        "password passwd passwort passphrase pass pwd secret token credential credentials apikey "
-        "authkey privatekey secretkey accesskey"
+        "password passwords passwd passwort passphrase pass pwd secret token credential "
+        "credentials apikey authkey privatekey secretkey accesskey"
     )
 )
 _PAIRS = frozenset(
@@ -31,23 +32,15 @@ _AFTER = frozenset(
         "mode public pub env var field param endpoint server service audience scope scopes method "
         "provider store manager rotation days hours minutes seconds min max rounds cost format "
         "hash hashed label command cmd hint reset change changed validator separator class keyid "
-        "prompt message text description title"
+        "prompt message text description title stdin"
     )
 )
 _BEFORE = frozenset(words("allow empty random generate no without max min skip disable public"))
-_LINE = re.compile(
-    r"""(?:^|[\s;&|(`])(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)="""
-    r"""(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)'|(?P<bare>[^\s;&|)"'`]*))""",
-    re.MULTILINE,
-)
 _KEYED = re.compile(
     r"""^[ \t]*(?:-[ \t]+)?(?:export[ \t]+)?[:"']?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)["']?"""
-    r"""[ \t]*[:=][ \t]*(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)'|(?P<bare>[^\s#,]*))""",
+    r"""[ \t]*[:=][ \t]*(?:"(?P<double>(?:[^"\\\n]|\\.)*)"|'(?P<single>[^'\n]*)'"""
+    r"""|(?P<bare>[^\s#,]*))""",
     re.MULTILINE,
-)
-_OPTION = re.compile(
-    r"""(?:^|\s)--?(?P<name>[a-z][a-z0-9-]*)(?:=|\s+)"""
-    r"""(?:"(?P<double>[^"\n]+)"|'(?P<single>[^'\n]+)'|(?P<bare>[^\s;&|)"'`-][^\s;&|)"'`]*))"""
 )
 
 
@@ -65,10 +58,21 @@ def _ends_as_secret(word: str) -> bool:
     return word in _SECRET or word.endswith(("password", "passwd", "apikey"))
 
 
+def _names_a_password(name: str) -> bool:
+    return name.lower().endswith(("password", "passwd", "passwort", "passphrase"))
+
+
+def _is_number(value: str) -> bool:
+    return len(value) >= _LEAST_PASSWORD and value.isdigit() and not is_placeholder(value)
+
+
 def assigned(name: str, value: str) -> Found | None:
     """Return the secret of one assignment; None if its name or value is an ordinary one."""
     value = value.strip().strip("\"'")
-    if not names_a_secret(name) or not is_secret_value(value):
+    if not names_a_secret(name):
+        return None
+    # A password may be a number and short; a token that is would be a count or a time.
+    if not (is_secret_value(value) or (_names_a_password(name) and _is_number(value))):
         return None
     return Found(kind="secret variable", value=value, name=name)
 
@@ -88,16 +92,6 @@ def is_secret_value(value: str) -> bool:
     return not value.replace(".", "").isdigit() or len(value) >= 16
 
 
-def assignments(text: str) -> Iterator[Found]:
-    """Yield the secrets that a shell script or a file of variables assigns."""
-    if "=" not in text:
-        return
-    for match in _LINE.finditer(text):
-        found = assigned(match["name"], _value(match))
-        if found is not None:
-            yield found
-
-
 def keyed(text: str) -> Iterator[Found]:
     """Yield the secrets of a file of settings: `name = value`, `name: value`, `"name": "value"`."""
     for match in _KEYED.finditer(text):
@@ -108,11 +102,3 @@ def keyed(text: str) -> Iterator[Found]:
 
 def _value(match: re.Match[str]) -> str:
     return match["double"] or match["single"] or match["bare"] or ""
-
-
-def options(text: str) -> Iterator[Found]:
-    """Yield the secrets that are options of commands, such as `--password x`."""
-    for match in _OPTION.finditer(text):
-        found = assigned(match["name"], _value(match))
-        if found is not None:
-            yield Found(kind="secret option", value=found.value, name=f"--{found.name}")

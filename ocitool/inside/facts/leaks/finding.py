@@ -29,13 +29,14 @@ class Found(Struct, frozen=True, kw_only=True):
     """A secret inside one text. `value` stays inside this package and is never shown.
 
     `name` is what the secret is called there: a variable, a key, a host. `note` says why a known
-    one is harmless.
+    one is harmless. `spelled` are other ways in which the text has it, with quotes or escapes.
     """
 
     kind: str
     value: str
     name: str | None = None
     note: str | None = None
+    spelled: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Found(kind={self.kind!r}, name={self.name!r})"
