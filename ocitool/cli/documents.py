@@ -248,7 +248,7 @@ _LAYER_SIZE = View(
     "number digest diff_id instruction stored tar_size file_bytes hidden_bytes repeated_bytes "
     "files added changed deleted metadata_only_bytes problem"
 )
-_BUDGET = View("rule limit actual unit passed", causes=_LARGE)
+_BUDGET = View("rule limit actual unit passed problem", causes=_LARGE)
 _DUPLICATES = View(
     "reclaimable",
     sha256="digest.hex",

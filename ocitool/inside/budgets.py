@@ -6,16 +6,16 @@ image gets the same verdict however its layers are compressed.
 
 from collections.abc import Callable, Iterator, Sequence
 from heapq import nlargest
-from itertools import islice
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ocitool.errors import UsageError
 from ocitool.image.choosing import ChosenImage
 from ocitool.inside.image import Inside
 from ocitool.inside.state import LayerRecord, Missing, TreeState
-from ocitool.inside.waste import Waste, wasted_bytes, wastes
+from ocitool.inside.waste import wasted_bytes, wastes
 from ocitool.oci import ImageConfig
 
 _CAUSES: Final = 5
@@ -32,8 +32,9 @@ class Limit(Struct, frozen=True, kw_only=True):
 class Budgets(Struct, frozen=True, kw_only=True):
     """The limits, and what counts for them.
 
-    `waste` in percent is of all bytes that count, `growth` of the baseline. The lowest `base`
-    layers do not count, nor the waste that they made; paths that are `ignored` do not count.
+    `waste` in percent is of all bytes that count, `growth` of those of the baseline. The files of
+    the lowest `base` layers do not count, of the baseline neither, also not as waste where a layer
+    above hides them; paths that are `ignored` do not count.
     """
 
     size: int | None = None
@@ -55,8 +56,9 @@ class Cause(Struct, frozen=True, kw_only=True):
 class Budget(Struct, frozen=True, kw_only=True):
     """What became of one limit. `limit` and `actual` are in the `unit`, bytes or percent.
 
-    `actual` is None where it cannot be told; then the limit is not kept. `causes` are the files
-    that contribute most, where the limit is not kept.
+    `actual` is None where it cannot be told; then the limit is not kept, and `problem` says why;
+    if that is a layer, `unread` is the kind of its problem. `causes` are the files that contribute
+    most, where the limit is not kept.
     """
 
     rule: str
@@ -65,6 +67,8 @@ class Budget(Struct, frozen=True, kw_only=True):
     unit: str
     passed: bool
     causes: tuple[Cause, ...] = ()
+    problem: str | None = None
+    unread: str | None = None
 
 
 def base_layers(inside: Inside, base: ChosenImage, config: ImageConfig) -> int:
@@ -81,7 +85,10 @@ def base_layers(inside: Inside, base: ChosenImage, config: ImageConfig) -> int:
 def check_budgets(
     inside: Inside, budgets: Budgets, baseline: Inside | None = None
 ) -> tuple[Budget, ...]:
-    """Return what became of every limit; `baseline` is needed for that of growth."""
+    """Return what became of every limit; `baseline` is needed for that of growth.
+
+    None is kept where a layer could not be read: what it holds might break it.
+    """
     checks = _Checks(inside, budgets)
     found = []
     if budgets.size is not None:
@@ -91,20 +98,33 @@ def check_budgets(
     if budgets.waste is not None:
         found.append(checks.waste(budgets.waste))
     if budgets.growth is not None and baseline is not None:
-        found.append(checks.growth(budgets.growth, baseline))
-    return tuple(found)
+        budget = checks.growth(budgets.growth, baseline)
+        found.append(_told(budget, baseline, "of the baseline "))
+    return tuple(_told(budget, inside) for budget in found)
+
+
+def _told(budget: Budget, inside: Inside, whose: str = "") -> Budget:
+    """Return what became of a limit, or that it cannot be told without a layer of an image."""
+    for problem in inside.unread:
+        text = f"layer {problem.layer} {whose}could not be read: {problem.text}"
+        return _unknown(budget, text, unread=problem.kind)
+    return budget
+
+
+def _unknown(budget: Budget, problem: str, *, unread: str | None = None) -> Budget:
+    return replace(budget, actual=None, passed=False, causes=(), problem=problem, unread=unread)
 
 
 class _Checks:
     def __init__(self, inside: Inside, budgets: Budgets) -> None:
-        self._inside = inside
         self._tree = inside.tree
         self._budgets = budgets
         self._ignored = budgets.ignored
+        self._base = budgets.base
         self._records = [one for one in inside.tree.records if one.number > budgets.base]
 
     def size(self, limit: int) -> Budget:
-        actual = self._bytes(self._records)
+        actual = self.bytes()
         return _budget("max-size", limit, actual, lambda: self._largest(self._records))
 
     def layer(self, limit: int) -> Budget:
@@ -115,23 +135,23 @@ class _Checks:
 
     def waste(self, limit: Limit) -> Budget:
         actual = wasted_bytes(self._tree, self._counts)
-        whole = self._bytes(self._records)
+        whole = self.bytes()
         return _relative("max-waste", limit, actual, whole, self._most_wasted)
 
     def growth(self, limit: Limit, baseline: Inside) -> Budget:
-        if _lacks_more(baseline, self._inside):
-            return _unknown("max-growth", limit)
-        before = _Checks(baseline, Budgets(ignored=self._ignored))
-        old = before.all_bytes()
-        actual = self.all_bytes() - old
-        return _relative("max-growth", limit, actual, old, lambda: self._grown(baseline.tree))
+        old = _Checks(baseline, self._budgets).bytes()
+        actual = self.bytes() - old
+        budget = _relative("max-growth", limit, actual, old, lambda: self._grown(baseline.tree))
+        if limit.percent is not None and not old and actual > 0:
+            return _unknown(budget, "the baseline has no files that count")
+        return budget
 
-    def all_bytes(self) -> int:
-        return self._bytes(self._tree.records)
+    def bytes(self) -> int:
+        return self._bytes(self._records)
 
-    def _counts(self, waste: Waste) -> bool:
-        is_ours = waste.hidden_by > self._budgets.base
-        return is_ours and (self._ignored is None or not self._ignored(waste.path))
+    def _counts(self, record: LayerRecord, row: int) -> bool:
+        is_ours = record.number > self._base
+        return is_ours and (self._ignored is None or not self._ignored(record.path(row)))
 
     def _bytes(self, records: Sequence[LayerRecord]) -> int:
         """Return the bytes of all files in some layers that count."""
@@ -151,7 +171,7 @@ class _Checks:
         return tuple(_cause(record, row, size) for size, record, row in found)
 
     def _most_wasted(self) -> tuple[Cause, ...]:
-        found = islice(filter(self._counts, wastes(self._tree)), _CAUSES)
+        found = wastes(self._tree, top=_CAUSES, counts=self._counts)
         return tuple(Cause(path=one.path, bytes=one.bytes, layer=one.layer) for one in found)
 
     def _grown(self, before: TreeState) -> tuple[Cause, ...]:
@@ -159,8 +179,8 @@ class _Checks:
         found = nlargest(
             _CAUSES,
             (
-                (size - _size_at(before, record.path(row)), record, row)
-                for size, record, row in self._files(self._tree.records)
+                (size - _size_at(before, record.path(row), self._base), record, row)
+                for size, record, row in self._files(self._records)
                 if not record.fates[row]
             ),
             key=lambda one: one[0],
@@ -168,23 +188,17 @@ class _Checks:
         return tuple(_cause(record, row, more) for more, record, row in found if more > 0)
 
 
-def _lacks_more(baseline: Inside, inside: Inside) -> bool:
-    """Tell whether a layer of the baseline could not be read that the image has otherwise."""
-    unread = {layer.descriptor.digest for layer in inside.layers if layer.table is None}
-    return any(
-        layer.table is None and layer.descriptor.digest not in unread for layer in baseline.layers
-    )
-
-
-def _size_at(tree: TreeState, path: str) -> int:
+def _size_at(tree: TreeState, path: str, base: int) -> int:
+    """Return the size of the file at a path, 0 if it is of the lowest `base` layers."""
     try:
         _, value, _ = tree.trace(path, follow=False)
     except Missing:
         return 0
     if not isinstance(value, int):
         return 0
-    table, row = tree.member(tree.inode(value))
-    return table.sizes[row]
+    inode = tree.inode(value)
+    record = tree.record_of(inode)
+    return record.table.sizes[inode - record.base] if record.number > base else 0
 
 
 def _cause(record: LayerRecord, row: int, size: int) -> Cause:
@@ -209,13 +223,5 @@ def _relative(
 ) -> Budget:
     if limit.percent is None:
         return _budget(rule, limit.bytes or 0, actual, causes)
-    if not whole and actual > 0:
-        return _unknown(rule, limit)
     part = 100 * actual / whole if whole else 0.0
     return _budget(rule, limit.percent, part, causes, unit="percent")
-
-
-def _unknown(rule: str, limit: Limit) -> Budget:
-    unit = "bytes" if limit.percent is None else "percent"
-    bound = limit.bytes or 0 if limit.percent is None else limit.percent
-    return Budget(rule=rule, limit=bound, actual=None, unit=unit, passed=False)

@@ -58,6 +58,15 @@ class Inside(Struct, frozen=True, kw_only=True, eq=False):
     cache: TableCache | None = None
     kept: KeptTars | None = None
 
+    @property
+    def unread(self) -> tuple[Problem, ...]:
+        """The layers that could not be read, and why: what they hold is not known.
+
+        Layers that were not asked for are not among them.
+        """
+        without = {layer.number for layer in self.layers if layer.table is None}
+        return tuple(problem for problem in self.problems if problem.layer in without)
+
     def layer(self, number: int) -> ScannedLayer:
         """Return a layer by its number, from 1; UsageError if the image has no such layer."""
         if not 1 <= number <= len(self.layers):

@@ -1,12 +1,21 @@
 """What is odd about the layers of an image: told, and never in the way of the numbers."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
 
+from ocitool.errors import IntegrityError, NotFound, OcitoolError
+
 _MOST: Final = 100
 """How many problems of one kind are kept for each layer; the rest is counted."""
+
+BROKEN: Final[Mapping[str, type[OcitoolError]]] = {"missing": NotFound, "damaged": IntegrityError}
+"""The kinds of layers that ought to be readable and are not, and which error that is.
+
+Layers of any other kind cannot be read by their nature.
+"""
 
 
 class Problem(Struct, frozen=True, kw_only=True):

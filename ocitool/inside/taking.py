@@ -2,16 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterator
 
 from msgspec import Struct
 
 from ocitool.errors import (
     DigestMismatch,
-    IntegrityError,
     NotFound,
-    OcitoolError,
     Refused,
     UsageError,
 )
@@ -19,17 +16,10 @@ from ocitool.fsops import Directory, staging_folder, sync_file_system
 from ocitool.image.layers import EntryKind, Extracted, Extraction
 from ocitool.inside.content import read_member
 from ocitool.inside.image import Inside
+from ocitool.inside.problems import BROKEN
 from ocitool.inside.tarring import merged_tar
 from ocitool.inside.tree import Node
 from ocitool.oci.quoting import quoted
-
-_FAILURES: Final[Mapping[str, type[OcitoolError]]] = {
-    "missing": NotFound,
-    "damaged": IntegrityError,
-    "encrypted": Refused,
-    "foreign": Refused,
-    "not_a_layer": Refused,
-}
 
 
 class Taken(Struct, frozen=True, kw_only=True):
@@ -46,14 +36,12 @@ def require_layers(inside: Inside) -> None:
 
     Without one of them a path may lead to a file that a container does not see.
     """
-    for problem in inside.problems:
-        if kind := _FAILURES.get(problem.kind):
-            raise kind(
-                f"layer {problem.layer} cannot be read: {problem.text}",
-                hint=f"--up-to {problem.layer - 1} takes the layers below"
-                if problem.layer > 1
-                else None,
-            )
+    for problem in inside.unread:
+        below = f"--up-to {problem.layer - 1} takes the layers below"
+        raise BROKEN.get(problem.kind, Refused)(
+            f"layer {problem.layer} cannot be read: {problem.text}",
+            hint=below if problem.layer > 1 else None,
+        )
 
 
 def read_file(inside: Inside, path: str) -> Iterator[bytes]:

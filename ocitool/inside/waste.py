@@ -43,9 +43,16 @@ def hidden(record: LayerRecord) -> Iterator[tuple[int, int]]:
                 yield row, index
 
 
-def wastes(tree: TreeState, *, top: int | None = None) -> list[Waste]:
-    """Return the wasted bytes by path, the `top` largest first; a deleted folder is one of them."""
-    items = _items(tree)
+Counts = Callable[[LayerRecord, int], bool]
+"""Tells whether a row of a layer counts."""
+
+
+def wastes(tree: TreeState, *, top: int | None = None, counts: Counts | None = None) -> list[Waste]:
+    """Return the wasted bytes by path, the `top` largest first; a deleted folder is one of them.
+
+    Files that do not count are left out, also of their folder.
+    """
+    items = _items(tree, counts)
     if top is None:
         chosen = sorted(items, key=_bytes, reverse=True)
     else:
@@ -53,20 +60,21 @@ def wastes(tree: TreeState, *, top: int | None = None) -> list[Waste]:
     return [_waste(tree, item) for item in chosen]
 
 
-def wasted_bytes(tree: TreeState, counts: Callable[[Waste], bool]) -> int:
+def wasted_bytes(tree: TreeState, counts: Counts) -> int:
     """Return the sum of the waste that counts."""
-    wastes = (_waste(tree, item) for item in _items(tree))
-    return sum(waste.bytes for waste in wastes if counts(waste))
+    return sum(item.bytes for item in _items(tree, counts))
 
 
 def _bytes(item: _Item) -> int:
     return item.bytes
 
 
-def _items(tree: TreeState) -> Iterator[_Item]:
+def _items(tree: TreeState, counts: Counts | None) -> Iterator[_Item]:
     for record in tree.records:
         folders: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
         for row, index in hidden(record):
+            if counts is not None and not counts(record, row):
+                continue
             size = record.table.sizes[row]
             if tree.fates[index].path is None:
                 yield _Item(size, record, index, row)

@@ -11,7 +11,7 @@ from tests.inside.facts import planted
 from tests.inside.facts.scenes import SECRETS, clean_images, planted_image
 from tests.support.command import Command
 from tests.support.registry import EmulatedRegistry
-from tests.support.small_images import file, small_image, write_image
+from tests.support.small_images import file, gone, small_image, with_unread_layer, write_image
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,23 @@ def document(ocitool: Command, *arguments: str | Path, code: int = 0) -> Any:
     done = ocitool("facts", *arguments, "--json")
     assert done.code == code, done.err
     return cast("dict[str, Any]", done.json)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "bare"),
+    [("missing", 4, 4), ("damaged", 7, 7), ("encrypted", 3, 0), ("foreign", 3, 0)],
+)
+def test_with_a_layer_that_was_not_read_no_rule_passes(
+    ocitool: Command, tmp_path: Path, kind: str, code: int, bare: int
+) -> None:
+    image = small_image([file("a", 10)], [file("b", 20)], [gone("a")])
+    path = write_image(tmp_path, with_unread_layer(image, kind))
+    done = ocitool("facts", path, "--deny", "setuid,secrets")
+    assert (done.code, "passed" in done.out) == (code, False)
+    assert "failed  setuid: layer 2 was not read" in done.out
+    found = document(ocitool, path, "--deny", "setuid", code=code)
+    assert (found["passed"], found["rules"][0]["passed"]) == (False, False)
+    assert ocitool("facts", path).code == bare
 
 
 class TestSecrecy:

@@ -16,7 +16,7 @@ from tests.support.command import Command, environment
 from tests.support.images import build_index
 from tests.support.registry import EmulatedRegistry
 from tests.support.root_files import folder, hard_link, link, program
-from tests.support.small_images import file, gone, small_image, write_image
+from tests.support.small_images import file, gone, small_image, with_unread_layer, write_image
 
 STEPS = ("/bin/sh -c #(nop) ADD file:1 in / ", "RUN rm /etc/passwd # buildkit")
 IMAGE = small_image(
@@ -40,6 +40,18 @@ IMAGE = small_image(
 def image(tmp_path: Path) -> str:
     """Return an archive of the image."""
     return str(write_image(tmp_path, IMAGE, "oci-archive"))
+
+
+@pytest.mark.parametrize(("kind", "code"), [("missing", 4), ("damaged", 7), ("encrypted", 0)])
+@pytest.mark.parametrize("words", [["ls"], ["ls", "-R"], ["find"]])
+def test_what_is_known_without_a_layer_is_listed_and_no_success(
+    ocitool: Command, tmp_path: Path, words: list[str], kind: str, code: int
+) -> None:
+    odd = with_unread_layer(small_image([file("a", 10)], [file("b", 20)]), kind)
+    done = ocitool("files", *words, write_image(tmp_path, odd))
+    assert done.code == code
+    assert done.out.split("/")[-1] == "a\n"
+    assert "layer 2" in done.err
 
 
 class TestLs:
@@ -193,8 +205,9 @@ class TestCat:
         blob.write_bytes(blob.read_bytes()[:-9] + b"\0" + blob.read_bytes()[-8:])
         done = ocitool("files", "cat", f"oci:{path}", "/etc/os-release")
         assert (done.code, done.out) == (7, "")
+        # What is known is listed, and said not to be all.
         done = ocitool("files", "ls", f"oci:{path}")
-        assert done.code == 0
+        assert (done.code, done.out) == (7, "bin/\n")
         assert "layer 1 of 2: " in done.err
 
 

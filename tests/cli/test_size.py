@@ -12,7 +12,7 @@ from ocitool.cli.render.markdown import escaped
 from tests.support.command import Command
 from tests.support.images import docker_archive, write_layout
 from tests.support.root_files import hard_link
-from tests.support.small_images import file, gone, small_image
+from tests.support.small_images import file, gone, small_image, with_unread_layer
 
 LOWER = [file("base/a", 1000), file("base/b", 500), file("copy", 500, "same")]
 UPPER = [file("app/x", 300_000), file("base/a", 1000, mode=0o600), file("copy2", 500, "same")]
@@ -84,7 +84,61 @@ def test_a_baseline_that_lacks_a_layer_is_not_passed(command: Command, tmp_path:
     write_layout(tmp_path / "lacking", {"1": image}, without=[image.layers[1].digest])
     done = command("size", "oci:image", "--max-growth", "1GB", "--baseline", "oci:lacking")
     assert done.code == 4
-    assert "lacks layers" in done.err
+    assert "layer 2 of the baseline could not be read: " in done.err
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "bare"),
+    [
+        ("missing", 4, 4),
+        ("damaged", 7, 7),
+        ("encrypted", 3, 0),
+        ("foreign", 3, 0),
+        ("not_a_layer", 3, 0),
+    ],
+)
+def test_with_a_layer_that_was_not_read_no_budget_is_kept(
+    command: Command, tmp_path: Path, kind: str, code: int, bare: int
+) -> None:
+    write_layout(tmp_path / "odd", {"1": with_unread_layer(IMAGE, kind)})
+    done = command("size", "oci:odd", "--max-size", "1TB")
+    assert done.code == code
+    assert "kept" not in done.out
+    assert "failed    max-size 1.00 TB: unknown, layer 2 could not be read: " in done.out
+    assert "layer 2 could not be read: " in done.err
+    done = command("size", "oci:odd")
+    assert (done.code, "numbers of 2 of 3 layers" in done.out) == (bare, True)
+    growth = ("--max-growth", "1GB", "--baseline", "oci:odd")
+    done = command("size", "oci:image", *growth)
+    assert (done.code, "layer 2 of the baseline could not be read" in done.err) == (code, True)
+
+
+def test_what_is_exceeded_by_a_little_does_not_look_the_same(
+    command: Command, tmp_path: Path
+) -> None:
+    image = small_image([file("a", 50_040), file("b", 949_960)], [gone("a")])
+    write_layout(tmp_path / "close", {"1": image})
+    done = command("size", "oci:close", "--max-waste", "5%")
+    assert (done.code, "exceeded  max-waste 5.000 %: 5.004 %" in done.out) == (3, True)
+    done = command("size", "oci:close", "--max-waste", "50kB", "--max-size", "999999")
+    assert "exceeded  max-size 999,999 B: 1,000,000 B" in done.out
+    assert "exceeded  max-waste 50,000 B: 50,040 B" in done.out
+
+
+@pytest.mark.parametrize("option", [("--exclude-base", "1"), ("--ignore", "a/**")])
+def test_what_does_not_count_for_a_budget_needs_one(
+    command: Command, option: tuple[str, str]
+) -> None:
+    done = command("size", "oci:image", *option)
+    assert (done.code, f"{option[0]} needs a budget" in done.err) == (2, True)
+
+
+def test_without_a_file_above_its_base_an_image_has_no_waste(
+    command: Command, tmp_path: Path
+) -> None:
+    write_layout(tmp_path / "bare", {"1": small_image(LOWER, [gone("base/a")])})
+    done = command("size", "oci:bare", "--exclude-base", "oci:base", "--max-waste", "0%")
+    assert (done.code, "max-waste 0.00 %: 0.00 %" in done.out) == (0, True)
 
 
 def test_an_image_that_lacks_a_layer_says_so_and_ends_with_4(

@@ -8,7 +8,7 @@ from ocitool.errors import UsageError
 from ocitool.inside.budgets import Budget, Budgets, Limit, base_layers, check_budgets
 from tests.inside.looking import looking
 from tests.support.images import BuiltImage
-from tests.support.small_images import file, gone, small_image
+from tests.support.small_images import file, gone, small_image, with_unread_layer
 
 LOWER = [file("base/a", 1000), file("base/b", 500)]
 UPPER = [file("app/x", 300), file("app/y", 200), file("base/a", 1200)]
@@ -98,9 +98,57 @@ def test_every_failed_rule_is_told_in_one_run(tmp_path: Path) -> None:
 
 def test_the_layers_of_the_base_do_not_count(tmp_path: Path) -> None:
     assert one(tmp_path / "1", base=1, size=1700) == (1700, True, [])
-    # What this image hides of its base is its own doing.
-    assert one(tmp_path / "2", base=1, waste=Limit(bytes=1200)) == (1200, True, [])
-    assert one(tmp_path / "3", base=2, waste=Limit(bytes=200)) == (200, True, [])
+    # A file of the base that is hidden is not waste of this image.
+    assert one(tmp_path / "2", base=1, waste=Limit(bytes=199)) == (200, False, [("app/y", 200)])
+    actual, kept, _ = one(tmp_path / "3", base=1, waste=Limit(percent=11))
+    assert actual == pytest.approx(100 * 200 / 1700)
+    assert not kept
+    # Nor is there any waste without files.
+    assert one(tmp_path / "4", base=2, waste=Limit(percent=0)) == (0, True, [])
+
+
+def test_the_layers_of_the_base_do_not_count_for_growth(tmp_path: Path) -> None:
+    new = small_image(LOWER, [file("app/x", 350), file("base/a", 1200)])
+    limits = {"base": 1, "growth": Limit(bytes=1249)}
+    before = small_image(LOWER, [file("app/x", 300)])
+    (found,) = check(tmp_path, Budgets(**limits), image=new, baseline=before)  # type: ignore[arg-type]
+    assert (found.actual, found.passed) == (1250, False)
+    causes = [(cause.path, cause.bytes) for cause in found.causes]
+    assert causes == [("base/a", 1200), ("app/x", 50)]
+    budgets = Budgets(base=1, growth=Limit(percent=400))
+    (found,) = check(tmp_path / "2", budgets, image=new, baseline=before)
+    assert found.actual == pytest.approx(100 * 1250 / 300)
+
+
+def test_ignored_files_below_a_removed_folder_do_not_count(tmp_path: Path) -> None:
+    image = small_image([file("d/x.doc", 1000), file("d/e/y", 500)], [gone("d")])
+    budgets = Budgets(waste=Limit(bytes=499), ignored=lambda path: path.endswith(".doc"))
+    (found,) = check(tmp_path, budgets, image=image)
+    assert (found.actual, found.passed) == (500, False)
+    assert [(cause.path, cause.bytes) for cause in found.causes] == [("d", 500)]
+    budgets = Budgets(waste=Limit(percent=99), ignored=lambda path: path.endswith(".doc"))
+    (found,) = check(tmp_path / "2", budgets, image=image)
+    assert found.actual == 100
+
+
+class TestUnreadLayers:
+    ALL = Budgets(size=10**9, layer=10**9, waste=Limit(percent=100), growth=Limit(bytes=10**9))
+
+    @pytest.mark.parametrize("kind", ["encrypted", "missing", "damaged", "not_a_layer"])
+    @pytest.mark.parametrize("side", ["image", "baseline"])
+    def test_no_limit_is_kept_that_one_counts_for(
+        self, tmp_path: Path, kind: str, side: str
+    ) -> None:
+        broken = with_unread_layer(IMAGE, kind)
+        both = {"image": IMAGE, "baseline": BASE, side: broken}
+        found = check(tmp_path, self.ALL, **both)
+        assert len(found) == 4
+        failed = [one for one in found if side == "image" or one.rule == "max-growth"]
+        for one in failed:
+            assert (one.actual, one.passed, one.unread) == (None, False, kind)
+            whose = "layer 2 could not" if side == "image" else "layer 2 of the baseline could"
+            assert (one.problem or "").startswith(whose)
+        assert all(one.passed for one in found if one not in failed)
 
 
 def test_ignored_paths_do_not_count(tmp_path: Path) -> None:

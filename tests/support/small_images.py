@@ -4,6 +4,8 @@
 bytes, and so does the content of a file, which comes from its path unless a `text` is given.
 """
 
+import dataclasses
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +14,9 @@ from tests.support.images import (
     CREATED,
     BuiltImage,
     Compression,
+    as_json,
     build_image,
+    describe,
     docker_archive,
     hybrid_archive,
     oci_archive,
@@ -59,6 +63,32 @@ def small_image(
         history = [{"created": CREATED, "created_by": step} for step in steps]
     tars = [layer_of(*layer) for layer in layers]
     return build_image(tars, compression=codec, history=history, config=config, **options)
+
+
+_UNREADABLE = {
+    "encrypted": "application/vnd.oci.image.layer.v1.tar+encrypted",
+    "foreign": "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    "not_a_layer": "application/vnd.example.odd",
+}
+
+
+def with_unread_layer(image: BuiltImage, kind: str, number: int = 2) -> BuiltImage:
+    """Return the image with a layer that cannot be read, for the reason that `kind` names."""
+    layer = image.layers[number - 1]
+    blobs = dict(image.blobs)
+    if kind in ("missing", "foreign"):
+        del blobs[layer.digest]
+    elif kind == "damaged":
+        blobs[layer.digest] = b"\xff" * layer.size
+    if kind not in _UNREADABLE:
+        return dataclasses.replace(image, blobs=blobs)
+    manifest = json.loads(image.manifest)
+    manifest["layers"][number - 1]["mediaType"] = _UNREADABLE[kind]
+    data = as_json(manifest)
+    descriptor = describe(data, image.descriptor.media_type)
+    return dataclasses.replace(
+        image, descriptor=descriptor, blobs={**blobs, descriptor.digest: data}
+    )
 
 
 def write_image(

@@ -15,7 +15,7 @@ from ocitool.cli.options.registry import REGISTRY
 from ocitool.cli.options.shared import OnePlatform, one_platform
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
-from ocitool.errors import IntegrityError, NotFound, UsageError
+from ocitool.errors import UsageError
 from ocitool.version import __version__
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def facts(
     judged = judge(found, rules, allowances)
     if target != "-":
         _show(judged, out, documents.FACTS, packages=packages)
-    _require_layers(found)
+    _require_layers(found, gated=bool(rules))
     if target is not None and created is not None:
         _write(target, cyclonedx(found, created, version=__version__))
     if not judged.passed:
@@ -126,12 +126,14 @@ def _show(judged: "Judgement", out: Output, view: "View", *, packages: bool) -> 
             out.remark([f"--allow {one.what} ({one.reason}) allows nothing any more"])
 
 
-def _require_layers(found: "Facts") -> None:
-    """Fail if a layer is missing or damaged: what it holds is not known, so nothing has passed."""
-    for one in found.unread:
-        if one.kind in ("damaged", "missing") and not one.path:
-            error = IntegrityError if one.kind == "damaged" else NotFound
-            raise error(f"layer {one.layer}: {one.reason}")
+def _require_layers(found: "Facts", *, gated: bool) -> None:
+    """Fail if a layer was not read: what it holds is not known, so no rule has passed."""
+    from ocitool.cli.unread import end_for
+
+    end_for(
+        ((one.kind, f"layer {one.layer}: {one.reason}") for one in found.unread_layers),
+        gated=gated,
+    )
 
 
 def _denied_places(judged: "Judgement") -> Iterable[str]:

@@ -93,6 +93,7 @@ def ls(
             inside, path, recursive=recursive, with_whiteouts=looking.layer is not None
         )
         _show(inside, entries, out, long=long, why=why, name_only=not recursive)
+        _end(inside)
 
 
 @files.command("find")
@@ -129,6 +130,17 @@ def find(
         if hidden and looking.layer is not None:
             entries = (entry for entry in entries if entry.layer == looking.layer)
         _show(inside, entries, out, long=long, why=why)
+        _end(inside)
+
+
+def _end(inside: "Inside") -> None:
+    """Fail if a layer is missing or damaged: what was listed may lack files, or have too many."""
+    from ocitool.cli.unread import end_for
+
+    end_for(
+        (problem.kind, f"layer {problem.layer} could not be read: {problem.text}")
+        for problem in inside.unread
+    )
 
 
 @files.command("cat")

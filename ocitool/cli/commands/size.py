@@ -1,7 +1,7 @@
 """ocitool size: what an image weighs, what of it is waste, and whether it keeps its budgets."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +15,7 @@ from ocitool.cli.options.registry import REGISTRY, opened_at
 from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
 from ocitool.cli.options.tables import NoCache, table_cache
 from ocitool.cli.output import JSON_OUTPUT, Output
-from ocitool.errors import IntegrityError, NotFound, UsageError
+from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ocitool.images.opening import Opened
     from ocitool.inside.budgets import Budget, Budgets
     from ocitool.inside.image import Inside
+    from ocitool.inside.problems import Problem
     from ocitool.inside.sizing import SizeReport
     from ocitool.oci import Platform
     from ocitool.places.registry import RegistryOptions
@@ -63,6 +64,7 @@ class Measured(Struct, frozen=True, kw_only=True):
 
     name: str
     report: "SizeReport"
+    unread: "tuple[Problem, ...]"
     budgets: "tuple[Budget, ...]"
 
 
@@ -156,14 +158,21 @@ def _print_markdown(measured: Measured, out: Output) -> None:
 
 def _fail(measured: Measured) -> None:
     """End with the code of what is wrong: layers that are missing or damaged, then budgets."""
-    for problem in measured.report.problems:
-        if problem.kind in ("damaged", "missing"):
-            error = IntegrityError if problem.kind == "damaged" else NotFound
-            raise error(f"layer {problem.layer} could not be read: {problem.text}")
-    failed = [budget for budget in measured.budgets if not budget.passed]
-    if any(budget.actual is None for budget in failed):
-        raise NotFound("the growth cannot be told: the baseline lacks layers, or has no files")
-    if failed:
+    from ocitool.cli.unread import end_for
+
+    end_for(
+        (problem.kind, f"layer {problem.layer} could not be read: {problem.text}")
+        for problem in measured.unread
+    )
+    end_for(
+        (
+            (budget.unread, f"{budget.rule} is not known to be kept: {budget.problem}")
+            for budget in measured.budgets
+            if budget.unread
+        ),
+        gated=True,
+    )
+    if not all(budget.passed for budget in measured.budgets):
         raise typer.Exit(_EXCEEDED)
 
 
@@ -221,14 +230,16 @@ class _Viewer:
         return Measured(
             name=familiar(root.names[0]) if root.names else root.called,
             report=report,
+            unread=inside.unread,
             budgets=self._checked(inside, options) if options.is_any else (),
         )
 
     def _checked(self, inside: "Inside", options: BudgetOptions) -> "tuple[Budget, ...]":
         from ocitool.inside.budgets import check_budgets
 
-        budgets = self._budgets(options, inside)
-        return check_budgets(inside, budgets, self._baseline(options, inside))
+        baseline = self._baseline(options, inside)
+        both = [inside] if baseline is None else [inside, baseline]
+        return check_budgets(inside, self._budgets(options, both), baseline)
 
     def _baseline(self, options: BudgetOptions, inside: "Inside") -> "Inside | None":
         if options.baseline is None:
@@ -240,21 +251,29 @@ class _Viewer:
             self._out.remark([f"the baseline is an image for {theirs}, this one is for {ours}"])
         return found
 
-    def _budgets(self, options: BudgetOptions, inside: "Inside") -> "Budgets":
-        from ocitool.inside.budgets import Budgets, base_layers
+    def _base(self, options: BudgetOptions, built_on_it: "Sequence[Inside]") -> int:
+        """Return how many layers the base has that all these images are built on."""
+        from ocitool.inside.budgets import base_layers
 
         base = options.exclude_base or 0
         if isinstance(base, str):
             with self.opened(base) as opened:
                 chosen = self._chosen(opened)
-                base = base_layers(inside, chosen, chosen.image.read_config(opened.source))
-        if base:
-            inside.layer(base)
+                config = chosen.image.read_config(opened.source)
+                (base,) = {base_layers(inside, chosen, config) for inside in built_on_it}
+        elif base:
+            for inside in built_on_it:
+                inside.layer(base)
+        return base
+
+    def _budgets(self, options: BudgetOptions, built_on_it: "Sequence[Inside]") -> "Budgets":
+        from ocitool.inside.budgets import Budgets
+
         return Budgets(
             size=options.size,
             layer=options.layer,
             waste=options.waste,
             growth=options.growth,
-            base=base,
+            base=self._base(options, built_on_it),
             ignored=options.ignored,
         )

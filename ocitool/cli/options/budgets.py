@@ -32,9 +32,8 @@ class BudgetOptions:
 
     @property
     def is_any(self) -> bool:
-        """Whether a limit was given, or what does not count for limits."""
-        limits = (self.size, self.layer, self.waste, self.growth, self.exclude_base, self.ignored)
-        return limits != (None,) * 6
+        """Whether a limit was given."""
+        return (self.size, self.layer, self.waste, self.growth) != (None,) * 4
 
 
 MaxSize = Annotated[
@@ -82,7 +81,7 @@ ExcludeBase = Annotated[
         "--exclude-base",
         metavar="N|SRC",
         rich_help_panel=PANEL,
-        help="Leave out the lowest N layers, or those of a base image, and their waste.",
+        help="Leave out the files of the lowest N layers, or of those of a base image.",
     ),
 ]
 Ignore = Annotated[
@@ -131,6 +130,13 @@ def _build(
             ("--baseline", "--max-growth") if max_growth is None else ("--max-growth", "--baseline")
         )
         raise UsageError(f"{given} needs {other}")
+    limits = (max_size, max_layer, max_waste, max_growth)
+    for is_given, option in ((exclude_base, "--exclude-base"), (ignore, "--ignore")):
+        if is_given and limits == (None,) * 4:
+            raise UsageError(
+                f"{option} needs a budget",
+                hint="--max-size, --max-layer, --max-waste or --max-growth",
+            )
     is_number = exclude_base is not None and exclude_base.isdecimal()
     return BudgetOptions(
         size=parse_amount(max_size) if max_size is not None else None,

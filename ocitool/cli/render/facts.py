@@ -196,6 +196,12 @@ def _rules(denials: "Sequence[Denial]", width: int | None) -> list[str]:
         if denial.passed:
             lines.append(f"{styled('passed', 'green')}  {safe(denial.rule)}{allowed}")
             continue
+        if not denial.violations:
+            layers = ", ".join(map(str, denial.unread))
+            lines.append(
+                f"{styled('failed', 'red')}  {safe(denial.rule)}: layer {layers} was not read"
+            )
+            continue
         count = counted(len(denial.violations), "finding")
         lines.append(f"{styled('denied', 'red')}  {safe(denial.rule)}: {count}{allowed}")
         shown = [

@@ -94,7 +94,10 @@ def _budgets(budgets: "Sequence[Budget]") -> Iterator[str]:
     rows = []
     for budget in budgets:
         causes = ", ".join(f"{escaped(c.path)} ({size(c.bytes)})" for c in budget.causes)
-        limit, actual = (sizes.amount(n, budget.unit) for n in (budget.limit, budget.actual))
-        verdict = "kept" if budget.passed else "**exceeded**"
+        if budget.problem is not None:
+            causes = escaped(budget.problem)
+        limit, actual = sizes.amounts(budget)
+        broken = "**exceeded**" if budget.actual is not None else "**failed**"
+        verdict = "kept" if budget.passed else broken
         rows.append((budget.rule, limit, actual, verdict, causes))
     yield from table(("Budget", "Limit", "Actual", "Verdict", "Largest"), rows, right=(1, 2))

@@ -141,10 +141,21 @@ def _copies(paths: Sequence[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def amount(value: float | None, unit: str) -> str:
-    """Return a number of bytes or of percent."""
-    if value is None:
-        return "unknown"
+def amounts(budget: "Budget") -> tuple[str, str]:
+    """Return the limit and what became of it; where it is exceeded, with digits that show it."""
+    actual, limit = budget.actual, budget.limit
+    if actual is None:
+        return _amount(limit, budget.unit), "unknown"
+    shown = _amount(limit, budget.unit), _amount(actual, budget.unit)
+    if budget.passed or shown[0] != shown[1]:
+        return shown
+    if budget.unit == "bytes":
+        return f"{int(limit):,} B", f"{int(actual):,} B"
+    digits = next((n for n in range(3, 16) if f"{limit:.{n}f}" != f"{actual:.{n}f}"), 16)
+    return f"{limit:.{digits}f} %", f"{actual:.{digits}f} %"
+
+
+def _amount(value: float, unit: str) -> str:
     if unit == "percent":
         return f"{value:.2f} %"
     return size(int(value)) if value >= 0 else f"-{size(-int(value))}"
@@ -163,8 +174,9 @@ def _budget_lines(budgets: "Sequence[Budget]") -> Iterator[str]:
         yield ""
         yield styled("Budgets", "bold")
     for budget in budgets:
-        found, limit = (amount(value, budget.unit) for value in (budget.actual, budget.limit))
+        limit, found = amounts(budget)
         verdict = "kept" if budget.passed else "exceeded" if budget.actual is not None else "failed"
+        found = found if budget.problem is None else f"{found}, {safe(budget.problem)}"
         style = "green" if budget.passed else "red"
         yield f"  {styled(f'{verdict:8}', style)}  {budget.rule} {limit}: {found}"
         for cause in budget.causes:

@@ -155,8 +155,6 @@ def _in_configuration(configured: Iterable[Configured], hide: Hide) -> Iterator[
 
 
 def _missing_layers(inside: Inside) -> Iterator[Unread]:
-    missing = {layer.number for layer in inside.layers if layer.table is None}
-    for problem in inside.problems:
-        if problem.layer in missing:
-            reason = f"the layer cannot be read: {problem.text}"
-            yield Unread(kind=problem.kind, path="", reason=reason, layer=problem.layer)
+    for problem in inside.unread:
+        reason = f"the layer cannot be read: {problem.text}"
+        yield Unread(kind=problem.kind, path="", reason=reason, layer=problem.layer)

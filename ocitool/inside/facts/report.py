@@ -126,6 +126,11 @@ class Facts(Struct, frozen=True, kw_only=True):
     unread: tuple[Unread, ...] = ()
 
     @property
+    def unread_layers(self) -> tuple[Unread, ...]:
+        """The whole layers that could not be read."""
+        return tuple(one for one in self.unread if not one.path)
+
+    @property
     def runs_as_root(self) -> bool:
         """Whether containers run as root unless told otherwise."""
         return self.user.partition(":")[0] in ("", "0", "root")

@@ -37,16 +37,20 @@ class Violation(Struct, frozen=True, kw_only=True):
 
 
 class Denial(Struct, frozen=True, kw_only=True):
-    """A rule, what it found and what of that is allowed."""
+    """A rule, what it found and what of that is allowed.
+
+    `unread` are the numbers of the layers that could not be read, and may have what it denies.
+    """
 
     rule: str
     violations: tuple[Violation, ...]
     allowed: int = 0
+    unread: tuple[int, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is left that the rule denies."""
-        return not self.violations
+        """Whether the image is known to have nothing left that the rule denies."""
+        return not self.violations and not self.unread
 
 
 class Judgement(Struct, frozen=True, kw_only=True):
@@ -135,6 +139,7 @@ def parse_allowance(text: str) -> Allowance:
 def judge(facts: Facts, rules: Sequence[str], allowances: Sequence[Allowance]) -> Judgement:
     """Apply rules and allowances. An allowance counts as used also without a rule that asks."""
     used = [0] * len(allowances)
+    unread = tuple(one.layer for one in facts.unread_layers if one.layer is not None)
     denials = []
     for rule in dict.fromkeys([*rules, *RULES]):
         kept = []
@@ -147,7 +152,9 @@ def judge(facts: Facts, rules: Sequence[str], allowances: Sequence[Allowance]) -
                 used[number] += 1
         if rule in rules:
             allowed = len(found) - len(kept)
-            denials.append(Denial(rule=rule, violations=tuple(kept), allowed=allowed))
+            denials.append(
+                Denial(rule=rule, violations=tuple(kept), allowed=allowed, unread=unread)
+            )
     return Judgement(
         facts=replace(facts, secrets=tuple(_marked(facts.secrets, allowances))),
         denials=tuple(denials),
