@@ -56,7 +56,6 @@ SCENES: Mapping[str, Scene] = {
     "rm": Scene(arguments=("rm", "gone:1"), again=4),
     "save": Scene(arguments=("save", "old:1", "both:1", "-o", "OUT/file.tar")),
     "copy": Scene(arguments=("copy", "both:1", "oci:OUT/layout:both")),
-    "files-cp": Scene(arguments=("files", "cp", "old:1", "/old", "OUT/file.tar"), again=6),
     "gc": Scene(arguments=(*GC, "-a", "--filter", "reference=gone"), undoable=(f"{HUB}gone:1",)),
     "undo": Scene(arguments=("gc", "--undo"), swept=True, again=4),
     "pin": Scene(arguments=("pin", "both:1", "--reason", "a release")),

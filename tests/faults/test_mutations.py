@@ -34,7 +34,7 @@ def test_without_this_sync_something_is_lost_when_the_power_fails(
     site: Site, parent: Zygote, prepared: Path, tmp_path: Path, expected: Expecting
 ) -> None:
     def play() -> None:
-        for name in ("first-load", "save", "files-cp", "tag", "copy", "pull", "gc", "undo"):
+        for name in ("first-load", "save", "tag", "copy", "pull", "gc", "undo"):
             folder = tmp_path / name
             played = Played(name, parent, prepared, folder, skipped=(site,))
             check_all(played, expected(name), sampled=0, step=10**6)
