@@ -226,10 +226,10 @@ def assert_everything_is_there(folder: Path, count: int) -> None:
 
 
 def test_four_writers_and_a_collector_in_a_loop_lose_nothing(tmp_path: Path) -> None:
-    turns, longest = writers_and_a_collector(tmp_path, 4, 4)
+    # How long a turn takes is looked at in the soak: here other tests run beside it.
+    turns, _ = writers_and_a_collector(tmp_path, 4, 4)
     assert_everything_is_there(tmp_path, 4)
     assert turns > 2
-    assert longest < 5
 
 
 @pytest.mark.soak

@@ -274,7 +274,8 @@ class TestDestinations:
                 on_failure=lambda _, error: heard.append(error),
             )
             assert time.monotonic() - began < 5
-            assert len(registry.requests("DELETE", NAME)) == 2
+            # The configuration may have been on its way, too, or not yet.
+            assert len(registry.requests("DELETE", NAME)) in (2, 3)
             assert "answered 403" in heard[0].message
             assert whole(registry, IMAGE, "second/app")
 
