@@ -26,7 +26,7 @@ from ocitool.inside.duplicates import live_files
 from ocitool.inside.file_changes import TreeComparison
 from ocitool.inside.hashes import Hashes
 from ocitool.inside.hashing import hash_members
-from ocitool.inside.image import Inside, look_inside
+from ocitool.inside.image import Inside, lend_layers, look_inside
 from ocitool.inside.layer_changes import compare_layers, layers_of
 from ocitool.inside.scanning import TableCache
 from ocitool.inside.table import LayerTable
@@ -120,10 +120,12 @@ def compare(
     """Compare two images that were looked into.
 
     Content is read only where it is not known otherwise whether it is the same. A layer that could
-    not be read is a problem of the result. Raises IntegrityError, StorageError, Unavailable.
+    not be read is a problem of the result, but not one that the other image has, too. Raises
+    IntegrityError, StorageError, Unavailable.
     """
     times = What.MTIME not in options.ignored
     layers = compare_layers(layers_of(a.manifest, a.config), layers_of(b.manifest, b.config))
+    a, b = _read_alike(a, b, layers)
     has_config = Section.CONFIG in options.sections
     files = _compare_files(a, b, layers, options, jobs, observer) if options.has_files else None
     annotations = (a.manifest.annotations, b.manifest.annotations)
@@ -142,6 +144,22 @@ def compare(
         problems=tuple(_problems(a, b, layers)) if files is not None else (),
     )
     return replace(result, same=_is_same(result))
+
+
+def _read_alike(a: Inside, b: Inside, layers: LayerChanges) -> tuple[Inside, Inside]:
+    """Let each image have the layers that the other could read, where both have the same.
+
+    In one tree alone the files of such a layer would look added or removed.
+    """
+    ours: dict[int, int] = {}
+    theirs: dict[int, int] = {}
+    for one in layers.shared:
+        here, there = a.layer(one.a.number), b.layer(one.b.number)
+        if one.is_stored_alike and here.problem is not None and there.table is not None:
+            ours[here.number] = there.number
+        if one.is_stored_alike and there.problem is not None and here.table is not None:
+            theirs[there.number] = here.number
+    return lend_layers(a, b, ours) if ours else a, lend_layers(b, a, theirs) if theirs else b
 
 
 def _compare_files(
@@ -169,7 +187,7 @@ def _problems(a: Inside, b: Inside, layers: LayerChanges) -> Iterator[Unread]:
         ("a", a, {one.a.number for one in shared}),
         ("b", b, {one.b.number for one in shared}),
     ):
-        reasons = {one.layer: one for one in inside.problems if not one.path}
+        reasons = {problem.layer: problem for problem in inside.unread}
         for layer in inside.layers:
             if layer.table is None and layer.number not in alike:
                 reason = reasons.get(layer.number)

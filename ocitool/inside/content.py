@@ -88,7 +88,11 @@ def _file(table: LayerTable, row: int) -> str:
 
 @contextlib.contextmanager
 def _opened(inside: Inside, number: int, table: LayerTable, *, whole: bool) -> Iterator[TarInput]:
-    source, descriptor = inside.source, inside.layer(number).descriptor
+    layer = inside.layer(number)
+    descriptor = layer.descriptor
+    if layer.lender is not None:
+        inside = layer.lender
+    source = inside.source
     kept = inside.kept.read_at(descriptor) if inside.kept is not None else None
     if kept is not None:
         yield PositionedInput(kept, table.tar_size)

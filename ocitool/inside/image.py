@@ -2,7 +2,7 @@
 
 import contextlib
 import gc
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,7 +28,8 @@ class ScannedLayer(Struct, frozen=True, kw_only=True, eq=False):
 
     `instruction` is its build step in Dockerfile words and `created_by` as the config has it, None
     where the history does not tell. `table` is None if the layer was not or could not be read;
-    `problem` says why it could not.
+    `problem` says why it could not. A `lender` is another image with the same layer, where that is
+    read instead.
     """
 
     number: int
@@ -38,6 +39,7 @@ class ScannedLayer(Struct, frozen=True, kw_only=True, eq=False):
     created_by: str | None
     table: LayerTable | None = None
     problem: str | None = None
+    lender: "Inside | None" = None
 
 
 class Inside(Struct, frozen=True, kw_only=True, eq=False):
@@ -136,6 +138,27 @@ def look_inside(
         )
     problems = merging.tree.problems.all()
     return replace(inside, layers=merging.layers, problems=problems, kept=keep)
+
+
+def lend_layers(inside: Inside, lender: Inside, numbers: Mapping[int, int]) -> Inside:
+    """Return an image with layers of another one in place of layers that could not be read.
+
+    `numbers` has the number of each, and its number in the other image.
+    """
+    tree = MergedTree(limits=inside.tree.limits)
+    layers = tuple(
+        replace(layer, table=lender.table(numbers[layer.number]), problem=None, lender=lender)
+        if layer.number in numbers
+        else layer
+        for layer in inside.layers
+    )
+    tree.is_complete = all(layer.table is not None for layer in layers)
+    for layer in layers:
+        if layer.table is not None:
+            tree.apply(layer.number, layer.table)
+    unread = [problem for problem in inside.unread if problem.layer not in numbers]
+    problems = sorted([*unread, *tree.problems.all()], key=lambda problem: problem.layer)
+    return replace(inside, layers=layers, tree=tree, problems=tuple(problems))
 
 
 def _unread(

@@ -1,6 +1,7 @@
 """Two images compared: by content, in any split into layers, with what is ignored left out."""
 
 import hashlib
+import shutil
 import tarfile
 import time
 from collections.abc import Mapping, Sequence
@@ -342,6 +343,29 @@ class TestLayers:
         a = small_image([file("a", 5)], codec="gzip")
         found = compared(tmp_path, a, a, damaged=a.layers)
         assert (found.same, found.problems) == (True, ())
+
+    @pytest.mark.parametrize("codec", ["none", "gzip"])
+    @pytest.mark.parametrize("broken", ["a", "b"])
+    def test_one_that_only_one_could_read_counts_for_both(
+        self, tmp_path: Path, broken: str, codec: Compression
+    ) -> None:
+        base = [file("base", 5), file("moved", 70, "one"), file("kept", 70, "one")]
+        again = [file("kept", 70, "one"), file("moved", 70, "two"), file("more", 7)]
+        one = small_image(base, codec=codec)
+        other = small_image(base, again, codec=codec)
+
+        def found(a: BuiltImage, b: BuiltImage) -> Comparison:
+            for name, image in (("a", a), ("b", b)):
+                shutil.rmtree(tmp_path / name, ignore_errors=True)
+                write_layout(tmp_path / name, {NAME: image})
+            (tmp_path / broken / blob_path(one.layers[0])).unlink()
+            return compared_places(f"oci:{tmp_path / 'a'}", f"oci:{tmp_path / 'b'}", FILES)
+
+        same = found(one, one)
+        assert (same.same, same.problems) == (True, ())
+        differs = found(one, other)
+        assert told(differs) == (["more"], [], {"moved": ["content"]}, 0)
+        assert differs.problems == ()
 
 
 def _rootfs(image: BuiltImage) -> Mapping[str, object]:

@@ -14,7 +14,7 @@ from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
 from ocitool.cli.options.tables import table_cache
 from ocitool.cli.output import OUTPUT, Output, nothing
 from ocitool.cli.render import console
-from ocitool.errors import IntegrityError, NotFound, UsageError
+from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
     from ocitool.images.opening import Opened
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ocitool.places.registry import RegistryOptions
 
 _DIFFERENT = 3
-_BROKEN = {"damaged": IntegrityError, "missing": NotFound}
 _IGNORABLE = ("mtime", "owner", "mode", "xattrs")
 
 First = Annotated[
@@ -109,7 +108,9 @@ def diff(
 
 def _remarks(found: "Comparison", *, has_patterns: bool) -> Iterator[str]:
     """Yield what limits the comparison."""
-    yield from (_unread(one) for one in found.problems if one.kind not in _BROKEN)
+    from ocitool.inside.problems import BROKEN
+
+    yield from (_unread(one) for one in found.problems if one.kind not in BROKEN)
     if found.a.platform != found.b.platform:
         yield f"A is for {found.a.platform} and B for {found.b.platform}"
     if has_patterns and found.files is not None and found.files.same and not found.files.compared:
@@ -118,9 +119,9 @@ def _remarks(found: "Comparison", *, has_patterns: bool) -> Iterator[str]:
 
 def _end(found: "Comparison") -> None:
     """End with the code of the answer, and with an error if something was not there to compare."""
-    for one in found.problems:
-        if one.kind in _BROKEN:
-            raise _BROKEN[one.kind](_unread(one))
+    from ocitool.cli.unread import end_for
+
+    end_for((one.kind, _unread(one)) for one in found.problems)
     if not found.same:
         raise typer.Exit(_DIFFERENT)
 
