@@ -5,22 +5,19 @@ have. Then its members in their order: a folder over a folder changes attributes
 in it, anything else replaces, and a hard link gives an inode one more name.
 """
 
-from array import array
 from typing import cast
 
 from ocitool.errors import LimitExceeded
 from ocitool.image.layers import layer_path
-from ocitool.inside.former import Former
+from ocitool.inside.former import Below
 from ocitool.inside.state import (
     NEW,
-    NOTHING,
     Fate,
     Folder,
     LayerRecord,
     Make,
     Missing,
     TreeState,
-    attributes,
     implied,
 )
 from ocitool.inside.table import DIRECTORY, HARD_LINK, OPAQUE, OTHER, WHITEOUT
@@ -37,10 +34,7 @@ class Application:
         self._base = record.base
         # The folder of each index as far as it is known, forgotten when a folder or link changes.
         self._folders: dict[int, Folder] = {}
-        # By the identity of a folder, which is kept alive here.
-        self._former: dict[int, Former] = {}
-        # Folders without a member of their own, and what the layers below have in their place.
-        self._implied: dict[int, tuple[Folder, int]] = {}
+        self._below = Below(record)
         self._fates: dict[str, int] = {}
         self._told: set[int] = set()
         # The same for whiteouts, forgotten when one hides a folder or a link.
@@ -52,9 +46,7 @@ class Application:
         if WHITEOUT in kinds or OPAQUE in kinds:
             self._hide_all()
         self._place_all()
-        for former in self._former.values():
-            former.note_deleted(self._record)
-        self._record.implied = array("q", (before for _, before in self._implied.values()))
+        self._below.note_deleted()
 
     def _trace(
         self, path: str, *, follow: bool, make: Make | None = None
@@ -118,7 +110,7 @@ class Application:
         for name, value in hidden.items():
             del folder[name]
             self._lose(value, fate)
-        self._remember(folder, path).names.update(hidden)
+        self._below.remember(folder, path).names.update(hidden)
         self._lower_folders.clear()
 
     def _hide(self, folder: Folder, path: str, name: str) -> None:
@@ -126,15 +118,9 @@ class Application:
         value = folder.pop(name)
         where = f"{path}/{name}" if path else name
         self._lose(value, self._fate("deleted", where if isinstance(value, dict) else None))
-        self._remember(folder, path).names[name] = value
+        self._below.remember(folder, path).names[name] = value
         if isinstance(value, dict) or self._tree.target_of(value) is not None:
             self._lower_folders.clear()
-
-    def _remember(self, folder: Folder, path: str) -> Former:
-        former = self._former.get(id(folder))
-        if former is None:
-            former = self._former[id(folder)] = Former(folder, path, {})
-        return former
 
     # Folders.
 
@@ -176,12 +162,12 @@ class Application:
         path = "/".join(above)
         where = f"{path}/{name}" if path else name
         self._check_length(where)
-        before = self._adopt(folder, where, name, made)
+        before = self._below.adopt(folder, where, name, made)
         if isinstance(value, int):
             self._tell("below_a_file", where, "members lie below it, but it is not a folder")
-            before = self._before(value)
+            before = self._below.inode(value)
             self._lose(value, self._fate("replaced"))
-        self._implied[id(made)] = (made, before)
+        self._below.imply(made, before)
         folder[name] = made
         return made
 
@@ -198,7 +184,7 @@ class Application:
     # Members.
 
     def _place_all(self) -> None:
-        table, folders, base, former = self._table, self._folders, self._base, self._former
+        table, folders, base, former = self._table, self._folders, self._base, self._below.removed
         kinds, names, previous = table.kinds, table.names, self._record.previous
         for row, parent in enumerate(table.parents):
             kind = kinds[row]
@@ -238,7 +224,7 @@ class Application:
 
     def _describe(self, row: int, folder: Folder) -> None:
         """Give a folder other attributes."""
-        self._record.previous[row] = self._before_folder(folder)
+        self._record.previous[row] = self._below.inode_of_folder(folder)
         folder[""] = self._base + row
 
     def _link(self, row: int, folder: Folder, existing: "int | Folder | None") -> None:
@@ -275,9 +261,9 @@ class Application:
             before = self._replace_folder(where, folder, existing, name)
         else:
             made = value if isinstance(value, dict) else None
-            before = self._adopt(folder, where, name, made)
+            before = self._below.adopt(folder, where, name, made)
         if isinstance(existing, int):
-            before = self._before(existing)
+            before = self._below.inode(existing)
             self._lose(existing, self._fate(self._how(existing, value)))
             if self._tree.target_of(existing) is not None:
                 self._folders.clear()
@@ -296,69 +282,15 @@ class Application:
 
     def _replace_folder(self, where: str, folder: Folder, existing: Folder, name: str) -> int:
         """Remove a folder for something else; return what the layers below have there."""
-        before = self._before_folder(existing)
-        lower = self._lower(existing)
+        before = self._below.inode_of_folder(existing)
+        lower = self._below.tree(existing)
         self._lose(existing, self._fate("replaced", where))
         if before != NEW:
             path = where[: -len(name) - 1]
             lower[""] = before
-            self._remember(folder, path).names[name] = lower
+            self._below.remember(folder, path).names[name] = lower
         self._folders.clear()
         return before
-
-    # What the layers below have.
-
-    def _adopt(self, folder: Folder, where: str, name: str, made: Folder | None) -> int:
-        """Return the inode that the layers below have under a name that this layer removed.
-
-        NEW if there is none. If that is a folder, `made` takes its place.
-        """
-        former = self._former.get(id(folder))
-        old = former.names.get(name, NEW) if former is not None else NEW
-        if isinstance(old, int):
-            return old
-        if made is not None:
-            self._former[id(made)] = Former(made, where, old)
-        return attributes(old)
-
-    def _before(self, value: int) -> int:
-        """Return the inode that the layers below have in place of one, which is about to go."""
-        row = value - self._base
-        if row < 0:
-            return value
-        before = self._record.previous[row]
-        self._record.previous[row] = NOTHING
-        return before
-
-    def _before_folder(self, folder: Folder) -> int:
-        """Return the inode that a folder has in the layers below, NEW if it is of this layer."""
-        _, before = self._implied.pop(id(folder), (folder, None))
-        return self._before(attributes(folder)) if before is None else before
-
-    def _lower(self, folder: Folder) -> Folder:
-        """Return what the layers below have in a folder that is about to go."""
-        result = self._former_names(folder)
-        todo = [(folder, result)]
-        while todo:
-            inner, lower = todo.pop()
-            for name, value in inner.items():
-                if not name:
-                    continue
-                if isinstance(value, int):
-                    if (before := self._before(value)) != NEW:
-                        lower.setdefault(name, before)
-                    continue
-                below = self._former_names(value)
-                if (before := self._before_folder(value)) != NEW:
-                    below[""] = before
-                    lower[name] = below
-                todo.append((value, below))
-        return result
-
-    def _former_names(self, folder: Folder) -> Folder:
-        """Take over what this layer removed from a folder: it is no copy, which could be large."""
-        former = self._former.pop(id(folder), None)
-        return {} if former is None else former.names
 
     # Inodes that lose their names.
 
@@ -380,7 +312,7 @@ class Application:
             if isinstance(one, dict):
                 todo += one.values()
                 # What went from a folder before goes with it now.
-                former = self._former.pop(id(one), None)
+                former = self._below.removed.pop(id(one), None)
                 if former is not None:
                     one.update(former.names)
             elif one >= 0:

@@ -7,7 +7,6 @@ sure, all layers are read and merged.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -15,6 +14,7 @@ from ocitool.concurrency import DEFAULT_JOBS, processors
 from ocitool.errors import OcitoolError
 from ocitool.events import SILENT, Observer
 from ocitool.image.content import Ranged, Root, Source
+from ocitool.image.layers.tree import MOST_LINKS
 from ocitool.inside.hashes import Hashes
 from ocitool.inside.image import Inside, look_inside
 from ocitool.inside.kept import KeptTars
@@ -23,8 +23,6 @@ from ocitool.inside.scanning import TableCache, scan_layers
 from ocitool.inside.table import DIRECTORY, FILE, OPAQUE, SYMLINK, WHITEOUT, LayerTable
 from ocitool.inside.tree import MergedTree
 from ocitool.oci import DEFAULT_LIMITS, Descriptor, Digest, Limits, Platform
-
-_MOST_LINKS: Final = 40
 
 
 def look_for(
@@ -148,7 +146,7 @@ class _Search:
     def through(self, held: _Held, layers: list[Descriptor]) -> int | None:
         """Return how many layers are above the one with the file; None if that is not certain."""
         try:
-            for _ in range(_MOST_LINKS):
+            for _ in range(MOST_LINKS):
                 found = self._once(held, layers)
                 if found is not None:
                     return found

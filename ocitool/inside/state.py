@@ -14,13 +14,12 @@ from typing import Final, Union, cast
 from msgspec import Struct, field
 
 from ocitool.errors import LimitExceeded
+from ocitool.image.layers.tree import MOST_LINKS
 from ocitool.inside.problems import Problems
 from ocitool.inside.table import SYMLINK, LayerTable
 from ocitool.oci import DEFAULT_LIMITS, Limits
 from ocitool.oci.quoting import quoted
 
-MOST_LINKS: Final = 40
-"""How many links one path may go through, as in Linux."""
 _MOST_STEPS: Final = 100_000_000
 NEW: Final = -1
 """In `previous`: the layers below have nothing at the path."""
