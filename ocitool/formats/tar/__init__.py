@@ -9,6 +9,7 @@ A `TarReader` takes an input, of which there are three: `SeekableInput` for a fi
 anything that can only be read.
 """
 
+from ocitool.formats.tar.data import MemberData
 from ocitool.formats.tar.entry import DEFAULT_TAR_LIMITS, Entry, EntryType, NotATar, TarLimits
 from ocitool.formats.tar.inputs import (
     PositionedInput,
@@ -17,7 +18,7 @@ from ocitool.formats.tar.inputs import (
     StreamInput,
     TarInput,
 )
-from ocitool.formats.tar.reader import MemberData, TarReader, entries
+from ocitool.formats.tar.reader import TarReader, entries
 
 __all__ = [
     "DEFAULT_TAR_LIMITS",

@@ -8,6 +8,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from ocitool.errors import LimitExceeded, MalformedArchive
+from ocitool.formats.tar.data import MemberData
 from ocitool.formats.tar.entry import DEFAULT_TAR_LIMITS, Entry, EntryType, NotATar, TarLimits
 from ocitool.formats.tar.extensions import EXTENSION_FLAGS, Extensions
 from ocitool.formats.tar.fields import BadHeader, number, octal, text
@@ -158,9 +159,9 @@ class TarReader:
         """Whether global headers that were read so far apply to the members after them."""
         return self._extensions.apply_to_all
 
-    def open_data(self, entry: Entry) -> "MemberData":
+    def open_data(self, entry: Entry) -> MemberData:
         """Return a one-pass reader of the data of `entry`, which must be the current member."""
-        return MemberData(self, entry)
+        return MemberData(self.read_data, entry)
 
     def read_data(self, entry: Entry, size: int) -> bytes:
         """Return the next data of `entry`, at most `size` bytes; `b""` only at its end.
@@ -379,20 +380,6 @@ class TarReader:
             pieces.append(data)
             size -= len(data)
         return b"".join(pieces)
-
-
-class MemberData:
-    """The data of one member as a one-pass stream, valid until its reader moves on."""
-
-    __slots__ = ("_entry", "_reader")
-
-    def __init__(self, reader: TarReader, entry: Entry) -> None:
-        self._reader = reader
-        self._entry = entry
-
-    def read(self, size: int, /) -> bytes:
-        """Return the next data, at most `size` bytes; `b""` only at the end."""
-        return self._reader.read_data(self._entry, size)
 
 
 def entries(source: TarInput, *, limits: TarLimits = DEFAULT_TAR_LIMITS) -> Iterator[Entry]:
