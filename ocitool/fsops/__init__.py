@@ -13,7 +13,7 @@ from ocitool.fsops.descriptors import CHUNK, nanoseconds, read_up_to, write_all
 from ocitool.fsops.directory import Directory, Kind
 from ocitool.fsops.failures import translate, translated
 from ocitool.fsops.files import NewFile, TemporaryFile, allocate_file, append_to_file, replace_file
-from ocitool.fsops.output import OutputFile
+from ocitool.fsops.output import OutputFile, write_output
 from ocitool.fsops.parts import PartFile
 from ocitool.fsops.scratch import scratch_file, scratch_folder, spooling
 from ocitool.fsops.stamps import Stamp
@@ -66,4 +66,5 @@ __all__ = [
     "translated",
     "tree_size",
     "write_all",
+    "write_output",
 ]

@@ -11,6 +11,16 @@ from ocitool.fsops.failures import translated
 from ocitool.fsops.scratch import fresh_name
 
 
+def write_output(path: str, data: bytes) -> None:
+    """Write a file for the user, which appears complete or not at all. See `OutputFile`."""
+    output = OutputFile(path)
+    try:
+        output.write(data)
+        output.publish()
+    finally:
+        output.close()
+
+
 class OutputFile:
     """A file for the user that appears complete or not at all.
 

@@ -1,15 +1,13 @@
 """ocitool dockerfile: what an image may have been built with."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from ocitool.cli.completing import store_names
 from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY, opened_at
 from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
+from ocitool.cli.options.sources import ImageSource
 from ocitool.cli.options.tables import table_cache
 from ocitool.cli.output import JSON_OUTPUT, Output
 from ocitool.errors import NotFound
@@ -27,12 +25,7 @@ if TYPE_CHECKING:
 @with_options(out=JSON_OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool dockerfile SRC", "ocitool dockerfile SRC")
 def dockerfile(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, …", autocompletion=store_names
-        ),
-    ],
+    source: ImageSource,
     *,
     platform: OnePlatform = None,
     out: Output,

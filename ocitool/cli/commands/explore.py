@@ -15,6 +15,7 @@ from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.inside import kept_tars
 from ocitool.cli.options.registry import REGISTRY, connected_to, source_at
 from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
+from ocitool.cli.options.sources import ImageSource
 from ocitool.cli.options.tables import table_cache
 from ocitool.cli.output import PLAIN_OUTPUT, Output
 from ocitool.cli.render import console
@@ -29,18 +30,10 @@ if TYPE_CHECKING:
     from ocitool.places.registry import RegistryOptions
 
 
-Source = Annotated[
-    str,
-    typer.Argument(
-        metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, …", autocompletion=store_names
-    ),
-]
-
-
 @with_options(out=PLAIN_OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool explore SRC", "ocitool explore SRC")
 def explore(
-    source: Source,
+    source: ImageSource,
     second: Annotated[
         str | None,
         typer.Argument(

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
-from ocitool.cli.completing import store_names
 from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.inside import Looking, looking_into
 from ocitool.cli.options.registry import REGISTRY
 from ocitool.cli.options.shared import OnePlatform, one_platform
+from ocitool.cli.options.sources import ImageSource
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.concurrency import prefetched
@@ -37,12 +37,6 @@ class _Exported(Struct, frozen=True, kw_only=True):
     bytes_written: int
 
 
-Source = Annotated[
-    str,
-    typer.Argument(
-        metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, -, …", autocompletion=store_names
-    ),
-]
 Destination = Annotated[
     str, typer.Option("--output", "-o", metavar="FILE|-", help="Write to this file or to stdout.")
 ]
@@ -58,7 +52,7 @@ OneLayer = Annotated[
 @with_options(out=OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool export SRC", "ocitool export SRC")
 def export(
-    source: Source,
+    source: ImageSource,
     *,
     output: Destination = "-",
     is_sorted: Sorted = False,

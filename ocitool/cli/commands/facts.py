@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.completing import store_names
 from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.inside import Looking, looking_into
 from ocitool.cli.options.registry import REGISTRY
 from ocitool.cli.options.shared import OnePlatform, one_platform
+from ocitool.cli.options.sources import ImageSource
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.errors import UsageError
@@ -62,12 +62,7 @@ AllPackages = Annotated[
 @with_options(out=OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool facts SRC", "ocitool facts SRC")
 def facts(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, …", autocompletion=store_names
-        ),
-    ],
+    source: ImageSource,
     *,
     deny: Deny = None,
     allow: Allow = None,
@@ -164,14 +159,9 @@ def _now() -> dt.datetime:
 
 
 def _write(path: str, data: bytes) -> None:
-    from ocitool.fsops.output import OutputFile
+    from ocitool.fsops import write_output
 
     if path == "-":
         console.out_bytes(data)
-        return
-    output = OutputFile(path)
-    try:
-        output.write(data)
-        output.publish()
-    finally:
-        output.close()
+    else:
+        write_output(path, data)

@@ -2,16 +2,15 @@
 
 import datetime as dt
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from msgspec import Struct
 
-from ocitool.cli.completing import store_names
 from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY, opened_at
 from ocitool.cli.options.shared import NoTruncation, OnePlatform, one_platform
+from ocitool.cli.options.sources import ImageSource
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.cli.render.columns import age, counted, size, table
@@ -27,12 +26,7 @@ if TYPE_CHECKING:
 @with_options(out=OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool history SRC", "ocitool history SRC")
 def history(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, …", autocompletion=store_names
-        ),
-    ],
+    source: ImageSource,
     *,
     platform: OnePlatform = None,
     template: Format = None,

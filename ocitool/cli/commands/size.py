@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
-from ocitool.cli.completing import store_names
 from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.budgets import BUDGETS, BudgetOptions
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY, opened_at
 from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
+from ocitool.cli.options.sources import ImageSource
 from ocitool.cli.options.tables import NoCache, table_cache
 from ocitool.cli.output import JSON_OUTPUT, Output
 from ocitool.errors import UsageError
@@ -68,18 +68,10 @@ class Measured(Struct, frozen=True, kw_only=True):
     budgets: "tuple[Budget, ...]"
 
 
-Source = Annotated[
-    str,
-    typer.Argument(
-        metavar="SRC", help="NAME, ID, oci:DIR:TAG, ./FILE, …", autocompletion=store_names
-    ),
-]
-
-
 @with_options(budgets=BUDGETS, out=JSON_OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool size SRC", "ocitool size SRC")
 def size(
-    source: Source,
+    source: ImageSource,
     *,
     platform: OnePlatform = None,
     top: Top = None,
@@ -126,19 +118,14 @@ def _lines(measured: Measured, top: int | None) -> Iterable[str]:
 def _write_page(path: str, inside: "Inside", measured: Measured, out: Output) -> None:
     """Write the page to a file, which appears whole or not at all, or to stdout."""
     from ocitool.cli.render import columns, console
-    from ocitool.fsops import OutputFile
+    from ocitool.fsops import write_output
     from ocitool.inside.page.facts import image_page
 
     page = image_page(inside, measured.report, title=measured.name)
     if path == "-":
         console.out_bytes(page)
         return
-    output = OutputFile(path)
-    try:
-        output.write(page)
-        output.publish()
-    finally:
-        output.close()
+    write_output(path, page)
     out.remark([f"wrote {path} ({columns.size(len(page))}); open it in a browser"])
 
 

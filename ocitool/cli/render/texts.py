@@ -149,14 +149,9 @@ def check_output_file(path: str | None) -> None:
 
 def write_digests(path: str, digests: "Sequence[Digest]") -> None:
     """Write digests to a file, one per line and each once; the file appears whole or not at all."""
-    from ocitool.fsops import OutputFile
+    from ocitool.fsops import write_output
 
-    output = OutputFile(path)
-    try:
-        output.write("".join(f"{digest}\n" for digest in dict.fromkeys(digests)).encode())
-        output.publish()
-    finally:
-        output.close()
+    write_output(path, "".join(f"{digest}\n" for digest in dict.fromkeys(digests)).encode())
 
 
 def oddity(problem: "Problem") -> str:
