@@ -8,6 +8,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from typing import Protocol, runtime_checkable
 
 DEFAULT_JOBS = 8
 """More than a small machine has cores, so that with a task for each layer none is left for last."""
@@ -89,6 +90,43 @@ def run_all(
     # The tasks that failed first, before any other was asked to stop.
     for future in done:
         future.result()
+
+
+@runtime_checkable
+class Abortable(Protocol):
+    """A place whose running transfers can be aborted."""
+
+    def abort(self) -> None:
+        """Make all running transfers fail at once."""
+
+    def resume(self) -> None:
+        """Let other transfers begin after `abort`."""
+
+
+class Together:
+    """Several places, of which those that can be broken off are so together."""
+
+    def __init__(self, *places: object) -> None:
+        self._places = [place for place in places if isinstance(place, Abortable)]
+
+    def abort(self) -> None:
+        """Make all transfers that are under way fail at once."""
+        for place in self._places:
+            place.abort()
+
+    def resume(self) -> None:
+        """Let other transfers begin after `abort`."""
+        for place in self._places:
+            place.resume()
+
+
+def run_abortable(tasks: Iterable[Callable[[Stop], None]], jobs: int, *places: object) -> None:
+    """Run tasks at the same time; the first failure aborts what these places are transferring.
+
+    See `run_all`.
+    """
+    both = Together(*places)
+    run_all(tasks, jobs, abort=both.abort, resume=both.resume)
 
 
 def prefetched(pieces: Iterator[bytes], most: int = 16) -> Iterator[bytes]:

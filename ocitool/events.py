@@ -4,7 +4,8 @@ Methods may be called from several threads at once and must return quickly. The 
 nothing; the command line overrides these methods.
 """
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,15 @@ class Observer:
 
     def end(self) -> None:
         """The work has ended, with or without success."""
+
+    @contextmanager
+    def work(self, label: str, total: int) -> Iterator[None]:
+        """Do work of `total` bytes in the block, which may end with or without success."""
+        self.begin(label, total)
+        try:
+            yield
+        finally:
+            self.end()
 
     def remark(self, text: str) -> None:
         """Something noteworthy happened; `text` may contain untrusted text from an image."""

@@ -62,16 +62,16 @@ def pull(
     descriptor = repository.fetch(reference)
     manifest = _manifest(repository, reference, descriptor)
     wanted = _plan(repository, manifest, reference)
-    watcher.begin("pulling", sum(one.layer.size for one in wanted))
-    try:
-        with Directory.create(destination) as folder, staging_folder(folder) as gathered:
-            if not overwrite:
-                _check_early(folder, wanted, reference)
-            receiver = _Receiver(repository, gathered, watcher)
-            files = tuple(receiver.receive(one) for one in wanted)
-            place(gathered, folder, overwrite=overwrite)
-    finally:
-        watcher.end()
+    with (
+        watcher.work("pulling", sum(one.layer.size for one in wanted)),
+        Directory.create(destination) as folder,
+        staging_folder(folder) as gathered,
+    ):
+        if not overwrite:
+            _check_early(folder, wanted, reference)
+        receiver = _Receiver(repository, gathered, watcher)
+        files = tuple(receiver.receive(one) for one in wanted)
+        place(gathered, folder, overwrite=overwrite)
     return PullReport(
         descriptor=descriptor, artifact_type=manifest.effective_artifact_type, files=files
     )

@@ -8,10 +8,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from ocitool.concurrency import Stop, processors, run_all
+from ocitool.concurrency import Stop, processors, run_abortable
 from ocitool.events import SILENT, Observer
 from ocitool.formats.checksums import crc32
-from ocitool.image.aborting import Together
 from ocitool.inside.content import read_members
 from ocitool.inside.image import Inside
 from ocitool.inside.table import LayerTable
@@ -75,14 +74,6 @@ def hash_members(
     if not todo:
         return
     ordered = sorted(todo, key=lambda task: -task.size)
-    observer.begin("hashing files", sum(task.size for task in ordered))
-    try:
-        both = Together(*(task.inside.source for task in ordered))
-        run_all(
-            [partial(task.run, observer) for task in ordered],
-            min(jobs, processors()),
-            abort=both.abort,
-            resume=both.resume,
-        )
-    finally:
-        observer.end()
+    running = [partial(task.run, observer) for task in ordered]
+    with observer.work("hashing files", sum(task.size for task in ordered)):
+        run_abortable(running, min(jobs, processors()), *(task.inside.source for task in ordered))

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from ocitool.concurrency import DEFAULT_JOBS, NEVER, Stop, processors, run_all
+from ocitool.concurrency import DEFAULT_JOBS, NEVER, Stop, processors, run_abortable
 from ocitool.errors import (
     IntegrityError,
     LimitExceeded,
@@ -18,7 +18,6 @@ from ocitool.errors import (
 from ocitool.events import SILENT, Observer
 from ocitool.formats.compression import Codec, CompressionLimits, DecompressingReader, sniff
 from ocitool.formats.tar import PositionedInput, StreamInput, TarLimits, TarReader
-from ocitool.image.aborting import Together
 from ocitool.image.content import Blob, Positioned, Source
 from ocitool.image.wholeness import is_absent_foreign
 from ocitool.inside.hashes import Hashes
@@ -96,17 +95,9 @@ def scan_layers(
             scan.finish(layer, known)
     todo.sort(key=lambda layer: -layer.size)
     if todo:
-        observer.begin("reading layers", sum(layer.size for layer in todo))
-        try:
-            both = Together(source)
-            run_all(
-                [partial(scan.run, layer) for layer in todo],
-                min(jobs, processors()),
-                abort=both.abort,
-                resume=both.resume,
-            )
-        finally:
-            observer.end()
+        tasks = [partial(scan.run, layer) for layer in todo]
+        with observer.work("reading layers", sum(layer.size for layer in todo)):
+            run_abortable(tasks, min(jobs, processors()), source)
     return scan.found
 
 

@@ -80,11 +80,8 @@ def check_blobs(
             with lock:
                 problems.append(_damage(descriptor, error))
 
-    watcher.begin("verifying", sum(descriptor.size for descriptor in blobs))
-    try:
+    with watcher.work("verifying", sum(descriptor.size for descriptor in blobs)):
         _share(blobs, check, jobs)
-    finally:
-        watcher.end()
     return sorted(problems, key=lambda problem: problem.subject)
 
 

@@ -210,11 +210,8 @@ def _read_tar_sizes(
         with suppress(OcitoolError), layout.open(layer).watched(watch) as blob:
             found[str(layer.digest)] = {"tar_size": DecompressingReader(blob).drain()}
 
-    observer.begin("measuring", sum(layer.size for layer in layers))
-    try:
+    with observer.work("measuring", sum(layer.size for layer in layers)):
         run_all([partial(task, layer) for layer in layers], DEFAULT_JOBS)
-    finally:
-        observer.end()
     return found
 
 

@@ -169,11 +169,8 @@ def _layer_compressions(images: Sequence[PlannedImage]) -> tuple[str, ...]:
 
 
 def _watched(pieces: Iterator[bytes], size: int, observer: Observer) -> Iterator[bytes]:
-    observer.begin("saving", size)
-    try:
+    with observer.work("saving", size):
         yield from pieces
-    finally:
-        observer.end()
 
 
 def _verify_synthesized(pipeline: Pipeline) -> None:

@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
+from ocitool.concurrency import DEFAULT_JOBS, Stop, run_abortable
 from ocitool.errors import StorageError, Unavailable
 from ocitool.events import Observer, Outcome
-from ocitool.image.aborting import Together
 from ocitool.image.content import (
     Blob,
     Ingest,
@@ -101,21 +100,16 @@ def transfer(
             blobs.pop(descriptor.digest, None)
             move.note(descriptor, done[descriptor.digest])
     target.announce([d for image in planned for d in image.closure.descriptors])
-    watcher.begin("copying", sum(descriptor.size for descriptor in blobs.values()))
-    try:
+    with watcher.work("copying", sum(descriptor.size for descriptor in blobs.values())):
         # The largest first, so that no large one is left to run alone at the end.
         ordered = sorted(blobs.values(), key=lambda descriptor: -descriptor.size)
-        tasks = [move.task(descriptor) for descriptor in ordered]
-        both = Together(source, target)
-        run_all(tasks, jobs, abort=both.abort, resume=both.resume)
+        run_abortable([move.task(descriptor) for descriptor in ordered], jobs, source, target)
         for image in planned:
             for descriptor, document in image.closure.documents:
                 move.document(descriptor, document.raw)
         # A registry may take its time with these, too.
         for image in planned:
             target.root(image.root.descriptor, image.root.names)
-    finally:
-        watcher.end()
     return move.report()
 
 

@@ -113,9 +113,8 @@ class _TarSizes:
         return self._known[layer.digest]
 
     def _measure(self, layer: Descriptor, diff_id: Digest) -> int:
-        self._observer.begin("measuring", layer.size)
-        try:
-            with self._source.open(layer).watched(self._observer.advance) as blob:
-                return sum(map(len, unpacked(blob, diff_id, stored=layer.digest)))
-        finally:
-            self._observer.end()
+        with (
+            self._observer.work("measuring", layer.size),
+            self._source.open(layer).watched(self._observer.advance) as blob,
+        ):
+            return sum(map(len, unpacked(blob, diff_id, stored=layer.digest)))

@@ -8,11 +8,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ocitool.concurrency import Stop, processors, run_all
+from ocitool.concurrency import Stop, processors, run_abortable
 from ocitool.errors import MalformedDocument
 from ocitool.events import Observer, Outcome
 from ocitool.formats.compression import GZIP_LEVEL, ZSTD_LEVEL, Codec, Compressor, sniff
-from ocitool.image.aborting import Together
 from ocitool.image.content import Source
 from ocitool.image.layers import unpacked
 from ocitool.oci import Descriptor, Digest, mediatype
@@ -89,17 +88,9 @@ class LayerConverter:
         unique = {(layer.descriptor.digest, layer.diff_id): layer for layer in layers}
         ordered = sorted(unique.values(), key=lambda layer: -layer.descriptor.size)
         label = "converting" if self._after is None else "converting and sending"
-        self._observer.begin(label, sum(layer.descriptor.size for layer in ordered))
-        both = Together(self._source, self._after)
-        try:
-            run_all(
-                [self._task(layer) for layer in ordered],
-                self._jobs,
-                abort=both.abort,
-                resume=both.resume,
-            )
-        finally:
-            self._observer.end()
+        with self._observer.work(label, sum(layer.descriptor.size for layer in ordered)):
+            tasks = [self._task(layer) for layer in ordered]
+            run_abortable(tasks, self._jobs, self._source, self._after)
         for cache, facts in self._facts.items():
             cache.update(facts)
 

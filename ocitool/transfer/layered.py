@@ -1,6 +1,6 @@
 """A source that reads documents from memory, and everything else from other sources."""
 
-from ocitool.image.aborting import Together
+from ocitool.concurrency import Together
 from ocitool.image.content import Blob, Inventory, OpenRange, Ranged, Source
 from ocitool.oci import Descriptor, Digest
 

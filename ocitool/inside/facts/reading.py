@@ -44,16 +44,14 @@ def read_contents(inside: Inside, found: Survey, observer: Observer) -> Contents
     """
     contents = Contents()
     numbers = sorted({*found.wanted, *found.candidates})
-    observer.begin("reading files", sum(_bytes_of(inside.table(n), found, n) for n in numbers))
-    try:
+    total = sum(_bytes_of(inside.table(n), found, n) for n in numbers)
+    with observer.work("reading files", total):
         for number in numbers:
             layer = _Layer(inside.table(number), number, found, contents)
             for row, content in read_members(inside, number, layer.rows, whole=True):
                 size = content.left
                 layer.read(row, content)
                 observer.advance(size)
-    finally:
-        observer.end()
     return contents
 
 

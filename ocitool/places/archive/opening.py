@@ -67,14 +67,12 @@ def receive_archive(
             write_all(file, data)
         observer.advance(len(data))
 
-    observer.begin(f"reading from {what}", 0)
     try:
-        send(write)
+        with observer.work(f"reading from {what}", 0):
+            send(write)
     except BaseException:
         os.close(file)
         raise
-    finally:
-        observer.end()
     return _from_tar(file, what)
 
 
@@ -87,11 +85,8 @@ def _spool(source_file: int, what: str, scratch: str | None, observer: Observer)
         observer.advance(len(part))
         return part
 
-    observer.begin(f"reading {what}", os.fstat(source_file).st_size)
-    try:
+    with observer.work(f"reading {what}", os.fstat(source_file).st_size):
         return _write_spool(_Peekable(read), what, scratch)
-    finally:
-        observer.end()
 
 
 def _write_spool(stream: "_Peekable", what: str, scratch: str | None) -> int:

@@ -24,7 +24,6 @@ _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
-    NotImplementedError,
     RuntimeError,
     ValueError,
     EOFError,
