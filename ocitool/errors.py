@@ -8,6 +8,7 @@
     │   └── NotInStore      an image that may be somewhere else
     ├── AccessDenied        authentication or authorization
     ├── Refused             refused to be safe (in use, ambiguous, would overwrite)
+    ├── Unmet               the answer is no: a condition that was to be checked does not hold
     ├── IntegrityError      the content is not what it claims to be
     │   ├── DigestMismatch
     │   ├── SizeMismatch
@@ -65,6 +66,10 @@ class AccessDenied(OcitoolError):
 
 class Refused(OcitoolError):
     """The operation was refused because it could lose something."""
+
+
+class Unmet(OcitoolError):
+    """A condition that was to be checked does not hold, such as what a delta builds on."""
 
 
 class IntegrityError(OcitoolError):

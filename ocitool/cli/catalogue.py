@@ -52,6 +52,7 @@ COMMANDS = {
 }
 """Each command, and the module of this package that holds the function of its name."""
 GROUPS = {
+    "bundle": ("Move", "Carry images across an air gap: whole, as a delta, in volumes."),
     "registry": ("Registries", "List, look up and delete tags in a registry."),
     "files": ("Look inside", "List, find, read and copy the files of an image."),
     "artifact": ("Registries", "Push and pull files; attach them to images."),

@@ -14,6 +14,7 @@ from ocitool.cli.render import console
 
 _EXIT_CODES: tuple[tuple[type[errors.OcitoolError], int], ...] = (
     (errors.UsageError, 2),
+    (errors.Unmet, 3),
     (errors.NotFound, 4),
     (errors.AccessDenied, 5),
     (errors.Refused, 6),

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -81,28 +82,37 @@ def check_blobs(
                 problems.append(_damage(descriptor, error))
 
     with watcher.work("verifying", sum(descriptor.size for descriptor in blobs)):
-        _share(blobs, check, jobs)
+        share_out(blobs, check, jobs)
     return sorted(problems, key=lambda problem: problem.subject)
 
 
-def _share(
-    blobs: Sequence[Descriptor], check: Callable[[Descriptor, Stop], None], jobs: int
-) -> None:
-    """Check blobs on several threads, the largest first."""
+class Sized(Protocol):
+    """Something that has bytes to read."""
+
+    @property
+    def size(self) -> int:
+        """How many."""
+
+
+Item = TypeVar("Item", bound=Sized)
+
+
+def share_out(items: Sequence[Item], check: Callable[[Item, Stop], None], jobs: int) -> None:
+    """Check items on several threads, the largest first."""
     # A task for each of a hundred thousand blobs would take a kilobyte each.
-    waiting = iter(sorted(blobs, key=lambda descriptor: -descriptor.size))
+    waiting = iter(sorted(items, key=lambda item: -item.size))
     lock = threading.Lock()
 
     def work(stop: Stop) -> None:
         while True:
             stop.check()
             with lock:
-                descriptor = next(waiting, None)
-            if descriptor is None:
+                item = next(waiting, None)
+            if item is None:
                 return
-            check(descriptor, stop)
+            check(item, stop)
 
-    run_all([work] * max(1, min(jobs, len(blobs))), jobs)
+    run_all([work] * max(1, min(jobs, len(items))), jobs)
 
 
 class _DiffIdMismatch(IntegrityError):

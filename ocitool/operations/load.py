@@ -24,18 +24,20 @@ def load(
     *,
     roots: Sequence[Root] | None = None,
     clobber: bool = True,
+    keep: bool = False,
     observer: Observer | None = None,
 ) -> CopyReport:
     """Load images into a layout, all of them or none.
 
     `roots` are the images to load (default: all that the source offers). Without `clobber`, moving
-    a name from another image is refused.
+    a name from another image is refused. With `keep` what was stored before a failure stays, for
+    the next try.
     """
     pipeline = Pipeline(source, options, observer)
     pipeline.plan(source.roots() if roots is None else roots)
     if not clobber:
         _refuse_known_moves(pipeline, layout)
-    with Writing(layout, clobber=clobber) as writing:
+    with Writing(layout, clobber=clobber, keep=keep) as writing:
         pipeline.convert(writing)
         labelled = [_use_label(image, layout) for image in pipeline.images]
         transferred = pipeline.transfer(writing, labelled)

@@ -42,6 +42,10 @@ class Holders:
         for digest in _blobs(planned):
             self._paths.setdefault((destination.domain, digest), []).append(destination.path)
 
+    def note_blob(self, place: Reference, digest: Digest) -> None:
+        """Note that a repository has a blob."""
+        self._paths.setdefault((place.domain, digest), []).append(place.path)
+
     def of(self, domain: str, digest: Digest) -> Sequence[str]:
         """Return the repositories of a registry that hold a blob."""
         return self._paths.get((domain, digest), ())

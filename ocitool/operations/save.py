@@ -81,7 +81,7 @@ def pack(
             ]
             pipeline.drop_orphans()
         wanted = next(iter(pipeline.options.platforms), featured)
-        pipeline.images = [_feature(image, wanted) for image in pipeline.images]
+        pipeline.images = [feature(image, wanted) for image in pipeline.images]
         layers = ("none",) if form == DOCKER else _layer_compressions(pipeline.images)
         yield Packed(
             pieces=_pieces(pipeline, form),
@@ -185,7 +185,8 @@ def _verify_synthesized(pipeline: Pipeline) -> None:
                         pass
 
 
-def _feature(image: PlannedImage, wanted: Platform | None) -> PlannedImage:
+def feature(image: PlannedImage, wanted: Platform | None) -> PlannedImage:
+    """Choose the platform of an image for readers that know only one; nothing for artifacts."""
     if is_attached(image):
         return image
     images = planned_manifests(image)

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import UsageError
 from ocitool.events import Observer, Outcome
+from ocitool.image.attached import is_in
 from ocitool.image.content import (
     Catalog,
     PlannedImage,
@@ -26,7 +27,13 @@ from ocitool.oci import Digest, Platform, mediatype
 from ocitool.places.layout import NameChange, Writing, temporary_layout
 from ocitool.transfer.copy import TransferReport, transfer
 from ocitool.transfer.layered import LayeredSource
-from ocitool.transfer.plan import check_names, drop_orphans, independent, plan_images
+from ocitool.transfer.plan import (
+    check_names,
+    drop_orphans,
+    independent,
+    plan_images,
+    subject_of,
+)
 from ocitool.transfer.platforms import select_each
 from ocitool.transfer.report import Conversion, CopyReport, report_copy
 
@@ -173,6 +180,20 @@ class Pipeline:
     def drop_orphans(self) -> None:
         """Drop artifacts attached to images that are left out or have another digest now."""
         self.images = drop_orphans(self._planned, self.images, self.observer)
+
+    def orphans_of(self, image: PlannedImage) -> list[PlannedImage]:
+        """Return the artifacts that `drop_orphans` dropped because this image has changed."""
+        kept = {one.root.descriptor.digest for one in self.images}
+        names = image.root.names
+        before = [one for one in self._planned if names and one.root.names == names]
+        held = {str(d.digest) for one in before for d, _ in one.closure.documents}
+        return [
+            one
+            for one in self._planned
+            if one.root.descriptor.digest not in kept
+            and (subject := subject_of(one)) is not None
+            and is_in(subject, held)
+        ]
 
     def transfer(
         self,

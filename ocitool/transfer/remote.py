@@ -11,7 +11,7 @@ from ocitool.oci import Descriptor, Digest, Index, Platform, Reference, mediatyp
 from ocitool.oci.limits import KIBIBYTE
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Repository
-from ocitool.places.registry.referrers import cosign_tags, referrers
+from ocitool.places.registry.referrers import cosign_tags, find_referrers
 from ocitool.transfer.layered import LayeredSource
 from ocitool.transfer.platforms import select_in_index
 
@@ -25,6 +25,10 @@ class RemoteImages:
         self.repository = repository
         self._layout = layout
         self._layered = LayeredSource(*([layout] if layout is not None else []), repository)
+        self.asked: set[str] = set()
+        """Where `add_attached` looked: api, fallback-tag, cosign-tags."""
+        self.left_out: list[tuple[Digest, Digest]] = []
+        """What is listed as attached and is not there: the subject, and the artifact."""
         self._attached: list[Root] = []
         self._small: dict[Digest, bytes] = {}
 
@@ -104,7 +108,9 @@ class RemoteImages:
         seen: set[Digest] = set(waiting)
         while waiting:
             subject = waiting.pop()
-            for descriptor in referrers(self.repository, subject):
+            found = find_referrers(self.repository, subject)
+            self.asked |= {"fallback-tag" if found.is_by_tag else "api", "cosign-tags"}
+            for descriptor in found.entries:
                 if descriptor.digest not in seen and self._is_there(descriptor, subject):
                     self._attached.append(Root(descriptor=replace(descriptor, platform=None)))
                     seen.add(descriptor.digest)
@@ -131,6 +137,7 @@ class RemoteImages:
                 f"{repository.name} lists {descriptor.digest} as attached to {subject.short}, and "
                 "does not have it: left out"
             )
+            self.left_out.append((subject, descriptor.digest))
             return False
         except OcitoolError:
             # Of another kind than those that can be read; what becomes of it shows later.

@@ -15,7 +15,7 @@ from msgspec import Struct
 from ocitool.formats.tar.entry import EntryType
 
 BLOCK: Final = 512
-_RECORD: Final = 20 * BLOCK
+RECORD: Final = 20 * BLOCK
 
 _USTAR: Final = struct.Struct("100s 8s 8s 8s 12s 12s 8s 1s 100s 8s 32s 32s 8s 8s 155s 12x")
 _FLAGS: Final = {
@@ -84,7 +84,7 @@ def ended(pieces: Iterable[bytes]) -> Iterator[bytes]:
             position += len(piece)
             yield piece
     position += 2 * BLOCK
-    yield bytes(2 * BLOCK + -position % _RECORD)
+    yield bytes(2 * BLOCK + -position % RECORD)
 
 
 def _records(member: Member, name: bytes, link: bytes) -> dict[str, bytes]:

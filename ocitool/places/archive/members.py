@@ -6,7 +6,8 @@ Nothing of an archive is ever written to a disk under its own name: a path is on
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -39,7 +40,7 @@ class TarMembers:
     """The members of a plain tar whose bytes can be read at any offset. Thread-safe."""
 
     def __init__(self, file: int, what: str) -> None:
-        self.what = what
+        self.what: str = what
         self.first_paths: list[str] = []
         self._file = file
         self._members: dict[str, Member] = {}
@@ -248,7 +249,31 @@ class FolderMembers:
         self._folder.close()
 
 
-Members = TarMembers | FolderMembers
+class Members(Protocol):
+    """The members of an archive, to be found by their paths and read."""
+
+    @property
+    def what(self) -> str:
+        """What the user calls the archive."""
+
+    @property
+    def first_paths(self) -> Sequence[str]:
+        """The paths of some members, to say what the archive is."""
+
+    def find(self, path: str) -> Member | None:
+        """Return the regular file that a path leads to; None when absent."""
+
+    def open(self, member: Member) -> tuple[Callable[[int], bytes], Callable[[], None]]:
+        """Return how to read a member's bytes once, and how to be done with it."""
+
+    def positioned(self, member: Member) -> contextlib.AbstractContextManager[ReadAt]:
+        """Return a block in which a member can be read at any offset."""
+
+    def stamp(self, member: Member) -> str | None:
+        """Return a text that changes whenever the bytes of a member may; None if it cannot."""
+
+    def close(self) -> None:
+        """Close the archive."""
 
 
 def read_member(members: Members, member: Member, limit: int) -> bytes:

@@ -32,21 +32,39 @@ def open_archive(
     to a nameless file in the folder `scratch`, and `observer` is told. Raises NotFound, and
     MalformedArchive with a hint for what is not an image archive.
     """
+    if path != "-":
+        with translated("open", path):
+            is_folder = stat.S_ISDIR(os.stat(path).st_mode)
+        if is_folder:
+            return _from_folder(path)
+    file, what = open_plain(path, stdin=stdin, scratch=scratch, observer=observer)
+    return _from_tar(file, what)
+
+
+def open_plain(
+    path: str,
+    *,
+    stdin: int | None = None,
+    scratch: str | None = None,
+    observer: Observer = SILENT,
+) -> tuple[int, str]:
+    """Open a file, or "-" for `stdin`, whose bytes can be read at any offset, uncompressed.
+
+    Return its descriptor, which the caller closes, and what to call it. Anything but a plain file
+    is first written to a nameless file in the folder `scratch`.
+    """
     if path == "-":
         if stdin is None:
             raise NotFound("there is no standard input to read an archive from")
-        return _from_tar(_spool(stdin, STDIN, scratch, observer), STDIN)
-    with translated("open", path):
-        mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
-        return _from_folder(path)
+        return _spool(stdin, STDIN, scratch, observer), STDIN
     with translated("open", path):
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if stat.S_ISREG(mode) and sniff(os.pread(file, _HEAD, 0)) is Codec.NONE:
+        is_file = stat.S_ISREG(os.fstat(file).st_mode)
+        if is_file and sniff(os.pread(file, _HEAD, 0)) is Codec.NONE:
             kept, file = file, -1
-            return _from_tar(kept, path)
-        return _from_tar(_spool(file, path, scratch, observer), path)
+            return kept, path
+        return _spool(file, path, scratch, observer), path
     finally:
         if file >= 0:
             os.close(file)
@@ -129,10 +147,16 @@ class _Peekable:
         return self._read(size)
 
 
+def tar_members(file: int, what: str) -> TarMembers:
+    """Return the members of a plain tar; MalformedArchive, LimitExceeded. `file` stays open."""
+    members = TarMembers(file, what)
+    _index(members, file, what)
+    return members
+
+
 def _from_tar(file: int, what: str) -> ArchiveSource:
     try:
-        members = TarMembers(file, what)
-        _index(members, file, what)
+        members = tar_members(file, what)
         if not _holds_image(members):
             raise not_an_image(what, members.first_paths)
         return ArchiveSource(members)

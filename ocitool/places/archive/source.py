@@ -31,14 +31,29 @@ from ocitool.oci import (
 )
 from ocitool.oci.document import array, decode_object, structure
 from ocitool.oci.version import check_layout_version
+from ocitool.places.archive.bundle import (
+    LARGEST_LIST,
+    LARGEST_SIGNATURE,
+    LIST_FILE,
+    SIGNATURE_FILE,
+    BundleList,
+    parse_list,
+)
 from ocitool.places.archive.diagnosis import DAMAGED
 from ocitool.places.archive.docker import MANIFEST_FILE, DockerImage, parse_docker_manifest
 from ocitool.places.archive.manifest_merger import Holders, ManifestMerger
-from ocitool.places.archive.members import Members, read_document_member
+from ocitool.places.archive.members import Members, read_document_member, read_member
+from ocitool.places.archive.sections import LAYOUT_FILE
 from ocitool.places.archive.synthesis import Content, ManifestSynthesizer
 
 INDEX_FILE = "index.json"
-LAYOUT_FILE = "oci-layout"
+
+_INCOMPLETE = "the archive is incomplete: save it again where it came from"
+_DELTA = (
+    "the bundle is a delta: `ocitool bundle check FILE --to PLACE` tells whether a place has what "
+    "it requires"
+)
+BUNDLE_HINT = "`ocitool bundle create` makes bundles; `ocitool load` reads other archives"
 
 
 class ArchiveSource:
@@ -48,7 +63,9 @@ class ArchiveSource:
         self._members = members
         self._limits = limits
         self._synthesizer = ManifestSynthesizer(members, limits)
-        self._entries = self._read_entries()
+        self.bundle = self._read_bundle()
+        """The list of a bundle; None for any other archive."""
+        self._entries = self._read_entries() if self.bundle is None else _listed(self.bundle)
 
     @property
     def what(self) -> str:
@@ -91,6 +108,10 @@ class ArchiveSource:
         content = self._find(descriptor.digest)
         return content is not None and content.size == descriptor.size
 
+    def holds(self, digest: Digest) -> bool:
+        """Tell whether the archive holds content of that digest, whatever its size."""
+        return self._find(digest) is not None
+
     def open(self, descriptor: Descriptor) -> Blob:
         """Return content as a stream that verifies itself; NotFound when absent."""
         content = self._content(descriptor)
@@ -115,9 +136,10 @@ class ArchiveSource:
     def _content(self, descriptor: Descriptor) -> Content:
         content = self._find(descriptor.digest)
         if content is None:
+            is_delta = self.bundle is not None and self.bundle.is_delta
             raise NotFound(
                 f"blob {descriptor.digest} is missing from {self.what!r}",
-                hint="the archive is incomplete: save it again where it came from",
+                hint=_DELTA if is_delta else _INCOMPLETE,
             )
         if content.size != descriptor.size:
             raise SizeMismatch(
@@ -136,6 +158,25 @@ class ArchiveSource:
         if member is None:
             return None
         return Content(member=member, data=b"", where=f"{path} in {self.what!r}")
+
+    def _read_bundle(self) -> BundleList | None:
+        member = self._members.find(LIST_FILE)
+        if member is None:
+            return None
+        return parse_list(
+            read_member(self._members, member, LARGEST_LIST), f"the list of {self.what!r}"
+        )
+
+    @property
+    def bundle_signature(self) -> tuple[bytes, bytes | None]:
+        """The bytes of the bundle's list, and of the signature in it; NotFound without a list."""
+        member, signature = self._members.find(LIST_FILE), self._members.find(SIGNATURE_FILE)
+        if member is None:
+            raise NotFound(f"{self.what!r} is not a bundle", hint=BUNDLE_HINT)
+        raw = read_member(self._members, member, LARGEST_LIST)
+        if signature is None:
+            return raw, None
+        return raw, read_member(self._members, signature, LARGEST_SIGNATURE)
 
     def _read_entries(self) -> Entries:
         roots = self._index_roots()
@@ -237,3 +278,9 @@ class ArchiveSource:
             document = documents.get(descriptor.digest)
             if isinstance(document, Manifest):
                 yield document
+
+
+def _listed(listing: BundleList) -> Entries:
+    """Return the images of a bundle: its list names them, whatever index.json says."""
+    roots = listing.roots()
+    return Entries(roots=roots, originals=roots, indexes={}, remarks={})

@@ -7,13 +7,22 @@ manifest.json, containerd, skopeo and podman index.json (image-spec image-layout
 
 from collections.abc import Callable, Iterator, Sequence
 
-from ocitool.formats.tar.writing import ended, padding
 from ocitool.image.content import Blob, PlannedImage
 from ocitool.oci import Descriptor, Digest, Manifest, mediatype
 from ocitool.oci.annotations import IMAGE_NAME, REF_NAME, without_names
 from ocitool.oci.document import encode
 from ocitool.oci.reference import Reference
-from ocitool.places.archive import framing
+from ocitool.places.archive.sections import (
+    LAYOUT,
+    LAYOUT_FILE,
+    Section,
+    blob_folders,
+    blob_path,
+    blob_section,
+    file_section,
+    reading,
+    tar_pieces,
+)
 
 
 def universal_tar(
@@ -23,33 +32,31 @@ def universal_tar(
 
     Without `docker` it is an OCI layout only, with no manifest.json.
     """
-    return ended(_pieces(planned, open_blob, docker=docker))
+    return tar_pieces(_sections(planned, docker=docker), reading(open_blob))
 
 
-def _pieces(
-    planned: Sequence[PlannedImage], open_blob: Callable[[Descriptor], Blob], *, docker: bool
-) -> Iterator[bytes]:
-    yield framing.file("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-    yield framing.file("index.json", index_json(planned))
-    if docker and any(image.featured is not None for image in planned):
-        yield framing.file("manifest.json", manifest_json(planned))
-    documents, blobs = _contents(planned)
-    algorithms = sorted({d.digest.algorithm for d in (*documents, *blobs)})
-    for folder in ("blobs/", *(f"blobs/{algorithm}/" for algorithm in algorithms)):
-        yield framing.folder(folder)
+def _sections(planned: Sequence[PlannedImage], *, docker: bool) -> Iterator[Section]:
+    for path, data in archive_files(planned, docker=docker).items():
+        yield file_section(path, data)
+    documents, blobs = archive_contents(planned)
+    yield from blob_folders([d.digest for d in (*documents, *blobs)])
     for descriptor, data in documents.items():
-        yield framing.file(_path(descriptor.digest), data)
+        yield blob_section(descriptor, data)
     for descriptor in blobs:
-        yield framing.header(_path(descriptor.digest), descriptor.size)
-        with open_blob(descriptor) as blob:
-            while part := blob.read():
-                yield part
-        yield padding(descriptor.size)
+        yield blob_section(descriptor)
+
+
+def archive_files(planned: Sequence[PlannedImage], *, docker: bool = True) -> dict[str, bytes]:
+    """Return the members beside the blobs, in their order: oci-layout, index.json and so on."""
+    files = {LAYOUT_FILE: LAYOUT, "index.json": index_json(planned)}
+    if docker and any(image.featured is not None for image in planned):
+        files["manifest.json"] = manifest_json(planned)
+    return files
 
 
 def archive_size(planned: Sequence[PlannedImage]) -> int:
     """Return how many bytes of documents and blobs an archive will carry."""
-    documents, blobs = _contents(planned)
+    documents, blobs = archive_contents(planned)
     return sum(map(len, documents.values())) + sum(blob.size for blob in blobs)
 
 
@@ -84,16 +91,16 @@ def manifest_json(planned: Sequence[PlannedImage]) -> bytes:
     return encode(
         [
             {
-                "Config": _path(manifest.config.digest),
+                "Config": blob_path(manifest.config.digest),
                 "RepoTags": tags,
-                "Layers": [_path(layer.digest) for layer in manifest.layers],
+                "Layers": [blob_path(layer.digest) for layer in manifest.layers],
             }
             for manifest, tags in images.values()
         ]
     )
 
 
-def _contents(
+def archive_contents(
     planned: Sequence[PlannedImage],
 ) -> tuple[dict[Descriptor, bytes], tuple[Descriptor, ...]]:
     """Return the documents with their bytes, then all other blobs, each digest once."""
@@ -119,10 +126,6 @@ def _annotated(descriptor: Descriptor, annotations: dict[str, str]) -> object:
     if annotations:
         value["annotations"] = annotations
     return value
-
-
-def _path(digest: Digest) -> str:
-    return f"blobs/{digest.algorithm}/{digest.hex}"
 
 
 def _tag(name: str) -> str | None:

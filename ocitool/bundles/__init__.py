@@ -1,0 +1,1 @@
+"""What belongs to bundles and is not a verb: volumes, inventories, signatures, mappings, names."""

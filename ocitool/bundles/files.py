@@ -1,0 +1,225 @@
+"""Files of bundles, opened: which of them belong together, and what they hold together."""
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Self
+
+from msgspec import Struct
+
+from ocitool.bundles.head import Head, read_head
+from ocitool.errors import NotFound, OcitoolError, UsageError
+from ocitool.events import SILENT, Observer
+from ocitool.fsops import translated
+from ocitool.image.content import ReadAt
+from ocitool.oci import Digest
+from ocitool.places.archive.members import Member
+from ocitool.places.archive.opening import open_plain
+
+_SUFFIX = ".tar"
+
+
+class BundleFile:
+    """One open file: a bundle, or a volume of one. Thread-safe; a context manager."""
+
+    def __init__(self, file: int, what: str) -> None:
+        self.what = what
+        self._file = file
+        self.size = os.fstat(file).st_size
+        self.head = read_head(self.read_at, what)
+
+    @classmethod
+    def open(
+        cls,
+        path: str,
+        *,
+        stdin: int | None = None,
+        scratch: str | None = None,
+        observer: Observer = SILENT,
+    ) -> Self:
+        """Open a file; see `open_plain`. NotFound when it is not a bundle."""
+        file, what = open_plain(path, stdin=stdin, scratch=scratch, observer=observer)
+        try:
+            return cls(file, what)
+        except BaseException:
+            os.close(file)
+            raise
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes from an offset on."""
+        with translated("read", self.what):
+            return os.pread(self._file, size, offset)
+
+    def close(self) -> None:
+        """Close the file; harmless when repeated."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Unreadable(Struct, frozen=True, kw_only=True):
+    """A file that was named and cannot be used, and why."""
+
+    path: str
+    error: OcitoolError
+
+
+class BundleSet:
+    """The files of one bundle: the bundle itself, or some or all of its volumes."""
+
+    def __init__(self, files: Sequence[BundleFile]) -> None:
+        self.files = tuple(files)
+
+    @property
+    def head(self) -> Head:
+        """The beginning of the first file; the list is the same in all of them."""
+        return self.files[0].head
+
+    @property
+    def what(self) -> str:
+        """What to call it in messages."""
+        others = f" and {len(self.files) - 1} more" if len(self.files) > 1 else ""
+        return f"{self.files[0].what}{others}"
+
+    @property
+    def volumes(self) -> int:
+        """How many volumes the bundle has; 0 for a bundle in one file."""
+        return max(file.head.volume.of if file.head.volume else 0 for file in self.files)
+
+    @property
+    def lost_volumes(self) -> tuple[int, ...]:
+        """The numbers of the volumes that are not here."""
+        numbers = {file.head.volume.volume for file in self.files if file.head.volume is not None}
+        return tuple(sorted(set(range(1, self.volumes + 1)) - numbers))
+
+
+@contextlib.contextmanager
+def open_bundles(
+    paths: Sequence[str],
+    *,
+    stdin: int | None = None,
+    scratch: str | None = None,
+    observer: Observer = SILENT,
+    on_unreadable: Callable[[Unreadable], None] | None = None,
+) -> Iterator[list[BundleSet]]:
+    """Open files and folders; those with the same list are one bundle, whatever their names.
+
+    In a folder all bundles and volumes count. With `on_unreadable` that is called for a file that
+    cannot be used, else it is raised. UsageError when nothing is left.
+    """
+    with contextlib.ExitStack() as stack:
+        sets: dict[tuple[Digest, int | None], list[BundleFile]] = {}
+        for path, is_sure in _files(paths):
+            try:
+                opened = BundleFile.open(path, stdin=stdin, scratch=scratch, observer=observer)
+            except OcitoolError as error:
+                if isinstance(error, NotFound) and not is_sure:
+                    continue
+                if on_unreadable is None:
+                    raise
+                on_unreadable(Unreadable(path=path, error=error))
+                continue
+            file = stack.enter_context(opened)
+            volume = file.head.volume
+            key = (file.head.digest, volume.of if volume is not None else None)
+            sets.setdefault(key, []).append(file)
+        if not sets and on_unreadable is None:
+            raise UsageError(f"there is no bundle in {', '.join(paths)}")
+        yield [BundleSet(_ordered(files)) for files in sets.values()]
+
+
+def _files(paths: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """Yield each file once, with whether the user named it."""
+    seen: set[str] = set()
+    for path in paths:
+        if path == "-" or not _is_folder(path):
+            if path not in seen:
+                yield path, True
+            seen.add(path)
+            continue
+        with translated("read", path):
+            names = sorted(os.listdir(path))
+        for name in names:
+            inner = os.path.join(path, name)
+            if name.endswith(_SUFFIX) and os.path.isfile(inner) and inner not in seen:
+                seen.add(inner)
+                yield inner, False
+
+
+def _is_folder(path: str) -> bool:
+    with translated("open", path):
+        return stat.S_ISDIR(os.stat(path).st_mode)
+
+
+def _ordered(files: Sequence[BundleFile]) -> list[BundleFile]:
+    return sorted(files, key=lambda f: f.head.volume.volume if f.head.volume is not None else 0)
+
+
+class Extent(Struct, frozen=True):
+    """Where some bytes of a blob are: in which file, from which offset on, and how many."""
+
+    file: int
+    offset: int
+    size: int
+
+
+class BundleMembers:
+    """The members of a bundle in one file or in volumes, as those of one archive. Thread-safe.
+
+    A blob in parts is one member here. Of a volume that is not here the blobs are absent.
+    """
+
+    def __init__(self, bundle: BundleSet, extents: Mapping[str, Sequence[Extent]]) -> None:
+        self.what = bundle.what
+        self._bundle = bundle
+        self._extents = extents
+
+    @property
+    def first_paths(self) -> Sequence[str]:
+        """The paths of some members."""
+        return list(self._extents)[:1000]
+
+    def find(self, path: str) -> Member | None:
+        """Return a member by its exact path; None when it is not here."""
+        found = self._extents.get(path)
+        return Member(path=path, size=sum(one.size for one in found)) if found else None
+
+    def open(self, member: Member) -> tuple[Callable[[int], bytes], Callable[[], None]]:
+        """Return how to read a member's bytes once, and how to be done with it."""
+        position = 0
+
+        def read(count: int) -> bytes:
+            nonlocal position
+            part = self._read_at(member.path, position, count)
+            position += len(part)
+            return part
+
+        return read, lambda: None
+
+    @contextlib.contextmanager
+    def positioned(self, member: Member) -> Iterator[ReadAt]:
+        """Return a block in which a member can be read at any offset."""
+        yield lambda offset, size: self._read_at(member.path, offset, size)
+
+    def stamp(self, member: Member) -> str | None:  # noqa: ARG002
+        """Return None: nothing of a bundle is cached."""
+        return None
+
+    def close(self) -> None:
+        """Do nothing: the files belong to whoever opened the bundle."""
+
+    def _read_at(self, path: str, offset: int, size: int) -> bytes:
+        """Return some bytes of a member, at most to the end of the part that they are in."""
+        for extent in self._extents[path]:
+            if offset < extent.size:
+                count = max(0, min(size, extent.size - offset))
+                return self._bundle.files[extent.file].read_at(extent.offset + offset, count)
+            offset -= extent.size
+        return b""

@@ -1,0 +1,114 @@
+"""The beginning of a bundle or a volume: its list and signature, read without the rest.
+
+A file that ocitool wrote can be checked header by header: each is the one that the member's path
+and size make. Nothing is searched for, so a changed byte is found where it is.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from ocitool.bundles.volume_format import VOLUME_FILE, Volume, parse_volume
+from ocitool.errors import MalformedArchive, NotFound
+from ocitool.formats.tar.writing import BLOCK, padding
+from ocitool.image.content import ReadAt
+from ocitool.oci import Digest
+from ocitool.places.archive import framing
+from ocitool.places.archive.bundle import (
+    LARGEST_LIST,
+    LARGEST_SIGNATURE,
+    LIST_FILE,
+    SIGNATURE_FILE,
+    BundleList,
+    parse_list,
+)
+from ocitool.places.archive.sections import LAYOUT, LAYOUT_FILE, file_section
+
+_SIZE_FIELD: Final = slice(124, 135)
+_NAME_FIELD: Final = slice(0, 100)
+
+
+class Head(Struct, frozen=True, kw_only=True):
+    """What stands at the beginning of a bundle, or of one of its volumes.
+
+    `raw` are the bytes of the list, which the signature is about.
+    """
+
+    listing: BundleList
+    raw: bytes
+    signature: bytes | None
+    volume: Volume | None = None
+    volume_raw: bytes = b""
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the list, which tells bundles apart."""
+        return Digest.of(self.raw)
+
+
+def read_head(read_at: ReadAt, what: str) -> Head:
+    """Read the list of a bundle or volume from its first bytes.
+
+    NotFound when the file is neither; MalformedArchive and MalformedDocument when it is damaged.
+    """
+    volume, volume_raw = None, b""
+    position = file_section(LAYOUT_FILE, LAYOUT).length
+    name, _ = _header(read_at, 0)
+    if name == VOLUME_FILE:
+        volume_raw, position = _member(read_at, 0, VOLUME_FILE, LARGEST_LIST, what)
+        volume = parse_volume(volume_raw, what)
+    elif _header(read_at, position)[0] != LIST_FILE:
+        raise _not_a_bundle(what)
+    raw, position = _member(read_at, position, LIST_FILE, LARGEST_LIST, what)
+    signature = None
+    if _header(read_at, position)[0] == SIGNATURE_FILE:
+        signature, _ = _member(read_at, position, SIGNATURE_FILE, LARGEST_SIGNATURE, what)
+    return Head(
+        listing=parse_list(raw, f"the list of {what!r}"),
+        raw=raw,
+        signature=signature,
+        volume=volume,
+        volume_raw=volume_raw,
+    )
+
+
+def _not_a_bundle(what: str) -> NotFound:
+    return NotFound(
+        f"{what!r} is not a bundle",
+        hint="`ocitool bundle create` makes bundles; `ocitool load` reads other archives",
+    )
+
+
+def _header(read_at: ReadAt, position: int) -> tuple[str, int]:
+    """Return the name and the size in a header, whatever else is in it; -1 for no size."""
+    block = read_at(position, BLOCK)
+    name = block[_NAME_FIELD].rstrip(b"\0").decode("ascii", "replace")
+    digits = block[_SIZE_FIELD]
+    return name, int(digits, 8) if digits.isdigit() and not set(digits) - set(b"01234567") else -1
+
+
+def _member(read_at: ReadAt, position: int, path: str, limit: int, what: str) -> tuple[bytes, int]:
+    """Return the bytes of a small member, and where the next one begins."""
+    name, size = _header(read_at, position)
+    header = framing.header(path, size) if name == path and 0 <= size <= limit else b""
+    if not header or read_at(position, len(header)) != header:
+        raise MalformedArchive(f"{what!r} is damaged in the header of {path}", hint=_ANEW)
+    data = _read_all(read_at, position + len(header), size)
+    if len(data) != size:
+        raise MalformedArchive(f"{what!r} ends within {path}", hint=_ANEW)
+    if read_at(position + len(header) + size, -size % BLOCK) != padding(size):
+        raise MalformedArchive(f"{what!r} is damaged behind {path}", hint=_ANEW)
+    return data, position + len(header) + size + -size % BLOCK
+
+
+def _read_all(read_at: Callable[[int, int], bytes], position: int, size: int) -> bytes:
+    parts = []
+    while size and (part := read_at(position, size)):
+        parts.append(part)
+        position += len(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+_ANEW: Final = "copy the file again from where it is whole"

@@ -1,0 +1,190 @@
+"""ocitool bundle load: bundles into a store, an engine or a registry."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+from msgspec import Struct
+
+from ocitool.cli.attempts import Attempts
+from ocitool.cli.options.bundles import (
+    BundleTarget,
+    bundle_target,
+    layout_if_any,
+    opened_bundles,
+    write_need,
+)
+from ocitool.cli.options.registry import registries
+from ocitool.cli.options.shared import usual_platform
+from ocitool.cli.output import Output
+
+if TYPE_CHECKING:
+    from ocitool.bundles.files import BundleSet, Unreadable
+    from ocitool.operations.bundle.check import NotApplicable
+    from ocitool.operations.bundle.load import Loaded
+    from ocitool.places.registry import RegistryOptions
+
+_NO = 3
+
+
+class LoadOptions(Struct, frozen=True, kw_only=True):
+    """The options of `bundle load`."""
+
+    to: str
+    on_existing: str
+    need_out: str | None
+    clobber: bool
+    dry_run: bool
+    jobs: int
+
+
+def load_bundles(
+    paths: Sequence[str], options: LoadOptions, registry: "RegistryOptions", out: Output
+) -> None:
+    """Load all bundles of some files, in an order in which each can be applied."""
+    target = bundle_target(options.to, out)
+    unreadable: list[Unreadable] = []
+    with out.working("loading"), opened_bundles(paths, out, unreadable) as found:
+        if unreadable and not found:
+            raise unreadable[0].error
+        for file in unreadable:
+            out.observer.warn(f"{file.path} is left out: {file.error.message}")
+        attempts = Attempts(out, len(found))
+        loaded = _load_all(found, target, options, registry, attempts, out)
+    _show(loaded, unreadable, target, options, attempts, out)
+    attempts.finish()
+    if unreadable or any(one.check.lost_images for one in loaded):
+        raise typer.Exit(_NO)
+
+
+def _load_all(
+    bundles: "Sequence[BundleSet]",
+    target: BundleTarget,
+    options: LoadOptions,
+    registry: "RegistryOptions",
+    attempts: Attempts,
+    out: Output,
+) -> "list[Loaded]":
+    """Load each bundle; one that lacks something is tried again after the others."""
+    from ocitool.operations.bundle.check import NotApplicable
+
+    loaded: list[Loaded] = []
+    waiting = list(bundles)
+    while waiting:
+        later = []
+        for one in waiting:
+            try:
+                loaded.append(_load(one, target, options, registry, attempts, out))
+            except NotApplicable as error:
+                later.append((one, error))
+        if len(later) == len(waiting):
+            _refuse(later, options, attempts, out)
+            break
+        waiting = [one for one, _ in later]
+    return loaded
+
+
+def _refuse(
+    lacking: "Sequence[tuple[BundleSet, NotApplicable]]",
+    options: LoadOptions,
+    attempts: Attempts,
+    out: Output,
+) -> None:
+    """Say what bundles lack that cannot be applied; write it to the file of --need-out."""
+    write_need(options.need_out, [error.report.need for _, error in lacking], out)
+    for bundle, error in lacking:
+        with attempts.one(bundle.what):
+            raise error
+
+
+def _load(
+    one: "BundleSet",
+    target: BundleTarget,
+    options: LoadOptions,
+    registry: "RegistryOptions",
+    attempts: Attempts,
+    out: Output,
+) -> "Loaded":
+    from ocitool.images.opening import known_blobs
+    from ocitool.operations.bundle import load as loading
+    from ocitool.operations.push_report import OnExisting
+
+    if target.below is not None:
+        with (
+            registries(registry, out.observer) as connected,
+            known_blobs(out.options.store_if_any) as known,
+        ):
+            return loading.load_into_registry(
+                one,
+                target.below,
+                connected,
+                known=known,
+                on_existing=OnExisting(options.on_existing),
+                on_failure=None if attempts.ends_at_once else attempts.add,
+                jobs=options.jobs,
+                dry_run=options.dry_run,
+                observer=out.observer,
+            )
+    if target.engine is not None:
+        with layout_if_any(out.options.store_if_any) as layout:
+            return loading.load_into_engine(
+                one,
+                target.engine,
+                layout=layout,
+                featured=usual_platform(),
+                jobs=options.jobs,
+                observer=out.observer,
+            )
+    return loading.load_into_layout(
+        one,
+        target.layout or out.options.store,
+        is_store=target.is_store,
+        clobber=options.clobber,
+        jobs=options.jobs,
+        dry_run=options.dry_run,
+        observer=out.observer,
+    )
+
+
+def _show(
+    loaded: "Sequence[Loaded]",
+    unreadable: "Sequence[Unreadable]",
+    target: BundleTarget,
+    options: LoadOptions,
+    attempts: Attempts,
+    out: Output,
+) -> None:
+    """Print what was loaded, what could not be, and the summary."""
+    from ocitool.cli import documents
+    from ocitool.cli.render import bundle as words
+    from ocitool.cli.render import push as push_words
+    from ocitool.cli.render import texts
+    from ocitool.cli.render.summary import done
+    from ocitool.transfer.report import merge_reports
+
+    pushed = [report for one in loaded for report in one.pushed]
+    copied = merge_reports([one.copied for one in loaded if one.copied is not None])
+    lost = [name for one in loaded for name in one.check.lost_images]
+    view = documents.BUNDLE_LOADED.beside(
+        failed=[documents.FAILURE(one) for one in attempts.failed],
+        unreadable=[documents.UNREADABLE(one) for one in unreadable],
+        lost_images=lost,
+        pushed=[documents.PUSHED(report) for report in pushed],
+    )
+    out.document(copied, view)
+    for report in pushed:
+        out.remark(push_words.remarks(report))
+    if pushed:
+        out.lines(push_words.table_of(pushed), ids=[str(report.digest) for report in pushed])
+    elif not options.dry_run:
+        out.lines(words.loaded_lines(copied), ids=texts.digests(copied))
+        out.remark(texts.remarks(copied, into_store=target.is_store))
+    out.lines(f"lost: {words.called(name)}" for name in lost)
+    write_need(options.need_out, [one.check.need for one in loaded if one.check.lacking], out)
+    if options.dry_run:
+        out.summary([f"{options.to} has all that is required; nothing was changed"])
+    elif pushed:
+        out.summary(push_words.totals(pushed)[-1:])
+    elif loaded:
+        what = f"loaded {texts.several(copied.images)}"
+        out.summary([done(what, copied.transfer, out.seconds)])

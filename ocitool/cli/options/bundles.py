@@ -1,0 +1,187 @@
+"""Options of the commands about bundles: what is left out, where it goes, who signed it."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocitool.cli.options.quantities import parse_size
+from ocitool.cli.output import Output
+from ocitool.errors import NotFound, OcitoolError, UsageError
+
+if TYPE_CHECKING:
+    from ocitool.bundles.files import BundleSet, Unreadable
+    from ocitool.bundles.inventory import Base, Need
+    from ocitool.images.locations import Place
+    from ocitool.operations.push_names import Below
+    from ocitool.places.layout import Layout
+    from ocitool.places.registry import Registries
+
+FAT32, DVD = 4_294_967_295, 4_700_000_000
+_MEDIA = {"fat32": FAT32, "dvd": DVD, "cd": 700_000_000}
+_LARGEST = 256 << 20
+
+Bundles = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE…", help="A bundle, its volumes in any order, or a folder of them; - is stdin."
+    ),
+]
+NeedOut = Annotated[
+    str | None,
+    typer.Option("--need-out", metavar="F", help="Write what is lacking to this file (JSON)."),
+]
+Target = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        metavar="PLACE",
+        help="store, docker, podman, oci:DIR, or HOST[/PREFIX] for a registry.",
+    ),
+]
+
+
+class BundleTarget:
+    """Where a bundle goes: a layout (or the store), an engine, or below a prefix of a registry."""
+
+    def __init__(
+        self, layout: str | None, engine: "Place | None", below: "Below | None", *, is_store: bool
+    ) -> None:
+        self.layout = layout
+        self.engine = engine
+        self.below = below
+        self.is_store = is_store
+
+
+def bundle_target(text: str, out: Output) -> BundleTarget:
+    """Return what --to means; UsageError for a place that takes no bundle."""
+    from ocitool.images.locations import ENGINES, PlaceKind, parse_place
+    from ocitool.operations.push_names import Below
+
+    word = {"docker": "docker-daemon:", "podman": "podman:", "store": "store"}.get(text, text)
+    if word == "store":
+        return BundleTarget(out.options.store, None, None, is_store=True)
+    place = parse_place(word)
+    if place.kind in ENGINES and not place.name:
+        return BundleTarget(None, place, None, is_store=False)
+    if place.kind is PlaceKind.LAYOUT and place.name is None:
+        return BundleTarget(place.path, None, None, is_store=False)
+    if place.kind in (PlaceKind.STORE, PlaceKind.REGISTRY):
+        return BundleTarget(None, None, Below.parse(text), is_store=False)
+    raise UsageError(
+        f"a bundle cannot be loaded into {text!r}",
+        hint="use store, docker, podman, oci:DIR, or HOST/PREFIX for a registry",
+    )
+
+
+@contextlib.contextmanager
+def layout_if_any(path: str | None) -> "Iterator[Layout | None]":
+    """Yield the layout at a path, or None where there is none yet."""
+    from ocitool.places.layout import Layout
+
+    try:
+        layout = Layout.existing(path) if path is not None else None
+    except NotFound:
+        layout = None
+    with layout or contextlib.nullcontext():
+        yield layout
+
+
+def write_need(path: str | None, needs: "Sequence[Need]", out: Output) -> None:
+    """Write what is lacking to the file of --need-out, if there is one."""
+    from ocitool.bundles.inventory import encode_value
+    from ocitool.fsops import write_output
+
+    if path is None:
+        return
+    if len(needs) > 1:
+        raise UsageError("--need-out is for one bundle", hint="name the files of one bundle")
+    write_output(path, encode_value(needs[0]))
+    out.remark([f"wrote {path}: {len(needs[0].blobs)} blobs are lacking"])
+
+
+def volume_size(text: str | None) -> int | None:
+    """Return the bytes that --volume-size means: fat32, dvd, cd, or a size such as 4g."""
+    return None if text is None else _MEDIA.get(text.lower()) or parse_size(text)
+
+
+@contextlib.contextmanager
+def opened_bundles(
+    paths: Sequence[str],
+    out: Output,
+    on_unreadable: "list[Unreadable] | None" = None,
+) -> "Iterator[list[BundleSet]]":
+    """Yield the bundles in files, those with the same list together."""
+    from ocitool.bundles.files import open_bundles
+
+    with open_bundles(
+        paths,
+        stdin=0,
+        scratch=out.options.temporary,
+        observer=out.observer,
+        on_unreadable=None if on_unreadable is None else on_unreadable.append,
+    ) as found:
+        yield found
+
+
+def read_file(path: str) -> bytes:
+    """Return the bytes of a small file, or of stdin for "-"; UsageError beyond 256 MiB."""
+    import sys
+
+    from ocitool.fsops import translated
+
+    with translated("read", path):
+        if path == "-":
+            data = sys.stdin.buffer.read(_LARGEST + 1)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise UsageError(f"{path!r} is larger than {_LARGEST >> 20} MiB")
+    return data
+
+
+def base_of(
+    texts: Sequence[str], have: str | None, out: Output, connected: "Registries | None"
+) -> "Base | None":
+    """Return what the other side has, by --base and --have; None when neither was given."""
+    from ocitool.bundles.inventory import Base, base_of_have, parse_have
+
+    if not texts and have is None:
+        return None
+    base = Base()
+    for text in texts:
+        base |= _base(text, out, connected)
+    if have is not None:
+        base |= base_of_have(parse_have(read_file(have), have))
+    return base
+
+
+def _base(text: str, out: Output, connected: "Registries | None") -> "Base":
+    """Return what a bundle, a list, an inventory or a place has."""
+    import os
+
+    from ocitool.bundles.files import open_bundles
+    from ocitool.bundles.inventory import Base, base_of_list, parse_base
+    from ocitool.cli.options.registry import source_at
+    from ocitool.image.graph import closure_of
+    from ocitool.images.locations import parse_place
+
+    if os.path.isfile(text):
+        with open(text, "rb") as file:
+            is_json = file.read(64).lstrip().startswith(b"{")
+        if is_json:
+            return parse_base(read_file(text), text)
+        with contextlib.suppress(OcitoolError), open_bundles([text]) as found:
+            return base_of_list(found[0].head.listing)
+    with source_at(parse_place(text), out.options, connected, out.observer) as opened:
+        closures = [closure_of(opened.source, root.descriptor) for root in opened.roots]
+    return Base(digests=frozenset(d.digest for one in closures for d in one.descriptors))
+
+
+def need_of(path: str | None) -> "Need | None":
+    """Return what --need names; None when it was not given."""
+    from ocitool.bundles.inventory import parse_need
+
+    return None if path is None else parse_need(read_file(path), path)

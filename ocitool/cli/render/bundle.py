@@ -1,0 +1,134 @@
+"""What the commands about bundles print."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ocitool.cli.render import console
+from ocitool.cli.render.columns import counted, size, table
+from ocitool.cli.render.texts import familiar
+
+if TYPE_CHECKING:
+    from ocitool.bundles.files import BundleSet
+    from ocitool.operations.bundle.check import CheckReport
+    from ocitool.operations.bundle.verify import BundleReport
+    from ocitool.operations.bundle.write import Written
+    from ocitool.places.archive.bundle import BundleImage, BundleList
+    from ocitool.transfer.report import CopyReport
+
+_SHOWN = 20
+
+
+def called(name: str) -> str:
+    """Return the name of an image as it is shown: short, or its digest."""
+    return console.safe(name if name.startswith("sha256:") else familiar(name))
+
+
+def written_lines(written: "Sequence[Written]") -> Iterator[str]:
+    """Yield the files that were written."""
+    for file in written:
+        yield f"{console.safe(file.path)}{' (kept)' if file.kept else ''}"
+
+
+def made(written: "Sequence[Written]", listing: "BundleList", seconds: float) -> str:
+    """Return the summary of a bundle that was made."""
+    total = sum(file.size for file in written)
+    kind = "delta" if listing.is_delta else "bundle"
+    images = counted(len(listing.names), "image")
+    attached = len({one.digest for image in listing.images for one in image.attached})
+    extra = f" and {counted(attached, 'attached artifact')}" if attached else ""
+    left = sum(blob.size for blob in listing.requires)
+    out = f"; {counted(len(listing.requires), 'blob')} ({size(left)}) left out" if left else ""
+    return f"wrote a {kind} of {images}{extra}: {size(total)} in {seconds:.1f} s{out}"
+
+
+def gaps(images: "Sequence[BundleImage]") -> Iterator[str]:
+    """Yield, for each image that is not complete, what of it could not be had."""
+    for image in images:
+        for digest in image.closure.missing:
+            yield f"{called(image.called)} is incomplete: {digest} could not be had"
+
+
+def shown(bundle: "BundleSet") -> Iterator[str]:
+    """Yield what is in a bundle, without reading its blobs."""
+    listing = bundle.head.listing
+    rows = [
+        (
+            called(image.called),
+            image.digest.partition(":")[2][:12],
+            console.safe(",".join(image.platforms)) or "-",
+            str(len(image.attached)) if image.attached else "-",
+            "yes" if image.closure.complete else "no",
+        )
+        for image in listing.images
+    ]
+    header = ("NAME", "DIGEST", "PLATFORMS", "ATTACHED", "COMPLETE")
+    yield from table(header, rows, drop=(4, 3), width=console.terminal_width())
+    inside = sum(blob.size for blob in listing.blobs)
+    yield f"{_kind(bundle)}: {counted(len(listing.blobs), 'blob')} of {size(inside)}"
+    if listing.requires:
+        left = sum(blob.size for blob in listing.requires)
+        yield f"it requires {counted(len(listing.requires), 'blob')} of {size(left)}"
+    yield f"signature: {'yes' if bundle.head.signature is not None else 'none inside'}"
+    yield f"list: {bundle.head.digest}"
+
+
+def _kind(bundle: "BundleSet") -> str:
+    kind = bundle.head.listing.kind
+    if not bundle.volumes:
+        return f"{kind} bundle"
+    have = bundle.volumes - len(bundle.lost_volumes)
+    return f"{kind} bundle in {counted(bundle.volumes, 'volume')}, {have} of them here"
+
+
+def verified_lines(report: "BundleReport", what: str) -> Iterator[str]:
+    """Yield what was found in a bundle; the last line is the verdict."""
+    for damage in report.damage:
+        needed = f"; needed by {_several(damage.images)}" if damage.images else ""
+        yield f"{damage.kind}: {console.safe(damage.message)}{needed}"
+    for number in report.lost_volumes:
+        yield f"missing: volume {number} of {report.volumes}"
+    for name in report.lost_images:
+        yield f"lost: {called(name)}"
+    for name in report.whole:
+        yield f"sound: {called(name)}"
+    if report.signer is not None:
+        yield f"signed by {console.safe(report.signer)}"
+    lost = sum(blob.size for blob in report.lost)
+    verdict = "sound" if report.sound else f"damaged: {counted(len(report.lost), 'blob')} lost"
+    if report.lost:
+        verdict += f" ({size(lost)})"
+    kind = report.listing.kind
+    rate = f", {size(round(report.size / report.seconds))}/s" if report.seconds else ""
+    yield (
+        f"{console.safe(what)}: {kind} bundle of {counted(len(report.listing.names), 'image')}, "
+        f"{size(report.size)} in {report.seconds:.1f} s{rate}: {verdict}"
+    )
+
+
+def _several(names: Sequence[str]) -> str:
+    others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{called(names[0])}{others}"
+
+
+def checked_lines(report: "CheckReport", what: str, place: str) -> Iterator[str]:
+    """Yield whether a bundle can be applied, and what is lacking."""
+    for blob in report.lacking[:_SHOWN]:
+        why = "required" if blob.is_required else "in a volume that is not here"
+        yield f"lacking: {blob.digest} ({size(blob.size)}, {why}): {_several(blob.images)}"
+    if len(report.lacking) > _SHOWN:
+        yield f"… and {counted(len(report.lacking) - _SHOWN, 'more blob')}"
+    lacking = sum(blob.size for blob in report.lacking)
+    verdict = "can be applied"
+    if report.lacking:
+        count = counted(len(report.lacking), "blob")
+        verdict = f"cannot be applied: {count} ({size(lacking)}) lacking"
+        if report.applies:
+            verdict = f"can be applied in part: {counted(len(report.lost_images), 'image')} lost"
+    yield f"{console.safe(what)}: {verdict} to {console.safe(place)}"
+
+
+def loaded_lines(report: "CopyReport") -> Iterator[str]:
+    """Yield a line for each name that was loaded."""
+    for image in report.images:
+        for name in image.names or (str(image.digest),):
+            yield f"Loaded image: {called(name)}"

@@ -1,0 +1,167 @@
+"""bundle load: a bundle into a store, an engine or registries, or nothing of it at all."""
+
+import contextlib
+import os
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from ocitool.bundles.completed import Completed
+from ocitool.bundles.extents import open_set
+from ocitool.bundles.files import BundleSet
+from ocitool.concurrency import DEFAULT_JOBS
+from ocitool.errors import NotFound
+from ocitool.events import SILENT, Observer
+from ocitool.image.content import Catalog, Root
+from ocitool.images.locations import Place
+from ocitool.oci import Platform
+from ocitool.operations.bundle.check import (
+    CheckReport,
+    NotApplicable,
+    RegistryCheck,
+    absent_from,
+    check_at,
+    check_report,
+    loadable,
+    outside_of,
+)
+from ocitool.operations.deliver import deliver
+from ocitool.operations.load import load
+from ocitool.operations.push import OnFailure, push
+from ocitool.operations.push_names import Below
+from ocitool.operations.push_report import OnExisting, PushReport
+from ocitool.places.layout import Layout, Writing
+from ocitool.places.registry import Registries
+from ocitool.places.registry.known_blobs import KnownBlobs
+from ocitool.transfer.pipeline import TransferOptions
+from ocitool.transfer.report import CopyReport
+
+
+class Loaded(Struct, frozen=True, kw_only=True):
+    """A bundle that was loaded; `check` names the images that could not be, and why."""
+
+    check: CheckReport
+    copied: CopyReport | None = None
+    pushed: tuple[PushReport, ...] = ()
+
+
+def load_into_layout(
+    bundle: BundleSet,
+    path: str,
+    *,
+    is_store: bool = False,
+    clobber: bool = True,
+    jobs: int = DEFAULT_JOBS,
+    dry_run: bool = False,
+    observer: Observer = SILENT,
+) -> Loaded:
+    """Load a bundle into the store or layout at a path, which is made if it is absent.
+
+    NotApplicable, before anything is written, when it lacks what the bundle was made without. If
+    volumes are missing, the images that need none of them are loaded. What a run that failed has
+    stored is found by the next one. With `dry_run` it is only checked.
+    """
+    with open_set(bundle) as archive:
+        outside = outside_of(bundle.head.listing, archive)
+        if dry_run or not os.path.exists(path):
+            report = check_at(bundle, path, jobs=jobs, observer=observer)
+            _loadable(f"{path!r}", report, archive.roots())
+            if dry_run:
+                return Loaded(check=report)
+        with (
+            Layout.create(path, store=is_store, observer=observer) as layout,
+            Writing(layout, keep=True) as lease,
+        ):
+            # From here on nothing removes what is about to be relied upon.
+            lease.announce(outside.all)
+            absent = absent_from(layout, outside.all, jobs, observer)
+            report = check_report(bundle, outside, absent)
+            copied = load(
+                Completed(archive, layout),
+                layout,
+                TransferOptions(jobs=jobs),
+                roots=_loadable(f"{path!r}", report, archive.roots()),
+                clobber=clobber,
+                keep=True,
+                observer=observer,
+            )
+    return Loaded(check=report, copied=copied)
+
+
+def load_into_engine(
+    bundle: BundleSet,
+    engine: Place,
+    *,
+    layout: Layout | None = None,
+    featured: Platform | None = None,
+    jobs: int = DEFAULT_JOBS,
+    observer: Observer = SILENT,
+) -> Loaded:
+    """Load a bundle into an engine. What it does not bring is taken from a layout, if there is one.
+
+    NotApplicable when that lacks something: an engine cannot be asked for single blobs.
+    """
+    with open_set(bundle) as archive, contextlib.ExitStack() as lease:
+        outside = outside_of(bundle.head.listing, archive)
+        source: Catalog = archive
+        if layout is not None:
+            writing = lease.enter_context(Writing(layout, keep=True))
+            writing.announce(outside.all)
+            source = Completed(archive, layout)
+        report = check_report(bundle, outside, absent_from(layout, outside.all, jobs, observer))
+        roots = _loadable("an engine takes whole images, and the store", report, archive.roots())
+        copied = deliver(
+            source, roots, engine, TransferOptions(jobs=jobs), featured=featured, observer=observer
+        )
+    return Loaded(check=report, copied=copied)
+
+
+def load_into_registry(
+    bundle: BundleSet,
+    destinations: Below,
+    registries: Registries,
+    *,
+    known: KnownBlobs | None = None,
+    on_existing: OnExisting = OnExisting.SAME,
+    on_failure: OnFailure | None = None,
+    jobs: int = DEFAULT_JOBS,
+    dry_run: bool = False,
+    observer: Observer = SILENT,
+) -> Loaded:
+    """Load a bundle into repositories of a registry; each blob is sent at most once.
+
+    NotApplicable, before anything is written, when the registry lacks what the bundle was made
+    without. With `dry_run` that is checked and nothing is sent.
+    """
+    with open_set(bundle) as archive:
+        outside = outside_of(bundle.head.listing, archive)
+        check = RegistryCheck(bundle, destinations, registries, known=known, jobs=jobs)
+        report = check_report(bundle, outside, check.find(outside.all))
+        roots = _loadable("the registry", report, archive.roots())
+        pushed = push(
+            Completed(archive, check.blobs),
+            roots,
+            destinations,
+            registries,
+            TransferOptions(attached=True, jobs=jobs),
+            on_existing=on_existing,
+            observer=observer,
+            on_failure=on_failure,
+            holders=check.holders,
+            known=known,
+            dry_run=dry_run,
+        )
+    return Loaded(check=report, pushed=tuple(pushed))
+
+
+def _loadable(what: str, report: CheckReport, roots: Sequence[Root]) -> list[Root]:
+    """Return the images that can be loaded; NotApplicable, NotFound when there is none."""
+    if not report.applies:
+        raise NotApplicable(what, report)
+    found = loadable(roots, report)
+    if not found:
+        raise NotFound(
+            "none of the images is whole in these volumes",
+            hint="bring the volumes that are missing, or a bundle made with --need",
+        )
+    return found

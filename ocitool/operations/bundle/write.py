@@ -1,0 +1,113 @@
+"""Write a planned bundle: as one file, or as volumes of a given size."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+from msgspec import Struct
+
+from ocitool.bundles.extents import located
+from ocitool.bundles.files import BundleFile
+from ocitool.bundles.volumes import Cutter, Piece, VolumePlan, plan_volumes, volume_name
+from ocitool.errors import OcitoolError
+from ocitool.fsops import OutputFile
+from ocitool.oci import Digest
+from ocitool.operations.bundle.create import BundlePlan
+from ocitool.operations.bundle.verify import is_intact
+from ocitool.places.archive.sections import Section, reading, tar_pieces
+
+
+class Written(Struct, frozen=True, kw_only=True):
+    """A file of a bundle; `kept` when it was there already, whole, from an earlier run."""
+
+    path: str
+    size: int
+    kept: bool = False
+
+
+def write_bundle(plan: BundlePlan, path: str, *, signature: bytes | None = None) -> Written:
+    """Write a bundle to a file that appears whole or not at all."""
+    return _write(path, plan.pieces(signature))
+
+
+def stream_bundle(
+    plan: BundlePlan, write: Callable[[bytes], object], *, signature: bytes | None = None
+) -> int:
+    """Write a bundle through `write`; return its bytes."""
+    written = 0
+    for piece in plan.pieces(signature):
+        write(piece)
+        written += len(piece)
+    return written
+
+
+def write_volumes(
+    plan: BundlePlan, path: str, limit: int, *, signature: bytes | None = None
+) -> list[Written]:
+    """Write a bundle as volumes of at most `limit` bytes, next to where `path` would be.
+
+    A volume that is there already, whole and the same, is kept. UsageError for too small a limit.
+    """
+    volumes = plan_volumes(plan.contents, signature, limit, lambda parts: _digests(plan, parts))
+    names = [volume_name(path, one.volume.volume, one.volume.of) for one in volumes]
+    found = []
+    with contextlib.closing(Cutter(plan.open_blob)) as cutter:
+        total = sum(section.size for one in volumes for section in one.sections)
+        with plan.observer.work("writing volumes", total):
+            for name, volume in zip(names, volumes, strict=True):
+                if _is_there(name, volume):
+                    plan.observer.advance(sum(section.size for section in volume.sections))
+                    found.append(Written(path=name, size=os.path.getsize(name), kept=True))
+                else:
+                    found.append(_write(name, _pieces(plan, volume, cutter)))
+    return found
+
+
+def _pieces(plan: BundlePlan, volume: VolumePlan, cutter: Cutter) -> Iterator[bytes]:
+    whole = reading(plan.open_blob)
+
+    def read(section: Section) -> Iterator[bytes]:
+        piece = volume.pieces.get(section.path)
+        if piece is not None and piece.is_part:
+            return cutter.read(piece)
+        return iter(whole(section))
+
+    return tar_pieces(volume.sections, read)
+
+
+def _digests(plan: BundlePlan, parts: Sequence[Piece]) -> list[Digest]:
+    """Return the digests of the parts of one blob, which is read once and verified."""
+    found = []
+    with (
+        plan.observer.work("reading a blob that is larger than a volume", parts[0].blob.size),
+        contextlib.closing(Cutter(plan.open_blob)) as cutter,
+    ):
+        for part in parts:
+            hasher = part.blob.digest.hasher()
+            for data in cutter.read(part):
+                hasher.update(data)
+            found.append(Digest.from_hasher(part.blob.digest.algorithm, hasher))
+    return found
+
+
+def _is_there(path: str, volume: VolumePlan) -> bool:
+    """Tell whether a file is this volume, whole, as an earlier run may have left it."""
+    if not os.path.isfile(path):
+        return False
+    try:
+        with BundleFile.open(path) as file:
+            same = [section[:2] for section, _ in located(file)] == [s[:2] for s in volume.sections]
+            return same and is_intact(file)
+    except OcitoolError:
+        return False
+
+
+def _write(path: str, pieces: Iterator[bytes]) -> Written:
+    output = OutputFile(path)
+    try:
+        for piece in pieces:
+            output.write(piece)
+        output.publish()
+    finally:
+        output.close()
+    return Written(path=path, size=output.written)
