@@ -18,15 +18,7 @@ import zipfile
 
 def unpacked(archive: str, key: str) -> str:
     """Return the folder with the content of the archive, which is unpacked if it is not there."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(cache):
-        cache = os.path.join(os.path.expanduser("~"), ".cache")
-    if not os.path.isabs(cache):
-        # It would be in whatever folder the command runs.
-        raise SystemExit(
-            "ocitool: there is no home folder to unpack itself into\n  set HOME or XDG_CACHE_HOME"
-        )
-    base = os.path.join(cache, "ocitool")
+    base = base_folder()
     folder = os.path.join(base, f"zipapp-{key}")
     if is_ours(folder):
         return folder
@@ -50,6 +42,33 @@ def unpacked(archive: str, key: str) -> str:
     return folder
 
 
+def base_folder() -> str:
+    """Return the folder below which the file unpacks itself: the user's cache.
+
+    For a user without a home it is a folder of theirs alone among the temporary ones.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(cache):
+        cache = os.path.join(os.path.expanduser("~"), ".cache")
+    if os.path.isabs(cache) and (os.path.isdir(cache) or can_make(cache)):
+        return os.path.join(cache, "ocitool")
+    base = os.path.join(tempfile.gettempdir(), f"ocitool-{os.getuid()}")
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(base, 0o700)
+    if not is_ours(base):
+        raise SystemExit(
+            f"ocitool: {base} is not a folder of yours alone\n  set HOME or XDG_CACHE_HOME"
+        )
+    return base
+
+
+def can_make(folder: str) -> bool:
+    """Tell whether a folder can be made: the closest one above it that exists can be written."""
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    return os.path.isdir(folder) and os.access(folder, os.W_OK)
+
+
 def is_ours(folder: str) -> bool:
     """Tell whether a folder is there and only this user could have put code into it."""
     try:
@@ -66,11 +85,12 @@ def start(archive: str) -> None:
     """Run the ocitool in the archive; SystemExit says what is wrong with this machine."""
     about = json.loads(globals()["__loader__"].get_data(os.path.join(archive, "zipapp.json")))
     suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
-    if suffix != about["suffix"]:
+    if suffix not in about["suffixes"]:
+        pythons = ", ".join(f"python{version}" for version in about["pythons"])
         raise SystemExit(
-            f"ocitool: this file is for {about['python']} ({about['suffix']}); "
+            f"ocitool: this file is for {pythons} ({', '.join(about['suffixes'])}); "
             f"{sys.executable} is another ({suffix})\n"
-            f"  run it with {about['python']}, or write one there with `ocitool zipapp`"
+            f"  run it with python{about['pythons'][0]}, or write one: ocitool zipapp --python V"
         )
     sys.path.insert(0, unpacked(archive, about["key"]))
     from ocitool.__main__ import main

@@ -8,44 +8,54 @@ import hashlib
 import importlib.machinery
 import io
 import json
+import os
 import re
+import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
 from msgspec import Struct
 
 import ocitool
-from ocitool.errors import Refused
+from ocitool.errors import Refused, Unavailable, UsageError
+from ocitool.fsops import scratch_folder
 from ocitool.fsops.output import OutputFile
 from ocitool.version import __version__
 
 _SHEBANG = b"#!/usr/bin/env python3\n"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_VERSION = re.compile(r"(3)\.([0-9]{1,2})")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LEFT_OUT = ("INSTALLER", "REQUESTED", "direct_url.json")
 
 
 class OneFile(Struct, frozen=True, kw_only=True):
-    """The file that was written: its size in bytes, the Python that runs it, and what is in it."""
+    """The file that was written: its size in bytes, the Pythons that run it, and what is in it."""
 
     path: str
     size: int
     version: str
-    python: str
+    pythons: tuple[str, ...]
     distributions: tuple[str, ...]
 
 
-def write_zipapp(path: str) -> OneFile:
+def write_zipapp(path: str, pythons: Sequence[str] = ()) -> OneFile:
     """Write the file; the same installation gives the same bytes.
 
-    Refused when a package that ocitool needs is not installed in the usual way.
+    It runs with the Python that runs now, and with each of `pythons`, such as "3.13": their
+    compiled modules are downloaded with pip. Refused when a package that ocitool needs is not
+    installed in the usual way, or for a Python older than this one, which may need further
+    packages; Unavailable when pip fails.
     """
     needed = dict(sorted(_needed("ocitool").items()))
-    files = dict(sorted(_files(needed)))
-    data = _zip(files)
+    files = dict(_files(needed))
+    versions = [_current(), *(text for text in pythons if text != _current())]
+    for version in versions[1:]:
+        files |= _compiled_for(version, needed)
+    data = _zip(dict(sorted(files.items())), versions)
     output = OutputFile(path, executable=True)
     try:
         output.write(data)
@@ -56,13 +66,65 @@ def write_zipapp(path: str) -> OneFile:
         path=path,
         size=len(data),
         version=__version__,
-        python=_python(),
+        pythons=tuple(f"python{version}" for version in versions),
         distributions=tuple(f"{name} {one.version}" for name, one in needed.items()),
     )
 
 
-def _python() -> str:
-    return f"python{sys.version_info[0]}.{sys.version_info[1]}"
+def _current() -> str:
+    return f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def _compiled_for(version: str, needed: Mapping[str, metadata.Distribution]) -> dict[str, bytes]:
+    """Return the compiled modules that another Python needs, by their paths.
+
+    Their names have the version in them, so those of several Pythons stand side by side.
+    """
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        raise UsageError(f"{version!r} is not a version of Python", hint="write it like 3.13")
+    if (int(found[1]), int(found[2])) < sys.version_info[:2]:
+        raise Refused(
+            f"this Python is {_current()}; an older one, such as {version}, may need more packages",
+            hint=f"run `ocitool zipapp` with Python {version}, and name the newer ones there",
+        )
+    compiled = [
+        f"{name}=={one.version}"
+        for name, one in needed.items()
+        if any(file.suffix == ".so" for file in one.files or ())
+    ]
+    with scratch_folder(None) as folder:
+        _download(compiled, version, folder)
+        return {
+            name: content
+            for wheel in sorted(Path(folder).glob("*.whl"))
+            for name, content in _modules(wheel)
+        }
+
+
+def _modules(wheel: Path) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if name.endswith(".so"):
+                yield name, archive.read(name)
+
+
+def _download(requirements: Sequence[str], version: str, folder: str) -> None:
+    """Download wheels for another Python on the same kind of machine."""
+    machine = os.uname().machine
+    tags = [f"manylinux_2_{minor}_{machine}" for minor in range(40, 16, -1)]
+    platforms = [f"--platform={tag}" for tag in (*tags, f"manylinux2014_{machine}")]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
+    command += ["--only-binary=:all:", "--python-version", version, *platforms, *requirements]
+    # No shell reads these words, and the version was checked.
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no reason is given"]
+        raise Unavailable(
+            f"pip cannot download what Python {version} needs: {lines[-1]}",
+            hint="this needs pip and its index; without --python the file runs with "
+            f"Python {_current()} alone",
+        )
 
 
 def _needed(name: str) -> dict[str, metadata.Distribution]:
@@ -112,14 +174,20 @@ def _files(needed: dict[str, metadata.Distribution]) -> Iterator[tuple[str, byte
                 yield str(file), file.read_binary()
 
 
-def _zip(files: dict[str, bytes]) -> bytes:
+def _suffix(version: str) -> str:
+    """Return the ending of compiled modules for a Python on this kind of machine."""
+    here = importlib.machinery.EXTENSION_SUFFIXES[0]
+    return here.replace(f"-{_current().replace('.', '')}-", f"-{version.replace('.', '')}-")
+
+
+def _zip(files: dict[str, bytes], versions: Sequence[str]) -> bytes:
     digest = hashlib.sha256()
     for name, content in files.items():
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     about = {
         "key": digest.hexdigest()[:16],
-        "python": _python(),
-        "suffix": importlib.machinery.EXTENSION_SUFFIXES[0],
+        "pythons": list(versions),
+        "suffixes": [_suffix(version) for version in versions],
     }
     main = (Path(ocitool.__file__).parent / "zipapp_main.py").read_bytes()
     first = {"__main__.py": main, "zipapp.json": json.dumps(about, indent=2).encode()}

@@ -92,12 +92,30 @@ def test_without_a_folder_for_it_it_says_which_variable_to_set(
     assert "Traceback" not in done.stderr
 
 
+def test_without_a_home_it_unpacks_itself_into_a_private_temporary_folder(
+    zipapp: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    home = str(tmp_path / "file" / "home")
+    done = bare(zipapp, tmp_path / "there", "version", HOME=home, TMPDIR=str(temporary))
+    assert done.returncode == 0, done.stderr
+    (base,) = temporary.iterdir()
+    assert base.name == f"ocitool-{os.getuid()}"
+    assert base.stat().st_mode & 0o777 == 0o700
+    base.chmod(0o777)
+    done = bare(zipapp, tmp_path / "there", "version", HOME=home, TMPDIR=str(temporary))
+    assert done.returncode == 1
+    assert "not a folder of yours alone" in done.stderr
+
+
 def test_another_python_is_told_which_one_it_takes(zipapp: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.pyz"
     with zipfile.ZipFile(zipapp) as archive, zipfile.ZipFile(other, "w") as changed:
         changed.writestr("__main__.py", archive.read("__main__.py"))
         changed.writestr(
-            "zipapp.json", '{"key": "x", "python": "python3.9", "suffix": ".other.so"}'
+            "zipapp.json", '{"key": "x", "pythons": ["3.9"], "suffixes": [".other.so"]}'
         )
     done = bare(other, tmp_path / "home", "version")
     assert done.returncode == 1
