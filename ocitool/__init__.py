@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 from ocitool.lazy import lazy
 
 if TYPE_CHECKING:
+    from ocitool.bundles.files import BundleSet as BundleSet
+    from ocitool.bundles.files import open_bundles as open_bundles
+    from ocitool.bundles.inventory import Base as Base
+    from ocitool.bundles.inventory import Need as Need
     from ocitool.errors import AccessDenied as AccessDenied
     from ocitool.errors import IntegrityError as IntegrityError
     from ocitool.errors import MalformedArchive as MalformedArchive
@@ -63,6 +67,23 @@ if TYPE_CHECKING:
     from ocitool.oci import Manifest as Manifest
     from ocitool.oci import Platform as Platform
     from ocitool.oci import Reference as Reference
+    from ocitool.operations.bundle.check import CheckReport as CheckReport
+    from ocitool.operations.bundle.check import NotApplicable as NotApplicable
+    from ocitool.operations.bundle.check import RegistryCheck as RegistryCheck
+    from ocitool.operations.bundle.check import check_at as check_at
+    from ocitool.operations.bundle.check import check_registry as check_registry
+    from ocitool.operations.bundle.create import BundlePlan as BundlePlan
+    from ocitool.operations.bundle.create import plan_bundle as plan_bundle
+    from ocitool.operations.bundle.load import Loaded as Loaded
+    from ocitool.operations.bundle.load import load_into_engine as load_into_engine
+    from ocitool.operations.bundle.load import load_into_layout as load_into_layout
+    from ocitool.operations.bundle.load import load_into_registry as load_into_registry
+    from ocitool.operations.bundle.rejoin import join_bundle as join_bundle
+    from ocitool.operations.bundle.rejoin import split_bundle as split_bundle
+    from ocitool.operations.bundle.verify import BundleReport as BundleReport
+    from ocitool.operations.bundle.verify import verify_bundle as verify_bundle
+    from ocitool.operations.bundle.write import write_bundle as write_bundle
+    from ocitool.operations.bundle.write import write_volumes as write_volumes
     from ocitool.operations.copy import copy as copy
     from ocitool.operations.hashing import Problem as Problem
     from ocitool.operations.inspect import ImageReport as ImageReport
@@ -96,6 +117,8 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "bundles.files": "BundleSet open_bundles",
+        "bundles.inventory": "Base Need",
         "errors": (
             "AccessDenied IntegrityError MalformedArchive NotFound OcitoolError Refused "
             "StorageError Unavailable UsageError"
@@ -122,6 +145,14 @@ __getattr__, __dir__, __all__ = lazy(
         "inside.taking": "read_file",
         "inside.tarring": "merged_tar",
         "oci": "Descriptor Digest ImageConfig Index Manifest Platform Reference",
+        "operations.bundle.check": (
+            "CheckReport NotApplicable RegistryCheck check_at check_registry"
+        ),
+        "operations.bundle.create": "BundlePlan plan_bundle",
+        "operations.bundle.load": "Loaded load_into_engine load_into_layout load_into_registry",
+        "operations.bundle.rejoin": "join_bundle split_bundle",
+        "operations.bundle.verify": "BundleReport verify_bundle",
+        "operations.bundle.write": "write_bundle write_volumes",
         "operations.copy": "copy",
         "operations.hashing": "Problem",
         "operations.inspect": "ImageReport LayerReport inspect",

@@ -109,7 +109,7 @@ def test_the_programs_with_registries_run(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     (block,) = _blocks("python-registry")
     start, *programs = re.split(r"\n(?=\n# )", block)
-    layers, copied, holders, files, compared = (
+    layers, copied, holders, files, compared, carried = (
         _run_with_registry(start + code, folder) for code in programs
     )
     assert "sha256:" in layers
@@ -117,6 +117,7 @@ def test_the_programs_with_registries_run(folder: Path) -> None:
     assert "file" in holders
     assert files.endswith("hello\n\n")
     assert compared.splitlines()[1] == "True []"
+    assert carried == copied.splitlines()[0].split()[0] + "\n"
 
 
 def test_every_command_of_the_readme_exists_and_no_other() -> None:

@@ -10,7 +10,6 @@ import io
 import json
 import os
 import re
-import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,14 +19,16 @@ from pathlib import Path
 from msgspec import Struct
 
 import ocitool
-from ocitool.errors import Refused, Unavailable, UsageError
+from ocitool.errors import NotFound, Refused, Unavailable, UsageError
 from ocitool.fsops import scratch_folder
 from ocitool.fsops.output import OutputFile
+from ocitool.places.engine.tools import ask_tool
 from ocitool.version import __version__
 
 _SHEBANG = b"#!/usr/bin/env python3\n"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _VERSION = re.compile(r"(3)\.([0-9]{1,2})")
+_SECONDS = 600
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LEFT_OUT = ("INSTALLER", "REQUESTED", "direct_url.json")
 
@@ -114,17 +115,16 @@ def _download(requirements: Sequence[str], version: str, folder: str) -> None:
     machine = os.uname().machine
     tags = [f"manylinux_2_{minor}_{machine}" for minor in range(40, 16, -1)]
     platforms = [f"--platform={tag}" for tag in (*tags, f"manylinux2014_{machine}")]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
-    command += ["--only-binary=:all:", "--python-version", version, *platforms, *requirements]
-    # No shell reads these words, and the version was checked.
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no reason is given"]
+    options = ["--quiet", "--no-deps", "--only-binary=:all:", f"--dest={folder}"]
+    options += [f"--python-version={version}", *platforms]
+    try:
+        ask_tool(sys.executable, "-m", "pip", "download", *options, *requirements, seconds=_SECONDS)
+    except (NotFound, Unavailable) as error:
         raise Unavailable(
-            f"pip cannot download what Python {version} needs: {lines[-1]}",
+            f"what Python {version} needs cannot be downloaded: {error.message}",
             hint="this needs pip and its index; without --python the file runs with "
             f"Python {_current()} alone",
-        )
+        ) from error
 
 
 def _needed(name: str) -> dict[str, metadata.Distribution]:

@@ -12,7 +12,8 @@ pytestmark = pytest.mark.interop
 
 def other_python(version: str) -> str | None:
     """Return a Python of this version, if one is installed, other than the one that runs."""
-    known = [f"python{version}", *Path.home().glob(f".pyenv/versions/{version}.*/bin/python")]
+    known: list[str | Path] = [f"python{version}"]
+    known += Path.home().glob(f".pyenv/versions/{version}.*/bin/python")
     for command in known:
         try:
             done = subprocess.run([command, "-I", "-c", ""], capture_output=True, check=False)

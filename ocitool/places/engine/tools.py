@@ -9,8 +9,8 @@ _SECONDS = 60
 _SHOWN = 300
 
 
-def ask_tool(tool: str, *arguments: str) -> str:
-    """Run a command to its end and return what it printed.
+def ask_tool(tool: str, *arguments: str, seconds: float = _SECONDS) -> str:
+    """Run a command to its end, which may take so many seconds, and return what it printed.
 
     NotFound when it says that something is not there, Unavailable when it is not installed, fails
     otherwise or does not end.
@@ -21,7 +21,7 @@ def ask_tool(tool: str, *arguments: str) -> str:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
-            timeout=_SECONDS,
+            timeout=seconds,
         )
     except FileNotFoundError as error:
         raise Unavailable(f"{tool} is not installed") from error
