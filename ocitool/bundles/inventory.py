@@ -22,10 +22,11 @@ _LISTS: Final = "ocitool-bundle/"
 
 
 class Have(Struct, frozen=True, kw_only=True):
-    """The blobs of a place.
+    """The blobs of a place: "store", "layout", "registry" or "bundle".
 
-    `repositories` gives, for a registry, the positions in `blobs` that each repository has;
-    `images` gives the digest of each name.
+    `scope` is the prefix in a registry, with its host, or the digest of a bundle's list.
+    `repositories` gives, for a registry, the positions in `blobs` that each repository has, by its
+    path on the host; `images` gives the digest of each full name.
     """
 
     format: str = HAVE
@@ -76,10 +77,11 @@ def base_of_list(listing: BundleList) -> Base:
 def base_of_have(have: Have) -> Base:
     """Return what an inventory names."""
     digests = [Digest.parse(text) for text in have.blobs]
+    host = have.scope.partition("/")[0]
     holders: dict[Digest, list[str]] = {}
-    for repository, positions in sorted(have.repositories.items()):
+    for path, positions in sorted(have.repositories.items()):
         for position in positions:
-            holders.setdefault(digests[position], []).append(repository)
+            holders.setdefault(digests[position], []).append(f"{host}/{path}")
     known = {digest: tuple(names) for digest, names in holders.items()}
     return Base(digests=frozenset(digests), repositories=known)
 

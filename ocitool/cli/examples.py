@@ -82,6 +82,34 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool copy ./carry.tar oci:layout",
         "ocitool copy app:1.0 docker-daemon:app:1.0",
     ),
+    "bundle": (
+        "ocitool bundle create app:1.0 base:1 -o carry.tar",
+        "ocitool bundle load carry.tar --to registry.site/mirror",
+    ),
+    "bundle create": (
+        "ocitool bundle create app:1.0 docker://ghcr.io/team/api:2 -o carry.tar",
+        "ocitool bundle create app:1.1 --base carry.tar -o next.delta.tar",
+        "ocitool bundle create -f images.txt --volume-size fat32 -o disk.tar",
+        "ocitool bundle create app:1.0 --need need.json -o missing.delta.tar",
+    ),
+    "bundle show": ("ocitool bundle show carry.tar",),
+    "bundle verify": (
+        "ocitool bundle verify carry.tar",
+        "ocitool bundle verify /media/usb --need-out need.json",
+    ),
+    "bundle check": ("ocitool bundle check next.delta.tar --to registry.site/mirror",),
+    "bundle load": (
+        "ocitool bundle load carry.tar",
+        "ocitool bundle load disk.v*.tar --to docker",
+        "ocitool bundle load carry.tar next.delta.tar --to registry.site/mirror",
+    ),
+    "bundle join": ("ocitool bundle join disk.v*.tar -o carry.tar",),
+    "bundle split": ("ocitool bundle split carry.tar --volume-size 4g -o disk.tar",),
+    "inventory": (
+        "ocitool inventory store -o have.json",
+        "ocitool inventory registry.site/mirror -o have.json",
+        "ocitool inventory registry.site/mirror --repository team/app",
+    ),
     "images": (
         "ocitool images",
         "ocitool images --filter label=team=web --digests",

@@ -1,5 +1,6 @@
 """bundle check: can a bundle be applied to a place? Answered before anything is written."""
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from ocitool.bundles.extents import open_set
 from ocitool.bundles.files import BundleSet
 from ocitool.bundles.inventory import Need, need_of
 from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
-from ocitool.errors import NotFound, Unmet
+from ocitool.errors import NotFound, Unmet, UsageError
 from ocitool.events import SILENT, Observer
 from ocitool.image.content import Blob, Root
 from ocitool.oci import Descriptor, Digest, Reference
@@ -205,6 +206,7 @@ class RegistryCheck:
         jobs: int = DEFAULT_JOBS,
     ) -> None:
         self._listing = bundle.head.listing
+        self._origins = {one.digest: one.from_ for one in self._listing.requires}
         self._destinations = destinations
         self._registries = registries
         self._known = known or KnownBlobs()
@@ -280,11 +282,12 @@ class RegistryCheck:
 
     def _candidates(self, target: Reference, blob: Descriptor) -> list[Reference]:
         """Return other repositories of the same registry that may have a blob."""
-        requires = next((r for r in self._listing.requires if r.digest == str(blob.digest)), None)
-        places = [
-            self._destinations.destination(f"{repository}:latest")
-            for repository in (requires.from_ if requires is not None else ())
-        ]
+        places = []
+        for repository in self._origins.get(str(blob.digest), ()):
+            # What an inventory named is here under its own name, all else where its images go.
+            with contextlib.suppress(UsageError):
+                places.append(Reference.parse(f"{repository}:latest"))
+                places.append(self._destinations.destination(f"{repository}:latest"))
         places += [
             Reference(target.domain, path, None, None)
             for path in self._known.repositories(target.domain, blob.digest)
