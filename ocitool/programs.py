@@ -1,0 +1,97 @@
+"""Other programs, such as `ssh` and `ctr`: run to their end, with what they are given and say."""
+
+import contextlib
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO
+
+from msgspec import Struct
+
+from ocitool.errors import Unavailable
+from ocitool.fsops import scratch_file
+
+_SHOWN = 400
+
+
+class NotInstalled(Unavailable):
+    """The program is not installed, or cannot be run."""
+
+
+class Finished(Struct, frozen=True, kw_only=True):
+    """A program that has ended: its exit code, and what it wrote to its two outputs."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+    @property
+    def said(self) -> str:
+        """What it wrote for people, which is untrusted text: its error output, else its output."""
+        return (self.err.strip() or self.out.strip()).decode("utf-8", "replace")
+
+    @property
+    def reason(self) -> str:
+        """The end of that on one line, for the message of an error."""
+        return " ".join(self.said.split())[-_SHOWN:]
+
+
+def run_program(
+    command: Sequence[str],
+    *,
+    pieces: Iterable[bytes] | None = None,
+    stdin: IO[bytes] | None = None,
+    environment: Mapping[str, str] | None = None,
+    shows_errors: bool = False,
+    limit: int = 256 << 20,
+) -> Finished:
+    """Run a program to its end. NotInstalled when it cannot be started.
+
+    `pieces` are written to its input; when they raise, the program is killed before it can take
+    what it has for the whole. Without them it reads `stdin`, or nothing. Of each output the first
+    `limit` bytes are returned. With `shows_errors` its error output is ours.
+    """
+    # Files, not pipes: a process that it leaves behind, such as the shared connection of ssh, may
+    # hold them open for long.
+    with open(scratch_file(None), "rb") as out, open(scratch_file(None), "rb") as err:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - no shell reads the words
+                command,
+                stdin=(stdin or subprocess.DEVNULL) if pieces is None else subprocess.PIPE,
+                stdout=out,
+                stderr=None if shows_errors else err,
+                env=environment,
+            )
+        except OSError as error:
+            raise NotInstalled(f"{command[0]} cannot be run: {error.strerror}") from error
+        with _killed_on_failure(process):
+            if pieces is not None and process.stdin is not None:
+                _feed(process.stdin, pieces)
+            code = process.wait()
+        out.seek(0)
+        err.seek(0)
+        return Finished(code=code, out=out.read(limit), err=err.read(limit))
+
+
+def _feed(pipe: IO[bytes], pieces: Iterable[bytes]) -> None:
+    """Write all pieces, unless the program ends before: what it said tells why."""
+    try:
+        for piece in pieces:
+            pipe.write(piece)
+        pipe.close()
+    except BrokenPipeError:
+        # Closing tries once more to write what is left.
+        with contextlib.suppress(BrokenPipeError):
+            pipe.close()
+
+
+@contextlib.contextmanager
+def _killed_on_failure(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        # This closes its input, which would look like the end to a program that still runs.
+        with contextlib.suppress(BrokenPipeError):
+            process.__exit__(None, None, None)
