@@ -160,18 +160,22 @@ def test_kills_at_random_moments_are_mended_by_the_next_collection(
 class Writer(threading.Thread):
     """Loads images, names them anew and takes names away."""
 
-    def __init__(self, folder: Path, number: int, until: float) -> None:
+    def __init__(self, folder: Path, number: int, seconds: float, ready: threading.Barrier) -> None:
         super().__init__()
         self.failures: list[str] = []
         self._parent = Zygote()
         self._folder = folder
         self._number = number
-        self._until = until
+        self._seconds = seconds
+        self._ready = ready
 
     def run(self) -> None:
         """Work until the time is over."""
         turn = 0
-        while time.monotonic() < self._until and not self.failures:
+        self._do("version")
+        self._ready.wait()
+        until = time.monotonic() + self._seconds
+        while time.monotonic() < until and not self.failures:
             name = f"w{self._number}-{turn % IMAGES}:1"
             self._do("load", str(self._folder / f"{self._number}-{turn % IMAGES}.tar"))
             self._do("tag", name, f"x{self._number}:{turn % 2}")
@@ -196,11 +200,15 @@ def writers_and_a_collector(folder: Path, seconds: float, count: int) -> tuple[i
             (folder / f"{number}-{turn}.tar").write_bytes(docker_archive({name: built}))
     with store(folder / "store"):
         pass
-    writers = [Writer(folder, n, time.monotonic() + seconds) for n in range(count)]
+    # Ten processes that import everything at once take their time; none of it is a turn.
+    ready = threading.Barrier(count + 1)
+    writers = [Writer(folder, number, seconds, ready) for number in range(count)]
     for writer in writers:
         writer.start()
     turns, longest = 0, 0.0
     collector = Zygote()
+    assert collector.run(["version"]).code == 0
+    ready.wait()
     while any(writer.is_alive() for writer in writers):
         begun = time.monotonic()
         ended = collector.run(["--store", str(folder / "store"), *GC])
