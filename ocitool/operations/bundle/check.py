@@ -14,6 +14,7 @@ from ocitool.bundles.inventory import Need, need_of
 from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
 from ocitool.errors import NotFound, Unmet, UsageError
 from ocitool.events import SILENT, Observer
+from ocitool.fsops import translated
 from ocitool.image.content import Blob, Root
 from ocitool.oci import Descriptor, Digest, Reference
 from ocitool.operations.hashing import check_blobs
@@ -145,10 +146,15 @@ def check_at(
     bundle: BundleSet, path: str, *, jobs: int = DEFAULT_JOBS, observer: Observer = SILENT
 ) -> CheckReport:
     """Check a bundle against the store or layout at a path, where there may be none yet."""
-    if not os.path.exists(path):
+    if not os.path.exists(path) or _is_empty(path):
         return check_layout(bundle, None)
     with Layout.existing(path) as layout:
         return check_layout(bundle, layout, jobs=jobs, observer=observer)
+
+
+def _is_empty(path: str) -> bool:
+    with translated("read", path):
+        return os.path.isdir(path) and not os.listdir(path)
 
 
 def absent_from(

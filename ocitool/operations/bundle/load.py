@@ -1,7 +1,6 @@
 """bundle load: a bundle into a store, an engine or registries, or nothing of it at all."""
 
 import contextlib
-import os
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -14,10 +13,11 @@ from ocitool.errors import NotFound
 from ocitool.events import SILENT, Observer
 from ocitool.image.content import Catalog, Root
 from ocitool.images.locations import Place
-from ocitool.oci import Platform
+from ocitool.oci import Digest, Platform
 from ocitool.operations.bundle.check import (
     CheckReport,
     NotApplicable,
+    Outside,
     RegistryCheck,
     absent_from,
     check_at,
@@ -63,19 +63,17 @@ def load_into_layout(
     """
     with open_set(bundle) as archive:
         outside = outside_of(bundle.head.listing, archive)
-        if dry_run or not os.path.exists(path):
-            report = check_at(bundle, path, jobs=jobs, observer=observer)
-            _loadable(f"{path!r}", report, archive.roots())
-            if dry_run:
-                return Loaded(check=report)
+        report = check_at(bundle, path, jobs=jobs, observer=observer)
+        _loadable(f"{path!r}", report, archive.roots())
+        if dry_run:
+            return Loaded(check=report)
         with (
             Layout.create(path, store=is_store, observer=observer) as layout,
             Writing(layout, keep=True) as lease,
         ):
-            # From here on nothing removes what is about to be relied upon.
+            # From here on nothing removes what is relied upon; it may have been until now.
             lease.announce(outside.all)
-            absent = absent_from(layout, outside.all, jobs, observer)
-            report = check_report(bundle, outside, absent)
+            report = _without_removed(bundle, outside, report, layout)
             copied = load(
                 Completed(archive, layout),
                 layout,
@@ -86,6 +84,15 @@ def load_into_layout(
                 observer=observer,
             )
     return Loaded(check=report, copied=copied)
+
+
+def _without_removed(
+    bundle: BundleSet, outside: Outside, report: CheckReport, layout: Layout
+) -> CheckReport:
+    """Return the report with the blobs that were removed since it was made."""
+    lacking = {Digest.parse(blob.digest) for blob in report.lacking}
+    lacking |= {blob.digest for blob in outside.all if not layout.has(blob)}
+    return check_report(bundle, outside, lacking)
 
 
 def load_into_engine(
@@ -103,13 +110,15 @@ def load_into_engine(
     """
     with open_set(bundle) as archive, contextlib.ExitStack() as lease:
         outside = outside_of(bundle.head.listing, archive)
-        source: Catalog = archive
-        if layout is not None:
-            writing = lease.enter_context(Writing(layout, keep=True))
-            writing.announce(outside.all)
-            source = Completed(archive, layout)
         report = check_report(bundle, outside, absent_from(layout, outside.all, jobs, observer))
-        roots = _loadable("an engine takes whole images, and the store", report, archive.roots())
+        what = "an engine takes whole images, and the store"
+        roots = _loadable(what, report, archive.roots())
+        source: Catalog = archive
+        if layout is not None and outside.all:
+            lease.enter_context(Writing(layout, keep=True)).announce(outside.all)
+            report = _without_removed(bundle, outside, report, layout)
+            roots = _loadable(what, report, archive.roots())
+            source = Completed(archive, layout)
         copied = deliver(
             source, roots, engine, TransferOptions(jobs=jobs), featured=featured, observer=observer
         )
