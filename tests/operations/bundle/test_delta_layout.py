@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from ocitool.operations.bundle import load as loading
 from ocitool.operations.bundle.check import NotApplicable, check_at
 from ocitool.operations.bundle.load import Loaded, load_into_layout
 from ocitool.operations.bundle.verify import verify_bundle
+from ocitool.operations.load import load as load_images
 from ocitool.places.layout import Layout
 from tests.support.images import (
     Built,
@@ -58,10 +60,10 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def load(bundle: Path, store: Path, **how: bool) -> Loaded:
+def load(bundle: Path, store: Path, *, dry_run: bool = False) -> Loaded:
     """Load a bundle into a store."""
     with opened(bundle) as one:
-        return load_into_layout(one, str(store), is_store=True, **how)
+        return load_into_layout(one, str(store), is_store=True, dry_run=dry_run)
 
 
 def state(store: Path) -> tuple[dict[str, str], set[str]]:
@@ -180,7 +182,7 @@ class TestA9:
             found.append(state(store))
         names, blobs = found[0]
         assert names == {f"{NAME}:{n}": str(version(n).descriptor.digest) for n in range(4)}
-        images = [*map(version, range(4)), SBOM, SIGNATURE]
+        images: list[Built] = [*map(version, range(4)), SBOM, SIGNATURE]
         assert blobs == {digest.hex for image in images for digest in image.blobs}
         assert all(one == found[0] for one in found)
 
@@ -281,11 +283,10 @@ class TestTheBaseIsRemoved:
     ) -> None:
         store = tmp_path / "store"
         load(bundles / "base.tar", store)
-        real = loading.load
 
-        def load_after_gc(*arguments: object, **how: object) -> object:
+        def load_after_gc(*arguments: Any, **how: Any) -> object:
             collect(store)
-            return real(*arguments, **how)  # type: ignore[arg-type]
+            return load_images(*arguments, **how)
 
         monkeypatch.setattr(loading, "load", load_after_gc)
         load(bundles / "1.delta.tar", store)
