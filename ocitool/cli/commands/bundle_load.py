@@ -20,6 +20,7 @@ from ocitool.cli.output import Output
 
 if TYPE_CHECKING:
     from ocitool.bundles.files import BundleSet, Unreadable
+    from ocitool.bundles.trust import Trust
     from ocitool.operations.bundle.check import NotApplicable
     from ocitool.operations.bundle.load import Loaded
     from ocitool.places.registry import RegistryOptions
@@ -36,6 +37,7 @@ class LoadOptions(Struct, frozen=True, kw_only=True):
     clobber: bool
     dry_run: bool
     jobs: int
+    trust: "Trust"
 
 
 def load_bundles(
@@ -49,6 +51,8 @@ def load_bundles(
             raise unreadable[0].error
         for file in unreadable:
             out.observer.warn(f"{file.path} is left out: {file.error.message}")
+        for one in found:
+            options.trust.require(one)
         attempts = Attempts(out, len(found))
         loaded = _load_all(found, target, options, registry, attempts, out)
     _show(loaded, unreadable, target, options, attempts, out)

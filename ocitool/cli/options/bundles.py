@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.options.expand import Group
 from ocitool.cli.options.quantities import parse_size
 from ocitool.cli.output import Output
 from ocitool.errors import NotFound, OcitoolError, UsageError
@@ -13,6 +14,7 @@ from ocitool.errors import NotFound, OcitoolError, UsageError
 if TYPE_CHECKING:
     from ocitool.bundles.files import BundleSet, Unreadable
     from ocitool.bundles.inventory import Base, Need
+    from ocitool.bundles.trust import Trust
     from ocitool.images.locations import Place
     from ocitool.operations.push_names import Below
     from ocitool.places.layout import Layout
@@ -28,6 +30,10 @@ Bundles = Annotated[
         metavar="FILE…", help="A bundle, its volumes in any order, or a folder of them; - is stdin."
     ),
 ]
+Destination = Annotated[
+    str,
+    typer.Option("--output", "-o", metavar="FILE|-", help="The file to write; it ends in .tar."),
+]
 NeedOut = Annotated[
     str | None,
     typer.Option("--need-out", metavar="F", help="Write what is lacking to this file (JSON)."),
@@ -40,6 +46,68 @@ Target = Annotated[
         help="store, docker, podman, oci:DIR, or HOST[/PREFIX] for a registry.",
     ),
 ]
+
+
+def _trust(_: typer.Context, **options: str | None) -> "Trust":
+    from ocitool.bundles.trust import Trust
+
+    return Trust(**options)
+
+
+_PANEL = "Signature"
+TRUST = Group(
+    {
+        "allowed_signers": (
+            Annotated[
+                str | None,
+                typer.Option(
+                    "--allowed-signers",
+                    metavar="F",
+                    rich_help_panel=_PANEL,
+                    help="Require a signature by a key in this file (ssh-keygen's form).",
+                ),
+            ],
+            None,
+        ),
+        "identity": (
+            Annotated[
+                str | None,
+                typer.Option(
+                    "--identity",
+                    metavar="I",
+                    rich_help_panel=_PANEL,
+                    help="Who has to have signed, as in that file, for example ci@example.org.",
+                ),
+            ],
+            None,
+        ),
+        "signature": (
+            Annotated[
+                str | None,
+                typer.Option(
+                    "--signature",
+                    metavar="F",
+                    rich_help_panel=_PANEL,
+                    help="File with the signature. Default: the one inside, or FILE.sig.",
+                ),
+            ],
+            None,
+        ),
+        "minisign_key": (
+            Annotated[
+                str | None,
+                typer.Option(
+                    "--minisign-key",
+                    metavar="KEY",
+                    rich_help_panel=_PANEL,
+                    help="Require a signature of minisign by this public key.",
+                ),
+            ],
+            None,
+        ),
+    },
+    _trust,
+)
 
 
 class BundleTarget:
@@ -99,6 +167,17 @@ def write_need(path: str | None, needs: "Sequence[Need]", out: Output) -> None:
         raise UsageError("--need-out is for one bundle", hint="name the files of one bundle")
     write_output(path, encode_value(needs[0]))
     out.remark([f"wrote {path}: {len(needs[0].blobs)} blobs are lacking"])
+
+
+def check_output(output: str, volumes: str | None) -> None:
+    """Refuse a name that is not one of a tar, and volumes on stdout."""
+    if output != "-" and not output.endswith(".tar"):
+        raise UsageError(
+            f"the name of a bundle ends in .tar, unlike {output!r}",
+            hint="layers are compressed already: compressing the bundle again saves nothing",
+        )
+    if output == "-" and volumes is not None:
+        raise UsageError("volumes cannot be written to stdout", hint="use -o FILE.tar")
 
 
 def volume_size(text: str | None) -> int | None:

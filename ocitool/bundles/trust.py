@@ -1,0 +1,72 @@
+"""Whose signature a bundle has to have before anything of it is believed."""
+
+import os
+from typing import Final
+
+from msgspec import Struct
+
+from ocitool.bundles.files import BundleSet
+from ocitool.bundles.signature import Signer, verify_minisign, verify_signature
+from ocitool.errors import BadSignature, UsageError
+from ocitool.fsops import read_up_to, translated
+from ocitool.places.archive.bundle import LARGEST_SIGNATURE
+
+SIDECAR: Final = ".sig"
+
+
+class Trust(Struct, frozen=True, kw_only=True):
+    """Whose signature is asked for: that of `identity`, by a file of allowed signers, or of a key.
+
+    `signature` is a file with it; without one it is that in the bundle, or that in FILE.sig.
+    Without `allowed_signers` and `minisign_key` no signature is asked for.
+    """
+
+    allowed_signers: str | None = None
+    identity: str | None = None
+    signature: str | None = None
+    minisign_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.allowed_signers is None) != (self.identity is None):
+            raise UsageError("--allowed-signers and --identity go together")
+        if self.minisign_key is not None and self.allowed_signers is not None:
+            raise UsageError("--minisign-key and --allowed-signers exclude each other")
+        if self.signature is not None and not self.is_asked:
+            raise UsageError("--signature goes with --allowed-signers or --minisign-key")
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a signature is asked for at all."""
+        return self.allowed_signers is not None or self.minisign_key is not None
+
+    def require(self, bundle: BundleSet) -> Signer | None:
+        """Return who signed a bundle's list; None if that was not asked. BadSignature."""
+        if not self.is_asked:
+            return None
+        signature = self._signature(bundle)
+        if self.minisign_key is not None:
+            return verify_minisign(bundle.head.raw, signature, self.minisign_key)
+        return verify_signature(
+            bundle.head.raw, signature, self.allowed_signers or "", self.identity or ""
+        )
+
+    def _signature(self, bundle: BundleSet) -> bytes:
+        if self.signature is not None:
+            return _read(self.signature)
+        if bundle.head.signature is not None and self.minisign_key is None:
+            return bundle.head.signature
+        for file in bundle.files:
+            if os.path.isfile(file.what + SIDECAR):
+                return _read(file.what + SIDECAR)
+        raise BadSignature(
+            f"{bundle.what} is not signed",
+            hint="--signature names a file with its signature; `ocitool bundle sign` makes one",
+        )
+
+
+def _read(path: str) -> bytes:
+    with translated("read the signature", path), open(path, "rb") as file:
+        data = read_up_to(file.fileno(), LARGEST_SIGNATURE + 1)
+    if len(data) > LARGEST_SIGNATURE:
+        raise BadSignature(f"{path!r} is too large for a signature")
+    return data

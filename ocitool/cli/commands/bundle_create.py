@@ -1,0 +1,192 @@
+"""ocitool bundle create: images into a bundle, whole or as a delta, in one file or in volumes."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocitool.cli.completing import store_names
+from ocitool.cli.options.bundles import (
+    Destination,
+    base_of,
+    check_output,
+    need_of,
+    volume_size,
+)
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.lists import ListFile, listed
+from ocitool.cli.options.registry import REGISTRY, Jobs, registries
+from ocitool.cli.options.shared import SomePlatforms, platforms, usual_platform
+from ocitool.cli.output import OUTPUT, Output
+from ocitool.cli.render import console
+from ocitool.concurrency import DEFAULT_JOBS
+from ocitool.errors import UsageError
+
+if TYPE_CHECKING:
+    from ocitool.images.opening import Opened
+    from ocitool.operations.bundle.create import BundlePlan
+    from ocitool.operations.bundle.write import Written
+    from ocitool.places.registry import Registries, RegistryOptions
+
+_NO = 3
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME…",
+        help="Images of the store, docker://NAME, ./FILE, oci:DIR, …",
+        autocompletion=store_names,
+    ),
+]
+BaseOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--base",
+        metavar="FILE|SRC",
+        help="Leave out what this bundle, list, inventory or place has; may be repeated.",
+    ),
+]
+Have = Annotated[
+    str | None,
+    typer.Option("--have", metavar="F", help="Leave out what this inventory has (have.json)."),
+]
+NeedOption = Annotated[
+    str | None,
+    typer.Option("--need", metavar="F", help="Write only the layers that this file names."),
+]
+VolumeSize = Annotated[
+    str | None,
+    typer.Option(
+        "--volume-size", metavar="N|fat32|dvd", help="Write volumes of at most this size."
+    ),
+]
+Complete = Annotated[
+    bool,
+    typer.Option("--strict", help="Write nothing if an image lacks something that belongs to it."),
+]
+FromRegistries = Annotated[
+    bool,
+    typer.Option(
+        "--from-registries", help="Take names without a prefix from registries, not from the store."
+    ),
+]
+SignKey = Annotated[
+    str | None,
+    typer.Option(
+        "--sign-key", metavar="K", help="Sign with this SSH key (a file; ssh-keygen does it)."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be written.")]
+
+
+@with_options(out=OUTPUT, registry=REGISTRY)
+def create(
+    names: Names = None,
+    *,
+    file: ListFile = None,
+    output: Destination,
+    platform: SomePlatforms = None,
+    base: BaseOption = None,
+    have: Have = None,
+    need: NeedOption = None,
+    volumes: VolumeSize = None,
+    sign_key: SignKey = None,
+    strict: Complete = False,
+    from_registries: FromRegistries = False,
+    dry_run: DryRun = False,
+    jobs: Jobs = DEFAULT_JOBS,
+    out: Output,
+    registry: "RegistryOptions",
+) -> None:
+    """Write images, with signatures, SBOMs and all platforms, to one file or to volumes.
+
+    The same images always give the same bytes. With --base or --have the bundle is a delta: it
+    leaves out the layers that the other side has.
+    """
+    from ocitool.cli import documents
+    from ocitool.cli.delivery import check_destination
+    from ocitool.cli.render import bundle as words
+    from ocitool.operations.bundle.create import plan_bundle
+    from ocitool.transfer.pipeline import TransferOptions
+
+    check_output(output, volumes)
+    check_destination(output, out)
+    texts = listed(names, file, "NAME")
+    limit = volume_size(volumes)
+    wanted = need_of(need)
+    if wanted is not None and (base or have):
+        raise UsageError("--need excludes --base and --have: it says what is needed")
+    options = TransferOptions(
+        platforms=platforms(platform), attached=True, jobs=jobs, scratch=out.options.temporary
+    )
+    with (
+        out.working("making the bundle"),
+        registries(registry, out.observer) as connected,
+        _opened(texts, connected, out, from_registries=from_registries) as sources,
+    ):
+        known = base_of(base or (), have, out, connected)
+        with plan_bundle(
+            sources,
+            options,
+            base=known,
+            need=wanted,
+            featured=usual_platform(),
+            observer=out.observer,
+        ) as plan:
+            out.remark(words.gaps(plan.listing.images))
+            if strict and plan.incomplete:
+                out.document(plan, documents.BUNDLE_MADE.beside(files=[]))
+                raise typer.Exit(_NO)
+            written = [] if dry_run else _write(plan, output, limit, sign_key)
+    view = documents.BUNDLE_MADE.beside(files=[documents.BUNDLE_FILE(one) for one in written])
+    if output != "-":
+        out.result(plan, text=lambda _: words.written_lines(written), view=view)
+    out.summary([words.made(written, plan.listing, out.seconds)])
+
+
+@contextlib.contextmanager
+def _opened(
+    texts: Sequence[str], connected: "Registries", out: Output, *, from_registries: bool
+) -> "Iterator[list[Opened]]":
+    """Open all images that are meant; a tag is resolved here, once."""
+    from ocitool.images.locations import PlaceKind, parse_place
+    from ocitool.images.opening import open_together
+
+    places = [parse_place(text) for text in texts]
+    if from_registries:
+        places = [
+            parse_place(f"docker://{place.text}") if place.kind is PlaceKind.STORE else place
+            for place in places
+        ]
+    with open_together(
+        places,
+        store=out.options.store_for(*places),
+        stdin=0,
+        scratch=out.options.temporary,
+        registries=connected,
+        observer=out.observer,
+    ) as sources:
+        yield sources
+
+
+def _write(
+    plan: "BundlePlan", output: str, limit: int | None, sign_key: str | None
+) -> "list[Written]":
+    from ocitool.operations.bundle.write import Written, stream_bundle, write_bundle, write_volumes
+
+    signature = _sign(plan.contents.raw, sign_key)
+    if limit is not None:
+        return write_volumes(plan, output, limit, signature=signature)
+    if output == "-":
+        size = stream_bundle(plan, console.out_bytes, signature=signature)
+        return [Written(path="-", size=size)]
+    return [write_bundle(plan, output, signature=signature)]
+
+
+def _sign(raw: bytes, key: str | None) -> bytes | None:
+    if key is None:
+        return None
+    from ocitool.bundles.signature import sign
+
+    return sign(raw, key)
