@@ -10,16 +10,18 @@ FORMS = (
     ("docker://NAME", "a registry"),
     ("dir:DIR", "the folder form of skopeo and podman, read only"),
     ("./PATH, /PATH, -", "what is there, known by its content; - is a pipe"),
+    ("containerd:", "containerd, by its command ctr, write only"),
 )
 """How a source or a destination is written, and what that means."""
 
-_ALL = tuple(form for form, _ in FORMS)
+_WRITTEN = ("containerd:",)
+_ALL = tuple(form for form, _ in FORMS if form not in _WRITTEN)
 _PLACES = _ALL[2:6] + _ALL[7:]
 TAKES: dict[str, tuple[str, ...]] = {
     "images": ("NAME[:TAG][@DIGEST]", *_PLACES),
     "save": ("NAME[:TAG][@DIGEST]", "docker-daemon:NAME"),
     "push": _ALL,
-    "copy": _ALL,
+    "copy": (*_ALL, *_WRITTEN),
     "inspect": _ALL,
     "history": _ALL,
     "size": _ALL,
@@ -81,6 +83,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool copy docker://ghcr.io/a/app:1 docker://registry.example/app:1",
         "ocitool copy ./carry.tar oci:layout",
         "ocitool copy app:1.0 docker-daemon:app:1.0",
+        "CONTAINERD_NAMESPACE=k8s.io ocitool copy ./carry.tar containerd:",
     ),
     "bundle": (
         "ocitool bundle create app:1.0 base:1 -o carry.tar",

@@ -11,13 +11,9 @@ from ocitool.containers.listings import read_listing
 from ocitool.containers.uses import ContainerUse
 from ocitool.errors import NotFound, OcitoolError, Refused
 from ocitool.events import Observer
+from ocitool.places.engine import CONTAINERD_SOCKETS
 
 RUNTIMES = ("containerd", "cri")
-_CONTAINERD_SOCKETS = (
-    "/run/containerd/containerd.sock",
-    "/run/k3s/containerd/containerd.sock",
-    "/var/snap/microk8s/common/run/containerd.sock",
-)
 _CRI_SOCKETS = ("/run/crio/crio.sock",)
 _TOOLS = {"containerd": "ctr", "cri": "crictl"}
 _OF_DOCKER = ("moby", "plugins.moby")
@@ -85,7 +81,7 @@ _LIST = ("ps", "-a", "-o", "json")
 
 def named_runtimes(kind: str) -> list[RuntimeProvider]:
     """Return the runtimes of a kind that are here; Refused when there is none."""
-    sockets = _CONTAINERD_SOCKETS if kind == "containerd" else (*_CRI_SOCKETS, *_CONTAINERD_SOCKETS)
+    sockets = CONTAINERD_SOCKETS if kind == "containerd" else (*_CRI_SOCKETS, *CONTAINERD_SOCKETS)
     found = [path for path in sockets if _is_there(path)]
     if not found:
         raise Refused(
@@ -107,7 +103,7 @@ def usual_runtimes(observer: Observer) -> list[RuntimeProvider]:
     may not use its socket.
     """
     found: list[RuntimeProvider] = []
-    for path in filter(_is_there, (*_CONTAINERD_SOCKETS, *_CRI_SOCKETS)):
+    for path in filter(_is_there, (*CONTAINERD_SOCKETS, *_CRI_SOCKETS)):
         kinds = ("cri",) if path in _CRI_SOCKETS else RUNTIMES
         kind = next((kind for kind in kinds if shutil.which(_TOOLS[kind])), None)
         if not os.access(path, os.R_OK | os.W_OK):

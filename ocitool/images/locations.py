@@ -35,6 +35,7 @@ class PlaceKind(StrEnum):
     FOLDER = "dir"
     DOCKER_ENGINE = "docker-daemon"
     PODMAN_ENGINE = "podman"
+    CONTAINERD = "containerd"
     REGISTRY = "docker"
     PATH = "path"
 
@@ -42,6 +43,9 @@ class PlaceKind(StrEnum):
 FILES = (PlaceKind.PATH, PlaceKind.OCI_ARCHIVE, PlaceKind.DOCKER_ARCHIVE)
 """Places that are written as one file."""
 ENGINES = (PlaceKind.DOCKER_ENGINE, PlaceKind.PODMAN_ENGINE)
+"""Places that are read and written over the socket of an engine."""
+RECEIVERS = (*ENGINES, PlaceKind.CONTAINERD)
+"""Places that are sent an archive."""
 _PREFIXES = {
     **{f"{kind.value}:": kind for kind in PlaceKind if kind is not PlaceKind.PATH},
     "docker:": PlaceKind.REGISTRY,
@@ -225,7 +229,7 @@ def registry_host(text: str) -> str:
 
 
 def _prefixed(kind: PlaceKind, rest: str, text: str) -> Place:
-    if kind in ENGINES:
+    if kind in RECEIVERS:
         return Place(kind=kind, name=rest or None, text=text)
     if kind is PlaceKind.REGISTRY and rest.endswith("/"):
         return Place(kind=kind, path=rest.removeprefix("//"), text=text)

@@ -23,7 +23,7 @@ from ocitool.places.layout import Cache, Layout
 
 if TYPE_CHECKING:
     from ocitool.places.archive import ArchiveSource
-    from ocitool.places.engine import Engine
+    from ocitool.places.engine import Containerd, Engine
     from ocitool.places.registry import Registries, Repository
     from ocitool.places.registry.known_blobs import KnownBlobs
 
@@ -89,6 +89,8 @@ def open_source(
     elif place.kind in ENGINES:
         with exported([place], scratch=scratch, observer=observer) as archive:
             yield Opened(source=archive, roots=archive.roots(), place=place)
+    elif place.kind is PlaceKind.CONTAINERD:
+        raise _not_read(place)
     elif place.kind is PlaceKind.REGISTRY:
         from ocitool.transfer.remote import RemoteImages
 
@@ -215,6 +217,25 @@ def _repository(registries: "Registries", place: Place) -> "Repository":
     repository = Repository.of(registries, reference)
     root = Root(descriptor=repository.fetch(reference), names=(reference.name,))
     return repository.with_roots([root])
+
+
+def _not_read(place: Place) -> UsageError:
+    """Return the error about an image of containerd, which only takes archives here."""
+    name = place.name or "NAME"
+    return UsageError(
+        f"{quoted(place.text)}: containerd is a place to write to, not one to read from",
+        hint=f"pipe it: ctr images export - {name} | ocitool load; an image of the store is "
+        f"store:{place.text}",
+    )
+
+
+def receiver_of(place: Place) -> "Engine | Containerd":
+    """Return what takes the archive that is sent to a place, ready to be entered."""
+    if place.kind is not PlaceKind.CONTAINERD:
+        return engine_of(place)
+    from ocitool.places.engine import Containerd
+
+    return Containerd()
 
 
 def engine_of(place: Place) -> "Engine":

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from ocitool.errors import UsageError
 from ocitool.events import SILENT, Observer
 from ocitool.image.content import Catalog, Root
-from ocitool.images.locations import ENGINES, Place
-from ocitool.images.opening import engine_of
+from ocitool.images.locations import RECEIVERS, Place
+from ocitool.images.opening import receiver_of
 from ocitool.oci import Platform
 from ocitool.operations.engine_limits import refuse_unfit
 from ocitool.operations.save import UNIVERSAL, pack, save, save_file
@@ -46,9 +46,9 @@ def deliver(
 
     `write` gets the bytes if the place is "-".
     """
-    if target.kind in ENGINES:
+    if target.kind in RECEIVERS:
         with (
-            engine_of(target) as engine,
+            receiver_of(target) as engine,
             pack(
                 source, roots, options, form=form, featured=featured, observer=observer
             ) as archive,

@@ -9,13 +9,13 @@ from ocitool.oci import Manifest
 from ocitool.transfer.plan import is_attached
 
 if TYPE_CHECKING:
-    from ocitool.places.engine import Engine
+    from ocitool.places.engine import Containerd, Engine
 
 _MOST_LAYERS = 125
 """Of docker with its classic image store (`maxLayerDepth`)."""
 
 
-def refuse_unfit(engine: "Engine", images: Sequence[PlannedImage]) -> None:
+def refuse_unfit(engine: "Engine | Containerd", images: Sequence[PlannedImage]) -> None:
     """Raise Refused for an image that the engine cannot hold.
 
     These are artifacts that are no images, such as Helm charts; images of another operating system
@@ -35,7 +35,9 @@ def refuse_unfit(engine: "Engine", images: Sequence[PlannedImage]) -> None:
         _refuse_layers(engine, image.featured, called)
 
 
-def _refuse_system(engine: "Engine", image: PlannedImage, manifest: Manifest, called: str) -> None:
+def _refuse_system(
+    engine: "Engine | Containerd", image: PlannedImage, manifest: Manifest, called: str
+) -> None:
     facts = image.configs.get(manifest.config.digest)
     wanted = facts.platform.os if facts is not None else ""
     if wanted in ("", "linux"):
@@ -48,11 +50,9 @@ def _refuse_system(engine: "Engine", image: PlannedImage, manifest: Manifest, ca
         )
 
 
-def _refuse_layers(engine: "Engine", manifest: Manifest, called: str) -> None:
+def _refuse_layers(engine: "Engine | Containerd", manifest: Manifest, called: str) -> None:
     count = len(manifest.layers)
-    if count <= _MOST_LAYERS or engine.endpoint.kind != "docker":
-        return
-    if engine.system().has_classic_store:
+    if count > _MOST_LAYERS and engine.system().has_classic_store:
         raise Refused(
             f"{called} has {count} layers, and {engine.what} takes at most {_MOST_LAYERS}",
             hint="build it with fewer layers, or use podman or docker's containerd image store",

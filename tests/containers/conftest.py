@@ -27,6 +27,6 @@ def no_engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     sockets = {"docker": str(tmp_path / "d"), "podman": str(tmp_path / "p")}
     monkeypatch.setattr("ocitool.places.engine.endpoint._SYSTEM_SOCKETS", sockets)
     monkeypatch.setattr("ocitool.places.engine.endpoint._USERS", str(tmp_path / "users"))
-    of_runtimes = {"_CONTAINERD_SOCKETS": tmp_path / "c", "_CRI_SOCKETS": tmp_path / "cri"}
+    of_runtimes = {"CONTAINERD_SOCKETS": tmp_path / "c", "_CRI_SOCKETS": tmp_path / "cri"}
     for name, path in of_runtimes.items():
         monkeypatch.setattr(f"ocitool.containers.runtimes.{name}", (str(path),))

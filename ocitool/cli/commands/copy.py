@@ -59,10 +59,11 @@ def copy(
     """Copy images between registries, the store, layouts, archives and engines, digests unchanged.
 
     Places: docker://NAME, NAME or store:NAME, oci:DIR[:TAG], oci-archive:FILE[:TAG],
-    docker-archive:FILE[:NAME], docker-daemon:NAME, podman:NAME, dir:DIR (read only), and paths
-    that begin with ./ or /. If SRC names no image, everything in it is copied. Below
-    docker://HOST/PREFIX/, with a slash at its end, each image keeps its name. Between registries
-    a pattern such as 'docker://NAME:v1.*' copies all tags that match, under the same tags.
+    docker-archive:FILE[:NAME], docker-daemon:NAME, podman:NAME, containerd: (write only), dir:DIR
+    (read only), and paths that begin with ./ or /. If SRC names no image, everything in it is
+    copied. Below docker://HOST/PREFIX/, with a slash at its end, each image keeps its name. Between
+    registries a pattern such as 'docker://NAME:v1.*' copies all tags that match, under the same
+    tags.
     """
     from ocitool.cli.commands.copy_tags import TagsCommand, copy_tags, is_about_tags
 

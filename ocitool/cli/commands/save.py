@@ -31,7 +31,7 @@ Destination = Annotated[
         "--output",
         "-o",
         metavar="FILE|-",
-        help="Write to this file, to stdout (-), or to an engine (docker-daemon: or podman:).",
+        help="Write to a file, stdout (-) or an engine: docker-daemon:, podman:, containerd:.",
     ),
 ]
 Form = Annotated[
@@ -132,14 +132,14 @@ def _say(report: "CopyReport", attempts: Attempts, output: str, out: Output) -> 
 
 def _target(output: str) -> "Place":
     """Return what -o means: a file, stdout, or an engine."""
-    from ocitool.images.locations import ENGINES, Place, PlaceKind, parse_place
+    from ocitool.images.locations import RECEIVERS, Place, PlaceKind, parse_place
 
     if not output:
         raise UsageError("-o is empty")
     target = parse_place(output)
     if target.kind in (PlaceKind.STORE, PlaceKind.PATH) and not output.startswith("store:"):
         return Place(kind=PlaceKind.PATH, path=output, text=output)
-    if target.kind not in ENGINES or target.name:
+    if target.kind not in RECEIVERS or target.name:
         raise UsageError(
             f"-o takes a file, - or an engine without a name, not {output!r}",
             hint=f"use: ocitool copy NAME {output}",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FAT32, DVD = 4_294_967_295, 4_700_000_000
 _MEDIA = {"fat32": FAT32, "dvd": DVD, "cd": 700_000_000}
 _LARGEST = 256 << 20
+_ENGINES = {"docker": "docker-daemon:", "podman": "podman:", "containerd": "containerd:"}
 
 Bundles = Annotated[
     list[str],
@@ -43,7 +44,7 @@ Target = Annotated[
     typer.Option(
         "--to",
         metavar="PLACE",
-        help="store, docker, podman, oci:DIR, or HOST[/PREFIX] for a registry.",
+        help="store, docker, podman, containerd, oci:DIR, or HOST[/PREFIX] for a registry.",
     ),
 ]
 
@@ -124,14 +125,14 @@ class BundleTarget:
 
 def bundle_target(text: str, out: Output) -> BundleTarget:
     """Return what --to means; UsageError for a place that takes no bundle."""
-    from ocitool.images.locations import ENGINES, PlaceKind, parse_place
+    from ocitool.images.locations import RECEIVERS, PlaceKind, parse_place
     from ocitool.operations.push_names import Below
 
-    word = {"docker": "docker-daemon:", "podman": "podman:", "store": "store"}.get(text, text)
+    word = _ENGINES.get(text, text)
     if word == "store":
         return BundleTarget(out.options.store, None, None, is_store=True)
     place = parse_place(word)
-    if place.kind in ENGINES and not place.name:
+    if place.kind in RECEIVERS and not place.name:
         return BundleTarget(None, place, None, is_store=False)
     if place.kind is PlaceKind.LAYOUT and place.name is None:
         return BundleTarget(place.path, None, None, is_store=False)
@@ -139,7 +140,7 @@ def bundle_target(text: str, out: Output) -> BundleTarget:
         return BundleTarget(None, None, Below.parse(text), is_store=False)
     raise UsageError(
         f"a bundle cannot be loaded into {text!r}",
-        hint="use store, docker, podman, oci:DIR, or HOST/PREFIX for a registry",
+        hint="use store, docker, podman, containerd, oci:DIR, or HOST/PREFIX for a registry",
     )
 
 

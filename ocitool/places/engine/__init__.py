@@ -1,7 +1,7 @@
-"""A running Docker or Podman engine as a place, over its socket.
+"""A running engine as a place: Docker or Podman over its socket, containerd by `ctr`.
 
 An engine exports and loads archives: its export is read like any `docker save`, and it is sent the
-universal tar. `endpoint` finds the socket, `engine` talks to it.
+universal tar. `endpoint` finds the socket, `engine` talks to it. `containerd` is only written to.
 """
 
 from typing import TYPE_CHECKING
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from ocitool.lazy import lazy
 
 if TYPE_CHECKING:
+    from ocitool.places.engine.containerd import Containerd as Containerd
+    from ocitool.places.engine.endpoint import CONTAINERD_SOCKETS as CONTAINERD_SOCKETS
     from ocitool.places.engine.endpoint import KINDS as KINDS
     from ocitool.places.engine.endpoint import Endpoint as Endpoint
     from ocitool.places.engine.endpoint import endpoint_at as endpoint_at
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
-        "endpoint": "KINDS Endpoint endpoint_at engine_endpoint usual_endpoints",
+        "containerd": "Containerd",
+        "endpoint": "CONTAINERD_SOCKETS KINDS Endpoint endpoint_at engine_endpoint usual_endpoints",
         "engine": "Engine",
         "tools": "ask_tool",
     },

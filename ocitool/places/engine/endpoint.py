@@ -14,6 +14,12 @@ from ocitool.errors import NotFound, UsageError
 from ocitool.home import in_home
 
 KINDS = ("docker", "podman")
+CONTAINERD_SOCKETS = (
+    "/run/containerd/containerd.sock",
+    "/run/k3s/containerd/containerd.sock",
+    "/var/snap/microk8s/common/run/containerd.sock",
+)
+"""Where a containerd usually listens, the likeliest place first."""
 _SYSTEM_SOCKETS = {"docker": "/var/run/docker.sock", "podman": "/run/podman/podman.sock"}
 _USER_SOCKETS = {"docker": "docker.sock", "podman": "podman/podman.sock"}
 _USERS = "/run/user"
@@ -40,6 +46,16 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         return self.url.removeprefix("unix://") if self.url.startswith("unix://") else None
 
 
+class EngineSystem(Struct, frozen=True, kw_only=True):
+    """What an engine runs on: `os` such as "linux", empty if it does not say.
+
+    `has_classic_store` is True for a docker that keeps layers itself, not in containerd.
+    """
+
+    os: str
+    has_classic_store: bool
+
+
 def engine_endpoint(kind: str, environment: Mapping[str, str] | None = None) -> Endpoint:
     """Return the address that the `docker` or `podman` command would use.
 
@@ -63,7 +79,7 @@ def usual_endpoints(kind: str, environment: Mapping[str, str] | None = None) -> 
     """
     variables = os.environ if environment is None else environment
     different: dict[str, str] = {}
-    for path in filter(_is_socket, _usual_sockets(kind, variables)):
+    for path in filter(is_socket, _usual_sockets(kind, variables)):
         different.setdefault(os.path.realpath(path), path)
     return [_usual(kind, path) for path in different.values()]
 
@@ -103,7 +119,8 @@ def _usual(kind: str, path: str) -> Endpoint:
     return Endpoint(kind=kind, url=f"unix://{path}", origin="the usual socket", is_named=False)
 
 
-def _is_socket(path: str) -> bool:
+def is_socket(path: str) -> bool:
+    """Tell whether a socket is there that this user can see."""
     try:
         return stat.S_ISSOCK(os.stat(path).st_mode)
     except OSError:

@@ -9,7 +9,6 @@ from typing import Self
 from urllib.parse import quote
 
 import httpx
-from msgspec import Struct
 
 from ocitool.errors import (
     AccessDenied,
@@ -19,7 +18,7 @@ from ocitool.errors import (
     Unavailable,
 )
 from ocitool.oci.quoting import quoted
-from ocitool.places.engine.endpoint import Endpoint
+from ocitool.places.engine.endpoint import Endpoint, EngineSystem
 
 _CONNECT_SECONDS = 15.0
 # An engine is silent while it unpacks what it was sent, or removes.
@@ -31,16 +30,6 @@ _STARTS = {
     "docker": "start it with `systemctl start docker`",
     "podman": "start it with `podman system service --time 0`",
 }
-
-
-class EngineSystem(Struct, frozen=True, kw_only=True):
-    """What an engine runs on: `os` such as "linux", empty if it does not say.
-
-    `has_classic_store` is True for a docker that keeps layers itself, not in containerd.
-    """
-
-    os: str
-    has_classic_store: bool
 
 
 class Engine:
@@ -78,7 +67,8 @@ class Engine:
         found = answer if isinstance(answer, dict) else {}
         return EngineSystem(
             os=str(found.get("OSType") or ""),
-            has_classic_store="io.containerd.snapshotter" not in str(found.get("DriverStatus")),
+            has_classic_store=self.endpoint.kind == "docker"
+            and "io.containerd.snapshotter" not in str(found.get("DriverStatus")),
         )
 
     def version(self) -> str:
