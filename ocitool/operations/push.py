@@ -15,8 +15,9 @@ from ocitool.image.content import Catalog, PlannedImage, Root
 from ocitool.oci import Descriptor, Digest, Reference
 from ocitool.operations.push_names import Below, Pair, pairs
 from ocitool.operations.push_report import OnExisting, PushReport
-from ocitool.operations.push_target import Holders, TagPusher, attached_to, report_planned
+from ocitool.operations.push_target import TagPusher, attached_to, report_planned
 from ocitool.places.registry import Registries, Repository
+from ocitool.places.registry.holders import Holders
 from ocitool.places.registry.known_blobs import KnownBlobs
 from ocitool.places.registry.upload import Uploads
 from ocitool.transfer.copy import Moved

@@ -19,6 +19,7 @@ from ocitool.operations.push_names import Pair
 from ocitool.operations.push_report import Ending, OnExisting, PushReport, RefusedArtifact
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, Repository, RepositoryWriter
+from ocitool.places.registry.holders import Holders
 from ocitool.places.registry.known_blobs import KnownBlobs
 from ocitool.places.registry.writing import SubjectRefused
 from ocitool.transfer.copy import Moved, TransferReport
@@ -29,26 +30,6 @@ from ocitool.transfer.report import report_image
 
 _NEIGHBOURS = 50
 """How many other images of the store are looked at for layers that a registry may mount."""
-
-
-class Holders:
-    """In which repositories of which registry blobs are, as far as pushes of this run know."""
-
-    def __init__(self) -> None:
-        self._paths: dict[tuple[str, Digest], list[str]] = {}
-
-    def note(self, destination: Reference, planned: Sequence[PlannedImage]) -> None:
-        """Note that a repository has all blobs of some images."""
-        for digest in _blobs(planned):
-            self._paths.setdefault((destination.domain, digest), []).append(destination.path)
-
-    def note_blob(self, place: Reference, digest: Digest) -> None:
-        """Note that a repository has a blob."""
-        self._paths.setdefault((place.domain, digest), []).append(place.path)
-
-    def of(self, domain: str, digest: Digest) -> Sequence[str]:
-        """Return the repositories of a registry that hold a blob."""
-        return self._paths.get((domain, digest), ())
 
 
 class TagPusher:
@@ -119,7 +100,7 @@ class TagPusher:
         else:
             report = self._send_all(report, planned, sent)
         there = planned if not report.refused else planned[:1]
-        self._holders.note(destination, there)
+        self._holders.note(destination.domain, destination.path, _blobs(there))
         self._known.learn(destination.domain, destination.path, _blobs(there))
         return report
 
@@ -163,6 +144,7 @@ class TagPusher:
             tags=tags | {main.digest: (str(destination.tag),) if tagged else ()},
             documents={d.digest: m.raw for s in planned for d, m in s.closure.documents},
             mountable=self._mountable(destination, planned),
+            holders=self._holders,
             remote=isinstance(self._pipeline.origin, RemoteImages),
             scratch=self._pipeline.options.scratch,
         )
@@ -178,7 +160,7 @@ class TagPusher:
     ) -> Mapping[Digest, Sequence[str]]:
         """Return, for each blob, repositories of the same registry that may have it already."""
         blobs = _blobs(planned)
-        found = {digest: list(self._holders.of(destination.domain, digest)) for digest in blobs}
+        found: dict[Digest, list[str]] = {digest: [] for digest in blobs}
         origin = self._pipeline.origin
         if isinstance(origin, RemoteImages) and origin.repository.host.domain == destination.domain:
             for paths in found.values():

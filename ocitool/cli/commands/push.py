@@ -158,14 +158,15 @@ def push_sources(
     Destinations are names in registries, a prefix, or nothing: then the images' own names.
     """
     from ocitool.images.opening import known_blobs
-    from ocitool.operations import push, push_target
+    from ocitool.operations import push
+    from ocitool.places.registry.holders import Holders
 
     targets = _targets(sources, destinations)
     attempts = Attempts(out, len(targets), fail_fast=fail_fast)
     reports: list[PushReport] = []
     if sending.create_repo and not sending.dry_run:
         create_repositories(targets, out.observer)
-    holders = push_target.Holders()
+    holders = Holders()
     with known_blobs(out.options.store_if_any) as known:
         for opened in sources:
             images, chosen = _with_attached(opened, options, destinations)

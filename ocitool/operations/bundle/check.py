@@ -18,11 +18,11 @@ from ocitool.fsops import translated
 from ocitool.image.content import Blob, Root
 from ocitool.oci import Descriptor, Digest, Reference
 from ocitool.operations.hashing import check_blobs
-from ocitool.operations.push_target import Holders
 from ocitool.places.archive.bundle import BundleImage, BundleList
 from ocitool.places.archive.source import ArchiveSource
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, Repository
+from ocitool.places.registry.holders import Holders
 from ocitool.places.registry.known_blobs import KnownBlobs
 from ocitool.places.registry.upload import Uploads
 
@@ -270,7 +270,7 @@ class RegistryCheck:
         with self._lock:
             for blob in blobs:
                 self.blobs.places.setdefault(blob.digest, self._repository(target))
-                self.holders.note_blob(target, blob.digest)
+                self.holders.note(target.domain, target.path, [blob.digest])
 
     def _find(self, blob: Descriptor, targets: Sequence[Reference]) -> bool:
         """Look for a blob where it is to go, and once elsewhere for those that lack it."""

@@ -12,6 +12,7 @@ from ocitool.image.content import Blob, Source
 from ocitool.image.graph import content_of
 from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, mediatype, parse_manifest
 from ocitool.oci.quoting import quoted
+from ocitool.places.registry.holders import Holders
 from ocitool.places.registry.http.problems import Problem
 from ocitool.places.registry.http.request import Answer, Request
 from ocitool.places.registry.referrers import add_to_fallback
@@ -36,8 +37,8 @@ class RepositoryWriter:
 
     `tags` are the roots that shall get tags, and which; `documents` holds the bytes of the
     roots, and of what they list.
-    `mountable` are repositories of this registry that may hold a blob already. With `remote` the
-    blobs are read over the network.
+    `mountable` are repositories of this registry that may hold a blob already; `holders` knows
+    those of this process, and comes first. With `remote` the blobs are read over the network.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class RepositoryWriter:
         tags: Mapping[Digest, Sequence[str]],
         documents: Mapping[Digest, bytes],
         mountable: Mapping[Digest, Sequence[str]] | None = None,
+        holders: Holders | None = None,
         remote: bool = False,
         scratch: str | None = None,
     ) -> None:
@@ -57,6 +59,7 @@ class RepositoryWriter:
         self._tags = tags
         self._raw = documents
         self._mountable = mountable or {}
+        self._holders = holders or Holders()
         self._uploads = Uploads(self._session, remote=remote, scratch=scratch)
         self._announced: set[Digest] = set()
         self._lock = threading.Lock()
@@ -99,8 +102,18 @@ class RepositoryWriter:
                     raw = blob.read_all(self._session.limits.manifest_bytes)
                 self._put_manifest(descriptor, raw, str(descriptor.digest))
             return Outcome.UPLOADED
-        opened = None
-        for repository in self._mountable.get(descriptor.digest, ())[:1]:
+        domain, path = self._session.host.domain, self._session.path
+        with self._holders.turn(self._session, descriptor.digest):
+            outcome = self._put_blob(descriptor, open_blob)
+            self._holders.note(domain, path, [descriptor.digest])
+        return outcome
+
+    def _put_blob(self, descriptor: Descriptor, open_blob: Callable[[], Blob]) -> Outcome:
+        """Mount a blob from a repository that has it, if there is one, or else send it."""
+        digest, opened = descriptor.digest, None
+        here = self._holders.of(self._session.host.domain, digest)
+        elsewhere = [path for path in here if path != self._session.path]
+        for repository in (*elsewhere, *self._mountable.get(digest, ()))[:1]:
             mounted, opened = self._uploads.mount(descriptor, repository)
             if mounted:
                 return Outcome.MOUNTED
