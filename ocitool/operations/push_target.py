@@ -276,12 +276,22 @@ def _present(
         closure = image.closure
         if closure.root.digest == present or writer.knows(closure.root.digest):
             known_outcomes |= {d.digest: Outcome.EXISTED for d in closure.descriptors}
+            if not _is_listed(writer, image):
+                del known_outcomes[closure.root.digest]
             continue
         for descriptor, document in closure.documents[:-1]:
             if isinstance(document, Manifest) and writer.knows(descriptor.digest):
                 known_outcomes[descriptor.digest] = Outcome.EXISTED
                 known_outcomes |= {blob.digest: Outcome.EXISTED for blob in content_of(document)}
     return known_outcomes
+
+
+def _is_listed(writer: RepositoryWriter, image: PlannedImage) -> bool:
+    """Ask whether an attached artifact that is there is also listed with its subject."""
+    document = image.closure.document(image.root.descriptor.digest)
+    if document is None or document.subject is None:
+        return True
+    return writer.is_listed(document.subject.digest, image.root.descriptor.digest)
 
 
 def _report_present(image: PlannedImage) -> TransferReport:

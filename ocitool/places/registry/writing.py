@@ -1,5 +1,6 @@
 """A repository as a target: blobs, manifests by digest, then tags (distribution-spec, "Push")."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from ocitool.oci.quoting import quoted
 from ocitool.places.registry.holders import Holders
 from ocitool.places.registry.http.problems import Problem
 from ocitool.places.registry.http.request import Answer, Request
-from ocitool.places.registry.referrers import add_to_fallback
+from ocitool.places.registry.referrers import add_to_fallback, referrers
 from ocitool.places.registry.repository import Repository
 from ocitool.places.registry.upload import Uploads
 
@@ -62,6 +63,8 @@ class RepositoryWriter:
         self._holders = holders or Holders()
         self._uploads = Uploads(self._session, remote=remote, scratch=scratch)
         self._announced: set[Digest] = set()
+        self._listed: dict[Digest, set[Digest]] = {}
+        self._unlisted: set[Digest] = set()
         self._lock = threading.Lock()
 
     def abort(self) -> None:
@@ -81,7 +84,7 @@ class RepositoryWriter:
         """Ask whether the registry holds the content."""
         if not mediatype.is_document(descriptor.media_type):
             return self._uploads.has(descriptor)
-        if self._tags.get(descriptor.digest):
+        if self._tags.get(descriptor.digest) or descriptor.digest in self._unlisted:
             # A root is pushed under its tag; asking first would save nothing.
             return False
         return self.knows(descriptor.digest)
@@ -93,6 +96,21 @@ class RepositoryWriter:
         except OcitoolError:
             # Some registries answer 403 for absent manifests; the push itself will tell.
             return False
+
+    def is_listed(self, subject: Digest, digest: Digest) -> bool:
+        """Ask whether what is attached to a subject is listed so, and if not, remember to do it.
+
+        A process that was killed may have stored it and not listed it. Storing it again lists it.
+        """
+        if subject not in self._listed:
+            # A list that cannot be read is written anew.
+            with contextlib.suppress(IntegrityError):
+                found = {one.digest for one in referrers(self.repository, subject)}
+                self._listed[subject] = found
+        if digest in self._listed.get(subject, ()):
+            return True
+        self._unlisted.add(digest)
+        return False
 
     def put(self, descriptor: Descriptor, open_blob: Callable[[], Blob]) -> Outcome:
         """Store the content, verified on its way. Idempotent."""
