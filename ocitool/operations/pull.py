@@ -6,8 +6,7 @@ from msgspec.structs import replace
 
 from ocitool.errors import NotFound
 from ocitool.events import Observer
-from ocitool.image.content import Root
-from ocitool.oci import Platform, Reference
+from ocitool.oci import Reference
 from ocitool.places.layout import Layout, Writing
 from ocitool.places.registry import Repository
 from ocitool.transfer.pipeline import Pipeline, TransferOptions
@@ -49,18 +48,9 @@ def _pull(
     found = [source.find(reference) for reference in references]
     if not found:
         raise NotFound(f"{repository.name} has no tags")
-    roots, platforms = _narrow(source, found, pipeline.options.platforms)
+    roots, platforms = source.select(found, pipeline.options.platforms)
     if pipeline.options.attached:
         roots = [*roots, *source.add_attached(roots)]
     pipeline.plan(roots, platforms=platforms)
     pipeline.drop_orphans()
     return pipeline.report(transfer=pipeline.transfer(writing))
-
-
-def _narrow(
-    source: RemoteImages, roots: Sequence[Root], platforms: Sequence[Platform]
-) -> tuple[Sequence[Root], Sequence[Platform]]:
-    """Select platforms from the indexes alone if possible; return those that remain to select."""
-    narrowed = [source.narrow(root, platforms) for root in roots] if platforms else []
-    found = [root for root in narrowed if root is not None]
-    return (found, ()) if found and len(found) == len(roots) else (roots, platforms)

@@ -1,6 +1,6 @@
 """The images of a repository as a source, with their attached artifacts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -19,7 +19,10 @@ _SMALL = 256 * KIBIBYTE
 
 
 class RemoteImages:
-    """The images of a repository, as a source that reads what a layout has from that layout."""
+    """The images of a repository, as a source that reads what a layout has from that layout.
+
+    `subjects` tells of each artifact that `add_attached` found what it is attached to.
+    """
 
     def __init__(self, repository: Repository, layout: Layout | None = None) -> None:
         self.repository = repository
@@ -30,6 +33,7 @@ class RemoteImages:
         self.left_out: list[tuple[Digest, Digest]] = []
         """What is listed as attached and is not there: the subject, and the artifact."""
         self._attached: list[Root] = []
+        self.subjects: dict[Digest, Digest] = {}
         self._small: dict[Digest, bytes] = {}
 
     def roots(self) -> tuple[Root, ...]:
@@ -101,8 +105,21 @@ class RemoteImages:
         annotations = root.descriptor.annotations
         return replace(root, descriptor=replace(chosen, annotations=annotations))
 
-    def add_attached(self, roots: Sequence[Root]) -> list[Root]:
-        """Find the artifacts attached to images and their platforms; return those with a tag."""
+    def select(
+        self, roots: Sequence[Root], platforms: Sequence[Platform]
+    ) -> tuple[Sequence[Root], Sequence[Platform]]:
+        """Select platforms using only the indexes if possible; return those that are left to do."""
+        narrowed = [self.narrow(root, platforms) for root in roots] if platforms else []
+        found = [root for root in narrowed if root is not None]
+        return (found, ()) if found and len(found) == len(roots) else (roots, platforms)
+
+    def add_attached(
+        self, roots: Sequence[Root], tags: Collection[str] | None = None
+    ) -> list[Root]:
+        """Find the artifacts attached to images and their platforms; return those with a tag.
+
+        `tags` are all tags of the repository where they are known: others are not asked for.
+        """
         tagged: list[Root] = []
         waiting = [digest for root in roots for digest in _documents(self, root)]
         seen: set[Digest] = set(waiting)
@@ -112,10 +129,11 @@ class RemoteImages:
             self.asked |= {"fallback-tag" if found.is_by_tag else "api", "cosign-tags"}
             for descriptor in found.entries:
                 if descriptor.digest not in seen and self._is_there(descriptor, subject):
+                    self.subjects[descriptor.digest] = subject
                     self._attached.append(Root(descriptor=replace(descriptor, platform=None)))
                     seen.add(descriptor.digest)
                     waiting.append(descriptor.digest)
-            for tag, descriptor in cosign_tags(self.repository, subject):
+            for tag, descriptor in cosign_tags(self.repository, subject, tags):
                 name = f"{self.repository.known_as}:{tag}"
                 tagged.append(Root(descriptor=descriptor, names=(name,)))
                 if descriptor.digest not in seen:

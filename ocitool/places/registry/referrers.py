@@ -6,7 +6,7 @@ signatures, attestations and SBOMs are a third dialect.
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -50,11 +50,16 @@ def referrers(repository: Repository, subject: Digest) -> tuple[Descriptor, ...]
     return find_referrers(repository, subject).entries
 
 
-def cosign_tags(repository: Repository, subject: Digest) -> Iterator[tuple[str, Descriptor]]:
-    """Yield the tags of cosign that exist for a digest, and what they name."""
+def cosign_tags(
+    repository: Repository, subject: Digest, known: Collection[str] | None = None
+) -> Iterator[tuple[str, Descriptor]]:
+    """Yield the tags of cosign that exist for a digest, and what they name.
+
+    `known` are the tags of the repository, if they were listed: no other one is asked for.
+    """
     for ending in TAG_ENDINGS:
         tag = f"{referrers_tag(subject)}{ending}"
-        found = _optional(repository, tag)
+        found = _optional(repository, tag) if known is None or tag in known else None
         if found is not None:
             yield tag, found
 
