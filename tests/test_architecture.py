@@ -317,6 +317,7 @@ class TestLibraries:
             ("asyncio", set()),
             ("pydantic", set()),
             ("oras", {"artifacts"}),
+            ("yaml", {"bundles"}),
             ("requests", set()),
             ("subprocess", {"places.registry", "places.engine", "programs"}),
             ("cryptography", {"bundles"}),
