@@ -2,6 +2,7 @@
 
 import ast
 import html
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fixtures import picture
 from tests.support.command import environment
@@ -57,6 +59,33 @@ def test_the_examples_run_in_order_in_one_folder(folder: Path) -> None:
     done = _shell("\n".join(examples), folder)
     assert done.returncode == 0, done.stderr
     assert "fmt/app:1.0" in done.stdout
+
+
+def test_a25_the_recipes_for_many_machines_run_a_part_each(folder: Path) -> None:
+    job, matrix = (yaml.safe_load(block) for block in _blocks("shards"))
+    parts = [
+        (f"export JOB_COMPLETION_INDEX={number}", job["command"][2])
+        for number in range(job["spec"]["completions"])
+    ]
+    (step,) = matrix["steps"]
+    parts += [
+        ("true", step["run"].replace("${{ matrix.shard }}", str(number)))
+        for number in matrix["strategy"]["matrix"]["shard"]
+    ]
+    lines = len((folder / "plan.jsonl").read_text().splitlines())
+    done = _shell("\n".join(f"{start}\n{command} --json" for start, command in parts), folder)
+    assert done.returncode == 0, done.stderr
+    images = [one for value in _documents(done.stdout) for one in value["images"]]
+    # The plan is done once by the job, and once more by the matrix.
+    assert len(images) == 2 * lines
+
+
+def _documents(text: str) -> Iterator[dict[str, list[object]]]:
+    decoder, position = json.JSONDecoder(), 0
+    while position < len(text.rstrip()):
+        value, position = decoder.raw_decode(text, position)
+        position += 1
+        yield value
 
 
 def test_the_main_command_does_the_main_job(folder: Path) -> None:

@@ -15,6 +15,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "pull": ("pull", "Download images from registries into the store."),
         "push": ("push", "Upload images to registries, sending only what they lack."),
         "copy": ("copy", "Copy images from any place to any other."),
+        "sync": ("sync", "Mirror images between registries by a file of rules."),
         "inventory": ("inventory", "List the blobs that a place has, for deltas made elsewhere."),
     },
     "Look inside": {

@@ -92,6 +92,16 @@ TAG_COPIED = View(
     blobs_sent="transfer.stored_blobs",
     bytes_sent="transfer.stored_bytes",
 )
+MIRRORED = View(
+    "pinned moved_from attached",
+    source="line.source",
+    destination="line.destination",
+    digest="line.digest",
+    status="ending",
+    rule="line.rule",
+    blobs_sent="transfer.stored_blobs",
+    bytes_sent="transfer.stored_bytes",
+)
 
 # The store.
 

@@ -123,6 +123,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "rm": ("ocitool rm app:1.0", "ocitool rm 3f2a9c0d -f"),
     "reflog": ("ocitool reflog", "ocitool reflog app:1.0"),
     "restore": ("ocitool restore 'app:1.0@{1}'",),
+    "sync": (
+        "ocitool sync sync.yaml --dry-run",
+        "ocitool sync sync.yaml --plan-out plan.jsonl",
+        "ocitool sync --plan plan.jsonl --shard 3/10",
+    ),
     "inspect": (
         "ocitool inspect app:1.0",
         "ocitool inspect docker://alpine:3.20 --platform linux/arm64",

@@ -115,6 +115,11 @@ def is_referrers_tag(tag: str) -> bool:
     return found is not None and found[3] is None
 
 
+def is_tag_of_digest(tag: str) -> bool:
+    """Tell whether a tag is made from the digest of an image, for what is attached to it."""
+    return _TAG.fullmatch(tag) is not None
+
+
 def tags_of_attached(root: Root, subject: str) -> tuple[str, ...]:
     """Return the tags under which clients look for an attached root in a registry.
 

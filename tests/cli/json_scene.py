@@ -246,6 +246,7 @@ def _registry(scene: Scene, registry: EmulatedRegistry, image: BuiltImage) -> No
     scene.note("copy of tags", "copy", *tags, "--on-existing", "error", code=6)
     scene.run("push", other, f"{target}-copy:1")
     scene.note("copy of tags", "copy", *tags)
+    _sync(scene, target)
     scene.note("push", "push", layout, f"{target}:4", "localhost:1/x:1", *QUICKLY, code=8)
     registry.add_image("x/y", build_artifact(image.descriptor))
     scene.note("pull", "pull", f"{target}:1", "--referrers")
@@ -255,6 +256,18 @@ def _registry(scene: Scene, registry: EmulatedRegistry, image: BuiltImage) -> No
     scene.note("registry catalog", "registry", "catalog", registry.host)
     scene.note("registry digest", "registry", "digest", f"{target}:1")
     scene.note("registry digest of several", "registry", "digest", f"{target}:1", f"{target}:2")
+
+
+def _sync(scene: Scene, target: str) -> None:
+    rules = scene.folder / "sync.yaml"
+    entry = f"- {{source: {target}, target: {target}-mirror, type: repository, tags: "
+    rules.write_text(f"sync:\n{entry}{{allow: ['1', '7']}}}}\n")
+    scene.note("sync", "sync", rules, "--plan-out", scene.folder / "plan", code=1)
+    scene.note("sync", "sync", rules, code=1)
+    rules.write_text(
+        f"sync:\n- {{source: '{target}:2', target: '{target}-mirror:1', type: image}}\n"
+    )
+    scene.note("sync", "sync", rules, "--dry-run")
 
 
 def _artifacts(scene: Scene, registry: EmulatedRegistry) -> None:

@@ -39,7 +39,7 @@ def read_list(path: str) -> list[str]:
 
     NotFound or StorageError when the file cannot be read, UsageError for what is not text.
     """
-    data = _read(path)
+    data = read_input(path, f"the list {path!r}", _LARGEST)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -52,15 +52,19 @@ def read_list(path: str) -> list[str]:
     return list(dict.fromkeys(name for name in names if name and not name.startswith("#")))
 
 
-def _read(path: str) -> bytes:
+def read_input(path: str, what: str, most: int) -> bytes:
+    """Return the bytes of a file, or of stdin for -; UsageError for more than `most`.
+
+    NotFound or StorageError, which names `what` it is, when it cannot be read.
+    """
     from ocitool.fsops import translated
 
-    with translated("read the list", path):
+    with translated("read", path):
         if path == "-":
-            data = sys.stdin.buffer.read(_LARGEST + 1)
+            data = sys.stdin.buffer.read(most + 1)
         else:
             with open(path, "rb") as file:
-                data = file.read(_LARGEST + 1)
-    if len(data) > _LARGEST:
-        raise UsageError(f"the list {path!r} is larger than {_LARGEST >> 20} MiB")
+                data = file.read(most + 1)
+    if len(data) > most:
+        raise UsageError(f"{what} is larger than {most >> 20} MiB")
     return data

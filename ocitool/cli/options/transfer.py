@@ -94,7 +94,7 @@ class Sending:
 
 
 def _transfer(
-    context: typer.Context, *, platform: str | None, referrers: bool = False, **same: Any
+    context: typer.Context, *, platform: str | None = None, referrers: bool = False, **same: Any
 ) -> "TransferOptions":
     from ocitool.transfer.pipeline import TransferOptions
 
@@ -116,6 +116,8 @@ _CONVERSION = {
 }
 CONVERSION = Group(_CONVERSION, _transfer)
 """For archives: load and save."""
+MIRRORING = Group({"jobs": _JOBS}, _transfer)
+"""For sync, whose file says the rest."""
 PULLING = Group({"platform": _PLATFORM, "referrers": _REFERRERS, "jobs": _JOBS}, _transfer)
 COPYING = Group({**_CONVERSION, "referrers": _REFERRERS, "jobs": _JOBS}, _transfer)
 """For push and copy."""

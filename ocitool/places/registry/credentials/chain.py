@@ -39,6 +39,7 @@ class CredentialChain:
         self._given = None
         if username is not None and password is not None:
             self._given = Credential.of_pair(username, password, "the command line")
+        self._given_for: dict[str, Credential] = {}
         self._environment = os.environ if environment is None else environment
         self._sources = tuple(sources(self._environment, authfile))
         self._helper_seconds = helper_seconds
@@ -50,14 +51,19 @@ class CredentialChain:
         self._files: dict[str, CredentialFile | CredentialProblem | None] = {}
         self._answers: dict[tuple[str, str], Credential | CredentialProblem | None] = {}
 
+    def give(self, domain: str, username: str, password: str, origin: str) -> None:
+        """Use a credential for one registry, before those that files and helpers have."""
+        self._given_for[domain] = Credential.of_pair(username, password, origin)
+
     def find(self, domain: str, path: str, *, writing: bool) -> Credential | None:
         """Return the credential for a repository of a registry, or None for anonymous access.
 
         The first source that has a credential counts. A source or helper that fails is a warning
         for a read; when `writing` it raises AccessDenied, as a push must not become anonymous.
         """
-        if self._given is not None:
-            return self._given
+        given = self._given or self._given_for.get(domain)
+        if given is not None:
+            return given
         with self._lock:
             for source in self._sources:
                 file = self._read(source, writing=writing)
