@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from ocitool.concurrency import DEFAULT_JOBS, Stop, run_abortable
-from ocitool.errors import StorageError, Unavailable
+from ocitool.errors import DigestMismatch, StorageError, Unavailable
 from ocitool.events import Observer, Outcome
 from ocitool.image.content import (
     Blob,
@@ -156,8 +156,32 @@ class _Move:
             return self._fetch_beside(self._target, descriptor, open_range, stop)
         if isinstance(ingest, Outcome):
             return ingest
-        self._fetch(descriptor, open_range, ingest, stop, self._observer.advance)
+        is_resumed = ingest.missing() != [(0, descriptor.size)]
+        try:
+            self._fetch(descriptor, open_range, ingest, stop, self._observer.advance)
+        except DigestMismatch:
+            if not is_resumed:
+                raise
+            self._fetch_anew(self._target, descriptor, open_range, stop)
         return Outcome.STORED
+
+    def _fetch_anew(
+        self, target: Ingesting, descriptor: Descriptor, open_range: OpenRange, stop: Stop
+    ) -> None:
+        """Fetch all of a blob whose first part, from an earlier run, was lost in a power failure.
+
+        That part is not synced while it arrives, so it may be there with other bytes in it.
+        """
+        self._observer.remark(
+            f"what an earlier run had received of {descriptor.digest.short} is damaged; "
+            "fetching all of it"
+        )
+        with contextlib.ExitStack() as waiting:
+            ingest = self._wait_while_another_fetches(target, descriptor, stop, waiting)
+        if ingest is None:
+            raise Unavailable(f"another process makes no progress with {descriptor.digest}")
+        # Its bytes are counted already.
+        self._fetch(descriptor, open_range, ingest, stop, lambda _: None)
 
     def _fetch(
         self,

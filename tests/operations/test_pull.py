@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ocitool.errors import NotFound, OcitoolError
+from ocitool.errors import DigestMismatch, NotFound, OcitoolError
 from ocitool.oci import Digest, Platform, Reference
 from ocitool.operations.pull import pull
 from ocitool.places.layout import Layout, Writing
@@ -29,7 +29,7 @@ from tests.support.command import ROOT, Command, environment
 from tests.support.fault_proxy import FaultProxy, TcpFault
 from tests.support.images import BuiltImage, build_artifact, build_image, build_index
 from tests.support.registry import EmulatedRegistry, Quirks
-from tests.support.registry_faults import Drop, Stall, Status
+from tests.support.registry_faults import Drop, FlippedByte, Stall, Status
 from tests.support.registry_quirks import Access
 from tests.support.stores import Listener, assert_whole, checked, roots_of
 from tests.support.trap import Trap
@@ -560,6 +560,28 @@ class TestTheRealCommand:
             outcomes = {m.descriptor.digest: m.outcome for m in report.transfer.blobs}
             assert outcomes[layer.digest] == "existed"
             assert sum(r.sent_bytes for r in registry.requests("GET", path)) < len(data) / 2
+        assert_whole(store)
+
+    @pytest.mark.parametrize("registry_is_damaged", [False, True])
+    def test_what_a_power_failure_left_of_a_layer_is_fetched_anew_within_the_same_run(
+        self, registry: EmulatedRegistry, tmp_path: Path, *, registry_is_damaged: bool
+    ) -> None:
+        registry.add_image(NAME, MEDIUM, "1")
+        store, layer = tmp_path / "s", MEDIUM.layers[0]
+        with Layout.create(str(store), store=True) as layout, Writing(layout) as writing:
+            earlier = writing.ingest(layer)
+            assert earlier is not None
+            # The journal reached the disk, and the bytes did not.
+            earlier.write(0, bytes(MEGABYTE))
+            earlier.close()
+        if registry_is_damaged:
+            registry.fail("GET", str(layer.digest), FlippedByte(at=2 * MEGABYTE), times=9)
+            with pytest.raises(DigestMismatch):
+                pulled(registry.host, store, "1")
+            assert roots_of(store) == {}
+            return
+        pulled(registry.host, store, "1")
+        assert size_of(MEDIUM) <= sent(registry) <= 2 * size_of(MEDIUM)
         assert_whole(store)
 
     def test_memory_stays_flat(self, tmp_path: Path) -> None:
