@@ -6,9 +6,9 @@ from typing import Final
 from msgspec import Struct
 
 from ocitool.bundles.files import BundleSet
-from ocitool.bundles.signature import Signer, verify_minisign, verify_signature
+from ocitool.bundles.signature import Signer, sign, verify_minisign, verify_signature
 from ocitool.errors import BadSignature, UsageError
-from ocitool.fsops import read_up_to, translated
+from ocitool.fsops import read_up_to, translated, write_output
 from ocitool.places.archive.bundle import LARGEST_SIGNATURE
 
 SIDECAR: Final = ".sig"
@@ -62,6 +62,25 @@ class Trust(Struct, frozen=True, kw_only=True):
             f"{bundle.what} is not signed",
             hint="--signature names a file with its signature; `ocitool bundle sign` makes one",
         )
+
+
+def sign_beside(bundle: BundleSet, key: str) -> list[str]:
+    """Sign a bundle; write the signature to FILE.sig beside each of its files; return these names.
+
+    See `sign`. A signature that is there is replaced, as a whole or not at all. UsageError for a
+    bundle that is not in files.
+    """
+    for file in bundle.files:
+        if not os.path.isfile(file.what):
+            raise UsageError(
+                f"there is no place for a signature beside {file.what}",
+                hint="write the bundle to a file first, or sign it by `bundle create --sign-key`",
+            )
+    signature = sign(bundle.head.raw, key)
+    written = [file.what + SIDECAR for file in bundle.files]
+    for path in written:
+        write_output(path, signature)
+    return written
 
 
 def _read(path: str) -> bytes:

@@ -106,6 +106,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool bundle load disk.v*.tar --to docker",
         "ocitool bundle load carry.tar next.delta.tar --to registry.site/mirror",
     ),
+    "bundle sign": ("ocitool bundle sign carry.tar --sign-key ~/.ssh/id_ed25519",),
     "bundle join": ("ocitool bundle join disk.v*.tar -o carry.tar",),
     "bundle split": ("ocitool bundle split carry.tar --volume-size 4g -o disk.tar",),
     "inventory": (

@@ -11,7 +11,8 @@ import pytest
 
 from ocitool.bundles.signature import Signer, sign, verify_minisign, verify_signature
 from ocitool.errors import BadSignature, OcitoolError
-from tests.interop.peers import run
+from tests.interop.peers import Ocitool, run
+from tests.support.images import build_image, oci_archive
 from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.interop
@@ -196,3 +197,42 @@ class TestA18Minisign:
         for data, damaged in ((DATA + b" ", signature), (DATA, signature[:60]), (DATA, b"")):
             with pytest.raises(BadSignature, match="minisign does not accept"):
                 verify_minisign(data, damaged, f"{key}.pub")
+
+
+class TestA18Bundles:
+    @pytest.fixture
+    def ocitool(self, tmp_path: Path) -> Ocitool:
+        return Ocitool(tmp_path / "store")
+
+    @pytest.fixture
+    def trust(self, make_key: Callable[..., Path], tmp_path: Path) -> tuple[str, ...]:
+        return ("--allowed-signers", allowed(tmp_path, make_key()), "--identity", ALICE)
+
+    @pytest.fixture
+    def archive(self, tmp_path: Path) -> Path:
+        path = tmp_path / "images.tar"
+        path.write_bytes(oci_archive({"registry.example/app:1": build_image()}))
+        return path
+
+    def test_signed_as_it_is_made(
+        self, ocitool: Ocitool, trust: tuple[str, ...], archive: Path, tmp_path: Path
+    ) -> None:
+        bundle, key = str(tmp_path / "b.tar"), str(tmp_path / "key-ed25519")
+        ocitool.run("bundle", "create", str(archive), "-o", bundle, "--sign-key", key)
+        ocitool.run("bundle", "verify", bundle, *trust)
+        assert ocitool.attempt("bundle", "load", bundle, *trust[:3], "eve@x").returncode == 3
+        assert not ocitool.store.exists()
+        ocitool.run("bundle", "load", "-", *trust, data=Path(bundle).read_bytes())
+        assert [image.names for image in ocitool.images()] == [{"registry.example/app:1"}]
+
+    def test_signed_later(
+        self, ocitool: Ocitool, trust: tuple[str, ...], archive: Path, tmp_path: Path
+    ) -> None:
+        bundle, key = str(tmp_path / "b.tar"), str(tmp_path / "key-ed25519")
+        ocitool.run("bundle", "create", str(archive), "-o", bundle)
+        before = Path(bundle).read_bytes()
+        assert ocitool.attempt("bundle", "verify", bundle, *trust).returncode == 3
+        shown = ocitool.run("bundle", "sign", bundle, "--sign-key", key)
+        assert shown.decode() == f"{bundle}.sig\n"
+        ocitool.run("bundle", "verify", bundle, *trust)
+        assert Path(bundle).read_bytes() == before

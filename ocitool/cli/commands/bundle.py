@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocitool.cli.commands.bundle_create import create
+from ocitool.cli.commands.bundle_sign import sign
 from ocitool.cli.options.bundles import (
     TRUST,
     Bundles,
@@ -40,6 +41,7 @@ _NO = 3
 
 bundle = command_group()
 bundle.command("create")(create)
+bundle.command("sign")(sign)
 
 LoadDryRun = Annotated[bool, typer.Option("--dry-run", help="Check, and write nothing.")]
 NoClobber = Annotated[
