@@ -53,8 +53,9 @@ class Trust(Struct, frozen=True, kw_only=True):
     def _signature(self, bundle: BundleSet) -> bytes:
         if self.signature is not None:
             return _read(self.signature)
-        if bundle.head.signature is not None and self.minisign_key is None:
-            return bundle.head.signature
+        embedded = next((f.head.signature for f in bundle.files if f.head.signature), None)
+        if embedded is not None and self.minisign_key is None:
+            return embedded
         for file in bundle.files:
             if os.path.isfile(file.what + SIDECAR):
                 return _read(file.what + SIDECAR)

@@ -104,9 +104,7 @@ def check_names(source: Source, planned: Sequence[PlannedImage], observer: Obser
 
     Refused when a name stands for several of the images.
     """
-    for name, roots in ambiguous_names([image.root for image in planned]).items():
-        if any(name in root.names for root in roots):
-            raise ambiguous(name, roots)
+    refuse_ambiguous(planned)
     for image in planned:
         document = image.closure.document(image.root.descriptor.digest)
         if document is not None and is_build_cache(document):
@@ -115,6 +113,13 @@ def check_names(source: Source, planned: Sequence[PlannedImage], observer: Obser
         for image in planned:
             for remark in source.remarks.get(image.root.descriptor.digest, ()):
                 observer.remark(remark)
+
+
+def refuse_ambiguous(planned: Sequence[PlannedImage]) -> None:
+    """Raise Refused when a name stands for several images."""
+    for name, roots in ambiguous_names([image.root for image in planned]).items():
+        if any(name in root.names for root in roots):
+            raise ambiguous(name, roots)
 
 
 def drop_orphans(

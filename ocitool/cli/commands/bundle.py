@@ -96,6 +96,8 @@ def verify(files: Bundles, *, need_out: NeedOut = None, trust: "Trust", out: Out
             report = verify_bundle(one, observer=out.observer)
             if signer is not None:
                 report = replace(report, signer=signer.identity)
+            elif one.head.signature is not None:
+                out.remark([f"{one.what} is signed; --allowed-signers F --identity I checks that"])
             reports.append(report)
             out.lines(words.verified_lines(report, one.what))
     for file in unreadable:

@@ -18,7 +18,7 @@ from ocitool.places.archive.bundle import BundleList, ClosureReport
 from ocitool.places.archive.bundle_writer import BundleContents, Packing, bundle_contents
 from ocitool.places.archive.sections import reading, tar_pieces
 from ocitool.transfer.pipeline import Pipeline, TransferOptions
-from ocitool.transfer.plan import is_attached, subject_of
+from ocitool.transfer.plan import is_attached, refuse_ambiguous, subject_of
 from ocitool.transfer.remote import RemoteImages
 
 _INDEX = ("index",)
@@ -67,7 +67,7 @@ def plan_bundle(
     What is attached to an image travels with it, to any depth. With a `base` the bundle is a delta:
     layers that the other side has are left out. With a `need` it holds only the layers that this
     names. `featured` is the platform for readers that know only one: docker. NotFound when a layer
-    is needed that no image has.
+    is needed that no image has, Refused when two sources have different images of one name.
     """
     chosen = options or TransferOptions()
     with contextlib.ExitStack() as scratch:
@@ -75,6 +75,7 @@ def plan_bundle(
         for opened in sources:
             pipeline = _planned(with_attached(opened), chosen, observer, scratch)
             gathered.add(pipeline, next(iter(chosen.platforms), featured))
+        refuse_ambiguous([packing.image for packing in gathered.packings])
         left_out = _left_out(base, need, gathered.digests)
         contents = bundle_contents(
             gathered.packings, left_out=left_out, holders=base.repositories if base else None
