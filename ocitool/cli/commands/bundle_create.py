@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import Struct
 
 from ocitool.cli.completing import store_names
 from ocitool.cli.options.bundles import (
@@ -14,7 +15,7 @@ from ocitool.cli.options.bundles import (
     need_of,
     volume_size,
 )
-from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.expand import Group, with_options
 from ocitool.cli.options.lists import ListFile, listed
 from ocitool.cli.options.registry import REGISTRY, Jobs, registries
 from ocitool.cli.options.shared import SomePlatforms, platforms, usual_platform
@@ -80,21 +81,46 @@ SignKey = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be written.")]
 
 
-@with_options(out=OUTPUT, registry=REGISTRY)
+class Shape(Struct, frozen=True, kw_only=True):
+    """What is left out of a bundle, and in which form it is written."""
+
+    base: list[str] | None
+    have: str | None
+    need: str | None
+    volumes: str | None
+    sign_key: str | None
+    strict: bool
+    from_registries: bool
+    dry_run: bool
+
+    def __post_init__(self) -> None:
+        if self.need is not None and (self.base or self.have):
+            raise UsageError("--need excludes --base and --have: it says what is needed")
+
+
+SHAPE = Group(
+    {
+        "base": (BaseOption, None),
+        "have": (Have, None),
+        "need": (NeedOption, None),
+        "volumes": (VolumeSize, None),
+        "sign_key": (SignKey, None),
+        "strict": (Complete, False),
+        "from_registries": (FromRegistries, False),
+        "dry_run": (DryRun, False),
+    },
+    lambda _, **options: Shape(**options),
+)
+
+
+@with_options(shape=SHAPE, out=OUTPUT, registry=REGISTRY)
 def create(
     names: Names = None,
     *,
     file: ListFile = None,
     output: Destination,
     platform: SomePlatforms = None,
-    base: BaseOption = None,
-    have: Have = None,
-    need: NeedOption = None,
-    volumes: VolumeSize = None,
-    sign_key: SignKey = None,
-    strict: Complete = False,
-    from_registries: FromRegistries = False,
-    dry_run: DryRun = False,
+    shape: Shape,
     jobs: Jobs = DEFAULT_JOBS,
     out: Output,
     registry: "RegistryOptions",
@@ -104,41 +130,51 @@ def create(
     The same images always give the same bytes. With --base or --have the bundle is a delta: it
     leaves out the layers that the other side has.
     """
-    from ocitool.cli import documents
     from ocitool.cli.delivery import check_destination
-    from ocitool.cli.render import bundle as words
     from ocitool.operations.bundle.create import plan_bundle
     from ocitool.transfer.pipeline import TransferOptions
 
-    check_output(output, volumes)
+    check_output(output, shape.volumes)
     check_destination(output, out)
-    texts = listed(names, file, "NAME")
-    limit = volume_size(volumes)
-    wanted = need_of(need)
-    if wanted is not None and (base or have):
-        raise UsageError("--need excludes --base and --have: it says what is needed")
     options = TransferOptions(
         platforms=platforms(platform), attached=True, jobs=jobs, scratch=out.options.temporary
     )
     with (
         out.working("making the bundle"),
         registries(registry, out.observer) as connected,
-        _opened(texts, connected, out, from_registries=from_registries) as sources,
-    ):
-        known = base_of(base or (), have, out, connected)
-        with plan_bundle(
+        _opened(listed(names, file, "NAME"), connected, out, shape) as sources,
+        plan_bundle(
             sources,
             options,
-            base=known,
-            need=wanted,
+            base=base_of(shape.base or (), shape.have, out, connected),
+            need=need_of(shape.need),
             featured=usual_platform(),
             observer=out.observer,
-        ) as plan:
-            out.remark(words.gaps(plan.listing.images))
-            if strict and plan.incomplete:
-                out.document(plan, documents.BUNDLE_MADE.beside(files=[]))
-                raise typer.Exit(_NO)
-            written = [] if dry_run else _write(plan, output, limit, sign_key)
+        ) as plan,
+    ):
+        _remark(plan, out)
+        if shape.strict and plan.incomplete:
+            _show(plan, [], output, out)
+            raise typer.Exit(_NO)
+        written = [] if shape.dry_run else _write(plan, output, shape)
+    _show(plan, written, output, out)
+
+
+def _remark(plan: "BundlePlan", out: Output) -> None:
+    """Tell what had to be converted, and what could not be had."""
+    from ocitool.cli.render import bundle as words
+    from ocitool.cli.render import texts
+
+    for report in plan.reports:
+        out.remark(texts.remarks(report, into_store=False))
+    out.remark(words.gaps(plan.listing.images))
+
+
+def _show(plan: "BundlePlan", written: "Sequence[Written]", output: str, out: Output) -> None:
+    """Print the files that were written, unless the bundle itself is on stdout."""
+    from ocitool.cli import documents
+    from ocitool.cli.render import bundle as words
+
     view = documents.BUNDLE_MADE.beside(files=[documents.BUNDLE_FILE(one) for one in written])
     if output != "-":
         out.result(plan, text=lambda _: words.written_lines(written), view=view)
@@ -147,14 +183,14 @@ def create(
 
 @contextlib.contextmanager
 def _opened(
-    texts: Sequence[str], connected: "Registries", out: Output, *, from_registries: bool
+    texts: Sequence[str], connected: "Registries", out: Output, shape: Shape
 ) -> "Iterator[list[Opened]]":
     """Open all images that are meant; a tag is resolved here, once."""
     from ocitool.images.locations import PlaceKind, parse_place
     from ocitool.images.opening import open_together
 
     places = [parse_place(text) for text in texts]
-    if from_registries:
+    if shape.from_registries:
         places = [
             parse_place(f"docker://{place.text}") if place.kind is PlaceKind.STORE else place
             for place in places
@@ -170,12 +206,11 @@ def _opened(
         yield sources
 
 
-def _write(
-    plan: "BundlePlan", output: str, limit: int | None, sign_key: str | None
-) -> "list[Written]":
+def _write(plan: "BundlePlan", output: str, shape: Shape) -> "list[Written]":
     from ocitool.operations.bundle.write import Written, stream_bundle, write_bundle, write_volumes
 
-    signature = _sign(plan.contents.raw, sign_key)
+    signature = _sign(plan.contents.raw, shape.sign_key)
+    limit = volume_size(shape.volumes)
     if limit is not None:
         return write_volumes(plan, output, limit, signature=signature)
     if output == "-":

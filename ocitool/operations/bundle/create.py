@@ -20,6 +20,7 @@ from ocitool.places.archive.sections import reading, tar_pieces
 from ocitool.transfer.pipeline import Pipeline, TransferOptions
 from ocitool.transfer.plan import is_attached, refuse_ambiguous, subject_of
 from ocitool.transfer.remote import RemoteImages
+from ocitool.transfer.report import CopyReport
 
 _INDEX = ("index",)
 """Where places other than registries say what is attached."""
@@ -33,6 +34,8 @@ class BundlePlan(Struct, frozen=True, kw_only=True):
 
     contents: BundleContents
     open_blob: Callable[[Descriptor], Blob]
+    reports: tuple[CopyReport, ...] = ()
+    """What each source gave, and what of it had to be converted."""
     observer: Observer = SILENT
 
     @property
@@ -83,6 +86,7 @@ def plan_bundle(
         yield BundlePlan(
             contents=contents,
             open_blob=lambda blob: gathered.open(blob).watched(observer.advance),
+            reports=tuple(gathered.reports),
             observer=observer,
         )
 
@@ -103,6 +107,7 @@ class _Gathered:
     """The images of all sources, each digest once, and where each blob is read."""
 
     def __init__(self) -> None:
+        self.reports: list[CopyReport] = []
         self._packings: dict[Digest, Packing] = {}
         self._sources: dict[Digest, Source] = {}
 
@@ -116,6 +121,7 @@ class _Gathered:
 
     def add(self, pipeline: Pipeline, featured: Platform | None) -> None:
         """Add the images of a source."""
+        self.reports.append(pipeline.report())
         attached = [image for image in pipeline.images if is_attached(image)]
         images = [image for image in pipeline.images if not is_attached(image)] or attached
         for image in images:
