@@ -30,7 +30,7 @@ def written_lines(written: "Sequence[Written]") -> Iterator[str]:
 
 
 def made(written: "Sequence[Written]", listing: "BundleList", seconds: float) -> str:
-    """Return the summary of a bundle that was made."""
+    """Return the summary of a bundle that was made, or that would be."""
     total = sum(file.size for file in written)
     kind = "delta" if listing.is_delta else "bundle"
     images = counted(len(listing.names), "image")
@@ -38,6 +38,8 @@ def made(written: "Sequence[Written]", listing: "BundleList", seconds: float) ->
     extra = f" and {counted(attached, 'attached artifact')}" if attached else ""
     left = sum(blob.size for blob in listing.requires)
     out = f"; {counted(len(listing.requires), 'blob')} ({size(left)}) left out" if left else ""
+    if not written:
+        return f"nothing was written; a {kind} of {images}{extra} has {size(listing.size)}{out}"
     return f"wrote a {kind} of {images}{extra}: {size(total)} in {seconds:.1f} s{out}"
 
 

@@ -79,38 +79,42 @@ def bundle_contents(
     images = _once(image for packing in ordered for image in packing.planned)
     documents, others = archive_contents(images)
     configs = _configs(images)
-    absent = {
-        blob.digest
-        for blob in others
-        if left_out is not None and blob.digest not in configs and left_out(blob)
-    }
+    outside = [b for b in others if left_out and b.digest not in configs and left_out(b)]
+    absent = {blob.digest for blob in outside}
     inside = [*documents, *(blob for blob in others if blob.digest not in absent)]
-    outside = sorted((b for b in others if b.digest in absent), key=lambda blob: blob.digest)
-    whole = [i for i in images if not any(blob.digest in absent for blob in i.closure.blobs)]
-    files = archive_files(whole)
+    outside.sort(key=lambda blob: blob.digest)
+    files = archive_files([image for image in images if _is_whole(image, absent)])
     positions = {blob.digest: number for number, blob in enumerate((*inside, *outside))}
-    known = _repositories(images, absent, holders or {})
     listing = BundleList(
         format=FORMAT,
-        kind=DELTA if left_out is not None else FULL,
-        files=tuple(
-            BundleFile(path=path, size=len(data), sha256=Digest.of(data).hex)
-            for path, data in files.items()
-        ),
+        kind=FULL if left_out is None else DELTA,
+        files=tuple(_bundle_file(path, data) for path, data in files.items()),
         blobs=tuple(
             BundleBlob(digest=str(b.digest), size=b.size, type=_type(b, documents, configs))
             for b in inside
         ),
-        requires=tuple(
-            Required(digest=str(b.digest), size=b.size, from_=tuple(sorted(known[b.digest])))
-            for b in outside
-        ),
+        requires=tuple(_required(outside, _repositories(images, absent, holders or {}))),
         images=tuple(entry for packing in ordered for entry in _images(packing, positions)),
         size=0,
     )
     listing, raw = _with_size(listing, files)
     raws = {descriptor.digest: data for descriptor, data in documents.items()}
     return BundleContents(listing=listing, raw=raw, files=files, documents=raws)
+
+
+def _is_whole(image: PlannedImage, absent: set[Digest]) -> bool:
+    """Tell whether all of an image is inside: other tools see only such images."""
+    return not any(blob.digest in absent for blob in image.closure.blobs)
+
+
+def _bundle_file(path: str, data: bytes) -> BundleFile:
+    return BundleFile(path=path, size=len(data), sha256=Digest.of(data).hex)
+
+
+def _required(blobs: Sequence[Descriptor], known: Mapping[Digest, set[str]]) -> Iterator[Required]:
+    for blob in blobs:
+        places = tuple(sorted(known[blob.digest]))
+        yield Required(digest=str(blob.digest), size=blob.size, from_=places)
 
 
 def bundle_sections(
