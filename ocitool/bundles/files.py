@@ -15,7 +15,7 @@ from ocitool.fsops import translated
 from ocitool.image.content import ReadAt
 from ocitool.oci import Digest
 from ocitool.places.archive.members import Member
-from ocitool.places.archive.opening import open_plain
+from ocitool.places.archive.opening import Stdin, open_plain
 
 _SUFFIX = ".tar"
 
@@ -34,7 +34,7 @@ class BundleFile:
         cls,
         path: str,
         *,
-        stdin: int | None = None,
+        stdin: Stdin | None = None,
         scratch: str | None = None,
         observer: Observer = SILENT,
     ) -> Self:
@@ -104,7 +104,7 @@ class BundleSet:
 def open_bundles(
     paths: Sequence[str],
     *,
-    stdin: int | None = None,
+    stdin: Stdin | None = None,
     scratch: str | None = None,
     observer: Observer = SILENT,
     on_unreadable: Callable[[Unreadable], None] | None = None,

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from ocitool.bundles.files import BundleSet
 from ocitool.bundles.signature import Signer, sign, verify_minisign, verify_signature
+from ocitool.bundles.stream import BundleStream
 from ocitool.errors import BadSignature, UsageError
 from ocitool.fsops import read_up_to, translated, write_output
 from ocitool.places.archive.bundle import LARGEST_SIGNATURE
@@ -39,7 +40,7 @@ class Trust(Struct, frozen=True, kw_only=True):
         """Whether a signature is asked for at all."""
         return self.allowed_signers is not None or self.minisign_key is not None
 
-    def require(self, bundle: BundleSet) -> Signer | None:
+    def require(self, bundle: BundleSet | BundleStream) -> Signer | None:
         """Return who signed a bundle's list; None if that was not asked. BadSignature."""
         if not self.is_asked:
             return None
@@ -50,13 +51,14 @@ class Trust(Struct, frozen=True, kw_only=True):
             bundle.head.raw, signature, self.allowed_signers or "", self.identity or ""
         )
 
-    def _signature(self, bundle: BundleSet) -> bytes:
+    def _signature(self, bundle: BundleSet | BundleStream) -> bytes:
         if self.signature is not None:
             return _read(self.signature)
-        embedded = next((f.head.signature for f in bundle.files if f.head.signature), None)
+        files = bundle.files if isinstance(bundle, BundleSet) else ()
+        embedded = next((f.head.signature for f in (*files, bundle) if f.head.signature), None)
         if embedded is not None and self.minisign_key is None:
             return embedded
-        for file in bundle.files:
+        for file in files:
             if os.path.isfile(file.what + SIDECAR):
                 return _read(file.what + SIDECAR)
         raise BadSignature(

@@ -20,6 +20,7 @@ from ocitool.cli.output import Output
 
 if TYPE_CHECKING:
     from ocitool.bundles.files import BundleSet, Unreadable
+    from ocitool.bundles.stream import BundleStream
     from ocitool.bundles.trust import Trust
     from ocitool.operations.bundle.check import NotApplicable
     from ocitool.operations.bundle.load import Loaded
@@ -46,7 +47,12 @@ def load_bundles(
     """Load all bundles of some files, in an order in which each can be applied."""
     target = bundle_target(options.to, out)
     unreadable: list[Unreadable] = []
-    with out.working("loading"), opened_bundles(paths, out, unreadable) as found:
+    stream = _stream(paths, target, options)
+    if stream is not None and stream.is_whole:
+        _receive(stream, target, options, out)
+        return
+    stdin = stream.read if stream is not None else 0
+    with out.working("loading"), opened_bundles(paths, out, unreadable, stdin) as found:
         if unreadable and not found:
             raise unreadable[0].error
         for file in unreadable:
@@ -59,6 +65,46 @@ def load_bundles(
     attempts.finish()
     if unreadable or any(one.check.lost_images for one in loaded):
         raise typer.Exit(_NO)
+
+
+def _stream(
+    paths: Sequence[str], target: BundleTarget, options: LoadOptions
+) -> "BundleStream | None":
+    """Return standard input as a bundle whose blobs can be stored as they arrive."""
+    from ocitool.bundles.stream import BundleStream
+    from ocitool.places.archive.diagnosis import STDIN
+
+    if list(paths) != ["-"] or target.layout is None or options.dry_run:
+        return None
+    return BundleStream(0, STDIN)
+
+
+def _receive(
+    stream: "BundleStream", target: BundleTarget, options: LoadOptions, out: Output
+) -> None:
+    """Load a bundle from a pipe into the store or a layout."""
+    from ocitool.operations.bundle.check import NotApplicable
+    from ocitool.operations.bundle.receive import receive_into_layout
+
+    attempts = Attempts(out, 1)
+    loaded = []
+    with out.working("loading"), attempts.one(stream.what):
+        options.trust.require(stream)
+        try:
+            one = receive_into_layout(
+                stream,
+                target.layout or out.options.store,
+                is_store=target.is_store,
+                clobber=options.clobber,
+                jobs=options.jobs,
+                observer=out.observer,
+            )
+        except NotApplicable as error:
+            write_need(options.need_out, [error.report.need], out)
+            raise
+        loaded.append(one)
+    _show(loaded, [], target, options, attempts, out)
+    attempts.finish()
 
 
 def _load_all(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ocitool.bundles.trust import Trust
     from ocitool.images.locations import Place
     from ocitool.operations.push_names import Below
+    from ocitool.places.archive.opening import Stdin
     from ocitool.places.layout import Layout
     from ocitool.places.registry import Registries
 
@@ -191,13 +192,14 @@ def opened_bundles(
     paths: Sequence[str],
     out: Output,
     on_unreadable: "list[Unreadable] | None" = None,
+    stdin: "Stdin" = 0,
 ) -> "Iterator[list[BundleSet]]":
     """Yield the bundles in files, those with the same list together."""
     from ocitool.bundles.files import open_bundles
 
     with open_bundles(
         paths,
-        stdin=0,
+        stdin=stdin,
         scratch=out.options.temporary,
         observer=out.observer,
         on_unreadable=None if on_unreadable is None else on_unreadable.append,

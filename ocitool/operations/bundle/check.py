@@ -11,6 +11,7 @@ from msgspec import Struct
 from ocitool.bundles.extents import open_set
 from ocitool.bundles.files import BundleSet
 from ocitool.bundles.inventory import Need, need_of
+from ocitool.bundles.stream import BundleStream
 from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
 from ocitool.errors import NotFound, Unmet, UsageError
 from ocitool.events import SILENT, Observer
@@ -105,7 +106,9 @@ def outside_of(listing: BundleList, archive: ArchiveSource) -> Outside:
     )
 
 
-def check_report(bundle: BundleSet, outside: Outside, lacking: set[Digest]) -> CheckReport:
+def check_report(
+    bundle: BundleSet | BundleStream, outside: Outside, lacking: set[Digest]
+) -> CheckReport:
     """Return the report on a bundle of which a place lacks some blobs."""
     listing = bundle.head.listing
     needed_by = listing.needed_by()

@@ -15,6 +15,8 @@ from ocitool.places.archive.folder import FolderSource
 from ocitool.places.archive.members import FolderMembers, TarMembers, read_document_member
 from ocitool.places.archive.source import INDEX_FILE, ArchiveSource
 
+Stdin = int | Callable[[int], bytes]
+"""Standard input: its descriptor, or a function that reads up to so many bytes of it."""
 MAX_MEMBERS = 200_000
 _HEAD = 512
 
@@ -44,7 +46,7 @@ def open_archive(
 def open_plain(
     path: str,
     *,
-    stdin: int | None = None,
+    stdin: Stdin | None = None,
     scratch: str | None = None,
     observer: Observer = SILENT,
 ) -> tuple[int, str]:
@@ -94,16 +96,17 @@ def receive_archive(
     return _from_tar(file, what)
 
 
-def _spool(source_file: int, what: str, scratch: str | None, observer: Observer) -> int:
+def _spool(source: Stdin, what: str, scratch: str | None, observer: Observer) -> int:
     """Write a stream, decompressed, to a nameless file and return its descriptor."""
 
     def read(count: int) -> bytes:
         with translated("read", what):
-            part = os.read(source_file, count)
+            part = os.read(source, count) if isinstance(source, int) else source(count)
         observer.advance(len(part))
         return part
 
-    with observer.work(f"reading {what}", os.fstat(source_file).st_size):
+    size = os.fstat(source).st_size if isinstance(source, int) else 0
+    with observer.work(f"reading {what}", size):
         return _write_spool(_Peekable(read), what, scratch)
 
 

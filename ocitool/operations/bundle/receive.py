@@ -1,0 +1,136 @@
+"""bundle load from a pipe: each blob is stored as it arrives, and stays if the pipe breaks."""
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
+
+from ocitool.bundles.stream import BundleStream
+from ocitool.concurrency import DEFAULT_JOBS
+from ocitool.errors import NotFound
+from ocitool.events import SILENT, Observer, Outcome
+from ocitool.image.content import Blob, Root
+from ocitool.oci import Descriptor, Digest
+from ocitool.operations.bundle.check import (
+    CheckReport,
+    NotApplicable,
+    Outside,
+    absent_from,
+    check_report,
+)
+from ocitool.operations.bundle.load import Loaded
+from ocitool.operations.load import load
+from ocitool.places.archive.bundle import BundleList
+from ocitool.places.layout import Layout, Writing
+from ocitool.transfer.copy import TransferReport
+from ocitool.transfer.pipeline import TransferOptions
+from ocitool.transfer.report import CopyReport
+
+
+def receive_into_layout(
+    stream: BundleStream,
+    path: str,
+    *,
+    is_store: bool = False,
+    clobber: bool = True,
+    jobs: int = DEFAULT_JOBS,
+    observer: Observer = SILENT,
+) -> Loaded:
+    """Load a bundle from a pipe into the store or layout at a path, without a copy in between.
+
+    NotApplicable, before anything is written, when it lacks what the bundle was made without. What
+    has arrived before the pipe breaks stays, for the next delta to leave out, and no name changes.
+    """
+    listing = stream.head.listing
+    required = [_descriptor(blob.digest, blob.size) for blob in listing.requires]
+    brought = [_descriptor(blob.digest, blob.size) for blob in listing.blobs]
+    outside = Outside(required=tuple(required), lost=())
+    absent = _absent_at(path, required, jobs, observer)
+    _applicable(path, check_report(stream, outside, absent))
+    with (
+        Layout.create(path, store=is_store, observer=observer) as layout,
+        Writing(layout, keep=True) as writing,
+    ):
+        writing.announce([*required, *brought])
+        # It may have been removed until now.
+        absent = {blob.digest for blob in required if not layout.has(blob)}
+        report = _applicable(path, check_report(stream, outside, absent))
+        outcomes = _store_all(stream, writing, observer)
+        copied = load(
+            _Arrived(listing, layout),
+            layout,
+            TransferOptions(jobs=jobs),
+            clobber=clobber,
+            keep=True,
+            observer=observer,
+        )
+    return Loaded(check=report, copied=_with_outcomes(copied, outcomes))
+
+
+def _absent_at(
+    path: str, blobs: Sequence[Descriptor], jobs: int, observer: Observer
+) -> set[Digest]:
+    """Return which blobs the store or layout at a path lacks or has damaged."""
+    if not blobs or not os.path.exists(path):
+        return {blob.digest for blob in blobs}
+    with Layout.existing(path) as layout:
+        return absent_from(layout, blobs, jobs, observer)
+
+
+def _applicable(path: str, report: CheckReport) -> CheckReport:
+    if not report.applies:
+        raise NotApplicable(f"{path!r}", report)
+    return report
+
+
+def _store_all(stream: BundleStream, writing: Writing, observer: Observer) -> dict[Digest, Outcome]:
+    outcomes = {}
+    size = sum(blob.size for blob in stream.head.listing.blobs)
+    with observer.work(f"reading {stream.what}", size):
+        for blob in stream.blobs():
+            watched = functools.partial(blob.watched, observer.advance)
+            outcomes[blob.descriptor.digest] = writing.put(blob.descriptor, watched)
+    return outcomes
+
+
+def _with_outcomes(report: CopyReport, outcomes: Mapping[Digest, Outcome]) -> CopyReport:
+    """Return the report with what was stored from the pipe: after that everything was there."""
+    if report.transfer is None:
+        return report
+    blobs = [
+        replace(moved, outcome=outcomes.get(moved.descriptor.digest, moved.outcome))
+        for moved in report.transfer.blobs
+    ]
+    return replace(report, transfer=TransferReport(blobs=tuple(blobs)))
+
+
+def _descriptor(digest: str, size: int) -> Descriptor:
+    return Descriptor(media_type="", digest=Digest.parse(digest), size=size)
+
+
+class _Arrived:
+    """The images of a list whose blobs are all in a layout. A `Catalog`."""
+
+    def __init__(self, listing: BundleList, layout: Layout) -> None:
+        self._listing = listing
+        self._layout = layout
+
+    def roots(self) -> tuple[Root, ...]:
+        """Return the images that the list names."""
+        return self._listing.roots()
+
+    def resolve(self, name: str) -> Root:
+        """Return the image of a name; NotFound."""
+        for root in self.roots():
+            if name in root.names:
+                return root
+        raise NotFound(f"the bundle has no image {name!r}")
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether the content is there."""
+        return self._layout.has(descriptor)
+
+    def open(self, descriptor: Descriptor) -> Blob:
+        """Return content of the layout; NotFound."""
+        return self._layout.open(descriptor)

@@ -1,0 +1,49 @@
+"""bundle load from a pipe, as a user sees it."""
+
+import os
+from pathlib import Path
+
+from tests.support.command import Command
+from tests.support.images import build_image
+from tests.support.made_bundles import made
+
+NAME = "registry.example/app:1"
+
+
+def test_a27_a_cut_pipe_says_what_to_do_and_is_gone_on_with(
+    ocitool: Command, tmp_path: Path
+) -> None:
+    bundle = made(tmp_path / "b.tar", {NAME: build_image([{"a": os.urandom(50_000)}])})
+    data = bundle.read_bytes()
+    done = ocitool("bundle", "load", "-", stdin=data[:-30_000])
+    assert done.code == 7
+    assert "load it again, and what has arrived is kept" in done.err
+    assert ocitool("bundle", "load", "-", stdin=data).out == f"Loaded image: {NAME}\n"
+    assert "0 B" in ocitool("bundle", "load", "-", stdin=data).err
+
+
+def test_volumes_and_compressed_bundles_in_a_pipe_are_read_as_before(
+    ocitool: Command, tmp_path: Path
+) -> None:
+    import gzip
+
+    image = build_image([{"a": b"x" * 5000}])
+    made(tmp_path / "v.tar", {NAME: image}, volume_size=4 << 20)
+    (volume,) = tmp_path.glob("v.v*.tar")
+    assert ocitool("bundle", "load", "-", stdin=volume.read_bytes()).code == 0
+    packed = gzip.compress(made(tmp_path / "b.tar", {NAME: image}).read_bytes())
+    assert ocitool("bundle", "load", "-", stdin=packed).code == 0
+    assert ocitool("bundle", "load", "-", stdin=b"nothing").code != 0
+
+
+def test_a_need_is_written_when_a_delta_cannot_be_applied(ocitool: Command, tmp_path: Path) -> None:
+    base = made(tmp_path / "b.tar", {NAME: build_image([{"a": b"x" * 5000}])})
+    delta = made(
+        tmp_path / "d.tar",
+        {NAME: build_image([{"a": b"x" * 5000}, {"b": b"y"}])},
+        base=[base],
+    )
+    words = ("bundle", "load", "-", "--need-out", str(tmp_path / "need.json"))
+    assert ocitool(*words, stdin=delta.read_bytes()).code == 3
+    assert (tmp_path / "need.json").exists()
+    assert not ocitool.store.exists()
