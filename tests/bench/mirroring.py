@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.bench.measure import run
 from tests.support.images import Built, build_artifact, build_image
 from tests.support.registry import EmulatedRegistry, Quirks
 
@@ -113,6 +114,32 @@ def measure(repositories: int, tags: int) -> list[str]:
     return rows
 
 
+def measure_many(images: int) -> str:
+    """Return what a plan of many images costs that are all there, in words."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        EmulatedRegistry() as source,
+        EmulatedRegistry() as target,
+    ):
+        bench = Bench(Path(folder), source, target)
+        built = build_image([{"a": b"1"}])
+        for number in range(images):
+            name, tag = f"app{number // 10}", f"{number % 10}.0"
+            source.add_image(name, built, tag)
+            target.add_image(f"m/{name}", built, tag)
+        command = [sys.executable, "-m", "ocitool", "--store", f"{folder}/store", "sync"]
+        usages = []
+        for words in (("sync.yaml", "--plan-out", "plan"), ("--plan", "plan")):
+            # The working folder of a command that is measured is this one's.
+            paths = [f"{bench.folder}/{word}" if word[0] != "-" else word for word in words]
+            usages.append(run([*command, *paths]))
+        return "; ".join(
+            f"{what} of {images} images: {usage.seconds:.1f} s ({usage.cpu_seconds:.1f} CPU-s), "
+            f"{usage.peak_bytes / 1e6:.0f} MB"
+            for what, usage in zip(("plan", "repetition"), usages, strict=True)
+        )
+
+
 def _only(bench: Bench, plan: str) -> str:
     """Return a plan of the images that have changed."""
     lines = (bench.folder / plan).read_text().splitlines(keepends=True)
@@ -126,11 +153,13 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repositories", type=int, default=50)
     parser.add_argument("--tags", type=int, default=4)
+    parser.add_argument("--many", type=int, default=10_000)
     chosen = parser.parse_args(words)
     print("| work | images | source requests | target requests | bytes sent | time |")
     print("| --- | --- | --- | --- | --- | --- |")
     for row in measure(chosen.repositories, chosen.tags):
         print(row)
+    print(f"\n{measure_many(chosen.many)}")
 
 
 if __name__ == "__main__":
