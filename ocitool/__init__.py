@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from ocitool.bundles.files import open_bundles as open_bundles
     from ocitool.bundles.inventory import Base as Base
     from ocitool.bundles.inventory import Need as Need
+    from ocitool.bundles.sync.config import parse_sync_file as parse_sync_file
+    from ocitool.bundles.sync.plan import encode_plan as encode_plan
+    from ocitool.bundles.sync.plan import parse_plan as parse_plan
     from ocitool.errors import AccessDenied as AccessDenied
     from ocitool.errors import IntegrityError as IntegrityError
     from ocitool.errors import MalformedArchive as MalformedArchive
@@ -96,6 +99,9 @@ if TYPE_CHECKING:
     from ocitool.operations.push_report import PushReport as PushReport
     from ocitool.operations.save import save as save
     from ocitool.operations.save import save_file as save_file
+    from ocitool.operations.sync import copy_missing as copy_missing
+    from ocitool.operations.sync import look_at_targets as look_at_targets
+    from ocitool.operations.sync_plan import plan_sync as plan_sync
     from ocitool.operations.tag import tag as tag
     from ocitool.operations.verify import VerifyReport as VerifyReport
     from ocitool.operations.verify import verify as verify
@@ -119,6 +125,8 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "bundles.files": "BundleSet open_bundles",
         "bundles.inventory": "Base Need",
+        "bundles.sync.config": "parse_sync_file",
+        "bundles.sync.plan": "encode_plan parse_plan",
         "errors": (
             "AccessDenied IntegrityError MalformedArchive NotFound OcitoolError Refused "
             "StorageError Unavailable UsageError"
@@ -161,6 +169,8 @@ __getattr__, __dir__, __all__ = lazy(
         "operations.push": "push",
         "operations.push_report": "OnExisting PushReport",
         "operations.save": "save save_file",
+        "operations.sync": "copy_missing look_at_targets",
+        "operations.sync_plan": "plan_sync",
         "operations.tag": "tag",
         "operations.verify": "VerifyReport verify",
         "places.archive": "ArchiveSource FolderSource open_archive",

@@ -147,8 +147,8 @@ def look_at_targets(
 
 def copy_missing(
     found: Sequence[SyncedImage],
-    connect: Callable[[], Registries],
-    options: TransferOptions,
+    connect: Callable[[], Registries] = Registries,
+    options: TransferOptions | None = None,
     *,
     on_failure: OnFailure,
     observer: Observer = SILENT,
@@ -160,7 +160,8 @@ def copy_missing(
     repositories that one thread fills; the jobs of the `options` are shared among the threads.
     Each blob is sent once to a registry, and mounted into its other repositories.
     """
-    work = _Work(found, connect, options, on_failure, observer, known or KnownBlobs())
+    chosen = options or TransferOptions()
+    work = _Work(found, connect, chosen, on_failure, observer, known or KnownBlobs())
     work.run()
     return [done for one in found if (done := work.done.get(one.line.destination)) is not None]
 
