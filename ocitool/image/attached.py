@@ -101,6 +101,13 @@ def is_in(subject: str, digests: AbstractSet[str]) -> bool:
     return False
 
 
+def subject_texts(digest: str) -> tuple[str, ...]:
+    """Return the texts of subjects that mean a digest: see `is_in`."""
+    algorithm, _, hex_digits = digest.partition(":")
+    cut = f"{algorithm}:{hex_digits[:_DIGEST_LENGTH]}"
+    return (digest,) if cut == digest else (digest, cut)
+
+
 def referrers_tag(subject: Digest) -> str:
     """Return the tag for the list of attached artifacts, for registries that keep no such list.
 

@@ -15,7 +15,7 @@ from ocitool.image.content import Catalog, PlannedImage, Root
 from ocitool.oci import Descriptor, Digest, Reference
 from ocitool.operations.push_names import Below, Pair, pairs
 from ocitool.operations.push_report import OnExisting, PushReport
-from ocitool.operations.push_target import TagPusher, attached_to, report_planned
+from ocitool.operations.push_target import TagPusher, report_planned
 from ocitool.places.registry import Registries, Repository
 from ocitool.places.registry.holders import Holders
 from ocitool.places.registry.known_blobs import KnownBlobs
@@ -23,7 +23,7 @@ from ocitool.places.registry.upload import Uploads
 from ocitool.transfer.copy import Moved
 from ocitool.transfer.counted import Counted
 from ocitool.transfer.pipeline import Pipeline, TransferOptions
-from ocitool.transfer.plan import is_attached
+from ocitool.transfer.plan import Attachments, is_attached
 
 OnFailure = Callable[[Reference, OcitoolError], None]
 
@@ -80,7 +80,8 @@ def _push_converted(
     """Convert what must be, and push what is not settled yet."""
     early = _EarlyLayers.for_one(destinations, pusher, known)
     with _convert(pipeline, early):
-        images, attached = _sort_out(pipeline.images, attached=pipeline.options.attached)
+        images, others = _sort_out(pipeline.images, attached=pipeline.options.attached)
+        attached = Attachments(others)
         for pair in pairs(images, destinations):
             sent = early.sent if early is not None else {}
             attempts.settle(
@@ -202,7 +203,8 @@ def _warn_of_unattached(
     attached: Sequence[PlannedImage], images: Sequence[PlannedImage], observer: Observer
 ) -> None:
     """Warn of artifacts that are not sent because what they belong to is not among the images."""
-    going = {id(one) for image in images for one in attached_to(image, attached)}
+    found = Attachments(attached)
+    going = {id(one) for image in images for one in found.of(image)}
     left = [one for one in attached if id(one) not in going]
     if left:
         observer.warn(

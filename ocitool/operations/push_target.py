@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from ocitool.errors import OcitoolError, Refused
 from ocitool.events import Outcome
-from ocitool.image.attached import is_in, tags_of_attached
+from ocitool.image.attached import tags_of_attached
 from ocitool.image.content import PlannedImage
 from ocitool.image.graph import closure_of, content_of
 from ocitool.oci import Descriptor, Digest, Manifest, Reference
@@ -24,7 +24,7 @@ from ocitool.places.registry.known_blobs import KnownBlobs
 from ocitool.places.registry.writing import SubjectRefused
 from ocitool.transfer.copy import Moved, TransferReport
 from ocitool.transfer.pipeline import Pipeline
-from ocitool.transfer.plan import subject_of
+from ocitool.transfer.plan import Attachments, subject_of
 from ocitool.transfer.remote import RemoteImages
 from ocitool.transfer.report import report_image
 
@@ -78,9 +78,7 @@ class TagPusher:
             return None
         return self._report(pair, Ending.SKIPPED, existing, 0)
 
-    def push(
-        self, pair: Pair, attached: Sequence[PlannedImage], sent: Mapping[Digest, Moved]
-    ) -> PushReport:
+    def push(self, pair: Pair, attached: Attachments, sent: Mapping[Digest, Moved]) -> PushReport:
         """Push one image to one destination, with what is attached to it.
 
         `sent` is what has been sent there already. Refused where the policy does not let a tag be
@@ -91,7 +89,7 @@ class TagPusher:
         _check_pinned(destination, digest)
         existing = self._existing(destination)
         ending = ending_of(destination, existing, digest, self._on_existing)
-        planned = [image, *attached_to(image, attached)]
+        planned = [image, *attached.of(image)]
         report = self._report(pair, ending, existing, len(planned) - 1)
         if ending is Ending.SKIPPED:
             return report
@@ -198,18 +196,6 @@ def report_planned(pair: Pair, *, is_final: bool) -> PushReport:
         image=report_image(pair.image),
         is_final=is_final,
     )
-
-
-def attached_to(image: PlannedImage, attached: Sequence[PlannedImage]) -> list[PlannedImage]:
-    """Return the attached artifacts that belong to this image."""
-    held = {str(descriptor.digest) for descriptor, _ in image.closure.documents}
-    waiting = [(s, subject) for s in attached if (subject := subject_of(s)) is not None]
-    found: list[PlannedImage] = []
-    while fresh := [s for s, subject in waiting if is_in(subject, held)]:
-        waiting = [pair for pair in waiting if pair[0] not in fresh]
-        held |= {str(d.digest) for s in fresh for d, _ in s.closure.documents}
-        found += fresh
-    return found
 
 
 def _blobs(planned: Sequence[PlannedImage]) -> set[Digest]:

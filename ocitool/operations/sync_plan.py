@@ -17,12 +17,11 @@ from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
 from ocitool.errors import NotFound, OcitoolError
 from ocitool.image.content import Root
 from ocitool.oci import Descriptor, Digest, Platform, Reference
-from ocitool.operations.push_target import attached_to
 from ocitool.places.registry import Registries, Repository, Session
 from ocitool.places.registry.listing import catalog, tags
 from ocitool.places.registry.paging import IncompleteList
 from ocitool.transfer.pipeline import Pipeline, TransferOptions
-from ocitool.transfer.plan import independent
+from ocitool.transfer.plan import Attachments, independent
 from ocitool.transfer.remote import RemoteImages
 
 OnFailure = Callable[[str, OcitoolError], None]
@@ -307,5 +306,5 @@ def _selected(
     pipeline.plan(roots)
     pipeline.drop_orphans()
     (image, *_) = independent(pipeline.images)
-    held = attached_to(image, [one for one in pipeline.images if one is not image])
+    held = Attachments(pipeline.images).of(image)
     return image.root.descriptor.digest, {one.root.descriptor.digest for one in held}

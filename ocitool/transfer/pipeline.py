@@ -97,6 +97,7 @@ class Pipeline:
         self.images: list[PlannedImage] = []
         self.conversions: list[Conversion] = []
         self._planned: list[PlannedImage] = []
+        self._dropped: list[PlannedImage] = []
         self._known_outcomes: Mapping[Digest, Outcome] = {}
 
     def plan(
@@ -179,20 +180,22 @@ class Pipeline:
 
     def drop_orphans(self) -> None:
         """Drop artifacts attached to images that are left out or have another digest now."""
-        self.images = drop_orphans(self._planned, self.images, self.observer)
+        kept = drop_orphans(self._planned, self.images, self.observer)
+        going = {one.root.descriptor.digest for one in kept}
+        self._dropped = [one for one in self._planned if one.root.descriptor.digest not in going]
+        self.images = kept
 
     def orphans_of(self, image: PlannedImage) -> list[PlannedImage]:
         """Return the artifacts that `drop_orphans` dropped because this image has changed."""
-        kept = {one.root.descriptor.digest for one in self.images}
+        if not self._dropped:
+            return []
         names = image.root.names
         before = [one for one in self._planned if names and one.root.names == names]
         held = {str(d.digest) for one in before for d, _ in one.closure.documents}
         return [
             one
-            for one in self._planned
-            if one.root.descriptor.digest not in kept
-            and (subject := subject_of(one)) is not None
-            and is_in(subject, held)
+            for one in self._dropped
+            if (subject := subject_of(one)) is not None and is_in(subject, held)
         ]
 
     def transfer(

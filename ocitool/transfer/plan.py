@@ -1,6 +1,7 @@
 """Which images are moved, with all that belongs to them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 from msgspec.structs import replace
 
@@ -12,6 +13,7 @@ from ocitool.image.attached import (
     is_in,
     names_of,
     subject_of_root,
+    subject_texts,
 )
 from ocitool.image.attached import subject_of as subject_of_entry
 from ocitool.image.content import (
@@ -176,7 +178,8 @@ def _attached_to(
     # An artifact may be attached to another artifact, and is then added with it.
     while fresh := [position for position, subject in waiting.items() if is_in(subject, held)]:
         added = _plan(source, [roots[position] for position in fresh])
-        waiting = {position: s for position, s in waiting.items() if position not in fresh}
+        for position in fresh:
+            del waiting[position]
         held = _documents(added)
         found += added
     return found
@@ -215,3 +218,34 @@ def independent(planned: Sequence[PlannedImage]) -> list[PlannedImage]:
     """
     images = [image for image in planned if not is_attached(image)]
     return images or [image for image in planned if image.root.names]
+
+
+class Attachments:
+    """Attached artifacts, found by the image that they belong to without looking at all of them."""
+
+    def __init__(self, attached: Iterable[PlannedImage]) -> None:
+        self._by_subject: dict[str, list[tuple[int, PlannedImage]]] = {}
+        for position, artifact in enumerate(attached):
+            subject = subject_of(artifact)
+            if subject is not None:
+                self._by_subject.setdefault(subject, []).append((position, artifact))
+
+    def of(self, image: PlannedImage) -> list[PlannedImage]:
+        """Return the artifacts that belong to an image, to any depth, without the image itself."""
+        seen = {image.root.descriptor.digest}
+        found: list[PlannedImage] = []
+        held = [image]
+        while fresh := self._directly(held, seen):
+            seen |= {artifact.root.descriptor.digest for artifact in fresh}
+            found += fresh
+            held = fresh
+        return found
+
+    def _directly(
+        self, held: Sequence[PlannedImage], seen: AbstractSet[Digest]
+    ) -> list[PlannedImage]:
+        fresh: dict[int, PlannedImage] = {}
+        for digest in _documents(held):
+            for subject in subject_texts(digest):
+                fresh.update(self._by_subject.get(subject, ()))
+        return [one for _, one in sorted(fresh.items()) if one.root.descriptor.digest not in seen]

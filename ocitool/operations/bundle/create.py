@@ -12,13 +12,12 @@ from ocitool.image.attached import is_in
 from ocitool.image.content import Blob, PlannedImage, Source
 from ocitool.images.opening import Opened, with_attached
 from ocitool.oci import Descriptor, Digest, Platform
-from ocitool.operations.push_target import attached_to
 from ocitool.operations.save import feature
 from ocitool.places.archive.bundle import BundleList, ClosureReport
 from ocitool.places.archive.bundle_writer import BundleContents, Packing, bundle_contents
 from ocitool.places.archive.sections import reading, tar_pieces
 from ocitool.transfer.pipeline import Pipeline, TransferOptions
-from ocitool.transfer.plan import is_attached, refuse_ambiguous, subject_of
+from ocitool.transfer.plan import Attachments, is_attached, refuse_ambiguous, subject_of
 from ocitool.transfer.remote import RemoteImages
 from ocitool.transfer.report import CopyReport
 
@@ -124,8 +123,9 @@ class _Gathered:
         self.reports.append(pipeline.report())
         attached = [image for image in pipeline.images if is_attached(image)]
         images = [image for image in pipeline.images if not is_attached(image)] or attached
+        belonging = Attachments(attached)
         for image in images:
-            own = [one for one in attached_to(image, attached) if one is not image]
+            own = belonging.of(image)
             self._add(
                 Packing(
                     image=feature(image, featured),
