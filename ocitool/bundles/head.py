@@ -9,13 +9,14 @@ from typing import Final
 
 from msgspec import Struct
 
-from ocitool.bundles.volume_format import VOLUME_FILE, Volume, parse_volume
-from ocitool.errors import MalformedArchive, NotFound
+from ocitool.bundles.volume_format import VOLUME, VOLUME_FILE, Volume, parse_volume
+from ocitool.errors import MalformedArchive, NotFound, OcitoolError
 from ocitool.formats.tar.writing import BLOCK, padding
 from ocitool.image.content import ReadAt
 from ocitool.oci import Digest
 from ocitool.places.archive import framing
 from ocitool.places.archive.bundle import (
+    FORMAT,
     LARGEST_LIST,
     LARGEST_SIGNATURE,
     LIST_FILE,
@@ -27,6 +28,8 @@ from ocitool.places.archive.sections import LAYOUT, LAYOUT_FILE, file_section
 
 _SIZE_FIELD: Final = slice(124, 135)
 _NAME_FIELD: Final = slice(0, 100)
+_FIRST: Final = file_section(LAYOUT_FILE, LAYOUT).length
+"""Where the list begins in a bundle that is no volume."""
 
 
 class Head(Struct, frozen=True, kw_only=True):
@@ -53,14 +56,15 @@ def read_head(read_at: ReadAt, what: str) -> Head:
     NotFound when the file is neither; MalformedArchive and MalformedDocument when it is damaged.
     """
     volume, volume_raw = None, b""
-    position = file_section(LAYOUT_FILE, LAYOUT).length
-    name, _ = _header(read_at, 0)
-    if name == VOLUME_FILE:
+    position = _FIRST
+    if _is_at(read_at, 0, VOLUME_FILE, VOLUME):
         volume_raw, position = _member(read_at, 0, VOLUME_FILE, LARGEST_LIST, what)
         volume = parse_volume(volume_raw, what)
-    elif _header(read_at, position)[0] != LIST_FILE:
-        raise _not_a_bundle(what)
+    elif not _is_at(read_at, position, LIST_FILE, FORMAT):
+        raise _not_a_bundle(read_at, what)
     raw, position = _member(read_at, position, LIST_FILE, LARGEST_LIST, what)
+    if volume is not None and volume.bundle != str(Digest.of(raw)):
+        raise MalformedArchive(f"{LIST_FILE} of {what!r} is damaged", hint=_ANEW)
     signature = None
     if _header(read_at, position)[0] == SIGNATURE_FILE:
         signature, _ = _member(read_at, position, SIGNATURE_FILE, LARGEST_SIGNATURE, what)
@@ -73,11 +77,28 @@ def read_head(read_at: ReadAt, what: str) -> Head:
     )
 
 
-def _not_a_bundle(what: str) -> NotFound:
+def _is_at(read_at: ReadAt, position: int, path: str, form: str) -> bool:
+    """Tell whether a member begins here: by its name, or by its content if that was damaged."""
+    content = b'{"format":"%s/' % form.partition("/")[0].encode()
+    return (
+        _header(read_at, position)[0] == path or read_at(position + BLOCK, len(content)) == content
+    )
+
+
+def _not_a_bundle(read_at: ReadAt, what: str) -> OcitoolError:
+    begin = read_at(0, _FIRST + BLOCK)
+    names = (LAYOUT_FILE, VOLUME_FILE)
+    if len(begin) < _FIRST + BLOCK and any(_agree(begin, name.encode()) for name in names):
+        return MalformedArchive(f"{what!r} is cut: it ends before the list of a bundle", hint=_ANEW)
     return NotFound(
         f"{what!r} is not a bundle",
         hint="`ocitool bundle create` makes bundles; `ocitool load` reads other archives",
     )
+
+
+def _agree(one: bytes, other: bytes) -> bool:
+    """Tell whether one of the two begins with the other."""
+    return one.startswith(other) or other.startswith(one)
 
 
 def _header(read_at: ReadAt, position: int) -> tuple[str, int]:

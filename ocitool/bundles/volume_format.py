@@ -49,15 +49,27 @@ class Volume(Struct, frozen=True, kw_only=True):
 
 
 def encode_volume(volume: Volume) -> bytes:
-    """Return the bytes of what a volume says of itself: compact ASCII JSON."""
+    """Return the bytes of what a volume says of itself: compact ASCII JSON.
+
+    Its last field is the sha256 of all before that: nothing else covers these bytes.
+    """
     text = json.dumps(msgspec.to_builtins(volume), ensure_ascii=True, separators=(",", ":"))
-    return text.encode("ascii")
+    return _sealed(text[:-1].encode("ascii"))
+
+
+def _sealed(body: bytes) -> bytes:
+    return b'%s,"sha256":"%s"}' % (body, Digest.of(body).hex.encode())
+
+
+_SEAL: Final = len(_sealed(b""))
 
 
 def parse_volume(raw: bytes, what: str) -> Volume:
     """Decode what a volume says of itself; MalformedDocument, LimitExceeded."""
     if len(raw) > LARGEST_LIST:
         raise LimitExceeded(f"{VOLUME_FILE} of {what!r} is larger than {LARGEST_LIST} bytes")
+    if raw != _sealed(raw[:-_SEAL]):
+        raise MalformedDocument(f"{VOLUME_FILE} of {what!r} is damaged")
     try:
         volume = msgspec.json.decode(raw, type=Volume)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

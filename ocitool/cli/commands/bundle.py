@@ -27,7 +27,7 @@ from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.parsing import command_group
 from ocitool.cli.render import console
 from ocitool.concurrency import DEFAULT_JOBS
-from ocitool.errors import UsageError
+from ocitool.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from ocitool.bundles.files import BundleSet
@@ -108,7 +108,7 @@ def verify(files: Bundles, *, need_out: NeedOut = None, trust: "Trust", out: Out
     out.document(reports, view)
     if reports:
         write_need(need_out, [report.need for report in reports], out)
-    if not reports and len(unreadable) == 1:
+    if not reports and len(unreadable) == 1 and not isinstance(unreadable[0].error, IntegrityError):
         raise unreadable[0].error
     if unreadable or not all(report.sound for report in reports):
         raise typer.Exit(_NO)

@@ -198,6 +198,8 @@ def _check(listing: BundleList, what: str) -> None:
     files = [file.path for file in listing.files]
     if len(set(files)) != len(files) or set(files) - set(_FILES) or files[:1] != [LAYOUT_FILE]:
         raise MalformedDocument(f"{what} lists other files than a bundle has: {quoted(str(files))}")
+    for file in listing.files:
+        Digest("sha256", file.sha256)
     if listing.requires and not listing.is_delta:
         raise MalformedDocument(f"{what} of a full bundle requires blobs")
     sizes = [(blob.digest, blob.size) for blob in listing.blobs]
