@@ -11,10 +11,11 @@ FORMS = (
     ("dir:DIR", "the folder form of skopeo and podman, read only"),
     ("./PATH, /PATH, -", "what is there, known by its content; - is a pipe"),
     ("containerd:", "containerd, by its command ctr, write only"),
+    ("ssh://[USER@]HOST/STORE", "the store of another machine, write only"),
 )
 """How a source or a destination is written, and what that means."""
 
-_WRITTEN = ("containerd:",)
+_WRITTEN = ("containerd:", "ssh://[USER@]HOST/STORE")
 _ALL = tuple(form for form, _ in FORMS if form not in _WRITTEN)
 _PLACES = _ALL[2:6] + _ALL[7:]
 TAKES: dict[str, tuple[str, ...]] = {
@@ -83,6 +84,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool copy docker://ghcr.io/a/app:1 docker://registry.example/app:1",
         "ocitool copy ./carry.tar oci:layout",
         "ocitool copy app:1.0 docker-daemon:app:1.0",
+        "ocitool copy app:1.0 ssh://admin@edge.example",
         "CONTAINERD_NAMESPACE=k8s.io ocitool copy ./carry.tar containerd:",
     ),
     "bundle": (

@@ -36,6 +36,7 @@ class PlaceKind(StrEnum):
     DOCKER_ENGINE = "docker-daemon"
     PODMAN_ENGINE = "podman"
     CONTAINERD = "containerd"
+    SSH = "ssh"
     REGISTRY = "docker"
     PATH = "path"
 
@@ -51,7 +52,7 @@ _PREFIXES = {
     "docker:": PlaceKind.REGISTRY,
     "registry:": PlaceKind.REGISTRY,
 }
-_SHOWN = [*(f"{p}//" if p == "docker:" else p for p in _PREFIXES if p != "registry:")]
+_SHOWN = [*(f"{p}//" if p in ("docker:", "ssh:") else p for p in _PREFIXES if p != "registry:")]
 _ELSEWHERE = ("containers-storage:",)
 
 
@@ -59,7 +60,8 @@ class Place(Struct, frozen=True, kw_only=True):
     """A place and the image in it that is meant. `name` is a name, tag or digest, or None.
 
     `path` is the file or folder; it is empty for the store and for engines. "-" is standard input
-    or output. In a registry it is the prefix below which images go, if the text ends with a slash.
+    or output. Of another machine, whose address `name` is, it is the folder of the store, or empty.
+    In a registry it is the prefix below which images go, if the text ends with a slash.
     """
 
     kind: PlaceKind
@@ -231,6 +233,11 @@ def registry_host(text: str) -> str:
 def _prefixed(kind: PlaceKind, rest: str, text: str) -> Place:
     if kind in RECEIVERS:
         return Place(kind=kind, name=rest or None, text=text)
+    if kind is PlaceKind.SSH:
+        host, slash, path = rest.removeprefix("//").partition("/")
+        # As in git: /~/x is the folder x in the home folder there, where ssh begins.
+        path = path.removeprefix("~/") if path.startswith("~/") else f"{slash}{path}".rstrip("/")
+        return Place(kind=kind, name=host, path=path, text=text)
     if kind is PlaceKind.REGISTRY and rest.endswith("/"):
         return Place(kind=kind, path=rest.removeprefix("//"), text=text)
     if kind is PlaceKind.REGISTRY:

@@ -89,7 +89,7 @@ def open_source(
     elif place.kind in ENGINES:
         with exported([place], scratch=scratch, observer=observer) as archive:
             yield Opened(source=archive, roots=archive.roots(), place=place)
-    elif place.kind is PlaceKind.CONTAINERD:
+    elif place.kind in (PlaceKind.CONTAINERD, PlaceKind.SSH):
         raise _not_read(place)
     elif place.kind is PlaceKind.REGISTRY:
         from ocitool.transfer.remote import RemoteImages
@@ -220,7 +220,12 @@ def _repository(registries: "Registries", place: Place) -> "Repository":
 
 
 def _not_read(place: Place) -> UsageError:
-    """Return the error about an image of containerd, which only takes archives here."""
+    """Return the error about a place that only takes images here."""
+    if place.kind is PlaceKind.SSH:
+        return UsageError(
+            f"{quoted(place.text)}: ssh:// is a place to write to, not one to read from",
+            hint=f"pipe it: ssh {place.name} ocitool save NAME | ocitool load",
+        )
     name = place.name or "NAME"
     return UsageError(
         f"{quoted(place.text)}: containerd is a place to write to, not one to read from",

@@ -57,6 +57,10 @@ def copy(
         opened = stack.enter_context(
             open_source(source, store=store, scratch=chosen.scratch, registries=registries)
         )
+        if target.kind is PlaceKind.SSH:
+            from ocitool.operations.bundle.send import send
+
+            return send([opened], target, chosen, observer=observer)
         images = with_attached(opened) if chosen.attached else opened
         if target.kind is not PlaceKind.REGISTRY:
             return copy_to_place(images, target, chosen, store=store, observer=observer)

@@ -1,6 +1,6 @@
 """Write images as an archive to a file, a stream, or an engine."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -12,21 +12,9 @@ from ocitool.images.opening import receiver_of
 from ocitool.oci import Platform
 from ocitool.operations.engine_limits import refuse_unfit
 from ocitool.operations.save import UNIVERSAL, pack, save, save_file
+from ocitool.transfer.counted import CountedPieces
 from ocitool.transfer.pipeline import TransferOptions
 from ocitool.transfer.report import CopyReport
-
-
-class _Counted:
-    """Pieces of an archive, with the number of bytes that were taken."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self.count = 0
-        self._pieces = pieces
-
-    def __iter__(self) -> Iterator[bytes]:
-        for piece in self._pieces:
-            self.count += len(piece)
-            yield piece
 
 
 def deliver(
@@ -54,7 +42,7 @@ def deliver(
             ) as archive,
         ):
             refuse_unfit(engine, archive.images)
-            counted = _Counted(archive.pieces)
+            counted = CountedPieces(archive.pieces)
             for line in engine.load(counted):
                 observer.remark(f"{target.kind}: {line}")
             return replace(archive.report, written=counted.count)

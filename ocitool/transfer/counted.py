@@ -1,6 +1,6 @@
-"""How much of a blob has been read, for progress that stays right when a blob is read again."""
+"""How much has been read: of a blob, also if it is read again, and of the pieces of an archive."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from ocitool.concurrency import Stop
 from ocitool.image.content import Blob
@@ -38,3 +38,16 @@ class Counted:
         if count:
             self._read += count
             self._advance(count)
+
+
+class CountedPieces:
+    """Pieces of an archive, with the number of bytes that were taken."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self.count = 0
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self.count += len(piece)
+            yield piece

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ocitool.images.locations import Place
+    from ocitool.images.opening import Opened
     from ocitool.places.registry import RegistryOptions
     from ocitool.transfer.pipeline import TransferOptions
     from ocitool.transfer.report import CopyReport
@@ -37,6 +38,14 @@ Destination = Annotated[
     str, typer.Argument(metavar="DST", help="NAME, oci:DIR:TAG, oci-archive:FILE, …")
 ]
 
+RemoteCommand = Annotated[
+    str,
+    typer.Option(
+        "--remote-ocitool",
+        metavar="COMMAND",
+        help="How ocitool is called on the other machine, with ssh://.",
+    ),
+]
 AllTags = Annotated[
     bool, typer.Option("--all-tags", "-a", help="Copy every tag of the repository.")
 ]
@@ -53,6 +62,7 @@ def copy(
     allow_foreign_layers: ForeignLayers = False,
     all_tags: AllTags = False,
     fail_fast: FailFast = False,
+    remote_ocitool: RemoteCommand = "ocitool",
     out: Output,
     registry: "RegistryOptions",
 ) -> None:
@@ -63,7 +73,8 @@ def copy(
     (read only), and paths that begin with ./ or /. If SRC names no image, everything in it is
     copied. Below docker://HOST/PREFIX/, with a slash at its end, each image keeps its name. Between
     registries a pattern such as 'docker://NAME:v1.*' copies all tags that match, under the same
-    tags.
+    tags. To ssh://[USER@]HOST[:PORT][/STORE], into the store of another machine that has ocitool,
+    only what is missing there is sent, through the ssh command.
     """
     from ocitool.cli.commands.copy_tags import TagsCommand, copy_tags, is_about_tags
 
@@ -71,7 +82,7 @@ def copy(
     registry = with_foreign(in_chunks(registry, sending.chunk_size), allowed=allow_foreign_layers)
     whole = destination.endswith("/")
     if whole or not is_about_tags(source, all_tags=all_tags, dry_run=sending.dry_run):
-        _copy(source, destination, options, sending, out, registry)
+        _copy(source, destination, options, sending, out, registry, remote_ocitool)
         return
     command = TagsCommand(
         source=source,
@@ -93,6 +104,7 @@ def _copy(
     sending: Sending,
     out: Output,
     registry: "RegistryOptions",
+    remote_ocitool: str,
 ) -> None:
     """Copy one image, or all that a place holds."""
     from ocitool.images.locations import parse_place
@@ -115,17 +127,35 @@ def _copy(
             reports, attempts = push_sources([opened], where, connected, options, sending, out)
             finish(reports, out, sending, attempts, table=target.name is None)
             return
-        report = copying.copy_to_place(
-            with_attached(opened) if options.attached else opened,
-            target,
-            options,
-            store=out.options.store_for(target),
-            featured=usual_platform(),
-            write=console.out_bytes,
-            observer=out.observer,
-        )
+        if target.kind is PlaceKind.SSH:
+            report = _send(opened, target, options, out, remote_ocitool)
+        else:
+            report = copying.copy_to_place(
+                with_attached(opened) if options.attached else opened,
+                target,
+                options,
+                store=out.options.store_for(target),
+                featured=usual_platform(),
+                write=console.out_bytes,
+                observer=out.observer,
+            )
     _show(report, target, sending, options, attempts, out)
     attempts.finish()
+
+
+def _send(
+    opened: "Opened", target: "Place", options: "TransferOptions", out: Output, command: str
+) -> "CopyReport":
+    from ocitool.operations.bundle.send import send
+
+    return send(
+        [opened],
+        target,
+        options,
+        command=command,
+        featured=usual_platform(),
+        observer=out.observer,
+    )
 
 
 def _check(target: "Place", sending: Sending, out: Output) -> None:
