@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from ocitool.errors import MalformedArchive
 from ocitool.formats.compression import Codec, DecompressingReader
-from ocitool.formats.tar import PositionedInput, StreamInput, TarInput
+from ocitool.formats.tar import PositionedInput, StreamInput, TarInput, sparse_content
 from ocitool.image.content import CHUNK, Positioned
 from ocitool.image.layers import Pieces
 from ocitool.inside.image import Inside
@@ -55,8 +55,8 @@ def read_members(
     to the last of them. The layer is not verified, except where its files are fetched by ranges:
     then each chunk is. With `whole` a layer that has to be read in order is read to its end, and
     verified by that: DigestMismatch or SizeMismatch, after the last file. NotFound for
-    a layer that was not read, MalformedArchive for a sparse file and for a layer that has changed
-    meanwhile.
+    a layer that was not read, MalformedArchive for a layer that has changed meanwhile and for a
+    sparse file with a wrong map; its holes are zeros.
     """
     table = inside.table(number)
     if isinstance(table, ChunkedTable):
@@ -69,20 +69,27 @@ def read_members(
     with _opened(inside, number, table, whole=whole) as content:
         for row in sorted(set(rows), key=table.datas.__getitem__):
             what = _file(table, row)
-            start, size = table.datas[row], table.stored_size(row)
+            is_sparse = row in table.sparse
+            start = table.headers[row] if is_sparse else table.datas[row]
+            end = table.datas[row] + table.stored_size(row)
             position += content.skip(start - position)
-            member = MemberContent(content, size, what)
-            yield row, member
+            member = MemberContent(content, end - start, what)
+            yield row, _filled(member, table.sizes[row], what) if is_sparse else member
             # What the caller did not read is passed over.
-            position = start + size - member.left
+            position = end - member.left
+
+
+def _filled(member: MemberContent, size: int, what: str) -> MemberContent:
+    """Return the content of a sparse file, from its headers on in a tar."""
+    content = Pieces(sparse_content(member.read))
+    return MemberContent(StreamInput(content.read), size, what)
 
 
 def _file(table: LayerTable, row: int) -> str:
-    """Return what to call a file in messages; MalformedArchive if it has no plain content."""
+    """Return what to call a file in messages; MalformedArchive if it is none."""
     what = quoted(table.path(row))
-    if table.kinds[row] != FILE or row in table.sparse:
-        kind = "sparse, which a layer must not be" if row in table.sparse else "not a file"
-        raise MalformedArchive(f"{what} is {kind}")
+    if table.kinds[row] != FILE:
+        raise MalformedArchive(f"{what} is not a file")
     return what
 
 

@@ -104,7 +104,7 @@ def take(
         _check_free(folder, name, node, overwrite=overwrite)
         with staging_folder(folder) as staging:
             with Extraction(staging) as extraction:
-                extraction.tar(merged_tar(inside, node, name))
+                extraction.tar(merged_tar(inside, node, name, fill_holes=True))
                 extracted = extraction.finish()
             if staging.kind(name) is None:
                 raise UsageError(f"{quoted('/' + node.path)} is a {node.kind}, which is not copied")

@@ -14,15 +14,15 @@ from msgspec import Struct
 
 from ocitool.errors import MalformedArchive
 from ocitool.formats.compression import CHUNK_SIZE
-from ocitool.formats.tar import EntryType
+from ocitool.formats.tar import EntryType, sparse_content
 from ocitool.formats.tar.writing import BLOCK, Member, ended, member_header, padding
 from ocitool.fsops import scratch_file, spooling, write_all
+from ocitool.image.layers import Pieces
 from ocitool.inside.image import Inside
 from ocitool.inside.layer_tar import open_tar
 from ocitool.inside.ranges.tables import ChunkedTable
 from ocitool.inside.table import KINDS, LayerTable
 from ocitool.inside.tree import Node
-from ocitool.oci.quoting import quoted
 
 _TYPES: Final = {kind: EntryType(kind.value) for kind in KINDS[:8]}
 _ROOT: Final = "."
@@ -31,20 +31,27 @@ _Key = tuple[int, int]
 
 
 class _Span(Struct, frozen=True, gc=False):
-    """Bytes of a layer's tar to copy; behind a header of our own only the data of a member."""
+    """Bytes of a layer's tar to copy; behind a header of our own only the data of a member.
+
+    With `holes` they are a sparse file from its headers on; its content follows our header.
+    """
 
     start: int
     end: int
     header: bytes = b""
+    holes: bool = False
 
 
-def merged_tar(inside: Inside, root: Node, name: str) -> Iterator[bytes]:
+def merged_tar(
+    inside: Inside, root: Node, name: str, *, fill_holes: bool = False
+) -> Iterator[bytes]:
     """Yield the tar of a node and all below it; `name` is what the node is called there.
 
-    "" is the root of the tar. Each layer that has a part in it is read once, and verified at its
-    end: if this raises, what was yielded before must not be used.
+    "" is the root of the tar. Sparse files stay sparse where they keep their name, unless
+    `fill_holes`: else their holes are written as zeros. Each layer that has a part in it is read
+    once, and verified at its end: if this raises, what was yielded before must not be used.
     """
-    return ended(_Merged(inside, root, name).pieces())
+    return ended(_Merged(inside, root, name, fill_holes=fill_holes).pieces())
 
 
 def sorted_tar(
@@ -100,12 +107,6 @@ def _folder_header(inside: Inside, name: str, node: Node) -> bytes:
 
 def _header(table: LayerTable, row: int, name: str) -> bytes:
     """Return a header of our own for a member that is not a folder."""
-    if row in table.sparse:
-        raise MalformedArchive(
-            f"{quoted(table.path(row))} is sparse, which a layer must not be; it cannot be written "
-            "under another header",
-            hint="without --sorted it is copied as it is" if name == table.path(row) else None,
-        )
     return member_header(
         Member(
             name=name,
@@ -137,10 +138,11 @@ def _link_header(table: LayerTable, row: int, name: str, target: str) -> bytes:
 
 
 class _Merged:
-    def __init__(self, inside: Inside, root: Node, name: str) -> None:
+    def __init__(self, inside: Inside, root: Node, name: str, *, fill_holes: bool) -> None:
         self._inside = inside
         self._root = root
         self._names = _Names(root, name)
+        self._fill_holes = fill_holes
         # By layer, the rows to copy; of those under another name, what they are called.
         self._rows: dict[int, array[int]] = {}
         self._renamed: dict[_Key, str] = {}
@@ -190,7 +192,8 @@ class _Merged:
         if layer not in self._rows:
             self._rows[layer] = array("q")
         self._rows[layer].append(row)
-        if not table.is_copyable or table.path(row) != name:
+        is_filled = self._fill_holes and row in table.sparse
+        if is_filled or not table.is_copyable or table.path(row) != name:
             self._renamed[member] = name
 
     def _spans(self, layer: int) -> Iterator[_Span]:
@@ -207,7 +210,7 @@ class _Merged:
                 yield _Span(start, end)
             start, end = table.headers[row], data + size + -size % BLOCK
             if name is not None:
-                yield _Span(data, data + size, _header(table, row, name))
+                yield _content_span(table, row, _header(table, row, name))
                 start = end = 0
         if end > start:
             yield _Span(start, end)
@@ -219,21 +222,51 @@ class _Merged:
                 yield _link_header(self._table(layer), row, name, target)
 
 
+def _content_span(table: LayerTable, row: int, header: bytes = b"") -> _Span:
+    """Return where the content of a file is; of a sparse file its headers are needed too."""
+    is_sparse = row in table.sparse
+    start = table.headers[row] if is_sparse else table.datas[row]
+    return _Span(start, table.datas[row] + table.stored_size(row), header, is_sparse)
+
+
+class _Tape:
+    """A tar that is read from its beginning, and where it is read now."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+        self.position = 0
+
+    def up_to(self, end: int) -> Iterator[bytes]:
+        """Yield what is before an offset, or before the end of the tar."""
+        while self.position < end and (part := self._read(min(CHUNK_SIZE, end - self.position))):
+            self.position += len(part)
+            yield part
+
+
 def _copied(read: Callable[[int], bytes], spans: Iterable[_Span]) -> Iterator[bytes]:
     """Yield the spans of a tar that is read from its beginning."""
-    position = 0
+    tape = _Tape(read)
     for span in spans:
-        while position < span.start and (part := read(min(CHUNK_SIZE, span.start - position))):
-            position += len(part)
+        for _ in tape.up_to(span.start):
+            pass
         yield span.header
-        while position < span.end and (part := read(min(CHUNK_SIZE, span.end - position))):
-            position += len(part)
-            yield part
+        if span.holes and span.header:
+            yield from _filled(tape, span)
+            continue
+        yield from tape.up_to(span.end)
         # Go's tar writer omits the padding of the last member unless it is closed.
-        if span.header or 0 < span.end - position < BLOCK:
-            yield padding(position)
-        if span.end - position >= BLOCK:
+        if span.header or 0 < span.end - tape.position < BLOCK:
+            yield padding(tape.position)
+        if span.end - tape.position >= BLOCK:
             raise MalformedArchive("a layer ends in the middle of a member")
+
+
+def _filled(tape: _Tape, span: _Span) -> Iterator[bytes]:
+    size = 0
+    for part in sparse_content(Pieces(tape.up_to(span.end)).read):
+        size += len(part)
+        yield part
+    yield padding(size)
 
 
 class _Sorted:
@@ -266,9 +299,9 @@ class _Sorted:
             spans = []
             for row in sorted(rows[layer]):
                 self._places[layer, row] = position
-                start = table.datas[row]
-                spans.append(_Span(start, start + table.sizes[row]))
-                position += table.sizes[row]
+                # Sparse files are kept as they are: their holes may be larger than any disk.
+                spans.append(_content_span(table, row))
+                position += spans[-1].end - spans[-1].start
             for part in self._contents(layer, table, spans, rows[layer]):
                 write_all(descriptor, part)
 
@@ -297,9 +330,15 @@ class _Sorted:
             yield _link_header(table, node.row, name, first)
             return
         yield _header(table, node.row, name)
-        position, left = self._places.get(member, 0), node.size
-        while left:
-            part = os.pread(descriptor, min(left, CHUNK_SIZE), position)
-            yield part
-            position, left = position + len(part), left - len(part)
+        if node.size:
+            span = _content_span(table, node.row)
+            parts = _kept(descriptor, self._places[member], span.end - span.start)
+            yield from sparse_content(Pieces(parts).read) if span.holes else parts
         yield padding(node.size)
+
+
+def _kept(descriptor: int, position: int, size: int) -> Iterator[bytes]:
+    """Yield a part of what was gathered."""
+    while size and (part := os.pread(descriptor, min(size, CHUNK_SIZE), position)):
+        yield part
+        position, size = position + len(part), size - len(part)

@@ -1,6 +1,7 @@
 """The merged tree as a tar: what is in it, in which order, and with which bytes."""
 
 import io
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from ocitool.inside.tarring import merged_tar, sorted_tar
 from tests.support.images import BuiltImage, build_image
 from tests.support.root_files import Node, folder, hard_link, layer_of, link, program
 from tests.support.small_images import CODECS, file, gone, opaque, small_image, write_image
+from tests.support.sparse import SPARSE_FORMS, holed, sparse_tar
 
 EVERYTHING = (
     folder("etc", 0o700, owner=(3_000_000, 70_000)),
@@ -214,3 +216,23 @@ def test_damage_is_an_error_at_the_end(tmp_path: Path, codec: str) -> None:
                 b"".join(pieces(inside, sort=sort))
         with pytest.raises((DigestMismatch, MalformedArchive)):
             b"".join(layer_tar(inside, 1))
+
+
+@pytest.mark.parametrize("form", SPARSE_FORMS)
+class TestSparseFiles:
+    def test_sorted_they_have_zeros_for_their_holes(self, tmp_path: Path, form: str) -> None:
+        tar = sparse_tar(form, {"d/f": holed(), "d/g": b"next", "d/h": holed(3)})
+        whole = [file("d/g", 4)]
+        image = build_image([tar, layer_of(*whole)], compression="gzip")
+        found = members(tar_of(image, tmp_path, sort=True))
+        assert (found["d/f"][-1], found["d/h"][-1]) == (holed(), holed(3))
+        assert found["d/f"][0] == tarfile.REGTYPE
+
+    def test_else_gnu_tar_reads_what_is_exported(self, tmp_path: Path, form: str) -> None:
+        tar = sparse_tar(form, {"d/f": holed(), "d/g": b"next"})
+        exported = tar_of(build_image([tar], compression="none"), tmp_path)
+        assert len(exported) < len(holed())
+        out = tmp_path / "out"
+        out.mkdir()
+        subprocess.run(["tar", "-C", out, "-xf", "-"], input=exported, check=True)
+        assert ((out / "d/f").read_bytes(), (out / "d/g").read_bytes()) == (holed(), b"next")

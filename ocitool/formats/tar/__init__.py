@@ -19,6 +19,7 @@ from ocitool.formats.tar.inputs import (
     TarInput,
 )
 from ocitool.formats.tar.reader import TarReader, entries
+from ocitool.formats.tar.sparse import sparse_content
 
 __all__ = [
     "DEFAULT_TAR_LIMITS",
@@ -34,4 +35,5 @@ __all__ = [
     "TarLimits",
     "TarReader",
     "entries",
+    "sparse_content",
 ]

@@ -48,8 +48,10 @@ class Entry(Struct, frozen=True, gc=False):
     surrogateescape keeps bytes that are not UTF-8. `size` counts the data that follows in the
     archive; only a sparse file has a different `logical_size`. `mode` is only the permission bits.
     `mtime` is in seconds and may be negative or fractional; `exact_mtime` is the same in digits if
-    it has more of them than a float can hold. Offsets are bytes from the beginning of the archive;
-    `header_offset` is that of the member's own header, after its extension headers.
+    it has more of them than a float can hold. `sparse_map` is where the parts of a sparse file
+    belong, as `offset,size,offset,size,...` and unchecked; None if the map is in its data. Offsets
+    are bytes from the beginning of the archive; `header_offset` is that of the member's own header,
+    after its extension headers.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Entry(Struct, frozen=True, gc=False):
     data_offset: int
     xattrs: Mapping[str, bytes] = _NO_XATTRS
     sparse_size: int | None = None
+    sparse_map: bytes | None = None
     exact_mtime: str | None = None
 
     @property

@@ -20,6 +20,8 @@ _LONG_LINK: Final = ord("K")
 _GLOBAL_HEADER: Final = ord("g")
 _XATTR_PREFIX: Final = "SCHILY.xattr."
 _SPARSE_PREFIX: Final = "GNU.sparse."
+_SPARSE_MAP: Final = "GNU.sparse.map"
+_SPARSE_PARTS: Final = ("GNU.sparse.offset", "GNU.sparse.numbytes")
 _INTEGER: Final = re.compile(rb"-?[0-9]{1,19}")
 _DIGITS_OF_A_FLOAT: Final = 15
 _TIME: Final = re.compile(rb"-?[0-9]{1,19}(\.[0-9]{0,32})?")
@@ -115,6 +117,9 @@ class Extensions:
             changes["xattrs"] = xattrs
         if any(map(_is_sparse, records)):
             changes["sparse_size"] = _unpacked_size(records, entry)
+            # From version 1.0 on the map is in the data.
+            if "GNU.sparse.major" not in records:
+                changes["sparse_map"] = records.get(_SPARSE_MAP, b"")
         self._begin()
         return replace(entry, **changes) if changes else entry
 
@@ -145,6 +150,7 @@ def _long_text(previous: bytes | None, data: bytes) -> bytes:
 def _pax_records(data: bytes) -> dict[str, bytes]:
     """Parse `length key=value newline` records; a decisive key may not change its value."""
     records: dict[str, bytes] = {}
+    parts: list[bytes] = []
     position = 0
     while position < len(data):
         space = data.find(b" ", position, position + 20)
@@ -154,8 +160,14 @@ def _pax_records(data: bytes) -> dict[str, bytes]:
         key, equals, value = record[:-1].partition(b"=")
         if end > len(data) or record[-1:] != b"\n" or not key or not equals or b"\0" in key:
             raise BadHeader("a PAX record breaks the syntax")
-        _keep_record(records, key.decode("utf-8", "surrogateescape"), value)
+        text = key.decode("utf-8", "surrogateescape")
+        _keep_record(records, text, value)
+        if text in _SPARSE_PARTS:
+            # Version 0.0 repeats two records, in turns; out of turn they are no map.
+            parts.append(value if text == _SPARSE_PARTS[len(parts) % 2] else b"?")
         position = end
+    if parts:
+        records.setdefault(_SPARSE_MAP, b",".join(parts))
     return records
 
 

@@ -1,8 +1,10 @@
 """The fields of a tar header: NUL-terminated texts, octal digits, base-256 numbers."""
 
+import struct
 from typing import Final
 
 LARGEST: Final = (1 << 63) - 1
+_SPARSE: Final = struct.Struct("12s12s")
 
 
 class BadHeader(Exception):
@@ -35,6 +37,19 @@ def text(block: bytes, start: int, end: int) -> str:
     """Decode a field up to its first NUL."""
     nul = block.find(0, start, end)
     return block[start : end if nul < 0 else nul].decode("utf-8", "surrogateescape")
+
+
+def old_gnu_map(fields: bytes) -> bytes:
+    """Return where the parts of a sparse file belong as PAX 0.1 writes it: `offset,size,...`.
+
+    What is not a number becomes `?`: only who wants the content has to be told.
+    """
+    found = []
+    for start, size in _SPARSE.iter_unpack(fields):
+        if not start[0]:
+            break
+        found += [start, size]
+    return b",".join(b"%d" % number(field) if is_number(field) else b"?" for field in found)
 
 
 def octal(field: bytes) -> int | None:

@@ -11,7 +11,7 @@ from ocitool.errors import LimitExceeded, MalformedArchive
 from ocitool.formats.tar.data import MemberData
 from ocitool.formats.tar.entry import DEFAULT_TAR_LIMITS, Entry, EntryType, NotATar, TarLimits
 from ocitool.formats.tar.extensions import EXTENSION_FLAGS, Extensions
-from ocitool.formats.tar.fields import BadHeader, number, octal, text
+from ocitool.formats.tar.fields import BadHeader, number, octal, old_gnu_map, text
 from ocitool.formats.tar.headers import (
     FLAG_OF_SPARSE,
     TYPES,
@@ -350,14 +350,18 @@ class TarReader:
         """Read to the end of an old GNU sparse map; the data follows it."""
         size = self._size(block[483:495])
         data_offset = entry.data_offset
+        maps = [block[386:482]]
         more = block[482]
         while more:
             self._extensions.spend(_BLOCK_SIZE, self._next_header)
             continuation = self._read_exactly(_BLOCK_SIZE)
+            maps.append(continuation[:504])
             more = continuation[504]
             data_offset += _BLOCK_SIZE
         self._extensions.begin_anew()
-        return replace(entry, data_offset=data_offset, sparse_size=size)
+        return replace(
+            entry, data_offset=data_offset, sparse_size=size, sparse_map=old_gnu_map(b"".join(maps))
+        )
 
     # Extension headers.
 
