@@ -58,11 +58,13 @@ def explore(
     places = [parse_place(text) for text in (source, second) if text is not None]
     _check(places)
     from ocitool.cli.explore.app import Explorer
+    from ocitool.cli.explore.signals import signals_end
 
     with _opened(places, out, registry) as opened, kept_tars(opened[0], out) as kept:
         screen = Explorer(_look(opened, one_platform(platform), kept))
-        screen.run()
-        screen.close()
+        with signals_end(screen):
+            screen.run()
+            screen.close()
     out.lines(f"wrote {console.safe(path)}" for path in screen.written)
     if screen.interrupted:
         raise KeyboardInterrupt

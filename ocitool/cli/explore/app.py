@@ -1,6 +1,6 @@
 """The screen of `ocitool explore`: layers and waste on the left, files on the right."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual import on
@@ -42,7 +42,7 @@ _DETAIL_LINES = 3
 class Explorer(FileReader):
     """The screen for one image or for two.
 
-    `failure` is why it ended by itself; `interrupted` that it ended by Ctrl-C.
+    `failure` is why it ended by itself; `interrupted` that Ctrl-C or a signal ended it.
     """
 
     CSS_PATH = "explore.tcss"
@@ -95,6 +95,8 @@ class Explorer(FileReader):
         self.file_tree.border_title = "Files"
         self._filter.border_title = "Find"
         self._layers.focus()
+        if self.interrupted:
+            self.exit()
         self.set_interval(_BEAT, self._show_progress)
         outline: Task[list[LayerLine]] = Task(self, self._fail)
         outline.start(lambda _: self.look.outline(), self._outlined)
@@ -111,12 +113,9 @@ class Explorer(FileReader):
     def _filter(self) -> Input:
         return self.query_one("#filter", Input)
 
-    def close(self) -> None:
-        """Stop what is still being read, when the screen has ended."""
-        super().close()
-        self._reading.end()
-        self._listing.end()
-        self._comparing.end()
+    def tasks(self) -> tuple[Task[Any], ...]:
+        """The work that may be under way."""
+        return (*super().tasks(), self._reading, self._listing, self._comparing)
 
     # Reading.
 

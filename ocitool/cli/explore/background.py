@@ -1,8 +1,9 @@
 """Work that takes long, on a thread, while the screen answers its keys."""
 
 import threading
-from collections.abc import Callable
-from typing import Generic, TypeVar
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
 
 from textual.message import Message
 from textual.message_pump import MessagePump
@@ -46,11 +47,10 @@ class Task(Generic[Value]):
         """Forget what is under way."""
         self._stop.set()
 
-    def end(self) -> None:
-        """Stop what is under way and wait a moment for it, before what it reads is closed."""
-        self.stop()
+    def wait(self, seconds: float) -> None:
+        """Wait until what is under way has ended, but no longer than that."""
         if self._thread is not None:
-            self._thread.join(_MOMENT)
+            self._thread.join(max(0.0, seconds))
 
     def _run(
         self, work: Callable[[Stop], Value], then: Callable[[Value], None], stop: Stop
@@ -71,6 +71,16 @@ class Task(Generic[Value]):
                 tell()
 
         self._pump.post_message(Finished(unless_stopped))
+
+
+def end_all(tasks: Iterable[Task[Any]]) -> None:
+    """Stop all of them and wait a moment, before what they read is closed."""
+    stopped = list(tasks)
+    for task in stopped:
+        task.stop()
+    until = time.monotonic() + _MOMENT
+    for task in stopped:
+        task.wait(until - time.monotonic())
 
 
 class Progress(Observer):

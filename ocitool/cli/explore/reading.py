@@ -1,8 +1,10 @@
 """The part of the screen that shows one file and takes it out."""
 
+from typing import Any
+
 from textual.app import App
 
-from ocitool.cli.explore.background import Task
+from ocitool.cli.explore.background import Task, end_all
 from ocitool.cli.explore.look import Look, Member
 from ocitool.cli.explore.screens import ExtractScreen, FileView
 from ocitool.cli.explore.tree import FileTree
@@ -30,9 +32,13 @@ class FileReader(App[None]):
         """Show an error that ends nothing."""
         self.notify(console.safe(error.message), severity="error", markup=False)
 
+    def tasks(self) -> tuple[Task[Any], ...]:
+        """The work that may be under way."""
+        return (self._content,)
+
     def close(self) -> None:
         """Stop what is still being read, when the screen has ended."""
-        self._content.end()
+        end_all(self.tasks())
 
     def _member(self) -> Member | None:
         """Return the chosen file; say so if it is none."""

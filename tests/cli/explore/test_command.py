@@ -4,8 +4,10 @@ import contextlib
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,6 +84,10 @@ class Terminal:
                 except OSError:
                     return
 
+    def modes(self) -> list[object]:
+        """Return how the terminal treats keys and signs."""
+        return termios.tcgetattr(self._ours)[:4]
+
     def press(self, keys: bytes) -> None:
         """Type."""
         os.write(self._ours, keys)
@@ -133,6 +139,25 @@ def test_ctrl_c_ends_it_as_any_other_command(open_terminal: Callable[..., Termin
     terminal.until(lambda: b"Layers" in terminal.seen)
     terminal.press(b"\x03")
     assert terminal.end() == 130
+
+
+@pytest.mark.parametrize(
+    ("number", "moment"), [(signal.SIGINT, b"opt/"), (signal.SIGTERM, b"Layers")]
+)
+def test_a_signal_from_outside_ends_it_and_restores_the_terminal(
+    open_terminal: Callable[..., Terminal], number: signal.Signals, moment: bytes
+) -> None:
+    terminal = open_terminal("explore", "./layout")
+    before = terminal.modes()
+    terminal.until(lambda: moment in terminal.seen)
+    assert terminal.modes() != before
+    sent = time.monotonic()
+    terminal.process.send_signal(number)
+    terminal.until(lambda: terminal.process.poll() is not None)
+    assert terminal.process.wait(2) == 128 + number
+    assert time.monotonic() - sent < 2
+    assert terminal.modes() == before
+    assert b"\x1b[?1049l" in terminal.seen
 
 
 def test_an_image_that_is_not_there_is_an_error_of_the_command(
