@@ -17,7 +17,7 @@ from ocitool.cli.options.registry import REGISTRY
 from ocitool.cli.output import JSON_OUTPUT, OUTPUT, Output
 from ocitool.cli.parsing import command_group
 from ocitool.cli.render import console
-from ocitool.errors import UsageError
+from ocitool.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from ocitool.inside.image import Inside
@@ -133,12 +133,12 @@ def find(
         _end(inside)
 
 
-def _end(inside: "Inside") -> None:
+def _end(inside: "Inside", about: str = "") -> None:
     """Fail if a layer is missing or damaged: what was listed may lack files, or have too many."""
     from ocitool.cli.unread import end_for
 
     end_for(
-        (problem.kind, f"layer {problem.layer} could not be read: {problem.text}")
+        (problem.kind, f"{about}layer {problem.layer} could not be read: {problem.text}")
         for problem in inside.unread
     )
 
@@ -254,7 +254,12 @@ def _inside(
     with looking_into(source, looking, out, registry, hashes, ranges=True) as inside:
         bad = [layer for layer in inside.layers if layer.problem is not None]
         out.remark(f"layer {one.number} of {len(inside.layers)}: {one.problem}" for one in bad)
-        yield inside
+        try:
+            yield inside
+        except NotFound as error:
+            # A layer that was not read may have it.
+            _end(inside, f"{error.message}, but ")
+            raise
 
 
 @contextlib.contextmanager
