@@ -8,6 +8,7 @@ from ocitool.events import SILENT, Observer
 from ocitool.inside.facts import system
 from ocitool.inside.facts.configured import Configured, configured_secrets
 from ocitool.inside.facts.hiding import without_secrets
+from ocitool.inside.facts.leaks.paths import Named
 from ocitool.inside.facts.leaks.redactor import Redactor
 from ocitool.inside.facts.packages.package import Package, PackageType
 from ocitool.inside.facts.reading import Contents, read_contents
@@ -29,7 +30,11 @@ def gather_facts(inside: Inside, *, observer: Observer = SILENT) -> Facts:
     contents = read_contents(inside, found, observer)
     configured = list(configured_secrets(inside.config, inside.manifest.annotations))
     redactor = Redactor()
-    for one in [*(one for _, _, one in contents.secrets), *(one.found for one in configured)]:
+    for one in (
+        *(one for _, _, one in contents.secrets),
+        *(one.found for one in configured),
+        *(one.found for _, one in found.named),
+    ):
         redactor.add(one)
     steps = {
         layer.number: redactor.hide(layer.instruction) if layer.instruction else None
@@ -48,6 +53,7 @@ def gather_facts(inside: Inside, *, observer: Observer = SILENT) -> Facts:
         packages=packages,
         secrets=(
             *_in_files(inside, contents, steps, redactor.hide),
+            *_in_paths(inside, found.named, steps),
             *_in_configuration(configured, redactor.hide),
         ),
         unread=(*_missing_layers(inside), *found.unread, *contents.unread),
@@ -139,6 +145,30 @@ def _in_files(
             )
         )
     yield from sorted(found, key=lambda secret: (secret.path or "", secret.layer or 0))
+
+
+def _in_paths(
+    inside: Inside, named: Iterable[tuple[int, Named]], steps: dict[int, str | None]
+) -> Iterator[Secret]:
+    """Yield the secrets that paths have in them, each once."""
+    records = {record.number: record for record in inside.tree.records}
+    seen: set[str] = set()
+    for layer, one in named:
+        if one.found.value in seen:
+            continue
+        seen.add(one.found.value)
+        record = records[layer]
+        fate = inside.tree.fates[record.fates[one.row] if one.row is not None else 0]
+        yield Secret(
+            kind=one.found.kind,
+            place="path",
+            begins=one.found.begins,
+            path=one.path if one.row is None else record.path(one.row),
+            layer=layer,
+            instruction=steps[layer],
+            hidden_by=fate.layer or None,
+            how=fate.how or None,
+        )
 
 
 def _in_configuration(configured: Iterable[Configured], hide: Hide) -> Iterator[Secret]:

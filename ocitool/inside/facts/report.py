@@ -67,10 +67,11 @@ class LooseFile(Struct, frozen=True, kw_only=True):
 class Secret(Struct, frozen=True, kw_only=True):
     """A secret in a file of any layer or in the configuration; the secret itself is not here.
 
-    `place` is "file", or the part of the configuration: "env", "label", "history", "command",
-    "annotation". `path` is a file's, `name` what the secret is called there. `begins` are at most
-    its first four characters. `hidden_by` is the layer that hides the file from containers, `how`
-    by what. `note` says why a known one is harmless, `allowed` why the user accepts it.
+    `place` is "file", "path" for one that a path has in it, or the part of the configuration:
+    "env", "label", "history", "command", "annotation". `path` is a file's, `name` what the secret
+    is called there. `begins` are at most its first four characters. `hidden_by` is the layer that
+    hides the file from containers, `how` by what. `note` says why a known one is harmless,
+    `allowed` why the user accepts it.
     """
 
     kind: str

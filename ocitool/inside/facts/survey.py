@@ -15,6 +15,7 @@ from ocitool.inside.facts.candidates import (
     may_be_of_interest,
     purpose_of,
 )
+from ocitool.inside.facts.leaks.paths import Named, secrets_in_paths
 from ocitool.inside.facts.leaks.places import LARGEST, is_worth_reading
 from ocitool.inside.facts.report import Loose, LooseFile, Unread
 from ocitool.inside.image import Inside
@@ -35,7 +36,8 @@ _RPM_FILES = ("rpmdb.sqlite", "Packages.db", "Packages")
 class Survey(Struct, kw_only=True):
     """What the tree tells by itself. `wanted` are the files to read, by layer and row.
 
-    `candidates` are the rows of each layer that may hold secrets; there may be a million.
+    `candidates` are the rows of each layer that may hold secrets; there may be a million. `named`
+    are the secrets in paths, with the number of the layer.
     """
 
     loose: dict[LooseFile, None] = field(default_factory=dict)
@@ -44,6 +46,7 @@ class Survey(Struct, kw_only=True):
     unread: list[Unread] = field(default_factory=list)
     wanted: dict[int, dict[int, list[tuple[Purpose, str]]]] = field(default_factory=dict)
     candidates: dict[int, "array[int]"] = field(default_factory=dict)
+    named: list[tuple[int, Named]] = field(default_factory=list)
 
     def want(self, purpose: Purpose, node: Node) -> None:
         """Note a file to read, or that it is too large; the same purpose once."""
@@ -74,6 +77,7 @@ def survey(inside: Inside) -> Survey:
         rows.look()
         if record.number in numbers:
             rows.note_candidates()
+            found.named += [(record.number, one) for one in secrets_in_paths(record.table)]
     return found
 
 

@@ -19,7 +19,8 @@ from ocitool.inside.facts.leaks.shell import commands
 from ocitool.inside.image import look_inside
 from ocitool.places.layout import Layout
 from tests.inside.facts import planted
-from tests.support.small_images import file, small_image, write_image
+from tests.support.root_files import folder
+from tests.support.small_images import file, gone, small_image, write_image
 
 QUOTED = (
     ('RUN mysql --password "two words LEAK"', "two words LEAK"),
@@ -154,3 +155,24 @@ class TestHiding:
         assert token not in repr(facts)
         assert {one.path for one in facts.loose} == {f"app/{token[:4]}…/su"}
         assert re.fullmatch(r".{4}…", facts.user)
+
+    def test_tokens_in_paths_are_found_where_they_come_first(self, tmp_path: Path) -> None:
+        image = small_image(
+            [
+                folder(f"srv/{planted.GITHUB}"),
+                file(f"srv/{planted.GITHUB}/a", 1),
+                file(f"app/{planted.SLACK}/b", 1),
+                file(f"usr/share/doc/{planted.AWS_ID}.txt", 1),
+            ],
+            [file(f"srv/{planted.GITHUB}/c", 1), file(f"app/{planted.NPM}.bak", 1)],
+            [gone(f"app/{planted.NPM}.bak")],
+        )
+        with Layout.existing(str(write_image(tmp_path, image))) as layout:
+            (root,) = layout.roots()
+            found = gather_facts(look_inside(layout, root)).secrets
+        assert {(one.place, one.path, one.kind, one.layer, one.hidden_by) for one in found} == {
+            ("path", f"srv/{planted.GITHUB[:4]}…", "GitHub token", 1, None),
+            ("path", f"app/{planted.SLACK[:4]}…", "Slack token", 1, None),
+            ("path", f"app/{planted.NPM[:4]}….bak", "npm token", 2, 3),
+        }
+        assert len(found) == 3

@@ -272,6 +272,47 @@ class TestConfiguration:
         assert not names_a_secret(name)
 
     @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("PIN", "1234"),
+            ("USER_PIN", "4711"),
+            ("cardPin", "009914"),
+            ("PASSWORD", "12345"),
+            ("DB_PASS", "1122"),
+            ("REDIS_PWD", "4711"),
+            ("PASSCODE", "90210"),
+            ("APP_SECRET", "123456"),
+        ],
+    )
+    def test_short_numbers_that_their_names_call_secrets(self, name: str, value: str) -> None:
+        assert [one.value for one in secrets_in_pair(name, value)] == [value]
+        for step in (
+            f"ENV {name}={value}",
+            f"ARG {name}={value}",
+            f"|1 {name}={value} /bin/sh -c x",
+        ):
+            assert [one.value for one in secrets_in_command(step)] == [value]
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("LED_PIN", "1304"),
+            ("PIN", "13"),
+            ("PIN", "0000"),
+            ("PIN", "1.2345"),
+            ("PIN_COUNT", "4096"),
+            ("TOKEN", "4096"),
+            ("API_KEY", "12345"),
+            ("COMPASS", "12345"),
+            ("PASSWORD_LENGTH", "4096"),
+            ("MAX_PASSWORD", "4096"),
+            ("PASSWORD", "12"),
+        ],
+    )
+    def test_numbers_that_are_other_things(self, name: str, value: str) -> None:
+        assert not secrets_in_pair(name, value)
+
+    @pytest.mark.parametrize(
         "step",
         [
             "ENV API_TOKEN={}",

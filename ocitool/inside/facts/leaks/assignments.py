@@ -14,10 +14,20 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _PARTS = re.compile(r"[^A-Za-z0-9]+")
 _SECRET = frozenset(
     words(
-        "password passwords passwd passwort passphrase pass pwd secret token credential "
+        "password passwords passwd passwort passphrase passcode pincode pass pwd secret token "
+        "credential "
         "credentials apikey authkey privatekey secretkey accesskey"
     )
 )
+_PASSWORDS = words("password passwd passwort passphrase passcode pincode pwd secret")
+"""How the last word of a name ends whose value may be a short number."""
+_OF_PINS = frozenset(
+    words(
+        "user card sim door login admin root access security unlock account auth pairing bank "
+        "customer token hsm smartcard piv luks tpm secret default"
+    )
+)
+_PIN = re.compile(r"\d{4,12}")
 _PAIRS = frozenset(
     f"{first} {second}"
     for first in ("api", "access", "secret", "private", "auth", "encryption", "signing", "master")
@@ -46,11 +56,15 @@ _KEYED = re.compile(
 
 def names_a_secret(name: str) -> bool:
     """Tell whether a variable, key or option is named as a secret is: DB_PASSWORD, apiToken."""
-    parts = [word.lower() for part in _PARTS.split(name) for word in _CAMEL.split(part) if word]
+    parts = _words(name)
     if not parts or parts[-1] in _AFTER or set(parts) & _BEFORE:
         return False
     pairs = {f"{first} {second}" for first, second in itertools.pairwise(parts)}
     return any(_ends_as_secret(part) for part in parts) or bool(pairs & _PAIRS)
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for part in _PARTS.split(name) for word in _CAMEL.split(part) if word]
 
 
 def _ends_as_secret(word: str) -> bool:
@@ -59,22 +73,30 @@ def _ends_as_secret(word: str) -> bool:
 
 
 def _names_a_password(name: str) -> bool:
-    return name.lower().endswith(("password", "passwd", "passwort", "passphrase"))
+    last = (_words(name) or [""])[-1]
+    return last == "pass" or last.endswith(_PASSWORDS)
+
+
+def _names_a_pin(name: str) -> bool:
+    """Tell whether it is a secret number; most other pins are those of electronics: LED_PIN."""
+    *before, last = _words(name) or [""]
+    return last == "pin" and (not before or before[-1] in _OF_PINS)
 
 
 def _is_number(value: str) -> bool:
-    return len(value) >= _LEAST_PASSWORD and value.isdigit() and not is_placeholder(value)
+    # 0000 stands for a number, as xxxx does for a word.
+    return len(value) >= _LEAST_PASSWORD and value.isdigit() and len(set(value)) > 1
 
 
 def assigned(name: str, value: str) -> Found | None:
     """Return the secret of one assignment; None if its name or value is an ordinary one."""
     value = value.strip().strip("\"'")
-    if not names_a_secret(name):
-        return None
-    # A password may be a number and short; a token that is would be a count or a time.
-    if not (is_secret_value(value) or (_names_a_password(name) and _is_number(value))):
-        return None
-    return Found(kind="secret variable", value=value, name=name)
+    if names_a_secret(name):
+        # A password may be a number and short; a token that is would be a count or a time.
+        is_real = is_secret_value(value) or (_names_a_password(name) and _is_number(value))
+    else:
+        is_real = _names_a_pin(name) and bool(_PIN.fullmatch(value)) and _is_number(value)
+    return Found(kind="secret variable", value=value, name=name) if is_real else None
 
 
 def is_secret_value(value: str) -> bool:

@@ -72,6 +72,12 @@ def is_worth_reading(folder: str, name: str) -> bool:
     return reading is _Reading.TEXTS and ending not in _BINARY
 
 
+def is_quiet(path: str) -> bool:
+    """Tell whether a path is one of documents, examples or tests."""
+    folder, _, name = path.rpartition("/")
+    return _reading(folder) is _Reading.NOTHING or bool(_QUIET_NAMES.search(name))
+
+
 @lru_cache(_FOLDERS)
 def _reading(folder: str) -> _Reading:
     """Return what is read in a folder. A user may be called test: home/test is not quiet."""
