@@ -38,6 +38,7 @@ _NOP: Final = re.compile(r"(?:/|cmd |powershell |pwsh )[^\"\n]*?#\(nop\)\s+")
 _BUILDKIT: Final = re.compile(r"\s# buildkit$")
 _BUILDKIT_COMMENT: Final = "buildkit."
 _ARGUMENTS: Final = re.compile(r"\|(\d{1,4}) ")
+_COPIED: Final = re.compile(r"\b((?:file|dir|multi):[0-9a-f]{6})[0-9a-f]{58}\b")
 _NEXT_ARGUMENT: Final = re.compile(r" (?=[A-Za-z_][A-Za-z0-9_]*=)")
 
 
@@ -94,6 +95,14 @@ def instruction(created_by: str) -> str:
     """
     step = read_step(HistoryEntry(created_by=created_by))
     return f"{step.keyword} {step.words}".strip()
+
+
+def shortened(words: str) -> str:
+    """Return words in which the classic builder's names of copied files are short.
+
+    Of the 64 digits of a checksum 6 stay, so that the path behind it is seen.
+    """
+    return _COPIED.sub(r"\1", words)
 
 
 def step_words(step: HistoryEntry) -> str:

@@ -14,7 +14,7 @@ from tests.inside.looking import looking
 from tests.inside.page_data import facts_of, rows_of, sinful_image, sums
 from tests.support.command import Command
 from tests.support.images import Compression
-from tests.support.small_images import CODECS, write_image
+from tests.support.small_images import CODECS, file, small_image, write_image
 
 
 def made(folder: Path, codec: Compression = "none") -> tuple[SizeReport, bytes]:
@@ -69,6 +69,14 @@ def test_a_file_is_counted_under_its_first_name(tmp_path: Path) -> None:
     assert (rows["opt/a"].kind, rows["opt/a"].size) == (FILE, 300)
     assert (rows["opt/b"].kind, rows["opt/b"].size) == (NAME, 0)
     assert facts_of(page)["problems"] == ["These are the numbers of 1 of 4 layers."]
+
+
+def test_checksums_in_steps_are_short_as_in_inspect(tmp_path: Path) -> None:
+    steps = [f"/bin/sh -c #(nop) COPY file:{'0123456789abcdef' * 4} in /srv/app "]
+    with looking(tmp_path, small_image([file("a", 1)], steps=steps)) as inside:
+        page = image_page(inside, measure(inside), title="one layer")
+    (layer,) = facts_of(page)["layers"]
+    assert layer["instruction"] == "COPY file:012345 in /srv/app"
 
 
 def test_nothing_from_the_image_ends_a_script_or_a_title(tmp_path: Path) -> None:

@@ -1,14 +1,11 @@
 """The text about images, names and changes."""
 
 import os
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ocitool.cli.render import console
 from ocitool.cli.render.columns import counted, size
-
-_COPIED = r"\b((?:file|dir|multi):[0-9a-f]{6})[0-9a-f]{58}\b"
 
 if TYPE_CHECKING:
     from ocitool.inside.problems import Problem
@@ -118,11 +115,12 @@ def called_image(image: "CopiedImage") -> str:
 def one_line(instruction: str, *, shorten: bool) -> str:
     """Return a build step on one line, safe to print.
 
-    With `shorten`, what the classic builder called a copied file keeps 6 of its 64 digits, so that
-    the path behind it is seen.
+    With `shorten`, the checksums in it keep a few digits, so that the path behind them is seen.
     """
+    from ocitool.image.instructions import shortened
+
     text = console.safe(" ".join(instruction.split()))
-    return re.sub(_COPIED, r"\1", text) if shorten else text
+    return shortened(text) if shorten else text
 
 
 def table_name(names: Sequence[str]) -> list[tuple[str, str]]:

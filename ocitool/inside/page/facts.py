@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from ocitool.image.instructions import shortened
 from ocitool.inside.entries import HOWS, image_columns
 from ocitool.inside.image import Inside
 from ocitool.inside.page.document import page_document
@@ -56,7 +57,7 @@ def _facts(inside: Inside, report: SizeReport) -> Mapping[str, Any]:
 def _layer(layer: LayerSize) -> Mapping[str, Any]:
     return {
         "number": layer.number,
-        "instruction": _text(layer.instruction or ""),
+        "instruction": _text(shortened(layer.instruction or "")),
         "stored": layer.stored,
         "file_bytes": layer.file_bytes or 0,
         "hidden_bytes": layer.hidden_bytes or 0,
