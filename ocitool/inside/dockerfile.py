@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from ocitool.image.instructions import POSIX_SHELL, Builder, Step, read_step, step_words
 from ocitool.inside.bases import Base, Candidate, find_base
-from ocitool.inside.recorded import Wording, wording
-from ocitool.inside.settings import Setting, keyword_of, line_for, settings
+from ocitool.inside.recorded import WORDS_ARE_LOST, Wording, wording
+from ocitool.inside.settings import Setting, exec_form, keyword_of, line_for, settings
 from ocitool.oci import HistoryEntry, ImageConfig
 
 NOT_IN_HISTORY: Final = "not in the history"
@@ -22,6 +22,8 @@ LAYER_IS_GUESSED: Final = "which layer it made is not certain"
 ARGUMENT_IS_ELSEWHERE: Final = "where it is declared is not recorded"
 ARGUMENT_OF_BUILD: Final = "its value in this build"
 LINE_BREAK: Final = "a line break, which cannot be written here"
+RAN_OR_COMMITTED: Final = "it ran without a shell, or a container of it was committed"
+_SHELLS: Final = ("sh", "bash", "ash", "dash", "zsh")
 _MAKE_LAYERS: Final = ("RUN", "COPY", "ADD", "WORKDIR")
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """What builders set for an image that has no PATH."""
@@ -121,6 +123,9 @@ class _Writer:
         self._settings = settings(config.config)
         self._layers = len(config.diff_ids)
         self._made = sum(not step.empty_layer for step in config.history)
+        self._is_classic = any(
+            read_step(step).builder is Builder.CLASSIC for step in config.history
+        )
         self._shell: tuple[str, ...] = POSIX_SHELL
         self._arguments: dict[str, str] = {}
         self._set: dict[str, Setting] = {}
@@ -175,11 +180,27 @@ class _Writer:
 
     def _unknown(self, entry: HistoryEntry, layer: int | None) -> Line:
         """Return the line for a step that is not an instruction of a Dockerfile."""
+        command = self._without_shell(entry)
+        if command is not None:
+            guess = f"{RAN_OR_COMMITTED}; {WORDS_ARE_LOST}"
+            return Line(text=command, guess=guess, layer=layer, created_by=entry.created_by)
         told = step_words(entry)
         if told and entry.comment and entry.created_by.strip():
             told = f"{told} ({entry.comment})"
         made_by = Line(text="", guess=told or NOT_TOLD, layer=layer, created_by=entry.created_by)
         return made_by if entry.empty_layer else replace(made_by, text="COPY", copies_to="/")
+
+    def _without_shell(self, entry: HistoryEntry) -> str | None:
+        """Return the RUN that docker's classic builder may have run without a shell, or None.
+
+        It notes the words alone, and so does a commit, of the program that ran in the container.
+        """
+        words = entry.created_by.split()
+        is_path = bool(words) and words[0].startswith("/")
+        is_terminal = len(words) == 1 and words[0].rpartition("/")[2] in _SHELLS
+        if not is_path or is_terminal or entry.comment or entry.empty_layer:
+            return None
+        return f"RUN {exec_form(words)}" if self._is_classic else None
 
     def _declare(self, step: Step) -> Iterator[Line]:
         """Yield a declaration of each build argument that RUN saw and no ARG before it gave."""

@@ -16,9 +16,11 @@ from ocitool.inside.dockerfile import (
     LINE_BREAK,
     NOT_IN_HISTORY,
     NOT_TOLD,
+    RAN_OR_COMMITTED,
     Dockerfile,
     dockerfile,
 )
+from ocitool.inside.recorded import WORDS_ARE_LOST
 from ocitool.oci import Digest, ImageConfig
 from tests.support.images import as_json
 
@@ -164,6 +166,27 @@ class TestStepsThatAreNoInstructions:
     def test_an_import(self) -> None:
         found = dockerfile(config(1, step("", comment="Imported from -")))
         assert told(found) == [("COPY", "(Imported from -)", 1)]
+
+    def test_what_the_classic_builder_ran_without_a_shell(self) -> None:
+        found = dockerfile(config(2, step(COPIED), step("/usr/bin/make -C /src all")))
+        guess = f"{RAN_OR_COMMITTED}; {WORDS_ARE_LOST}"
+        assert told(found)[1] == ('RUN ["/usr/bin/make", "-C", "/src", "all"]', guess, 2)
+        assert found.lines[1].copies_to is None
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            step("/bin/bash"),
+            step("/usr/bin/make", comment="commit msg"),
+            step("nginx -g daemon"),
+        ],
+    )
+    def test_a_commit_is_a_copy_of_unknown_files(self, entry: Mapping[str, object]) -> None:
+        found = dockerfile(config(2, step(COPIED), entry))
+        assert (found.lines[1].text, found.lines[1].copies_to) == ("COPY", "/")
+
+    def test_of_another_builder_it_may_be_anything(self) -> None:
+        assert told(dockerfile(config(1, step("/bin/x y")))) == [("COPY", "/bin/x y", 1)]
 
     def test_a_step_that_says_nothing(self) -> None:
         assert told(dockerfile(config(1, step("")))) == [("COPY", NOT_TOLD, 1)]
