@@ -130,7 +130,7 @@ class Application:
         try:
             names, found, passed = self._trace(path, follow=True, make=self._make)
         except Missing as missing:
-            self._tell("link_loop", path, f"{missing.reason}: {' -> '.join(missing.links)}")
+            self._tell("link_loop", path, f"{missing.reason}: {', '.join(missing.links)}")
             return None
         self._note_place(index, names, passed)
         folder = self._folders[index] = cast("Folder", found)

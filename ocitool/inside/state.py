@@ -82,7 +82,7 @@ is there instead."""
 
 
 class Missing(Exception):
-    """A path leads to nothing. `links` are those it went through."""
+    """A path leads to nothing. `links` are those it went through, each once with its target."""
 
     def __init__(self, reason: str, links: list[str]) -> None:
         super().__init__(reason)
@@ -206,7 +206,7 @@ class _Walk:
         self._names: list[str] = []
         self._folders = [tree.root]
         self._passed: list[int] = []
-        self._links: list[str] = []
+        self._links: dict[str, None] = {}
 
     def to(self, path: str) -> tuple[list[str], "int | Folder", list[int]]:
         todo = path.split("/")[::-1]
@@ -237,9 +237,11 @@ class _Walk:
         if target is None:
             return False
         self._passed.append(value)
-        self._links += [quoted("/".join((*self._names, part))), quoted(target)]
+        link = f"{quoted('/'.join((*self._names, part)))} -> {quoted(target)}"
+        # A loop goes through the same links again and again.
+        self._links.setdefault(link)
         if len(self._passed) > MOST_LINKS:
-            raise Missing(f"goes through more than {MOST_LINKS} links", self._links)
+            raise Missing(f"goes through more than {MOST_LINKS} links", [*self._links])
         if target.startswith("/"):
             self._names, self._folders = [], [self._tree.root]
         parts = target.split("/")[::-1]
@@ -252,7 +254,7 @@ class _Walk:
     ) -> tuple[list[str], "int | Folder", list[int]]:
         """Return what is not a folder, if the path ends there."""
         if value is None or any(rest not in ("", ".") for rest in todo):
-            raise Missing("is not in the image", self._links)
+            raise Missing("is not in the image", [*self._links])
         return [*self._names, part], value, self._passed
 
 

@@ -137,7 +137,7 @@ class MergedTree(TreeState):
         try:
             names, value, _ = self.trace(path, follow=follow)
         except Missing as missing:
-            chain = f" ({' -> '.join(missing.links)})" if missing.links else ""
+            chain = f" ({', '.join(missing.links)})" if missing.links else ""
             hint = self._where_it_is(layer_path(path))
             raise NotFound(f"{quoted(path)} {missing.reason}{chain}", hint=hint) from None
         return names, value

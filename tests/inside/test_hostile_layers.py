@@ -186,12 +186,12 @@ class TestNames:
 
     def test_a_loop_of_links_ends_and_shows_its_links(self) -> None:
         inside = look(tar(symlink("a", "b"), symlink("b", "c/x"), symlink("c", "/a")))
-        with pytest.raises(NotFound, match=r"more than 40 links .*'a' -> 'b' -> 'b' -> 'c/x'"):
+        with pytest.raises(NotFound, match=r"more than 40 links \('a' -> 'b', 'b' -> 'c/x', "):
             inside.tree.find("a/file")
 
     def test_a_link_to_nothing_shows_its_links(self) -> None:
         inside = look(tar(symlink("a", "b"), symlink("b", "gone")))
-        with pytest.raises(NotFound, match=r"is not in the image \('a' -> 'b' -> 'b' -> 'gone'\)"):
+        with pytest.raises(NotFound, match=r"is not in the image \('a' -> 'b', 'b' -> 'gone'\)"):
             inside.tree.find("a")
 
     def test_members_below_a_loop_are_a_problem(self) -> None:
