@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults import figures
 from tests.faults.interleaving import prepare_more
-from tests.faults.scenes import SCENES, Expected, Stage, prepare, serve
+from tests.faults.scenes import COPIES, SCENES, Expected, Stage, prepare, serve
 from tests.faults.zygote import Zygote, zygote
 from tests.support.registry import EmulatedRegistry
 
@@ -52,7 +52,9 @@ def expected(
 
     def play(name: str) -> Expected:
         if name not in known:
-            stage = Stage(SCENES[name], prepared, tmp_path_factory.mktemp(name) / "stage")
+            stage = Stage(
+                {**SCENES, **COPIES}[name], prepared, tmp_path_factory.mktemp(name) / "stage"
+            )
             before = stage.names()
             ended = parent.run(stage.command)
             assert ended.code == 0, ended.err

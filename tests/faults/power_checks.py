@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.faults import figures
 from tests.faults.power import Disk, Tree, moments, replayed
 from tests.faults.scenes import (
+    COPIES,
     SCENES,
     Expected,
     Stage,
@@ -35,7 +36,7 @@ class Played:
         skipped: tuple[Site, ...] = (),
         kill_at: int = 0,
     ) -> None:
-        self.scene = SCENES[name]
+        self.scene = {**SCENES, **COPIES}[name]
         self.before = Stage(self.scene, prepared, folder / "before")
         self._stage = Stage(self.scene, prepared, folder / "played")
         self.root = self.before.folder

@@ -61,6 +61,10 @@ SCENES: Mapping[str, Scene] = {
     "pin": Scene(arguments=("pin", "both:1", "--reason", "a release")),
     "pull": Scene(arguments=("pull", "--plain-http", "REGISTRY/team/image:1")),
 }
+COPIES: Mapping[str, Scene] = {
+    "files-cp": Scene(arguments=("files", "cp", "old:1", "/old", "OUT/file.tar"), again=6)
+}
+"""What reads a store and writes beside it: only what it promises of that is put to the test."""
 
 
 @functools.cache

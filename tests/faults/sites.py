@@ -15,8 +15,6 @@ LOCKING = {"flock", "locked", "_acquire"}
 ELSEWHERE = {
     PACKAGE / "places" / "registry" / "credentials" / "store.py",
     PACKAGE / "artifacts" / "placing.py",
-    # A copy of files in an image: the image itself is not touched.
-    PACKAGE / "inside" / "taking.py",
     PACKAGE / "places" / "layout" / "leftovers.py",
     # Where index.json is lost no other command can use the store.
     PACKAGE / "operations" / "rebuild.py",

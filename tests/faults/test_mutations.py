@@ -8,13 +8,14 @@ import pytest
 from tests.faults import figures
 from tests.faults.interleaving import Lost, Pair, assert_whole_store, explore
 from tests.faults.power_checks import Played, Violation, check_all, durable_after_a_kill
-from tests.faults.scenes import SCENES, Expected
+from tests.faults.scenes import COPIES, SCENES, Expected
 from tests.faults.sites import sites
 from tests.faults.watched import Plan, Site
 from tests.faults.zygote import Running, Zygote
 
 Expecting = Callable[[str], Expected]
 SYNCS = [site for site in sites() if site.kind == "fsync"]
+_OFTEN = ("first-load", "save", "tag", "copy", "pull", "gc", "undo")
 LOCKS = [site for site in sites() if site.kind == "flock"]
 
 
@@ -34,7 +35,7 @@ def test_without_this_sync_something_is_lost_when_the_power_fails(
     site: Site, parent: Zygote, prepared: Path, tmp_path: Path, expected: Expecting
 ) -> None:
     def play() -> None:
-        for name in ("first-load", "save", "tag", "copy", "pull", "gc", "undo"):
+        for name in COPIES if site.file.endswith("inside/taking.py") else _OFTEN:
             folder = tmp_path / name
             played = Played(name, parent, prepared, folder, skipped=(site,))
             check_all(played, expected(name), sampled=0, step=10**6)
