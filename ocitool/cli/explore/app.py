@@ -95,9 +95,7 @@ class Explorer(FileReader):
         self.file_tree.border_title = "Files"
         self._filter.border_title = "Find"
         self._layers.focus()
-        if self.interrupted:
-            self.exit()
-        self.set_interval(_BEAT, self._show_progress)
+        self.set_interval(_BEAT, self._beat)
         outline: Task[list[LayerLine]] = Task(self, self._fail)
         outline.start(lambda _: self.look.outline(), self._outlined)
 
@@ -164,7 +162,9 @@ class Explorer(FileReader):
     def _head(self, text: str) -> None:
         self.query_one("#head", Static).update(Text(f"{console.safe(self.look.title)}  {text}"))
 
-    def _show_progress(self) -> None:
+    def _beat(self) -> None:
+        if self.interrupted:
+            self.exit()
         total, done = self._progress.total, self._progress.done
         if self.look.inside is None and total:
             self._head(f"reading {size(done)} of {size(total)}")

@@ -1,6 +1,5 @@
 """What a signal from outside does to a screen: it ends it, as the key for that would."""
 
-import asyncio
 import contextlib
 import signal
 from collections.abc import Iterator
@@ -22,11 +21,8 @@ def signals_end(screen: Explorer) -> Iterator[None]:
 
     def end(number: int, _frame: FrameType | None) -> None:
         caught.append(number)
+        # The screen looks for itself whether it was interrupted, a few times a second.
         screen.interrupted = True
-        # Before the loop runs the screen looks for itself whether it was interrupted.
-        with contextlib.suppress(RuntimeError):
-            loop = asyncio.get_running_loop()
-            loop.call_soon_threadsafe(screen.exit)
 
     found = {number: signal.getsignal(number) for number in _SIGNALS}
     before = {number: old for number, old in found.items() if old is not signal.SIG_IGN}
