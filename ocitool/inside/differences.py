@@ -3,7 +3,7 @@
 On both sides of a difference `a` is the first image and `b` the second one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
@@ -83,9 +83,9 @@ class FileChanges(Struct, frozen=True, kw_only=True):
     have.
     """
 
-    added: tuple[Entry, ...] = ()
-    removed: tuple[Entry, ...] = ()
-    changed: tuple[FileChange, ...] = ()
+    added: Sequence[Entry] = ()
+    removed: Sequence[Entry] = ()
+    changed: Sequence[FileChange] = ()
     mtime_only: int = 0
     compared: int = 0
 

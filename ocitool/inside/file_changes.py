@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from ocitool.inside.differences import Entry, FileChange, FileChanges, What
+from ocitool.inside.lazy_changes import Made, Paths
 from ocitool.inside.state import IMPLIED, IMPLIED_MODE, Folder, attributes
 from ocitool.inside.table import DIRECTORY, FILE, KINDS, SYMLINK, LayerTable
 from ocitool.inside.tree import MergedTree
@@ -99,8 +100,8 @@ class TreeComparison:
         self._shared = shared
         self._ignored = frozenset(ignored)
         self._wanted = wanted
-        self._added: list[Entry] = []
-        self._removed: list[Entry] = []
+        self._added = Paths(self._entry_b)
+        self._removed = Paths(self._entry_a)
         self._pairs: list[_Pair] = []
         self._compared = self._mtime_only = 0
         # Of each file with several paths the first one, and the first one that both images have.
@@ -117,30 +118,37 @@ class TreeComparison:
         What has no digest, such as a sparse file, cannot be told to be the same, and counts as
         changed.
         """
-        changed: list[FileChange] = []
+        changed: list[_Pair] = []
         mtime_only = self._mtime_only
         for pair in self._pairs:
-            a, b = _member(self._a, pair.a), _member(self._b, pair.b)
-            what = pair.what
-            if pair.doubtful and (a.digest is None or a.digest != b.digest):
-                what = (What.CONTENT, *what)
+            what = self._what(pair)
             if what == (What.MTIME,):
                 mtime_only += 1
             elif what:
-                change = FileChange(
-                    path=pair.path,
-                    what=what,
-                    a=a.entry(pair.path, self._paths_a.get(pair.a)),
-                    b=b.entry(pair.path, self._paths_b.get(pair.b)),
-                )
-                changed.append(change)
+                changed.append(pair)
         return FileChanges(
-            added=tuple(self._added),
-            removed=tuple(self._removed),
-            changed=tuple(changed),
+            added=self._added.entries(),
+            removed=self._removed.entries(),
+            changed=Made(len(changed), lambda number: self._change(changed[number])),
             mtime_only=mtime_only,
             compared=self._compared,
         )
+
+    def _what(self, pair: _Pair) -> tuple[What, ...]:
+        if not pair.doubtful:
+            return pair.what
+        a, b = _member(self._a, pair.a).digest, _member(self._b, pair.b).digest
+        return (What.CONTENT, *pair.what) if a is None or a != b else pair.what
+
+    def _change(self, pair: _Pair) -> FileChange:
+        a, b = self._entry_a(pair.path, pair.a), self._entry_b(pair.path, pair.b)
+        return FileChange(path=pair.path, what=self._what(pair), a=a, b=b)
+
+    def _entry_a(self, path: str, inode: int) -> Entry:
+        return _member(self._a, inode).entry(path, self._paths_a.get(inode))
+
+    def _entry_b(self, path: str, inode: int) -> Entry:
+        return _member(self._b, inode).entry(path, self._paths_b.get(inode))
 
     def _walk(self) -> None:
         if self._wanted is None:
@@ -166,11 +174,9 @@ class TreeComparison:
         inode_b = self._inode(self._b, self._paths_b, path, b)
         if inode_a is None or inode_b is None:
             if inode_b is not None:
-                entry = _member(self._b, inode_b).entry(path, self._paths_b.get(inode_b))
-                self._added.append(entry)
+                self._added.add(path, inode_b)
             elif inode_a is not None:
-                entry = _member(self._a, inode_a).entry(path, self._paths_a.get(inode_a))
-                self._removed.append(entry)
+                self._removed.add(path, inode_a)
             return
         self._compared += 1
         names_differ = self._names_differ(path, inode_a, inode_b)

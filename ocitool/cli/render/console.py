@@ -6,10 +6,19 @@ import re
 import shutil
 import sys
 import unicodedata
-from collections.abc import Callable
-from typing import TextIO
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from json.encoder import encode_basestring_ascii
+from typing import Any, TextIO
 
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
+_encode = json.JSONEncoder(ensure_ascii=True).encode
+_SIMPLE: dict[type, Callable[[Any], str]] = {
+    str: encode_basestring_ascii,
+    int: int.__repr__,
+    bool: lambda value: "true" if value else "false",
+    type(None): lambda _: "null",
+}
+_MANY = 1 << 16
 _UNSAFE = ("Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn")
 
 
@@ -52,7 +61,50 @@ def out(text: str = "") -> None:
 
 def out_json(value: object) -> None:
     """Write the result as one JSON document, pure ASCII."""
-    out(json.dumps(value, indent=2, ensure_ascii=True))
+    pieces, size = list[str](), 0
+    for piece in json_pieces(value):
+        pieces.append(piece)
+        size += len(piece)
+        if size > _MANY:
+            _write(sys.stdout, "".join(pieces))
+            pieces, size = [], 0
+    out("".join(pieces))
+
+
+def json_pieces(value: object, line: str = "\n") -> Iterator[str]:
+    """Yield a document as `json.dumps` with an indent of 2 writes it, without holding all of it.
+
+    A sequence may make its items when they are looked at. `line` begins a line of this level.
+    """
+    inner = f"{line}  "
+    if value and isinstance(value, Mapping):
+        begin = "{"
+        for name, item in value.items():
+            yield f"{begin}{inner}{_encode(name)}: "
+            yield from json_pieces(item, inner)
+            begin = ","
+        yield f"{line}}}"
+    elif value and isinstance(value, Sequence) and not isinstance(value, str):
+        begin = "["
+        for item in value:
+            yield f"{begin}{inner}{_json_text(item, inner)}"
+            begin = ","
+        yield f"{line}]"
+    else:
+        yield _encode(value)
+
+
+def _json_text(value: object, line: str) -> str:
+    # What most of a long document is made of: no generators.
+    if (simple := _SIMPLE.get(type(value))) is not None:
+        return simple(value)
+    if not value or isinstance(value, float):
+        return _encode(value)
+    if type(value) is dict:
+        inner = f"{line}  "
+        parts = (f"{_encode(name)}: {_json_text(item, inner)}" for name, item in value.items())
+        return f"{{{inner}{f',{inner}'.join(parts)}{line}}}"
+    return "".join(json_pieces(value, line))
 
 
 def out_bytes(data: bytes) -> None:

@@ -4,8 +4,8 @@ Digests are written as `algorithm:hex`, names and platforms as their text, sizes
 """
 
 import base64
-from collections.abc import Callable, Mapping
-from typing import Union
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Union
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 from ocitool.oci import Digest, Platform, Reference
 
 _TEXTS = (Digest, Platform, Reference)
+_MANY: Final = 1000
 
 Encode = Callable[[object], object]
 Source = Union[str, "View", tuple[str, Encode]]
@@ -33,8 +34,8 @@ class View:
         """Return the JSON form of a value, of each item of a sequence, or of None."""
         if value is None:
             return None
-        if isinstance(value, list | tuple):
-            return [self(item) for item in value]
+        if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+            return [*map(self, value)] if len(value) <= _MANY else _Documents(self, value)
         return self._object(value)
 
     def beside(self, **known: object) -> Encode:
@@ -55,6 +56,22 @@ class View:
 
     def _object(self, value: object) -> dict[str, object]:
         return {name: _read(value, *_parts(name, one)) for name, one in self._sources.items()}
+
+
+class _Documents(Sequence[object]):
+    """The JSON forms of many values, each made when it is written."""
+
+    def __init__(self, view: View, values: Sequence[object]) -> None:
+        self._view = view
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, number: int | slice) -> Any:
+        if isinstance(number, slice):
+            return [self._view(one) for one in self._values[number]]
+        return self._view(self._values[number])
 
 
 def plain(value: object) -> object:

@@ -93,11 +93,13 @@ def _whole(entries: "Sequence[Entry]", mark: str) -> Iterator[_Item]:
             yield _one(top, mark)
             continue
         begin = at
-        while at < len(entries) and entries[at].path.startswith(f"{top.path}/"):
+        below = amount = 0
+        # There may be a million of them: none is kept.
+        while at < len(entries) and (entry := entries[at]).path.startswith(f"{top.path}/"):
             at += 1
-        below = [entry for entry in entries[begin:at] if entry.kind is not EntryKind.DIRECTORY]
-        amount = sum(map(own_bytes, below))
-        detail = f"{counted(len(below), 'file')}, {size(amount)}" if below else "empty folder"
+            below += entry.kind is not EntryKind.DIRECTORY
+            amount += own_bytes(entry) if entry.kind is not EntryKind.DIRECTORY else 0
+        detail = f"{counted(below, 'file')}, {size(amount)}" if below else "empty folder"
         row = Row(mark=mark, name=_name(top), detail=detail, weight=amount, paths=1 + at - begin)
         key = (mark, "folder", top.path) if below else (mark, detail)
         yield _Item(row=row, path=top.path, key=key)
