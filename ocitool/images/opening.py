@@ -172,6 +172,8 @@ def with_attached(opened: Opened) -> Opened:
 
     Other places offer that by themselves.
     """
+    if opened.place.kind is not PlaceKind.REGISTRY:
+        return opened
     from ocitool.transfer.remote import RemoteImages
 
     if isinstance(opened.source, RemoteImages):

@@ -11,13 +11,14 @@ from ocitool.cli.completing import store_names
 from ocitool.cli.options.bundles import (
     Destination,
     base_of,
+    base_places,
     check_output,
     need_of,
     volume_size,
 )
 from ocitool.cli.options.expand import Group, with_options
 from ocitool.cli.options.lists import ListFile, listed
-from ocitool.cli.options.registry import REGISTRY, Jobs, registries
+from ocitool.cli.options.registry import REGISTRY, Jobs, connected_to
 from ocitool.cli.options.shared import SomePlatforms, platforms, usual_platform
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
@@ -25,6 +26,7 @@ from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
+    from ocitool.images.locations import Place
     from ocitool.images.opening import Opened
     from ocitool.operations.bundle.create import BundlePlan
     from ocitool.operations.bundle.write import Written
@@ -139,14 +141,16 @@ def create(
     options = TransferOptions(
         platforms=platforms(platform), attached=True, jobs=jobs, scratch=out.options.temporary
     )
+    bases = shape.base or ()
+    places = _places(listed(names, file, "NAME"), shape)
     with (
         out.working("making the bundle"),
-        registries(registry, out.observer) as connected,
-        _opened(listed(names, file, "NAME"), connected, out, shape) as sources,
+        connected_to(registry, out.observer, *places, *base_places(bases)) as connected,
+        _opened(places, connected, out) as sources,
         plan_bundle(
             sources,
             options,
-            base=base_of(shape.base or (), shape.have, out, connected),
+            base=base_of(bases, shape.have, out, connected),
             need=need_of(shape.need),
             featured=usual_platform(),
             observer=out.observer,
@@ -181,20 +185,26 @@ def _show(plan: "BundlePlan", written: "Sequence[Written]", output: str, out: Ou
     out.summary([words.made(written, plan.listing, out.seconds)])
 
 
-@contextlib.contextmanager
-def _opened(
-    texts: Sequence[str], connected: "Registries", out: Output, shape: Shape
-) -> "Iterator[list[Opened]]":
-    """Open all images that are meant; a tag is resolved here, once."""
+def _places(texts: Sequence[str], shape: Shape) -> "list[Place]":
+    """Return the places that are meant."""
     from ocitool.images.locations import PlaceKind, parse_place
-    from ocitool.images.opening import open_together
 
     places = [parse_place(text) for text in texts]
-    if shape.from_registries:
-        places = [
-            parse_place(f"docker://{place.text}") if place.kind is PlaceKind.STORE else place
-            for place in places
-        ]
+    if not shape.from_registries:
+        return places
+    return [
+        parse_place(f"docker://{place.text}") if place.kind is PlaceKind.STORE else place
+        for place in places
+    ]
+
+
+@contextlib.contextmanager
+def _opened(
+    places: "Sequence[Place]", connected: "Registries | None", out: Output
+) -> "Iterator[list[Opened]]":
+    """Open all images that are meant; a tag is resolved here, once."""
+    from ocitool.images.opening import open_together
+
     with open_together(
         places,
         store=out.options.store_for(*places),

@@ -1,6 +1,7 @@
 """Options of the commands about bundles: what is left out, where it goes, who signed it."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 from ocitool.cli.options.expand import Group
 from ocitool.cli.options.quantities import parse_size
 from ocitool.cli.output import Output
-from ocitool.errors import NotFound, OcitoolError, UsageError
+from ocitool.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from ocitool.bundles.files import BundleSet, Unreadable
@@ -242,24 +243,31 @@ def base_of(
 
 def _base(text: str, out: Output, connected: "Registries | None") -> "Base":
     """Return what a bundle, a list, an inventory or a place has."""
-    import os
-
     from ocitool.bundles.files import open_bundles
     from ocitool.bundles.inventory import Base, base_of_list, parse_base
     from ocitool.cli.options.registry import source_at
+    from ocitool.fsops import translated
     from ocitool.image.graph import closure_of
-    from ocitool.images.locations import parse_place
+    from ocitool.images.locations import parse_place, path_place
 
+    place = path_place(text) if os.path.isfile(text) else parse_place(text)
     if os.path.isfile(text):
-        with open(text, "rb") as file:
+        with translated("read", text), open(text, "rb") as file:
             is_json = file.read(64).lstrip().startswith(b"{")
         if is_json:
             return parse_base(read_file(text), text)
-        with contextlib.suppress(OcitoolError), open_bundles([text]) as found:
+        with contextlib.suppress(NotFound), open_bundles([text]) as found:
             return base_of_list(found[0].head.listing)
-    with source_at(parse_place(text), out.options, connected, out.observer) as opened:
+    with source_at(place, out.options, connected, out.observer) as opened:
         closures = [closure_of(opened.source, root.descriptor) for root in opened.roots]
     return Base(digests=frozenset(d.digest for one in closures for d in one.descriptors))
+
+
+def base_places(texts: Sequence[str]) -> "list[Place]":
+    """Return the places among what --base names; files are none."""
+    from ocitool.images.locations import parse_place
+
+    return [parse_place(text) for text in texts if not os.path.isfile(text)]
 
 
 def need_of(path: str | None) -> "Need | None":

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -18,11 +19,21 @@ from ocitool.places.archive.bundle_writer import BundleContents, Packing, bundle
 from ocitool.places.archive.sections import reading, tar_pieces
 from ocitool.transfer.pipeline import Pipeline, TransferOptions
 from ocitool.transfer.plan import Attachments, is_attached, refuse_ambiguous, subject_of
-from ocitool.transfer.remote import RemoteImages
 from ocitool.transfer.report import CopyReport
 
 _INDEX = ("index",)
 """Where places other than registries say what is attached."""
+
+
+@runtime_checkable
+class _Asked(Protocol):
+    """A source that says where it looked for what is attached, and what of it was not there.
+
+    Not the class itself: without images of registries, what reaches them is not imported.
+    """
+
+    asked: set[str]
+    left_out: list[tuple[Digest, Digest]]
 
 
 class BundlePlan(Struct, frozen=True, kw_only=True):
@@ -170,7 +181,7 @@ def _closure_report(
     missing = {str(child.digest) for one in (image, *attached) for child in one.closure.missing}
     missing |= {str(one.root.descriptor.digest) for one in pipeline.orphans_of(image)}
     origin = pipeline.origin
-    if not isinstance(origin, RemoteImages):
+    if not isinstance(origin, _Asked):
         return _report(_INDEX, missing)
     held = {str(d.digest) for one in (image, *attached) for d, _ in one.closure.documents}
     missing |= {str(digest) for subject, digest in origin.left_out if is_in(str(subject), held)}
