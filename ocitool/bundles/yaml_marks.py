@@ -13,7 +13,7 @@ from ocitool.errors import UsageError
 from ocitool.oci.quoting import quoted
 
 DEEPEST: Final = 64
-MOST_VALUES: Final = 200_000
+MOST_VALUES: Final = 1_000_000
 MOST_MERGED: Final = 10_000
 _MERGE: Final = "<<"
 

@@ -129,7 +129,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "sync": (
         "ocitool sync sync.yaml --dry-run",
         "ocitool sync sync.yaml --plan-out plan.jsonl",
-        "ocitool sync --plan plan.jsonl --shard 3/10",
+        'ocitool sync --plan plan.jsonl --shard "$JOB_COMPLETION_INDEX/10"',
     ),
     "inspect": (
         "ocitool inspect app:1.0",

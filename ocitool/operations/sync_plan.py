@@ -4,6 +4,7 @@ The lists of tags are read first, then each image that a rule takes is looked up
 does not take is not looked at. Nothing is written anywhere.
 """
 
+import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 
@@ -14,9 +15,10 @@ from ocitool.bundles.sync.config import SyncEntry, SyncFile
 from ocitool.bundles.sync.plan import PlanLine, PlannedArtifact, Shard, refuse_clashes
 from ocitool.bundles.sync.rules import Chooser, Taken
 from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
-from ocitool.errors import NotFound, OcitoolError
+from ocitool.errors import NotFound, OcitoolError, UsageError
 from ocitool.image.content import Root
 from ocitool.oci import Descriptor, Digest, Platform, Reference
+from ocitool.oci.quoting import quoted
 from ocitool.places.registry import Registries, Repository, Session
 from ocitool.places.registry.listing import catalog, tags
 from ocitool.places.registry.paging import IncompleteList
@@ -129,6 +131,7 @@ class _Planner:
         self._on_failure = on_failure
         self._jobs = jobs
         self._sessions = Sessions(registries)
+        # By their identity: several entries may stand on one line.
         self._incomplete: set[int] = set()
 
     def images(self) -> Iterator[_Wanted]:
@@ -141,11 +144,11 @@ class _Planner:
         by_entry: dict[int, list[_Wanted]] = {}
         for found in taken:
             for one in found:
-                by_entry.setdefault(one.entry.line, []).append(one)
+                by_entry.setdefault(id(one.entry), []).append(one)
         for entry in self._file.entries:
             if entry.kind == "image":
                 yield self._image(entry)
-            yield from by_entry.get(entry.line, ())
+            yield from by_entry.get(id(entry), ())
         self._tell_idle(flat)
 
     def freeze(self, wanted: Sequence[_Wanted]) -> list[PlanLine]:
@@ -187,6 +190,7 @@ class _Planner:
             for path in self._catalog(entry)
             if not entry.repositories or any(one.matches(path) for one in entry.repositories)
         ]
+        found = [path for path in found if self._is_name(entry.source, path)]
         for rule in entry.repositories:
             if not any(rule.matches(path) for path in found):
                 self._fail(rule.line, f"no repository of {entry.source} is {rule.text}")
@@ -201,11 +205,21 @@ class _Planner:
             if not any(one.matches(path) for one in entry.left_out)
         ]
 
+    def _is_name(self, host: str, path: str) -> bool:
+        """Tell whether what a registry lists is a name; warn where it is not."""
+        is_name = False
+        with contextlib.suppress(UsageError):
+            is_name = Reference.parse(f"{host}/{path}").path in (path, f"library/{path}")
+        if not is_name:
+            shown = quoted(path[:80])
+            self._registries.warn(f"{host} lists {shown}, which is not a valid name: left out")
+        return is_name
+
     def _catalog(self, entry: SyncEntry) -> list[str]:
         try:
             return catalog(Session(self._registries, entry.source))
         except IncompleteList as error:
-            self._incomplete.add(entry.line)
+            self._incomplete.add(id(entry))
             self._on_failure(self._file.at(entry.line), error)
             return list(error.found)
 
@@ -221,17 +235,17 @@ class _Planner:
         try:
             return tags(self._sessions.repository(listing.source).session)
         except IncompleteList as error:
-            self._incomplete.add(entry.line)
+            self._incomplete.add(id(entry))
             self._on_failure(listing.source.familiar_repository, error)
             return list(error.found)
         except NotFound:
             if entry.kind == "registry":
                 # Registries list repositories of which nothing is left.
                 return []
-            self._incomplete.add(entry.line)
+            self._incomplete.add(id(entry))
             raise
         except OcitoolError:
-            self._incomplete.add(entry.line)
+            self._incomplete.add(id(entry))
             raise
 
     def _wanted(self, listing: _Listing, taken: Taken, tags: Collection[str]) -> _Wanted:
@@ -242,9 +256,9 @@ class _Planner:
 
     def _tell_idle(self, listings: Sequence[_Listing]) -> None:
         """Fail the rules that took nothing, where all lists are complete."""
-        choosers = {listing.entry.line: listing for listing in listings}
-        for entry_line, listing in choosers.items():
-            if entry_line in self._incomplete:
+        first = {id(listing.entry): listing for listing in reversed(listings)}
+        for entry, listing in reversed(first.items()):
+            if entry in self._incomplete:
                 continue
             for line, problem in listing.chooser.idle():
                 self._fail(line, f"{problem} in {listing.entry.source}")

@@ -102,6 +102,34 @@ class TestRules:
         assert "sync.yaml:5: allow 1.x matches nothing in " in done.err
         assert ends.tags() == digests("latest")
 
+    def test_a23_that_is_so_for_each_entry_of_one_line(self, ends: Ends) -> None:
+        one = (
+            "{source: SRC/t/app, target: DST/m/app, type: repository, tags: {allow: ['7', '1.0']}}"
+        )
+        two = (
+            "{source: SRC/t/both, target: DST/m/both, type: repository, tags: {allow: ['8', '1']}}"
+        )
+        done = ends(f"sync: [{one}, {two}]\n", "--json")
+        value: Any = done.json
+        assert [failed["error"].partition(" in ")[0] for failed in value["failed"]] == [
+            "allow 7 matches nothing",
+            "allow 8 matches nothing",
+        ]
+        assert len(value["images"]) == 2
+
+    def test_a23_what_no_terminal_is_wide_enough_for_is_shown_by_repositories(
+        self, ends: Ends
+    ) -> None:
+        ends(entry("{allow: ['1.0', '2.0']}"), "--plan-out", "plan")
+        shown = ends.command.on_terminal("sync", "--plan", "plan", "--dry-run", columns=80)
+        lines = [line for line in shown.splitlines() if line]
+        assert lines[0] == f"{ends.source.host}/t/app → {ends.target.host}/m/app"
+        short = [IMAGES[tag].descriptor.digest.short for tag in ("1.0", "2.0")]
+        assert [line.split() for line in lines[2:4]] == [
+            ["1.0", "copy", short[0], "sync.yaml:5", "allow", "1.0"],
+            ["2.0", "copy", short[1], "sync.yaml:5", "allow", "2.0"],
+        ]
+
     def test_a23_images_and_digests_are_mirrored_too(self, ends: Ends) -> None:
         digest = IMAGES["1.0"].descriptor.digest
         rules = (
@@ -117,12 +145,15 @@ class TestRules:
 
     def test_a23_a_registry_is_mirrored_below_a_prefix(self, ends: Ends) -> None:
         ends.source.add_image("x/secret", IMAGES["1.0"], "1")
+        ends.source.add_image("No/Name", IMAGES["1.0"], "1")
         rules = (
             "sync:\n- source: SRC\n  target: DST/all\n  type: registry\n"
-            "  repos: {allow: ['t/.*', 'x/.*'], deny: [x/secret]}\n  tags: {allow: ['1', '1.0']}\n"
+            "  repos: {allow: ['.*/.*'], deny: [x/secret]}\n"
+            "  tags: {allow: ['1', '1.0']}\n"
         )
         done = ends(rules)
         assert done.code == 0, done.err
+        assert "lists 'No/Name', which is not a valid name: left out" in done.err
         assert {name for name, tags in ends.target.tags.items() if tags} == {
             "all/t/app",
             "all/t/both",

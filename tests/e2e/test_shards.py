@@ -4,7 +4,7 @@ import json
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tests.support.images import Built, build_artifact, build_image
 from tests.support.registry import EmulatedRegistry, Quirks
 
 BASE = {"base": b"b" * 50_000}
-REPOSITORIES = [f"app{number}" for number in range(16)]
+REPOSITORIES = [f"app{number}" for number in range(12)]
 IMAGES: dict[tuple[str, str], Built] = {
     (name, tag): build_image([BASE, {"a": f"{name} {tag}".encode()}])
     for name in REPOSITORIES
@@ -60,12 +60,15 @@ class Site:
             and self.target.tags[f"m/{name}"].get(tag) == image.descriptor.digest
         ]
 
-    def assert_whole(self) -> None:
+    def assert_whole(self, names: Sequence[str] = REPOSITORIES) -> None:
         """Fail unless every image is at the target, with a list of what is attached to it."""
         for (name, tag), image in IMAGES.items():
+            if name not in names:
+                continue
             assert whole(self.target, image, f"m/{name}")
             assert self.target.tags[f"m/{name}"][tag] == image.descriptor.digest
-        for name, artifacts in ARTIFACTS.items():
+        for name in names:
+            artifacts = ARTIFACTS[name]
             tag = f"sha256-{IMAGES[name, '1.0'].descriptor.digest.hex}"
             listed: Any = self.target.manifests[f"m/{name}"][self.target.tags[f"m/{name}"][tag]]
             found = [Digest.parse(one["digest"]) for one in listed.fields["manifests"]]
@@ -126,5 +129,8 @@ def test_a25_four_shards_do_each_line_once_though_one_is_killed(site: Site) -> N
 
 
 def test_a25_two_runners_on_one_shard_do_no_harm(site: Site) -> None:
+    names = REPOSITORIES[:3]
+    lines = site.plan.read_text().splitlines(keepends=True)
+    site.plan.write_text("".join(one for one in lines if json.loads(one)["target"][-4:] in names))
     finished([site.start("0/1"), site.start("1/1")])
-    site.assert_whole()
+    site.assert_whole(names)

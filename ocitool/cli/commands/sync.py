@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ocitool.places.registry import Registries, RegistryOptions
     from ocitool.transfer.pipeline import TransferOptions
 
-_LARGEST_FILE, _LARGEST_PLAN = 1 << 20, 256 << 20
+_LARGEST_FILE, _LARGEST_PLAN = 16 << 20, 256 << 20
 
 File = Annotated[
     str | None,
@@ -51,7 +51,10 @@ ShardOption = Annotated[
 ]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Copy nothing: show each tag, the rule that took it, and why."),
+    typer.Option(
+        "--dry-run",
+        help="Copy nothing: show each tag, the rule that took it, and what would be done.",
+    ),
 ]
 
 
@@ -112,7 +115,7 @@ def sync(
     with out.working("mirroring"):
         found = _mirror(run, failures, out)
     _show(found, failures.failed, run, out)
-    failures.finish()
+    failures.finish(copies=not (dry_run or plan_out))
 
 
 def _rules(file: str | None, plan: str | None) -> "SyncFile | None":
@@ -238,13 +241,14 @@ class _Failures:
             for part in one.refused:
                 self.add(f"{one.line.target.repository}@{part.digest}", part.error)
 
-    def finish(self) -> None:
+    def finish(self, *, copies: bool) -> None:
         """Raise SomeNotMirrored if anything failed."""
         if self.failed:
             first = self.failed[0]
+            others = ", all others are done" if copies else ""
+            which = ":" if len(self.failed) == 1 else "; the first:"
             raise SomeNotMirrored(
-                f"{len(self.failed)} failed, all others are done; the first: {first.name}: "
-                f"{first.error.message}",
+                f"{len(self.failed)} failed{others}{which} {first.name}: {first.error.message}",
                 hint=first.error.hint,
             )
 

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ocitool.cli.render import console
-from ocitool.cli.render.columns import counted, size, table
+from ocitool.cli.render.columns import arrow, counted, fits, size, table
 from ocitool.operations.push_report import Ending
 
 if TYPE_CHECKING:
+    from ocitool.bundles.sync.plan import PlanLine
     from ocitool.operations.sync import SyncedImage
+
+_HEADER = ("SOURCE", "TARGET", "TO DO", "DIGEST", "RULE")
 
 
 def pinned(images: "Sequence[SyncedImage]") -> list[str]:
@@ -17,7 +20,10 @@ def pinned(images: "Sequence[SyncedImage]") -> list[str]:
 
 
 def table_of(images: "Sequence[SyncedImage]") -> list[str]:
-    """Return a table of what there is to do, with the rule that took each image."""
+    """Return a table of what there is to do, with the rule that took each image.
+
+    Where that is too wide for the terminal, each pair of repositories has a table of its own.
+    """
     rows = [
         (
             one.line.source.name,
@@ -28,9 +34,27 @@ def table_of(images: "Sequence[SyncedImage]") -> list[str]:
         )
         for one in images
     ]
-    header = ("SOURCE", "TARGET", "TO DO", "DIGEST", "RULE")
     width = console.terminal_width()
-    return table(header, rows, drop=(3,), shrink=(0, 1, 4), width=width) if rows else []
+    if rows and (width is None or fits(_HEADER, rows, width, drop=(3,))):
+        return table(_HEADER, rows, drop=(3,), width=width)
+    groups: dict[str, list[tuple[str, ...]]] = {}
+    for one, row in zip(images, rows, strict=True):
+        pair = f"{one.line.source.repository} {arrow()} {one.line.target.repository}"
+        groups.setdefault(pair, []).append((_called(one.line), *row[2:]))
+    return [line for pair, group in groups.items() for line in (pair, *_below(group, width or 80))]
+
+
+def _called(line: "PlanLine") -> str:
+    """Return what an image is called at its target, and before that at its source if it differs."""
+    target = line.target.tag or line.digest.short
+    source = line.source.tag or (line.source.digest or line.digest).short
+    return target if source == target else f"{source} {arrow()} {target}"
+
+
+def _below(rows: "Sequence[Sequence[str]]", width: int) -> list[str]:
+    header = ("TAG", *_HEADER[2:])
+    lines = table(header, rows, drop=(2,), shrink=(3,), width=width - 2)
+    return [f"  {line}" for line in lines]
 
 
 def _to_do(one: "SyncedImage") -> str:
