@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from ocitool.bundles.mapping import Below
 from ocitool.errors import NotFound, UsageError
 from ocitool.events import SILENT, Observer
 from ocitool.image.content import Root
@@ -18,7 +19,6 @@ from ocitool.oci.quoting import quoted
 from ocitool.oci.reference import typed_host
 from ocitool.operations.deliver import deliver
 from ocitool.operations.load import load
-from ocitool.operations.push_names import Below
 from ocitool.operations.push_report import OnExisting, PushReport
 from ocitool.operations.save import NOT_WRITTEN, check_file_name
 from ocitool.places.layout import Layout

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ocitool.bundles.files import BundleSet
 from ocitool.bundles.inventory import Have
+from ocitool.bundles.mapping import Below
 from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
 from ocitool.errors import IntegrityError, NotFound, Refused
 from ocitool.events import SILENT, Observer
 from ocitool.image.content import Source
 from ocitool.image.graph import closure_of
 from ocitool.oci import Descriptor, Digest, Reference
-from ocitool.operations.push_names import Below
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, Repository, Session
 from ocitool.places.registry.listing import catalog, tags

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
+from ocitool.bundles.mapping import Below
 from ocitool.errors import OcitoolError
 from ocitool.events import Observer, Outcome
 from ocitool.image.content import Catalog, PlannedImage, Root
 from ocitool.oci import Descriptor, Digest, Reference
-from ocitool.operations.push_names import Below, Pair, pairs
+from ocitool.operations.push_names import Pair, pairs
 from ocitool.operations.push_report import OnExisting, PushReport
 from ocitool.operations.push_target import TagPusher, report_planned
 from ocitool.places.registry import Registries, Repository

@@ -1,53 +1,13 @@
 """Which image of a push goes under which name, known before anything is converted or sent."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
-from msgspec import Struct
-
+from ocitool.bundles.mapping import Below, destinations
 from ocitool.errors import NotFound, UsageError
 from ocitool.image.content import PlannedImage, Root
-from ocitool.oci import Digest, Reference
-from ocitool.oci.quoting import quoted
+from ocitool.oci import Reference
 from ocitool.transfer.plan import is_attached
-
-_SHAPE = "write HOST or HOST/PREFIX, such as localhost:5000/mirror or docker.io/NAMESPACE"
-
-
-class Below(Struct, frozen=True, kw_only=True):
-    """Where images keep their names: below a prefix of one registry, instead of their own one.
-
-    `flatten` keeps only the last component of each repository.
-    """
-
-    domain: str
-    path: str = ""
-    flatten: bool = False
-
-    @classmethod
-    def parse(cls, text: str, *, flatten: bool = False) -> Self:
-        """Return the meaning of HOST[/PREFIX], also with docker:// or a slash at its end.
-
-        Raises UsageError for other text. The host is required: a lone word could be a host or a
-        namespace of Docker Hub.
-        """
-        place = text.removeprefix("docker:").removeprefix("//").rstrip("/")
-        host, _, path = place.partition("/")
-        try:
-            found = Reference.parse(f"{place}/x")
-        except UsageError as error:
-            message = f"{quoted(text)} is not a prefix in a registry: {error.message}"
-            raise UsageError(message, hint=_SHAPE) from None
-        if found.domain != host:
-            raise UsageError(f"{quoted(text)} does not name a registry", hint=_SHAPE)
-        return cls(domain=host, path=path, flatten=flatten)
-
-    def destination(self, name: str) -> Reference:
-        """Return where the image of a full name goes; UsageError where the name becomes invalid."""
-        old = Reference.parse(name)
-        repository = old.path.rpartition("/")[2] if self.flatten else old.path
-        parts = [part for part in (self.domain, self.path, repository) if part]
-        return Reference.parse("/".join(parts) + name.removeprefix(old.repository))
 
 
 class Pair(NamedTuple):
@@ -58,7 +18,7 @@ class Pair(NamedTuple):
     destination: Reference
 
 
-def pairs(planned: Sequence[PlannedImage], destinations: Sequence[Reference] | Below) -> list[Pair]:
+def pairs(planned: Sequence[PlannedImage], wanted: Sequence[Reference] | Below) -> list[Pair]:
     """Return what goes where: to the destinations, or without any to the names of the images.
 
     Raises UsageError where that cannot be: several images under one name, or none to go by.
@@ -69,9 +29,9 @@ def pairs(planned: Sequence[PlannedImage], destinations: Sequence[Reference] | B
             "there is no image to push",
             hint="artifacts are only pushed with their image: name the image and add --referrers",
         )
-    if isinstance(destinations, Below):
-        return _below(images, destinations)
-    if not destinations:
+    if isinstance(wanted, Below):
+        return _below(images, wanted)
+    if not wanted:
         return [Pair(image, name, Reference.parse(name)) for image, name in _named(images)]
     if len(images) != 1:
         raise UsageError(
@@ -80,26 +40,16 @@ def pairs(planned: Sequence[PlannedImage], destinations: Sequence[Reference] | B
             "with --to HOST/PREFIX",
         )
     name = next(iter(images[0].root.names), None)
-    return [Pair(images[0], name, destination) for destination in destinations]
+    return [Pair(images[0], name, destination) for destination in wanted]
 
 
 def check_clashes(roots: Iterable[Root], below: Below) -> None:
     """Raise UsageError if different images would get one name."""
-    going: dict[Reference, dict[str, Digest]] = {}
-    for root in roots:
-        for name in root.names:
-            going.setdefault(below.destination(name), {})[name] = root.descriptor.digest
-    clashes = {to: names for to, names in going.items() if len(set(names.values())) > 1}
-    if not clashes:
-        return
-    told = "; ".join(
-        f"{', '.join(Reference.parse(name).familiar for name in sorted(names))} -> {to.familiar}"
-        for to, names in clashes.items()
-    )
-    hint = "leave out --flatten, or push" if below.flatten else "push"
-    raise UsageError(
-        f"different images would get the same name: {told}",
-        hint=f"{hint} them one by one under names of your choice; nothing was sent",
+    advice = "leave out --flatten, or push" if below.flatten else "push"
+    destinations(
+        ((name, root.descriptor.digest) for root in roots for name in root.names),
+        below.destination,
+        hint=f"{advice} them one by one under names of your choice; nothing was sent",
     )
 
 

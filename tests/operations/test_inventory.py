@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from ocitool.bundles.inventory import base_of_have, encode_value, parse_have
+from ocitool.bundles.mapping import Below
 from ocitool.errors import NotFound, Refused
 from ocitool.oci import Digest
 from ocitool.operations.inventory import inventory_of_layout, inventory_of_registry
-from ocitool.operations.push_names import Below
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries
 from tests.places.registry.pushes import options

@@ -15,9 +15,9 @@ from ocitool.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from ocitool.bundles.files import BundleSet, Unreadable
     from ocitool.bundles.inventory import Base, Need
+    from ocitool.bundles.mapping import Below
     from ocitool.bundles.trust import Trust
     from ocitool.images.locations import Place
-    from ocitool.operations.push_names import Below
     from ocitool.places.archive.opening import Stdin
     from ocitool.places.layout import Layout
     from ocitool.places.registry import Registries
@@ -127,8 +127,8 @@ class BundleTarget:
 
 def bundle_target(text: str, out: Output) -> BundleTarget:
     """Return what --to means; UsageError for a place that takes no bundle."""
+    from ocitool.bundles.mapping import Below
     from ocitool.images.locations import RECEIVERS, PlaceKind, parse_place
-    from ocitool.operations.push_names import Below
 
     word = _ENGINES.get(text, text)
     if word == "store":

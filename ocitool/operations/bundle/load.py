@@ -8,6 +8,7 @@ from msgspec import Struct
 from ocitool.bundles.completed import Completed
 from ocitool.bundles.extents import open_set
 from ocitool.bundles.files import BundleSet
+from ocitool.bundles.mapping import Below
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import NotFound
 from ocitool.events import SILENT, Observer
@@ -28,7 +29,6 @@ from ocitool.operations.bundle.check import (
 from ocitool.operations.deliver import deliver
 from ocitool.operations.load import load
 from ocitool.operations.push import OnFailure, push
-from ocitool.operations.push_names import Below
 from ocitool.operations.push_report import OnExisting, PushReport
 from ocitool.places.layout import Layout, Writing
 from ocitool.places.registry import Registries

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from ocitool.bundles.inventory import Base, base_of_have
+from ocitool.bundles.mapping import Below
 from ocitool.errors import OcitoolError, Refused
 from ocitool.oci import Reference
 from ocitool.operations.bundle.check import NotApplicable, RegistryCheck, check_registry
 from ocitool.operations.bundle.load import Loaded, load_into_registry
 from ocitool.operations.inventory import inventory_of_registry
-from ocitool.operations.push_names import Below
 from ocitool.operations.push_report import Ending, OnExisting
 from tests.places.registry.pushes import whole
 from tests.support.images import Built, BuiltImage, build_artifact, build_image
