@@ -17,7 +17,7 @@ from ocitool.cli.options.bundles import (
     volume_size,
 )
 from ocitool.cli.options.expand import Group, with_options
-from ocitool.cli.options.lists import ListFile, listed
+from ocitool.cli.options.lists import LISTS, NameLists
 from ocitool.cli.options.registry import REGISTRY, Jobs, connected_to
 from ocitool.cli.options.shared import SomePlatforms, platforms, usual_platform
 from ocitool.cli.output import OUTPUT, Output
@@ -115,11 +115,11 @@ SHAPE = Group(
 )
 
 
-@with_options(shape=SHAPE, out=OUTPUT, registry=REGISTRY)
+@with_options(lists=LISTS, shape=SHAPE, out=OUTPUT, registry=REGISTRY)
 def create(
     names: Names = None,
     *,
-    file: ListFile = None,
+    lists: NameLists,
     output: Destination,
     platform: SomePlatforms = None,
     shape: Shape,
@@ -142,7 +142,7 @@ def create(
         platforms=platforms(platform), attached=True, jobs=jobs, scratch=out.options.temporary
     )
     bases = shape.base or ()
-    places = _places(listed(names, file, "NAME"), shape)
+    places = _places(lists.names(names, "NAME", out), shape)
     with (
         out.working("making the bundle"),
         connected_to(registry, out.observer, *places, *base_places(bases)) as connected,

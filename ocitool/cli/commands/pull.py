@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ocitool.cli.attempts import Attempts, Failure
 from ocitool.cli.options.expand import with_options
-from ocitool.cli.options.lists import ListFile, listed
+from ocitool.cli.options.lists import LISTS, NameLists
 from ocitool.cli.options.registry import (
     REGISTRY,
     ForeignLayers,
@@ -51,11 +51,11 @@ Names = Annotated[
 ]
 
 
-@with_options(options=PULLING, out=OUTPUT, registry=REGISTRY)
+@with_options(lists=LISTS, options=PULLING, out=OUTPUT, registry=REGISTRY)
 def pull(
     names: Names = None,
     *,
-    file: ListFile = None,
+    lists: NameLists,
     options: "TransferOptions",
     all_tags: AllTags = False,
     no_mirrors: NoMirrors = False,
@@ -74,7 +74,7 @@ def pull(
     from ocitool.cli.render.summary import done
     from ocitool.transfer.report import merge_reports
 
-    found = [_wanted(name, all_tags=all_tags) for name in listed(names, file, "NAME")]
+    found = [_wanted(name, all_tags=all_tags) for name in lists.names(names, "NAME", out)]
     wanted = list(dict.fromkeys(found))
     attempts = Attempts(out, len(wanted), fail_fast=fail_fast)
     registry = with_foreign(registry, allowed=allow_foreign_layers)

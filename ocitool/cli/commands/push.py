@@ -11,18 +11,18 @@ from ocitool.cli.attempts import Attempts, Failure
 from ocitool.cli.completing import store_names
 from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
-from ocitool.cli.options.lists import ListFile, listed
+from ocitool.cli.options.lists import LISTS, NameLists
 from ocitool.cli.options.registry import REGISTRY, in_chunks, registries
 from ocitool.cli.options.transfer import COPYING, SENDING, FailFast, Sending
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
+    from ocitool.bundles.mapping import Below
     from ocitool.events import Observer
     from ocitool.images.locations import Place
     from ocitool.images.opening import Opened
     from ocitool.oci import Reference
-    from ocitool.operations.push_names import Below
     from ocitool.operations.push_report import PushReport
     from ocitool.places.registry import Registries, RegistryOptions
     from ocitool.transfer.pipeline import TransferOptions
@@ -58,14 +58,14 @@ OriginalNames = Annotated[
 ]
 
 
-@with_options(options=COPYING, sending=SENDING, out=OUTPUT, registry=REGISTRY)
+@with_options(lists=LISTS, options=COPYING, sending=SENDING, out=OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool push SRC DST", "ocitool copy SRC docker://DST")
 def push(
     arguments: Arguments = None,
     *,
     to: To = None,
     original_names: OriginalNames = False,
-    file: ListFile = None,
+    lists: NameLists,
     options: "TransferOptions",
     sending: Sending,
     fail_fast: FailFast = False,
@@ -81,7 +81,13 @@ def push(
     from ocitool.images.opening import open_together
 
     sending.check()
-    wanted = _wanted(arguments, file, to, original_names=original_names, flatten=sending.flatten)
+    wanted = _wanted(
+        lists.names(arguments, "SRC", out),
+        to,
+        are_sources=bool(lists.files),
+        original_names=original_names,
+        flatten=sending.flatten,
+    )
     settings = out.options
     with (
         out.working("pushing"),
@@ -109,18 +115,20 @@ class _Wanted(Struct, frozen=True, kw_only=True):
 
 
 def _wanted(
-    arguments: list[str] | None,
-    file: str | None,
+    texts: list[str],
     to: str | None,
     *,
+    are_sources: bool,
     original_names: bool,
     flatten: bool,
 ) -> _Wanted:
-    """Return what the arguments mean; UsageError where a tar would go to hosts nobody typed."""
-    from ocitool.images.locations import ENGINES, PlaceKind, parse_place, registry_reference
-    from ocitool.operations.push_names import Below
+    """Return what the arguments mean; UsageError where a tar would go to hosts nobody typed.
 
-    texts = listed(arguments, file, "SRC")
+    All of them are sources with `to`, and when `are_sources`: else all but the first are names.
+    """
+    from ocitool.bundles.mapping import Below
+    from ocitool.images.locations import ENGINES, PlaceKind, parse_place, registry_reference
+
     if to is not None and original_names:
         raise UsageError("--to and --original-names exclude each other")
     if to is not None:
@@ -128,7 +136,7 @@ def _wanted(
         return _Wanted(places=[parse_place(text) for text in texts], destinations=below)
     if flatten:
         raise UsageError("--flatten goes with --to HOST/PREFIX")
-    sources = texts if file is not None else texts[:1]
+    sources = texts if are_sources else texts[:1]
     places = [parse_place(text) for text in sources]
     targets = [registry_reference(text) for text in texts[len(sources) :]]
     safe = (PlaceKind.STORE, PlaceKind.REGISTRY, *ENGINES)
@@ -190,8 +198,9 @@ def _targets(
     sources: "Sequence[Opened]", destinations: "Sequence[Reference] | Below"
 ) -> "Sequence[Reference]":
     """Return the names that will be pushed to; UsageError if different images would share one."""
+    from ocitool.bundles.mapping import Below
     from ocitool.oci import Reference
-    from ocitool.operations.push_names import Below, check_clashes
+    from ocitool.operations.push_names import check_clashes
 
     roots = [root for opened in sources for root in opened.roots]
     names = [name for root in roots for name in root.names]
@@ -210,9 +219,9 @@ def _with_attached(
     """
     from msgspec.structs import replace
 
+    from ocitool.bundles.mapping import Below
     from ocitool.images.locations import PlaceKind
     from ocitool.images.opening import with_attached
-    from ocitool.operations.push_names import Below
 
     if isinstance(destinations, Below) and opened.place.kind is not PlaceKind.REGISTRY:
         options = replace(options, attached=True)

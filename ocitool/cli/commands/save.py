@@ -10,7 +10,7 @@ from ocitool.cli.attempts import Attempts
 from ocitool.cli.completing import store_names, words
 from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
-from ocitool.cli.options.lists import ListFile, listed
+from ocitool.cli.options.lists import LISTS, NameLists
 from ocitool.cli.options.shared import usual_platform
 from ocitool.cli.options.transfer import CONVERSION
 from ocitool.cli.output import OUTPUT, Output
@@ -60,12 +60,12 @@ Names = Annotated[
 ]
 
 
-@with_options(options=CONVERSION, out=OUTPUT)
+@with_options(lists=LISTS, options=CONVERSION, out=OUTPUT)
 @says_where_else("ocitool save SRC", "ocitool copy SRC oci-archive:FILE")
 def save(
     names: Names = None,
     *,
-    file: ListFile = None,
+    lists: NameLists,
     output: Destination = "-",
     form: Form = "universal",
     options: "TransferOptions",
@@ -87,7 +87,7 @@ def save(
     check_file_name(target.path)
     check_destination(target.path, out)
     check_form(form, options.compression)
-    wanted = listed(names, file, "NAME")
+    wanted = lists.names(names, "NAME", out)
     attempts = Attempts(out, 1)
     report = CopyReport(images=())
     with (

@@ -1,55 +1,89 @@
-"""Names from a file: one per line, with comments and blank lines, each counted once."""
+"""Names from files: lists, and YAML or JSON that names images; each name counts once."""
 
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.options.expand import Group
 from ocitool.errors import UsageError
 
-_LARGEST = 16 << 20
+if TYPE_CHECKING:
+    from ocitool.bundles.names import NamesFound
+    from ocitool.cli.output import Output
 
-ListFile = Annotated[
-    str | None,
+_STDIN = "-"
+_MOST_TOLD = 10
+
+_Files = Annotated[
+    list[str] | None,
     typer.Option(
         "--file",
         "-f",
         metavar="LIST",
-        help="Read more names from this file, one per line (# begins a comment; - is stdin).",
+        help="Read more names from this file: a list (# begins a comment), a lock, or YAML of "
+        "Kubernetes, compose or Kustomize; - is stdin. Repeatable.",
+    ),
+]
+_Candidates = Annotated[
+    bool,
+    typer.Option(
+        "--include-candidates",
+        help="Also take the values of YAML files that only look like images.",
     ),
 ]
 
 
-def listed(names: Sequence[str] | None, path: str | None, what: str) -> list[str]:
-    """Return the names of the command line and of the file of -f, each once, in their order.
+class NameLists:
+    """The files of -f."""
 
-    UsageError, which asks for `what`, when there are none at all.
+    def __init__(self, files: Sequence[str] = (), *, include_candidates: bool = False) -> None:
+        self.files = tuple(files)
+        self._include_candidates = include_candidates
+
+    def names(self, given: Sequence[str] | None, what: str, out: "Output") -> list[str]:
+        """Return the names of the command line and of the files, each once, in their order.
+
+        Candidates that are not taken are told. UsageError, which asks for `what`, when there are
+        no names at all; see `read_names` for other failures.
+        """
+        found = list(given or ())
+        for names in self.found():
+            found += names.names
+            out.remark(candidate_remarks(names))
+        if not found:
+            raise UsageError(
+                f"Missing argument {what!r}.", hint="name one, or give a list with -f LIST"
+            )
+        return list(dict.fromkeys(found))
+
+    def found(self) -> "Iterator[NamesFound]":
+        """Yield what each file names."""
+        if self.files.count(_STDIN) > 1:
+            raise UsageError("standard input can be read once only")
+        for path in self.files:
+            yield read_names(path, include_candidates=self._include_candidates)
+
+
+LISTS = Group(
+    {"file": (_Files, None), "include_candidates": (_Candidates, False)},
+    lambda _, file, include_candidates: NameLists(
+        file or (), include_candidates=include_candidates
+    ),
+)
+
+
+def read_names(path: str, *, include_candidates: bool = False) -> "NamesFound":
+    """Return what a file names; - is stdin.
+
+    NotFound or StorageError when it cannot be read, and the errors of `names_in`.
     """
-    found = list(dict.fromkeys([*(names or ()), *(read_list(path) if path is not None else ())]))
-    if found:
-        return found
-    if path is not None:
-        raise UsageError(f"the list {path!r} holds no names")
-    raise UsageError(f"Missing argument {what!r}.", hint="name one, or give a list with -f LIST")
+    from ocitool.bundles.names import LARGEST, names_in
 
-
-def read_list(path: str) -> list[str]:
-    """Return the lines of a list without comments, blank lines and duplicates; - is stdin.
-
-    NotFound or StorageError when the file cannot be read, UsageError for what is not text.
-    """
-    data = read_input(path, f"the list {path!r}", _LARGEST)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise UsageError(
-            f"the list {path!r} is not UTF-8 text", hint="write one name per line"
-        ) from None
-    lines = (line.strip() for line in text.splitlines())
-    # A name holds no spaces, so what follows one is a comment or a mistake that will be told.
-    names = (line.partition(" #")[0].partition("\t#")[0].strip() for line in lines)
-    return list(dict.fromkeys(name for name in names if name and not name.startswith("#")))
+    what = "stdin" if path == _STDIN else path
+    data = read_input(path, what, LARGEST)
+    return names_in(data, what, include_candidates=include_candidates)
 
 
 def read_input(path: str, what: str, most: int) -> bytes:
@@ -60,7 +94,7 @@ def read_input(path: str, what: str, most: int) -> bytes:
     from ocitool.fsops import translated
 
     with translated("read", path):
-        if path == "-":
+        if path == _STDIN:
             data = sys.stdin.buffer.read(most + 1)
         else:
             with open(path, "rb") as file:
@@ -68,3 +102,15 @@ def read_input(path: str, what: str, most: int) -> bytes:
     if len(data) > most:
         raise UsageError(f"{what} is larger than {most >> 20} MiB")
     return data
+
+
+def candidate_remarks(found: "NamesFound") -> Iterator[str]:
+    """Yield what to say of values that look like images and were not taken."""
+    from ocitool.cli.render.console import safe
+
+    for image in found.candidates[:_MOST_TOLD]:
+        yield f"{safe(found.where(image))}: {image.name} looks like an image and is not taken"
+    if len(found.candidates) > _MOST_TOLD:
+        yield f"and {len(found.candidates) - _MOST_TOLD} more like these"
+    if found.candidates:
+        yield "--include-candidates takes these values as well"
