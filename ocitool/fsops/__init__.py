@@ -13,7 +13,7 @@ from ocitool.fsops.descriptors import CHUNK, nanoseconds, read_up_to, write_all
 from ocitool.fsops.directory import Directory, Kind
 from ocitool.fsops.failures import translate, translated
 from ocitool.fsops.files import NewFile, TemporaryFile, allocate_file, append_to_file, replace_file
-from ocitool.fsops.output import OutputFile, write_output
+from ocitool.fsops.output import OutputFile, write_output, write_outputs
 from ocitool.fsops.parts import PartFile
 from ocitool.fsops.scratch import scratch_file, scratch_folder, spooling
 from ocitool.fsops.stamps import Stamp
@@ -67,4 +67,5 @@ __all__ = [
     "tree_size",
     "write_all",
     "write_output",
+    "write_outputs",
 ]

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import stat
+from collections.abc import Mapping
 
 from ocitool.errors import Refused, UsageError
 from ocitool.fsops.descriptors import Writeback, write_all
@@ -13,12 +14,21 @@ from ocitool.fsops.scratch import fresh_name
 
 def write_output(path: str, data: bytes) -> None:
     """Write a file for the user, which appears complete or not at all. See `OutputFile`."""
-    output = OutputFile(path)
+    write_outputs({path: data})
+
+
+def write_outputs(files: Mapping[str, bytes]) -> None:
+    """Write files for the user: all are complete on the disk before the first gets its name."""
+    outputs = []
     try:
-        output.write(data)
-        output.publish()
+        for path, data in files.items():
+            outputs.append(OutputFile(path))
+            outputs[-1].write(data)
+        for output in outputs:
+            output.publish()
     finally:
-        output.close()
+        for output in outputs:
+            output.close()
 
 
 class OutputFile:

@@ -33,6 +33,7 @@ from ocitool.fsops import (
     translated,
     tree_size,
     write_all,
+    write_outputs,
 )
 from tests.support.disk import open_descriptors, small_disk, time_limit, traced
 
@@ -617,6 +618,20 @@ class TestOutputFiles:
             output.close()
             assert [path.name for path in disk.iterdir()] == ["out"]
             assert (disk / "out").read_bytes() == b"old"
+
+    def test_a20_of_several_files_none_changes_when_the_disk_is_full(self, tmp_path: Path) -> None:
+        with small_disk(tmp_path / "disk") as disk:
+            (disk / "a").write_bytes(b"old")
+            (disk / "b").write_bytes(b"old")
+            files = {str(disk / "a"): b"new", str(disk / "b"): b"x" * 100_000}
+            with pytest.raises(StorageError, match="no space left"):
+                write_outputs(files)
+            assert {path.name: path.read_bytes() for path in disk.iterdir()} == {
+                "a": b"old",
+                "b": b"old",
+            }
+            write_outputs(dict.fromkeys(files, b"new"))
+            assert [path.read_bytes() for path in disk.iterdir()] == [b"new", b"new"]
 
     def test_a_fifo_is_written_as_it_is(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "out")
