@@ -16,7 +16,11 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "push": ("push", "Upload images to registries, sending only what they lack."),
         "copy": ("copy", "Copy images from any place to any other."),
         "sync": ("sync", "Mirror images between registries by a file of rules."),
+    },
+    "Air gap": {
         "inventory": ("inventory", "List the blobs that a place has, for deltas made elsewhere."),
+        "lock": ("lock", "Write down which digests names stand for now."),
+        "rewrite": ("rewrite", "Put other names of images into files, by digest."),
     },
     "Look inside": {
         "inspect": ("inspect", "Show an image: configuration, layers, platforms."),
@@ -54,7 +58,7 @@ COMMANDS = {
 }
 """Each command, and the module of this package that holds the function of its name."""
 GROUPS = {
-    "bundle": ("Move", "Carry images across an air gap: whole, as a delta, in volumes."),
+    "bundle": ("Air gap", "Carry images across an air gap: whole, as a delta, in volumes."),
     "registry": ("Registries", "List, look up and delete tags in a registry."),
     "files": ("Look inside", "List, find, read and copy the files of an image."),
     "artifact": ("Registries", "Push and pull files; attach them to images."),

@@ -351,6 +351,9 @@ CREATED = _BUNDLE.at("container") | View("rootless", unpacked=("extracted", _UNP
 # Registries.
 
 DIGEST = View("digest media_type size")
+LOCKED = View("asked name image digest")
+_RENAMED = View("file line column", name="old", new_name="new")
+REWRITTEN = View("files", changes=_RENAMED, missing=_RENAMED)
 _DESCRIPTOR = View("digest media_type")
 _FILE = View("digest media_type size", title=("annotations", _title))
 SENT = _DESCRIPTOR.at("descriptor") | View(

@@ -41,7 +41,10 @@ TAKES: dict[str, tuple[str, ...]] = {
 
 EXIT_CODES = (
     ("0, 1, 2", "done, failed, wrong usage"),
-    ("3", "no: damage, garbage, a difference, or a rule of size or facts is broken"),
+    (
+        "3",
+        "no: damage, garbage, a difference, a rule of size or facts is broken, a map lacks names",
+    ),
     ("4", "not found: an image, a tag, a repository, a file, a blob"),
     ("5", "missing or insufficient credentials"),
     ("6", "refused to be safe: ambiguous, in use, an immutable tag"),
@@ -167,6 +170,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool verify",
         "ocitool verify ./carry.tar",
         "ocitool verify --repair-from ./carry.tar",
+    ),
+    "lock": (
+        "ocitool lock ghcr.io/team/app:1.0 alpine:3.20 -o images.lock.yml",
+        "helm template web chart/ | ocitool lock -f - -o images.lock.yml",
+        "ocitool lock -f compose.yaml --from-store -o images.lock.yml",
+    ),
+    "rewrite": (
+        "ocitool rewrite deploy.yaml --map-file map.json > site.yaml",
+        "ocitool rewrite k8s/*.yaml --map-file map.json -i",
     ),
     "login": (
         "ocitool login ghcr.io",

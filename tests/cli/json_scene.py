@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ocitool.bundles.mapping import MappedImage, encode_map
 from tests.artifacts.site import REPOSITORY
 from tests.garbage.test_engine import DANGLING, FakeEngine
 from tests.inside.facts.scenes import planted_image
@@ -252,6 +253,8 @@ def _registry(scene: Scene, registry: EmulatedRegistry, image: BuiltImage) -> No
     scene.note("pull", "pull", f"{target}:1", "--referrers")
     scene.run("push", layout, f"{target}:1")
     scene.note("pull", "pull", f"{target}:1", f"{target}:2", f"{target}:none", code=4)
+    scene.note("lock", "lock", f"{target}:1", f"{target}:none", code=4)
+    _rewritten(scene, f"{target}:1")
     scene.note("registry tags", "registry", "tags", target)
     scene.note("registry catalog", "registry", "catalog", registry.host)
     scene.note("registry digest", "registry", "digest", f"{target}:1")
@@ -268,6 +271,16 @@ def _sync(scene: Scene, target: str) -> None:
         f"sync:\n- {{source: '{target}:2', target: '{target}-mirror:1', type: image}}\n"
     )
     scene.note("sync", "sync", rules, "--dry-run")
+
+
+def _rewritten(scene: Scene, name: str) -> None:
+    """Note what is told of a file of which a map has all names, and one of which it lacks some."""
+    mapped = MappedImage(from_=name, to="site.example/a:1", digest=f"sha256:{'ab' * 32}")
+    (scene.folder / "map.json").write_bytes(encode_map([mapped]))
+    for image, code in ((name, 0), ("none.example/a:1", 3)):
+        (scene.folder / "pod.yaml").write_text(f"containers: [{{image: '{image}'}}]\n")
+        words = (scene.folder / "pod.yaml", "--map-file", scene.folder / "map.json", "-i")
+        scene.note("rewrite", "rewrite", *words, code=code)
 
 
 def _artifacts(scene: Scene, registry: EmulatedRegistry) -> None:
