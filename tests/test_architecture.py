@@ -321,6 +321,7 @@ class TestLibraries:
             ("requests", set()),
             ("subprocess", {"places.registry", "places.engine", "programs"}),
             ("cryptography", {"bundles"}),
+            ("obstore", {"bundles"}),
             ("pickle", set()),
             ("tempfile", {"fsops", "zipapp_main"}),
             ("argparse", set()),

@@ -4,11 +4,12 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Self
+from typing import Protocol, Self
 
 from msgspec import Struct
 
 from ocitool.bundles.head import Head, read_head
+from ocitool.bundles.objects import ObjectAddress, ObjectFile, is_object
 from ocitool.errors import NotFound, OcitoolError, UsageError
 from ocitool.events import SILENT, Observer
 from ocitool.fsops import translated
@@ -20,14 +21,53 @@ from ocitool.places.archive.opening import Stdin, open_plain
 _SUFFIX = ".tar"
 
 
-class BundleFile:
-    """One open file: a bundle, or a volume of one. Thread-safe; a context manager."""
+class Readable(Protocol):
+    """Something that is read at any offset, from several threads."""
+
+    @property
+    def what(self) -> str:
+        """What to call it in messages."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from an offset on, fewer only at the end."""
+
+    def close(self) -> None:
+        """Release it; harmless when repeated."""
+
+
+class PlainFile:
+    """A file of the disk, which is read at any offset and closed with this. A `Readable`."""
 
     def __init__(self, file: int, what: str) -> None:
         self.what = what
-        self._file = file
         self.size = os.fstat(file).st_size
-        self.head = read_head(self.read_at, what)
+        self._file = file
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from an offset on, fewer only at the end."""
+        with translated("read", self.what):
+            return os.pread(self._file, size, offset)
+
+    def close(self) -> None:
+        """Close the file; harmless when repeated."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+
+class BundleFile:
+    """One open file: a bundle, or a volume of one. Thread-safe; a context manager."""
+
+    def __init__(self, file: Readable) -> None:
+        self.what = file.what
+        self.size = file.size
+        self.read_at = file.read_at
+        self._file = file
+        self.head = read_head(file.read_at, file.what)
 
     @classmethod
     def open(
@@ -38,24 +78,22 @@ class BundleFile:
         scratch: str | None = None,
         observer: Observer = SILENT,
     ) -> Self:
-        """Open a file; see `open_plain`. NotFound when it is not a bundle."""
-        file, what = open_plain(path, stdin=stdin, scratch=scratch, observer=observer)
+        """Open a file (see `open_plain`) or an object. NotFound when it is not a bundle."""
+        opened: Readable
+        if is_object(path):
+            opened = ObjectFile(ObjectAddress(path))
+        else:
+            plain = open_plain(path, stdin=stdin, scratch=scratch, observer=observer)
+            opened = PlainFile(*plain)
         try:
-            return cls(file, what)
+            return cls(opened)
         except BaseException:
-            os.close(file)
+            opened.close()
             raise
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Return up to `size` bytes from an offset on."""
-        with translated("read", self.what):
-            return os.pread(self._file, size, offset)
 
     def close(self) -> None:
         """Close the file; harmless when repeated."""
-        file, self._file = self._file, -1
-        if file >= 0:
-            os.close(file)
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -139,7 +177,7 @@ def _files(paths: Sequence[str]) -> Iterator[tuple[str, bool]]:
     """Yield each file once, with whether the user named it."""
     seen: set[str] = set()
     for path in paths:
-        if path == "-" or not _is_folder(path):
+        if path == "-" or is_object(path) or not _is_folder(path):
             if path not in seen:
                 yield path, True
             seen.add(path)

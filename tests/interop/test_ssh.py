@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from tests.interop.peers import Ocitool, run, server
 from tests.support.images import build_image, oci_archive
+from tests.support.ports import free_port, listens
 
 pytestmark = pytest.mark.interop
 
@@ -46,9 +46,7 @@ def tools(require: Callable[..., None], tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     for name in ("host", "user"):
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (folder / "server").write_text(SERVER.format(folder=folder, port=port))
     (folder / "client").write_text(CLIENT.format(folder=folder, port=port))
     (tmp_path / "tools").mkdir()
@@ -57,13 +55,8 @@ def tools(require: Callable[..., None], tmp_path: Path) -> Iterator[Path]:
     wrapper.chmod(0o755)
     Path("/run/sshd").mkdir(exist_ok=True)
     command = [str(shutil.which("sshd")), "-D", "-e", "-f", str(folder / "server")]
-    with server(command, folder / "log", lambda: _listens(port)):
+    with server(command, folder / "log", lambda: listens(port)):
         yield tmp_path / "tools"
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture

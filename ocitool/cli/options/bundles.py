@@ -30,12 +30,19 @@ _ENGINES = {"docker": "docker-daemon:", "podman": "podman:", "containerd": "cont
 Bundles = Annotated[
     list[str],
     typer.Argument(
-        metavar="FILE…", help="A bundle, its volumes in any order, or a folder of them; - is stdin."
+        metavar="FILE…",
+        help="A bundle, its volumes in any order, or a folder of them; - is stdin; s3://BUCKET/KEY "
+        "(also gs://, az://) is an object.",
     ),
 ]
 Destination = Annotated[
     str,
-    typer.Option("--output", "-o", metavar="FILE|-", help="The file to write; it ends in .tar."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE|-",
+        help="The file to write, or s3://BUCKET/KEY (also gs://, az://); it ends in .tar.",
+    ),
 ]
 NeedOut = Annotated[
     str | None,
@@ -245,11 +252,15 @@ def _base(text: str, out: Output, connected: "Registries | None") -> "Base":
     """Return what a bundle, a list, an inventory or a place has."""
     from ocitool.bundles.files import open_bundles
     from ocitool.bundles.inventory import Base, base_of_list, parse_base
+    from ocitool.bundles.objects import is_object
     from ocitool.cli.options.registry import source_at
     from ocitool.fsops import translated
     from ocitool.image.graph import closure_of
     from ocitool.images.locations import parse_place, path_place
 
+    if is_object(text):
+        with open_bundles([text]) as found:
+            return base_of_list(found[0].head.listing)
     place = path_place(text) if os.path.isfile(text) else parse_place(text)
     if os.path.isfile(text):
         with translated("read", text), open(text, "rb") as file:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from ocitool.bundles.extents import located
 from ocitool.bundles.files import BundleFile
+from ocitool.bundles.objects import ObjectAddress, ObjectOutput, is_object
 from ocitool.bundles.volumes import Cutter, Piece, VolumePlan, plan_volumes, volume_name
 from ocitool.errors import OcitoolError
 from ocitool.fsops import OutputFile
@@ -55,9 +56,10 @@ def write_volumes(
         total = sum(section.size for one in volumes for section in one.sections)
         with plan.observer.work("writing volumes", total):
             for name, volume in zip(names, volumes, strict=True):
-                if _is_there(name, volume):
+                kept = _size_if_there(name, volume)
+                if kept is not None:
                     plan.observer.advance(sum(section.size for section in volume.sections))
-                    found.append(Written(path=name, size=os.path.getsize(name), kept=True))
+                    found.append(Written(path=name, size=kept, kept=True))
                 else:
                     found.append(_write(name, _pieces(plan, volume, cutter)))
     return found
@@ -90,20 +92,20 @@ def _digests(plan: BundlePlan, parts: Sequence[Piece]) -> list[Digest]:
     return found
 
 
-def _is_there(path: str, volume: VolumePlan) -> bool:
-    """Tell whether a file is this volume, whole, as an earlier run may have left it."""
-    if not os.path.isfile(path):
-        return False
+def _size_if_there(path: str, volume: VolumePlan) -> int | None:
+    """Return the size of a file that is this volume, whole, as an earlier run may have left it."""
+    if not is_object(path) and not os.path.isfile(path):
+        return None
     try:
         with BundleFile.open(path) as file:
             same = [section[:2] for section, _ in located(file)] == [s[:2] for s in volume.sections]
-            return same and is_intact(file)
+            return file.size if same and is_intact(file) else None
     except OcitoolError:
-        return False
+        return None
 
 
 def _write(path: str, pieces: Iterator[bytes]) -> Written:
-    output = OutputFile(path)
+    output = ObjectOutput(ObjectAddress(path)) if is_object(path) else OutputFile(path)
     try:
         for piece in pieces:
             output.write(piece)
