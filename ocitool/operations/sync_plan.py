@@ -185,6 +185,18 @@ class _Planner:
         if entry.kind == "repository":
             pair = Reference.parse(entry.source), Reference.parse(entry.target)
             return [_Listing(entry, *pair, chooser)]
+        return [
+            _Listing(
+                entry,
+                Reference.parse(f"{entry.source}/{path}"),
+                Reference.parse(f"{entry.target}/{path}"),
+                chooser,
+            )
+            for path in self._paths(entry)
+        ]
+
+    def _paths(self, entry: SyncEntry) -> list[str]:
+        """Return the repositories of a registry that its rules take."""
         found = [
             path
             for path in self._catalog(entry)
@@ -194,16 +206,10 @@ class _Planner:
         for rule in entry.repositories:
             if not any(rule.matches(path) for path in found):
                 self._fail(rule.line, f"no repository of {entry.source} is {rule.text}")
-        return [
-            _Listing(
-                entry,
-                Reference.parse(f"{entry.source}/{path}"),
-                Reference.parse(f"{entry.target}/{path}"),
-                chooser,
-            )
-            for path in found
-            if not any(one.matches(path) for one in entry.left_out)
-        ]
+        kept = [path for path in found if not any(one.matches(path) for one in entry.left_out)]
+        if not kept and not entry.repositories:
+            self._fail(entry.line, f"{entry.source} lists no repository to mirror")
+        return kept
 
     def _is_name(self, host: str, path: str) -> bool:
         """Tell whether what a registry lists is a name; warn where it is not."""

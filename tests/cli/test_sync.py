@@ -160,6 +160,11 @@ class TestRules:
         }
         assert ends.tags("all/t/app") == digests("1.0")
 
+    def test_a23_a_registry_that_lists_nothing_is_an_error(self, ends: Ends) -> None:
+        done = ends("sync:\n- {source: DST, target: SRC/all, type: registry}\n")
+        assert done.code == 1
+        assert "lists no repository to mirror" in done.err
+
     def test_a23_platforms_are_taken_from_an_index_under_the_digest_of_the_plan(
         self, ends: Ends
     ) -> None:
@@ -208,6 +213,13 @@ class TestRules:
             assert target.tags["m/app"]["1"] == IMAGES["1.0"].descriptor.digest
             assert "pass-word" not in done.out + done.err
             assert ocitool("sync", "s.yaml").code == 2
+            variables = {"PASS": "pass-word"}
+            done = ocitool("sync", "s.yaml", "--plan-out", "plan", variables=variables)
+            assert done.code == 0, done.err
+            assert "pass-word" not in (ocitool.cwd / "plan").read_text()
+            done = ocitool("sync", "s.yaml", "--plan", "plan", variables=variables)
+            assert done.code == 0, done.err
+            assert "1 there already" in done.err
 
 
 class TestFailures:
@@ -388,6 +400,15 @@ class TestPlans:
         assert {one.target for one in again} == {
             f"/v2/m/app{n}/manifests/{tag}" for n in range(6) for tag in ("1.0", "1.1")
         }
+
+    def test_a25_shards_may_read_the_rules_themselves(self, ends: Ends) -> None:
+        rules = entry("{allow: ['1.0']}") + entry("{}", name="both").removeprefix("sync:\n")
+        for shard in ("1/2", "2/2"):
+            assert ends(rules, "--shard", shard).code == 0
+        assert ends.tags() == digests("1.0")
+        assert ends.tags("m/both") == {"1": str(BOTH.descriptor.digest)}
+        # Neither shard looks up what is of the other.
+        assert len(ends.source.requests("HEAD")) == 2
 
     @pytest.mark.parametrize(
         ("words", "code", "said"),
