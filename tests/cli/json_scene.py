@@ -7,6 +7,7 @@ from typing import Any
 
 from ocitool.bundles.mapping import MappedImage, encode_map
 from tests.artifacts.site import REPOSITORY
+from tests.cli.bundle_scene import note_bundles
 from tests.garbage.test_engine import DANGLING, FakeEngine
 from tests.inside.facts.scenes import planted_image
 from tests.places.registry.homes import Home, auths
@@ -94,6 +95,7 @@ def documents(folder: Path) -> Documents:
     _inside(scene)
     _garbage(scene)
     _engine(scene)
+    note_bundles(scene.note, scene.folder)
     return scene.documents
 
 
