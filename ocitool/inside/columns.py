@@ -28,7 +28,8 @@ class ColumnEntry(Struct, frozen=True, gc=False):
     """A path. `size` is its own bytes, `layer` the number of the layer it is in.
 
     A hidden entry has the number of the layer that hid it, and how as a position in a list of
-    words. `kind` is one of the constants of this module.
+    words. `kind` is one of the constants of this module. `name` is the last part of the path where
+    that text is in memory anyway, else "".
     """
 
     path: str
@@ -37,6 +38,7 @@ class ColumnEntry(Struct, frozen=True, gc=False):
     layer: int
     hidden_by: int = 0
     how: int = 0
+    name: str = ""
 
 
 _NOTHING: Final = ColumnEntry("", FOLDER, 0, 0)
@@ -77,7 +79,8 @@ class Columns:
             *folders, name = entry.path.split("/")
             columns._enter(opened, folders, FOLDER | gone)
             hides = HIDDEN if entry.hidden_by else 0
-            columns.add(name, len(opened) + 1, entry.kind | hides, entry)
+            # A million names take more memory than everything else here.
+            columns.add(entry.name or name, len(opened) + 1, entry.kind | hides, entry)
             if entry.kind == FOLDER:
                 opened.append(name)
         return columns

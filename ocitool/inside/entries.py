@@ -42,6 +42,7 @@ def image_columns(tree: MergedTree) -> Columns:
 def live_entries(tree: MergedTree) -> Iterator[ColumnEntry]:
     """Yield what a container sees, each file counted under the first of its names."""
     counted: set[tuple[int, int | None]] = set()
+    names = {record.number: record.table.names for record in tree.records}
     for node in tree.walk():
         if not node.path:
             continue
@@ -51,13 +52,15 @@ def live_entries(tree: MergedTree) -> Iterator[ColumnEntry]:
                 yield ColumnEntry(node.path, columns.NAME, 0, node.named_by)
                 continue
             counted.add(inode)
-        yield live_entry(node)
+            yield live_entry(node)
+        else:
+            yield live_entry(node, "" if node.row is None else names[node.layer][node.row])
 
 
-def live_entry(node: Node) -> ColumnEntry:
-    """Return a node of the tree as an entry."""
+def live_entry(node: Node, name: str = "") -> ColumnEntry:
+    """Return a node of the tree as an entry; `name` is what its member is called, or ""."""
     kind = _KINDS.get(node.kind, columns.OTHER)
-    return ColumnEntry(node.path, kind, node.size, node.layer)
+    return ColumnEntry(node.path, kind, node.size, node.layer, name=name)
 
 
 def hidden_entries(tree: MergedTree) -> Iterator[ColumnEntry]:

@@ -7,6 +7,7 @@ import pytest
 
 from ocitool.inside.columns import FILE, FOLDER, NAME
 from ocitool.inside.duplicates import hash_doubtful
+from ocitool.inside.entries import image_columns
 from ocitool.inside.hashes import Hashes
 from ocitool.inside.page.facts import image_page
 from ocitool.inside.sizing import SizeReport, measure
@@ -69,6 +70,14 @@ def test_a_file_is_counted_under_its_first_name(tmp_path: Path) -> None:
     assert (rows["opt/a"].kind, rows["opt/a"].size) == (FILE, 300)
     assert (rows["opt/b"].kind, rows["opt/b"].size) == (NAME, 0)
     assert facts_of(page)["problems"] == ["These are the numbers of 1 of 4 layers."]
+
+
+def test_names_are_kept_once(tmp_path: Path) -> None:
+    with looking(tmp_path, small_image([file("d/a-name", 1)], [file("d/other", 2)])) as inside:
+        columns = image_columns(inside.tree)
+        own = {name: name for number in (1, 2) for name in inside.table(number).names}
+    assert all(name is own.get(name, name) for name in columns.names)
+    assert {"a-name", "other"} <= set(columns.names)
 
 
 def test_checksums_in_steps_are_short_as_in_inspect(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ocitool.cli.explore.differing import Differences
 from ocitool.cli.explore.listing import Listing
@@ -278,7 +279,7 @@ def _matching(listing: Listing, fits: Callable[[str], object], stop: Stop) -> It
         way.append(path)
         if fits(path):
             found = columns.entry(node)
-            yield ColumnEntry(path, found.kind, found.size, found.layer, found.hidden_by, found.how)
+            yield replace(found, path=path, name=columns.names[node])
 
 
 def _attributes(node: Node, size: int) -> str:
