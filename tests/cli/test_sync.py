@@ -416,6 +416,8 @@ class TestPlans:
             ((), 2, "Missing argument 'FILE'"),
             (("--plan", "p", "--plan-out", "q"), 2, "exclude each other"),
             (("s.yaml", "--plan-out", "q", "--dry-run"), 2, "leave out --dry-run"),
+            (("s.yaml", "--plan-out", "-", "--json"), 2, "cannot both go to stdout"),
+            (("s.yaml", "--plan-out", "none/q"), 4, "none"),
             (("s.yaml", "--shard", "4/3"), 2, "'4/3' is no shard"),
             (("absent.yaml",), 4, "absent.yaml"),
             (("--plan", "s.yaml"), 7, "s.yaml:1 is no line of a plan"),

@@ -95,12 +95,7 @@ def sync(
     image fails, all others are still mirrored, and the exit code is 1. Several machines share the
     work of one plan, each with a --shard of its own; repeated, that costs one request an image.
     """
-    if plan is not None and plan_out is not None:
-        raise UsageError("--plan and --plan-out exclude each other")
-    if dry_run and plan_out is not None:
-        raise UsageError("--plan-out copies nothing: leave out --dry-run")
-    if plan_out == "-" and out.is_json:
-        raise UsageError("--json and the plan cannot both go to stdout", hint="--plan-out FILE")
+    _check(plan, plan_out, out, dry_run=dry_run)
     run = _Run(
         rules=_rules(file, plan),
         plan=plan,
@@ -116,6 +111,22 @@ def sync(
         found = _mirror(run, failures, out)
     _show(found, failures.failed, run, out)
     failures.finish(copies=not (dry_run or plan_out))
+
+
+def _check(plan: str | None, plan_out: str | None, out: Output, *, dry_run: bool) -> None:
+    """Refuse, before any work, options that exclude each other, and a plan nobody can write."""
+    from ocitool.cli.render.texts import check_output_file
+
+    if plan_out is None:
+        return
+    if plan is not None:
+        raise UsageError("--plan and --plan-out exclude each other")
+    if dry_run:
+        raise UsageError("--plan-out copies nothing: leave out --dry-run")
+    if plan_out != "-":
+        check_output_file(plan_out)
+    elif out.is_json:
+        raise UsageError("--json and the plan cannot both go to stdout", hint="--plan-out FILE")
 
 
 def _rules(file: str | None, plan: str | None) -> "SyncFile | None":
