@@ -6,7 +6,6 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from ocitool.errors import NotFound
 from ocitool.image.layers import EntryKind
 from ocitool.inside.facts import system
 from ocitool.inside.facts.candidates import (
@@ -19,7 +18,7 @@ from ocitool.inside.facts.leaks.paths import Named, secrets_in_paths
 from ocitool.inside.facts.leaks.places import LARGEST, is_worth_reading
 from ocitool.inside.facts.report import Loose, LooseFile, Unread
 from ocitool.inside.image import Inside
-from ocitool.inside.state import LayerRecord
+from ocitool.inside.state import LayerRecord, Missing
 from ocitool.inside.table import DIRECTORY, FILE, HARD_LINK
 from ocitool.inside.tree import MergedTree, Node
 
@@ -89,10 +88,12 @@ class Lookup:
 
     def node(self, path: str, *, follow: bool = True) -> Node | None:
         """Return what a path leads to, None where nothing is."""
+        # Not `find`: the hint of its error is looked for in every layer.
         try:
-            return self._tree.find(path, follow=follow)
-        except NotFound:
+            names, value, _ = self._tree.trace(path, follow=follow)
+        except Missing:
             return None
+        return self._tree.node("/".join(names), value)
 
     def children(self, path: str) -> Iterator[Node]:
         """Yield what a folder holds; nothing where no folder is."""
