@@ -225,6 +225,10 @@ def _translated(what: str) -> Iterator[None]:
     except exceptions.PreconditionError as error:
         raise Refused(f"{what} was replaced while it was read", hint="run it again") from error
     except exceptions.BaseError as error:
+        if _NOBODY in str(error):
+            raise AccessDenied(
+                f"there are no credentials for {what}", hint=f"obstore reads them from {variables}"
+            ) from error
         raise Unavailable(
             f"{what}: {_first_line(error)}", hint=f"obstore is configured by {variables}"
         ) from error
@@ -236,6 +240,10 @@ _VARIABLES: Final = {
     "gs": "GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
+
+
+# Who has no credentials is taken for a virtual machine that has some, and that is asked.
+_NOBODY: Final = "169.254.169.254"
 
 
 def _first_line(error: Exception) -> str:

@@ -15,7 +15,7 @@ from ocitool.places.archive.sections import LAYOUT_FILE, Section, tar_size
 
 _PIECE: Final = 1 << 20
 _HEAD: Final = 512
-_CUT: Final = "the other side ended before its end: load it again, and what has arrived is kept"
+_CUT: Final = "load it again, and what has arrived is kept"
 
 
 class BundleStream:

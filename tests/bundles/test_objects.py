@@ -1,5 +1,6 @@
 """A26: bundles as objects: whole or not at all, and read by ranges."""
 
+import datetime as dt
 import http.server
 import os
 import threading
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from obstore.store import HTTPStore, LocalStore, MemoryStore
+from obstore.store import HTTPStore, LocalStore, MemoryStore, S3Store
 
 from ocitool.bundles.files import BundleFile, BundleSet, PlainFile
 from ocitool.bundles.objects import ObjectAddress, ObjectFile, ObjectOutput, is_object
@@ -104,6 +105,19 @@ class TestA26Reading:
     def test_an_object_that_is_not_there(self) -> None:
         with pytest.raises(NotFound, match="there is no object s3://bucket/folder/b"):
             ObjectFile(ObjectAddress(URL, MemoryStore()))
+
+    def test_a_server_that_is_not_there_is_told_with_what_configures_it(self) -> None:
+        store = S3Store(
+            "bucket",
+            config={"endpoint": "http://127.0.0.1:1", "access_key_id": "a"},
+            client_options={"allow_http": True},
+            retry_config={"max_retries": 0, "retry_timeout": dt.timedelta(seconds=1)},
+            secret_access_key="b",
+            region="x",
+        )
+        with pytest.raises(Unavailable, match="s3://bucket/folder/b") as caught:
+            ObjectFile(ObjectAddress(URL, store))
+        assert "AWS_ENDPOINT_URL" in str(caught.value.hint)
 
 
 class TestA26Writing:
