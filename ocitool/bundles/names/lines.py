@@ -53,10 +53,10 @@ def names_in_list(text: str) -> Iterator[NamedImage]:
     for number, (start, line) in enumerate(_lines(text), 1):
         name = _entry(line)
         if name:
-            at = line.index(name)
-            column = at + 1 - line.startswith(_BYTE_ORDER_MARK)
+            mark = line.startswith(_BYTE_ORDER_MARK)
+            at = line.index(name, mark)
             span = Span(start + at, start + at + len(name))
-            yield NamedImage(name=name, line=number, column=column, form="list", slot=span)
+            yield NamedImage(name=name, line=number, column=at + 1 - mark, form="list", slot=span)
 
 
 def is_list(text: str) -> bool:

@@ -35,7 +35,10 @@ DEEPEST: Final = 500
 MOST_EVENTS: Final = 2_000_000
 MOST_NODES: Final = 500_000
 
-_NO_YAML = re.compile("[^\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# In YAML 1.1 these are no characters at all, or end a line.
+_NO_YAML = re.compile(
+    "[^\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
 _JSON_ESCAPE = re.compile(r"\\(?:u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL)
 
 
