@@ -251,6 +251,23 @@ class TestFailures:
         again = ends(rules)
         assert again.code == 1
 
+    def test_a24_a_failure_breaks_off_no_other_repository(self, ocitool: Command) -> None:
+        # The failed image's other layer is at a registry that does not hear for a while: it is
+        # broken off, and with it all that shares its connections.
+        slow = Quirks(commit_seconds=0.7)
+        with EmulatedRegistry() as source, EmulatedRegistry(slow) as target:
+            for number in range(3):
+                image = build_image([{"a": b"a%d" % number}, {"b": b"b%d" % number}])
+                source.add_image(f"t/app{number}", image, "1")
+                if number == 0:
+                    del source.state.blobs["t/app0"][image.layers[1].digest]
+            rules = "sync: [{source: SRC, target: DST/m, type: registry}]\n"
+            done = Ends(ocitool, source, target)(rules)
+            assert done.code == 1
+            assert "/m/t/app0:1: blob " in done.err
+            tagged = {name for name, tags in target.tags.items() if tags}
+            assert tagged == {"m/t/app1", "m/t/app2"}
+
     def test_a24_nothing_is_deleted(self, ends: Ends) -> None:
         ends.target.add_image("m/app", ARM, "own")
         ends.target.add_image("m/app", ARM, "1.0")
