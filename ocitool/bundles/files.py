@@ -8,13 +8,14 @@ from typing import Protocol, Self
 
 from msgspec import Struct
 
-from ocitool.bundles.head import Head, read_head
+from ocitool.bundles.head import HEAD, Head, kind_of, read_head
 from ocitool.bundles.objects import ObjectAddress, ObjectFile, is_object
 from ocitool.errors import NotFound, OcitoolError, UsageError
 from ocitool.events import SILENT, Observer
 from ocitool.fsops import translated
 from ocitool.image.content import ReadAt
 from ocitool.oci import Digest
+from ocitool.places.archive.bundle import FULL
 from ocitool.places.archive.members import Member
 from ocitool.places.archive.opening import Stdin, open_plain
 
@@ -171,6 +172,25 @@ def open_bundles(
         if not sets and on_unreadable is None:
             raise UsageError(f"there is no bundle in {', '.join(paths)}")
         yield [BundleSet(_ordered(files)) for files in sets.values()]
+
+
+def holds_bundle(path: str, *, only_partial: bool = False) -> bool:
+    """Tell whether a path is a bundle, a volume or a folder with some; looks at their first bytes.
+
+    With `only_partial` whole bundles, which are archives as any other, do not count.
+    """
+    try:
+        return any(_is_bundle(file, only_partial=only_partial) for file, _ in _files([path]))
+    except (OcitoolError, OSError):
+        return False
+
+
+def _is_bundle(path: str, *, only_partial: bool) -> bool:
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        kind = kind_of(file.read(HEAD))
+    return kind is not None and not (only_partial and kind == FULL)
 
 
 def _files(paths: Sequence[str]) -> Iterator[tuple[str, bool]]:

@@ -9,18 +9,21 @@ from typing import Final
 
 from msgspec import Struct
 
-from ocitool.bundles.volume_format import VOLUME, VOLUME_FILE, Volume, parse_volume
+from ocitool.bundles.volume_format import VOLUME, Volume, parse_volume
 from ocitool.errors import MalformedArchive, NotFound, OcitoolError
 from ocitool.formats.tar.writing import BLOCK, padding
 from ocitool.image.content import ReadAt
 from ocitool.oci import Digest
 from ocitool.places.archive import framing
 from ocitool.places.archive.bundle import (
+    DELTA,
     FORMAT,
+    FULL,
     LARGEST_LIST,
     LARGEST_SIGNATURE,
     LIST_FILE,
     SIGNATURE_FILE,
+    VOLUME_FILE,
     BundleList,
     parse_list,
 )
@@ -30,6 +33,8 @@ _SIZE_FIELD: Final = slice(124, 135)
 _NAME_FIELD: Final = slice(0, 100)
 _FIRST: Final = file_section(LAYOUT_FILE, LAYOUT).length
 """Where the list begins in a bundle that is no volume."""
+HEAD: Final = _FIRST + BLOCK + len(b'{"format":"ocitool-bundle/1","kind":"delta"')
+"""How many bytes tell what kind of bundle a file is."""
 
 
 class Head(Struct, frozen=True, kw_only=True):
@@ -48,6 +53,22 @@ class Head(Struct, frozen=True, kw_only=True):
     def digest(self) -> Digest:
         """The digest of the list, which tells bundles apart."""
         return Digest.of(self.raw)
+
+
+def kind_of(begin: bytes) -> str | None:
+    """Return what a file is by its first HEAD bytes: "full", "delta" or "volume"; None: no bundle.
+
+    It may be damaged all the same.
+    """
+
+    def read_at(offset: int, size: int) -> bytes:
+        return begin[offset : offset + size]
+
+    if _is_at(read_at, 0, VOLUME_FILE, VOLUME):
+        return "volume"
+    if not _is_at(read_at, _FIRST, LIST_FILE, FORMAT):
+        return None
+    return DELTA if b'"kind":"delta"' in begin[_FIRST + BLOCK :] else FULL
 
 
 def read_head(read_at: ReadAt, what: str) -> Head:

@@ -15,9 +15,8 @@ from msgspec import Struct
 from ocitool.errors import LimitExceeded, MalformedDocument
 from ocitool.oci import Digest
 from ocitool.oci.quoting import quoted
-from ocitool.places.archive.bundle import LARGEST_LIST
+from ocitool.places.archive.bundle import LARGEST_LIST, VOLUME_FILE
 
-VOLUME_FILE: Final = "ocitool-volume.json"
 VOLUME: Final = "ocitool-volume/1"
 FILES: Final = "bundle/"
 """The folder of a volume for index.json and its like, so that no other tool takes them for its."""

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from ocitool.bundles.volume_format import (
     FILES,
     VOLUME,
-    VOLUME_FILE,
     Volume,
     VolumeMember,
     encode_volume,
@@ -18,7 +17,13 @@ from ocitool.errors import UsageError
 from ocitool.formats.tar.writing import BLOCK, RECORD
 from ocitool.image.content import Blob
 from ocitool.oci import Descriptor, Digest
-from ocitool.places.archive.bundle import CONFIG, DOCUMENT, LIST_FILE, SIGNATURE_FILE
+from ocitool.places.archive.bundle import (
+    CONFIG,
+    DOCUMENT,
+    LIST_FILE,
+    SIGNATURE_FILE,
+    VOLUME_FILE,
+)
 from ocitool.places.archive.bundle_writer import BundleContents
 from ocitool.places.archive.sections import Section, file_section, tar_size
 

@@ -151,6 +151,12 @@ class Inventory(Protocol):
         """Tell whether content of that digest and size is there."""
 
 
+def as_promised(source: Source) -> Source:
+    """Return the place of a delta with what that requires counted as there; others as they are."""
+    found: Source = getattr(source, "promised", source)
+    return found
+
+
 class SynthesizedLayer(Struct, frozen=True, kw_only=True):
     """A layer of an image without a manifest: the stored bytes and what they must unpack to."""
 

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from ocitool.errors import OcitoolError
 from ocitool.image.attached import declared_subject
-from ocitool.image.content import Root, Source
+from ocitool.image.content import Root, Source, as_promised
 from ocitool.image.graph import closure_of, images_of, read_config
 from ocitool.oci import Digest
 from ocitool.places.layout import Cache, Layout
@@ -81,6 +81,7 @@ def _recall(cache: Cache, digest: Digest) -> ImageSummary | None:
 
 def summarize(source: Source, root: Root) -> ImageSummary:
     """Read a root's manifests and configs; a damaged one gives a summary with a problem."""
+    source = as_promised(source)
     try:
         closure = closure_of(source, root.descriptor)
         images = images_of(closure)

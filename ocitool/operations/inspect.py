@@ -10,7 +10,7 @@ from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.events import SILENT, Observer
 from ocitool.image.attached import is_attestation
 from ocitool.image.choosing import ChosenImage, choose_image
-from ocitool.image.content import Root, Source
+from ocitool.image.content import Root, Source, as_promised
 from ocitool.image.instructions import step_words
 from ocitool.image.wholeness import is_absent_foreign
 from ocitool.inside.measures import LayerMeasure, WasteMeasure
@@ -125,6 +125,7 @@ def inspect(
     time, and `tables` what is in the layers. A layer that cannot be read is reported with its
     problem, not raised.
     """
+    source = as_promised(source)
     chosen = choose_image(source, root, platform, required=required)
     config = chosen.image.read_config(source)
     manifest = chosen.image.manifest

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.bundle_bytes import flipped, members, regions
 from tests.support.command import Command, environment
-from tests.support.http_server import Exchange
+from tests.support.http_exchange import Exchange
 from tests.support.images import (
     BuiltArtifact,
     as_json,

@@ -27,7 +27,7 @@ from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.parsing import command_group
 from ocitool.cli.render import console
 from ocitool.concurrency import DEFAULT_JOBS
-from ocitool.errors import IntegrityError, UsageError
+from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
     from ocitool.bundles.files import BundleSet
@@ -80,38 +80,9 @@ def verify(files: Bundles, *, need_out: NeedOut = None, trust: "Trust", out: Out
     The exit code is 0 if it is sound, 3 if not; what is lost is named, image by image. --need-out
     writes what a further bundle has to bring.
     """
-    from msgspec.structs import replace
+    from ocitool.cli.commands.bundle_verify import verify_bundles
 
-    from ocitool.bundles.files import Unreadable
-    from ocitool.cli import documents
-    from ocitool.cli.render import bundle as words
-    from ocitool.cli.render.console import safe
-    from ocitool.operations.bundle.verify import verify_bundle
-
-    unreadable: list[Unreadable] = []
-    reports = []
-    with out.working("verifying"), opened_bundles(files, out, unreadable) as found:
-        for one in found:
-            signer = trust.require(one)
-            report = verify_bundle(one, observer=out.observer)
-            if signer is not None:
-                report = replace(report, signer=signer.identity)
-            elif one.head.signature is not None:
-                out.remark([f"{one.what} is signed; --allowed-signers F --identity I checks that"])
-            reports.append(report)
-            out.lines(words.verified_lines(report, one.what))
-    for file in unreadable:
-        out.lines([f"unreadable: {safe(file.error.message)}"])
-    view = documents.BUNDLE_VERIFIED.under(
-        "bundles", unreadable=[documents.UNREADABLE(file) for file in unreadable]
-    )
-    out.document(reports, view)
-    if reports:
-        write_need(need_out, [report.need for report in reports], out)
-    if not reports and len(unreadable) == 1 and not isinstance(unreadable[0].error, IntegrityError):
-        raise unreadable[0].error
-    if unreadable or not all(report.sound for report in reports):
-        raise typer.Exit(_NO)
+    verify_bundles(files, trust, out, need_out=need_out)
 
 
 @bundle.command("check")

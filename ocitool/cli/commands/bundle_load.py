@@ -67,6 +67,37 @@ def load_bundles(
         raise typer.Exit(_NO)
 
 
+def load_parts(
+    paths: Sequence[str], attempts: Attempts, out: Output, *, clobber: bool, jobs: int
+) -> "list[Loaded]":
+    """Load deltas and volumes into the store, for `ocitool load`; failures go to `attempts`."""
+    from ocitool.bundles.trust import Trust
+    from ocitool.cli.render import bundle as words
+    from ocitool.cli.render import texts
+
+    options = LoadOptions(
+        to="store",
+        on_existing="same",
+        need_out=None,
+        clobber=clobber,
+        dry_run=False,
+        jobs=jobs,
+        trust=Trust(),
+    )
+    unreadable: list[Unreadable] = []
+    with opened_bundles(paths, out, unreadable) as found:
+        for file in unreadable:
+            with attempts.one(file.path):
+                raise file.error
+        target = bundle_target("store", out)
+        loaded = _load_all(found, target, options, None, attempts, out)
+    for one in loaded:
+        if one.copied is not None:
+            out.lines(words.loaded_lines(one.copied), ids=texts.digests(one.copied))
+        out.lines(f"lost: {words.called(name)}" for name in one.check.lost_images)
+    return loaded
+
+
 def _stream(
     paths: Sequence[str], target: BundleTarget, options: LoadOptions
 ) -> "BundleStream | None":
@@ -111,7 +142,7 @@ def _load_all(
     bundles: "Sequence[BundleSet]",
     target: BundleTarget,
     options: LoadOptions,
-    registry: "RegistryOptions",
+    registry: "RegistryOptions | None",
     attempts: Attempts,
     out: Output,
 ) -> "list[Loaded]":
@@ -151,7 +182,7 @@ def _load(
     one: "BundleSet",
     target: BundleTarget,
     options: LoadOptions,
-    registry: "RegistryOptions",
+    registry: "RegistryOptions | None",
     attempts: Attempts,
     out: Output,
 ) -> "Loaded":
@@ -159,7 +190,7 @@ def _load(
     from ocitool.operations.bundle import load as loading
     from ocitool.operations.push_report import OnExisting
 
-    if target.below is not None:
+    if target.below is not None and registry is not None:
         with (
             registries(registry, out.observer) as connected,
             known_blobs(out.options.store_if_any) as known,

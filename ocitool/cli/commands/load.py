@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ocitool.transfer.report import CopyReport
 
 
+_LOST = 3
+"""The exit code when images are not whole in the volumes that are here."""
+
 Tag = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Name for the image (the archive must hold exactly one)."),
@@ -53,7 +56,8 @@ def load(
 ) -> None:
     """Load images from archives: docker save, podman save, an OCI layout or tar, a folder.
 
-    Each archive is loaded whole or not at all. If one fails, the others are still loaded.
+    Each archive is loaded whole or not at all. If one fails, the others are still loaded. Deltas
+    and volumes of bundles come last; what a delta requires has to be in the store by then.
     """
     from msgspec.structs import replace
 
@@ -67,11 +71,21 @@ def load(
         raise UsageError("--tag names one image: load its archive alone")
     options = replace(options, name=texts.full(tag) if tag is not None else None)
     attempts = Attempts(out, len(texts_of_places))
+    archives, parts = _told_apart(texts_of_places, options)
+    lost: list[str] = []
     with out.working("loading"):
-        reports = _load_all(texts_of_places, options, attempts, out, clobber=not no_clobber)
+        reports = _load_all(archives, options, attempts, out, clobber=not no_clobber)
+        if parts:
+            from ocitool.cli.commands.bundle_load import load_parts
+
+            loaded = load_parts(parts, attempts, out, clobber=not no_clobber, jobs=options.jobs)
+            reports += [one.copied for one in loaded if one.copied is not None]
+            lost = [name for one in loaded for name in one.check.lost_images]
     report = merge_reports(reports)
     view = documents.STORED.beside(
-        store=out.options.store, failed=[documents.FAILURE(one) for one in attempts.failed]
+        store=out.options.store,
+        failed=[documents.FAILURE(one) for one in attempts.failed],
+        lost_images=lost,
     )
     out.document(report, view)
     out.remark(texts.remarks(report))
@@ -79,6 +93,29 @@ def load(
         what = f"loaded {texts.several(report.images)}"
         out.summary([done(what, report.transfer, out.seconds)])
     attempts.finish()
+    if lost:
+        raise typer.Exit(_LOST)
+
+
+def _told_apart(
+    texts_of_places: "Sequence[str]", options: "TransferOptions"
+) -> tuple[list[str], list[str]]:
+    """Return the archives, and the files that are only parts of images: deltas and volumes."""
+    from ocitool.bundles.files import holds_bundle
+    from ocitool.images.locations import PlaceKind, parse_place
+
+    parts = []
+    for text in texts_of_places:
+        place = parse_place(text)
+        is_path = place.kind in (PlaceKind.STORE, PlaceKind.PATH) and text != "-"
+        if is_path and holds_bundle(text, only_partial=True):
+            parts.append(text)
+    if parts and (options.name or options.platforms or options.compression or options.strict):
+        raise UsageError(
+            f"{parts[0]!r} is a part of a bundle, which is loaded as it is",
+            hint="leave out --tag, --platform, --compression and --strict",
+        )
+    return [text for text in texts_of_places if text not in parts], parts
 
 
 def _load_all(

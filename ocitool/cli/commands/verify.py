@@ -71,8 +71,8 @@ def verify(
     """Check every blob, size, diff ID and reference of the store, an archive or a layout.
 
     The exit code is 0 if everything is intact, 3 if something is damaged, 7 if the place cannot
-    be read at all. A repair deletes no blob and no name: damaged blobs are moved to
-    .ocitool/quarantine.
+    be read at all. Of a bundle every byte is proved, as by `bundle verify`. A repair deletes no
+    blob and no name: damaged blobs are moved to .ocitool/quarantine.
     """
     from ocitool.cli import documents
 
@@ -81,6 +81,12 @@ def verify(
         if fast:
             raise UsageError("--fast cannot be combined with a repair, which must read the layers")
         _show_repair(_repair(source, repair_from or [], out, registry), what, out)
+        return
+    if source is not None and not fast and _is_bundle(source):
+        from ocitool.bundles.trust import Trust
+        from ocitool.cli.commands.bundle_verify import verify_bundles
+
+        verify_bundles([source], Trust(), out)
         return
     report = _verify(source, out, registry, fast=fast)
     out.result(
@@ -92,6 +98,15 @@ def verify(
     if not report.sound:
         out.remark([_advice(source)])
         raise typer.Exit(_DAMAGED)
+
+
+def _is_bundle(source: str) -> bool:
+    """Tell whether a path holds a bundle, each byte of which its list can prove."""
+    from ocitool.bundles.files import holds_bundle
+    from ocitool.images.locations import PlaceKind, parse_place
+
+    place = parse_place(source)
+    return place.kind is PlaceKind.PATH and source != "-" and holds_bundle(place.path)
 
 
 def _verify(

@@ -96,7 +96,8 @@ def verified_lines(report: "BundleReport", what: str) -> Iterator[str]:
     if report.signer is not None:
         yield f"signed by {console.safe(report.signer)}"
     lost = sum(blob.size for blob in report.lost)
-    verdict = "sound" if report.sound else f"damaged: {counted(len(report.lost), 'blob')} lost"
+    word = "damaged" if report.damage else "incomplete"
+    verdict = "sound" if report.sound else f"{word}: {counted(len(report.lost), 'blob')} lost"
     if report.lost:
         verdict += f" ({size(lost)})"
     kind = report.listing.kind

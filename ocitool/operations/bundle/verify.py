@@ -10,17 +10,17 @@ from ocitool.bundles.extents import expected_size, located, members_of, told_siz
 from ocitool.bundles.files import BundleFile, BundleSet, Unreadable
 from ocitool.bundles.inventory import Need, need_of
 from ocitool.concurrency import DEFAULT_JOBS, Stop
-from ocitool.errors import NotFound, OcitoolError
+from ocitool.errors import OcitoolError
 from ocitool.events import SILENT, Observer
 from ocitool.formats.tar.writing import padding
-from ocitool.image.content import CHUNK, Blob, Root
+from ocitool.image.content import CHUNK, Root, Source
 from ocitool.image.graph import closure_of
 from ocitool.image.wholeness import require_whole
-from ocitool.oci import Descriptor, Digest
+from ocitool.oci import Digest
 from ocitool.operations.hashing import share_out
 from ocitool.places.archive.bundle import DOCUMENT, BundleBlob, BundleList
 from ocitool.places.archive.sections import Section, blob_path
-from ocitool.places.archive.source import ArchiveSource
+from ocitool.places.archive.source import ArchiveSource, PromisedBlobs
 
 
 class Damage(Struct, frozen=True, kw_only=True):
@@ -230,7 +230,7 @@ def _check_graph(archive: ArchiveSource, bundle: BundleSet, lost: set[str]) -> l
 
     An image with a blob that is `lost` is told already.
     """
-    source = _Promised(archive, bundle.head.listing)
+    source = PromisedBlobs(archive, bundle.head.listing)
     needed_by = bundle.head.listing.needed_by()
     told = {name for digest in lost for name in needed_by.get(digest, ())}
     found = []
@@ -250,29 +250,10 @@ def _check_graph(archive: ArchiveSource, bundle: BundleSet, lost: set[str]) -> l
     return found
 
 
-def _problem(source: "_Promised", root: Root) -> str | None:
+def _problem(source: Source, root: Root) -> str | None:
     try:
         closure = closure_of(source, root.descriptor)
         require_whole(source, root, closure)
     except OcitoolError as error:
         return error.message
     return None
-
-
-class _Promised:
-    """The documents of a bundle, with all blobs that its list names, here or on the other side."""
-
-    def __init__(self, archive: ArchiveSource, listing: BundleList) -> None:
-        self._archive = archive
-        self._sizes = {blob.digest: blob.size for blob in listing.blobs}
-        self._sizes |= {blob.digest: blob.size for blob in listing.requires}
-
-    def has(self, descriptor: Descriptor) -> bool:
-        """Tell whether the list names the blob with this size."""
-        return self._sizes.get(str(descriptor.digest)) == descriptor.size
-
-    def open(self, descriptor: Descriptor) -> Blob:
-        """Return a blob that is inside; NotFound for one that the list does not name."""
-        if not self.has(descriptor):
-            raise NotFound(f"{descriptor.digest} is not in the list of the bundle")
-        return self._archive.open(descriptor)

@@ -21,6 +21,8 @@ from ocitool.oci.quoting import quoted
 from ocitool.places.archive.sections import LAYOUT_FILE
 
 LIST_FILE: Final = "ocitool-bundle.json"
+VOLUME_FILE: Final = "ocitool-volume.json"
+"""The first member of a volume, which is a part of a bundle."""
 SIGNATURE_FILE: Final = "ocitool-bundle.json.sig"
 FORMAT: Final = "ocitool-bundle/1"
 BundleKind = Literal["full", "delta"]

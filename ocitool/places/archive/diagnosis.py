@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from ocitool.errors import MalformedArchive
 from ocitool.formats.compression import Codec, sniff
 from ocitool.oci.quoting import quoted
+from ocitool.places.archive.bundle import VOLUME_FILE
 
 _MAGIC: tuple[tuple[bytes, str, str | None], ...] = (
     (b"PK\x03\x04", "a zip file", "unpack it; the image archive may be inside"),
@@ -121,6 +122,11 @@ def not_an_image(what: str, paths: Iterable[str], kind: str = "tar file") -> Mal
             f"{what} was written by docker before 1.10: it has no manifest.json and no config, so "
             "no image ID can be kept",
             hint="load it with a Docker engine of version 28 or older, and save it again",
+        )
+    if VOLUME_FILE in tops:
+        return MalformedArchive(
+            f"{what} is one volume of a bundle: its images are in all of them together",
+            hint="`ocitool bundle show FILE…` lists them, `ocitool load FILE…` loads them",
         )
     if "oci-layout" in tops or "blobs" in tops:
         return MalformedArchive(

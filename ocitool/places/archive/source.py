@@ -17,7 +17,7 @@ from ocitool.errors import (
     NotFound,
     SizeMismatch,
 )
-from ocitool.image.content import Blob, ReadAt, Root, SynthesizedImage
+from ocitool.image.content import Blob, ReadAt, Root, Source, SynthesizedImage
 from ocitool.image.entries import Entries, arrange, entry_root
 from ocitool.image.graph import Visit, children, read_document, walk
 from ocitool.oci import (
@@ -50,8 +50,8 @@ INDEX_FILE = "index.json"
 
 _INCOMPLETE = "the archive is incomplete: save it again where it came from"
 _DELTA = (
-    "the bundle is a delta: `ocitool bundle check FILE --to PLACE` tells whether a place has what "
-    "it requires"
+    "the bundle is a delta: `ocitool bundle load` takes what it requires from where it goes, and "
+    "`ocitool bundle check` tells whether that is there"
 )
 BUNDLE_HINT = "`ocitool bundle create` makes bundles; `ocitool load` reads other archives"
 
@@ -71,6 +71,16 @@ class ArchiveSource:
     def what(self) -> str:
         """What the user calls the archive, for messages."""
         return self._members.what
+
+    @property
+    def is_delta(self) -> bool:
+        """Whether this is a bundle from which layers were left out."""
+        return self.bundle is not None and self.bundle.is_delta
+
+    @property
+    def promised(self) -> Source:
+        """The same place, in which blobs count as present that the list of a delta names."""
+        return self if self.bundle is None else PromisedBlobs(self, self.bundle)
 
     @property
     def synthesized(self) -> Mapping[Digest, SynthesizedImage]:
@@ -136,10 +146,9 @@ class ArchiveSource:
     def _content(self, descriptor: Descriptor) -> Content:
         content = self._find(descriptor.digest)
         if content is None:
-            is_delta = self.bundle is not None and self.bundle.is_delta
             raise NotFound(
                 f"blob {descriptor.digest} is missing from {self.what!r}",
-                hint=_DELTA if is_delta else _INCOMPLETE,
+                hint=_DELTA if self.is_delta else _INCOMPLETE,
             )
         if content.size != descriptor.size:
             raise SizeMismatch(
@@ -278,6 +287,25 @@ class ArchiveSource:
             document = documents.get(descriptor.digest)
             if isinstance(document, Manifest):
                 yield document
+
+
+class PromisedBlobs:
+    """The documents of a bundle, with all blobs that its list names, here or on the other side."""
+
+    def __init__(self, archive: Source, listing: BundleList) -> None:
+        self._archive = archive
+        self._sizes = {blob.digest: blob.size for blob in listing.blobs}
+        self._sizes |= {blob.digest: blob.size for blob in listing.requires}
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether the list names the blob with this size."""
+        return self._sizes.get(str(descriptor.digest)) == descriptor.size
+
+    def open(self, descriptor: Descriptor) -> Blob:
+        """Return a blob that is inside; NotFound for one that the list does not name."""
+        if not self.has(descriptor):
+            raise NotFound(f"{descriptor.digest} is not in the list of the bundle")
+        return self._archive.open(descriptor)
 
 
 def _listed(listing: BundleList) -> Entries:

@@ -1,0 +1,56 @@
+"""ocitool bundle verify, and verify of a bundle: every byte of some files."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from ocitool.cli.options.bundles import opened_bundles, write_need
+from ocitool.cli.output import Output
+from ocitool.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from ocitool.bundles.trust import Trust
+
+_NO = 3
+
+
+def verify_bundles(
+    files: Sequence[str], trust: "Trust", out: Output, *, need_out: str | None = None
+) -> None:
+    """Verify all bundles in some files and folders; the command ends with 3 unless all are sound.
+
+    An error is raised only for a single file that is not there or no bundle.
+    """
+    from msgspec.structs import replace
+
+    from ocitool.bundles.files import Unreadable
+    from ocitool.cli import documents
+    from ocitool.cli.render import bundle as words
+    from ocitool.cli.render.console import safe
+    from ocitool.operations.bundle.verify import verify_bundle
+
+    unreadable: list[Unreadable] = []
+    reports = []
+    with out.working("verifying"), opened_bundles(files, out, unreadable) as found:
+        for one in found:
+            signer = trust.require(one)
+            report = verify_bundle(one, observer=out.observer)
+            if signer is not None:
+                report = replace(report, signer=signer.identity)
+            elif one.head.signature is not None:
+                out.remark([f"{one.what} is signed; --allowed-signers F --identity I checks that"])
+            reports.append(report)
+            out.lines(words.verified_lines(report, one.what))
+    for file in unreadable:
+        out.lines([f"unreadable: {safe(file.error.message)}"])
+    view = documents.BUNDLE_VERIFIED.under(
+        "bundles", unreadable=[documents.UNREADABLE(file) for file in unreadable]
+    )
+    out.document(reports, view)
+    if reports:
+        write_need(need_out, [report.need for report in reports], out)
+    if not reports and len(unreadable) == 1 and not isinstance(unreadable[0].error, IntegrityError):
+        raise unreadable[0].error
+    if unreadable or not all(report.sound for report in reports):
+        raise typer.Exit(_NO)

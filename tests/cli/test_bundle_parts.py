@@ -1,0 +1,178 @@
+"""Deltas and volumes given to the commands that know archives: load, verify, images, inspect."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.bundle_bytes import flipped, regions
+from tests.support.command import Command
+from tests.support.images import build_image
+from tests.support.made_bundles import made
+from tests.support.stores import assert_whole, roots_of
+
+BASE = {"base": b"a layer of several images " * 100}
+FIRST = build_image([BASE, {"code": b"1"}])
+SECOND = build_image([BASE, {"code": b"2"}])
+NAMES = ("docker.io/t/app:1", "docker.io/t/app:2")
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a bundle, a delta over it, and volumes; not to be changed."""
+    folder = tmp_path_factory.mktemp("bundles")
+    base = made(folder / "base.tar", {NAMES[0]: FIRST})
+    made(folder / "next.delta.tar", {NAMES[1]: SECOND}, base=[base])
+    noise = {"noise": bytes(range(256)) * 5000}
+    large = build_image([noise], compression="none")
+    (folder / "volumes").mkdir()
+    images = {NAMES[0]: FIRST, "docker.io/t/large:1": large}
+    made(folder / "made.tar", images, volume_size=(1 << 20) + (64 << 10))
+    for volume in folder.glob("made.v*.tar"):
+        shutil.move(volume, folder / "volumes")
+    return folder
+
+
+@pytest.fixture
+def bundles(made_once: Path, tmp_path: Path) -> Path:
+    """Return a copy of the folder."""
+    return shutil.copytree(made_once, tmp_path / "b", ignore=shutil.ignore_patterns("*.layout"))
+
+
+def ok(command: Command, *arguments: str | Path) -> Any:
+    """Run a command that has to succeed, and return its JSON."""
+    done = command(*arguments, "--json")
+    assert done.code == 0, done.err
+    return done.json
+
+
+class TestLoad:
+    def test_a8_a_delta_is_refused_without_its_base_and_nothing_is_written(
+        self, ocitool: Command, bundles: Path
+    ) -> None:
+        done = ocitool("load", bundles / "next.delta.tar")
+        assert done.code == 3
+        assert str(FIRST.layers[0].digest) in done.err
+        assert not ocitool.store.exists()
+
+    def test_a8_a_delta_is_loaded_onto_its_base(self, ocitool: Command, bundles: Path) -> None:
+        ok(ocitool, "load", bundles / "base.tar")
+        value = ok(ocitool, "load", bundles / "next.delta.tar")
+        assert [image["names"] for image in value["images"]] == [[NAMES[1]]]
+        assert roots_of(ocitool.store) == {
+            NAMES[0]: FIRST.descriptor.digest,
+            NAMES[1]: SECOND.descriptor.digest,
+        }
+        assert_whole(ocitool.store)
+
+    def test_a9_base_and_delta_in_one_call_in_any_order(
+        self, ocitool: Command, bundles: Path
+    ) -> None:
+        ok(ocitool, "load", bundles / "next.delta.tar", bundles / "base.tar")
+        assert set(roots_of(ocitool.store)) == set(NAMES)
+
+    def test_a13_a_folder_of_volumes_and_single_ones(
+        self, ocitool: Command, bundles: Path, tmp_path: Path
+    ) -> None:
+        ok(ocitool, "load", bundles / "volumes")
+        assert set(roots_of(ocitool.store)) == {NAMES[0], "docker.io/t/large:1"}
+        other = Command(tmp_path / "other", tmp_path)
+        ok(other, "load", *sorted((bundles / "volumes").iterdir(), reverse=True))
+        assert roots_of(other.store) == roots_of(ocitool.store)
+
+    def test_a13_without_a_volume_the_rest_is_loaded_and_the_code_is_3(
+        self, ocitool: Command, bundles: Path
+    ) -> None:
+        (lost,) = (bundles / "volumes").glob("*v02*")
+        lost.unlink()
+        done = ocitool("load", bundles / "volumes", "--json")
+        value: Any = done.json
+        assert (done.code, value["lost_images"]) == (3, ["docker.io/t/large:1"])
+        assert set(roots_of(ocitool.store)) == {NAMES[0]}
+
+    def test_a3_a_damaged_layer_is_not_loaded(self, ocitool: Command, bundles: Path) -> None:
+        path = bundles / "base.tar"
+        data = path.read_bytes()
+        member = f"blobs/sha256/{FIRST.layers[1].digest.hex}"
+        (place,) = (
+            one.begin for one in regions(data) if (one.member, one.kind) == (member, "content")
+        )
+        path.write_bytes(flipped(data, place))
+        assert ocitool("load", path).code == 7
+        assert ocitool("bundle", "load", path).code == 7
+        assert not ocitool.store.exists() or roots_of(ocitool.store) == {}
+
+    def test_a13_options_that_change_images_are_refused(
+        self, ocitool: Command, bundles: Path
+    ) -> None:
+        for option in (("--tag", "x:1"), ("--platform", "linux/arm64"), ("--compression", "zstd")):
+            done = ocitool("load", bundles / "next.delta.tar", *option)
+            assert done.code == 2
+            assert option[0] in done.err
+
+    def test_a8_a_delta_in_a_pipe_says_which_command_takes_it(
+        self, ocitool: Command, bundles: Path
+    ) -> None:
+        done = ocitool("load", stdin=(bundles / "next.delta.tar").read_bytes())
+        assert done.code == 4
+        assert "ocitool bundle load" in done.err
+
+
+class TestVerify:
+    @pytest.mark.parametrize("name", ["base.tar", "next.delta.tar", "volumes"])
+    def test_a3_it_proves_every_byte_as_bundle_verify_does(
+        self, ocitool: Command, bundles: Path, name: str
+    ) -> None:
+        value = ok(ocitool, "verify", bundles / name)
+        same = ok(ocitool, "bundle", "verify", bundles / name)
+        for document in (value, same):
+            del document["bundles"][0]["seconds"]
+        assert value == same
+        assert value["bundles"][0]["sound"]
+
+    def test_a3_a_changed_byte_of_padding_ends_with_3(
+        self, ocitool: Command, bundles: Path
+    ) -> None:
+        path = bundles / "base.tar"
+        data = path.read_bytes()
+        path.write_bytes(flipped(data, len(data) - 1))
+        done = ocitool("verify", path)
+        assert (done.code, "the end of" in done.out) == (3, True)
+
+    def test_a13_a_volume_alone_is_incomplete(self, ocitool: Command, bundles: Path) -> None:
+        (first,) = (bundles / "volumes").glob("*v01*")
+        done = ocitool("verify", first)
+        assert done.code == 3
+        assert "missing: volume 2 of 3" in done.out
+        assert "incomplete: 1 blob lost" in done.out
+
+
+class TestListing:
+    def test_a7_the_images_of_a_delta_are_listed_and_not_called_damaged(
+        self, ocitool: Command, bundles: Path
+    ) -> None:
+        done = ocitool("images", bundles / "next.delta.tar")
+        assert done.code == 0
+        assert "t/app" in done.out
+        assert "linux/amd64" in done.out
+        assert "damaged" not in done.out
+
+    def test_a7_a_delta_is_inspected_from_its_documents(
+        self, ocitool: Command, bundles: Path
+    ) -> None:
+        value = ok(ocitool, "inspect", bundles / "next.delta.tar")
+        assert value["digest"] == str(SECOND.descriptor.digest)
+        digests = [layer["digest"] for layer in value["layers"]]
+        assert digests == [str(layer.digest) for layer in SECOND.layers]
+        assert value["layers"][0]["problem"] is not None
+        assert value["layers"][1]["problem"] is None
+
+    @pytest.mark.parametrize("command", ["images", "inspect"])
+    def test_a13_a_volume_says_which_command_shows_it(
+        self, ocitool: Command, bundles: Path, command: str
+    ) -> None:
+        (first,) = (bundles / "volumes").glob("*v01*")
+        done = ocitool(command, first)
+        assert done.code == 7
+        assert "ocitool bundle show" in done.err
