@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from ocitool.bundles.mapping import Below
+from ocitool.bundles.mapping import Below, Mapping
 from ocitool.errors import OcitoolError
 from ocitool.events import Observer, Outcome
 from ocitool.image.content import Catalog, PlannedImage, Root
@@ -32,7 +32,7 @@ OnFailure = Callable[[Reference, OcitoolError], None]
 def push(
     source: Catalog,
     roots: Sequence[Root],
-    destinations: Sequence[Reference] | Below,
+    destinations: Sequence[Reference] | Below | Mapping,
     registries: Registries,
     options: TransferOptions | None = None,
     *,
@@ -43,7 +43,7 @@ def push(
     known: KnownBlobs | None = None,
     dry_run: bool = False,
 ) -> list[PushReport]:
-    """Push images: to the destinations, below a prefix or, without any, to the names they have.
+    """Push images: to the destinations, where a prefix or a map sends them, or to their own names.
 
     Idempotent: what a registry has is not sent. Refused, before anything is sent to a destination,
     if `on_existing` does not allow its tag to be moved. The first failure ends the push; with
@@ -74,7 +74,7 @@ def push(
 def _push_converted(
     pipeline: Pipeline,
     pusher: TagPusher,
-    destinations: Sequence[Reference] | Below,
+    destinations: Sequence[Reference] | Below | Mapping,
     attempts: "_Attempts",
     known: KnownBlobs,
 ) -> None:
@@ -153,7 +153,7 @@ class _EarlyLayers:
     @classmethod
     def for_one(
         cls,
-        destinations: Sequence[Reference] | Below,
+        destinations: Sequence[Reference] | Below | Mapping,
         pusher: TagPusher,
         known: KnownBlobs,
     ) -> "_EarlyLayers | None":
@@ -161,7 +161,11 @@ class _EarlyLayers:
 
         None for several destinations too: a failure of one must not affect the others.
         """
-        if isinstance(destinations, Below) or len(destinations) != 1 or not pusher.overwrites:
+        if (
+            isinstance(destinations, Below | Mapping)
+            or len(destinations) != 1
+            or not pusher.overwrites
+        ):
             return None
         return cls(pusher.repository(destinations[0]), known)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ocitool.bundles.mapping import Below, destinations
+from ocitool.bundles.mapping import Below, Mapping, destinations
 from ocitool.errors import NotFound, UsageError
 from ocitool.image.content import PlannedImage, Root
 from ocitool.oci import Reference
@@ -18,7 +18,9 @@ class Pair(NamedTuple):
     destination: Reference
 
 
-def pairs(planned: Sequence[PlannedImage], wanted: Sequence[Reference] | Below) -> list[Pair]:
+def pairs(
+    planned: Sequence[PlannedImage], wanted: Sequence[Reference] | Below | Mapping
+) -> list[Pair]:
     """Return what goes where: to the destinations, or without any to the names of the images.
 
     Raises UsageError where that cannot be: several images under one name, or none to go by.
@@ -29,7 +31,7 @@ def pairs(planned: Sequence[PlannedImage], wanted: Sequence[Reference] | Below) 
             "there is no image to push",
             hint="artifacts are only pushed with their image: name the image and add --referrers",
         )
-    if isinstance(wanted, Below):
+    if isinstance(wanted, Below | Mapping):
         return _below(images, wanted)
     if not wanted:
         return [Pair(image, name, Reference.parse(name)) for image, name in _named(images)]
@@ -43,9 +45,10 @@ def pairs(planned: Sequence[PlannedImage], wanted: Sequence[Reference] | Below) 
     return [Pair(images[0], name, destination) for destination in wanted]
 
 
-def check_clashes(roots: Iterable[Root], below: Below) -> None:
+def check_clashes(roots: Iterable[Root], below: Below | Mapping) -> None:
     """Raise UsageError if different images would get one name."""
-    advice = "leave out --flatten, or push" if below.flatten else "push"
+    flattens = isinstance(below, Below) and below.flatten
+    advice = "leave out --flatten, or push" if flattens else "push"
     destinations(
         ((name, root.descriptor.digest) for root in roots for name in root.names),
         below.destination,
@@ -53,7 +56,7 @@ def check_clashes(roots: Iterable[Root], below: Below) -> None:
     )
 
 
-def _below(images: Sequence[PlannedImage], below: Below) -> list[Pair]:
+def _below(images: Sequence[PlannedImage], below: Below | Mapping) -> list[Pair]:
     found: dict[Reference, Pair] = {}
     for image, name in _named(images):
         destination = below.destination(name)

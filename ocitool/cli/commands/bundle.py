@@ -43,6 +43,20 @@ bundle = command_group()
 bundle.command("create")(create)
 bundle.command("sign")(sign)
 
+MapRules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="OLD=NEW",
+        help="Rename: two prefixes such as HOST/A=HOST/B, or two names; may be repeated.",
+    ),
+]
+MapOut = Annotated[
+    str | None,
+    typer.Option(
+        "--map-out", metavar="F", help="Write what each name became to this file, for `rewrite`."
+    ),
+]
 LoadDryRun = Annotated[bool, typer.Option("--dry-run", help="Check, and write nothing.")]
 NoClobber = Annotated[
     bool, typer.Option("--no-clobber", help="Refuse to move a name of the store or layout.")
@@ -137,6 +151,8 @@ def load(
     files: Bundles,
     *,
     to: Target = "store",
+    rules: MapRules = None,
+    map_out: MapOut = None,
     on_existing: OnExistingOption = "same",
     need_out: NeedOut = None,
     no_clobber: NoClobber = False,
@@ -162,6 +178,8 @@ def load(
         dry_run=dry_run,
         jobs=jobs,
         trust=trust,
+        rules=tuple(rules or ()),
+        map_out=map_out,
     )
     load_bundles(files, options, registry, out)
 

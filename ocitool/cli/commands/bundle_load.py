@@ -17,9 +17,12 @@ from ocitool.cli.options.bundles import (
 from ocitool.cli.options.registry import registries
 from ocitool.cli.options.shared import usual_platform
 from ocitool.cli.output import Output
+from ocitool.cli.render.columns import counted
+from ocitool.cli.render.console import safe
 
 if TYPE_CHECKING:
     from ocitool.bundles.files import BundleSet, Unreadable
+    from ocitool.bundles.mapping import Mapping
     from ocitool.bundles.stream import BundleStream
     from ocitool.bundles.trust import Trust
     from ocitool.operations.bundle.check import NotApplicable
@@ -39,13 +42,18 @@ class LoadOptions(Struct, frozen=True, kw_only=True):
     dry_run: bool
     jobs: int
     trust: "Trust"
+    rules: tuple[str, ...] = ()
+    map_out: str | None = None
 
 
 def load_bundles(
     paths: Sequence[str], options: LoadOptions, registry: "RegistryOptions", out: Output
 ) -> None:
     """Load all bundles of some files, in an order in which each can be applied."""
+    from ocitool.bundles.mapping import Mapping
+
     target = bundle_target(options.to, out)
+    mapping = Mapping.parse(options.rules, below=target.below)
     unreadable: list[Unreadable] = []
     stream = _stream(paths, target, options)
     if stream is not None and stream.is_whole:
@@ -60,11 +68,24 @@ def load_bundles(
         for one in found:
             options.trust.require(one)
         attempts = Attempts(out, len(found))
-        loaded = _load_all(found, target, options, registry, attempts, out)
+        loaded = _load_all(found, target, mapping, options, registry, attempts, out)
     _show(loaded, unreadable, target, options, attempts, out)
     attempts.finish()
     if unreadable or any(one.check.lost_images for one in loaded):
         raise typer.Exit(_NO)
+    _write_map(loaded, options, out)
+
+
+def _write_map(loaded: "Sequence[Loaded]", options: LoadOptions, out: Output) -> None:
+    """Write what the names became to the file of --map-out, once all images are there."""
+    from ocitool.bundles.mapping import encode_map
+    from ocitool.fsops import write_output
+
+    if options.map_out is None or options.dry_run:
+        return
+    images = [image for one in loaded for image in one.mapped]
+    write_output(options.map_out, encode_map(images))
+    out.remark([f"wrote {safe(options.map_out)}: where {counted(len(images), 'image')} went"])
 
 
 def load_parts(
@@ -105,7 +126,8 @@ def _stream(
     from ocitool.bundles.stream import BundleStream
     from ocitool.places.archive.diagnosis import STDIN
 
-    if list(paths) != ["-"] or target.layout is None or options.dry_run:
+    names = options.rules or options.map_out
+    if list(paths) != ["-"] or target.layout is None or options.dry_run or names:
         return None
     return BundleStream(0, STDIN)
 
@@ -141,6 +163,7 @@ def _receive(
 def _load_all(
     bundles: "Sequence[BundleSet]",
     target: BundleTarget,
+    mapping: "Mapping",
     options: LoadOptions,
     registry: "RegistryOptions | None",
     attempts: Attempts,
@@ -155,7 +178,7 @@ def _load_all(
         later = []
         for one in waiting:
             try:
-                loaded.append(_load(one, target, options, registry, attempts, out))
+                loaded.append(_load(one, target, mapping, options, registry, attempts, out))
             except NotApplicable as error:
                 later.append((one, error))
         if len(later) == len(waiting):
@@ -181,6 +204,7 @@ def _refuse(
 def _load(
     one: "BundleSet",
     target: BundleTarget,
+    mapping: "Mapping",
     options: LoadOptions,
     registry: "RegistryOptions | None",
     attempts: Attempts,
@@ -197,7 +221,7 @@ def _load(
         ):
             return loading.load_into_registry(
                 one,
-                target.below,
+                mapping,
                 connected,
                 known=known,
                 on_existing=OnExisting(options.on_existing),
@@ -212,6 +236,7 @@ def _load(
                 one,
                 target.engine,
                 layout=layout,
+                mapping=mapping,
                 featured=usual_platform(),
                 jobs=options.jobs,
                 observer=out.observer,
@@ -220,6 +245,7 @@ def _load(
         one,
         target.layout or out.options.store,
         is_store=target.is_store,
+        mapping=mapping,
         clobber=options.clobber,
         jobs=options.jobs,
         dry_run=options.dry_run,

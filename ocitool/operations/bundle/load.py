@@ -4,11 +4,12 @@ import contextlib
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ocitool.bundles.completed import Completed
 from ocitool.bundles.extents import open_set
 from ocitool.bundles.files import BundleSet
-from ocitool.bundles.mapping import Below
+from ocitool.bundles.mapping import Below, MappedImage, Mapping, destinations
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import NotFound
 from ocitool.events import SILENT, Observer
@@ -29,20 +30,27 @@ from ocitool.operations.bundle.check import (
 from ocitool.operations.deliver import deliver
 from ocitool.operations.load import load
 from ocitool.operations.push import OnFailure, push
-from ocitool.operations.push_report import OnExisting, PushReport
+from ocitool.operations.push_report import Ending, OnExisting, PushReport
 from ocitool.places.layout import Layout, Writing
 from ocitool.places.registry import Registries
 from ocitool.places.registry.known_blobs import KnownBlobs
 from ocitool.transfer.pipeline import TransferOptions
 from ocitool.transfer.report import CopyReport
 
+_SAME_NAMES = Mapping()
+_THERE = (Ending.PUSHED, Ending.PRESENT)
+
 
 class Loaded(Struct, frozen=True, kw_only=True):
-    """A bundle that was loaded; `check` names the images that could not be, and why."""
+    """A bundle that was loaded; `check` names the images that could not be, and why.
+
+    `mapped` says what each name of the bundle became.
+    """
 
     check: CheckReport
     copied: CopyReport | None = None
     pushed: tuple[PushReport, ...] = ()
+    mapped: tuple[MappedImage, ...] = ()
 
 
 def load_into_layout(
@@ -50,6 +58,7 @@ def load_into_layout(
     path: str,
     *,
     is_store: bool = False,
+    mapping: Mapping = _SAME_NAMES,
     clobber: bool = True,
     jobs: int = DEFAULT_JOBS,
     dry_run: bool = False,
@@ -58,13 +67,14 @@ def load_into_layout(
     """Load a bundle into the store or layout at a path, which is made if it is absent.
 
     NotApplicable, before anything is written, when it lacks what the bundle was made without. If
-    volumes are missing, the images that need none of them are loaded. What a run that failed has
-    stored is found by the next one. With `dry_run` it is only checked.
+    volumes are missing, the images that need none of them are loaded. They get the names that
+    `mapping` gives them: UsageError, before anything is written, where two would meet. What a run
+    that failed has stored is found by the next one. With `dry_run` it is only checked.
     """
     with open_set(bundle) as archive:
         outside = outside_of(bundle.head.listing, archive)
         report = check_at(bundle, path, jobs=jobs, observer=observer)
-        _loadable(f"{path!r}", report, archive.roots())
+        _renamed(_loadable(f"{path!r}", report, archive.roots()), mapping)
         if dry_run:
             return Loaded(check=report)
         with (
@@ -78,12 +88,12 @@ def load_into_layout(
                 Completed(archive, layout),
                 layout,
                 TransferOptions(jobs=jobs),
-                roots=_loadable(f"{path!r}", report, archive.roots()),
+                roots=_renamed(_loadable(f"{path!r}", report, archive.roots()), mapping),
                 clobber=clobber,
                 keep=True,
                 observer=observer,
             )
-    return Loaded(check=report, copied=copied)
+    return Loaded(check=report, copied=copied, mapped=_mapped(bundle, report, mapping))
 
 
 def _without_removed(
@@ -100,6 +110,7 @@ def load_into_engine(
     engine: Place,
     *,
     layout: Layout | None = None,
+    mapping: Mapping = _SAME_NAMES,
     featured: Platform | None = None,
     jobs: int = DEFAULT_JOBS,
     observer: Observer = SILENT,
@@ -112,22 +123,22 @@ def load_into_engine(
         outside = outside_of(bundle.head.listing, archive)
         report = check_report(bundle, outside, absent_from(layout, outside.all, jobs, observer))
         what = "an engine takes whole images, and the store"
-        roots = _loadable(what, report, archive.roots())
+        roots = _renamed(_loadable(what, report, archive.roots()), mapping)
         source: Catalog = archive
         if layout is not None and outside.all:
             lease.enter_context(Writing(layout, keep=True)).announce(outside.all)
             report = _without_removed(bundle, outside, report, layout)
-            roots = _loadable(what, report, archive.roots())
+            roots = _renamed(_loadable(what, report, archive.roots()), mapping)
             source = Completed(archive, layout)
         copied = deliver(
             source, roots, engine, TransferOptions(jobs=jobs), featured=featured, observer=observer
         )
-    return Loaded(check=report, copied=copied)
+    return Loaded(check=report, copied=copied, mapped=_mapped(bundle, report, mapping))
 
 
 def load_into_registry(
     bundle: BundleSet,
-    destinations: Below,
+    mapping: Below | Mapping,
     registries: Registries,
     *,
     known: KnownBlobs | None = None,
@@ -144,13 +155,13 @@ def load_into_registry(
     """
     with open_set(bundle) as archive:
         outside = outside_of(bundle.head.listing, archive)
-        check = RegistryCheck(bundle, destinations, registries, known=known, jobs=jobs)
+        check = RegistryCheck(bundle, mapping, registries, known=known, jobs=jobs)
         report = check_report(bundle, outside, check.find(outside.all))
         roots = _loadable("the registry", report, archive.roots())
         pushed = push(
             Completed(archive, check.blobs),
             roots,
-            destinations,
+            mapping,
             registries,
             TransferOptions(attached=True, jobs=jobs),
             on_existing=on_existing,
@@ -160,7 +171,34 @@ def load_into_registry(
             known=known,
             dry_run=dry_run,
         )
-    return Loaded(check=report, pushed=tuple(pushed))
+    there = {str(one.destination) for one in pushed if one.ending in _THERE}
+    mapped = (one for one in _mapped(bundle, report, mapping) if one.to in there)
+    return Loaded(check=report, pushed=tuple(pushed), mapped=tuple(mapped))
+
+
+def _renamed(roots: Sequence[Root], mapping: Mapping) -> list[Root]:
+    """Return images under the names that they get; UsageError where different ones would meet."""
+    going = destinations(
+        ((name, root.descriptor.digest) for root in roots for name in root.names),
+        mapping.destination,
+        hint="change the rules of --map",
+    )
+    return [
+        replace(root, names=tuple(dict.fromkeys(going[name].name for name in root.names)))
+        for root in roots
+    ]
+
+
+def _mapped(
+    bundle: BundleSet, report: CheckReport, mapping: Below | Mapping
+) -> tuple[MappedImage, ...]:
+    """Return what each name became of the images that could be loaded."""
+    lost = set(report.lost_images)
+    return tuple(
+        MappedImage(from_=image.name, to=str(mapping.destination(image.name)), digest=image.digest)
+        for image in bundle.head.listing.images
+        if image.name is not None and image.name not in lost
+    )
 
 
 def _loadable(what: str, report: CheckReport, roots: Sequence[Root]) -> list[Root]:
