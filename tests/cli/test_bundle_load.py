@@ -114,7 +114,7 @@ class TestMaps:
     def test_a21_two_images_that_would_meet_are_refused_before_anything_is_written(
         self, ocitool: Command, full: Path, tmp_path: Path, to: str
     ) -> None:
-        rules = ("--map", "reg.example/team/one:1=site.example/a:1")
+        rules = ["--map", "reg.example/team/one:1=site.example/a:1"]
         rules += ("--map", "quay.example/x/two:2=site.example/a:1")
         with EmulatedRegistry() as registry:
             place = f"oci:{tmp_path / 'there'}" if to == "layout" else registry.host

@@ -50,10 +50,7 @@ def load_bundles(
     paths: Sequence[str], options: LoadOptions, registry: "RegistryOptions", out: Output
 ) -> None:
     """Load all bundles of some files, in an order in which each can be applied."""
-    from ocitool.bundles.mapping import Mapping
-
     target = bundle_target(options.to, out)
-    mapping = Mapping.parse(options.rules, below=target.below)
     unreadable: list[Unreadable] = []
     stream = _stream(paths, target, options)
     if stream is not None and stream.is_whole:
@@ -68,7 +65,7 @@ def load_bundles(
         for one in found:
             options.trust.require(one)
         attempts = Attempts(out, len(found))
-        loaded = _load_all(found, target, mapping, options, registry, attempts, out)
+        loaded = _load_all(found, target, options, registry, attempts, out)
     _show(loaded, unreadable, target, options, attempts, out)
     attempts.finish()
     if unreadable or any(one.check.lost_images for one in loaded):
@@ -163,15 +160,16 @@ def _receive(
 def _load_all(
     bundles: "Sequence[BundleSet]",
     target: BundleTarget,
-    mapping: "Mapping",
     options: LoadOptions,
     registry: "RegistryOptions | None",
     attempts: Attempts,
     out: Output,
 ) -> "list[Loaded]":
     """Load each bundle; one that lacks something is tried again after the others."""
+    from ocitool.bundles.mapping import Mapping
     from ocitool.operations.bundle.check import NotApplicable
 
+    mapping = Mapping.parse(options.rules, below=target.below)
     loaded: list[Loaded] = []
     waiting = list(bundles)
     while waiting:
