@@ -313,6 +313,10 @@ class TestA19Candidates:
         assert list(got.names) == [*names[:4], "real.example/a:1", *names[4:]]
         assert got.candidates == ()
 
+    @pytest.mark.parametrize("text", ["- r.example/a:1\n- b\n", '[["r.example/a:1", "b"]]'])
+    def test_so_are_the_items_of_lists(self, text: str) -> None:
+        assert found(text, include_candidates=True).names == ("r.example/a:1",)
+
     def test_a_file_of_candidates_alone_names_no_image(self) -> None:
         error = refused("kind: Foo\nspec: {image: a:1}\n", NoImage)
         assert error.message == "in.yaml names no image"

@@ -62,6 +62,10 @@ class Document:
 
     def mappings(self) -> Iterator[Fields]:
         """Yield every mapping once, at any depth."""
+        return (node for node in self.collections() if isinstance(node, Fields))
+
+    def collections(self) -> Iterator[Fields | Items]:
+        """Yield every mapping and every sequence once, at any depth."""
         seen: set[int] = set()
         waiting = [self.root]
         while waiting:
@@ -70,8 +74,8 @@ class Document:
             if isinstance(node, Scalar) or id(node) in seen:
                 continue
             seen.add(id(node))
+            yield node
             if isinstance(node, Fields):
-                yield node
                 waiting.extend(entry.value for entry in node.entries)
             else:
                 waiting.extend(node.items)

@@ -46,7 +46,7 @@ class ImageReader:
     def candidates(self, document: Document) -> list[NamedImage]:
         """Return what else looks like an image, in the order of the text; `images` comes first."""
         found: dict[int, NamedImage] = {}
-        for node in document.mappings():
+        for node in document.collections():
             for key, scalar in _scalars(document, node):
                 name = candidate_in(key, scalar.value)
                 if name is not None and scalar.start not in self._used:
@@ -134,8 +134,11 @@ class ImageReader:
         return self._checked(found)
 
 
-def _scalars(document: Document, node: Fields) -> Iterator[tuple[str, Scalar]]:
+def _scalars(document: Document, node: Fields | Items) -> Iterator[tuple[str, Scalar]]:
     """Yield the texts in a mapping and its lists, each with the key that says what it is."""
+    if isinstance(node, Items):
+        yield from (("", item) for item in node.items if isinstance(item, Scalar))
+        return
     variable = document.text(node, "name")
     for entry in node.entries:
         key = variable if entry.key == "value" else entry.key
