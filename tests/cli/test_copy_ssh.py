@@ -120,6 +120,16 @@ def test_only_what_is_missing_is_sent(ocitool: Command, machine: Machine, tmp_pa
     assert_whole(machine.store)
 
 
+def test_several_images_go_together(
+    loaded: Command, machine: Machine, source: str, tmp_path: Path
+) -> None:
+    done = copy(loaded, machine, "fmt/app:1.0", "fmt/base:1", source, "ssh://host", "--json")
+    assert isinstance(done.json, dict)
+    there = Command(machine.store, tmp_path)
+    assert there("images", "-q").out.count("\n") == len(done.json["images"]) == 3
+    assert copy(loaded, machine, "a:1", "b:1", "oci:layout").code == 2
+
+
 def test_a_broken_connection_is_gone_on_with(
     ocitool: Command, machine: Machine, source: str
 ) -> None:

@@ -1,12 +1,14 @@
 """ocitool copy: images from any place to any other."""
 
 import contextlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ocitool.cli.attempts import Attempts
-from ocitool.cli.commands.push import Source, finish, push_sources
+from ocitool.cli.commands.push import finish, push_sources
+from ocitool.cli.completing import store_names
 from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import (
@@ -28,16 +30,21 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ocitool.images.locations import Place
-    from ocitool.images.opening import Opened
     from ocitool.places.registry import RegistryOptions
     from ocitool.transfer.pipeline import TransferOptions
     from ocitool.transfer.report import CopyReport
 
 
-Destination = Annotated[
-    str, typer.Argument(metavar="DST", help="NAME, oci:DIR:TAG, oci-archive:FILE, …")
+Arguments = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SRC DST",
+        help="From where, and to where: NAME, oci:DIR:TAG, ./FILE, … To ssh:// also several SRC.",
+        autocompletion=store_names,
+    ),
 ]
-
+_MACHINE = "ssh:"
+_MACHINE = "ssh:"
 RemoteCommand = Annotated[
     str,
     typer.Option(
@@ -54,8 +61,7 @@ AllTags = Annotated[
 @with_options(options=COPYING, sending=SENDING, out=OUTPUT, registry=REGISTRY)
 @says_where_else("ocitool copy SRC DST", "ocitool copy SRC DST")
 def copy(
-    source: Source,
-    destination: Destination,
+    arguments: Arguments,
     *,
     options: "TransferOptions",
     sending: Sending,
@@ -78,11 +84,18 @@ def copy(
     """
     from ocitool.cli.commands.copy_tags import TagsCommand, copy_tags, is_about_tags
 
+    source, destination, others = _source_and_destination(arguments)
     sending.check()
     registry = with_foreign(in_chunks(registry, sending.chunk_size), allowed=allow_foreign_layers)
+    if destination.startswith(_MACHINE):
+        from ocitool.cli.commands.copy_ssh import copy_to_machine
+
+        sources = [source, *others]
+        copy_to_machine(sources, destination, remote_ocitool, options, sending, out, registry)
+        return
     whole = destination.endswith("/")
     if whole or not is_about_tags(source, all_tags=all_tags, dry_run=sending.dry_run):
-        _copy(source, destination, options, sending, out, registry, remote_ocitool)
+        _copy(source, destination, options, sending, out, registry)
         return
     command = TagsCommand(
         source=source,
@@ -97,6 +110,20 @@ def copy(
     copy_tags(command, out)
 
 
+def _source_and_destination(arguments: Sequence[str]) -> tuple[str, str, list[str]]:
+    """Return source and destination, and further sources, which ssh:// takes."""
+    if len(arguments) < 2:
+        raise UsageError("copy needs a source and a destination", hint="ocitool copy SRC DST")
+    source, *others, destination = arguments
+    if others and not destination.startswith(_MACHINE):
+        raise UsageError(
+            "copy takes several sources only to ssh://",
+            hint="for several images of the store: ocitool save NAME… -o FILE, ocitool push "
+            "-f LIST --to HOST/PREFIX",
+        )
+    return source, destination, others
+
+
 def _copy(
     source: str,
     destination: str,
@@ -104,7 +131,6 @@ def _copy(
     sending: Sending,
     out: Output,
     registry: "RegistryOptions",
-    remote_ocitool: str,
 ) -> None:
     """Copy one image, or all that a place holds."""
     from ocitool.images.locations import parse_place
@@ -127,35 +153,17 @@ def _copy(
             reports, attempts = push_sources([opened], where, connected, options, sending, out)
             finish(reports, out, sending, attempts, table=target.name is None)
             return
-        if target.kind is PlaceKind.SSH:
-            report = _send(opened, target, options, out, remote_ocitool)
-        else:
-            report = copying.copy_to_place(
-                with_attached(opened) if options.attached else opened,
-                target,
-                options,
-                store=out.options.store_for(target),
-                featured=usual_platform(),
-                write=console.out_bytes,
-                observer=out.observer,
-            )
-    _show(report, target, sending, options, attempts, out)
+        report = copying.copy_to_place(
+            with_attached(opened) if options.attached else opened,
+            target,
+            options,
+            store=out.options.store_for(target),
+            featured=usual_platform(),
+            write=console.out_bytes,
+            observer=out.observer,
+        )
+    show_copied(report, target, sending, options, attempts, out)
     attempts.finish()
-
-
-def _send(
-    opened: "Opened", target: "Place", options: "TransferOptions", out: Output, command: str
-) -> "CopyReport":
-    from ocitool.operations.bundle.send import send
-
-    return send(
-        [opened],
-        target,
-        options,
-        command=command,
-        featured=usual_platform(),
-        observer=out.observer,
-    )
 
 
 def _check(target: "Place", sending: Sending, out: Output) -> None:
@@ -177,7 +185,7 @@ def _attempt(attempts: Attempts, source: str, target: "Place") -> "AbstractConte
     return attempts.one(source)
 
 
-def _show(
+def show_copied(
     report: "CopyReport",
     target: "Place",
     sending: Sending,
@@ -185,6 +193,7 @@ def _show(
     attempts: Attempts,
     out: Output,
 ) -> None:
+    """Print what was copied to a place that is not a registry."""
     from ocitool.cli import documents
     from ocitool.cli.render import texts
     from ocitool.cli.render.summary import done

@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from ocitool.transfer.pipeline import TransferOptions
 
 
-Source = Annotated[
-    str,
-    typer.Argument(metavar="SRC", help="NAME, oci:DIR:TAG, ./FILE, …", autocompletion=store_names),
-]
 Arguments = Annotated[
     list[str] | None,
     typer.Argument(
