@@ -25,7 +25,8 @@ IMAGES: dict[str, Built] = {"reg.example/team/one:1": ONE, "quay.example/x/two:2
 
 def bundle(ocitool: Command, name: str, images: dict[str, Built], *more: str | Path) -> Path:
     """Make a bundle of some images; `more` are further words for `bundle create`."""
-    layout = write_layout(ocitool.cwd / f"{name}.layout", images, [SBOM])
+    attached = [SBOM] if name == "full.tar" else []
+    layout = write_layout(ocitool.cwd / f"{name}.layout", images, attached)
     file = ocitool.cwd / name
     done = ocitool("bundle", "create", f"oci:{layout}", "-o", file, *more)
     assert done.code == 0, done.err
@@ -226,9 +227,34 @@ class TestSeveral:
         need = json.loads((tmp_path / "need.json").read_bytes())
         found = {blob["digest"] for blob in need["blobs"]}
         assert found == {str(blob.digest) for blob in ONE.layers}
-        images = {"reg.example/team/one:1": ONE}
         gap = bundle(ocitool, "gap.tar", images, "--need", tmp_path / "need.json")
+        # Each of them needs what the other one brings.
+        loaded(ocitool, gap, code=3)
+        loaded(ocitool, delta, code=3)
+        assert not ocitool.store.exists()
+        assert ocitool("bundle", "check", gap, delta).code == 0
         loaded(ocitool, gap, delta)
+        assert str(newer(ONE).descriptor.digest) in names_in(ocitool.store).values()
+
+    def test_a11_a_lost_volume_is_replaced_by_a_bundle_of_its_need(
+        self, ocitool: Command, tmp_path: Path
+    ) -> None:
+        images: dict[str, Built] = {
+            f"reg.example/a{n}:1": build_image([{"x": os.urandom(700_000)}, {"y": b"%d" % n}])
+            for n in range(5)
+        }
+        bundle(ocitool, "disk.tar", images, "--volume-size", "1900k")
+        volumes = sorted(tmp_path.glob("disk.v*.tar"))
+        assert len(volumes) == 3
+        need = tmp_path / "need.json"
+        done = ocitool("bundle", "verify", *volumes[1:], "--need-out", need)
+        assert done.code == 3
+        gap = bundle(ocitool, "gap.delta.tar", images, "--need", need)
+        assert gap.stat().st_size < 1_900_000
+        loaded(ocitool, *volumes[1:], gap)
+        assert names_in(ocitool.store) == {
+            name: str(image.descriptor.digest) for name, image in images.items()
+        }
 
 
 def newer(image: BuiltImage) -> BuiltImage:

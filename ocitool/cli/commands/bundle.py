@@ -121,7 +121,8 @@ def check(
     with out.working("checking"), opened_bundles(files, out) as found:
         for one in found:
             trust.require(one)
-            report = _check(one, to, out, registry)
+            others = [other for other in found if other is not one]
+            report = _check(one, others, to, out, registry)
             reports.append(report)
             out.lines(words.checked_lines(report, one.what, to))
     out.document(reports, documents.BUNDLE_CHECKED)
@@ -130,7 +131,13 @@ def check(
         raise typer.Exit(_NO)
 
 
-def _check(one: "BundleSet", to: str, out: Output, registry: "RegistryOptions") -> "CheckReport":
+def _check(
+    one: "BundleSet",
+    others: "Sequence[BundleSet]",
+    to: str,
+    out: Output,
+    registry: "RegistryOptions",
+) -> "CheckReport":
     from ocitool.images.opening import known_blobs
     from ocitool.operations.bundle.check import RegistryCheck, check_at, check_registry
 
@@ -140,9 +147,10 @@ def _check(one: "BundleSet", to: str, out: Output, registry: "RegistryOptions") 
             registries(registry, out.observer) as connected,
             known_blobs(out.options.store_if_any) as known,
         ):
-            return check_registry(one, RegistryCheck(one, target.below, connected, known=known))
+            check = RegistryCheck(one, target.below, connected, known=known)
+            return check_registry(one, check, others)
     path = target.layout or out.options.store
-    return check_at(one, path, observer=out.observer)
+    return check_at(one, path, beside=others, observer=out.observer)
 
 
 @bundle.command("load")

@@ -165,7 +165,7 @@ def _load_all(
     attempts: Attempts,
     out: Output,
 ) -> "list[Loaded]":
-    """Load each bundle; one that lacks something is tried again after the others."""
+    """Load each bundle, completed by the others; one that lacks something waits for them."""
     from ocitool.bundles.mapping import Mapping
     from ocitool.operations.bundle.check import NotApplicable
 
@@ -176,7 +176,8 @@ def _load_all(
         later = []
         for one in waiting:
             try:
-                loaded.append(_load(one, target, mapping, options, registry, attempts, out))
+                others = [other for other in bundles if other is not one]
+                loaded.append(_load(one, others, target, mapping, options, registry, attempts, out))
             except NotApplicable as error:
                 later.append((one, error))
         if len(later) == len(waiting):
@@ -201,6 +202,7 @@ def _refuse(
 
 def _load(
     one: "BundleSet",
+    others: "Sequence[BundleSet]",
     target: BundleTarget,
     mapping: "Mapping",
     options: LoadOptions,
@@ -221,6 +223,7 @@ def _load(
                 one,
                 mapping,
                 connected,
+                beside=others,
                 known=known,
                 on_existing=OnExisting(options.on_existing),
                 on_failure=None if attempts.ends_at_once else attempts.add,
@@ -234,6 +237,7 @@ def _load(
                 one,
                 target.engine,
                 layout=layout,
+                beside=others,
                 mapping=mapping,
                 featured=usual_platform(),
                 jobs=options.jobs,
@@ -243,6 +247,7 @@ def _load(
         one,
         target.layout or out.options.store,
         is_store=target.is_store,
+        beside=others,
         mapping=mapping,
         clobber=options.clobber,
         jobs=options.jobs,

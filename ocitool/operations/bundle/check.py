@@ -3,11 +3,12 @@
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
+from ocitool.bundles.completed import Completed
 from ocitool.bundles.extents import open_set
 from ocitool.bundles.files import BundleSet
 from ocitool.bundles.inventory import Need, need_of
@@ -93,15 +94,32 @@ class Outside(Struct, frozen=True, kw_only=True):
         return self.required + self.lost
 
 
-def outside_of(listing: BundleList, archive: ArchiveSource) -> Outside:
-    """Return which blobs of a bundle are not in its files."""
+Readable = ArchiveSource | Completed
+
+
+@contextlib.contextmanager
+def open_beside(bundle: BundleSet, beside: Sequence[BundleSet] = ()) -> Iterator[Readable]:
+    """Open a bundle for reading; others that are loaded with it give what it does not bring.
+
+    Two deltas may each need what the other one brings, and then only both together apply.
+    """
+    with contextlib.ExitStack() as stack:
+        source: Readable = stack.enter_context(open_set(bundle))
+        for other in beside:
+            source = Completed(source, stack.enter_context(open_set(other)))
+        yield source
+
+
+def outside_of(listing: BundleList, archive: Readable) -> Outside:
+    """Return which blobs of a bundle are not in its files, or in those that complete it."""
 
     def descriptor(digest: str, size: int) -> Descriptor:
         return Descriptor(media_type="", digest=Digest.parse(digest), size=size)
 
     inside = [descriptor(blob.digest, blob.size) for blob in listing.blobs]
+    required = [descriptor(blob.digest, blob.size) for blob in listing.requires]
     return Outside(
-        required=tuple(descriptor(blob.digest, blob.size) for blob in listing.requires),
+        required=tuple(blob for blob in required if not archive.has(blob)),
         lost=tuple(blob for blob in inside if not archive.has(blob)),
     )
 
@@ -133,26 +151,33 @@ def check_layout(
     bundle: BundleSet,
     layout: Layout | None,
     *,
+    beside: Sequence[BundleSet] = (),
     jobs: int = DEFAULT_JOBS,
     observer: Observer = SILENT,
 ) -> CheckReport:
     """Check a bundle against a store or layout (None: there is none yet).
 
-    Blobs that must be there are hashed: one that is damaged counts as lacking.
+    Blobs that must be there are hashed: one that is damaged counts as lacking. `beside` are other
+    bundles that are to be loaded with it.
     """
-    with open_set(bundle) as archive:
+    with open_beside(bundle, beside) as archive:
         outside = outside_of(bundle.head.listing, archive)
     return check_report(bundle, outside, absent_from(layout, outside.all, jobs, observer))
 
 
 def check_at(
-    bundle: BundleSet, path: str, *, jobs: int = DEFAULT_JOBS, observer: Observer = SILENT
+    bundle: BundleSet,
+    path: str,
+    *,
+    beside: Sequence[BundleSet] = (),
+    jobs: int = DEFAULT_JOBS,
+    observer: Observer = SILENT,
 ) -> CheckReport:
     """Check a bundle against the store or layout at a path, where there may be none yet."""
     if not os.path.exists(path) or _is_empty(path):
-        return check_layout(bundle, None)
+        return check_layout(bundle, None, beside=beside)
     with Layout.existing(path) as layout:
-        return check_layout(bundle, layout, jobs=jobs, observer=observer)
+        return check_layout(bundle, layout, beside=beside, jobs=jobs, observer=observer)
 
 
 def _is_empty(path: str) -> bool:
@@ -317,9 +342,11 @@ class RegistryCheck:
         return self._repositories[target.repository]
 
 
-def check_registry(bundle: BundleSet, check: RegistryCheck) -> CheckReport:
+def check_registry(
+    bundle: BundleSet, check: RegistryCheck, beside: Sequence[BundleSet] = ()
+) -> CheckReport:
     """Check a bundle against registries: nothing is written, no upload is begun."""
-    with open_set(bundle) as archive:
+    with open_beside(bundle, beside) as archive:
         outside = outside_of(bundle.head.listing, archive)
     return check_report(bundle, outside, check.find(outside.all))
 

@@ -7,7 +7,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ocitool.bundles.completed import Completed
-from ocitool.bundles.extents import open_set
 from ocitool.bundles.files import BundleSet
 from ocitool.bundles.mapping import Below, MappedImage, Mapping, destinations
 from ocitool.concurrency import DEFAULT_JOBS
@@ -25,6 +24,7 @@ from ocitool.operations.bundle.check import (
     check_at,
     check_report,
     loadable,
+    open_beside,
     outside_of,
 )
 from ocitool.operations.deliver import deliver
@@ -58,6 +58,7 @@ def load_into_layout(
     path: str,
     *,
     is_store: bool = False,
+    beside: Sequence[BundleSet] = (),
     mapping: Mapping = _SAME_NAMES,
     clobber: bool = True,
     jobs: int = DEFAULT_JOBS,
@@ -69,11 +70,12 @@ def load_into_layout(
     NotApplicable, before anything is written, when it lacks what the bundle was made without. If
     volumes are missing, the images that need none of them are loaded. They get the names that
     `mapping` gives them: UsageError, before anything is written, where two would meet. What a run
-    that failed has stored is found by the next one. With `dry_run` it is only checked.
+    that failed has stored is found by the next one. With `dry_run` it is only checked. `beside` are
+    bundles that are loaded too: they give what this one does not bring.
     """
-    with open_set(bundle) as archive:
+    with open_beside(bundle, beside) as archive:
         outside = outside_of(bundle.head.listing, archive)
-        report = check_at(bundle, path, jobs=jobs, observer=observer)
+        report = check_at(bundle, path, beside=beside, jobs=jobs, observer=observer)
         _renamed(_loadable(f"{path!r}", report, archive.roots()), mapping)
         if dry_run:
             return Loaded(check=report)
@@ -110,6 +112,7 @@ def load_into_engine(
     engine: Place,
     *,
     layout: Layout | None = None,
+    beside: Sequence[BundleSet] = (),
     mapping: Mapping = _SAME_NAMES,
     featured: Platform | None = None,
     jobs: int = DEFAULT_JOBS,
@@ -119,7 +122,7 @@ def load_into_engine(
 
     NotApplicable when that lacks something: an engine cannot be asked for single blobs.
     """
-    with open_set(bundle) as archive, contextlib.ExitStack() as lease:
+    with open_beside(bundle, beside) as archive, contextlib.ExitStack() as lease:
         outside = outside_of(bundle.head.listing, archive)
         report = check_report(bundle, outside, absent_from(layout, outside.all, jobs, observer))
         what = "an engine takes whole images, and the store"
@@ -141,6 +144,7 @@ def load_into_registry(
     mapping: Below | Mapping,
     registries: Registries,
     *,
+    beside: Sequence[BundleSet] = (),
     known: KnownBlobs | None = None,
     on_existing: OnExisting = OnExisting.SAME,
     on_failure: OnFailure | None = None,
@@ -153,7 +157,7 @@ def load_into_registry(
     NotApplicable, before anything is written, when the registry lacks what the bundle was made
     without. With `dry_run` that is checked and nothing is sent.
     """
-    with open_set(bundle) as archive:
+    with open_beside(bundle, beside) as archive:
         outside = outside_of(bundle.head.listing, archive)
         check = RegistryCheck(bundle, mapping, registries, known=known, jobs=jobs)
         report = check_report(bundle, outside, check.find(outside.all))
