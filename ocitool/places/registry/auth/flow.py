@@ -29,7 +29,7 @@ from ocitool.places.registry.auth.tokens import (
     read_limited,
     shared_headers,
 )
-from ocitool.places.registry.credentials.credential import Credential
+from ocitool.places.registry.credentials.credential import Credential, how_to_mend
 from ocitool.places.registry.hosts import ECR_PUBLIC
 
 _BAD_REQUEST = 400
@@ -137,7 +137,8 @@ class AuthFlow:
             return False
         self._slot.is_anonymous = True
         registry = self._state.servers.registry
-        self._state.warn_once(f"{registry} refused the credential from {credential.origin}")
+        mend = how_to_mend(registry, credential.origin)
+        self._state.warn_once(f"{registry} refused the credential from {credential.origin}: {mend}")
         return True
 
     def _try_once(self, way: str) -> bool:
@@ -209,7 +210,7 @@ class AuthFlow:
             except AccessDenied:
                 raise refused from None
             self._slot.is_anonymous = True
-            self._state.warn_once(refused.message)
+            self._state.warn_once(f"{refused.message}; {refused.hint}")
             return token
 
     def _ask_for_token(self, challenge: Challenge, credential: Credential | None) -> Tokens:

@@ -16,7 +16,7 @@ import httpx
 from ocitool.errors import AccessDenied, LimitExceeded, MalformedDocument
 from ocitool.oci import DEFAULT_LIMITS
 from ocitool.oci.document import decode_object
-from ocitool.places.registry.credentials.credential import Credential
+from ocitool.places.registry.credentials.credential import Credential, how_to_mend
 from ocitool.places.registry.http import locations
 from ocitool.places.registry.http.retrying import RETRIED_STATUS, ServerBusy
 
@@ -142,7 +142,7 @@ class TokenRequest:
         return CredentialRefused(
             f"the credential for {self.registry} from {self.credential.origin} was refused: "
             f"{self.where} {answered}",
-            hint=self._hint(),
+            hint=how_to_mend(self.registry, self.credential.origin),
         )
 
     def _hint(self) -> str:

@@ -5,7 +5,12 @@ import threading
 from collections.abc import Callable, Mapping
 
 from ocitool.errors import UsageError
-from ocitool.places.registry.credentials.credential import Credential, CredentialProblem
+from ocitool.places.registry.credentials.credential import (
+    HELPER,
+    TYPED,
+    Credential,
+    CredentialProblem,
+)
 from ocitool.places.registry.credentials.file import CredentialFile, HelperSetting
 from ocitool.places.registry.credentials.helper import SECONDS, CredentialHelper, HelperMissing
 from ocitool.places.registry.credentials.keys import server_keys
@@ -38,7 +43,7 @@ class CredentialChain:
             raise UsageError("a user name and a password go together")
         self._given = None
         if username is not None and password is not None:
-            self._given = Credential.of_pair(username, password, "the command line")
+            self._given = Credential.of_pair(username, password, TYPED)
         self._given_for: dict[str, Credential] = {}
         self._environment = os.environ if environment is None else environment
         self._sources = tuple(sources(self._environment, authfile))
@@ -147,7 +152,7 @@ class CredentialChain:
     def _ask(self, setting: HelperSetting, server: str) -> Credential | None:
         helper = CredentialHelper(setting.name, self._environment, self._helper_seconds)
         pair = helper.get(server)
-        return None if pair is None else Credential.of_pair(*pair, f"helper {helper.program}")
+        return None if pair is None else Credential.of_pair(*pair, f"{HELPER}{helper.program}")
 
     def _tolerate(self, problem: CredentialProblem, *, writing: bool) -> None:
         if writing:

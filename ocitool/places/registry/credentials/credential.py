@@ -1,11 +1,14 @@
 """The credential that identifies us to a registry."""
 
+import os
 from dataclasses import dataclass, field
 
 from ocitool.errors import AccessDenied
 
 IDENTITY_USER = "<token>"
 """The user name that says: the password is an identity token (docker's helper protocol)."""
+TYPED, HELPER = "the command line", "helper "
+"""The origin of what was given to this run, and how that of a helper's answer begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,15 @@ class Credential:
         if self.password is not None:
             return self.username or "", self.password
         return self.username or IDENTITY_USER, self.identity_token or ""
+
+
+def how_to_mend(registry: str, origin: str) -> str:
+    """Return what to do about a credential from `origin` that a registry refuses."""
+    if origin == TYPED:
+        return "look at the user name and the password that were given"
+    if os.path.isabs(origin) or origin.startswith(HELPER):
+        return f"`ocitool login {registry}` replaces it, `ocitool logout {registry}` removes it"
+    return f"correct it there, or without it `ocitool login {registry}`"
 
 
 class CredentialProblem(AccessDenied):

@@ -22,6 +22,7 @@ from ocitool.errors import (
     UsageError,
 )
 from ocitool.places.registry.aws.hosts import EcrHost
+from ocitool.places.registry.credentials.credential import how_to_mend
 from ocitool.places.registry.hosts import ECR_PUBLIC, Host
 from ocitool.places.registry.http.backoff import spent_window
 
@@ -196,9 +197,9 @@ class Problem(Struct, frozen=True, kw_only=True):
         if self.origin is None:
             return f"no credentials were found for it: `ocitool login {self.host.domain}`"
         return (
-            f"the credentials come from {self.origin}; they may lack the right to "
-            f"{'push to' if self._writes else 'read'} {self.repository or 'this'}, or have "
-            f"expired: `ocitool login {self.host.domain}`"
+            f"the credential is from {self.origin}; it may be wrong, have expired, or lack the "
+            f"right to {'push to' if self._writes else 'read'} {self.repository or 'this'}: "
+            f"{how_to_mend(self.host.domain, self.origin)}"
         )
 
     @property

@@ -221,7 +221,8 @@ class TestAnswersOfTokenServers:
             Caller(servers, USER).send(writing=True)
         assert USER.origin in caught.value.message
         assert "wrong password" in caught.value.message
-        assert caught.value.hint == f"ocitool login {HOST}"
+        mend = f"`ocitool login {HOST}` replaces it, `ocitool logout {HOST}` removes it"
+        assert caught.value.hint == mend
 
     def test_an_anonymous_refusal_says_to_log_in(self) -> None:
         servers = Servers(tokens=lambda _: httpx.Response(401))

@@ -23,6 +23,7 @@ from ocitool.places.registry.http.problems import Problem, create_command, is_ht
 ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 PUSH = ("repository:team/app:pull,push",)
 FILE = "/home/me/.docker/config.json"
+MEND = "`ocitool login registry.example` replaces it, `ocitool logout registry.example` removes it"
 
 
 def body(code: str, message: str = "", detail: object = None) -> bytes:
@@ -68,8 +69,8 @@ class TestMeaning:
                     "DENIED: requested access to the resource is denied"
                 ),
                 (
-                    f"the credentials come from {FILE}; they may lack the right to push to "
-                    "team/app, or have expired: `ocitool login registry.example`"
+                    f"the credential is from {FILE}; it may be wrong, have expired, or lack the "
+                    f"right to push to team/app: {MEND}"
                 ),
             ),
             (
@@ -77,8 +78,8 @@ class TestMeaning:
                 AccessDenied,
                 "cannot push: PUT registry.example answered 403",
                 (
-                    f"the credentials come from {FILE}; they may lack the right to read team/app, "
-                    "or have expired: `ocitool login registry.example`"
+                    f"the credential is from {FILE}; it may be wrong, have expired, or lack the "
+                    f"right to read team/app: {MEND}"
                 ),
             ),
             (
