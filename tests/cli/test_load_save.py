@@ -5,12 +5,12 @@ import pty
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.command import FIXTURES, Command, environment
+from tests.support.commands import wait_until_it_reads
 
 APP = FIXTURES / "docker20-app-single.tar"
 IMAGE_ID = "sha256:90886f9e406149e36949394a3ff5b9c179b322f2d581c97cd27700d18b323b35"
@@ -257,21 +257,16 @@ def test_a_full_disk_under_stdout_is_exit_code_9(loaded: Command) -> None:
 
 
 def test_an_interrupted_load_exits_130_and_stores_nothing(ocitool: Command) -> None:
-    read_end, write_end = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-m", "ocitool", "load"],
         env=environment(ocitool.store),
-        stdin=read_end,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    os.close(read_end)
-    with open(write_end, "wb") as pipe:
-        pipe.write(APP.read_bytes()[:100_000])
-        pipe.flush()
-        time.sleep(1)
-        process.send_signal(2)
-        assert process.wait(timeout=10) == 130
+    wait_until_it_reads(process, APP.read_bytes()[:100_000])
+    process.send_signal(2)
+    assert process.wait(timeout=10) == 130
     _, error = process.communicate()
     assert b"Traceback" not in error
     assert ocitool("images", "-q").out == ""

@@ -42,9 +42,11 @@ class Played:
         self.root = self.before.folder
         self.changes: list[Change] = []
         self.killed = False
+        self.skipped = 0
         for moment in (kill_at, 0) if kill_at else (0,):
             plan = Plan(root=str(self._stage.folder), record=True, skipped=skipped, kill_at=moment)
             ended = parent.run(self._stage.command, plan)
+            self.skipped += ended.skipped
             # Files are numbered in each process from 1.
             self.changes += [self._elsewhere(c, 1000 if moment else 0) for c in ended.changes]
             if moment and ended.code is not None:

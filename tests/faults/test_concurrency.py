@@ -95,11 +95,11 @@ def test_the_judge_sees_a_lost_change() -> None:
 class Worker(threading.Thread):
     """Runs commands, each in a process of its own, and notes what they said that they did."""
 
-    def __init__(self, store: Path, scripts: Sequence[Sequence[str]]) -> None:
+    def __init__(self, parent: Zygote, store: Path, scripts: Sequence[Sequence[str]]) -> None:
         super().__init__()
         self.steps: list[Step] = []
         self.failures: list[str] = []
-        self._parent = Zygote()
+        self._parent = parent
         self._store = store
         self._scripts = scripts
 
@@ -114,7 +114,6 @@ class Worker(threading.Thread):
                 self.failures.append(f"{words}: {ended.code} {ended.err}")
                 continue
             self.steps += steps_of(verb, json.loads(ended.out))
-        self._parent.close()
 
 
 def steps_of(verb: str, said: dict[str, object]) -> list[Step]:
@@ -126,7 +125,7 @@ def steps_of(verb: str, said: dict[str, object]) -> list[Step]:
     return [Step(change["name"], change["from"], change["to"]) for change in changes]
 
 
-def storm(folder: Path, operations: int, seed: int) -> int:
+def storm(parent: Zygote, folder: Path, operations: int, seed: int) -> int:
     """Let eight processes work on one store; fail unless an order explains what they did."""
     chance = random.Random(seed)
     shared = {"shared": b"a layer of all" * 300}
@@ -147,7 +146,7 @@ def storm(folder: Path, operations: int, seed: int) -> int:
     for process, script in enumerate(scripts):
         # One name that nobody else touches, so that every process's last word is seen.
         script.append(["load", str(folder / f"{process % 4}.tar"), "--tag", f"own:{process}"])
-    workers = [Worker(folder / "store", script) for script in scripts]
+    workers = [Worker(parent, folder / "store", script) for script in scripts]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -163,11 +162,13 @@ def storm(folder: Path, operations: int, seed: int) -> int:
 
 
 class TestEightProcesses:
-    def test_eight_processes_lose_no_change(self, tmp_path: Path) -> None:
-        count = storm(tmp_path, 8, 1)
+    def test_eight_processes_lose_no_change(self, parent: Zygote, tmp_path: Path) -> None:
+        count = storm(parent, tmp_path, 8, 1)
         figures.current.count("G1 G4", "operations of 8 processes at once", count)
 
     @pytest.mark.soak
-    def test_eight_processes_lose_no_change_in_1600_operations(self, tmp_path: Path) -> None:
-        count = storm(tmp_path, 200, 2)
+    def test_eight_processes_lose_no_change_in_1600_operations(
+        self, parent: Zygote, tmp_path: Path
+    ) -> None:
+        count = storm(parent, tmp_path, 200, 2)
         figures.current.count("G1 G4", "operations of 8 processes at once", count)

@@ -1,5 +1,6 @@
 """The real command, killed before a system call or with an error from it, by strace."""
 
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -47,17 +48,31 @@ def sweep_all(sweep: Sweep, expected: Expected, chosen: Sequence[Strike]) -> Ite
         stage.remove()
 
 
-def all_strikes(name: str, prepared: Path, folder: Path) -> list[Strike]:
-    """Return every call that the command makes."""
-    return list(strikes(Stage(SCENES[name], prepared, folder / "counted")))
+Striking = Callable[[str], Sequence[Strike]]
+
+
+@pytest.fixture(scope="module")
+def all_strikes(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Striking:
+    """Return what tells every call that a command makes."""
+
+    @functools.cache
+    def find(name: str) -> Sequence[Strike]:
+        return tuple(strikes(Stage(SCENES[name], prepared, tmp_path_factory.mktemp(name) / "x")))
+
+    return find
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_that_dies_at_a_system_call_leaves_the_old_or_the_new_state(
-    name: str, parent: Zygote, prepared: Path, tmp_path: Path, expected: Expecting
+    name: str,
+    parent: Zygote,
+    prepared: Path,
+    tmp_path: Path,
+    expected: Expecting,
+    all_strikes: Striking,
 ) -> None:
     sweep = Sweep(name, parent, prepared, tmp_path)
-    chosen = sampled(all_strikes(name, prepared, tmp_path), SAMPLE)
+    chosen = sampled(all_strikes(name), SAMPLE)
     hits = list(sweep_all(sweep, expected(name), chosen))
     figures.current.count("G1 G2 G11", f"kills of {name} at a system call", len(hits))
     assert len(hits) >= SAMPLE // 2
@@ -65,13 +80,18 @@ def test_a_command_that_dies_at_a_system_call_leaves_the_old_or_the_new_state(
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_error_of_a_system_call_leaves_the_old_or_the_new_state(
-    name: str, parent: Zygote, prepared: Path, tmp_path: Path, expected: Expecting
+    name: str,
+    parent: Zygote,
+    prepared: Path,
+    tmp_path: Path,
+    expected: Expecting,
+    all_strikes: Striking,
 ) -> None:
     sweep = Sweep(name, parent, prepared, tmp_path)
     chosen = [
         Strike(strike.call, strike.number, error)
         for strike, error in zip(
-            sampled(all_strikes(name, prepared, tmp_path), SAMPLE),
+            sampled(all_strikes(name), SAMPLE),
             itertools.cycle(ERRORS),
             strict=False,
         )
@@ -84,23 +104,33 @@ def test_an_error_of_a_system_call_leaves_the_old_or_the_new_state(
 @pytest.mark.soak
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_that_dies_at_each_system_call_leaves_the_old_or_the_new_state(
-    name: str, parent: Zygote, prepared: Path, tmp_path: Path, expected: Expecting
+    name: str,
+    parent: Zygote,
+    prepared: Path,
+    tmp_path: Path,
+    expected: Expecting,
+    all_strikes: Striking,
 ) -> None:
     sweep = Sweep(name, parent, prepared, tmp_path)
-    for _ in sweep_all(sweep, expected(name), all_strikes(name, prepared, tmp_path)):
+    for _ in sweep_all(sweep, expected(name), all_strikes(name)):
         figures.current.count("G1 G2 G11", f"kills of {name} at a system call")
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_error_of_each_system_call_leaves_the_old_or_the_new_state(
-    name: str, parent: Zygote, prepared: Path, tmp_path: Path, expected: Expecting
+    name: str,
+    parent: Zygote,
+    prepared: Path,
+    tmp_path: Path,
+    expected: Expecting,
+    all_strikes: Striking,
 ) -> None:
     sweep = Sweep(name, parent, prepared, tmp_path)
     chosen = [
         Strike(strike.call, strike.number, error)
         for error in ERRORS
-        for strike in all_strikes(name, prepared, tmp_path / str(error))
+        for strike in all_strikes(name)
     ]
     for _ in sweep_all(sweep, expected(name), chosen):
         figures.current.count("G1 G6 G11", f"errors of system calls in {name}")

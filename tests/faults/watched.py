@@ -99,6 +99,7 @@ class Watch:
                 if change is not None and not self._within(change):
                     change = None
                 if change is not None and self._is_skipped(change):
+                    self._tell(("skipped", change))
                     return None
                 if change is not None:
                     self._before(change)

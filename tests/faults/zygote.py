@@ -6,6 +6,7 @@ does over a connection of its own, so a test can stop it, let it go on, or kill 
 
 import array
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -29,13 +30,17 @@ PATIENCE = 60.0
 
 @dataclass(slots=True, kw_only=True)
 class Ended:
-    """How a command ended: `code` is None when it was killed. `failed` are injected errors."""
+    """How a command ended: `code` is None when it was killed. `failed` are injected errors.
+
+    `skipped` is how many changes were left out as planned.
+    """
 
     code: int | None
     out: str = ""
     err: str = ""
     changes: list[Change] = field(default_factory=list)
     failed: list[Change] = field(default_factory=list)
+    skipped: int = 0
 
 
 class Running:
@@ -68,6 +73,8 @@ class Running:
                 self._ended.changes.append(value)
             elif event == "failed":
                 self._ended.failed.append(value)
+            elif event == "skipped":
+                self._ended.skipped += 1
             elif event == "ended":
                 self._ended.code, self._ended.out, self._ended.err = value
             if event in events:
@@ -145,6 +152,9 @@ def _serve(listener: socket.socket) -> None:
         # The screen of `explore` is never started here, and takes as long as all else together.
         if not module.name.endswith("__main__") and ".explore" not in module.name:
             importlib.import_module(module.name)
+    # What is there now stays: no child need look through it, which would copy its pages.
+    gc.collect()
+    gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         message, ancillary, _, _ = listener.recvmsg(1 << 20, socket.CMSG_SPACE(4))

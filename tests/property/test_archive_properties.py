@@ -175,7 +175,7 @@ def loads_whole_or_leaves_nothing(archive: bytes) -> None:
         assert_whole(here / "s")
 
 
-@settings(SETTINGS, max_examples=80)
+@settings(SETTINGS, max_examples=40)
 @given(st.data())
 def test_a_flipped_byte_is_noticed_or_harmless(data: st.DataObject) -> None:
     archive = bytearray(ARCHIVES[data.draw(st.sampled_from(sorted(ARCHIVES)))])
@@ -185,14 +185,14 @@ def test_a_flipped_byte_is_noticed_or_harmless(data: st.DataObject) -> None:
     loads_whole_or_leaves_nothing(bytes(archive))
 
 
-@settings(SETTINGS, max_examples=50)
+@settings(SETTINGS, max_examples=30)
 @given(st.data())
 def test_a_cut_archive_is_noticed_or_harmless(data: st.DataObject) -> None:
     archive = ARCHIVES[data.draw(st.sampled_from(sorted(ARCHIVES)))]
     loads_whole_or_leaves_nothing(archive[: data.draw(st.integers(0, len(archive) - 1))])
 
 
-@settings(SETTINGS, max_examples=50)
+@settings(SETTINGS, max_examples=30)
 @given(st.data())
 def test_a_block_that_is_lost_or_doubled_is_noticed_or_harmless(data: st.DataObject) -> None:
     archive = ARCHIVES[data.draw(st.sampled_from(["docker", "oci", "hybrid"]))]
@@ -201,7 +201,7 @@ def test_a_block_that_is_lost_or_doubled_is_noticed_or_harmless(data: st.DataObj
     loads_whole_or_leaves_nothing(archive[:at] + block + archive[at + 512 :])
 
 
-@settings(SETTINGS, max_examples=50)
+@settings(SETTINGS, max_examples=30)
 @given(st.data())
 def test_other_text_in_the_documents_is_noticed_or_harmless(data: st.DataObject) -> None:
     archive = ARCHIVES[data.draw(st.sampled_from(["docker", "oci", "hybrid"]))]

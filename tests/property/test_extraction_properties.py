@@ -178,7 +178,7 @@ def check(layers: Sequence[Sequence[Member]], *, nonsense: bool) -> None:
         shutil.rmtree(folder)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(LAYERS, st.sampled_from([False, False, True]))
 def test_a_tree_is_what_a_process_in_it_would_have_made(
     layers: list[list[Member]], nonsense: bool

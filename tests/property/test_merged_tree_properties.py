@@ -99,7 +99,7 @@ def check_nonsense(layers: Sequence[Layer]) -> None:
 PLACES = st.lists(st.integers(0, 9), max_size=10)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(LAYERS, PLACES)
 def test_a_tree_is_what_a_process_in_it_would_have_made(
     layers: list[list[Member]], places: list[int]

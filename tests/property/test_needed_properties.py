@@ -61,7 +61,7 @@ def check(layers: Sequence[Layer]) -> int:
     return certain
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(LAYERS, st.randoms(use_true_random=False))
 def test_any_layers_give_the_same_answers(
     layers: list[list[Member]], chance: random.Random

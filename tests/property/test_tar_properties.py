@@ -181,7 +181,7 @@ BLOCKS = (
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(st.binary(max_size=3000) | st.lists(BLOCKS, max_size=12).map(b"".join), st.integers(1, 3000))
 def test_arbitrary_bytes_give_members_or_one_of_our_errors(archive: bytes, size: int) -> None:
     outcomes: list[object] = []

@@ -84,7 +84,7 @@ def test_for_every_hostile_input_as_it_is_stated() -> None:
     assert [case.name for case in refused if case.outcome.verify == 0] == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_for_layouts_and_archives_whose_blobs_are_gone_cut_or_changed(data: st.DataObject) -> None:
     assert_agreed_when_damaged(data)

@@ -1,8 +1,12 @@
 """The command line in a process of its own."""
 
+import fcntl
 import os
+import struct
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,3 +48,14 @@ def finished(processes: "Sequence[subprocess.Popen[str]]") -> list[str]:
     for process, (output, errors) in zip(processes, results, strict=True):
         assert process.returncode == 0, f"{process.returncode}: {output}{errors}"
     return [output for output, _ in results]
+
+
+def wait_until_it_reads(process: "subprocess.Popen[bytes]", data: bytes = b"x") -> None:
+    """Write to the standard input of a process, and wait until it has taken that."""
+    assert process.stdin is not None
+    process.stdin.write(data)
+    process.stdin.flush()
+    end = time.monotonic() + 30
+    while struct.unpack("i", fcntl.ioctl(process.stdin, termios.FIONREAD, b"    "))[0]:
+        assert time.monotonic() < end
+        time.sleep(0.01)

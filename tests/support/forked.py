@@ -7,11 +7,13 @@ start of the interpreter is shared.
 import array
 import atexit
 import functools
+import gc
 import importlib
 import json
 import os
 import pkgutil
 import pty
+import select
 import socket
 import subprocess
 import sys
@@ -132,33 +134,40 @@ def _serve(listener: socket.socket) -> None:
     for module in pkgutil.walk_packages(ocitool.__path__, "ocitool."):
         if not module.name.endswith("_main") and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    # What is there now stays: no child need look through it, which would copy its pages.
+    gc.collect()
+    gc.freeze()
+    running: dict[int, tuple[int, int]] = {}
+    ready = select.poll()
+    ready.register(listener, select.POLLIN)
     while True:
-        message, ancillary, _, _ = listener.recvmsg(1 << 20, socket.CMSG_SPACE(16))
-        if not message:
-            return
-        fds = array.array("i", ancillary[0][2])
-        # The one in between waits for the command, so that commands may run side by side.
-        between = os.fork()
-        if between == 0:
-            listener.close()
-            _watch(json.loads(message), *fds)
-        for descriptor in fds:
-            os.close(descriptor)
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        for descriptor, _ in ready.poll():
+            if descriptor in running:
+                ready.unregister(descriptor)
+                _tell_end(descriptor, *running.pop(descriptor))
+                continue
+            message, ancillary, _, _ = listener.recvmsg(1 << 20, socket.CMSG_SPACE(16))
+            if not message:
+                return
+            fds = array.array("i", ancillary[0][2])
+            child = os.fork()
+            if child == 0:
+                for other in (listener.detach(), fds[3], *(one[1] for one in running.values())):
+                    os.close(other)
+                _command(json.loads(message), fds[:3])
+            for given in fds[:3]:
+                os.close(given)
+            ended = os.pidfd_open(child)
+            running[ended] = child, fds[3]
+            ready.register(ended, select.POLLIN)
 
 
-def _watch(request: Mapping[str, Any], *fds: int) -> None:
-    child = os.fork()
-    if child == 0:
-        os.close(fds[3])
-        _command(request, fds[:3])
-    for descriptor in fds[:3]:
-        os.close(descriptor)
+def _tell_end(ended: int, child: int, connection: int) -> None:
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    os.write(fds[3], str(code).encode())
-    os._exit(0)
+    with suppress(BrokenPipeError):
+        os.write(connection, str(code).encode())
+    os.close(connection)
+    os.close(ended)
 
 
 def _command(request: Mapping[str, Any], fds: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ from ocitool.errors import IntegrityError, OcitoolError, Unavailable
 from ocitool.oci import Reference
 from ocitool.operations.pull import pull
 from ocitool.places.layout import Layout
-from ocitool.places.registry import Repository
+from ocitool.places.registry import Repository, registries
 from tests.places.registry.reading import HASTY, NAME, reading
 from tests.support.fault_proxy import FaultProxy, TcpFault
 from tests.support.images import build_image
@@ -71,6 +71,11 @@ TCP_FAULTS = tuple(
     for direction in DIRECTIONS
     for after in (0, 20)
 )
+
+
+@pytest.fixture(autouse=True)
+def _look_for_tls_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registries, "_PROBE_SECONDS", 0.3)
 
 
 def ended(host: str, store: Path) -> OcitoolError | None:
