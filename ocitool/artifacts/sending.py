@@ -18,6 +18,7 @@ from ocitool.image.content import Blob, PlannedImage, Root
 from ocitool.image.graph import closure_of
 from ocitool.oci import Descriptor, Digest, Manifest, Reference, mediatype, parse_manifest
 from ocitool.oci.document import encode
+from ocitool.oci.reference import DEFAULT_TAG
 from ocitool.places.registry import Registries, Repository, RepositoryWriter
 from ocitool.transfer.copy import TransferReport, transfer
 
@@ -67,7 +68,7 @@ def push(
     if destination.digest is not None:
         raise UsageError(
             f"{destination.familiar} has a digest; only the content determines the digest",
-            hint="name it NAME:TAG",
+            hint=f"name it {destination.with_tag(destination.tag or DEFAULT_TAG).familiar}",
         )
     repository = Repository.of(registries, destination, writing=True)
     with _pack(options, None) as artifact:

@@ -4,20 +4,12 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ocitool.cli.failures import SomeFailed
 from ocitool.errors import OcitoolError
 
 if TYPE_CHECKING:
     from ocitool.cli.output import Output
     from ocitool.oci import Reference
-
-
-class SomeFailed(OcitoolError):
-    """Some of several items failed; the exit code is that of the `first` failure."""
-
-    def __init__(self, first: OcitoolError, failed: int, total: int) -> None:
-        text = f"{failed} of {total} failed; the first: {first.message}"
-        super().__init__(text, hint=first.hint)
-        self.first = first
 
 
 class Failure:

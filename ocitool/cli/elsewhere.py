@@ -1,5 +1,7 @@
 """A hint for an image that is not in the store: the engine that has it, or its registry."""
 
+import re
+import shlex
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -23,7 +25,8 @@ def says_where_else(local: str, remote: str) -> Callable[[Command], Command]:
             try:
                 command(*arguments, **options)
             except NotInStore as error:
-                hint = _hint(error, _name(error, options), local, remote)
+                words = [_with_given(text, options) for text in (local, remote)]
+                hint = _hint(error, _name(error, options), *words)
                 raise NotFound(error.message, hint=hint) from error
 
         return wrapper
@@ -40,6 +43,30 @@ def _name(error: NotInStore, options: dict[str, Any]) -> str:
     given = next((options[key] for key in _SOURCES if key in options), "")
     text = str(given[0] if isinstance(given, list) and given else given or "")
     return source_and_path(text)[0].removeprefix("store:")
+
+
+def _with_given(text: str, options: dict[str, Any]) -> str:
+    """Return a command with the paths and the destination that were given in their place."""
+    given = _given(options)
+
+    def fill(word: "re.Match[str]") -> str:
+        value, scheme = given.get(word[2]), word[1] or ""
+        if value is None:
+            return word[0]
+        return scheme + shlex.quote(value.removeprefix(scheme))
+
+    return re.sub(r"(docker://)?\b(DST|DEST|PATH|FILE)\b", fill, text)
+
+
+def _given(options: dict[str, Any]) -> dict[str, str | None]:
+    from ocitool.images.locations import source_and_path
+
+    path, target, output = (options.get(key) for key in ("path", "destination", "output"))
+    inside = source_and_path(str(options.get("source") or ""))[1]
+    if inside is not None:
+        path, target = inside, path
+    target = target or next(iter((options.get("arguments") or ())[1:2]), None)
+    return {"PATH": path, "DEST": target, "DST": target, "FILE": None if output == "-" else output}
 
 
 def _hint(error: NotInStore, name: str, local: str, remote: str) -> str | None:

@@ -10,6 +10,8 @@ from types import FrameType
 
 from ocitool import errors
 from ocitool.cli.app import application, command_in
+from ocitool.cli.failures import first_of
+from ocitool.cli.interrupted import Interrupted
 from ocitool.cli.render import console
 
 _EXIT_CODES: tuple[tuple[type[errors.OcitoolError], int], ...] = (
@@ -33,14 +35,6 @@ _FULL_STORE = (
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Interrupted(BaseException):
-    """A signal asked the process to end; carries the exit code."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run one command; return the exit code. Nothing escapes, and nothing is printed twice."""
     console.prepare()
@@ -50,6 +44,7 @@ def run(arguments: Sequence[str]) -> int:
             code = _invoke(arguments)
             console.flush()
     except Interrupted as interrupted:
+        console.note(f"ocitool: {interrupted.message}")
         return interrupted.code
     except console.ClosedPipe:
         _forget_stdout()
@@ -136,19 +131,13 @@ def _report(error: BaseException, arguments: Sequence[str], *, debug: bool) -> i
 
 def _exit_code(error: errors.OcitoolError) -> int:
     """Return the exit code of an error; if several items failed, the code of the first."""
-    first = _first(error)
+    first = first_of(error)
     return next((code for kind, code in _EXIT_CODES if isinstance(first, kind)), _FAILED)
-
-
-def _first(error: errors.OcitoolError) -> errors.OcitoolError:
-    from ocitool.cli.attempts import SomeFailed
-
-    return error.first if isinstance(error, SomeFailed) else error
 
 
 def _hint(error: errors.OcitoolError) -> str | None:
     """Return what to do next; on the full disk of a store its own images can make room."""
-    first = _first(error)
+    first = first_of(error)
     if isinstance(first, errors.NoSpace) and _is_in_store(first.path):
         return _FULL_STORE
     return error.hint
@@ -156,7 +145,7 @@ def _hint(error: errors.OcitoolError) -> str | None:
 
 def _about_docker_hub(error: errors.OcitoolError, arguments: Sequence[str]) -> str | None:
     """Return why docker.io was asked when it refuses or does not answer, and was not typed."""
-    first = _first(error)
+    first = first_of(error)
     kinds = errors.Unavailable, errors.AccessDenied
     was_asked = isinstance(first, kinds) and _HUB in first.message
     # Without a host, these two mean Docker Hub by their own rule.

@@ -1,20 +1,22 @@
 """What a command prints: text, IDs alone with -q, or one JSON document."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from ocitool.cli.failures import first_of
+from ocitool.cli.interrupted import Interrupted
 from ocitool.cli.options.expand import Group
 from ocitool.cli.options.shared import Json, Quiet, Settings, settings
 from ocitool.cli.render import console
+from ocitool.errors import OcitoolError, Unavailable
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from ocitool.cli.render.progress import Messages
 
 Value = TypeVar("Value")
@@ -38,9 +40,29 @@ class Output:
         """How long the command has been running."""
         return time.monotonic() - self._began
 
-    def working(self, text: str) -> "AbstractContextManager[None]":
-        """Return a block in which a sign of life says what is done when nothing else does."""
-        return self.observer.busy(text)
+    @contextlib.contextmanager
+    def working(self, text: str, *, left: str | None = None) -> Iterator[None]:
+        """Do the work of the command in the block, with a sign of life that says what is done.
+
+        `left` is what stays behind where it is interrupted.
+        """
+        try:
+            with self.observer.busy(text):
+                yield
+        except Interrupted as interrupted:
+            interrupted.left = left
+            raise
+
+    @contextlib.contextmanager
+    def moving(self, text: str, *, left: str) -> Iterator[None]:
+        """Do the same with work that the same command continues, also after a network's failure."""
+        try:
+            with self.working(text, left=left):
+                yield
+        except OcitoolError as error:
+            if self.observer.moved and isinstance(first_of(error), Unavailable):
+                error.hint = "; ".join(filter(None, (error.hint, left)))
+            raise
 
     @cached_property
     def observer(self) -> "Messages":

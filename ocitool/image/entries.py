@@ -115,13 +115,16 @@ def arrange(
     return Entries(roots=roots, originals=originals, indexes=indexes, remarks=remarks)
 
 
-def ambiguous(name: str, roots: Iterable[Root]) -> Refused:
-    """Return the error for a name that stands for several images."""
-    digests = ", ".join(str(root.descriptor.digest) for root in roots)
+def ambiguous(name: str, roots: Iterable[Root], *, example: str | None = None) -> Refused:
+    """Return the error for a name that stands for several images.
+
+    `example` names one of them by its digest; without it, the digest alone is the example.
+    """
+    digests = [str(root.descriptor.digest) for root in roots]
+    how = example or f"@{digests[0]} behind the file or folder"
     return Refused(
-        f"{quoted(name)} names more than one image: {digests}",
-        hint="choose one by its digest, for example oci-archive:FILE@DIGEST or oci:DIR@DIGEST, "
-        "or by its --platform",
+        f"{quoted(name)} names more than one image: {', '.join(digests)}",
+        hint=f"choose one by its digest, for example {how}, or by its --platform",
     )
 
 

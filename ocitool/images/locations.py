@@ -54,6 +54,9 @@ _PREFIXES = {
 }
 _SHOWN = [*(f"{p}//" if p in ("docker:", "ssh:") else p for p in _PREFIXES if p != "registry:")]
 _ELSEWHERE = ("containers-storage:",)
+_UNLIKE_NAMES = ("oci-archive", "docker-archive", "docker-daemon", "podman")
+_CLOSE = 0.8
+"""How similar a word is to a prefix that it is taken for; 1 is equal."""
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -84,6 +87,7 @@ def parse_place(text: str) -> Place:
     for prefix, kind in _PREFIXES.items():
         if text.startswith(prefix):
             return _prefixed(kind, text.removeprefix(prefix), text)
+    _refuse_mistyped(text)
     if not text:
         raise UsageError("the name of the image is empty")
     return Place(kind=PlaceKind.STORE, name=text, text=text)
@@ -104,6 +108,38 @@ def _refuse_address(text: str) -> None:
 
         hint = f"download it first: curl -fL {shlex.quote(text)} | ocitool load"
     raise UsageError(f"{quoted(text)} is an address, not an image or a file", hint=hint)
+
+
+def _refuse_mistyped(text: str) -> None:
+    """Refuse what is nearly a prefix: as a name it would be looked for, or even written.
+
+    Before a path it cannot be a name; else it has to be close to a prefix that is like no name.
+    """
+    word, colon, rest = text.partition(":")
+    if not colon or os.path.lexists(text):
+        return
+    before_path = rest.startswith(("/", "./", "../"))
+    kinds = [prefix.rstrip(":") for prefix in _PREFIXES] if before_path else _UNLIKE_NAMES
+    meant = max(kinds, key=lambda kind: _likeness(word.lower(), kind))
+    if _likeness(word.lower(), meant) >= _CLOSE:
+        other = f" An image of that name is store:{text} or docker://{text}"
+        raise UsageError(
+            f"{quoted(text)}: {quoted(word)} is no kind of place",
+            hint=f"did you mean {meant}:{rest}?{'' if before_path else other}",
+        )
+
+
+def _likeness(word: str, meant: str) -> float:
+    """Return how much a word looks like another one, mistyped; 1 is the word itself."""
+    if not word.replace("-", "").isalpha() or word.count("-") > meant.count("-"):
+        return 0.0
+    shared = sum(min(word.count(letter), meant.count(letter)) for letter in set(word))
+    most = 2 * shared / (len(word) + len(meant))
+    if most in (0.0, 1.0) or most < _CLOSE:
+        return most
+    from difflib import SequenceMatcher
+
+    return SequenceMatcher(None, word, meant).ratio()
 
 
 def path_place(text: str) -> Place:
@@ -150,6 +186,8 @@ def registry_reference(text: str) -> Reference:
             f"{quoted(text)} is not a name in a registry",
             hint=f"`ocitool copy` reads and writes {other}…",
         )
+    if name == text:
+        _refuse_mistyped(text)
     refuse_bare_host(name)
     return Reference.parse(name)
 

@@ -15,7 +15,7 @@ from ocitool.images.locations import refuse_bare_host
 from ocitool.oci import Descriptor, Reference
 from ocitool.oci.annotations import is_full
 from ocitool.oci.quoting import quoted
-from ocitool.oci.reference import familiar, is_address
+from ocitool.oci.reference import DEFAULT_TAG, familiar, is_address
 from ocitool.places.layout import Layout
 
 _ID = re.compile(r"(?:sha256:|sha512:)?[0-9a-f]{4,128}")
@@ -61,7 +61,8 @@ def new_name(name: str) -> str:
     if reference.digest is not None:
         raise UsageError(
             f"{name!r} has a digest, and a name cannot promise one",
-            hint="name it NAME:TAG; the digest is the image's own",
+            hint=f"name it {reference.with_tag(reference.tag or DEFAULT_TAG).familiar}; the digest "
+            "is the image's own",
         )
     return reference.name
 

@@ -1,7 +1,6 @@
 """Places, opened for reading: the source, and the images in it that are meant."""
 
 import contextlib
-import os
 import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -14,11 +13,11 @@ from ocitool.events import SILENT, Observer
 from ocitool.image.content import Catalog, Root
 from ocitool.image.entries import ambiguous, ambiguous_names
 from ocitool.image.graph import root_subject
+from ocitool.images.hints import check_kind, hint_at_file, how_to_name
 from ocitool.images.locations import ENGINES, Place, PlaceKind, parse_place
 from ocitool.images.lookup import Found, ImageFinder, full_name
 from ocitool.oci import Reference
 from ocitool.oci.quoting import quoted
-from ocitool.oci.reference import familiar
 from ocitool.places.layout import Cache, Layout
 
 if TYPE_CHECKING:
@@ -80,6 +79,7 @@ def open_source(
     """
     if isinstance(place, str):
         place = parse_place(place)
+    check_kind(place)
     if place.kind is PlaceKind.STORE:
         with _open_store_of(place, store) as layout:
             yield _found_in_store(ImageFinder(layout), place)
@@ -212,12 +212,14 @@ def connected(registries: "Registries | None") -> "Iterator[Registries]":
 
 def _repository(registries: "Registries", place: Place) -> "Repository":
     from ocitool.places.registry import Repository
+    from ocitool.places.registry.near_tags import tells_near_tags
 
     if place.name is None:
         raise UsageError(f"{quoted(place.text)} names no image", hint="leave out the last slash")
     reference = Reference.parse(place.name)
     repository = Repository.of(registries, reference)
-    root = Root(descriptor=repository.fetch(reference), names=(reference.name,))
+    with tells_near_tags(repository.session, reference):
+        root = Root(descriptor=repository.fetch(reference), names=(reference.name,))
     return repository.with_roots([root])
 
 
@@ -312,7 +314,8 @@ def one_root(opened: Opened) -> Root:
         raise NotFound(f"{opened.place.text} holds no image")
     shared = ambiguous_names(candidates)
     if len(shared) == 1 and len(next(iter(shared.values()))) == len(candidates):
-        raise ambiguous(*next(iter(shared.items())))
+        example = how_to_name(opened.place, candidates[0], by_digest=True)
+        raise ambiguous(*next(iter(shared.items())), example=example)
     names = [root.names[0] if root.names else root.label or "" for root in candidates]
     digests = [str(root.descriptor.digest) for root in candidates]
     listed = ", ".join(name or digest for name, digest in zip(names, digests, strict=True))
@@ -329,56 +332,23 @@ def _without_attached(source: Catalog, roots: Sequence[Root]) -> Sequence[Root]:
     return [root for root in roots if root_subject(source, root) is None] or roots
 
 
-def how_to_name(place: Place, root: Root) -> str:
-    """Return the text that means one image of a place, quoted for a shell."""
-    name = familiar(root.names[0]) if root.names else root.label
-    if place.path in ("", "-"):
-        return name or str(root.descriptor.digest)
-    kind = place.kind.value
-    if place.kind is PlaceKind.PATH:
-        kind = "oci" if os.path.isdir(place.path) else "oci-archive"
-    is_free = name is not None and ":" not in place.path
-    behind = f":{name}" if is_free else f"@{root.descriptor.digest}"
-    import shlex
-
-    return shlex.quote(f"{kind}:{place.path}{behind}")
-
-
 def _open_store_of(place: Place, store: str | None) -> Layout:
     if store is None:
         raise UsageError(
             f"{quoted(place.text)} is an image of the store, but no store is given",
-            hint="name the store's folder, or write docker://NAME for an image in a registry",
+            hint="name the store's folder, or for an image in a registry write "
+            f"docker://{place.name}",
         )
-    with _hint_at_file(place):
+    with hint_at_file(place):
         return open_store(store)
 
 
 def _found_in_store(finder: ImageFinder, place: Place) -> Opened:
-    with _hint_at_file(place):
+    with hint_at_file(place):
         found = finder.find(place.name or "")
     root = replace(found.root, names=(found.name,)) if found.name else found.root
     layout = finder.layout
     return Opened(source=layout, roots=(root,), layout=layout, place=place, found=found)
-
-
-@contextlib.contextmanager
-def _hint_at_file(place: Place) -> Iterator[None]:
-    """Say how to name a file where an image is named as a file is, and not found."""
-    try:
-        yield
-    except NotFound as error:
-        hint = file_hint(place)
-        if hint is None:
-            raise
-        raise NotFound(error.message, hint=hint) from error
-
-
-def file_hint(place: Place) -> str | None:
-    """Return how to name the file that has the name of an image; None where there is none."""
-    if place.text != place.name or not os.path.exists(place.text):
-        return None
-    return f"for the file of that name write ./{place.text}"
 
 
 def _named(source: Catalog, name: str | None) -> tuple[Root, ...]:

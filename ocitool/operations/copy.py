@@ -11,6 +11,7 @@ from ocitool.bundles.mapping import Below
 from ocitool.errors import NotFound, UsageError
 from ocitool.events import SILENT, Observer
 from ocitool.image.content import Root
+from ocitool.images.hints import check_kind
 from ocitool.images.locations import FILES, Place, PlaceKind, parse_place, refuse_bare_host
 from ocitool.images.lookup import find_image, new_name
 from ocitool.images.opening import Opened, connected, one_root, open_source, with_attached
@@ -79,10 +80,11 @@ def copy(
 def check_writable(target: Place) -> None:
     """Refuse a destination that cannot be written, or an image name that looks like a file."""
     text = target.text
+    check_kind(target, is_new=True)
     if target.kind in FILES:
         check_file_name(target.path)
     if target.kind is PlaceKind.FOLDER:
-        raise UsageError("the dir: form is read only", hint="write oci:DIR:TAG instead")
+        raise UsageError("the dir: form is read only", hint=f"write oci:{target.path} instead")
     looks_like_a_file = os.path.exists(text) or text.endswith((*_FILE_ENDINGS, "/"))
     if text == target.name and looks_like_a_file:
         raise UsageError(

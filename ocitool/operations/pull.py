@@ -6,9 +6,11 @@ from msgspec.structs import replace
 
 from ocitool.errors import NotFound
 from ocitool.events import Observer
+from ocitool.image.content import Root
 from ocitool.oci import Reference
 from ocitool.places.layout import Layout, Writing
 from ocitool.places.registry import Repository
+from ocitool.places.registry.near_tags import tells_near_tags
 from ocitool.transfer.pipeline import Pipeline, TransferOptions
 from ocitool.transfer.remote import RemoteImages
 from ocitool.transfer.report import CopyReport
@@ -45,7 +47,7 @@ def _pull(
 ) -> CopyReport:
     source = RemoteImages(repository, writing.layout)
     pipeline = Pipeline(source, options, observer)
-    found = [source.find(reference) for reference in references]
+    found = [_find(source, repository, reference) for reference in references]
     if not found:
         raise NotFound(f"{repository.name} has no tags")
     roots, platforms = source.select(found, pipeline.options.platforms)
@@ -54,3 +56,11 @@ def _pull(
     pipeline.plan(roots, platforms=platforms)
     pipeline.drop_orphans()
     return pipeline.report(transfer=pipeline.transfer(writing))
+
+
+def _find(source: RemoteImages, repository: Repository, reference: Reference) -> Root:
+    """Return the image of a reference; where the registry has none, say which tags are near."""
+    if repository.name != repository.known_as:
+        return source.find(reference)
+    with tells_near_tags(repository.session, reference):
+        return source.find(reference)

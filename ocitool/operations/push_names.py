@@ -10,6 +10,23 @@ from ocitool.oci import Reference
 from ocitool.transfer.plan import is_attached
 
 
+class SeveralImages(UsageError):
+    """Several images cannot go under one name. `first` is one of them, `destination` the name."""
+
+    def __init__(self, roots: Sequence[Root], destination: Reference) -> None:
+        super().__init__(
+            f"{len(roots)} images cannot be pushed under one name",
+            hint="name one of them, or push all of them below a prefix of a registry",
+        )
+        self.first = roots[0]
+        self.destination = destination
+
+    @property
+    def prefix(self) -> str:
+        """A prefix below which all of them can go: that of the name that was given."""
+        return self.destination.repository.rpartition("/")[0].removesuffix("/library")
+
+
 class Pair(NamedTuple):
     """An image, one of its names (None if it has none), and where it goes."""
 
@@ -36,11 +53,7 @@ def pairs(
     if not wanted:
         return [Pair(image, name, Reference.parse(name)) for image, name in _named(images)]
     if len(images) != 1:
-        raise UsageError(
-            f"{len(images)} images cannot be pushed under one name",
-            hint="name one of them, for example docker-archive:FILE:NAME, or push all of them "
-            "with --to HOST/PREFIX",
-        )
+        raise SeveralImages([image.root for image in images], wanted[0])
     name = next(iter(images[0].root.names), None)
     return [Pair(images[0], name, destination) for destination in wanted]
 

@@ -10,6 +10,7 @@ from ocitool.cli.attempts import Attempts
 from ocitool.cli.commands.push import finish, push_sources
 from ocitool.cli.completing import store_names
 from ocitool.cli.elsewhere import says_where_else
+from ocitool.cli.interrupted import SENT, UNCHANGED, not_written
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import (
     REGISTRY,
@@ -24,7 +25,7 @@ from ocitool.cli.options.transfer import COPYING, SENDING, FailFast, Sending
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.errors import UsageError
-from ocitool.images.locations import PlaceKind
+from ocitool.images.locations import FILES, PlaceKind
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -107,7 +108,8 @@ def copy(
         sending=sending,
         registry=registry,
     )
-    copy_tags(command, out)
+    with out.moving("copying", left=SENT):
+        copy_tags(command, out)
 
 
 def _source_and_destination(arguments: Sequence[str]) -> tuple[str, str, list[str]]:
@@ -143,7 +145,7 @@ def _copy(
     attempts = Attempts(out, 1)
     report = CopyReport(images=())
     with (
-        out.working("copying"),
+        _working(target, out),
         connected_to(registry, out.observer, origin, target) as connected,
         _attempt(attempts, source, target),
         source_at(origin, out.options, connected, out.observer) as opened,
@@ -164,6 +166,14 @@ def _copy(
         )
     show_copied(report, target, sending, options, attempts, out)
     attempts.finish()
+
+
+def _working(target: "Place", out: Output) -> "AbstractContextManager[None]":
+    """Return a block that copies, and says what is left where it is interrupted."""
+    if target.kind is PlaceKind.REGISTRY:
+        return out.moving("copying", left=SENT)
+    left = not_written(target.path) if target.kind in FILES else UNCHANGED
+    return out.working("copying", left=left)
 
 
 def _check(target: "Place", sending: Sending, out: Output) -> None:

@@ -143,7 +143,8 @@ def _target(sbom: tuple[str, str] | None, out: Output) -> str | None:
         return None
     kind, path = sbom
     if kind not in _FORMATS:
-        raise UsageError(f"--sbom {kind!r} is not a format", hint="write --sbom cyclonedx FILE")
+        hint = f"write --sbom {_FORMATS[0]} {path}"
+        raise UsageError(f"--sbom {kind!r} is not a format", hint=hint)
     if path == "-" and out.is_json:
         raise UsageError("--json and an SBOM cannot both go to stdout", hint="name a file for it")
     return path

@@ -93,8 +93,8 @@ def _explain_nothing(
     place: "Place | None", filters: Sequence[str], *, hidden: int, out: Output
 ) -> None:
     """Say on stderr what was looked for when the list is empty, and what else may be meant."""
+    from ocitool.images.hints import file_hint
     from ocitool.images.locations import PlaceKind
-    from ocitool.images.opening import file_hint
     from ocitool.oci.quoting import quoted
 
     if hidden:

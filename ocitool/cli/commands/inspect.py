@@ -180,7 +180,7 @@ def _roots_of(opened: "Opened", several: "Sequence[ListedImage]") -> "list[Root]
 def _list(opened: "Opened", several: "Sequence[ListedImage]", out: Output) -> None:
     """List the images of a place that holds several, and say how to name one of them."""
     from ocitool.cli.render.images import ImageRow, image_lines
-    from ocitool.images.opening import how_to_name
+    from ocitool.images.hints import how_to_name
 
     rows = [ImageRow(image=image) for image in several]
     first = how_to_name(opened.place, _roots_of(opened, several)[0])

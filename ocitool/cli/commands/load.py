@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocitool.cli.attempts import Attempts
+from ocitool.cli.interrupted import NOT_LOADED
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.transfer import CONVERSION
 from ocitool.cli.output import OUTPUT, Output
@@ -58,6 +59,7 @@ def load(
 
     Each archive is loaded whole or not at all. If one fails, the others are still loaded. Deltas
     and volumes of bundles come last; what a delta requires has to be in the store by then.
+    What the store has already is not read: `ocitool verify FILE` proves an archive.
     """
     from msgspec.structs import replace
 
@@ -73,7 +75,7 @@ def load(
     attempts = Attempts(out, len(texts_of_places))
     archives, parts = _told_apart(texts_of_places, options)
     lost: list[str] = []
-    with out.working("loading"):
+    with out.working("loading", left=NOT_LOADED):
         reports = _load_all(archives, options, attempts, out, clobber=not no_clobber)
         if parts:
             from ocitool.cli.commands.bundle_load import load_parts
@@ -91,7 +93,9 @@ def load(
     out.remark(texts.remarks(report))
     if reports:
         what = f"loaded {texts.several(report.images)}"
-        out.summary([done(what, report.transfer, out.seconds)])
+        # Without a manifest every layer is read, to know what it unpacks to.
+        source = None if report.conversions else _called(texts_of_places)
+        out.summary([done(what, report.transfer, out.seconds, source=source)])
     attempts.finish()
     if lost:
         raise typer.Exit(_LOST)
@@ -116,6 +120,13 @@ def _told_apart(
             hint="leave out --tag, --platform, --compression and --strict",
         )
     return [text for text in texts_of_places if text not in parts], parts
+
+
+def _called(places: "Sequence[str]") -> str:
+    """Return what to call what was loaded."""
+    if len(places) > 1:
+        return "the archives"
+    return "the archive" if places[0] == "-" else console.safe(places[0])
 
 
 def _load_all(

@@ -8,6 +8,7 @@ import typer
 from msgspec import Struct
 
 from ocitool.cli.attempts import Attempts, Failure
+from ocitool.cli.interrupted import FETCHED
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.lists import LISTS, NameLists
 from ocitool.cli.options.registry import (
@@ -78,16 +79,16 @@ def pull(
     wanted = list(dict.fromkeys(found))
     attempts = Attempts(out, len(wanted), fail_fast=fail_fast)
     registry = with_foreign(registry, allowed=allow_foreign_layers)
-    with out.working("pulling"):
+    with out.moving("pulling", left=FETCHED):
         pulled = _pull_all(wanted, options, attempts, out, registry, asks_mirrors=not no_mirrors)
-    for line in texts.moves(pulled.moved):
-        out.observer.remark(line)
-    out.document(pulled, documents.PULLED)
-    if pulled.images:
-        together = merge_reports(pulled.images)
-        what = f"pulled {texts.several(together.images)}"
-        out.summary([done(what, together.transfer, out.seconds)])
-    attempts.finish()
+        for line in texts.moves(pulled.moved):
+            out.observer.remark(line)
+        out.document(pulled, documents.PULLED)
+        if pulled.images:
+            together = merge_reports(pulled.images)
+            what = f"pulled {texts.several(together.images)}"
+            out.summary([done(what, together.transfer, out.seconds)])
+        attempts.finish()
 
 
 class _Pulled(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,9 @@
 """ocitool push: images into registries."""
 
+import contextlib
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +12,7 @@ from msgspec import Struct
 from ocitool.cli.attempts import Attempts, Failure
 from ocitool.cli.completing import store_names
 from ocitool.cli.elsewhere import says_where_else
+from ocitool.cli.interrupted import SENT
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.lists import LISTS, NameLists
 from ocitool.cli.options.registry import REGISTRY, in_chunks, registries
@@ -85,22 +88,22 @@ def push(
         flatten=sending.flatten,
     )
     settings = out.options
-    with (
-        out.working("pushing"),
-        registries(in_chunks(registry, sending.chunk_size), out.observer) as connected,
-        open_together(
-            wanted.places,
-            store=settings.store_for(*wanted.places),
-            stdin=0,
-            scratch=settings.temporary,
-            registries=connected,
-            observer=out.observer,
-        ) as sources,
-    ):
-        reports, attempts = push_sources(
-            sources, wanted.destinations, connected, options, sending, out, fail_fast=fail_fast
-        )
-    finish(reports, out, sending, attempts, table=to is not None)
+    with out.moving("pushing", left=SENT):
+        with (
+            registries(in_chunks(registry, sending.chunk_size), out.observer) as connected,
+            open_together(
+                wanted.places,
+                store=settings.store_for(*wanted.places),
+                stdin=0,
+                scratch=settings.temporary,
+                registries=connected,
+                observer=out.observer,
+            ) as sources,
+        ):
+            reports, attempts = push_sources(
+                sources, wanted.destinations, connected, options, sending, out, fail_fast=fail_fast
+            )
+        finish(reports, out, sending, attempts, table=to is not None)
 
 
 class _Wanted(Struct, frozen=True, kw_only=True):
@@ -174,20 +177,37 @@ def push_sources(
     with known_blobs(out.options.store_if_any) as known:
         for opened in sources:
             images, chosen = _with_attached(opened, options, destinations)
-            reports += push.push(
-                images.source,
-                images.roots,
-                destinations,
-                connected,
-                chosen,
-                on_existing=sending.policy,
-                observer=out.observer,
-                on_failure=None if attempts.ends_at_once else attempts.add,
-                holders=holders,
-                known=known,
-                dry_run=sending.dry_run,
-            )
+            with _names_one_of(opened):
+                reports += push.push(
+                    images.source,
+                    images.roots,
+                    destinations,
+                    connected,
+                    chosen,
+                    on_existing=sending.policy,
+                    observer=out.observer,
+                    on_failure=None if attempts.ends_at_once else attempts.add,
+                    holders=holders,
+                    known=known,
+                    dry_run=sending.dry_run,
+                )
     return reports, attempts
+
+
+@contextlib.contextmanager
+def _names_one_of(opened: "Opened") -> "Iterator[None]":
+    """Say how to name one of several images, and how to push all of them."""
+    from ocitool.images.hints import how_to_name
+    from ocitool.operations.push_names import SeveralImages
+
+    try:
+        yield
+    except SeveralImages as error:
+        place = opened.place
+        hint = f"all of them: ocitool push {shlex.quote(place.text)} --to {error.prefix}"
+        if place.path != "-":
+            hint = f"name one, for example {how_to_name(place, error.first)}; {hint}"
+        raise UsageError(error.message, hint=hint) from error
 
 
 def _targets(

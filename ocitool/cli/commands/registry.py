@@ -113,6 +113,7 @@ def digest(
     from ocitool.cli.attempts import Attempts
     from ocitool.images.locations import registry_reference
     from ocitool.places.registry import Repository
+    from ocitool.places.registry.near_tags import tells_near_tags
 
     attempts = Attempts(out, len(names))
     deadline = time.monotonic() + (parse_seconds(wait) if wait is not None else 0)
@@ -120,7 +121,7 @@ def digest(
     with registries(options, out.observer) as connected:
         for reference in [registry_reference(name) for name in names]:
             repository = Repository.of(connected, reference)
-            with attempts.one(reference):
+            with attempts.one(reference), tells_near_tags(repository.session, reference):
                 found = _wait_for(repository, reference, deadline, out.observer)
                 out.lines([f"{reference.repository}@{found.digest}"], ids=[str(found.digest)])
                 rows.append(documents.DIGEST.beside(name=reference.name)(found))
@@ -153,11 +154,13 @@ def manifest(name: Name, *, out: Output, options: "RegistryOptions") -> None:
     """Print the bytes of a manifest or index as the registry gives them."""
     from ocitool.images.locations import registry_reference
     from ocitool.places.registry import Repository
+    from ocitool.places.registry.near_tags import tells_near_tags
 
     reference = registry_reference(name)
     with registries(options, out.observer) as connected:
         repository = Repository.of(connected, reference)
-        descriptor = repository.fetch(reference)
+        with tells_near_tags(repository.session, reference):
+            descriptor = repository.fetch(reference)
         with repository.open(descriptor) as blob:
             raw = blob.read_all(descriptor.size)
     console.out_bytes(raw)

@@ -37,8 +37,10 @@ def restore(
 
     found = _REFERENCE.fullmatch(reference)
     if found is None:
+        name = reference.partition("@")[0]
         raise UsageError(
-            f"{reference!r} is not of the form NAME@{{1}}", hint="`ocitool reflog NAME` lists them"
+            f"{reference!r} is not of the form NAME@{{1}}",
+            hint=f"write '{name}@{{1}}'; `ocitool reflog {name}` lists what it meant before",
         )
     name = texts.full(found["name"])
     with out.options.open_store() as layout:

@@ -9,6 +9,7 @@ import typer
 from ocitool.cli.attempts import Attempts
 from ocitool.cli.completing import store_names, words
 from ocitool.cli.elsewhere import says_where_else
+from ocitool.cli.interrupted import UNCHANGED, not_written
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.lists import LISTS, NameLists
 from ocitool.cli.options.shared import usual_platform
@@ -83,17 +84,18 @@ def save(
     from ocitool.operations.save import check_file_name, check_form
     from ocitool.transfer.report import CopyReport
 
-    target = _target(output)
+    wanted = lists.names(names, "NAME", out)
+    _refuse_file(wanted, output, out)
+    target = _target(output, wanted)
     check_file_name(target.path)
     check_destination(target.path, out)
     check_form(form, options.compression)
-    wanted = lists.names(names, "NAME", out)
     attempts = Attempts(out, 1)
     report = CopyReport(images=())
     with (
-        out.working("saving"),
+        out.working("saving", left=_left(target)),
         attempts.one(output),
-        _opened(wanted, out, all_tags=all_tags) as (source, roots),
+        _opened(wanted, output, out, all_tags=all_tags) as (source, roots),
     ):
         report = deliver(
             source,
@@ -130,7 +132,42 @@ def _say(report: "CopyReport", attempts: Attempts, output: str, out: Output) -> 
     out.remark(texts.remarks(report, into_store=False))
 
 
-def _target(output: str) -> "Place":
+def _left(target: "Place") -> str:
+    """Return what a save that is interrupted leaves."""
+    from ocitool.images.locations import ENGINES
+
+    return UNCHANGED if target.kind in ENGINES else not_written(target.path)
+
+
+def _refuse_file(names: list[str], output: str, out: Output) -> None:
+    """Raise UsageError for the file of the archive among the names of images."""
+    from ocitool.images.hints import is_named_as_file
+    from ocitool.images.locations import PlaceKind, parse_place
+
+    files = [name for name in names[1:] if is_named_as_file(name)]
+    if output != "-" or len(files) != 1 or len(names) < 2:
+        return
+    place = parse_place(files[0])
+    if place.kind is PlaceKind.STORE and _is_stored(files[0], out):
+        return
+    rest = " ".join(name for name in names if name != files[0])
+    raise UsageError(
+        f"{files[0]!r} is a file, and save takes the names of images",
+        hint=f"write the file behind -o: ocitool save {rest} -o {files[0]}",
+    )
+
+
+def _is_stored(name: str, out: Output) -> bool:
+    from ocitool.images.lookup import find_image
+
+    try:
+        with out.options.open_store() as layout:
+            return find_image(layout, name).name is not None
+    except NotFound:
+        return False
+
+
+def _target(output: str, names: list[str]) -> "Place":
     """Return what -o means: a file, stdout, or an engine."""
     from ocitool.images.locations import RECEIVERS, Place, PlaceKind, parse_place
 
@@ -142,14 +179,14 @@ def _target(output: str) -> "Place":
     if target.kind not in RECEIVERS or target.name:
         raise UsageError(
             f"-o takes a file, - or an engine without a name, not {output!r}",
-            hint=f"use: ocitool copy NAME {output}",
+            hint=f"use: ocitool copy {names[0]} {output}",
         )
     return target
 
 
 @contextlib.contextmanager
 def _opened(
-    names: list[str], out: Output, *, all_tags: bool
+    names: list[str], output: str, out: Output, *, all_tags: bool
 ) -> "Iterator[tuple[Catalog, list[Root]]]":
     """Open the place that has the images: the store, or one engine for all of them."""
     from ocitool.images.locations import ENGINES, PlaceKind, parse_place
@@ -165,9 +202,11 @@ def _opened(
         with exported(places, scratch=out.options.temporary, observer=out.observer) as archive:
             yield archive, list(archive.roots())
     else:
+        other = next((place for place in places if place.kind is not PlaceKind.STORE), places[0])
+        target = "-" if output == "-" else f"oci-archive:{output}"
         raise UsageError(
             "save takes images of the store, or of one engine",
-            hint="for other places use `ocitool copy SRC oci-archive:FILE`",
+            hint=f"for other places use `ocitool copy {other.text} {target}`",
         )
 
 

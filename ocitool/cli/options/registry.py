@@ -1,6 +1,7 @@
 """Options for access to registries, the same for every command that uses a registry."""
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from ocitool.places.registry import Registries, RegistryOptions
 
 
+_SLOW_ENGINE = 3.0
+"""Seconds that an engine may take for an image before it is told how to keep it."""
 PANEL = "Registry options (also as variables, such as OCITOOL_INSECURE)"
 
 
@@ -149,12 +152,25 @@ def source_at(
 def opened_at(
     place: "Place", settings: "Settings", options: "RegistryOptions", observer: "Observer"
 ) -> "Iterator[Opened]":
-    """Yield a place, open for reading."""
+    """Yield a place, open for reading; say how not to wait again for a large one of an engine."""
+    began = time.monotonic()
     with (
         connected_to(options, observer, place) as connected,
         source_at(place, settings, connected, observer) as opened,
     ):
+        tell_of_slow_engine(place, time.monotonic() - began, observer)
         yield opened
+
+
+def tell_of_slow_engine(place: "Place", seconds: float, observer: "Observer") -> None:
+    """Tell how an image is kept that an engine took long to give out."""
+    from ocitool.images.locations import ENGINES
+
+    if place.kind in ENGINES and seconds >= _SLOW_ENGINE:
+        observer.remark(
+            f"the engine took {seconds:.0f} s to give {place.text} out, and each command asks for "
+            f"it anew: `ocitool copy {place.text} store:{place.name}` keeps it"
+        )
 
 
 @contextlib.contextmanager

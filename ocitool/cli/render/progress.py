@@ -42,11 +42,16 @@ def progress(mode: str, *, quiet: bool, verbose: bool = False) -> "Messages":
 
 
 class Messages(Observer):
-    """Prints remarks and warnings, and no progress."""
+    """Prints remarks and warnings, and no progress. `moved` tells that bytes were moved."""
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.moved = False
         self._quiet = quiet
         self._verbose = verbose
+
+    def advance(self, count: int) -> None:
+        """Note that bytes were moved."""
+        self.moved = self.moved or count > 0
 
     def remark(self, text: str) -> None:
         """Print something worth knowing."""
@@ -99,6 +104,7 @@ class Watching(Messages):
 
     def advance(self, count: int) -> None:
         """Count bytes."""
+        super().advance(count)
         with self._lock:
             if self._work is not None:
                 self._work.done += count

@@ -9,13 +9,16 @@ if TYPE_CHECKING:
     from ocitool.transfer.copy import TransferReport
 
 
-def done(what: str, moved: "TransferReport", seconds: float) -> str:
+def done(what: str, moved: "TransferReport", seconds: float, *, source: str | None = None) -> str:
     """Return a line such as `pushed app:1  13 blobs, 944 MB, 9.8 s (0 existed)`.
 
-    Blobs and bytes are those that were sent or stored; the others are in the brackets.
+    Blobs and bytes are those that were sent or stored; the others are in the brackets. `source` is
+    what was not read for those: nothing is known of what it holds under their names.
     """
     mounted = sum(one.outcome is Outcome.MOUNTED for one in moved.blobs)
-    there = [f"{moved.existing_blobs - mounted} existed"]
+    existed = moved.existing_blobs - mounted
+    unread = f" and were not read in {source}" if source and existed else ""
+    there = [f"{existed} existed{unread}"]
     if mounted:
         there.append(f"{mounted} mounted")
     blobs = counted(moved.stored_blobs, "blob")

@@ -89,7 +89,7 @@ def _wrapped(what: str, head: bytes) -> MalformedArchive | None:
     if _is_base64(head):
         return MalformedArchive(
             f"{what} is an archive in base64, not an image archive",
-            hint="decode it first: base64 -d FILE | ocitool load",
+            hint=f"decode it first: base64 -d {_shown(what)} | ocitool load",
         )
     if _ADDRESS.match(head.lstrip()):
         return MalformedArchive(
@@ -97,6 +97,11 @@ def _wrapped(what: str, head: bytes) -> MalformedArchive | None:
             hint="download what is there, and use that file",
         )
     return None
+
+
+def _shown(what: str) -> str:
+    """Return the file as a shell takes it; standard input has none."""
+    return "FILE" if what == STDIN else shlex.quote(what)
 
 
 def _is_base64(head: bytes) -> bool:
@@ -173,7 +178,7 @@ def _holding_one(what: str, paths: Sequence[str], kind: str) -> MalformedArchive
         path = shlex.quote(inside)
         hint = f"use that folder: ocitool load {shlex.quote(os.path.join(what, inside))}"
         if kind != _FOLDER:
-            hint = f"unpack it and use that folder: tar -xf FILE && ocitool load ./{path}"
+            hint = f"unpack it and use that folder: tar -xf {_shown(what)} && ocitool load ./{path}"
         return MalformedArchive(
             f"{what} holds no image at its top: it is in the folder {quoted(inside)}", hint=hint
         )

@@ -178,10 +178,11 @@ class Layout:
         if not found:
             raise NotFound(f"there is no image {familiar(name)!r} in {self.path!r}")
         if len(found) > 1:
-            digests = ", ".join(str(digest) for digest in found)
+            digests = [str(digest) for digest in found]
             raise Refused(
-                f"{familiar(name)!r} names more than one image in {self.path!r}: {digests}",
-                hint=f"name one by its digest: oci:{self.path}@DIGEST",
+                f"{familiar(name)!r} names more than one image in {self.path!r}: "
+                f"{', '.join(digests)}",
+                hint=f"name one by its digest: oci:{self.path}@{digests[0]}",
             )
         return root_of(next(iter(found.values())))
 

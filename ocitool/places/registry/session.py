@@ -184,8 +184,11 @@ class Session:
             with self.registries.busy(f"waiting for {self.host.domain}"):
                 return step.run(lambda: self._redirect(request), finish, retries or self.retries())
         except httpx.TransportError as error:
-            wants_tls = not self.backoff.has_answered and registries.wants_tls(host)
-            raise unreachable(host.domain, error, wants_tls=wants_tls) from error
+            has_answered = self.backoff.has_answered
+            wants_tls = not has_answered and registries.wants_tls(host)
+            raise unreachable(
+                host.domain, error, wants_tls=wants_tls, has_answered=has_answered
+            ) from error
 
     def _redirect(self, request: Request) -> httpx.Response:
         """Send a request once, and on to where it leads."""

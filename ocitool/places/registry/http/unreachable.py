@@ -9,15 +9,21 @@ from ocitool.places.registry.hosts import Host
 from ocitool.places.registry.http.problems import PLAIN_HINT, PROXY_HINT
 from ocitool.places.registry.http.retrying import is_about_tls
 
+_WENT_AWAY = "it has answered before: look whether it still runs, then try again"
 _NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 
 
 def unreachable(
-    domain: str, error: httpx.TransportError, *, wants_tls: bool = False
+    domain: str,
+    error: httpx.TransportError,
+    *,
+    wants_tls: bool = False,
+    has_answered: bool = False,
 ) -> OcitoolError:
     """Return the error for a registry whose connection failed.
 
-    `wants_tls` says that it was spoken to in plain http and answers to TLS.
+    `wants_tls` says that it was spoken to in plain http and answers to TLS, `has_answered` that it
+    has answered to this run.
     """
     other = _other_host(domain, error)
     about = f"{domain} cannot be reached"
@@ -35,6 +41,8 @@ def unreachable(
         return Unavailable(f"{about} by plain http: {_reason(error)}", hint=PLAIN_HINT)
     if isinstance(error, httpx.TimeoutException):
         return Unavailable(f"{domain} did not answer in time: {_reason(error)}")
+    if has_answered and other is None:
+        return Unavailable(f"{about} any more: {_reason(error)}", hint=_WENT_AWAY)
     hint = _network_hint(str(error)) or (PLAIN_HINT if _spoke_plain_http(error) else None)
     return Unavailable(f"{about}: {_reason(error)}", hint=hint)
 
