@@ -31,13 +31,12 @@ from ocitool.oci.annotations import (
 
 TAG_ENDINGS = (".sig", ".att", ".sbom")
 """What cosign appends to the digest: for signatures, attestations, SBOMs."""
-_COSIGN = "dev.cosignproject.cosign/"
-_ENDING_OF_KIND = {
-    f"{_COSIGN}sigs": ".sig",
-    f"{_COSIGN}atts": ".att",
-    f"{_COSIGN}sboms": ".sbom",
-}
-_IMAGE_KINDS = (f"{_COSIGN}image", f"{_COSIGN}imageIndex")
+_KIND_PREFIXES = ("dev.cosignproject.cosign/", "dev.hauler/")
+_ENDING_OF_KIND = {"sigs": ".sig", "atts": ".att", "sboms": ".sbom"}
+_REFERRERS = "referrers"
+"""What hauler calls an artifact whose manifest has a `subject`."""
+_IMAGE_KINDS = ("image", "imageIndex")
+_HAULER_SUBJECT = "hauler.dev/subject-digest"
 _ALGORITHM_LENGTH, _DIGEST_LENGTH = 32, 64
 _TAG = re.compile(r"(sha256|sha512)-([0-9a-f]{64}|[0-9a-f]{128})(\.sig|\.att|\.sbom)?")
 
@@ -134,7 +133,7 @@ def tags_of_attached(root: Root, subject: str) -> tuple[str, ...]:
     """
     tags = [name.rpartition(":")[2] for name in names_of(root)]
     found = tuple(dict.fromkeys(tag for tag in tags if _TAG.fullmatch(tag)))
-    ending = _ENDING_OF_KIND.get(root.descriptor.annotations.get(KIND, ""))
+    ending = _ENDING_OF_KIND.get(_kind(root.descriptor))
     if found or ending is None:
         return found
     algorithm, _, hex_digits = subject.partition(":")
@@ -184,7 +183,7 @@ class _Images:
                 continue
             for name in names_of(root):
                 self._add(name, root, position)
-            if root.descriptor.annotations.get(KIND) in _IMAGE_KINDS:
+            if _kind(root.descriptor) in _IMAGE_KINDS:
                 self._add("", root, position)
 
     def _add(self, name: str, root: Root, position: int) -> None:
@@ -203,9 +202,13 @@ class _Images:
         return Root(descriptor=replace(root.descriptor, annotations=annotations))
 
     def _subject(self, entry: Descriptor, name: str, position: int) -> str | None:
+        if _kind(entry) == _REFERRERS:
+            return None
         told = attested(entry)
         if told is not None and (name, told) in self._pairs:
             return told
+        if _HAULER_SUBJECT in entry.annotations:
+            return entry.annotations[_HAULER_SUBJECT]
         positions = self._positions[name]
         if len(positions) > 1 and not is_attached_kind(entry):
             return None
@@ -215,7 +218,20 @@ class _Images:
 
 def is_attached_kind(entry: Descriptor) -> bool:
     """Tell whether cosign or hauler say that an entry is a signature, an attestation or an SBOM."""
-    return entry.annotations.get(KIND) in _ENDING_OF_KIND
+    kind = _kind(entry)
+    return kind in _ENDING_OF_KIND or kind == _REFERRERS
+
+
+def _kind(entry: Descriptor) -> str:
+    """Return what cosign or hauler call an entry, such as "image" or "sigs"; "" if they do not.
+
+    hauler may write a digest behind it.
+    """
+    text = entry.annotations.get(KIND, "")
+    for prefix in _KIND_PREFIXES:
+        if text.startswith(prefix):
+            return text.removeprefix(prefix).partition("/")[0]
+    return ""
 
 
 def _declared(annotations: Mapping[str, str]) -> str | None:
