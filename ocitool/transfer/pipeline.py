@@ -23,7 +23,7 @@ from ocitool.image.content import (
     synthesized_images,
 )
 from ocitool.image.wholeness import described
-from ocitool.oci import Digest, Platform, mediatype
+from ocitool.oci import Digest, Platform, Reference, mediatype
 from ocitool.places.layout import NameChange, Writing, temporary_layout
 from ocitool.transfer.copy import TransferReport, transfer
 from ocitool.transfer.layered import LayeredSource
@@ -49,7 +49,8 @@ class TransferOptions(Struct, frozen=True, kw_only=True):
     gzip layers, except in archives. `strict` refuses an index that lacks some of its children.
     `attached` also moves what a registry has attached to the images: signatures, SBOMs,
     attestations; between files it is always moved. `name` replaces the names of the one image
-    there is. `jobs` is the number of blobs at a time. Layers that have to be converted, or fetched
+    there is; `repository` is set instead of its tag where there are several with nothing but tags.
+    `jobs` is the number of blobs at a time. Layers that have to be converted, or fetched
     again, are stored temporarily in the folder `scratch`.
     """
 
@@ -58,6 +59,7 @@ class TransferOptions(Struct, frozen=True, kw_only=True):
     strict: bool = False
     attached: bool = False
     name: str | None = None
+    repository: str | None = None
     jobs: int = DEFAULT_JOBS
     scratch: str | None = None
 
@@ -121,7 +123,7 @@ class Pipeline:
             images = select_each(self.source, images, wanted)
         check_names(self.origin, images, self.observer)
         if self.options.name is not None:
-            images = _rename(images, self.options.name)
+            images = _rename(images, self.options.name, self.options.repository)
         self.images = images
 
     def warn_of_missing(self, participle: str) -> None:
@@ -227,13 +229,24 @@ class Pipeline:
         )
 
 
-def _rename(planned: Sequence[PlannedImage], name: str) -> list[PlannedImage]:
+def _rename(
+    planned: Sequence[PlannedImage], name: str, repository: str | None
+) -> list[PlannedImage]:
     images = independent(planned)
-    if len(images) != 1:
+    names = {id(image): name for image in images}
+    if len(images) > 1 and repository is not None and all(one.root.label for one in images):
+        for one in images:
+            names[id(one)] = Reference.parse(f"{repository}:{one.root.label}").name
+    elif len(images) != 1:
         raise UsageError(
             f"one name cannot be given to {len(images)} images",
             hint="load them first, then name each with `ocitool tag`",
         )
-    root = replace(images[0].root, names=(name,), label=None, other_names=())
-    renamed = replace(images[0], root=root)
-    return [renamed if image is images[0] else image for image in planned]
+    return [
+        _with_name(image, names[id(image)]) if id(image) in names else image for image in planned
+    ]
+
+
+def _with_name(image: PlannedImage, name: str) -> PlannedImage:
+    root = replace(image.root, names=(name,), label=None, other_names=())
+    return replace(image, root=root)

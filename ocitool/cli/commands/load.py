@@ -29,7 +29,11 @@ _LOST = 3
 
 Tag = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Name for the image (the archive must hold exactly one)."),
+    typer.Option(
+        metavar="NAME",
+        help="Name for the image (the archive must hold exactly one), or the repository of "
+        "images that have only a tag.",
+    ),
 ]
 
 
@@ -57,6 +61,9 @@ def load(
 ) -> None:
     """Load images from archives: docker save, podman save, an OCI layout or tar, a folder.
 
+    Bundles of imgpkg, skopeo sync, oras backup, regsync and hauler are read as well. Of an archive
+    that was cut into chunks name the first, such as haul.tar.zst.001.
+
     Each archive is loaded whole or not at all. If one fails, the others are still loaded. Deltas
     and volumes of bundles come last; what a delta requires has to be in the store by then.
     What the store has already is not read: `ocitool verify FILE` proves an archive.
@@ -71,7 +78,8 @@ def load(
     texts_of_places = _archives(sources, source_option)
     if tag is not None and len(texts_of_places) > 1:
         raise UsageError("--tag names one image: load its archive alone")
-    options = replace(options, name=texts.full(tag) if tag is not None else None)
+    if tag is not None:
+        options = replace(options, name=texts.full(tag), repository=texts.repository(tag))
     attempts = Attempts(out, len(texts_of_places))
     archives, parts = _told_apart(texts_of_places, options)
     lost: list[str] = []

@@ -33,6 +33,14 @@ def full(name: str) -> str:
     return new_name(name)
 
 
+def repository(name: str) -> str | None:
+    """Return the full name of a repository that a user typed; None for a name with a tag."""
+    from ocitool.oci import Reference
+
+    has_tag = ":" in name.rpartition("/")[2]
+    return None if has_tag else Reference.parse(name).repository
+
+
 def digests(report: "CopyReport") -> list[str]:
     """Return the digests of the images that were copied, as text."""
     return [str(image.digest) for image in report.images]
