@@ -99,6 +99,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool bundle create app:1.1 --base carry.tar -o next.delta.tar",
         "ocitool bundle create -f images.txt --volume-size fat32 -o disk.tar",
         "ocitool bundle create app:1.0 --need need.json -o missing.delta.tar",
+        "ocitool bundle create app:1.0 -o carry.tar --info-out carry.info.json",
     ),
     "bundle show": ("ocitool bundle show carry.tar",),
     "bundle verify": (

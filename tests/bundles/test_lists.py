@@ -172,8 +172,8 @@ class TestLies:
             for number in range(100_000)
         ]
         files = [{"path": "oci-layout", "size": 30, "sha256": hashlib.sha256(LAYOUT).hexdigest()}]
-        value = {"format": "ocitool-bundle/1", "kind": "full", "files": files, "blobs": blobs}
-        value |= {"requires": [], "images": [], "size": 10240}
+        value: dict[str, object] = {"format": "ocitool-bundle/1", "kind": "full", "files": files}
+        value |= {"blobs": blobs, "requires": [], "images": [], "size": 10240}
         raw = json.dumps(value).encode()
         begin = time.process_time()
         assert len(parse_list(raw).blobs) == 100_000

@@ -1,5 +1,6 @@
 """ocitool bundle create, show and verify, as a user types them."""
 
+import getpass
 import json
 import os
 import shutil
@@ -7,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.bundle_bytes import flipped, members, regions
+from ocitool.version import __version__
+from tests.support.bundle_bytes import flipped, members, regions, sha256
 from tests.support.command import Command, environment
 from tests.support.http_exchange import Exchange
 from tests.support.images import (
@@ -112,6 +115,25 @@ class TestSameBytes:
         text = raw.decode()
         for word in (os.uname().nodename, str(stocked.cwd), "20", "time", "version"):
             assert f'"{word}' not in text
+
+
+def test_a2_who_made_it_stands_in_a_file_beside_it(stocked: Command) -> None:
+    ok(stocked, "bundle", "create", *NAMES, "-o", "a.tar")
+    done = stocked("bundle", "create", *NAMES, "-o", "b.tar", "--info-out", "b.info.json")
+    assert done.code == 0, done.err
+    data = (stocked.cwd / "b.tar").read_bytes()
+    assert data == (stocked.cwd / "a.tar").read_bytes()
+    info = json.loads((stocked.cwd / "b.info.json").read_bytes())
+    made_at = datetime.fromisoformat(info.pop("created"))
+    assert abs((datetime.now(UTC) - made_at).total_seconds()) < 300
+    assert info == {
+        "format": "ocitool-info/1",
+        "bundle": sha256(members(data)["ocitool-bundle.json"]),
+        "user": getpass.getuser(),
+        "version": __version__,
+        "sources": list(NAMES),
+        "files": ["b.tar"],
+    }
 
 
 class TestVerify:

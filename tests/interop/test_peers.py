@@ -379,9 +379,11 @@ _SHAPES = {
 }
 
 
-@pytest.fixture
-def make_saved(ocitool: Ocitool, machine: str, tmp_path: Path) -> Callable[[str], Saved]:
-    """Return a function that saves fresh images of a shape."""
+@pytest.fixture(params=["save", "bundle create"])
+def make_saved(
+    ocitool: Ocitool, machine: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Callable[[str], Saved]:
+    """Return a function that saves fresh images of a shape, also as a bundle (A1)."""
 
     def make(shape: str) -> Saved:
         images = _SHAPES[shape](machine)
@@ -394,7 +396,7 @@ def make_saved(ocitool: Ocitool, machine: str, tmp_path: Path) -> Callable[[str]
         }
         ocitool.run("load", data=oci_archive(images, without=missing))
         archive = tmp_path / "saved.tar"
-        ocitool.run("save", *images, "-o", str(archive))
+        ocitool.run(*request.param.split(), *images, "-o", str(archive))
         return Saved(archive=archive, images=images, machine=machine, folder=tmp_path)
 
     return make

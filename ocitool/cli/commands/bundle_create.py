@@ -80,6 +80,12 @@ SignKey = Annotated[
         "--sign-key", metavar="K", help="Sign with this SSH key (a file; ssh-keygen does it)."
     ),
 ]
+InfoOut = Annotated[
+    str | None,
+    typer.Option(
+        "--info-out", metavar="F", help="Write who made the bundle, when and of what (JSON)."
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be written.")]
 
 
@@ -91,6 +97,7 @@ class Shape(Struct, frozen=True, kw_only=True):
     need: str | None
     volumes: str | None
     sign_key: str | None
+    info_out: str | None
     strict: bool
     from_registries: bool
     dry_run: bool
@@ -107,6 +114,7 @@ SHAPE = Group(
         "need": (NeedOption, None),
         "volumes": (VolumeSize, None),
         "sign_key": (SignKey, None),
+        "info_out": (InfoOut, None),
         "strict": (Complete, False),
         "from_registries": (FromRegistries, False),
         "dry_run": (DryRun, False),
@@ -142,7 +150,8 @@ def create(
         platforms=platforms(platform), attached=True, jobs=jobs, scratch=out.options.temporary
     )
     bases = shape.base or ()
-    places = _places(lists.names(names, "NAME", out), shape)
+    texts = lists.names(names, "NAME", out)
+    places = _places(texts, shape)
     with (
         out.working("making the bundle"),
         connected_to(registry, out.observer, *places, *base_places(bases)) as connected,
@@ -161,6 +170,8 @@ def create(
             _show(plan, [], output, out)
             raise typer.Exit(_NO)
         written = [] if shape.dry_run else _write(plan, output, shape)
+    if shape.info_out is not None and not shape.dry_run:
+        _write_info(shape.info_out, plan, texts, written)
     _show(plan, written, output, out)
 
 
@@ -227,6 +238,18 @@ def _write(plan: "BundlePlan", output: str, shape: Shape) -> "list[Written]":
         size = stream_bundle(plan, console.out_bytes, signature=signature)
         return [Written(path="-", size=size)]
     return [write_bundle(plan, output, signature=signature)]
+
+
+def _write_info(
+    path: str, plan: "BundlePlan", sources: Sequence[str], written: "Sequence[Written]"
+) -> None:
+    """Write the file of --info-out, which is no part of the bundle."""
+    from ocitool.bundles.info import encode_info, info_of
+    from ocitool.fsops import write_output
+    from ocitool.oci import Digest
+
+    files = [file.path for file in written]
+    write_output(path, encode_info(info_of(Digest.of(plan.contents.raw), sources, files)))
 
 
 def _sign(raw: bytes, key: str | None) -> bytes | None:
