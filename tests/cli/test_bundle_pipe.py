@@ -1,11 +1,15 @@
 """bundle load from a pipe, as a user sees it."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
-from tests.support.command import Command
+from tests.support.command import Command, environment
 from tests.support.images import build_image
 from tests.support.made_bundles import made
+from tests.support.stores import assert_whole
+from tests.support.terminal import wait_until
 
 NAME = "registry.example/app:1"
 
@@ -20,6 +24,27 @@ def test_a27_a_cut_pipe_says_what_to_do_and_is_gone_on_with(
     assert "load it again, and what has arrived is kept" in done.err
     assert ocitool("bundle", "load", "-", stdin=data).out == f"Loaded image: {NAME}\n"
     assert "0 B" in ocitool("bundle", "load", "-", stdin=data).err
+
+
+def test_a16_killed_while_it_reads_a_pipe_it_leaves_a_sound_store_and_what_arrived(
+    ocitool: Command, tmp_path: Path
+) -> None:
+    layers = [{"a": os.urandom(300_000)}, {"b": os.urandom(300_000)}]
+    data = made(tmp_path / "b.tar", {NAME: build_image(layers)}).read_bytes()
+    words = [sys.executable, "-m", "ocitool", "bundle", "load", "-"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, env=environment(ocitool.store)) as process:
+        assert process.stdin is not None
+        process.stdin.write(data[:450_000])
+        process.stdin.flush()
+        blobs = ocitool.store / "blobs" / "sha256"
+        wait_until(lambda: any(path.stat().st_size > 200_000 for path in blobs.glob("*")))
+        process.kill()
+    assert ocitool("verify").code == 0
+    have = ocitool("inventory", "store", "--unreferenced").json
+    assert isinstance(have, dict)
+    assert have["blobs"]
+    assert ocitool("bundle", "load", "-", stdin=data).code == 0
+    assert_whole(ocitool.store)
 
 
 def test_volumes_and_compressed_bundles_in_a_pipe_are_read_as_before(

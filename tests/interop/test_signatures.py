@@ -236,3 +236,19 @@ class TestA18Bundles:
         assert shown.decode() == f"{bundle}.sig\n"
         ocitool.run("bundle", "verify", bundle, *trust)
         assert Path(bundle).read_bytes() == before
+
+    def test_signed_with_minisign(
+        self, require: Callable[..., None], ocitool: Ocitool, archive: Path, tmp_path: Path
+    ) -> None:
+        require("minisign")
+        run(["minisign", "-G", "-W", "-p", f"{tmp_path}/m.pub", "-s", f"{tmp_path}/m.key"])
+        bundle, listing = str(tmp_path / "b.tar"), tmp_path / "list"
+        ocitool.run("bundle", "create", str(archive), "-o", bundle)
+        listing.write_bytes(ocitool.run("bundle", "show", "--list", bundle).removesuffix(b"\n"))
+        run(["minisign", "-S", "-s", f"{tmp_path}/m.key", "-m", str(listing)])
+        words = ("--signature", f"{listing}.minisig", "--minisign-key", f"{tmp_path}/m.pub")
+        assert b"signed by" in ocitool.run("bundle", "verify", bundle, *words)
+        run(["minisign", "-S", "-s", f"{tmp_path}/m.key", "-m", f"{tmp_path}/m.pub"])
+        other = ("--signature", f"{tmp_path}/m.pub.minisig", "--minisign-key", f"{tmp_path}/m.pub")
+        assert ocitool.attempt("bundle", "load", bundle, *other).returncode == 3
+        assert not ocitool.store.exists()
