@@ -18,6 +18,7 @@ from tests.support.registry import EmulatedRegistry
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CLI_README = (ROOT / "ocitool" / "cli" / "README.md").read_text(encoding="utf-8")
 
 
 def _blocks(marker: str, page: str = README) -> list[str]:
@@ -62,7 +63,7 @@ def test_the_examples_run_in_order_in_one_folder(folder: Path) -> None:
 
 
 def test_a25_the_recipes_for_many_machines_run_a_part_each(folder: Path) -> None:
-    job, matrix = (yaml.safe_load(block) for block in _blocks("shards"))
+    job, matrix = (yaml.safe_load(block) for block in _blocks("shards", CLI_README))
     parts = [
         (f"export JOB_COMPLETION_INDEX={number}", job["command"][2])
         for number in range(job["spec"]["completions"])
@@ -136,10 +137,14 @@ def test_the_programs_with_registries_run(folder: Path) -> None:
     )
     done = _shell(setup, folder)
     assert done.returncode == 0, done.stderr
-    (block,) = _blocks("python-registry")
-    start, *programs = re.split(r"\n(?=\n# )", block)
-    layers, copied, holders, files, compared, carried = (
-        _run_with_registry(start + code, folder) for code in programs
+    ours = (ROOT / "ocitool" / "README.md").read_text(encoding="utf-8")
+    programs = []
+    for page in (README, ours):
+        (block,) = _blocks("python-registry", page)
+        start, *more = re.split(r"\n(?=\n# )", block)
+        programs += [start + code for code in more]
+    layers, copied, carried, holders, files, compared = (
+        _run_with_registry(code, folder) for code in programs
     )
     assert "sha256:" in layers
     assert copied.startswith("sha256:")
