@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ocitool.cli.attempts import Attempts
+from ocitool.cli.commands.copy_report import show_copied
 from ocitool.cli.options.registry import connected_to
 from ocitool.cli.options.shared import usual_platform
 from ocitool.cli.options.transfer import Sending
@@ -25,7 +26,6 @@ def copy_to_machine(
     registry: "RegistryOptions",
 ) -> None:
     """Send what the store of another machine lacks of some images; `command` is ocitool there."""
-    from ocitool.cli.commands.copy import show_copied
     from ocitool.images.locations import parse_place
     from ocitool.images.opening import open_together
     from ocitool.operations.bundle.send import send
