@@ -164,6 +164,11 @@ def _identities(path: Path) -> tuple[set[str], set[str]]:
     manifest = json.loads(files.get("manifest.json", b"[]"))
     configs = set()
     for image in manifest if isinstance(manifest, list) else ():
+        packed = image.get("Image")
+        if packed is not None:
+            entries.add(packed["Manifest"]["Digest"])
+            configs.add(packed["Config"]["Digest"])
+            continue
         config = files[image.get("Config") or image["config"]]
         configs.add(f"sha256:{hashlib.sha256(config).hexdigest()}")
     return entries, configs

@@ -21,6 +21,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     pushed_manifest_bytes: int = 4 * MEBIBYTE
     config_bytes: int = 4 * MEBIBYTE
     docker_manifest_bytes: int = 4 * MEBIBYTE
+    imgpkg_manifest_bytes: int = 16 * MEBIBYTE
     json_depth: int = 64
     json_structure: int = 500_000
     index_depth: int = 32

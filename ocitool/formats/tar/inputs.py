@@ -47,6 +47,11 @@ class SeekableInput:
         self._offset = 0
         self._size = file.seek(0, 2)
 
+    @property
+    def offset(self) -> int:
+        """How many bytes of the file were read or skipped."""
+        return self._offset
+
     def read(self, size: int, /) -> bytes:
         """Return the next bytes of the file, at most `size`."""
         self._file.seek(self._offset, 0)

@@ -3,9 +3,10 @@
 `opening` turns a file, folder or pipe into members that can be read at random, and `members`
 finds them by path; `diagnosis` says what a file is that is not an image archive. `docker` reads
 manifest.json, `manifest_merger` merges it with index.json, `synthesis` makes the manifests that
-an archive lacks, and `source` is the place to read from; `folder` is skopeo's `dir` form. `writer`
-writes the universal tar and `docker_writer` docker's older one, both on `framing` (image-spec
-image-layout.md, and what `docker save` writes).
+an archive lacks, and `source` is the place to read from; `folder` is skopeo's `dir` form.
+`foreign_forms` reads bundles of other tools, `imgpkg` and `sync_folder`, and `chunks` finds what
+an archive was cut into. `writer` writes the universal tar and `docker_writer` docker's older one,
+both on `framing` (image-spec image-layout.md, and what `docker save` writes).
 """
 
 from typing import TYPE_CHECKING

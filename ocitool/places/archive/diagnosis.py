@@ -21,6 +21,11 @@ _MAGIC: tuple[tuple[bytes, str, str | None], ...] = (
     (b"QFI\xfb", "a virtual machine disk", None),
     (b"LUKS", "an encrypted disk", None),
     (b"-----BEGIN", "a PEM file", None),
+    (
+        b"HAULRSF1",
+        "a chunk that hauler made with redundancy",
+        "`hauler store load` and then `hauler store save` make a haul that can be read",
+    ),
     (b"version https://git-lfs.github.com/", "a pointer of Git LFS", "`git lfs pull` fetches it"),
 )
 _TEXT_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")

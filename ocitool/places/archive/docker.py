@@ -18,7 +18,6 @@ from ocitool.oci.quoting import quoted
 MANIFEST_FILE = "manifest.json"
 # crane writes this tag for an image that it was given by digest.
 _NO_TAG = "i-was-a-digest"
-_IMGPKG_KEYS = {"image", "imageindex"}
 
 
 class DockerImage(Struct, frozen=True, kw_only=True):
@@ -57,12 +56,6 @@ def parse_docker_manifest(
 def _image(value: object, position: int, what: str) -> DockerImage:
     path = f"{what}: [{position}]"
     entry = _fold_keys(as_object(value, path), path)
-    if "config" not in entry and entry.keys() & _IMGPKG_KEYS:
-        raise MalformedDocument(
-            f"{what} was written by imgpkg: the archive holds a bundle, not an image for an engine",
-            hint="`imgpkg copy --tar FILE --to-repo HOST/NAME` puts it into a registry; "
-            "then use `ocitool pull HOST/NAME`",
-        )
     names, refused = _names(strings(entry, "repotags", path))
     return DockerImage(
         position=position,

@@ -11,36 +11,41 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from ocitool.errors import LimitExceeded, MalformedArchive, NotFound, OcitoolError
+from ocitool.errors import LimitExceeded, MalformedArchive
 from ocitool.formats.tar import Entry, EntryType
-from ocitool.fsops import Directory, Stamp, translated
+from ocitool.fsops import Stamp, translated
 from ocitool.image.content import ReadAt
 from ocitool.oci.limits import DEFAULT_LIMITS, Limits
 from ocitool.oci.quoting import quoted
+from ocitool.places.archive.chunks import Chunks
 
+INDEX_FILE = "index.json"
 MAX_LINKS = 40
 NAMES_BYTES = 32 << 20
 """How many bytes all names and link targets of an archive may have together: they are kept."""
 
-_FIRST = 1000
-_DEEPEST = 4
-"""How far down a folder is looked at to say what it is."""
+MANY_PATHS = 1000
 _BLOB_PATH = re.compile(r"blobs/[a-z0-9+._-]+/[0-9a-f]+")
 
 
 class Member(Struct, frozen=True, kw_only=True):
-    """A regular file of an archive: its path as written there, and where its bytes are."""
+    """A regular file of an archive: its path as written there, and where its bytes are.
+
+    `chunks` are the names of the files that have them, of an archive that was cut into several.
+    """
 
     path: str
     size: int
     offset: int = 0
+    chunks: str | None = None
 
 
 class TarMembers:
     """The members of a plain tar whose bytes can be read at any offset. Thread-safe."""
 
-    def __init__(self, file: int, what: str) -> None:
+    def __init__(self, file: int, what: str, chunks: Chunks | None = None) -> None:
         self.what: str = what
+        self._chunks = chunks
         self.first_paths: list[str] = []
         self._file = file
         self._members: dict[str, Member] = {}
@@ -57,7 +62,7 @@ class TarMembers:
         if self._names_size > NAMES_BYTES:
             raise LimitExceeded(f"{self.what}: its names exceed {NAMES_BYTES} bytes")
         path = _clean(entry.name)
-        if path and len(self.first_paths) < _FIRST:
+        if path and len(self.first_paths) < MANY_PATHS:
             self.first_paths.append(path)
         if entry.sparse:
             raise MalformedArchive(f"{self.what}: member {quoted(entry.name)} is sparse")
@@ -66,7 +71,14 @@ class TarMembers:
         elif entry.type is EntryType.HARD_LINK:
             self._add_once(path, link="/" + entry.link_name)
         elif entry.type is EntryType.FILE:
-            member = Member(path=entry.name, size=entry.size, offset=entry.data_offset)
+            offset = entry.data_offset
+            chunks = self._chunks.span(offset, entry.size) if self._chunks is not None else None
+            member = Member(
+                path=entry.name,
+                size=entry.size,
+                offset=offset,
+                chunks=chunks,
+            )
             self._add_once(path, member=member)
 
     def _add_once(
@@ -81,16 +93,28 @@ class TarMembers:
         elif link is not None:
             self._links[path] = link
 
+    def damage_hint(self, offset: int) -> str | None:
+        """Return what to do about damage there, if the archive was cut into chunks."""
+        return self._chunks.damage_hint(offset) if self._chunks is not None else None
+
+    def files_by_folder(self) -> dict[str, list[str]]:
+        """Return the names of the files and links of each folder, by its path."""
+        found: dict[str, list[str]] = {}
+        for path in (*self._members, *self._links):
+            folder, _, name = path.rpartition("/")
+            found.setdefault(folder, []).append(name)
+        return found
+
     def find(self, path: str) -> Member | None:
         """Return the regular file that a path leads to, links followed; None when absent.
 
         MalformedArchive when links form a loop or leave the archive, and when the archive holds
         two members of that path.
         """
-        return _first_found(path, self._find)
+        return first_found(path, self._find)
 
     def _find(self, path: str) -> Member | None:
-        resolved = _resolve(path, self._link_at, self.what)
+        resolved = resolved_path(path, self._link_at, self.what)
         self._refuse_ambiguous(resolved)
         return self._members.get(resolved)
 
@@ -145,110 +169,6 @@ class TarMembers:
             os.close(file)
 
 
-class FolderMembers:
-    """The files of an unpacked archive in a folder. Thread-safe.
-
-    A link leads to another file of the folder, as it would in the archive, and never out of it.
-    """
-
-    def __init__(self, folder: Directory) -> None:
-        self.what = folder.path
-        self._folder = folder
-
-    @property
-    def first_paths(self) -> list[str]:
-        """The paths of some files and folders, those at the top first."""
-        found: list[str] = []
-        todo = [""]
-        for path in todo:
-            for name in self._names(path)[: _FIRST - len(found)]:
-                found.append(os.path.join(path, name))
-                if found[-1].count("/") < _DEEPEST:
-                    todo.append(found[-1])
-        return found
-
-    def _names(self, path: str) -> list[str]:
-        try:
-            with self._subfolder(path) as folder:
-                return folder.names()
-        except OcitoolError:
-            return []
-
-    def find(self, path: str) -> Member | None:
-        """Return the regular file that a path leads to, links followed; None when absent.
-
-        MalformedArchive when links form a loop or leave the folder.
-        """
-        return _first_found(path, self._find)
-
-    def _find(self, path: str) -> Member | None:
-        resolved = _resolve(path, self._link_at, self.what)
-        longest = max(len(os.fsencode(part)) for part in resolved.split("/"))
-        if not resolved or longest > DEFAULT_LIMITS.component_bytes:
-            return None
-        try:
-            file, size = self._open(resolved)
-        except NotFound:
-            return None
-        os.close(file)
-        return Member(path=resolved, size=size)
-
-    def _link_at(self, path: str) -> str | None:
-        folder, _, name = path.rpartition("/")
-        try:
-            with self._subfolder(folder) as parent:
-                target = parent.link_target(name)
-        except OcitoolError:
-            return None
-        return None if target is None else os.path.join(folder, target)
-
-    @contextlib.contextmanager
-    def _subfolder(self, path: str) -> Iterator[Directory]:
-        with contextlib.ExitStack() as opened:
-            folder = self._folder
-            for part in path.split("/") if path else ():
-                folder = opened.enter_context(folder.subdirectory(part))
-            yield folder
-
-    def _open(self, path: str) -> tuple[int, int]:
-        folder, _, name = path.rpartition("/")
-        with self._subfolder(folder) as parent:
-            return parent.open_file(name)
-
-    def open(self, member: Member) -> tuple[Callable[[int], bytes], Callable[[], None]]:
-        """Return how to read a member's bytes once, and how to be done with it."""
-        file, _ = self._open(member.path)
-
-        def read(count: int) -> bytes:
-            with translated("read", member.path):
-                return os.read(file, count)
-
-        return read, lambda: os.close(file)
-
-    @contextlib.contextmanager
-    def positioned(self, member: Member) -> Iterator[ReadAt]:
-        """Return a block in which a member can be read at any offset."""
-        file, _ = self._open(member.path)
-        try:
-            with translated("read", member.path):
-                yield lambda offset, size: os.pread(file, size, offset)
-        finally:
-            os.close(file)
-
-    def stamp(self, member: Member) -> str | None:
-        """Return a text that changes whenever the bytes of a member may; None if it cannot."""
-        file, _ = self._open(member.path)
-        try:
-            stamp = Stamp.of_file(file)
-        finally:
-            os.close(file)
-        return stamp.text if stamp is not None else None
-
-    def close(self) -> None:
-        """Close the folder."""
-        self._folder.close()
-
-
 class Members(Protocol):
     """The members of an archive, to be found by their paths and read."""
 
@@ -295,6 +215,15 @@ def read_member(members: Members, member: Member, limit: int) -> bytes:
     return data
 
 
+def read_head(members: Members, member: Member, size: int) -> bytes:
+    """Return the first bytes of a member, at most `size`."""
+    read, close = members.open(member)
+    try:
+        return read(min(size, member.size))
+    finally:
+        close()
+
+
 def read_document_member(
     members: Members, path: str, limits: Limits = DEFAULT_LIMITS
 ) -> bytes | None:
@@ -303,7 +232,7 @@ def read_document_member(
     return None if member is None else read_member(members, member, limits.docker_manifest_bytes)
 
 
-def _first_found(path: str, find: Callable[[str], Member | None]) -> Member | None:
+def first_found(path: str, find: Callable[[str], Member | None]) -> Member | None:
     """Return what a path leads to as it is written or, for archives of Windows, as it is meant.
 
     `docker save` on Windows has written backslashes into manifest.json, and some tools into names
@@ -313,7 +242,7 @@ def _first_found(path: str, find: Callable[[str], Member | None]) -> Member | No
     return next((member for text in spellings if (member := find(text)) is not None), None)
 
 
-def _resolve(path: str, link_at: Callable[[str], str | None], what: str) -> str:
+def resolved_path(path: str, link_at: Callable[[str], str | None], what: str) -> str:
     """Return the path that a path leads to when `link_at` tells where each link points."""
     _check_path(path, what)
     todo = [part for part in path.split("/") if part not in ("", ".")][::-1]

@@ -1,5 +1,6 @@
 """From a file, a folder or a pipe to a place to read images from."""
 
+import contextlib
 import os
 import stat
 from collections.abc import Callable
@@ -9,11 +10,14 @@ from ocitool.events import SILENT, Observer
 from ocitool.formats.compression import Codec, DecompressingReader, sniff
 from ocitool.formats.tar import NotATar, SeekableInput, entries
 from ocitool.fsops import CHUNK, Directory, scratch_file, spooling, translated, write_all
+from ocitool.places.archive.chunks import Chunks, chunks_in, find_chunks
 from ocitool.places.archive.diagnosis import STDIN, damage_hint, not_a_tar, not_an_image
 from ocitool.places.archive.docker import MANIFEST_FILE
 from ocitool.places.archive.folder import FolderSource
-from ocitool.places.archive.members import FolderMembers, TarMembers, read_document_member
-from ocitool.places.archive.source import INDEX_FILE, ArchiveSource
+from ocitool.places.archive.folder_members import FolderMembers
+from ocitool.places.archive.foreign_forms import holds_foreign
+from ocitool.places.archive.members import INDEX_FILE, TarMembers, read_document_member
+from ocitool.places.archive.source import ArchiveSource
 
 Stdin = int | Callable[[int], bytes]
 """Standard input: its descriptor, or a function that reads up to so many bytes of it."""
@@ -35,10 +39,12 @@ def open_archive(
     MalformedArchive with a hint for what is not an image archive.
     """
     if path != "-":
+        if (chunks := find_chunks(path)) is not None:
+            return _from_chunks(chunks, scratch, observer)
         with translated("open", path):
             is_folder = stat.S_ISDIR(os.stat(path).st_mode)
         if is_folder:
-            return _from_folder(path)
+            return _from_folder(path, scratch, observer)
     file, what = open_plain(path, stdin=stdin, scratch=scratch, observer=observer)
     return _from_tar(file, what)
 
@@ -110,7 +116,12 @@ def _spool(source: Stdin, what: str, scratch: str | None, observer: Observer) ->
         return _write_spool(_Peekable(read), what, scratch)
 
 
-def _write_spool(stream: "_Peekable", what: str, scratch: str | None) -> int:
+def _write_spool(
+    stream: "_Peekable",
+    what: str,
+    scratch: str | None,
+    hint: Callable[[], str] | None = None,
+) -> int:
     codec = sniff(stream.peek(_HEAD))
     source = DecompressingReader(stream, codec)
     file = scratch_file(scratch)
@@ -121,9 +132,8 @@ def _write_spool(stream: "_Peekable", what: str, scratch: str | None) -> int:
     except OcitoolError as error:
         os.close(file)
         if isinstance(error, MalformedArchive):
-            raise MalformedArchive(
-                f"{what}: {error.message}", hint=error.hint or damage_hint(what)
-            ) from error
+            advice = damage_hint(what) if hint is None else hint()
+            raise MalformedArchive(f"{what}: {error.message}", hint=error.hint or advice) from error
         raise
     except BaseException:
         os.close(file)
@@ -150,16 +160,19 @@ class _Peekable:
         return self._read(size)
 
 
-def tar_members(file: int, what: str) -> TarMembers:
-    """Return the members of a plain tar; MalformedArchive, LimitExceeded. `file` stays open."""
-    members = TarMembers(file, what)
+def tar_members(file: int, what: str, chunks: Chunks | None = None) -> TarMembers:
+    """Return the members of a plain tar; MalformedArchive, LimitExceeded. `file` stays open.
+
+    `chunks` are those that it was joined from.
+    """
+    members = TarMembers(file, what, chunks)
     _index(members, file, what)
     return members
 
 
-def _from_tar(file: int, what: str) -> ArchiveSource:
+def _from_tar(file: int, what: str, chunks: Chunks | None = None) -> ArchiveSource:
     try:
-        members = tar_members(file, what)
+        members = tar_members(file, what, chunks)
         if not _holds_image(members):
             raise not_an_image(what, members.first_paths)
         return ArchiveSource(members)
@@ -170,9 +183,9 @@ def _from_tar(file: int, what: str) -> ArchiveSource:
 
 def _index(members: TarMembers, file: int, what: str) -> None:
     with open(file, "rb", buffering=0, closefd=False) as stream:
-        stream.seek(0)
+        source = SeekableInput(stream)
         try:
-            for count, entry in enumerate(entries(SeekableInput(stream))):
+            for count, entry in enumerate(entries(source)):
                 if count >= MAX_MEMBERS:
                     raise not_an_image(what, members.first_paths)
                 members.add(entry)
@@ -183,17 +196,38 @@ def _index(members: TarMembers, file: int, what: str) -> None:
                 raise
             raise type(error)(
                 f"{what}: {error.message}",
-                hint=error.hint or damage_hint(what),
+                hint=error.hint or members.damage_hint(source.offset) or damage_hint(what),
             ) from error
     if not members.first_paths and os.fstat(file).st_size == 0:
         raise not_a_tar(what, os.pread(file, _HEAD, 0))
 
 
 def _holds_image(members: TarMembers | FolderMembers) -> bool:
-    return members.find(MANIFEST_FILE) is not None or members.find(INDEX_FILE) is not None
+    known = (MANIFEST_FILE, INDEX_FILE)
+    return any(members.find(name) is not None for name in known) or holds_foreign(members)
 
 
-def _from_folder(path: str) -> ArchiveSource | FolderSource:
+def _from_chunks(chunks: Chunks, scratch: str | None, observer: Observer) -> ArchiveSource:
+    """Open an archive that was cut, from its chunks in order; nothing else is joined on the disk.
+
+    What is wrong with it is told with the name of the chunk.
+    """
+
+    def read(count: int) -> bytes:
+        part = chunks.read(count)
+        observer.advance(len(part))
+        return part
+
+    with observer.work(f"reading {chunks.what}", chunks.size), contextlib.closing(chunks):
+        stream = _Peekable(read)
+        is_plain = sniff(stream.peek(_HEAD)) is Codec.NONE
+        file = _write_spool(stream, chunks.what, scratch, chunks.damage_hint)
+    return _from_tar(file, chunks.what, chunks if is_plain else None)
+
+
+def _from_folder(
+    path: str, scratch: str | None, observer: Observer
+) -> ArchiveSource | FolderSource:
     folder = Directory.open(path)
     members = FolderMembers(folder)
     try:
@@ -202,6 +236,9 @@ def _from_folder(path: str) -> ArchiveSource | FolderSource:
             if manifest.lstrip().startswith(b"{"):
                 return FolderSource(folder, manifest)
         elif not _holds_image(members):
+            if (chunks := chunks_in(path)) is not None:
+                members.close()
+                return _from_chunks(chunks, scratch, observer)
             raise not_an_image(path, members.first_paths, "folder")
         return ArchiveSource(members)
     except BaseException:

@@ -41,12 +41,16 @@ from ocitool.places.archive.bundle import (
 )
 from ocitool.places.archive.diagnosis import DAMAGED
 from ocitool.places.archive.docker import MANIFEST_FILE, DockerImage, parse_docker_manifest
+from ocitool.places.archive.foreign_forms import read_foreign
 from ocitool.places.archive.manifest_merger import Holders, ManifestMerger
-from ocitool.places.archive.members import Members, read_document_member, read_member
+from ocitool.places.archive.members import (
+    INDEX_FILE,
+    Members,
+    read_document_member,
+    read_member,
+)
 from ocitool.places.archive.sections import LAYOUT_FILE
 from ocitool.places.archive.synthesis import Content, ManifestSynthesizer
-
-INDEX_FILE = "index.json"
 
 _INCOMPLETE = "the archive is incomplete: save it again where it came from"
 _DELTA = (
@@ -166,7 +170,8 @@ class ArchiveSource:
         member = self._members.find(path)
         if member is None:
             return None
-        return Content(member=member, data=b"", where=f"{path} in {self.what!r}")
+        where = f"{path} in {member.chunks or repr(self.what)}"
+        return Content(member=member, data=b"", where=where)
 
     def _read_bundle(self) -> BundleList | None:
         member = self._members.find(LIST_FILE)
@@ -188,6 +193,10 @@ class ArchiveSource:
         return raw, read_member(self._members, signature, LARGEST_SIGNATURE)
 
     def _read_entries(self) -> Entries:
+        foreign = read_foreign(self._members, self._limits)
+        if foreign is not None:
+            self._synthesizer.contents.update(foreign.contents)
+            return foreign.entries()
         roots = self._index_roots()
         docker = self._docker_images()
         if docker is None and not roots:

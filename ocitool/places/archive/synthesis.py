@@ -16,7 +16,7 @@ from ocitool.oci import Descriptor, Digest, ImageConfig, Limits, build_manifest,
 from ocitool.oci.annotations import IMAGE_NAME
 from ocitool.oci.quoting import quoted
 from ocitool.places.archive.docker import MANIFEST_FILE, DockerImage
-from ocitool.places.archive.members import Member, Members, read_member
+from ocitool.places.archive.members import Member, Members, read_head, read_member
 
 _CODEC_BYTES = 16
 _BLOB_PATH = re.compile(r"blobs/([a-z0-9]+)/([0-9a-f]+)")
@@ -145,11 +145,7 @@ class ManifestSynthesizer:
             )
 
     def _codec(self, member: Member) -> Codec:
-        read, close = self._members.open(member)
-        try:
-            return sniff(read(min(member.size, _CODEC_BYTES)))
-        finally:
-            close()
+        return sniff(read_head(self._members, member, _CODEC_BYTES))
 
     def _hash(self, member: Member, algorithm: str, limit: int | None = None) -> Digest:
         """Return the digest of a member, however often an image names it; refuse above `limit`."""

@@ -8,7 +8,8 @@ import pytest
 from ocitool.errors import MalformedArchive
 from ocitool.formats.tar import SeekableInput, entries
 from ocitool.fsops import Directory
-from ocitool.places.archive.members import FolderMembers, TarMembers, read_member
+from ocitool.places.archive.folder_members import FolderMembers
+from ocitool.places.archive.members import TarMembers, read_member
 from tests.support.images import Content, HardLink, Members, Symlink, tar_of, write_files
 
 
