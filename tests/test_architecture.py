@@ -397,6 +397,7 @@ class TestTheWorldOutside:
             "ocitool.places.layout.lease": {"os.open", "os.unlink"},
             # The archive that the user named, opened for reading.
             "ocitool.places.archive.opening": {"os.open"},
+            "ocitool.places.archive.chunks": {"os.open"},
             # Results go to standard output.
             "ocitool.cli.render.console": {"os.write"},
             # Standard output becomes /dev/null when its reader is gone.

@@ -9,7 +9,7 @@ import pytest
 from ocitool.places.layout import Layout
 from tests.interop.peers import Ocitool, run
 from tests.support.docker_registry import running_registry
-from tests.support.images import build_artifact, build_image, build_index, oci_archive
+from tests.support.images import Built, build_artifact, build_image, build_index, oci_archive
 
 pytestmark = pytest.mark.interop
 
@@ -29,7 +29,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running_registry(folder / "registry") as registry:
         repository = f"{registry.host}/t/a"
         archive = folder / "first.tar"
-        images = {f"{repository}:1": IMAGE, f"{repository}:2": INDEX}
+        images: dict[str, Built] = {f"{repository}:1": IMAGE, f"{repository}:2": INDEX}
         archive.write_bytes(oci_archive(images, [SBOM, SIGNATURE]))
         ocitool = Ocitool(folder / "store")
         ocitool.run("load", str(archive))

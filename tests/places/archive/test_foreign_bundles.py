@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def digest(image: Built) -> str:
 
 class TestA28Imgpkg:
     def test_images_and_indexes_keep_digests_and_names(self, tmp_path: Path) -> None:
-        images = {A: ONE, "registry.example/team/i:2": INDEX, "registry.example/n": NESTED}
+        images: dict[str, Built] = {A: ONE, "registry.example/team/i:2": INDEX, "registry.example/n": NESTED}
         path = written(tmp_path / "x.tar", tar_of(imgpkg_members(images)))
         assert offered(path) == {
             digest(ONE): [A],
@@ -215,9 +216,10 @@ def _list_of(*artifacts: Built) -> Built:
         {**one.descriptor.to_json(), "artifactType": "application/spdx+json"} for one in artifacts
     ]
     built = build_index([], fields={"manifests": children})
+    blobs = {**built.blobs}
     for one in artifacts:
-        built.blobs.update(one.blobs)
-    return built
+        blobs |= one.blobs
+    return replace(built, blobs=blobs)
 
 
 class TestA28Hauler:
