@@ -15,17 +15,25 @@ _NAMED_AS_FILES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst")
 
 def how_to_name(place: Place, root: Root, *, by_digest: bool = False) -> str:
     """Return the text that means one image of a place, quoted for a shell."""
+    import shlex
+
     name = None if by_digest else familiar(root.names[0]) if root.names else root.label
     if place.path in ("", "-"):
         return name or str(root.descriptor.digest)
-    kind = place.kind.value
-    if place.kind is PlaceKind.PATH:
-        kind = "oci" if os.path.isdir(place.path) else "oci-archive"
+    kind = f"{place.kind.value}:"
+    if place.kind is PlaceKind.PATH and _is_unpacked(place.path):
+        # No prefix reads an archive that was unpacked, so the path stays, and the digest chooses.
+        kind, name = "" if place.path.startswith(("/", "./", "../")) else "./", None
+    elif place.kind is PlaceKind.PATH:
+        kind = "oci:" if os.path.isdir(place.path) else "oci-archive:"
     is_free = name is not None and ":" not in place.path
     behind = f":{name}" if is_free else f"@{root.descriptor.digest}"
-    import shlex
+    return shlex.quote(f"{kind}{place.path}{behind}")
 
-    return shlex.quote(f"{kind}:{place.path}{behind}")
+
+def _is_unpacked(path: str) -> bool:
+    """Tell whether a folder is not a layout, but the files of an archive of another form."""
+    return os.path.isdir(path) and not os.path.exists(os.path.join(path, "index.json"))
 
 
 def file_hint(place: Place) -> str | None:

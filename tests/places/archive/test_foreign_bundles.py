@@ -68,7 +68,11 @@ def digest(image: Built) -> str:
 
 class TestA28Imgpkg:
     def test_images_and_indexes_keep_digests_and_names(self, tmp_path: Path) -> None:
-        images: dict[str, Built] = {A: ONE, "registry.example/team/i:2": INDEX, "registry.example/n": NESTED}
+        images: dict[str, Built] = {
+            A: ONE,
+            "registry.example/team/i:2": INDEX,
+            "registry.example/n": NESTED,
+        }
         path = written(tmp_path / "x.tar", tar_of(imgpkg_members(images)))
         assert offered(path) == {
             digest(ONE): [A],
