@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ocitool.bundles.inventory import Base
 from ocitool.garbage import Choice, plan, sweep
 from ocitool.places.layout import Layout
 from tests.faults.power import Tree
 from tests.support.images import build_image, build_index, docker_archive, oci_archive
 from tests.support.layouts import bring, names_of, store, temporaries
+from tests.support.made_bundles import made
 from tests.support.registry import EmulatedRegistry
 from tests.support.stores import checked
 
@@ -59,6 +61,10 @@ SCENES: Mapping[str, Scene] = {
     "gc": Scene(arguments=(*GC, "-a", "--filter", "reference=gone"), undoable=(f"{HUB}gone:1",)),
     "undo": Scene(arguments=("gc", "--undo"), swept=True, again=4),
     "pin": Scene(arguments=("pin", "both:1", "--reason", "a release")),
+    "bundle-create": Scene(
+        arguments=("bundle", "create", "old:1", "both:1", "-o", "OUT/file.tar"),
+    ),
+    "bundle-load": Scene(arguments=("bundle", "load", "IN/next.delta.tar")),
     "pull": Scene(arguments=("pull", "--plain-http", "REGISTRY/team/image:1")),
 }
 COPIES: Mapping[str, Scene] = {
@@ -97,6 +103,10 @@ def prepare(folder: Path, registry: str) -> None:
         for name, image in _images().items():
             bring(layout, image, f"{HUB}{name}:1")  # type: ignore[arg-type]
         bring(layout, _images()["both"], f"{HUB}both:1", f"{HUB}both:2")  # type: ignore[arg-type]
+    known = Base(digests=frozenset(_images()["both"].blobs))  # type: ignore[attr-defined]
+    made(
+        folder / "in" / "next.delta.tar", {f"{HUB}new:1": index, f"{HUB}both:2": new}, base=[known]
+    )
     shutil.copytree(folder / "store", folder / "swept")
     with Layout.existing(str(folder / "swept")) as layout:
         found = plan(layout, Choice(everything=True, references=("gone",)), now=time.time())
