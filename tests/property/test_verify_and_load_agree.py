@@ -5,6 +5,7 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,15 @@ from ocitool.images.opening import open_source
 from ocitool.operations.load import load
 from ocitool.operations.verify import VerifyReport, verify
 from ocitool.places.layout import Layout
+from tests.support.foreign_bundles import imgpkg_members, sync_files
 from tests.support.images import (
     Built,
     blob_path,
     build_artifact,
     build_image,
     build_index,
+    tar_of,
+    write_files,
     write_layout,
 )
 from tests.test_corpus import Case, all_cases
@@ -136,3 +140,25 @@ def test_a_platform_that_lacks_a_layer_is_absent(tmp_path: Path) -> None:
     assert report is not None
     assert report.problems == ()
     assert [child.digest for child in report.absent] == [TWO.descriptor.digest]
+
+
+FOREIGN: dict[str, Callable[[], dict[str, bytes]]] = {
+    "imgpkg": lambda: imgpkg_members(IMAGES["two"]),
+    "skopeo sync": lambda: sync_files(IMAGES["two"]),
+}
+
+
+@pytest.mark.parametrize("form", sorted(FOREIGN))
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_a28_for_bundles_of_other_tools_that_are_damaged(form: str, data: st.DataObject) -> None:
+    files = FOREIGN[form]()
+    for name in data.draw(st.lists(st.sampled_from(sorted(files)), max_size=2, unique=True)):
+        how = data.draw(st.sampled_from(["gone", "cut", "changed"]))
+        content = files.pop(name)
+        if how != "gone":
+            files[name] = content[:-1] if how == "cut" else b"\xff" * len(content)
+    with tempfile.TemporaryDirectory() as folder:
+        assert_agreed(str(write_files(Path(folder) / "unpacked", files)))
+        (Path(folder) / "x.tar").write_bytes(tar_of(files))
+        assert_agreed(f"{folder}/x.tar")
