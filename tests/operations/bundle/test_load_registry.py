@@ -1,6 +1,7 @@
 """Bundles into registries: each blob is sent once, deltas are checked first, policies hold."""
 
 import random
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from ocitool.bundles.inventory import Base, base_of_have
 from ocitool.bundles.mapping import Below
+from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import OcitoolError, Refused
 from ocitool.oci import Reference
 from ocitool.operations.bundle.check import NotApplicable, RegistryCheck, check_registry
@@ -15,10 +17,11 @@ from ocitool.operations.bundle.load import Loaded, load_into_registry
 from ocitool.operations.inventory import inventory_of_registry
 from ocitool.operations.push_report import Ending, OnExisting
 from tests.places.registry.pushes import whole
+from tests.support.commands import started
 from tests.support.images import Built, BuiltImage, build_artifact, build_image
 from tests.support.made_bundles import connected, list_of, made, opened
 from tests.support.registry import EmulatedRegistry, Quirks
-from tests.support.registry_faults import Status
+from tests.support.registry_faults import Stall, Status
 
 BASE = {"base": random.Random(22).randbytes(20_000)}
 APPS = 8
@@ -279,3 +282,22 @@ def test_a_load_that_broke_off_goes_on_where_it_was(bundles: Path) -> None:
         load(bundles / "full.tar", registry)
         arrived(registry, FIRST)
         assert set(sent(registry).values()) == {1}
+
+
+@pytest.mark.parametrize("pattern", ["/blobs/uploads/", "/manifests/"])
+def test_a16_a_load_that_was_killed_is_taken_up_again(
+    bundles: Path, tmp_path: Path, pattern: str
+) -> None:
+    with EmulatedRegistry() as registry:
+        registry.fail("PUT", pattern, Stall(seconds=30), after=3)
+        words = ("bundle", "load", str(bundles / "full.tar"), "--to", f"{registry.host}/mirror")
+        process = started(tmp_path / "store", *words)
+        deadline = time.monotonic() + 60
+        while len(registry.requests("PUT", pattern)) < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        load(bundles / "full.tar", registry)
+        arrived(registry, FIRST)
+        # What was complete when it died is not sent again.
+        assert sum(sent(registry).values()) <= len(sent(registry)) + DEFAULT_JOBS
