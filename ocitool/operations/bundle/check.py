@@ -77,7 +77,7 @@ class NotApplicable(Unmet):
             f"{what} lacks {count} ({size} bytes) that this bundle was made without, such as "
             f"{blobs[0].digest}, which {blobs[0].images[0]} needs: nothing was changed",
             hint="load the bundle that it builds on first; or write a need.json by --need-out and "
-            "have `ocitool bundle create --need need.json` bring just these",
+            "have `ocitool bundle create --need need.json` bring just these: load both together",
         )
         self.report = report
 
