@@ -17,7 +17,7 @@ def _or_none(value: object) -> object:
     return plain(value) or None
 
 
-def _rounded(seconds: object) -> object:
+def rounded(seconds: object) -> object:
     return round(seconds, 3) if isinstance(seconds, float) else seconds
 
 
@@ -68,7 +68,7 @@ STORED = COPIED | View(
 )
 PULLED = View("store", moved=CHANGE, images=STORED, failed=FAILURE)
 _BLOB = View("digest media_type size").at("descriptor") | View(
-    outcome="outcome", seconds=("seconds", _rounded)
+    outcome="outcome", seconds=("seconds", rounded)
 )
 _COUNTS = View(
     blobs_stored="transfer.stored_blobs",
@@ -81,7 +81,7 @@ PUSHED = _COUNTS | View(
     status="ending",
     image=IMAGE,
     blobs=("transfer.blobs", _BLOB),
-    seconds=("seconds", _rounded),
+    seconds=("seconds", rounded),
     **{"from": "name"},
 )
 FAILED_PUSH = View(destination="name", error="error.message", hint="error.hint")
@@ -244,7 +244,7 @@ VERIFIED = View(
     strays="unknown_files",
     remarks="remarks",
     proved=("proved", _PROVED),
-    seconds=("seconds", _rounded),
+    seconds=("seconds", rounded),
 )
 REPAIRED = VERIFIED.at("after") | View(
     "sound fetched lost leftovers",
@@ -398,40 +398,3 @@ def received(folder: str) -> View:
             kind=("is_folder", lambda is_folder: "folder" if is_folder else "file"),
         ),
     )
-
-
-# Bundles.
-
-_ATTACHED_ENTRY = View("digest media_type size subject artifact_type names")
-_BUNDLE_IMAGE = View(
-    "name digest media_type platforms",
-    attached=_ATTACHED_ENTRY,
-    closure=View("asked complete missing"),
-)
-_REQUIRED = View("digest size", **{"from": "from_"})
-BUNDLE_FILE = View("path size kept")
-BUNDLE_MADE = View("kind size", images=_BUNDLE_IMAGE, requires=_REQUIRED).at("listing") | View(
-    "incomplete"
-)
-BUNDLE = View(
-    "volumes lost_volumes",
-    files=("files", each("what")),
-    digest="head.digest",
-    kind="head.listing.kind",
-    size="head.listing.size",
-    blobs=("head.listing.blobs", View("digest size type")),
-    requires=("head.listing.requires", _REQUIRED),
-    images=("head.listing.images", _BUNDLE_IMAGE),
-)
-BUNDLE_VERIFIED = View(
-    "digest files volumes lost_volumes sound whole lost_images size signer",
-    kind="listing.kind",
-    damage=View("file member kind message images"),
-    lost=View("digest size type"),
-    seconds=("seconds", _rounded),
-)
-UNREADABLE = View("path", error="error.message", hint="error.hint")
-BUNDLE_CHECKED = View(
-    "applies lost_images", digest="bundle", lacking=View("digest size images is_required")
-)
-BUNDLE_LOADED = STORED

@@ -14,7 +14,7 @@ from ocitool.errors import OcitoolError
 from ocitool.image.attached import declared_subject
 from ocitool.image.content import Root, Source, as_promised
 from ocitool.image.graph import closure_of, images_of, read_config
-from ocitool.oci import Digest
+from ocitool.oci import Descriptor, Digest, Manifest
 from ocitool.places.layout import Cache, Layout
 
 CACHE_KIND = "summaries"
@@ -91,10 +91,8 @@ def summarize(source: Source, root: Root) -> ImageSummary:
     document = closure.document(root.descriptor.digest)
     layers = {str(layer.digest): layer.size for _, m in images for layer in m.layers}
     subject = declared_subject(root, document)
-    single = bool(images) and images[0][0].digest == root.descriptor.digest
-    kind = "artifact" if not images or subject is not None else "image" if single else "index"
     return ImageSummary(
-        kind=kind,
+        kind=_kind(root, images, subject),
         image_ids=_unique(str(manifest.config.digest) for _, manifest in images),
         children=_unique(
             str(digest)
@@ -120,6 +118,13 @@ def summarize(source: Source, root: Root) -> ImageSummary:
         artifact_type=getattr(document, "effective_artifact_type", None) if not images else None,
         missing=len(closure.missing),
     )
+
+
+def _kind(root: Root, images: Sequence[tuple[Descriptor, Manifest]], subject: str | None) -> str:
+    """Return artifact, image or index."""
+    if not images or subject is not None:
+        return "artifact"
+    return "image" if images[0][0].digest == root.descriptor.digest else "index"
 
 
 def unique_sizes(

@@ -70,7 +70,7 @@ OnlyList = Annotated[
 @with_options(out=OUTPUT)
 def show(files: Bundles, *, only_list: OnlyList = False, out: Output) -> None:
     """Show what is in a bundle: images, what is attached, what a delta requires."""
-    from ocitool.cli import documents
+    from ocitool.cli import bundle_documents
     from ocitool.cli.render import bundle as words
 
     with opened_bundles(files, out) as found:
@@ -82,7 +82,7 @@ def show(files: Bundles, *, only_list: OnlyList = False, out: Output) -> None:
                 one,
                 text=words.shown,
                 ids=lambda one: list(dict.fromkeys(i.digest for i in one.head.listing.images)),
-                view=documents.BUNDLE,
+                view=bundle_documents.BUNDLE,
             )
 
 
@@ -114,7 +114,7 @@ def check(
 
     The exit code is 0 if the bundle can be applied, 3 if not.
     """
-    from ocitool.cli import documents
+    from ocitool.cli import bundle_documents
     from ocitool.cli.render import bundle as words
 
     reports = []
@@ -125,7 +125,7 @@ def check(
             report = _check(one, others, to, out, registry)
             reports.append(report)
             out.lines(words.checked_lines(report, one.what, to))
-    out.document(reports, documents.BUNDLE_CHECKED)
+    out.document(reports, bundle_documents.BUNDLE_CHECKED)
     write_need(need_out, [report.need for report in reports], out)
     if any(report.lacking for report in reports):
         raise typer.Exit(_NO)
@@ -239,12 +239,12 @@ def _one_bundle(files: Sequence[str], out: Output) -> "Iterator[BundleSet]":
 
 
 def _show_written(written: "Sequence[Written]", out: Output) -> None:
-    from ocitool.cli import documents
+    from ocitool.cli import bundle_documents
     from ocitool.cli.render import bundle as words
 
     out.result(
         list(written),
         text=words.written_lines,
         ids=lambda files: [file.path for file in files],
-        view=documents.BUNDLE_FILE,
+        view=bundle_documents.BUNDLE_FILE,
     )

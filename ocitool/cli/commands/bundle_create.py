@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ocitool.operations.bundle.create import BundlePlan
     from ocitool.operations.bundle.write import Written
     from ocitool.places.registry import Registries, RegistryOptions
+    from ocitool.transfer.pipeline import TransferOptions
 
 _NO = 3
 
@@ -141,7 +142,6 @@ def create(
     leaves out the layers that the other side has.
     """
     from ocitool.cli.delivery import check_destination
-    from ocitool.operations.bundle.create import plan_bundle
     from ocitool.transfer.pipeline import TransferOptions
 
     check_output(output, shape.volumes)
@@ -149,11 +149,32 @@ def create(
     options = TransferOptions(
         platforms=platforms(platform), attached=True, jobs=jobs, scratch=out.options.temporary
     )
-    bases = shape.base or ()
     texts = lists.names(names, "NAME", out)
+    with out.working("making the bundle"), _planned(texts, options, shape, registry, out) as plan:
+        _remark(plan, out)
+        if shape.strict and plan.incomplete:
+            _show(plan, [], output, out)
+            raise typer.Exit(_NO)
+        written = [] if shape.dry_run else _write(plan, output, shape)
+    if shape.info_out is not None and not shape.dry_run:
+        _write_info(shape.info_out, plan, texts, written)
+    _show(plan, written, output, out)
+
+
+@contextlib.contextmanager
+def _planned(
+    texts: Sequence[str],
+    options: "TransferOptions",
+    shape: Shape,
+    registry: "RegistryOptions",
+    out: Output,
+) -> "Iterator[BundlePlan]":
+    """Plan the bundle; its images are open while it is written."""
+    from ocitool.operations.bundle.create import plan_bundle
+
+    bases = shape.base or ()
     places = _places(texts, shape)
     with (
-        out.working("making the bundle"),
         connected_to(registry, out.observer, *places, *base_places(bases)) as connected,
         _opened(places, connected, out) as sources,
         plan_bundle(
@@ -165,14 +186,7 @@ def create(
             observer=out.observer,
         ) as plan,
     ):
-        _remark(plan, out)
-        if shape.strict and plan.incomplete:
-            _show(plan, [], output, out)
-            raise typer.Exit(_NO)
-        written = [] if shape.dry_run else _write(plan, output, shape)
-    if shape.info_out is not None and not shape.dry_run:
-        _write_info(shape.info_out, plan, texts, written)
-    _show(plan, written, output, out)
+        yield plan
 
 
 def _remark(plan: "BundlePlan", out: Output) -> None:
@@ -187,10 +201,12 @@ def _remark(plan: "BundlePlan", out: Output) -> None:
 
 def _show(plan: "BundlePlan", written: "Sequence[Written]", output: str, out: Output) -> None:
     """Print the files that were written, unless the bundle itself is on stdout."""
-    from ocitool.cli import documents
+    from ocitool.cli import bundle_documents
     from ocitool.cli.render import bundle as words
 
-    view = documents.BUNDLE_MADE.beside(files=[documents.BUNDLE_FILE(one) for one in written])
+    view = bundle_documents.BUNDLE_MADE.beside(
+        files=[bundle_documents.BUNDLE_FILE(one) for one in written]
+    )
     if output != "-":
         out.result(plan, text=lambda _: words.written_lines(written), view=view)
     out.summary([words.made(written, plan.listing, out.seconds)])

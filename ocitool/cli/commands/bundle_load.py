@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ocitool.cli.attempts import Attempts
 from ocitool.cli.options.bundles import (
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
     from ocitool.bundles.mapping import Mapping
     from ocitool.bundles.stream import BundleStream
     from ocitool.bundles.trust import Trust
+    from ocitool.images.locations import Place
     from ocitool.operations.bundle.check import NotApplicable
     from ocitool.operations.bundle.load import Loaded
+    from ocitool.operations.push_report import PushReport
     from ocitool.places.registry import RegistryOptions
+    from ocitool.transfer.report import CopyReport
 
 _NO = 3
 
@@ -169,15 +173,20 @@ def _load_all(
     from ocitool.bundles.mapping import Mapping
     from ocitool.operations.bundle.check import NotApplicable
 
-    mapping = Mapping.parse(options.rules, below=target.below)
+    where = _Destination(
+        target=target,
+        mapping=Mapping.parse(options.rules, below=target.below),
+        options=options,
+        registry=registry,
+    )
     loaded: list[Loaded] = []
     waiting = list(bundles)
     while waiting:
         later = []
         for one in waiting:
             try:
-                others = [other for other in bundles if other is not one]
-                loaded.append(_load(one, others, target, mapping, options, registry, attempts, out))
+                others = tuple(other for other in bundles if other is not one)
+                loaded.append(_load(one, replace(where, beside=others), attempts, out))
             except NotApplicable as error:
                 later.append((one, error))
         if len(later) == len(waiting):
@@ -200,60 +209,81 @@ def _refuse(
             raise error
 
 
-def _load(
+class _Destination(Struct, frozen=True, kw_only=True):
+    """Where bundles go, under which names, and with which bundles beside them."""
+
+    target: BundleTarget
+    mapping: "Mapping"
+    options: LoadOptions
+    registry: "RegistryOptions | None"
+    beside: "Sequence[BundleSet]" = ()
+
+
+def _load(one: "BundleSet", where: _Destination, attempts: Attempts, out: Output) -> "Loaded":
+    from ocitool.operations.bundle.load import load_into_layout
+
+    if where.target.below is not None and where.registry is not None:
+        return _load_into_registry(one, where, where.registry, attempts, out)
+    if where.target.engine is not None:
+        return _load_into_engine(one, where, where.target.engine, out)
+    return load_into_layout(
+        one,
+        where.target.layout or out.options.store,
+        is_store=where.target.is_store,
+        beside=where.beside,
+        mapping=where.mapping,
+        clobber=where.options.clobber,
+        jobs=where.options.jobs,
+        dry_run=where.options.dry_run,
+        observer=out.observer,
+    )
+
+
+def _load_into_registry(
     one: "BundleSet",
-    others: "Sequence[BundleSet]",
-    target: BundleTarget,
-    mapping: "Mapping",
-    options: LoadOptions,
-    registry: "RegistryOptions | None",
+    where: _Destination,
+    registry: "RegistryOptions",
     attempts: Attempts,
     out: Output,
 ) -> "Loaded":
     from ocitool.images.opening import known_blobs
-    from ocitool.operations.bundle import load as loading
+    from ocitool.operations.bundle.load import load_into_registry
     from ocitool.operations.push_report import OnExisting
 
-    if target.below is not None and registry is not None:
-        with (
-            registries(registry, out.observer) as connected,
-            known_blobs(out.options.store_if_any) as known,
-        ):
-            return loading.load_into_registry(
-                one,
-                mapping,
-                connected,
-                beside=others,
-                known=known,
-                on_existing=OnExisting(options.on_existing),
-                on_failure=None if attempts.ends_at_once else attempts.add,
-                jobs=options.jobs,
-                dry_run=options.dry_run,
-                observer=out.observer,
-            )
-    if target.engine is not None:
-        with layout_if_any(out.options.store_if_any) as layout:
-            return loading.load_into_engine(
-                one,
-                target.engine,
-                layout=layout,
-                beside=others,
-                mapping=mapping,
-                featured=usual_platform(),
-                jobs=options.jobs,
-                observer=out.observer,
-            )
-    return loading.load_into_layout(
-        one,
-        target.layout or out.options.store,
-        is_store=target.is_store,
-        beside=others,
-        mapping=mapping,
-        clobber=options.clobber,
-        jobs=options.jobs,
-        dry_run=options.dry_run,
-        observer=out.observer,
-    )
+    with (
+        registries(registry, out.observer) as connected,
+        known_blobs(out.options.store_if_any) as known,
+    ):
+        return load_into_registry(
+            one,
+            where.mapping,
+            connected,
+            beside=where.beside,
+            known=known,
+            on_existing=OnExisting(where.options.on_existing),
+            on_failure=None if attempts.ends_at_once else attempts.add,
+            jobs=where.options.jobs,
+            dry_run=where.options.dry_run,
+            observer=out.observer,
+        )
+
+
+def _load_into_engine(
+    one: "BundleSet", where: _Destination, engine: "Place", out: Output
+) -> "Loaded":
+    from ocitool.operations.bundle.load import load_into_engine
+
+    with layout_if_any(out.options.store_if_any) as layout:
+        return load_into_engine(
+            one,
+            engine,
+            layout=layout,
+            beside=where.beside,
+            mapping=where.mapping,
+            featured=usual_platform(),
+            jobs=where.options.jobs,
+            observer=out.observer,
+        )
 
 
 def _show(
@@ -266,35 +296,53 @@ def _show(
 ) -> None:
     """Print what was loaded, what could not be, and the summary."""
     from ocitool.cli import documents
+    from ocitool.cli.bundle_documents import BUNDLE_LOADED, UNREADABLE
     from ocitool.cli.render import bundle as words
-    from ocitool.cli.render import push as push_words
-    from ocitool.cli.render import texts
-    from ocitool.cli.render.summary import done
     from ocitool.transfer.report import merge_reports
 
     pushed = [report for one in loaded for report in one.pushed]
     copied = merge_reports([one.copied for one in loaded if one.copied is not None])
     lost = [name for one in loaded for name in one.check.lost_images]
-    view = documents.BUNDLE_LOADED.beside(
+    view = BUNDLE_LOADED.beside(
         failed=[documents.FAILURE(one) for one in attempts.failed],
-        unreadable=[documents.UNREADABLE(one) for one in unreadable],
+        unreadable=[UNREADABLE(one) for one in unreadable],
         lost_images=lost,
         pushed=[documents.PUSHED(report) for report in pushed],
     )
     out.document(copied, view)
-    for report in pushed:
-        out.remark(push_words.remarks(report))
     if pushed:
-        out.lines(push_words.table_of(pushed), ids=[str(report.digest) for report in pushed])
+        _print_pushed(pushed, out)
     elif not options.dry_run:
-        out.lines(words.loaded_lines(copied), ids=texts.digests(copied))
-        out.remark(texts.remarks(copied, into_store=target.is_store))
+        _print_copied(copied, target, out)
     out.lines(f"lost: {words.called(name)}" for name in lost)
     write_need(options.need_out, [one.check.need for one in loaded if one.check.lacking], out)
     if options.dry_run:
         out.summary([f"{options.to} has all that is required; nothing was changed"])
-    elif pushed:
-        out.summary(push_words.totals(pushed)[-1:])
     elif loaded:
-        what = f"loaded {texts.several(copied.images)}"
-        out.summary([done(what, copied.transfer, out.seconds)])
+        out.summary(_totals(pushed, copied, out))
+
+
+def _print_pushed(pushed: "Sequence[PushReport]", out: Output) -> None:
+    from ocitool.cli.render import push as words
+
+    for report in pushed:
+        out.remark(words.remarks(report))
+    out.lines(words.table_of(pushed), ids=[str(report.digest) for report in pushed])
+
+
+def _print_copied(copied: "CopyReport", target: BundleTarget, out: Output) -> None:
+    from ocitool.cli.render import bundle as words
+    from ocitool.cli.render import texts
+
+    out.lines(words.loaded_lines(copied), ids=texts.digests(copied))
+    out.remark(texts.remarks(copied, into_store=target.is_store))
+
+
+def _totals(pushed: "Sequence[PushReport]", copied: "CopyReport", out: Output) -> list[str]:
+    from ocitool.cli.render import push as words
+    from ocitool.cli.render import texts
+    from ocitool.cli.render.summary import done
+
+    if pushed:
+        return words.totals(pushed)[-1:]
+    return [done(f"loaded {texts.several(copied.images)}", copied.transfer, out.seconds)]

@@ -25,7 +25,7 @@ def verify_bundles(
     from msgspec.structs import replace
 
     from ocitool.bundles.files import Unreadable
-    from ocitool.cli import documents
+    from ocitool.cli import bundle_documents
     from ocitool.cli.render import bundle as words
     from ocitool.cli.render.console import safe
     from ocitool.operations.bundle.verify import verify_bundle
@@ -44,8 +44,8 @@ def verify_bundles(
             out.lines(words.verified_lines(report, one.what))
     for file in unreadable:
         out.lines([f"unreadable: {safe(file.error.message)}"])
-    view = documents.BUNDLE_VERIFIED.under(
-        "bundles", unreadable=[documents.UNREADABLE(file) for file in unreadable]
+    view = bundle_documents.BUNDLE_VERIFIED.under(
+        "bundles", unreadable=[bundle_documents.UNREADABLE(file) for file in unreadable]
     )
     out.document(reports, view)
     if reports:

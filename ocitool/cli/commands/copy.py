@@ -45,7 +45,6 @@ Arguments = Annotated[
     ),
 ]
 _MACHINE = "ssh:"
-_MACHINE = "ssh:"
 RemoteCommand = Annotated[
     str,
     typer.Option(
@@ -98,18 +97,19 @@ def copy(
     if whole or not is_about_tags(source, all_tags=all_tags, dry_run=sending.dry_run):
         _copy(source, destination, options, sending, out, registry)
         return
-    command = TagsCommand(
-        source=source,
-        destination=destination,
-        all_tags=all_tags,
-        is_dry_run=sending.dry_run,
-        is_fail_fast=fail_fast,
-        options=options,
-        sending=sending,
-        registry=registry,
-    )
     with out.moving("copying", left=SENT):
-        copy_tags(command, out)
+        copy_tags(
+            TagsCommand(
+                source=source,
+                destination=destination,
+                all_tags=all_tags,
+                is_fail_fast=fail_fast,
+                options=options,
+                sending=sending,
+                registry=registry,
+            ),
+            out,
+        )
 
 
 def _source_and_destination(arguments: Sequence[str]) -> tuple[str, str, list[str]]:

@@ -26,11 +26,15 @@ class TagsCommand(Struct, frozen=True, kw_only=True):
     source: str
     destination: str
     all_tags: bool
-    is_dry_run: bool
     is_fail_fast: bool
     options: "TransferOptions"
     sending: "Sending"
     registry: "RegistryOptions"
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether it is only to be shown what would be copied."""
+        return self.sending.dry_run
 
 
 def is_about_tags(source: str, *, all_tags: bool, dry_run: bool) -> bool:

@@ -68,20 +68,11 @@ def load(
     and volumes of bundles come last; what a delta requires has to be in the store by then.
     What the store has already is not read: `ocitool verify FILE` proves an archive.
     """
-    from msgspec.structs import replace
-
-    from ocitool.cli import documents
-    from ocitool.cli.render import texts
-    from ocitool.cli.render.summary import done
-    from ocitool.transfer.report import merge_reports
-
-    texts_of_places = _archives(sources, source_option)
-    if tag is not None and len(texts_of_places) > 1:
-        raise UsageError("--tag names one image: load its archive alone")
+    places = _archives(sources, source_option)
     if tag is not None:
-        options = replace(options, name=texts.full(tag), repository=texts.repository(tag))
-    attempts = Attempts(out, len(texts_of_places))
-    archives, parts = _told_apart(texts_of_places, options)
+        options = _tagged(options, tag, places)
+    attempts = Attempts(out, len(places))
+    archives, parts = _told_apart(places, options)
     lost: list[str] = []
     with out.working("loading", left=NOT_LOADED):
         reports = _load_all(archives, options, attempts, out, clobber=not no_clobber)
@@ -91,33 +82,58 @@ def load(
             loaded = load_parts(parts, attempts, out, clobber=not no_clobber, jobs=options.jobs)
             reports += [one.copied for one in loaded if one.copied is not None]
             lost = [name for one in loaded for name in one.check.lost_images]
+    _show(reports, lost, places, attempts, out)
+    attempts.finish()
+    if lost:
+        raise typer.Exit(_LOST)
+
+
+def _tagged(options: "TransferOptions", tag: str, places: "Sequence[str]") -> "TransferOptions":
+    """Return the options with the name that --tag gives to the one image."""
+    from msgspec.structs import replace
+
+    from ocitool.cli.render import texts
+
+    if len(places) > 1:
+        raise UsageError("--tag names one image: load its archive alone")
+    return replace(options, name=texts.full(tag), repository=texts.repository(tag))
+
+
+def _show(
+    reports: "Sequence[CopyReport]",
+    lost: "Sequence[str]",
+    places: "Sequence[str]",
+    attempts: Attempts,
+    out: Output,
+) -> None:
+    """Print the document, the remarks and the summary."""
+    from ocitool.cli import documents
+    from ocitool.cli.render import texts
+    from ocitool.cli.render.summary import done
+    from ocitool.transfer.report import merge_reports
+
     report = merge_reports(reports)
     view = documents.STORED.beside(
         store=out.options.store,
         failed=[documents.FAILURE(one) for one in attempts.failed],
-        lost_images=lost,
+        lost_images=list(lost),
     )
     out.document(report, view)
     out.remark(texts.remarks(report))
     if reports:
         what = f"loaded {texts.several(report.images)}"
         # Without a manifest every layer is read, to know what it unpacks to.
-        source = None if report.conversions else _called(texts_of_places)
+        source = None if report.conversions else _called(places)
         out.summary([done(what, report.transfer, out.seconds, source=source)])
-    attempts.finish()
-    if lost:
-        raise typer.Exit(_LOST)
 
 
-def _told_apart(
-    texts_of_places: "Sequence[str]", options: "TransferOptions"
-) -> tuple[list[str], list[str]]:
+def _told_apart(places: "Sequence[str]", options: "TransferOptions") -> tuple[list[str], list[str]]:
     """Return the archives, and the files that are only parts of images: deltas and volumes."""
     from ocitool.bundles.files import holds_bundle
     from ocitool.images.locations import PlaceKind, parse_place
 
     parts = []
-    for text in texts_of_places:
+    for text in places:
         place = parse_place(text)
         is_path = place.kind in (PlaceKind.STORE, PlaceKind.PATH) and text != "-"
         if is_path and holds_bundle(text, only_partial=True):
@@ -127,7 +143,7 @@ def _told_apart(
             f"{parts[0]!r} is a part of a bundle, which is loaded as it is",
             hint="leave out --tag, --platform, --compression and --strict",
         )
-    return [text for text in texts_of_places if text not in parts], parts
+    return [text for text in places if text not in parts], parts
 
 
 def _called(places: "Sequence[str]") -> str:

@@ -80,22 +80,17 @@ def push(
     from ocitool.images.opening import open_together
 
     sending.check()
-    wanted = _wanted(
-        lists.names(arguments, "SRC", out),
-        to,
-        are_sources=bool(lists.files),
-        original_names=original_names,
-        flatten=sending.flatten,
-    )
-    settings = out.options
+    texts = lists.names(arguments, "SRC", out)
+    is_list, flatten = bool(lists.files), sending.flatten
+    wanted = _wanted(texts, to, are_sources=is_list, original_names=original_names, flatten=flatten)
     with out.moving("pushing", left=SENT):
         with (
             registries(in_chunks(registry, sending.chunk_size), out.observer) as connected,
             open_together(
                 wanted.places,
-                store=settings.store_for(*wanted.places),
+                store=out.options.store_for(*wanted.places),
                 stdin=0,
-                scratch=settings.temporary,
+                scratch=out.options.temporary,
                 registries=connected,
                 observer=out.observer,
             ) as sources,

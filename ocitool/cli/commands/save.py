@@ -78,18 +78,14 @@ def save(
     Layers are written as they are, and the same images always give the same bytes. A FILE ends
     in .tar, .tar.gz or .tar.zst, and appears only when it is complete.
     """
-    from ocitool.cli.delivery import check_destination
     from ocitool.cli.render import texts
     from ocitool.operations.deliver import deliver
-    from ocitool.operations.save import check_file_name, check_form
+    from ocitool.operations.save import check_form
     from ocitool.transfer.report import CopyReport
 
     wanted = lists.names(names, "NAME", out)
-    _refuse_file(wanted, output, out)
-    target = _target(output, wanted)
-    check_file_name(target.path)
-    check_destination(target.path, out)
     check_form(form, options.compression)
+    target = _checked_target(output, wanted, out)
     attempts = Attempts(out, 1)
     report = CopyReport(images=())
     with (
@@ -112,6 +108,18 @@ def save(
     name = "the tar" if output == "-" else output
     out.summary([texts.saved(f"saved {name}", report, out.seconds, made_by)])
     attempts.finish()
+
+
+def _checked_target(output: str, wanted: list[str], out: Output) -> "Place":
+    """Return what -o means; UsageError, before any work, where that cannot be written."""
+    from ocitool.cli.delivery import check_destination
+    from ocitool.operations.save import check_file_name
+
+    _refuse_file(wanted, output, out)
+    target = _target(output, wanted)
+    check_file_name(target.path)
+    check_destination(target.path, out)
+    return target
 
 
 def _say(report: "CopyReport", attempts: Attempts, output: str, out: Output) -> None:

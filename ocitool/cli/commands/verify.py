@@ -74,13 +74,11 @@ def verify(
     be read at all. Of a bundle every byte is proved, as by `bundle verify`. A repair deletes no
     blob and no name: damaged blobs are moved to .ocitool/quarantine.
     """
-    from ocitool.cli import documents
-
-    what = source or out.options.store
     if repair or repair_from:
         if fast:
             raise UsageError("--fast cannot be combined with a repair, which must read the layers")
-        _show_repair(_repair(source, repair_from or [], out, registry), what, out)
+        repaired = _repair(source, repair_from or [], out, registry)
+        _show_repair(repaired, source or out.options.store, out)
         return
     if source is not None and not fast and _is_bundle(source):
         from ocitool.bundles.trust import Trust
@@ -88,7 +86,13 @@ def verify(
 
         verify_bundles([source], Trust(), out)
         return
-    report = _verify(source, out, registry, fast=fast)
+    _show(_verify(source, out, registry, fast=fast), source, out, fast=fast)
+
+
+def _show(report: "VerifyReport", source: str | None, out: Output, *, fast: bool) -> None:
+    from ocitool.cli import documents
+
+    what = source or out.options.store
     out.result(
         report,
         text=lambda report: _lines(report, what, fast=fast),
