@@ -30,10 +30,11 @@ def whiteouts_first(layer: Layer) -> list[Member]:
 def with_whiteouts(layer: Layer, places: Sequence[int]) -> list[Member]:
     """Return a layer with its whiteouts at these places among the others."""
     mixed = [member for member in layer if not is_whiteout(member)]
-    for member, place in zip(
-        filter(is_whiteout, layer), (*places, *[0] * len(layer)), strict=False
-    ):
-        mixed.insert(place, member)
+    hiding = list(filter(is_whiteout, layer))
+    # Their own order stays: one may remove the link that another one's path leads through.
+    wanted = sorted([*places, *[0] * len(hiding)][: len(hiding)])
+    for count, (member, place) in enumerate(zip(hiding, wanted, strict=True)):
+        mixed.insert(place + count, member)
     return mixed
 
 
