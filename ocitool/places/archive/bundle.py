@@ -33,8 +33,9 @@ DOCUMENT: Final = "document"
 CONFIG: Final = "config"
 LAYER: Final = "layer"
 OTHER: Final = "other"
-LARGEST_LIST: Final = 256 << 20
-"""Bytes of a list: about two million blobs."""
+LARGEST_LIST: Final = 64 << 20
+MOST_BLOBS: Final = 200_000
+"""Of a list, as an archive may have so many members; ten thousand images have half of that."""
 LARGEST_SIGNATURE: Final = 64 << 10
 
 _JSON_NAMES: Final = {
@@ -166,8 +167,8 @@ def encode_list(listing: BundleList) -> bytes:
 def parse_list(raw: bytes, what: str = LIST_FILE) -> BundleList:
     """Decode a list and check that it does not contradict itself.
 
-    MalformedDocument, LimitExceeded for more than LARGEST_LIST bytes. Unknown keys are ignored,
-    another major version of the format is refused.
+    MalformedDocument, LimitExceeded for more than LARGEST_LIST bytes or MOST_BLOBS. Unknown keys
+    are ignored, another major version of the format is refused.
     """
     if len(raw) > LARGEST_LIST:
         raise LimitExceeded(f"{what} is larger than {LARGEST_LIST} bytes")
@@ -206,6 +207,8 @@ def _check(listing: BundleList, what: str) -> None:
         raise MalformedDocument(f"{what} of a full bundle requires blobs")
     sizes = [(blob.digest, blob.size) for blob in listing.blobs]
     sizes += [(blob.digest, blob.size) for blob in listing.requires]
+    if len(sizes) > MOST_BLOBS:
+        raise LimitExceeded(f"{what} names {len(sizes)} blobs, more than {MOST_BLOBS}")
     if len({Digest.parse(digest) for digest, _ in sizes}) != len(sizes):
         raise MalformedDocument(f"{what} lists a blob twice")
     if min((listing.size, *(size for _, size in sizes), *(f.size for f in listing.files))) < 0:

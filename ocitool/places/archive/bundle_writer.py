@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ocitool.errors import LimitExceeded
 from ocitool.image.content import PlannedImage
 from ocitool.oci import Descriptor, Digest, Manifest, Reference, mediatype
 from ocitool.oci.annotations import without_names
@@ -16,6 +17,7 @@ from ocitool.places.archive.bundle import (
     FULL,
     LAYER,
     LIST_FILE,
+    MOST_BLOBS,
     OTHER,
     SIGNATURE_FILE,
     AttachedEntry,
@@ -78,6 +80,11 @@ def bundle_contents(
     ordered = sorted(packings, key=lambda one: _order(one.image))
     images = _once(image for packing in ordered for image in packing.planned)
     documents, others = archive_contents(images)
+    if len(documents) + len(others) > MOST_BLOBS:
+        raise LimitExceeded(
+            f"the images have {len(documents) + len(others)} blobs; a bundle holds {MOST_BLOBS}",
+            hint="make several bundles",
+        )
     configs = _configs(images)
     outside = [b for b in others if left_out and b.digest not in configs and left_out(b)]
     absent = {blob.digest for blob in outside}
