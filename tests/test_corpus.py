@@ -72,7 +72,8 @@ def test_every_fixture_is_listed_and_there() -> None:
     found = {p.name for p in FIXTURES.iterdir() if p.suffix not in (".py", ".md", ".svg")}
     for folder in ("built", "cases"):
         found |= {f"{folder}/{path.name}" for path in (FIXTURES / folder).iterdir()}
-    assert names == found - {"built", "cases", "hostile", "names", "packages", "__pycache__"}
+    others = {"built", "cases", "hostile", "names", "packages", "signatures", "__pycache__"}
+    assert names == found - others
 
 
 def test_the_built_fixtures_are_what_the_script_builds() -> None:

@@ -18,6 +18,7 @@ def _or_none(value: object) -> object:
 
 
 def rounded(seconds: object) -> object:
+    """Return seconds to the millisecond."""
     return round(seconds, 3) if isinstance(seconds, float) else seconds
 
 

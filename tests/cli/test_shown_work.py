@@ -131,7 +131,9 @@ class TestLog:
             name = f"{registry.host}/{NAME}:1"
             with quick(tmp_path / "store", "push", file, name) as process:
                 lines = errors_of(process).finish().splitlines()
-            assert lines[:-1] == [f"uploaded: {large.digest.short} {large.size / 1000:.1f} kB"]
+            # On a slow machine a sign of life may come first.
+            said = [line for line in lines[:-1] if not line.startswith("pushing: ")]
+            assert said == [f"uploaded: {large.digest.short} {large.size / 1000:.1f} kB"]
             last = f"pushed {name}" + LAST_LINE.format(blobs="4 blobs", there=0)
             assert re.fullmatch(last, lines[-1])
 
@@ -150,7 +152,8 @@ class TestLog:
         four = LAST_LINE.format(blobs="4 blobs", there=0)
         assert re.fullmatch("loaded app:1" + four, last("load", file))
         again = LAST_LINE.format(blobs="0 blobs", there=4)
-        assert re.fullmatch("loaded app:1" + again, last("load", file))
+        unread = again.replace("existed", f"existed and were not read in {re.escape(str(file))}")
+        assert re.fullmatch("loaded app:1" + unread, last("load", file))
         assert re.fullmatch("loaded 2 images  .*", last("load", file, other))
         assert re.fullmatch(
             f"copied to oci:{tmp_path}/l:1" + four, last("copy", "app:1", f"oci:{tmp_path}/l:1")

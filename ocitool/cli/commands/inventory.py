@@ -56,8 +56,8 @@ def inventory(
 ) -> None:
     """List the blobs that a place has (JSON), for `bundle create --have` on the other side.
 
-    Nothing is changed. The same content gives the same bytes. Of a registry only manifests are
-    read; where it does not list its repositories, name them with --repository.
+    Nothing is changed. The same content gives the same bytes. Only the manifests in a registry are
+    read; if it does not list its repositories, name them with --repository.
     """
     from ocitool.bundles.inventory import encode_value
     from ocitool.fsops import write_output
