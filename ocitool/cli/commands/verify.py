@@ -71,7 +71,7 @@ def verify(
     """Check every blob, size, diff ID and reference of the store, an archive or a layout.
 
     The exit code is 0 if everything is intact, 3 if something is damaged, 7 if the place cannot
-    be read at all. Of a bundle every byte is proved, as by `bundle verify`. A repair deletes no
+    be read at all. Every byte of a bundle is proved, as by `bundle verify`. A repair deletes no
     blob and no name: damaged blobs are moved to .ocitool/quarantine.
     """
     if repair or repair_from:
