@@ -15,13 +15,11 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 
-from tests.bench.measure import CommandFailed, Series, Work, alternate, run
+from tests.bench.measure import CommandFailed, Series, Work, alternate, built_elsewhere, run
 
 NAME = "bench.example/inside:1"
 _POOL = 128 << 20
@@ -229,9 +227,7 @@ class Bench:
 
     def _make(self, name: str, build: Callable[[Path], None]) -> None:
         if not self._path(name).exists():
-            # In another process: what this one holds would count as memory of the commands.
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                pool.submit(build, self._path(name)).result()
+            built_elsewhere(build, self._path(name))
 
     def _compress(self, name: str) -> None:
         """Make the same image with gzip layers."""
