@@ -97,9 +97,9 @@ def verified_lines(report: "BundleReport", what: str) -> Iterator[str]:
         yield f"signed by {console.safe(report.signer)}"
     lost = sum(blob.size for blob in report.lost)
     word = "damaged" if report.damage else "incomplete"
-    verdict = "sound" if report.sound else f"{word}: {counted(len(report.lost), 'blob')} lost"
+    verdict = "sound" if report.sound else f"{word}, but no blob is lost"
     if report.lost:
-        verdict += f" ({size(lost)})"
+        verdict = f"{word}: {counted(len(report.lost), 'blob')} lost ({size(lost)})"
     kind = report.listing.kind
     rate = f", {size(round(report.size / report.seconds))}/s" if report.seconds else ""
     yield (

@@ -43,11 +43,16 @@ class Lacking(Struct, frozen=True, kw_only=True):
 
 
 class CheckReport(Struct, frozen=True, kw_only=True):
-    """Whether a bundle can be applied to a place; `names` are all images of the bundle."""
+    """Whether a bundle can be applied to a place; `names` are all images of the bundle.
+
+    `lost_roots` are the digests of the images that lack a blob, and of what is attached to them
+    alone.
+    """
 
     bundle: Digest
     names: tuple[str, ...]
     lacking: tuple[Lacking, ...]
+    lost_roots: frozenset[str] = frozenset()
 
     @property
     def applies(self) -> bool:
@@ -131,20 +136,31 @@ def check_report(
     listing = bundle.head.listing
     needed_by = listing.needed_by()
     required = {blob.digest for blob in outside.required}
+    blobs = tuple(
+        Lacking(
+            digest=str(blob.digest),
+            size=blob.size,
+            images=needed_by.get(str(blob.digest), ("no image",)),
+            is_required=blob.digest in required,
+        )
+        for blob in outside.all
+        if blob.digest in lacking
+    )
     return CheckReport(
         bundle=bundle.head.digest,
         names=listing.names,
-        lacking=tuple(
-            Lacking(
-                digest=str(blob.digest),
-                size=blob.size,
-                images=needed_by.get(str(blob.digest), ("no image",)),
-                is_required=blob.digest in required,
-            )
-            for blob in outside.all
-            if blob.digest in lacking
-        ),
+        lacking=blobs,
+        lost_roots=_lost_roots(listing, {name for blob in blobs for name in blob.images}),
     )
+
+
+def _lost_roots(listing: BundleList, lost: set[str]) -> frozenset[str]:
+    """Return the digests of images that are lost, and of what no other image has attached."""
+    digests: dict[bool, set[str]] = {True: set(), False: set()}
+    for image in listing.images:
+        found = {image.digest, *(entry.digest for entry in image.attached)}
+        digests[image.called in lost] |= found
+    return frozenset(digests[True] - digests[False])
 
 
 def check_layout(
@@ -352,6 +368,5 @@ def check_registry(
 
 
 def loadable(roots: Sequence[Root], report: CheckReport) -> list[Root]:
-    """Return the images without those that lack a blob."""
-    lost = set(report.lost_images)
-    return [root for root in roots if root.called not in lost and not lost & set(root.names)]
+    """Return the images, and what is attached to them, without those that lack a blob."""
+    return [root for root in roots if str(root.descriptor.digest) not in report.lost_roots]

@@ -212,7 +212,8 @@ def _loadable(what: str, report: CheckReport, roots: Sequence[Root]) -> list[Roo
     found = loadable(roots, report)
     if not found:
         raise NotFound(
-            "none of the images is whole in these volumes",
-            hint="bring the volumes that are missing, or a bundle made with --need",
+            "none of the images is whole in these files",
+            hint="`ocitool bundle verify` tells what is lost; bring that, by the missing volumes "
+            "or a bundle made with --need",
         )
     return found
