@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocitool.cli.options.expand import Group
+from ocitool.cli.options.lists import read_input
 from ocitool.cli.options.quantities import parse_size
 from ocitool.cli.output import Output
 from ocitool.errors import NotFound, UsageError
@@ -215,23 +216,6 @@ def opened_bundles(
         yield found
 
 
-def read_file(path: str) -> bytes:
-    """Return the bytes of a small file, or of stdin for "-"; UsageError beyond 256 MiB."""
-    import sys
-
-    from ocitool.fsops import translated
-
-    with translated("read", path):
-        if path == "-":
-            data = sys.stdin.buffer.read(_LARGEST + 1)
-        else:
-            with open(path, "rb") as file:
-                data = file.read(_LARGEST + 1)
-    if len(data) > _LARGEST:
-        raise UsageError(f"{path!r} is larger than {_LARGEST >> 20} MiB")
-    return data
-
-
 def base_of(
     texts: Sequence[str], have: str | None, out: Output, connected: "Registries | None"
 ) -> "Base | None":
@@ -244,7 +228,7 @@ def base_of(
     for text in texts:
         base |= _base(text, out, connected)
     if have is not None:
-        base |= base_of_have(parse_have(read_file(have), have))
+        base |= base_of_have(parse_have(read_input(have, have, _LARGEST), have))
     return base
 
 
@@ -266,7 +250,7 @@ def _base(text: str, out: Output, connected: "Registries | None") -> "Base":
         with translated("read", text), open(text, "rb") as file:
             is_json = file.read(64).lstrip().startswith(b"{")
         if is_json:
-            return parse_base(read_file(text), text)
+            return parse_base(read_input(text, text, _LARGEST), text)
         with contextlib.suppress(NotFound), open_bundles([text]) as found:
             return base_of_list(found[0].head.listing)
     with source_at(place, out.options, connected, out.observer) as opened:
@@ -285,4 +269,4 @@ def need_of(path: str | None) -> "Need | None":
     """Return what --need names; None when it was not given."""
     from ocitool.bundles.inventory import parse_need
 
-    return None if path is None else parse_need(read_file(path), path)
+    return None if path is None else parse_need(read_input(path, path, _LARGEST), path)
