@@ -4,6 +4,7 @@ import ast
 import html
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from tests.support.registry import EmulatedRegistry
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+AIR_GAP = (ROOT / "ocitool" / "cli" / "air-gap.md").read_text(encoding="utf-8")
 CLI_README = (ROOT / "ocitool" / "cli" / "README.md").read_text(encoding="utf-8")
 
 
@@ -60,6 +62,17 @@ def test_the_examples_run_in_order_in_one_folder(folder: Path) -> None:
     done = _shell("\n".join(examples), folder)
     assert done.returncode == 0, done.stderr
     assert "fmt/app:1.0" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="signs with ssh-keygen")
+def test_the_guide_to_an_air_gap_runs_in_order(folder: Path, tmp_path: Path) -> None:
+    for name in ("fixtures", "registry"):
+        (tmp_path / name).symlink_to(folder / name)
+    done = _shell("\n".join(_blocks("air-gap", AIR_GAP)), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "application/spdx+json" in done.stdout  # the SBOM reached the mirror
+    assert "/mirror/app:1.0@sha256:" in done.stdout  # and the YAML names it there
+    assert "signed by release@example.org" in done.stdout
 
 
 def test_a25_the_recipes_for_many_machines_run_a_part_each(folder: Path) -> None:

@@ -8,6 +8,7 @@ import typer
 from msgspec import Struct
 
 from ocitool.cli.completing import store_names
+from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.bundles import (
     Destination,
     base_of,
@@ -125,6 +126,10 @@ SHAPE = Group(
 
 
 @with_options(lists=LISTS, shape=SHAPE, out=OUTPUT, registry=REGISTRY)
+@says_where_else(
+    "ocitool bundle create SRC -o FILE",
+    "ocitool bundle create SRC -o FILE, or --from-registries for all names",
+)
 def create(
     names: Names = None,
     *,

@@ -61,5 +61,6 @@ def remarks(report: "PushReport") -> list[str]:
                 f"its digest is {conversion.new}"
             )
     if report.attached:
-        lines.append(f"{name}: {report.attached} attached artifacts were pushed too")
+        what = "artifact was" if report.attached == 1 else "artifacts were"
+        lines.append(f"{name}: {report.attached} attached {what} pushed too")
     return lines
