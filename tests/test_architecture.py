@@ -26,6 +26,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("places",),
     ("inside",),
     ("bundles", "transfer"),
+    ("editing",),
     ("artifacts", "images"),
     ("containers",),
     ("garbage",),
@@ -34,8 +35,8 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("zipapp_main",),
 )
-MOST_PAIRS = 112
-"""95 without `bundles`, which every room above it may import."""
+MOST_PAIRS = 125
+"""95 without `bundles` and `editing`, which every room above them may import."""
 FIRST = "zipapp_main"
 """A program of its own, which unpacks ocitool before any of it can be imported."""
 CHANGES = {

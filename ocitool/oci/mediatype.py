@@ -60,6 +60,17 @@ _LAYERS: dict[str, Compression] = {
 }
 
 
+_OCI_OF_DOCKER = {
+    DOCKER_LIST: OCI_INDEX,
+    DOCKER_MANIFEST: OCI_MANIFEST,
+    DOCKER_CONFIG: OCI_CONFIG,
+    DOCKER_LAYER: OCI_LAYER,
+    DOCKER_LAYER_GZIP: OCI_LAYER_GZIP,
+    DOCKER_LAYER_ZSTD: OCI_LAYER_ZSTD,
+    DOCKER_FOREIGN_LAYER: OCI_NONDISTRIBUTABLE_LAYER,
+    DOCKER_FOREIGN_LAYER_GZIP: OCI_NONDISTRIBUTABLE_LAYER_GZIP,
+}
+_DOCKER_OF_OCI = {oci: docker for docker, oci in _OCI_OF_DOCKER.items()}
 _DOCUMENTS = frozenset(
     {
         OCI_INDEX,
@@ -147,3 +158,11 @@ def declared_compression(media_type: str) -> Compression | None:
 def layer_type(compression: Compression, *, docker: bool = False) -> str:
     """Return the media type of a layer with this compression."""
     return (_DOCKER_LAYERS if docker else _OCI_LAYERS)[compression]
+
+
+def in_family(media_type: str, *, docker: bool) -> str:
+    """Return the type of the same content among docker's types, or among OCI's.
+
+    A type that has no other name there is returned as it is.
+    """
+    return (_DOCKER_OF_OCI if docker else _OCI_OF_DOCKER).get(media_type, media_type)

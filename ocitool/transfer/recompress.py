@@ -16,6 +16,7 @@ from ocitool.image.content import PlannedImage, Source
 from ocitool.image.graph import closure_of, images_of
 from ocitool.oci import Descriptor, Digest, Index, Manifest, mediatype
 from ocitool.oci.document import encode
+from ocitool.oci.family import use_family
 from ocitool.places.layout import Writing
 from ocitool.transfer.layer_conversion import (
     LAYER_CODECS,
@@ -160,12 +161,8 @@ def _rewrite_manifest(
             value.update(mediaType=result.media_type, digest=str(result.digest), size=result.size)
     media_type = manifest.media_type
     if _needs_oci(manifest, results):
-        media_type = document["mediaType"] = mediatype.OCI_MANIFEST
-        document["config"]["mediaType"] = mediatype.OCI_CONFIG
-        for value in document["layers"]:
-            compression = mediatype.declared_compression(value["mediaType"])
-            if compression is not None:
-                value["mediaType"] = mediatype.layer_type(compression)
+        media_type = mediatype.OCI_MANIFEST
+        use_family(document, docker=False)
     return layered.add(encode(document), media_type)
 
 
