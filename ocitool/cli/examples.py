@@ -241,6 +241,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "artifact ls": ("ocitool artifact ls registry.example/app:1",),
     "container": ("ocitool container create app:1.0 --name web -- sh",),
     "container create": ("ocitool container create app:1.0 --name web -- sh",),
+    "container diff": ("ocitool container diff web",),
     "container ls": ("ocitool container ls",),
     "container rm": ("ocitool container rm web",),
 }

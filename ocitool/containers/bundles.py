@@ -23,7 +23,7 @@ from ocitool.oci.document import decode_object, encode
 
 CONFIG_FILE = "config.json"
 ROOT_FOLDER, UPPER_FOLDER, WORK_FOLDER = "rootfs", "upper", "work"
-_CONFIG_BYTES = 8 << 20
+CONFIG_BYTES = 8 << 20
 
 
 def bundle_user(root: Directory, chosen: Chosen, *, rootless: bool) -> RuntimeUser:
@@ -83,8 +83,8 @@ def add_layers(bundle: Directory, place: str, tree: Directory, tree_path: str) -
 def is_bundle_of(bundle: Directory, container_id: str) -> bool:
     """Tell whether a folder is the bundle of this container."""
     try:
-        data = bundle.read_file(CONFIG_FILE, _CONFIG_BYTES)
-        annotations = decode_object(data, what=CONFIG_FILE, limit=_CONFIG_BYTES).get("annotations")
+        data = bundle.read_file(CONFIG_FILE, CONFIG_BYTES)
+        annotations = decode_object(data, what=CONFIG_FILE, limit=CONFIG_BYTES).get("annotations")
     except (NotFound, IntegrityError, MalformedDocument):
         return False
     return isinstance(annotations, dict) and annotations.get(ID_ANNOTATION) == container_id

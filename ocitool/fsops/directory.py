@@ -245,6 +245,40 @@ class Directory:
             except FileNotFoundError:
                 return None
 
+    def statuses(self) -> dict[str, os.stat_result]:
+        """Return lstat(2) of every entry by its name, in no order."""
+        found = {}
+        with translated("list", self.path), os.scandir(self.descriptor) as entries:
+            for entry in entries:
+                # An entry that was removed since the folder was listed is left out.
+                with contextlib.suppress(FileNotFoundError):
+                    found[entry.name] = entry.stat(follow_symlinks=False)
+        return found
+
+    def attribute(self, name: str, attribute: str) -> bytes | None:
+        """Return an extended attribute of an entry, links not followed; None if it has none."""
+        try:
+            return os.getxattr(self._by_path(name), attribute, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in (errno.ENODATA, errno.ENOTSUP, errno.ENOENT):
+                return None
+            raise translate(error, "read an attribute of", self.child(name)) from error
+
+    def attributes(self, name: str) -> dict[str, bytes]:
+        """Return all extended attributes of an entry, sorted by name; links are not followed."""
+        try:
+            names = os.listxattr(self._by_path(name), follow_symlinks=False)
+        except OSError as error:
+            if error.errno == errno.ENOTSUP:
+                return {}
+            raise translate(error, "read the attributes of", self.child(name)) from error
+        found = {attribute: self.attribute(name, attribute) for attribute in sorted(names)}
+        return {attribute: value for attribute, value in found.items() if value is not None}
+
+    def _by_path(self, name: str) -> str:
+        """Return a path that leads to an entry of this very folder: `os` has no dir_fd for all."""
+        return f"/proc/self/fd/{self.descriptor}/{name}"
+
     def free_space(self) -> tuple[int, int]:
         """Return the free bytes of the file system for this user, and its total size."""
         with translated("look at", self.path):

@@ -8,6 +8,7 @@ from typing import Any
 from ocitool.bundles.mapping import MappedImage, encode_map
 from tests.artifacts.site import REPOSITORY
 from tests.cli.bundle_scene import note_bundles
+from tests.cli.container_scene import note_container_files
 from tests.garbage.test_engine import DANGLING, FakeEngine
 from tests.inside.facts.scenes import planted_image
 from tests.places.registry.homes import Home, auths
@@ -206,6 +207,7 @@ def _containers(scene: Scene) -> None:
     scene.note("container create", "container", "create", "full:1", "--name", "web", "--copy")
     scene.note("container create", "container", "create", "full:1", "--name", "two")
     scene.note("container create", "container", "create", "full:1", "--name", "three")
+    note_container_files(scene.note, scene.command, "web")
     scene.note("container ls", "container", "ls")
     scene.note("container rm", "container", "rm", "two")
 

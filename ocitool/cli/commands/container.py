@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
+from ocitool.cli.commands.container_diff import diff
 from ocitool.cli.completing import store_names
 from ocitool.cli.options.expand import Group, with_options
 from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _ID_LENGTH = 12
 
 container = command_group()
+container.command("diff")(diff)
 
 
 class _Listed(Struct, frozen=True):

@@ -319,7 +319,7 @@ class Extraction:
 
     def _set_attributes(self, place: Directory | NewFile, entry: Entry) -> None:
         for name, value in entry.xattrs.items():
-            wanted = self._keep.attributes and _is_portable(name)
+            wanted = self._keep.attributes and is_portable(name)
             if not (wanted and place.set_attribute(name, value)):
                 self._attributes += 1
 
@@ -331,7 +331,7 @@ def _device(entry: Entry) -> int | None:
         return None
 
 
-def _is_portable(attribute: str) -> bool:
+def is_portable(attribute: str) -> bool:
     """Tell whether an extended attribute may be set from an image.
 
     Not those of overlays and security modules, which would act on them.

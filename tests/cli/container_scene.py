@@ -1,0 +1,23 @@
+"""The documents about the files of a container, which has changed some."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.support.command import Command
+
+Note = Callable[..., Any]
+
+
+def note_container_files(note: Note, command: Command, name: str) -> None:
+    """Change files of a container with a root file system of its own, and note all documents."""
+    (listed,) = [one for one in _listed(command) if one["name"] == name]
+    for path in (b"made", b"odd-\xff"):
+        Path(os.fsdecode(os.fsencode(listed["bundle"]) + b"/rootfs/" + path)).touch()
+    note("container diff", "container", "diff", name)
+
+
+def _listed(command: Command) -> list[dict[str, Any]]:
+    found: Any = command("container", "ls", "--json").json
+    return list(found)

@@ -1,0 +1,98 @@
+"""container diff, commit, export, cp and inspect as a user sees them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ocitool.containers.sharing import can_share
+from tests.support.command import Command
+from tests.support.images import build_image, oci_archive
+from tests.support.root_files import Node, folder, layer_of, link, program
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices and marks")
+BOTH = pytest.mark.parametrize("options", [(), ("--copy",)], ids=["overlay", "copy"])
+
+
+@pytest.fixture
+def filled(ocitool: Command, tmp_path: Path) -> Command:
+    """Return the command with an image app:1."""
+    layer = layer_of(
+        program("bin/app", b"x"),
+        folder("etc"),
+        Node(path="etc/motd", data=b"hello\n"),
+        Node(path="etc/old", data=b"old\n"),
+        Node(path="etc/hosts", data=b""),
+        link("etc/to", "motd"),
+    )
+    app = build_image([layer], config={"config": {"Entrypoint": ["/bin/app"]}})
+    archive = tmp_path / "x.tar"
+    archive.write_bytes(oci_archive({"app:1": app}))
+    assert ocitool("load", archive).code == 0
+    return ocitool
+
+
+def create(command: Command, *options: str) -> Path:
+    """Make a container `web`; return the folder in which it writes."""
+    created = command("container", "create", "app:1", "--name", "web", *options, "--json").json
+    assert isinstance(created, dict)
+    bundle = Path(created["bundle"])
+    if not options and not can_share(str(bundle), rootless=os.geteuid() != 0):
+        pytest.skip("no overlay can be laid over this folder")
+    return bundle / ("rootfs" if options else "upper")
+
+
+def change_some(written: Path) -> None:
+    """Change, add and delete a file, as a container does."""
+    (written / "etc").mkdir(exist_ok=True)
+    (written / "etc/motd").write_text("bye\n")
+    (written / "etc/new").write_text("new\n")
+    (written / "etc/hosts").write_text("127.0.0.1 localhost\n")
+    if written.name == "upper":
+        os.mknod(written / "etc/old", 0o20000, 0)
+    else:
+        (written / "etc/old").unlink()
+
+
+CHANGED = ["C /etc", "C /etc/motd", "A /etc/new", "D /etc/old"]
+
+
+class TestDiff:
+    @needs_root
+    @BOTH
+    def test_it_lists_changes_in_dockers_letters(
+        self, filled: Command, options: tuple[str, ...]
+    ) -> None:
+        written = create(filled, *options)
+        assert filled("container", "diff", "web").out == ""
+        change_some(written)
+        assert filled("container", "diff", "web").out.splitlines() == CHANGED
+        only = filled("container", "diff", "web", "-q").out.splitlines()
+        assert only == [line[2:] for line in CHANGED]
+
+    @needs_root
+    def test_a_copy_is_compared_by_content_where_size_and_time_are_equal(
+        self, filled: Command
+    ) -> None:
+        motd = create(filled, "--copy") / "etc/motd"
+        status = motd.stat()
+        motd.write_text("HELLO\n")
+        os.utime(motd, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        assert filled("container", "diff", "web").out == "C /etc\nC /etc/motd\n"
+
+    def test_odd_names_are_escaped_and_exact_in_json(self, filled: Command) -> None:
+        written = create(filled, "--copy")
+        (written / os.fsdecode(b"a\nb\x1b[31m\xff")).touch()
+        done = filled("container", "diff", "web")
+        assert done.out == "A /a\\x0ab\\x1b[31m\\udcff\n"
+        assert filled("container", "diff", "web", "--json").json == [
+            {"change": "A", "path": "a\nb\x1b[31m\ufffd", "path_bytes": "YQpiG1szMW3/"}
+        ]
+
+    def test_a_container_that_is_not_there_is_told(self, filled: Command) -> None:
+        assert filled("container", "diff", "web").code == 4
+        written = create(filled, "--copy")
+        os.rename(written.parent, f"{written.parent}-away")
+        done = filled("container", "diff", "web")
+        assert done.code == 4
+        assert "`ocitool container rm web` removes its record" in done.err
