@@ -2,12 +2,18 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 # What a shell starts in the background ignores SIGINT, and all that it starts inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Compiling ocitool and the tests once is enough, whatever the environment says: each process that
+# a test starts would compile all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 HERE = Path(__file__).parent
 FAST = (
@@ -31,8 +37,8 @@ def own_caches(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of rooms that start no process as fast."""
-    folders = tuple(HERE / name for name in FAST)
+    folders = tuple(f"{HERE / name}/" for name in FAST)
     for item in items:
         slow = any(item.get_closest_marker(name) for name in ("soak", "interop"))
-        if not slow and any(item.path.is_relative_to(folder) for folder in folders):
+        if not slow and str(item.path).startswith(folders):
             item.add_marker(pytest.mark.fast)

@@ -1,6 +1,7 @@
 """Where ocitool syncs and locks, found in its source, so that no new place is forgotten."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.faults.watched import Site
 PACKAGE = Path(ocitool.__file__).parent
 SYNCING = {"fsync", "sync", "sync_path"}
 LOCKING = {"flock", "locked", "_acquire"}
+_CALLED = re.compile(rf"\b({'|'.join(sorted(SYNCING | LOCKING))})\(")
 # A login and a pulled file are no content of a store, and what gc finds lying about is none yet;
 # their own tests prove what they promise, and fail without the lock.
 ELSEWHERE = {
@@ -28,21 +30,27 @@ def sites() -> list[Site]:
 
 def _sites() -> Iterator[Site]:
     for path in set(PACKAGE.rglob("*.py")) - ELSEWHERE:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        # What a `with` enters is called from the line of the `with` in some versions of Python.
-        begun = {
-            item.context_expr: node.lineno
-            for node in ast.walk(tree)
-            if isinstance(node, ast.With)
-            for item in node.items
-        }
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.Call):
-                continue
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-            name = node.func.id if isinstance(node.func, ast.Name) else name
-            for kind, names in (("fsync", SYNCING), ("flock", LOCKING)):
-                if name in names:
-                    file = str(path.relative_to(PACKAGE.parent))
-                    first = begun.get(node, node.lineno)
-                    yield Site(kind, file, first, node.end_lineno or node.lineno)
+        source = path.read_text(encoding="utf-8")
+        if _CALLED.search(source):
+            yield from _calls(path, source)
+
+
+def _calls(path: Path, source: str) -> Iterator[Site]:
+    tree = ast.parse(source)
+    # What a `with` enters is called from the line of the `with` in some versions of Python.
+    begun = {
+        item.context_expr: node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.With)
+        for item in node.items
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        name = node.func.id if isinstance(node.func, ast.Name) else name
+        for kind, names in (("fsync", SYNCING), ("flock", LOCKING)):
+            if name in names:
+                file = str(path.relative_to(PACKAGE.parent))
+                first = begun.get(node, node.lineno)
+                yield Site(kind, file, first, node.end_lineno or node.lineno)

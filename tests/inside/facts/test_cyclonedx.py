@@ -1,11 +1,10 @@
 """The SBOM: valid by CycloneDX's own schema, and equal bytes for equal facts."""
 
 import datetime as dt
+import functools
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -15,8 +14,10 @@ from ocitool.inside.facts.packages.package import Distribution, Package, Package
 from ocitool.inside.facts.report import Facts, ImageClass
 from ocitool.oci import Digest, Platform
 
+if TYPE_CHECKING:
+    from cyclonedx.validation.json import JsonStrictValidator
+
 NOW = dt.datetime(2024, 5, 6, 7, 8, 9, tzinfo=dt.UTC)
-VALIDATOR = JsonStrictValidator(SchemaVersion.V1_6)
 FACTS = Facts(
     names=("ghcr.io/team/App:1.0",),
     digest=Digest.of(b"x"),
@@ -36,10 +37,19 @@ FACTS = Facts(
 )
 
 
+@functools.cache
+def validator() -> "JsonStrictValidator":
+    # Its grammars take two seconds to load: too long for each process that collects tests.
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    return JsonStrictValidator(SchemaVersion.V1_6)
+
+
 def document(facts: Facts) -> dict[str, Any]:
     data = cyclonedx(facts, NOW, version="1")
     assert data.isascii()
-    assert VALIDATOR.validate_str(data.decode()) is None
+    assert validator().validate_str(data.decode()) is None
     found: dict[str, Any] = json.loads(data)
     return found
 
