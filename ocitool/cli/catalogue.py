@@ -33,6 +33,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "explore": ("explore", "Look around in an image on the whole screen."),
         "verify": ("verify", "Check every blob, size and reference; repair on request."),
     },
+    "Edit": {
+        "set": ("set", "Change labels, variables and commands of an image, without a build."),
+    },
     "Registries": {
         "login": ("login", "Check credentials and store them as docker does."),
         "logout": ("login", "Remove stored credentials."),

@@ -172,6 +172,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool verify ./carry.tar",
         "ocitool verify --repair-from ./carry.tar",
     ),
+    "set": (
+        "ocitool set app:1.0 --label team=web -t app:1.1",
+        "ocitool set docker://ghcr.io/team/app:1.0 --label commit=$GITHUB_SHA --in-place",
+        "ocitool set ./app.tar --entrypoint '[\"/bin/app\"]' --env-rm DEBUG -t ./fixed.tar",
+    ),
     "lock": (
         "ocitool lock ghcr.io/team/app:1.0 alpine:3.20 -o images.lock.yml",
         "helm template web chart/ | ocitool lock -f - -o images.lock.yml",

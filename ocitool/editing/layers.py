@@ -9,7 +9,7 @@ from ocitool.editing.parts import ImageParts, set_created
 from ocitool.oci import Descriptor, Digest, mediatype
 from ocitool.oci.family import use_family
 from ocitool.oci.mediatype import Compression
-from ocitool.oci.members import CONFIG_ORDER, members_of, put
+from ocitool.oci.members import CONFIG_ORDER, members_of, put, put_or_drop
 
 
 class NewLayer(Struct, frozen=True, kw_only=True):
@@ -35,23 +35,30 @@ class NewEntry(Struct, frozen=True, kw_only=True):
 
 
 def append_entries(
-    parts: ImageParts, entries: Sequence[NewEntry], *, created: str | None = None
+    parts: ImageParts,
+    entries: Sequence[NewEntry],
+    *,
+    created: str | None = None,
+    author: str | None = None,
 ) -> ImageParts:
     """Return an image with new layers on top, and for each entry one in its history.
 
     `created` is the time of the image and of the new entries, as in RFC 3339; with None the image
-    keeps its own, and the entries carry the same. Where the history does not tell of all layers it
-    gets no entry: none is made up for the old layers. Layers get the media types of the manifest's
-    family; one of zstd makes an OCI image of a docker one. The same arguments give the same bytes.
+    keeps its own, and the entries carry the same. `author` is that of the image, and of entries
+    without one. Where the history does not tell of all layers it gets no entry: none is made up for
+    the old layers. Layers get the media types of the manifest's family; one of zstd makes an OCI
+    image of a docker one. The same arguments give the same bytes.
     """
     layers = [entry.layer for entry in entries if entry.layer is not None]
     config, manifest = members_of(parts.config.raw), members_of(parts.manifest.raw)
     set_created(config, created)
+    if author is not None:
+        put_or_drop(config, "author", author, CONFIG_ORDER)
     _extend_rootfs(config, layers)
     if parts.has_full_history:
         when = created or parts.config.created
         old = cast("list[object]", config.get("history") or [])
-        new = [_entry_json(entry, when) for entry in entries]
+        new = [_entry_json(entry, when, author or "") for entry in entries]
         if new:
             put(config, "history", [*old, *new], CONFIG_ORDER)
     if layers:
@@ -87,11 +94,11 @@ def layer_json(layer: NewLayer, *, docker: bool) -> dict[str, object]:
     ).to_json()
 
 
-def _entry_json(entry: NewEntry, created: str | None) -> dict[str, object]:
+def _entry_json(entry: NewEntry, created: str | None, author: str) -> dict[str, object]:
     fields = {
         "created": created,
         "created_by": entry.created_by,
-        "author": entry.author,
+        "author": entry.author or author,
         "comment": entry.comment,
     }
     result: dict[str, object] = {key: value for key, value in fields.items() if value}

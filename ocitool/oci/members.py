@@ -36,7 +36,16 @@ RUNTIME_ORDER = (
     "Labels",
     "StopSignal",
 )
-DESCRIPTOR_ORDER = ("mediaType", "digest", "size", "urls", "annotations", "data", "artifactType")
+DESCRIPTOR_ORDER = (
+    "mediaType",
+    "digest",
+    "size",
+    "urls",
+    "annotations",
+    "data",
+    "artifactType",
+    "platform",
+)
 
 
 def members_of(raw: bytes) -> dict[str, object]:
@@ -46,24 +55,24 @@ def members_of(raw: bytes) -> dict[str, object]:
 
 
 def put(fields: dict[str, object], key: str, value: object, order: Sequence[str]) -> None:
-    """Set a member where it stands; a new one goes behind those that precede it in `order`."""
-    if key in fields or key not in order:
+    """Set a member where it stands; a new one goes before the first that follows it in `order`."""
+    behind = set(order[order.index(key) + 1 :]) if key in order else set()
+    if key in fields or behind.isdisjoint(fields):
         fields[key] = value
         return
-    before = set(order[: order.index(key)])
     items = list(fields.items())
-    place = 1 + max((n for n, (name, _) in enumerate(items) if name in before), default=-1)
+    place = next(n for n, (name, _) in enumerate(items) if name in behind)
     items.insert(place, (key, value))
     fields.clear()
     fields.update(items)
 
 
 def put_or_drop(fields: dict[str, object], key: str, value: object, order: Sequence[str]) -> None:
-    """Set a member, or remove it where nothing is left of it (None, or an empty container).
+    """Set a member, or remove it where its new value is None or empty.
 
-    One that is null or empty and stays so is left as it was written.
+    One that is empty, whether null, "", [] or {}, and stays so is left as it was written.
     """
-    if value or value == "":
+    if value:
         put(fields, key, value, order)
     elif fields.get(key):
         del fields[key]

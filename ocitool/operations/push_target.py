@@ -6,13 +6,14 @@ has all blobs of that manifest.
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from msgspec.structs import replace
 
 from ocitool.errors import OcitoolError, Refused
 from ocitool.events import Outcome
 from ocitool.image.attached import tags_of_attached
-from ocitool.image.content import PlannedImage
+from ocitool.image.content import Catalog, PlannedImage
 from ocitool.image.graph import closure_of, content_of
 from ocitool.oci import Descriptor, Digest, Manifest, Reference
 from ocitool.operations.push_names import Pair
@@ -23,6 +24,7 @@ from ocitool.places.registry.holders import Holders
 from ocitool.places.registry.known_blobs import KnownBlobs
 from ocitool.places.registry.writing import SubjectRefused
 from ocitool.transfer.copy import Moved, TransferReport
+from ocitool.transfer.derived import DerivedImages, bases_of
 from ocitool.transfer.pipeline import Pipeline
 from ocitool.transfer.plan import Attachments, subject_of
 from ocitool.transfer.remote import RemoteImages
@@ -143,11 +145,11 @@ class TagPusher:
             documents={d.digest: m.raw for s in planned for d, m in s.closure.documents},
             mountable=self._mountable(destination, planned),
             holders=self._holders,
-            remote=isinstance(self._pipeline.origin, RemoteImages),
+            remote=any(isinstance(base, RemoteImages) for base in self._bases),
             scratch=self._pipeline.options.scratch,
         )
         present = main.digest if ending is Ending.PRESENT else None
-        known = _present(writer, planned, present=present)
+        known = _present(writer, planned, present=present, held=self._held_in(destination))
         known |= {digest: moved.outcome for digest, moved in sent.items()}
         report = self._pipeline.transfer(writer, planned, known)
         blobs = tuple(sent.get(moved.descriptor.digest, moved) for moved in report.blobs)
@@ -159,16 +161,25 @@ class TagPusher:
         """Return, for each blob, repositories of the same registry that may have it already."""
         blobs = _blobs(planned)
         found: dict[Digest, list[str]] = {digest: [] for digest in blobs}
-        origin = self._pipeline.origin
-        if isinstance(origin, RemoteImages) and origin.repository.host.domain == destination.domain:
-            for paths in found.values():
-                paths.append(origin.repository.session.path)
         for digest, paths in found.items():
+            paths.extend(_read_from(self._pipeline.origin, digest, destination.domain))
             paths.extend(self._known.repositories(destination.domain, digest))
-        if isinstance(origin, Layout):
-            for path, digest in _neighbours(origin, destination, blobs):
-                found[digest].append(path)
+        for base in self._bases:
+            if isinstance(base, Layout):
+                for path, digest in _neighbours(base, destination, blobs):
+                    found[digest].append(path)
         return {d: [path for path in p if path != destination.path] for d, p in found.items()}
+
+    @property
+    def _bases(self) -> tuple[Catalog, ...]:
+        return bases_of(self._pipeline.origin)
+
+    def _held_in(self, destination: Reference) -> AbstractSet[Digest]:
+        """Return what is in the repository, because new images were made from images there."""
+        origin = self._pipeline.origin
+        if not isinstance(origin, DerivedImages):
+            return frozenset()
+        return origin.held_in(destination.domain, destination.path)
 
     def _report(
         self, pair: Pair, ending: Ending, existing: Descriptor | None, attached: int
@@ -196,6 +207,13 @@ def report_planned(pair: Pair, *, is_final: bool) -> PushReport:
         image=report_image(pair.image),
         is_final=is_final,
     )
+
+
+def _read_from(origin: Catalog, digest: Digest, domain: str) -> Iterator[str]:
+    """Yield the repository of a registry that a blob is read from, if it is read from one."""
+    base = origin.base_of(digest) if isinstance(origin, DerivedImages) else origin
+    if isinstance(base, RemoteImages) and base.repository.host.domain == domain:
+        yield base.repository.session.path
 
 
 def _blobs(planned: Sequence[PlannedImage]) -> set[Digest]:
@@ -254,18 +272,27 @@ def _check_pinned(destination: Reference, digest: Digest) -> None:
 
 
 def _present(
-    writer: RepositoryWriter, planned: Sequence[PlannedImage], *, present: Digest | None
+    writer: RepositoryWriter,
+    planned: Sequence[PlannedImage],
+    *,
+    present: Digest | None,
+    held: AbstractSet[Digest] = frozenset(),
 ) -> dict[Digest, Outcome]:
-    """Ask for each manifest once: a registry that has a manifest has all that it lists."""
+    """Ask for each manifest once: a registry that has a manifest has all that it lists.
+
+    `held` was read from there; beside it, documents are new, and not asked for.
+    """
     known_outcomes: dict[Digest, Outcome] = {}
     for image in planned:
-        closure = image.closure
-        if closure.root.digest == present or writer.knows(closure.root.digest):
+        closure, root = image.closure, image.closure.root.digest
+        here = {d.digest: Outcome.EXISTED for d in closure.descriptors if d.digest in held}
+        if root == present or root in here or (not here and writer.knows(root)):
             known_outcomes |= {d.digest: Outcome.EXISTED for d in closure.descriptors}
             if not _is_listed(writer, image):
-                del known_outcomes[closure.root.digest]
+                del known_outcomes[root]
             continue
-        for descriptor, document in closure.documents[:-1]:
+        known_outcomes |= here
+        for descriptor, document in closure.documents[:-1] if not here else ():
             if isinstance(document, Manifest) and writer.knows(descriptor.digest):
                 known_outcomes[descriptor.digest] = Outcome.EXISTED
                 known_outcomes |= {blob.digest: Outcome.EXISTED for blob in content_of(document)}

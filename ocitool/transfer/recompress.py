@@ -15,6 +15,7 @@ from ocitool.formats.compression import Codec
 from ocitool.image.content import PlannedImage, Source
 from ocitool.image.graph import closure_of, images_of
 from ocitool.oci import Descriptor, Digest, Index, Manifest, mediatype
+from ocitool.oci.children import list_anew
 from ocitool.oci.document import encode
 from ocitool.oci.family import use_family
 from ocitool.places.layout import Writing
@@ -170,18 +171,9 @@ def _rewrite_index(
     index: Index, renamed: Mapping[Digest, Descriptor], layered: LayeredSource
 ) -> Descriptor | None:
     """Keep an index that lists the new children, or return None when none is new."""
-    texts = {str(old): str(new.digest) for old, new in renamed.items()}
     if not any(child.digest in renamed for child in index.manifests):
         return None
-    document = json.loads(index.raw)
-    for value, child in zip(document["manifests"], index.manifests, strict=True):
-        new = renamed.get(child.digest)
-        if new is not None:
-            value.update(mediaType=new.media_type, digest=str(new.digest), size=new.size)
-        annotations = value.get("annotations") or {}
-        for key, text in annotations.items():
-            annotations[key] = texts.get(text, text)
-    return layered.add(encode(document), index.media_type)
+    return layered.add(*list_anew(index, renamed))
 
 
 def _needs_oci(manifest: Manifest, results: Mapping[Digest, Descriptor]) -> bool:

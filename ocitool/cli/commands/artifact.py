@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.options.editing import pairs
 from ocitool.cli.options.expand import Group, with_options
 from ocitool.cli.options.registry import REGISTRY, ChunkSize, Jobs, in_chunks, registries
 from ocitool.cli.options.transfer import DigestFile
@@ -80,7 +81,7 @@ class Packing:
         options = PackOptions(
             files=files,
             artifact_type=self.artifact_type,
-            annotations=_annotations(self.annotation),
+            annotations=pairs(self.annotation, "--annotation"),
             config=self.config,
             scratch=out.options.temporary,
             jobs=self.jobs,
@@ -96,18 +97,6 @@ class Packing:
             ids=lambda report: [str(report.descriptor.digest)],
             view=documents.SENT,
         )
-
-
-def _annotations(texts: list[str] | None) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in texts or ():
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise UsageError(f"--annotation {text!r} is not KEY=VALUE")
-        if key in found:
-            raise UsageError(f"--annotation {key!r} is given twice")
-        found[key] = value
-    return found
 
 
 PACKING = Group(

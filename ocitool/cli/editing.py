@@ -1,0 +1,67 @@
+"""How the commands that edit images reach places and print what they did."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from ocitool.cli.interrupted import SENT
+from ocitool.cli.options.editing import EditingOptions
+from ocitool.cli.output import Output
+from ocitool.cli.render import console
+
+if TYPE_CHECKING:
+    from ocitool.operations.edit.report import PlaceAccess, EditReport
+    from ocitool.places.registry import RegistryOptions
+
+
+def edit(
+    text: str,
+    run: "Callable[[PlaceAccess], EditReport]",
+    editing: EditingOptions,
+    out: Output,
+    registry: "RegistryOptions",
+) -> None:
+    """Run an edit with what reaches places, and print its report. `text` says what it does."""
+    from ocitool.cli.delivery import check_destination
+
+    for target in editing.options.targets:
+        check_destination(target, out)
+    with out.moving(text, left=SENT), access(out, registry) as reached:
+        report = run(reached)
+    show(report, editing, out)
+
+
+@contextlib.contextmanager
+def access(out: Output, registry: "RegistryOptions") -> "Iterator[PlaceAccess]":
+    """Yield how places are reached in this run."""
+    from ocitool.cli.options.registry import registries
+    from ocitool.cli.options.shared import usual_platform
+    from ocitool.operations.edit.report import PlaceAccess
+
+    with registries(registry, out.observer) as connected:
+        yield PlaceAccess(
+            store=out.options.store_if_any,
+            registries=connected,
+            stdin=0,
+            write=console.out_bytes,
+            featured=usual_platform(),
+            observer=out.observer,
+        )
+
+
+def show(report: "EditReport", editing: EditingOptions, out: Output) -> None:
+    """Print what an edit did, and write its digest file."""
+    from ocitool.cli import edit_documents
+    from ocitool.cli.render import edits, texts
+
+    if editing.digestfile is not None and not report.dry_run:
+        texts.write_digests(editing.digestfile, [report.new])
+    out.remark(edits.remarks(report))
+    if "-" not in editing.options.targets:
+        out.result(
+            report,
+            text=edits.lines,
+            ids=lambda report: [str(report.new)],
+            view=edit_documents.EDITED,
+        )
+    out.summary(edits.summary(report, out.seconds))

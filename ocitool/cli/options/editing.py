@@ -1,0 +1,217 @@
+"""Options that the commands share that edit images."""
+
+import datetime as dt
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ocitool.cli.completing import words
+from ocitool.cli.options.expand import Group
+from ocitool.cli.options.shared import SomePlatforms, platforms, settings
+from ocitool.errors import UsageError
+
+if TYPE_CHECKING:
+    from ocitool.operations.edit.report import AttachedPolicy, EditOptions
+    from ocitool.operations.push_report import OnExisting
+
+_EPOCH = "SOURCE_DATE_EPOCH"
+_NOW, _KEEP = "now", "keep"
+
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        "-t",
+        metavar="DST",
+        help="Where the result goes: docker://NAME, a name in the store, oci:DIR:TAG, ./FILE, … "
+        "May be repeated.",
+    ),
+]
+InPlace = Annotated[
+    bool, typer.Option("--in-place", help="Move the name of SRC to the new image, where it is.")
+]
+Created = Annotated[
+    str | None,
+    typer.Option(
+        "--created",
+        metavar="T|now|keep",
+        help="Time of the image and of new history. Default: SOURCE_DATE_EPOCH, else that of SRC.",
+    ),
+]
+NoHistory = Annotated[bool, typer.Option("--no-history", help="Add no entry to the history.")]
+Author = Annotated[
+    str | None, typer.Option("--author", metavar="A", help="Author of the image and the entry.")
+]
+Attached = Annotated[
+    str,
+    typer.Option(
+        "--referrers",
+        metavar="list|copy|fail",
+        autocompletion=words("list", "copy", "fail"),
+        help="What is attached to the old image: list it, copy its SBOMs, or fail if there is any.",
+    ),
+]
+KeepAttestations = Annotated[
+    bool,
+    typer.Option(
+        "--keep-attestations",
+        help="Keep BuildKit's attestations of images that change, although they tell of the old.",
+    ),
+]
+OnExisting = Annotated[
+    str,
+    typer.Option(
+        "--on-existing",
+        metavar="same|overwrite|skip|error",
+        autocompletion=words("same", "overwrite", "skip", "error"),
+        help="If the tag exists: accept only the same image, move it, keep it, or fail.",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the new digests and write nothing.")]
+Force = Annotated[
+    bool, typer.Option("--force", "-f", help="With --in-place, also for a signed image.")
+]
+DigestFile = Annotated[
+    str | None,
+    typer.Option("--digestfile", metavar="F", help="Write the new digest to this file."),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditingOptions:
+    """What the user said about an edit: `created` only if --created did, and not to keep it."""
+
+    options: "EditOptions"
+    created: str | None
+    digestfile: str | None
+
+
+def _editing(
+    context: typer.Context,
+    *,
+    target: list[str] | None,
+    in_place: bool = False,
+    force: bool = False,
+    platform: str | None = None,
+    created: str | None = None,
+    no_history: bool = False,
+    author: str | None = None,
+    referrers: str = "list",
+    keep_attestations: bool = False,
+    on_existing: str = "overwrite",
+    dry_run: bool = False,
+    digestfile: str | None = None,
+) -> EditingOptions:
+    from ocitool.cli.render.texts import check_output_file
+    from ocitool.operations.edit.report import EditOptions
+
+    check_output_file(digestfile)
+    explicit = None if created in (None, _KEEP) else time_of(str(created))
+    options = EditOptions(
+        targets=tuple(target or ()),
+        in_place=in_place,
+        force=force,
+        platforms=platforms(platform),
+        epoch=explicit if created is not None else source_date_epoch(),
+        history=not no_history,
+        author=author,
+        attached=_policy(referrers),
+        keep_attestations=keep_attestations,
+        on_existing=_on_existing(on_existing),
+        dry_run=dry_run,
+        scratch=settings(context).temporary,
+    )
+    return EditingOptions(options=options, created=explicit, digestfile=digestfile)
+
+
+def _policy(text: str) -> "AttachedPolicy":
+    from ocitool.operations.edit.report import AttachedPolicy
+
+    return _word(AttachedPolicy, text, "--referrers")
+
+
+def _on_existing(text: str) -> "OnExisting":
+    from ocitool.operations.push_report import OnExisting
+
+    return _word(OnExisting, text, "--on-existing")
+
+
+def _word(kind: Any, text: str, option: str) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise UsageError(f"{option} {text!r} is not one of {', '.join(kind)}") from None
+
+
+def time_of(text: str) -> str:
+    """Return the time of --created as in RFC 3339; UsageError for what is none."""
+    from ocitool.cli.options.quantities import parse_moment
+    from ocitool.oci import parse_time
+
+    if text == _NOW:
+        return _written(dt.datetime.now(dt.UTC))
+    if text.isdecimal():
+        return _seconds(text, "--created")
+    if parse_time(text) is not None:
+        return text
+    return _written(parse_moment(text, "--created", dt.datetime.now(dt.UTC), ago=True))
+
+
+def source_date_epoch() -> str | None:
+    """Return the time of SOURCE_DATE_EPOCH as in RFC 3339, or None where it is not set."""
+    text = os.environ.get(_EPOCH)
+    return _seconds(text, _EPOCH) if text else None
+
+
+def _seconds(text: str, what: str) -> str:
+    try:
+        if text.isdecimal():
+            return _written(dt.datetime.fromtimestamp(int(text), dt.UTC))
+    except (ValueError, OverflowError, OSError):
+        pass
+    raise UsageError(f"{what} {text!r} is not a number of seconds since 1970")
+
+
+def _written(moment: dt.datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def pairs(texts: Iterable[str] | None, option: str) -> dict[str, str]:
+    """Return the keys and values of an option KEY=VALUE that may be repeated."""
+    found: dict[str, str] = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise UsageError(f"{option} {text!r} is not KEY=VALUE")
+        if key in found:
+            raise UsageError(f"{option} {key!r} is given twice")
+        found[key] = value
+    return found
+
+
+_OUTPUT: dict[str, tuple[Any, object]] = {
+    "on_existing": (OnExisting, "overwrite"),
+    "dry_run": (DryRun, False),
+    "digestfile": (DigestFile, None),
+}
+_ATTACHED: dict[str, tuple[Any, object]] = {
+    "referrers": (Attached, "list"),
+    "keep_attestations": (KeepAttestations, False),
+}
+_RECORD: dict[str, tuple[Any, object]] = {
+    "created": (Created, None),
+    "no_history": (NoHistory, False),
+    "author": (Author, None),
+}
+_TO: dict[str, tuple[Any, object]] = {
+    "target": (Targets, None),
+    "in_place": (InPlace, False),
+    "force": (Force, False),
+}
+EDITING = Group(
+    {**_TO, "platform": (SomePlatforms, None), **_RECORD, **_ATTACHED, **_OUTPUT}, _editing
+)
+"""For the commands that change images."""

@@ -1,0 +1,72 @@
+"""Images that were made from others here: new documents and layers, all else where it was."""
+
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+
+from ocitool.errors import NotFound
+from ocitool.image.content import Catalog, Closure, Root, Source
+from ocitool.oci import Descriptor, Digest
+from ocitool.transfer.layered import LayeredSource
+from ocitool.transfer.remote import RemoteImages
+
+
+class DerivedImages(LayeredSource):
+    """New images as a source: their documents in memory, new layers in `scratch`.
+
+    `bases` are what they were made from. Everything else is read from the one of these whose image
+    has it: see `add_base`.
+    """
+
+    def __init__(self, bases: Iterable[Catalog], scratch: Source | None = None) -> None:
+        self.bases = tuple(bases)
+        super().__init__(*([scratch] if scratch is not None else []), *self.bases)
+        self._held: dict[Digest, Catalog] = {}
+        self._roots: tuple[Root, ...] = ()
+
+    def roots(self) -> tuple[Root, ...]:
+        """Return the new images, and what is attached to them."""
+        return self._roots
+
+    def set_roots(self, roots: Sequence[Root]) -> None:
+        """Offer these images."""
+        self._roots = tuple(roots)
+
+    def resolve(self, name: str) -> Root:
+        """Return the image that is called `name`; NotFound when there is none."""
+        for root in self._roots:
+            if name in (*root.names, root.label, str(root.descriptor.digest)):
+                return root
+        raise NotFound(f"there is no image {name!r} among the new ones")
+
+    def add_base(self, catalog: Catalog, closure: Closure) -> None:
+        """Note which of the bases has all that an image needs."""
+        for descriptor in closure.descriptors:
+            self._held.setdefault(descriptor.digest, catalog)
+        for descriptor, document in closure.documents:
+            self.keep(descriptor.digest, document.raw)
+
+    def held_in(self, domain: str, path: str) -> AbstractSet[Digest]:
+        """Return the digests that are in a repository of a registry already, as bases show."""
+        return {
+            digest
+            for digest, base in self._held.items()
+            if isinstance(base, RemoteImages) and is_in_repository(base, domain, path)
+        }
+
+    def base_of(self, digest: Digest) -> Catalog | None:
+        """Return the base that a digest is read from; None for a new one."""
+        return self._held.get(digest)
+
+    def _place_of(self, descriptor: Descriptor) -> Source:
+        return self._held.get(descriptor.digest) or super()._place_of(descriptor)
+
+
+def bases_of(catalog: Catalog) -> tuple[Catalog, ...]:
+    """Return the places that the content of a catalog is read from in the end."""
+    return catalog.bases if isinstance(catalog, DerivedImages) else (catalog,)
+
+
+def is_in_repository(images: RemoteImages, domain: str, path: str) -> bool:
+    """Tell whether images are in that repository of that registry."""
+    repository = images.repository
+    return (repository.host.domain, repository.session.path) == (domain, path)
