@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ocitool.bundles.sync.config import parse_sync_file as parse_sync_file
     from ocitool.bundles.sync.plan import encode_plan as encode_plan
     from ocitool.bundles.sync.plan import parse_plan as parse_plan
+    from ocitool.editing.settings import Settings as Settings
     from ocitool.errors import AccessDenied as AccessDenied
     from ocitool.errors import IntegrityError as IntegrityError
     from ocitool.errors import MalformedArchive as MalformedArchive
@@ -88,6 +89,12 @@ if TYPE_CHECKING:
     from ocitool.operations.bundle.write import write_bundle as write_bundle
     from ocitool.operations.bundle.write import write_volumes as write_volumes
     from ocitool.operations.copy import copy as copy
+    from ocitool.operations.edit.report import AttachedPolicy as AttachedPolicy
+    from ocitool.operations.edit.report import EditOptions as EditOptions
+    from ocitool.operations.edit.report import EditReport as EditReport
+    from ocitool.operations.edit.report import PlaceAccess as PlaceAccess
+    from ocitool.operations.edit.settings import IndexAnnotations as IndexAnnotations
+    from ocitool.operations.edit.settings import set_image as set_image
     from ocitool.operations.hashing import Problem as Problem
     from ocitool.operations.inspect import ImageReport as ImageReport
     from ocitool.operations.inspect import LayerReport as LayerReport
@@ -127,6 +134,7 @@ __getattr__, __dir__, __all__ = lazy(
         "bundles.inventory": "Base Need",
         "bundles.sync.config": "parse_sync_file",
         "bundles.sync.plan": "encode_plan parse_plan",
+        "editing.settings": "Settings",
         "errors": (
             "AccessDenied IntegrityError MalformedArchive NotFound OcitoolError Refused "
             "StorageError Unavailable UsageError"
@@ -162,6 +170,8 @@ __getattr__, __dir__, __all__ = lazy(
         "operations.bundle.verify": "BundleReport verify_bundle",
         "operations.bundle.write": "write_bundle write_volumes",
         "operations.copy": "copy",
+        "operations.edit.report": "AttachedPolicy EditOptions EditReport PlaceAccess",
+        "operations.edit.settings": "IndexAnnotations set_image",
         "operations.hashing": "Problem",
         "operations.inspect": "ImageReport LayerReport inspect",
         "operations.load": "load",

@@ -34,7 +34,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "verify": ("verify", "Check every blob, size and reference; repair on request."),
     },
     "Edit": {
-        "set": ("set", "Change labels, variables and commands of an image, without a build."),
+        "set": ("set", "Change labels, variables, commands of an image."),
     },
     "Registries": {
         "login": ("login", "Check credentials and store them as docker does."),

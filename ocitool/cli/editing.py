@@ -10,7 +10,7 @@ from ocitool.cli.output import Output
 from ocitool.cli.render import console
 
 if TYPE_CHECKING:
-    from ocitool.operations.edit.report import PlaceAccess, EditReport
+    from ocitool.operations.edit.report import EditReport, PlaceAccess
     from ocitool.places.registry import RegistryOptions
 
 

@@ -174,8 +174,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "set": (
         "ocitool set app:1.0 --label team=web -t app:1.1",
-        "ocitool set docker://ghcr.io/team/app:1.0 --label commit=$GITHUB_SHA --in-place",
-        "ocitool set ./app.tar --entrypoint '[\"/bin/app\"]' --env-rm DEBUG -t ./fixed.tar",
+        "ocitool set docker://ghcr.io/t/app:1 --label commit=$GITHUB_SHA --in-place",
+        'ocitool set ./app.tar --cmd "serve -v" --env-rm DEBUG -t ./fixed.tar',
     ),
     "lock": (
         "ocitool lock ghcr.io/team/app:1.0 alpine:3.20 -o images.lock.yml",

@@ -9,6 +9,7 @@ from ocitool.bundles.mapping import MappedImage, encode_map
 from tests.artifacts.site import REPOSITORY
 from tests.cli.bundle_scene import note_bundles
 from tests.cli.container_scene import note_container_files
+from tests.cli.edit_scene import note_edits
 from tests.garbage.test_engine import DANGLING, FakeEngine
 from tests.inside.facts.scenes import planted_image
 from tests.places.registry.homes import Home, auths
@@ -91,6 +92,7 @@ def documents(folder: Path) -> Documents:
     with EmulatedRegistry() as registry:
         _registry(scene, registry, image)
         _artifacts(scene, registry)
+        note_edits(scene.note, scene.folder, registry)
     _login(scene)
     _machine(scene)
     _inside(scene)

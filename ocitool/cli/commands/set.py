@@ -33,12 +33,12 @@ _SETTINGS: dict[str, tuple[Any, object]] = {
     "label": (_many("--label", "K=V", "Set a label."), None),
     "label_rm": (_many("--label-rm", "K", "Remove a label."), None),
     "annotation": (_many("--annotation", "K=V", "Set an annotation of the manifest."), None),
-    "annotation_rm": (_many("--annotation-rm", "K", "Remove one."), None),
+    "annotation_rm": (_many("--annotation-rm", "K", "Remove an annotation."), None),
     "index_annotation": (
         _many("--index-annotation", "K=V", "Set an annotation of the index."),
         None,
     ),
-    "index_annotation_rm": (_many("--index-annotation-rm", "K", "Remove one."), None),
+    "index_annotation_rm": (_many("--index-annotation-rm", "K", "Remove an annotation."), None),
     "env": (_many("--env", "K=V", "Set a variable."), None),
     "env_rm": (_many("--env-rm", "K", "Remove a variable."), None),
     "entrypoint": (_one("--entrypoint", "JSON|WORDS", f"Entry point, {_COMMAND}"), None),
@@ -46,9 +46,9 @@ _SETTINGS: dict[str, tuple[Any, object]] = {
     "user": (_one("--user", "U", "User, or user:group."), None),
     "workdir": (_one("--workdir", "DIR", "Working folder."), None),
     "expose": (_many("--expose", "PORT[/PROTOCOL]", "Expose a port."), None),
-    "expose_rm": (_many("--expose-rm", "PORT[/PROTOCOL]", "Do not."), None),
+    "expose_rm": (_many("--expose-rm", "PORT[/PROTOCOL]", "Remove it."), None),
     "volume": (_many("--volume", "PATH", "Make a path a volume."), None),
-    "volume_rm": (_many("--volume-rm", "PATH", "Do not."), None),
+    "volume_rm": (_many("--volume-rm", "PATH", "Remove it."), None),
     "stop_signal": (_one("--stop-signal", "SIGNAL", "Signal that ends a container."), None),
     "set_platform": (
         _one("--set-platform", "P", "Say that the image is for another platform."),
@@ -70,9 +70,9 @@ def set(  # noqa: A001
 ) -> None:
     """Change labels, variables, commands and the like of an image, in any place.
 
-    Only the configuration and manifests are made anew: in a registry no layer moves. Of an index
-    all images are changed, or those of --platform. Settings that hold already give the same
-    digest. The history gets one entry that names what was set, and no values.
+    Only the configuration and manifests are written: in a registry the layers stay where they are.
+    All images of an index are changed, or those of --platform. Settings that hold already give
+    the same digest. The history gets one entry that names what was set, without the values.
     """
     from ocitool.cli.editing import edit
     from ocitool.operations.edit.settings import set_image

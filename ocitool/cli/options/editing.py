@@ -4,18 +4,18 @@ import datetime as dt
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from ocitool.cli.completing import words
 from ocitool.cli.options.expand import Group
-from ocitool.cli.options.shared import SomePlatforms, platforms, settings
+from ocitool.cli.options.shared import platforms, settings
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
-    from ocitool.operations.edit.report import AttachedPolicy, EditOptions
-    from ocitool.operations.push_report import OnExisting
+    from ocitool.operations.edit.report import EditOptions
 
 _EPOCH = "SOURCE_DATE_EPOCH"
 _NOW, _KEEP = "now", "keep"
@@ -61,7 +61,7 @@ KeepAttestations = Annotated[
         help="Keep BuildKit's attestations of images that change, although they tell of the old.",
     ),
 ]
-OnExisting = Annotated[
+IfThere = Annotated[
     str,
     typer.Option(
         "--on-existing",
@@ -69,6 +69,10 @@ OnExisting = Annotated[
         autocompletion=words("same", "overwrite", "skip", "error"),
         help="If the tag exists: accept only the same image, move it, keep it, or fail.",
     ),
+]
+EditedPlatforms = Annotated[
+    str | None,
+    typer.Option("--platform", metavar="P,…", help="Edit only the images for these platforms."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the new digests and write nothing.")]
 Force = Annotated[
@@ -106,7 +110,8 @@ def _editing(
     digestfile: str | None = None,
 ) -> EditingOptions:
     from ocitool.cli.render.texts import check_output_file
-    from ocitool.operations.edit.report import EditOptions
+    from ocitool.operations.edit.report import AttachedPolicy, EditOptions
+    from ocitool.operations.push_report import OnExisting
 
     check_output_file(digestfile)
     explicit = None if created in (None, _KEEP) else time_of(str(created))
@@ -118,28 +123,19 @@ def _editing(
         epoch=explicit if created is not None else source_date_epoch(),
         history=not no_history,
         author=author,
-        attached=_policy(referrers),
+        attached=_word(AttachedPolicy, referrers, "--referrers"),
         keep_attestations=keep_attestations,
-        on_existing=_on_existing(on_existing),
+        on_existing=_word(OnExisting, on_existing, "--on-existing"),
         dry_run=dry_run,
         scratch=settings(context).temporary,
     )
     return EditingOptions(options=options, created=explicit, digestfile=digestfile)
 
 
-def _policy(text: str) -> "AttachedPolicy":
-    from ocitool.operations.edit.report import AttachedPolicy
-
-    return _word(AttachedPolicy, text, "--referrers")
+Word = TypeVar("Word", bound=StrEnum)
 
 
-def _on_existing(text: str) -> "OnExisting":
-    from ocitool.operations.push_report import OnExisting
-
-    return _word(OnExisting, text, "--on-existing")
-
-
-def _word(kind: Any, text: str, option: str) -> Any:
+def _word(kind: type[Word], text: str, option: str) -> Word:
     try:
         return kind(text)
     except ValueError:
@@ -193,7 +189,7 @@ def pairs(texts: Iterable[str] | None, option: str) -> dict[str, str]:
 
 
 _OUTPUT: dict[str, tuple[Any, object]] = {
-    "on_existing": (OnExisting, "overwrite"),
+    "on_existing": (IfThere, "overwrite"),
     "dry_run": (DryRun, False),
     "digestfile": (DigestFile, None),
 }
@@ -212,6 +208,6 @@ _TO: dict[str, tuple[Any, object]] = {
     "force": (Force, False),
 }
 EDITING = Group(
-    {**_TO, "platform": (SomePlatforms, None), **_RECORD, **_ATTACHED, **_OUTPUT}, _editing
+    {**_TO, "platform": (EditedPlatforms, None), **_RECORD, **_ATTACHED, **_OUTPUT}, _editing
 )
 """For the commands that change images."""

@@ -18,7 +18,7 @@ from ocitool.operations.copy import (
     copy_to_registry,
     destinations,
 )
-from ocitool.operations.edit.report import PlaceAccess, Delivered, Edit, EditOptions
+from ocitool.operations.edit.report import Delivered, Edit, EditOptions, PlaceAccess
 from ocitool.operations.push_report import PushReport
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, Repository

@@ -13,12 +13,12 @@ from ocitool.operations.edit.attached import copy_sboms, find_attached
 from ocitool.operations.edit.delivery import deliver_edit, targets_of
 from ocitool.operations.edit.images import Read
 from ocitool.operations.edit.report import (
-    PlaceAccess,
     AttachedArtifact,
     AttachedPolicy,
     Edit,
     EditOptions,
     EditReport,
+    PlaceAccess,
 )
 from ocitool.places.layout import Writing, temporary_layout
 from ocitool.transfer.derived import DerivedImages
@@ -36,7 +36,8 @@ class Editing:
 
     def open(self, place: str | Place) -> Opened:
         """Open another place for reading, until the edit ends."""
-        return self._stack.enter_context(_open(place, self.options, self.access, self.scratch))
+        opened = _open(place, self.options, self.access, self.scratch)
+        return self._stack.enter_context(opened)
 
     def close(self) -> None:
         """Close all that was opened."""
@@ -46,7 +47,9 @@ class Editing:
 Work = Callable[[Read, Editing], Edit]
 
 
-def run_edit(source: str | Place, options: EditOptions, access: PlaceAccess, work: Work) -> EditReport:
+def run_edit(
+    source: str | Place, options: EditOptions, access: PlaceAccess, work: Work
+) -> EditReport:
     """Edit the image that a place means and bring the result to its destinations.
 
     Refused for a signed image that would be replaced in place without `force`, and with the policy

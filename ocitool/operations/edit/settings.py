@@ -13,7 +13,7 @@ from ocitool.oci import Index
 from ocitool.oci.document import encode
 from ocitool.oci.members import members_of
 from ocitool.operations.edit.images import Read, edit_images
-from ocitool.operations.edit.report import PlaceAccess, Edit, EditOptions, EditReport
+from ocitool.operations.edit.report import Edit, EditOptions, EditReport, PlaceAccess
 from ocitool.operations.edit.running import Editing, run_edit
 
 

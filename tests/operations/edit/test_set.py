@@ -8,7 +8,7 @@ import pytest
 from ocitool.editing.settings import Settings
 from ocitool.errors import NotFound, Refused, UsageError
 from ocitool.oci import Digest, Platform
-from ocitool.operations.edit.report import PlaceAccess, AttachedPolicy, EditOptions, EditReport
+from ocitool.operations.edit.report import AttachedPolicy, EditOptions, EditReport, PlaceAccess
 from ocitool.operations.edit.settings import IndexAnnotations, set_image
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, RegistryOptions

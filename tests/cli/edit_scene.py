@@ -1,0 +1,27 @@
+"""The documents of the commands that edit images, in situations that fill their fields."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.support.images import build_artifact, build_image, build_index
+from tests.support.registry import EmulatedRegistry
+
+Note = Callable[..., Any]
+
+
+def note_edits(note: Note, folder: Path, registry: EmulatedRegistry) -> None:
+    """Edit an index in a registry that is attested, signed and has an SBOM; note all documents."""
+    amd, arm = build_image([{"a": b"1"}]), build_image([{"b": b"2"}], platform="linux/arm64")
+    index = build_index([amd, arm], attested=True)
+    registry.add_image("edit/app", index, "1")
+    registry.add_image("edit/app", amd, "amd")
+    for kind in ("application/spdx+json", "application/vnd.dev.cosign.simplesigning.v1+json"):
+        artifact = build_artifact(index.descriptor, kind.encode(), artifact_type=kind)
+        registry.add_image("edit/app", artifact)
+    tag = f"sha256-{amd.descriptor.digest.hex}.sig"
+    registry.add_image("edit/app", build_artifact(None, b"by tag"), tag)
+    source = f"docker://{registry.host}/edit/app"
+    to = ("-t", f"{source}:2", "--referrers", "copy")
+    note("set", "set", f"{source}:1", "--label", "a=b", *to)
+    note("set", "set", f"{source}:1", "--label", "a=c", *to)
