@@ -1,6 +1,7 @@
 """Who may import whom, who may touch the disk, and what a command pays for to start."""
 
 import ast
+import gc
 import re
 import shutil
 import subprocess
@@ -81,12 +82,13 @@ CHANGES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Module:
-    """A module of the package and its syntax tree."""
+    """A module of the package, its syntax tree, and all nodes of that."""
 
     name: str
     tree: ast.Module
+    nodes: tuple[ast.AST, ...]
     is_package: bool
 
     @property
@@ -121,7 +123,10 @@ def modules() -> tuple[Module, ...]:
         if parts[-1] == "__init__":
             parts.pop()
         package = path.stem == "__init__"
-        found.append(Module(".".join(parts), ast.parse(path.read_text()), package))
+        tree = ast.parse(path.read_text())
+        found.append(Module(".".join(parts), tree, tuple(ast.walk(tree)), package))
+    # These millions of objects stay: nobody need look through them again.
+    gc.freeze()
     return tuple(found)
 
 
@@ -129,8 +134,13 @@ def is_typing_only(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
 
 
-def imports(module: Module) -> Iterator[Import]:
-    """Yield what a module imports, at its top or inside a function."""
+@cache
+def imports(module: Module) -> tuple[Import, ...]:
+    """Return what a module imports, at its top or inside a function."""
+    return tuple(_imports(module))
+
+
+def _imports(module: Module) -> Iterator[Import]:
     stack: list[tuple[ast.AST, bool, bool]] = [(module.tree, True, False)]
     while stack:
         node, early, typing_only = stack.pop()
@@ -214,18 +224,28 @@ def early_imports(module: Module) -> set[str]:
     return found - {module.name, "ocitool"}
 
 
-def calls(module: Module) -> Iterator[str]:
-    """Yield the dotted names that a module calls, such as `os.rename`."""
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node.func)
+def dotted(node: ast.AST) -> str:
+    """Return a name with its dots: `os.rename`, and `.read` for what is read of no name."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    parts.append(node.id if isinstance(node, ast.Name) else "")
+    return ".".join(reversed(parts))
 
 
-def names_used(module: Module) -> Iterator[str]:
-    """Yield the dotted names that a module mentions."""
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Attribute | ast.Name):
-            yield ast.unparse(node)
+@cache
+def calls(module: Module) -> frozenset[str]:
+    """Return the dotted names that a module calls, such as `os.rename`."""
+    return frozenset(dotted(node.func) for node in module.nodes if isinstance(node, ast.Call))
+
+
+@cache
+def names_used(module: Module) -> frozenset[str]:
+    """Return the dotted names that a module mentions."""
+    return frozenset(
+        dotted(node) for node in module.nodes if isinstance(node, ast.Attribute | ast.Name)
+    )
 
 
 def public_parts(module: Module) -> Iterator[tuple[str, ast.AST]]:
@@ -371,18 +391,18 @@ class TestTheWorldOutside:
             "places.registry",
             "places.engine",
         ):
-            used = set(names_used(module))
+            used = names_used(module)
             assert not used & {"os.environ", "os.getenv", "os.environb", "os.path.expanduser"}
 
     @each_module
     def test_the_library_does_not_print_and_does_not_exit(self, module: Module) -> None:
         if module.room not in ("cli", "__main__"):
-            assert not set(calls(module)) & {"print", "input", "sys.exit", "exit", "os._exit"}
-            assert not set(names_used(module)) & {"sys.stdout", "sys.stderr", "sys.stdin"}
+            assert not calls(module) & {"print", "input", "sys.exit", "exit", "os._exit"}
+            assert not names_used(module) & {"sys.stdout", "sys.stderr", "sys.stdin"}
 
     @each_module
     def test_only_the_command_line_catches_everything(self, module: Module) -> None:
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if not isinstance(node, ast.ExceptHandler):
                 continue
             caught = "" if node.type is None else ast.unparse(node.type)
@@ -405,7 +425,7 @@ class TestTheWorldOutside:
             "ocitool.cli.main": {"os.open"},
         }
         if module.room not in ("fsops", FIRST):
-            assert set(calls(module)) & CHANGES <= allowed.get(module.name, set())
+            assert calls(module) & CHANGES <= allowed.get(module.name, set())
 
     @each_module
     def test_files_are_opened_for_writing_in_few_modules(self, module: Module) -> None:
@@ -416,8 +436,8 @@ class TestTheWorldOutside:
             "ocitool.cli.main",
         }
         if module.room != "fsops" and module.name not in writers:
-            assert not set(names_used(module)) & writing
-        for node in ast.walk(module.tree):
+            assert not names_used(module) & writing
+        for node in module.nodes:
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("open", "io.open"):
                 mode = ast.unparse(node.args[1]) if len(node.args) > 1 else "'r'"
                 assert mode in ("'r'", "'rb'"), f"{module}: line {node.lineno}"
