@@ -8,12 +8,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 
 from fixtures import picture
+from tests.support import forked
 from tests.support.command import environment
 from tests.support.registry import EmulatedRegistry
 
@@ -41,15 +43,14 @@ def _shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     variables = environment(folder / "store")
     bin_folder = folder / "bin"
     bin_folder.mkdir(exist_ok=True)
-    command = bin_folder / "ocitool"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ocitool "$@"\n')
-    command.chmod(0o755)
+    inherited = forked.launcher(bin_folder / "ocitool")
     variables["PATH"] = f"{bin_folder}:{variables['PATH']}"
     variables["REGISTRY"] = (folder / "registry").read_text()
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=folder,
         env=variables,
+        pass_fds=inherited,
         capture_output=True,
         text=True,
         check=False,
@@ -203,6 +204,7 @@ def test_every_module_that_the_architecture_page_names_exists() -> None:
     assert [name for name in names if not any((home / name).exists() for home in homes)] == []
 
 
+@cache
 def _tests_in(path: Path) -> set[str]:
     """Return the tests of a file, such as `test_a`, `TestB` and `TestB::test_a`, by reading it."""
     found = set()

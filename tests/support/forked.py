@@ -27,6 +27,7 @@ from typing import Any
 from fixtures.picture import read_terminal
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+_LAUNCHER = Path(__file__).with_name("fork_launcher.py")
 _AT_START = ("LC_", "LANG", "PYTHON", "COVERAGE")
 """Variables that the interpreter reads as it starts, by their beginnings."""
 
@@ -74,6 +75,15 @@ def on_a_terminal(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]
         ended.recv(16)
     os.close(ours)
     return shown
+
+
+def launcher(path: Path) -> tuple[int, ...]:
+    """Write a program that does what `ocitool` does; scripts inherit the descriptors returned."""
+    shared = (_server().fileno(),) if can_fork({}) else ()
+    words = ["-IS", f'"{_LAUNCHER}"', *map(str, shared)] if shared else ["-m", "ocitool"]
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" {" ".join(words)} "$@"\n')
+    path.chmod(0o755)
+    return shared
 
 
 def _start(
