@@ -1,4 +1,4 @@
-"""What stands for `ocitool` in a script of tests: the server of `forked` runs it, on our streams."""
+"""What stands for `ocitool` in a script: the server of `forked` runs it, on our streams."""
 
 import json
 import os
