@@ -1,6 +1,6 @@
 """Where the members of a bundle are in its files, by what their lists say."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from ocitool.bundles.files import BundleFile, BundleMembers, BundleSet, Extent
 from ocitool.bundles.volume_format import FILES, Volume
@@ -43,26 +43,25 @@ def told_size(file: BundleFile) -> int:
     return told + tar_size(length) - tar_size(length - signed)
 
 
-def members_of(bundle: BundleSet, unsound: Sequence[tuple[int, str]] = ()) -> BundleMembers:
-    """Return the members of a bundle, without those that were found `unsound` (file, path).
+def members_of(bundle: BundleSet) -> BundleMembers:
+    """Return the members of a bundle, without those that were found to be unsound.
 
     A blob in parts counts only when all of its parts are here.
     """
-    bad = set(unsound)
     extents: dict[str, list[Extent]] = {}
     parts: dict[str, dict[int, tuple[Extent, int]]] = {}
-    for number, file in enumerate(bundle.files):
+    for number, file in enumerate(bundle.all_files):
         by_path = _by_path(file.head.volume)
         for section, position in located(file):
             offset = position + len(section.header)
             extent = Extent(number, offset, section.size)
-            if section.content is None or (number, section.path) in bad:
+            if section.content is None or (number, section.path) in bundle.unsound:
                 continue
             if offset + section.size > file.size:
                 continue
             if section.path in by_path:
                 path, begin, whole = by_path[section.path]
-                parts.setdefault(path, {})[begin] = (extent, whole)
+                parts.setdefault(path, {}).setdefault(begin, (extent, whole))
             else:
                 extents.setdefault(section.path.removeprefix(FILES), [extent])
     for path, found in parts.items():

@@ -3,13 +3,15 @@
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, Self
 
 from msgspec import Struct
 
 from ocitool.bundles.head import HEAD, Head, kind_of, read_head
 from ocitool.bundles.objects import ObjectAddress, ObjectFile, is_object
+from ocitool.bundles.parity import is_covered, rebuilt
+from ocitool.bundles.volume_format import PARITY_NUMBER
 from ocitool.errors import NotFound, OcitoolError, UsageError
 from ocitool.events import SILENT, Observer
 from ocitool.fsops import translated
@@ -61,11 +63,15 @@ class PlainFile:
 
 
 class BundleFile:
-    """One open file: a bundle, or a volume of one. Thread-safe; a context manager."""
+    """One open file: a bundle, or a volume of one. Thread-safe; a context manager.
 
-    def __init__(self, file: Readable) -> None:
+    `is_rebuilt` tells that it is no file, but a volume that the others and the parity give back.
+    """
+
+    def __init__(self, file: Readable, *, is_rebuilt: bool = False) -> None:
         self.what = file.what
         self.size = file.size
+        self.is_rebuilt = is_rebuilt
         self.read_at = file.read_at
         self._file = file
         self.head = read_head(file.read_at, file.what)
@@ -92,6 +98,11 @@ class BundleFile:
             opened.close()
             raise
 
+    @property
+    def number(self) -> int:
+        """The number of a volume; -1 for a bundle that is not in volumes."""
+        return self.head.volume.volume if self.head.volume is not None else -1
+
     def close(self) -> None:
         """Close the file; harmless when repeated."""
         self._file.close()
@@ -111,15 +122,33 @@ class Unreadable(Struct, frozen=True, kw_only=True):
 
 
 class BundleSet:
-    """The files of one bundle: the bundle itself, or some or all of its volumes."""
+    """The files of one bundle: the bundle itself, or some or all of its volumes.
 
-    def __init__(self, files: Sequence[BundleFile]) -> None:
-        self.files = tuple(files)
+    `all_files` are the files, and behind them the volumes that the parity volume gives back.
+    `unsound` are members that are not to be used, each as the position of its file and its path;
+    `is_checked` tells that these are all.
+    """
+
+    def __init__(
+        self,
+        all_files: Sequence[BundleFile],
+        unsound: Iterable[tuple[int, str]] = (),
+        *,
+        is_checked: bool = False,
+    ) -> None:
+        self.all_files = tuple(all_files)
+        self.unsound = frozenset(unsound)
+        self.is_checked = is_checked
+
+    @property
+    def files(self) -> Sequence[BundleFile]:
+        """The files themselves."""
+        return tuple(file for file in self.all_files if not file.is_rebuilt)
 
     @property
     def head(self) -> Head:
         """The beginning of the first file; the list is the same in all of them."""
-        return self.files[0].head
+        return self.all_files[0].head
 
     @property
     def what(self) -> str:
@@ -135,8 +164,66 @@ class BundleSet:
     @property
     def lost_volumes(self) -> tuple[int, ...]:
         """The numbers of the volumes that are not here."""
-        numbers = {file.head.volume.volume for file in self.files if file.head.volume is not None}
+        return self.numbers_without(())
+
+    def numbers_without(self, positions: Container[int]) -> tuple[int, ...]:
+        """Return the numbers of the volumes that are not here but in files at these positions."""
+        numbers = {file.number for n, file in enumerate(self.files) if n not in positions}
         return tuple(sorted(set(range(1, self.volumes + 1)) - numbers))
+
+    @property
+    def rebuilt_volumes(self) -> tuple[int, ...]:
+        """The numbers of the volumes that the parity volume gives back."""
+        return tuple(sorted(file.number for file in self.all_files if file.is_rebuilt))
+
+    @property
+    def has_parity(self) -> bool:
+        """Whether a parity volume is here."""
+        return any(file.number == PARITY_NUMBER for file in self.files)
+
+    @property
+    def has_spares(self) -> bool:
+        """Whether some of it is here more than once, or can be made again.
+
+        Each volume has all documents, so that is so wherever there are several.
+        """
+        return len(self.files) > 1
+
+    def rebuild(self, number: int, damaged: Container[int] = ()) -> BundleFile | None:
+        """Return a volume as the parity gives it back; None where that is impossible.
+
+        `damaged` are the positions of files that are used only if there is no other copy. What
+        stands in the volume behind its beginning is still to be checked.
+        """
+        order = sorted(enumerate(self.files), key=lambda one: one[0] in damaged, reverse=True)
+        volumes = {file.number: file for _, file in order}
+        for parity in [file for _, file in reversed(order) if file.number == PARITY_NUMBER]:
+            found = rebuilt(parity, number, volumes)
+            with contextlib.suppress(OcitoolError):
+                file = BundleFile(found, is_rebuilt=True) if found is not None else None
+                if file is not None and is_covered(parity, number, file):
+                    return file
+        return None
+
+    def with_rebuilt(self) -> "BundleSet":
+        """Return the same with a volume that is lost or cut, if it is one and the parity is here.
+
+        Other damage shows only when the volumes are read.
+        """
+        cut = self._cut()
+        absent = self.numbers_without(cut)
+        found = self.rebuild(absent[0], cut) if len(absent) == 1 else None
+        return BundleSet([*self.files, found]) if found is not None else self
+
+    def _cut(self) -> set[int]:
+        """Return the positions of volumes that are shorter than the parity tells."""
+        volumes = [file.head.volume for file in self.files]
+        told = next((one.covers for one in volumes if one is not None and one.is_parity), ())
+        return {
+            position
+            for position, file in enumerate(self.files)
+            if 0 < file.number <= len(told) and file.size < told[file.number - 1].size
+        }
 
 
 @contextlib.contextmanager
@@ -171,7 +258,7 @@ def open_bundles(
             sets.setdefault(key, []).append(file)
         if not sets and on_unreadable is None:
             raise UsageError(f"there is no bundle in {', '.join(paths)}")
-        yield [BundleSet(_ordered(files)) for files in sets.values()]
+        yield [BundleSet(_ordered(files)).with_rebuilt() for files in sets.values()]
 
 
 def holds_bundle(path: str, *, only_partial: bool = False) -> bool:
@@ -217,7 +304,8 @@ def _is_folder(path: str) -> bool:
 
 
 def _ordered(files: Sequence[BundleFile]) -> list[BundleFile]:
-    return sorted(files, key=lambda f: f.head.volume.volume if f.head.volume is not None else 0)
+    """Return the files in the order of their volumes, the parity at the end."""
+    return sorted(files, key=lambda file: (file.number == PARITY_NUMBER, file.number))
 
 
 class Extent(Struct, frozen=True):
@@ -278,6 +366,6 @@ class BundleMembers:
         for extent in self._extents[path]:
             if offset < extent.size:
                 count = max(0, min(size, extent.size - offset))
-                return self._bundle.files[extent.file].read_at(extent.offset + offset, count)
+                return self._bundle.all_files[extent.file].read_at(extent.offset + offset, count)
             offset -= extent.size
         return b""

@@ -22,6 +22,11 @@ FILES: Final = "bundle/"
 """The folder of a volume for index.json and its like, so that no other tool takes them for its."""
 
 
+PARITY: Final = "parity"
+"""The member of a parity volume: the exclusive or of all volumes, as long as the largest."""
+PARITY_NUMBER: Final = 0
+
+
 class VolumeMember(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A member of a volume. A part of a blob has its `offset` in it and the whole size: `of`."""
 
@@ -32,11 +37,22 @@ class VolumeMember(Struct, frozen=True, kw_only=True, omit_defaults=True):
     of: int = 0
 
 
-class Volume(Struct, frozen=True, kw_only=True):
+class Covered(Struct, frozen=True, kw_only=True):
+    """A volume that a parity volume covers: its bytes, and the sha256 of ocitool-volume.json in it.
+
+    What a volume says of itself has the digest of each of its members: that tells it exactly.
+    """
+
+    size: int
+    sha256: str
+
+
+class Volume(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a volume says of itself.
 
     `bundle` is the digest of the bundle's list, `volume` its number from 1 on, `of` how many there
-    are, and `size` the bytes of the volume without a signature in it.
+    are, and `size` the bytes of the volume without a signature in it. The parity volume has the
+    number 0, one member, and what it covers: all volumes in their order.
     """
 
     format: str
@@ -45,6 +61,12 @@ class Volume(Struct, frozen=True, kw_only=True):
     of: int
     members: tuple[VolumeMember, ...]
     size: int
+    covers: tuple[Covered, ...] = ()
+
+    @property
+    def is_parity(self) -> bool:
+        """Whether this is the parity volume, from which any one of the others is made again."""
+        return self.volume == PARITY_NUMBER
 
 
 def encode_volume(volume: Volume) -> bytes:
@@ -78,12 +100,25 @@ def parse_volume(raw: bytes, what: str) -> Volume:
             f"{what!r} has the format {quoted(volume.format)}, not {VOLUME}",
             hint="use a newer ocitool",
         )
-    if not 1 <= volume.volume <= volume.of:
+    if not PARITY_NUMBER <= volume.volume <= volume.of or volume.of < 1:
         raise MalformedDocument(f"{what!r} is volume {volume.volume} of {volume.of}")
     Digest.parse(volume.bundle)
+    if volume.is_parity or volume.covers:
+        _check_parity(volume, what)
+        return volume
     for member in volume.members:
         _check_member(member, what)
     return volume
+
+
+def _check_parity(volume: Volume, what: str) -> None:
+    largest = max((one.size for one in volume.covers), default=-1)
+    members = [(member.path, member.size, member.of) for member in volume.members]
+    is_sound = volume.is_parity and len(volume.covers) == volume.of
+    is_sound = is_sound and members == [(PARITY, largest, 0)]
+    if not is_sound or min(one.size for one in volume.covers) < 0:
+        raise MalformedDocument(f"{VOLUME_FILE} of {what!r} contradicts itself")
+    Digest.parse(volume.members[0].digest)
 
 
 def _check_member(member: VolumeMember, what: str) -> None:

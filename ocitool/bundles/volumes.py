@@ -8,7 +8,10 @@ from msgspec.structs import replace
 
 from ocitool.bundles.volume_format import (
     FILES,
+    PARITY,
+    PARITY_NUMBER,
     VOLUME,
+    Covered,
     Volume,
     VolumeMember,
     encode_volume,
@@ -75,21 +78,80 @@ def plan_volumes(
     signature: bytes | None,
     limit: int,
     part_digests: Callable[[Sequence[Piece]], Sequence[Digest]],
+    *,
+    parity: bool = False,
 ) -> list[VolumePlan]:
     """Distribute a bundle over volumes of at most `limit` bytes; the first that has room gets it.
 
-    `part_digests` returns the digests of the parts of one blob, in their order. UsageError when
-    even the documents do not fit.
+    `part_digests` returns the digests of the parts of one blob, in their order. With `parity` the
+    volumes are so much smaller that their parity volume has at most `limit` bytes as well.
+    UsageError when even the documents do not fit.
     """
     fixed = _fixed_sections(contents, signature)
-    room = _room(fixed, limit)
     bundle = Digest.of(contents.raw)
-    volumes = _distribute(_blobs(contents), room)
+    volumes = _distribute(_blobs(contents), _room(fixed, limit))
+    if parity:
+        volumes = _distribute_below_parity(contents, signature, limit, fixed, len(volumes))
     digests = _part_digests(volumes, part_digests)
     return [
         _plan(contents, fixed, bundle, pieces, digests, number, len(volumes))
         for number, pieces in enumerate(volumes, start=1)
     ]
+
+
+def _distribute_below_parity(
+    contents: BundleContents,
+    signature: bytes | None,
+    limit: int,
+    fixed: Sequence[Section],
+    count: int,
+) -> "list[list[Piece]]":
+    """Distribute a bundle so that there is room for what a parity volume has beside its content.
+
+    That grows with the number of volumes, which are more when there is less room.
+    """
+    while True:
+        covered = [Covered(size=limit, sha256=_ANY.hex)] * count
+        others = parity_plan(contents, signature, covered, _ANY).volume.size - limit
+        volumes = _distribute(_blobs(contents), _room(fixed, limit, others + RECORD))
+        if len(volumes) <= count:
+            return volumes
+        count = len(volumes)
+
+
+def parity_plan(
+    contents: BundleContents, signature: bytes | None, covers: Sequence[Covered], digest: Digest
+) -> VolumePlan:
+    """Return the parity volume of some volumes; `digest` is that of its one large member."""
+    size = max(one.size for one in covers)
+    section = Section(PARITY, Descriptor(media_type="", digest=digest, size=size))
+    leading = [file_section(LIST_FILE, contents.raw)]
+    volume, head = _with_size(
+        Volume(
+            format=VOLUME,
+            bundle=str(Digest.of(contents.raw)),
+            volume=PARITY_NUMBER,
+            of=len(covers),
+            members=(VolumeMember(path=PARITY, size=size, digest=str(digest)),),
+            size=0,
+            covers=tuple(covers),
+        ),
+        leading[0].length + section.length,
+    )
+    if signature is not None:
+        leading.append(file_section(SIGNATURE_FILE, signature))
+    return VolumePlan(volume=volume, sections=(head, *leading, section), pieces={})
+
+
+def covered_by(plan: VolumePlan) -> Covered:
+    """Return what a parity volume says of one that it covers."""
+    length = sum(section.length for section in plan.sections)
+    return Covered(size=tar_size(length), sha256=Digest.of(encode_volume(plan.volume)).hex)
+
+
+def parity_name(path: str) -> str:
+    """Return the file of a parity volume: NAME.parity.tar for NAME.tar."""
+    return f"{path.removesuffix('.tar')}.parity.tar"
 
 
 def volume_name(path: str, number: int, count: int) -> str:
@@ -128,12 +190,15 @@ def _fixed_sections(contents: BundleContents, signature: bytes | None) -> list[S
 _SMALL: Final = (DOCUMENT, CONFIG)
 
 
-def _room(fixed: Sequence[Section], limit: int) -> int:
-    """Return the bytes that a volume has for layers; UsageError when there are too few."""
+def _room(fixed: Sequence[Section], limit: int, spared: int = 0) -> int:
+    """Return the bytes that a volume has for layers; UsageError when there are too few.
+
+    `spared` are the bytes by which it has to stay below the limit.
+    """
     needed = sum(section.length + _LONGEST_ENTRY for section in fixed) + 3 * BLOCK
-    whole = limit - limit % RECORD - 2 * BLOCK
+    whole = limit - spared - (limit - spared) % RECORD - 2 * BLOCK
     if whole - needed < SPARE:
-        least = -(-(needed + SPARE + 2 * BLOCK) // RECORD) * RECORD
+        least = -(-(needed + SPARE + spared + 2 * BLOCK) // RECORD) * RECORD
         raise UsageError(
             f"volumes of {limit} bytes are too small: the documents alone, which stand in each, "
             f"have {needed}",
@@ -214,14 +279,19 @@ def _plan(
     others = (
         sum(section.length for section in carried) + file_section(LIST_FILE, contents.raw).length
     )
+    volume, head = _with_size(volume, others)
+    leading = [section for section in fixed if section.path in (LIST_FILE, SIGNATURE_FILE)]
+    return VolumePlan(volume=volume, sections=(head, *leading, *carried), pieces=by_path)
+
+
+def _with_size(volume: Volume, others: int) -> tuple[Volume, Section]:
+    """Return a volume with its size, which depends on how long its own list is; and that list."""
     while True:
         head = file_section(VOLUME_FILE, encode_volume(volume))
         size = tar_size(others + head.length)
         if size == volume.size:
-            break
+            return volume, head
         volume = replace(volume, size=size)
-    leading = [section for section in fixed if section.path in (LIST_FILE, SIGNATURE_FILE)]
-    return VolumePlan(volume=volume, sections=(head, *leading, *carried), pieces=by_path)
 
 
 def _section(piece: Piece, digest: Digest | None) -> Section:

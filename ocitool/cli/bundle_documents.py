@@ -15,7 +15,8 @@ BUNDLE_MADE = View("kind size", images=_BUNDLE_IMAGE, requires=_REQUIRED).at("li
     "incomplete"
 )
 BUNDLE = View(
-    "volumes lost_volumes",
+    "volumes lost_volumes rebuilt_volumes",
+    parity="has_parity",
     files=("files", each("what")),
     digest="head.digest",
     kind="head.listing.kind",
@@ -25,7 +26,7 @@ BUNDLE = View(
     images=("head.listing.images", _BUNDLE_IMAGE),
 )
 BUNDLE_VERIFIED = View(
-    "digest files volumes lost_volumes sound whole lost_images size signer",
+    "digest files volumes lost_volumes rebuilt_volumes sound whole lost_images size signer",
     kind="listing.kind",
     damage=View("file member kind message images"),
     lost=View("digest size type"),

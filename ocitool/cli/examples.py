@@ -98,6 +98,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool bundle create app:1.0 docker://ghcr.io/team/api:2 -o carry.tar",
         "ocitool bundle create app:1.1 --base carry.tar -o next.delta.tar",
         "ocitool bundle create -f images.txt --volume-size fat32 -o disk.tar",
+        "ocitool bundle create app:1.0 --volume-size dvd --parity -o disk.tar",
         "ocitool bundle create app:1.0 --need need.json -o missing.delta.tar",
         "ocitool bundle create app:1.0 -o carry.tar --info-out carry.info.json",
     ),
@@ -113,7 +114,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool bundle load carry.tar next.delta.tar --to registry.site/mirror",
     ),
     "bundle sign": ("ocitool bundle sign carry.tar --sign-key ~/.ssh/id_ed25519",),
-    "bundle join": ("ocitool bundle join disk.v*.tar -o carry.tar",),
+    "bundle join": ("ocitool bundle join disk.*.tar -o carry.tar",),
     "bundle split": ("ocitool bundle split carry.tar --volume-size 4g -o disk.tar",),
     "inventory": (
         "ocitool inventory store -o have.json",

@@ -33,7 +33,7 @@ def note_bundles(note: Callable[..., Any], folder: Path) -> None:
     note("bundle create", *create, f"oci:{old}", "-o", full)
     note("bundle create", *create, f"oci:{new}", "--base", full, "-o", delta)
     note("bundle create", *create, f"oci:{sparse}", "--dry-run", "-o", folder / "none.tar")
-    size = str((1 << 20) + 30_000)
+    size = str((1 << 20) + 60_000)
     noise = {"noise": random.Random(1).randbytes(1_500_000)}
     big = write_layout(folder / "bundle-big", {"x/big:1": build_image([noise])})
     note("bundle create", *create, f"oci:{big}", "-o", big.with_suffix(".tar"))
@@ -44,6 +44,7 @@ def note_bundles(note: Callable[..., Any], folder: Path) -> None:
         big.with_suffix(".tar"),
         "--volume-size",
         size,
+        "--parity",
         "-o",
         disk,
     )
@@ -64,6 +65,9 @@ def note_bundles(note: Callable[..., Any], folder: Path) -> None:
     note("bundle check", "bundle", "check", delta, "--to", there)
     note("bundle load", "bundle", "load", delta, folder / "no.tar", "--to", there, code=3)
     rest = sorted(folder.glob("disk.v*.tar"))[1:]
+    note("bundle show", "bundle", "show", *rest)
+    note("bundle verify", "bundle", "verify", *rest, code=3)
+    rest.append(folder / "disk.parity.tar")
     note("bundle show", "bundle", "show", *rest)
     note("bundle verify", "bundle", "verify", *rest, code=3)
     _sign(note, folder, full)

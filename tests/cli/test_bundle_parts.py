@@ -1,5 +1,6 @@
 """Deltas and volumes given to the commands that know archives: load, verify, images, inspect."""
 
+import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -176,3 +177,53 @@ class TestListing:
         done = ocitool(command, first)
         assert done.code == 7
         assert "ocitool bundle show" in done.err
+
+
+class TestA17Parity:
+    @pytest.fixture
+    def disk(self, ocitool: Command, tmp_path: Path) -> Path:
+        """Return a folder with a bundle, w.tar, two volumes and their parity."""
+        noise = random.Random(17).randbytes(1_500_000)
+        made(tmp_path / "w.tar", {NAMES[0]: build_image([{"noise": noise}], compression="none")})
+        size = ("--volume-size", "1100k", "--parity")
+        done = ocitool("bundle", "split", tmp_path / "w.tar", *size, "-o", tmp_path / "d.tar")
+        names = ["d.v01of02.tar", "d.v02of02.tar", "d.parity.tar"]
+        assert done.out.splitlines() == [str(tmp_path / name) for name in names]
+        return tmp_path
+
+    def test_a_lost_volume_is_told_and_made_good(self, ocitool: Command, disk: Path) -> None:
+        shown = ocitool("bundle", "show", *sorted(disk.glob("d.*.tar")))
+        assert "full bundle in 2 volumes, 2 of them here, and their parity" in shown.out
+        (disk / "d.v02of02.tar").unlink()
+        files = sorted(disk.glob("d.*.tar"))
+        done = ocitool("bundle", "verify", *files)
+        assert done.code == 3
+        assert done.out.splitlines()[:3] == [
+            "missing: volume 2 of 2",
+            "rebuilt: volume 2 of 2, by the parity volume",
+            "sound: t/app:1",
+        ]
+        assert done.out.rstrip().endswith("incomplete, but no blob is lost")
+        assert ocitool("bundle", "load", *files).code == 0
+        assert set(roots_of(ocitool.store)) == {NAMES[0]}
+        assert ocitool("bundle", "join", *files, "-o", disk / "again.tar").code == 0
+        assert (disk / "again.tar").read_bytes() == (disk / "w.tar").read_bytes()
+
+    @pytest.mark.parametrize("position", [600, 60_000])
+    def test_a_damaged_one_is_named_and_made_good(
+        self, ocitool: Command, disk: Path, position: int
+    ) -> None:
+        bad = disk / "d.v01of02.tar"
+        bad.write_bytes(flipped(bad.read_bytes(), position))
+        files = sorted(disk.glob("d.*.tar"))
+        done = ocitool("bundle", "join", *files, "-o", disk / "again.tar")
+        assert done.code == 0
+        assert "d.v01of02.tar" in done.err
+        assert (disk / "again.tar").read_bytes() == (disk / "w.tar").read_bytes()
+        ocitool("bundle", "load", *files)
+        assert set(roots_of(ocitool.store)) == {NAMES[0]}
+
+    def test_it_needs_volumes(self, ocitool: Command, disk: Path) -> None:
+        done = ocitool("bundle", "create", disk / "w.tar", "--parity", "-o", disk / "x.tar")
+        assert done.code == 2
+        assert "--volume-size" in done.err

@@ -24,6 +24,7 @@ def made(
     base: "Sequence[Path | Base] | None" = None,
     need: Need | None = None,
     volume_size: int | None = None,
+    parity: bool = False,
 ) -> Path:
     """Write a bundle of some images; `base` are bundles that the other side has, or inventories."""
     layout = write_layout(path.with_suffix(".layout"), images, attached)
@@ -36,7 +37,7 @@ def made(
         plan_bundle([opened], TransferOptions(attached=True), base=known, need=need) as plan,
     ):
         if volume_size is not None:
-            write_volumes(plan, str(path), volume_size)
+            write_volumes(plan, str(path), volume_size, parity=parity)
         else:
             write_bundle(plan, str(path))
     return path

@@ -13,6 +13,7 @@ from ocitool.cli.options.bundles import (
     Bundles,
     Destination,
     NeedOut,
+    Parity,
     Target,
     bundle_target,
     check_output,
@@ -30,7 +31,7 @@ from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
-    from ocitool.bundles.files import BundleSet
+    from ocitool.bundles.files import BundleSet, Unreadable
     from ocitool.bundles.trust import Trust
     from ocitool.operations.bundle.check import CheckReport
     from ocitool.operations.bundle.write import Written
@@ -200,7 +201,10 @@ def join(
     output: Destination,
     out: Output,
 ) -> None:
-    """Put volumes together: the same bytes as if the bundle had never been divided."""
+    """Put volumes together: the same bytes as if the bundle had never been divided.
+
+    One volume may be missing or damaged if their parity volume is among them.
+    """
     from ocitool.operations.bundle.rejoin import join_bundle
 
     check_output(output, None)
@@ -218,6 +222,7 @@ def split(
     volumes: Annotated[
         str, typer.Option("--volume-size", metavar="N|fat32|dvd", help="Size of each volume.")
     ],
+    parity: Parity = False,
     out: Output,
 ) -> None:
     """Divide a bundle into volumes that each prove themselves, in a size that a medium holds."""
@@ -226,15 +231,20 @@ def split(
     check_output(output, volumes)
     limit = volume_size(volumes) or 0
     with out.working("splitting"), _one_bundle(files, out) as found:
-        written = split_bundle(found, output, limit, observer=out.observer)
+        written = split_bundle(found, output, limit, parity=parity, observer=out.observer)
     _show_written(written, out)
 
 
 @contextlib.contextmanager
 def _one_bundle(files: Sequence[str], out: Output) -> "Iterator[BundleSet]":
-    with opened_bundles(files, out) as found:
+    unreadable: list[Unreadable] = []
+    with opened_bundles(files, out, unreadable) as found:
+        if unreadable and not found:
+            raise unreadable[0].error
         if len(found) != 1:
             raise UsageError(f"these are files of {len(found)} bundles: name those of one")
+        for file in unreadable:
+            out.observer.warn(f"{file.path} is left out: {file.error.message}")
         yield found[0]
 
 

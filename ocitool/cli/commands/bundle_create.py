@@ -11,6 +11,7 @@ from ocitool.cli.completing import store_names
 from ocitool.cli.elsewhere import says_where_else
 from ocitool.cli.options.bundles import (
     Destination,
+    Parity,
     base_of,
     base_places,
     check_output,
@@ -98,6 +99,7 @@ class Shape(Struct, frozen=True, kw_only=True):
     have: str | None
     need: str | None
     volumes: str | None
+    parity: bool
     sign_key: str | None
     info_out: str | None
     strict: bool
@@ -107,6 +109,11 @@ class Shape(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.need is not None and (self.base or self.have):
             raise UsageError("--need excludes --base and --have: it says what is needed")
+        if self.parity and self.volumes is None:
+            raise UsageError(
+                "--parity goes with --volume-size: it covers the loss of one volume",
+                hint="name the size of the media, for example --volume-size dvd",
+            )
 
 
 SHAPE = Group(
@@ -115,6 +122,7 @@ SHAPE = Group(
         "have": (Have, None),
         "need": (NeedOption, None),
         "volumes": (VolumeSize, None),
+        "parity": (Parity, False),
         "sign_key": (SignKey, None),
         "info_out": (InfoOut, None),
         "strict": (Complete, False),
@@ -254,7 +262,7 @@ def _write(plan: "BundlePlan", output: str, shape: Shape) -> "list[Written]":
     signature = _sign(plan.contents.raw, shape.sign_key)
     limit = volume_size(shape.volumes)
     if limit is not None:
-        return write_volumes(plan, output, limit, signature=signature)
+        return write_volumes(plan, output, limit, signature=signature, parity=shape.parity)
     if output == "-":
         size = stream_bundle(plan, console.out_bytes, signature=signature)
         return [Written(path="-", size=size)]

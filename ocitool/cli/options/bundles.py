@@ -45,6 +45,13 @@ Destination = Annotated[
         help="The file to write, or s3://BUCKET/KEY (also gs://, az://); it ends in .tar.",
     ),
 ]
+Parity = Annotated[
+    bool,
+    typer.Option(
+        "--parity",
+        help="Write one more volume, NAME.parity.tar, from which any one of them is made again.",
+    ),
+]
 NeedOut = Annotated[
     str | None,
     typer.Option("--need-out", metavar="F", help="Write what is lacking to this file (JSON)."),

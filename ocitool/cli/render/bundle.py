@@ -79,7 +79,8 @@ def _kind(bundle: "BundleSet") -> str:
     if not bundle.volumes:
         return f"{kind} bundle"
     have = bundle.volumes - len(bundle.lost_volumes)
-    return f"{kind} bundle in {counted(bundle.volumes, 'volume')}, {have} of them here"
+    parity = ", and their parity" if bundle.has_parity else ""
+    return f"{kind} bundle in {counted(bundle.volumes, 'volume')}, {have} of them here{parity}"
 
 
 def verified_lines(report: "BundleReport", what: str) -> Iterator[str]:
@@ -89,6 +90,8 @@ def verified_lines(report: "BundleReport", what: str) -> Iterator[str]:
         yield f"{damage.kind}: {console.safe(damage.message)}{needed}"
     for number in report.lost_volumes:
         yield f"missing: volume {number} of {report.volumes}"
+    for number in report.rebuilt_volumes:
+        yield f"rebuilt: volume {number} of {report.volumes}, by the parity volume"
     for name in report.lost_images:
         yield f"lost: {called(name)}"
     for name in report.whole:

@@ -10,11 +10,11 @@ from ocitool.bundles.completed import Completed
 from ocitool.bundles.files import BundleSet
 from ocitool.bundles.mapping import Below, MappedImage, Mapping, destinations
 from ocitool.concurrency import DEFAULT_JOBS
-from ocitool.errors import NotFound
+from ocitool.errors import IntegrityError, NotFound, OcitoolError
 from ocitool.events import SILENT, Observer
 from ocitool.image.content import Catalog, Root
 from ocitool.images.locations import Place
-from ocitool.oci import Digest, Platform
+from ocitool.oci import Digest, Platform, Reference
 from ocitool.operations.bundle.check import (
     CheckReport,
     NotApplicable,
@@ -27,6 +27,7 @@ from ocitool.operations.bundle.check import (
     open_beside,
     outside_of,
 )
+from ocitool.operations.bundle.mending import can_be_mended, mending
 from ocitool.operations.deliver import deliver
 from ocitool.operations.load import load
 from ocitool.operations.push import OnFailure, push
@@ -53,6 +54,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
     mapped: tuple[MappedImage, ...] = ()
 
 
+@mending
 def load_into_layout(
     bundle: BundleSet,
     path: str,
@@ -107,6 +109,7 @@ def _without_removed(
     return check_report(bundle, outside, lacking)
 
 
+@mending
 def load_into_engine(
     bundle: BundleSet,
     engine: Place,
@@ -139,6 +142,7 @@ def load_into_engine(
     return Loaded(check=report, copied=copied, mapped=_mapped(bundle, report, mapping))
 
 
+@mending
 def load_into_registry(
     bundle: BundleSet,
     mapping: Below | Mapping,
@@ -157,7 +161,8 @@ def load_into_registry(
     NotApplicable, before anything is written, when the registry lacks what the bundle was made
     without. With `dry_run` that is checked and nothing is sent.
     """
-    with open_beside(bundle, beside) as archive:
+    failures = _Failures(on_failure, can_be_mended=can_be_mended(bundle))
+    with failures, open_beside(bundle, beside) as archive:
         outside = outside_of(bundle.head.listing, archive)
         check = RegistryCheck(bundle, mapping, registries, known=known, jobs=jobs)
         report = check_report(bundle, outside, check.find(outside.all))
@@ -170,7 +175,7 @@ def load_into_registry(
             TransferOptions(attached=True, jobs=jobs),
             on_existing=on_existing,
             observer=observer,
-            on_failure=on_failure,
+            on_failure=failures.add if on_failure is not None else None,
             holders=check.holders,
             known=known,
             dry_run=dry_run,
@@ -178,6 +183,30 @@ def load_into_registry(
     there = {str(one.destination) for one in pushed if one.ending in _THERE}
     mapped = (one for one in _mapped(bundle, report, mapping) if one.to in there)
     return Loaded(check=report, pushed=tuple(pushed), mapped=tuple(mapped))
+
+
+class _Failures:
+    """Failures of single images. One by damage ends a run that can be repeated without damage."""
+
+    def __init__(self, on_failure: OnFailure | None, *, can_be_mended: bool) -> None:
+        self._on_failure = on_failure
+        self._can_be_mended = can_be_mended
+        self._found: list[tuple[Reference, OcitoolError]] = []
+
+    def add(self, destination: Reference, error: OcitoolError) -> None:
+        """Take a failure, which is told at the end."""
+        self._found.append((destination, error))
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_: object) -> None:
+        damage = [error for _, error in self._found if isinstance(error, IntegrityError)]
+        if damage and self._can_be_mended:
+            raise damage[0]
+        for destination, error in self._found:
+            if self._on_failure is not None:
+                self._on_failure(destination, error)
 
 
 def _renamed(roots: Sequence[Root], mapping: Mapping) -> list[Root]:

@@ -9,6 +9,7 @@ from ocitool.events import SILENT, Observer
 from ocitool.image.content import Blob
 from ocitool.oci import Descriptor, Digest
 from ocitool.operations.bundle.create import BundlePlan
+from ocitool.operations.bundle.mending import mending
 from ocitool.operations.bundle.write import Written, write_bundle, write_volumes
 from ocitool.places.archive.bundle import DOCUMENT
 from ocitool.places.archive.bundle_writer import BundleContents
@@ -19,17 +20,24 @@ _LARGEST = 64 << 20
 """Bytes of index.json and its like, and of one document."""
 
 
+@mending
 def join_bundle(bundle: BundleSet, path: str, *, observer: Observer = SILENT) -> Written:
     """Write a bundle that is in volumes as one file. NotFound when a volume is missing."""
     return write_bundle(_plan(bundle, observer), path, signature=bundle.head.signature)
 
 
+@mending
 def split_bundle(
-    bundle: BundleSet, path: str, limit: int, *, observer: Observer = SILENT
+    bundle: BundleSet,
+    path: str,
+    limit: int,
+    *,
+    parity: bool = False,
+    observer: Observer = SILENT,
 ) -> list[Written]:
     """Write a bundle as volumes of at most `limit` bytes. See `write_volumes`."""
     plan = _plan(bundle, observer)
-    return write_volumes(plan, path, limit, signature=bundle.head.signature)
+    return write_volumes(plan, path, limit, signature=bundle.head.signature, parity=parity)
 
 
 def _plan(bundle: BundleSet, observer: Observer) -> BundlePlan:

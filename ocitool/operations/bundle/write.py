@@ -1,6 +1,7 @@
 """Write a planned bundle: as one file, or as volumes of a given size."""
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 
@@ -9,12 +10,22 @@ from msgspec import Struct
 from ocitool.bundles.extents import located
 from ocitool.bundles.files import BundleFile
 from ocitool.bundles.objects import ObjectAddress, ObjectOutput, is_object
-from ocitool.bundles.volumes import Cutter, Piece, VolumePlan, plan_volumes, volume_name
+from ocitool.bundles.parity import parity_pieces
+from ocitool.bundles.volumes import (
+    Cutter,
+    Piece,
+    VolumePlan,
+    covered_by,
+    parity_name,
+    parity_plan,
+    plan_volumes,
+    volume_name,
+)
 from ocitool.errors import OcitoolError
 from ocitool.fsops import OutputFile
 from ocitool.oci import Digest
 from ocitool.operations.bundle.create import BundlePlan
-from ocitool.operations.bundle.verify import is_intact
+from ocitool.operations.bundle.damage import is_intact
 from ocitool.places.archive.sections import Section, reading, tar_pieces
 
 
@@ -43,13 +54,21 @@ def stream_bundle(
 
 
 def write_volumes(
-    plan: BundlePlan, path: str, limit: int, *, signature: bytes | None = None
+    plan: BundlePlan,
+    path: str,
+    limit: int,
+    *,
+    signature: bytes | None = None,
+    parity: bool = False,
 ) -> list[Written]:
     """Write a bundle as volumes of at most `limit` bytes, next to where `path` would be.
 
-    A volume that is there already, whole and the same, is kept. UsageError for too small a limit.
+    With `parity` one more volume follows, from which any one of them is made again. A volume that
+    is there already, whole and the same, is kept. UsageError for too small a limit.
     """
-    volumes = plan_volumes(plan.contents, signature, limit, lambda parts: _digests(plan, parts))
+    volumes = plan_volumes(
+        plan.contents, signature, limit, lambda parts: _digests(plan, parts), parity=parity
+    )
     names = [volume_name(path, one.volume.volume, one.volume.of) for one in volumes]
     found = []
     with contextlib.closing(Cutter(plan.open_blob)) as cutter:
@@ -62,7 +81,46 @@ def write_volumes(
                     found.append(Written(path=name, size=kept, kept=True))
                 else:
                     found.append(_write(name, _pieces(plan, volume, cutter)))
+    if parity:
+        found.append(_write_parity(plan, parity_name(path), names, volumes, signature))
     return found
+
+
+def _write_parity(
+    plan: BundlePlan,
+    path: str,
+    names: Sequence[str],
+    volumes: Sequence[VolumePlan],
+    signature: bytes | None,
+) -> Written:
+    """Write the parity of volumes that are there.
+
+    They are read twice: what a volume says of itself, its digests included, stands at its
+    beginning, and an object cannot be written but in its order.
+    """
+    covers = [covered_by(volume) for volume in volumes]
+    size = max(one.size for one in covers)
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(BundleFile.open(name)).read_at for name in names]
+
+        def pieces() -> Iterator[bytes]:
+            for piece in parity_pieces(files, size):
+                plan.observer.advance(len(piece))
+                yield piece
+
+        with plan.observer.work("writing the parity volume", 2 * size):
+            parity = parity_plan(plan.contents, signature, covers, _digest(pieces()))
+            kept = _size_if_there(path, parity)
+            if kept is not None:
+                return Written(path=path, size=kept, kept=True)
+            return _write(path, tar_pieces(parity.sections, lambda _: pieces()))
+
+
+def _digest(pieces: Iterator[bytes]) -> Digest:
+    hasher = hashlib.sha256()
+    for piece in pieces:
+        hasher.update(piece)
+    return Digest("sha256", hasher.hexdigest())
 
 
 def _pieces(plan: BundlePlan, volume: VolumePlan, cutter: Cutter) -> Iterator[bytes]:
