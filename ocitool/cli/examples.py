@@ -247,6 +247,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "artifact ls": ("ocitool artifact ls registry.example/app:1",),
     "container": ("ocitool container create app:1.0 --name web -- sh",),
     "container create": ("ocitool container create app:1.0 --name web -- sh",),
+    "container commit": (
+        "ocitool container commit web app:patched -m 'fixed the configuration'",
+        "ocitool container commit web app:2 -c 'CMD [\"app\", \"-v\"]' -c 'ENV LEVEL=debug'",
+    ),
     "container diff": ("ocitool container diff web",),
     "container ls": ("ocitool container ls",),
     "container rm": ("ocitool container rm web",),

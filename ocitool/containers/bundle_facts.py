@@ -34,6 +34,12 @@ class BundleFacts(Struct, frozen=True, kw_only=True):
     users: tuple[IdRange, ...] = ()
     groups: tuple[IdRange, ...] = ()
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The command line of the container's process."""
+        process = document.optional_object(self.config, "process", CONFIG_FILE) or {}
+        return document.strings(process, "args", CONFIG_FILE)
+
     def owner(self, user: int, group: int) -> tuple[int, int]:
         """Return the owner in the container of a file that the host says is of these."""
         return _mapped(self.users, user), _mapped(self.groups, group)

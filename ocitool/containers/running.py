@@ -12,14 +12,24 @@ def running_bundles(bundles: Iterable[str]) -> set[str]:
 
     Misses processes that this user may not inspect.
     """
+    return set(_processes_in(bundles))
+
+
+def process_in(bundle: str) -> int | None:
+    """Return the ID of a process whose root is the root file system of a bundle, if one runs."""
+    return _processes_in([bundle]).get(bundle)
+
+
+def _processes_in(bundles: Iterable[str]) -> dict[str, int]:
+    """Return the bundles that run, each with one of its processes."""
     wanted = {bundle: _Roots(bundle) for bundle in bundles}
+    found: dict[str, int] = {}
     if not wanted:
-        return set()
-    found = set()
-    for device, root, options in _roots_of_processes():
+        return found
+    for process, device, root, options in _roots_of_processes():
         for bundle, roots in wanted.items():
             if roots.match(device, root, options):
-                found.add(bundle)
+                found.setdefault(bundle, process)
     return found
 
 
@@ -43,8 +53,8 @@ class _Roots:
         return device == self._device and root != _ROOT and self._tree.endswith(root)
 
 
-def _roots_of_processes() -> Iterator[tuple[tuple[int, int], str, list[str]]]:
-    """Yield device, path and options of the root mount of each mount namespace."""
+def _roots_of_processes() -> Iterator[tuple[int, tuple[int, int], str, list[str]]]:
+    """Yield a process of each mount namespace: device, path and options of its root mount."""
     seen: set[str] = set()
     for process in os.listdir("/proc"):
         if not process.isdigit():
@@ -55,7 +65,8 @@ def _roots_of_processes() -> Iterator[tuple[tuple[int, int], str, list[str]]]:
                 continue
             seen.add(namespace)
             with open(f"/proc/{process}/mountinfo", encoding="utf-8", errors="replace") as lines:
-                yield from _roots(lines)
+                for found in _roots(lines):
+                    yield int(process), *found
         except OSError:
             continue
 

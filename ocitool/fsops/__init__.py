@@ -12,7 +12,14 @@ in any order; `output` is a file that the user asked for; `trees` builds and rem
 from ocitool.fsops.descriptors import CHUNK, nanoseconds, read_up_to, write_all
 from ocitool.fsops.directory import Directory, Kind
 from ocitool.fsops.failures import translate, translated
-from ocitool.fsops.files import NewFile, TemporaryFile, allocate_file, append_to_file, replace_file
+from ocitool.fsops.files import (
+    NewFile,
+    TemporaryFile,
+    allocate_file,
+    append_to_file,
+    replace_file,
+    write_control,
+)
 from ocitool.fsops.output import OutputFile, write_output, write_outputs
 from ocitool.fsops.parts import PartFile
 from ocitool.fsops.scratch import scratch_file, scratch_folder, spooling
@@ -66,6 +73,7 @@ __all__ = [
     "translated",
     "tree_size",
     "write_all",
+    "write_control",
     "write_output",
     "write_outputs",
 ]

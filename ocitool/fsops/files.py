@@ -152,3 +152,13 @@ def allocate_file(directory: Directory, name: str, size: int) -> None:
             raise
         finally:
             os.close(descriptor)
+
+
+def write_control(path: str, word: str) -> None:
+    """Write a word to a file by which the kernel is told what to do; StorageError if it refuses."""
+    with translated("write", path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            write_all(descriptor, word.encode("ascii"))
+        finally:
+            os.close(descriptor)

@@ -16,6 +16,10 @@ def note_container_files(note: Note, command: Command, name: str) -> None:
     for path in (b"made", b"odd-\xff"):
         Path(os.fsdecode(os.fsencode(listed["bundle"]) + b"/rootfs/" + path)).touch()
     note("container diff", "container", "diff", name)
+    note("container commit", "container", "commit", name, "kept:1", "-m", "why")
+    (Path(listed["bundle"]) / "rootfs/made").write_text("more")
+    note("container commit", "container", "commit", name, "kept:1")
+    note("container commit", "container", "commit", name)
 
 
 def _listed(command: Command) -> list[dict[str, Any]]:

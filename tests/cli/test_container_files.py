@@ -96,3 +96,38 @@ class TestDiff:
         done = filled("container", "diff", "web")
         assert done.code == 4
         assert "`ocitool container rm web` removes its record" in done.err
+
+
+class TestCommit:
+    @needs_root
+    def test_it_prints_the_digest_and_tells_what_the_layer_holds(self, filled: Command) -> None:
+        change_some(create(filled))
+        done = filled("container", "commit", "web", "kept:1", "-a", "me", "-c", "CMD x")
+        (line,) = done.out.splitlines()
+        assert done.code == 0
+        assert "kept:1: a layer of " in done.err
+        assert "with 1 added, 2 changed, 1 deleted" in done.err
+        listed = filled("images", "--no-trunc", "kept:1", "--json").json
+        assert isinstance(listed, list)
+        assert listed[0]["digest"] == line
+        cat = filled("files", "cat", "kept:1", "/etc/to")
+        assert cat.out == "bye\n"
+        assert filled("files", "ls", "kept:1", "/etc").out.split() == [
+            "hosts",
+            "motd",
+            "new",
+            "to",
+        ]
+
+    def test_what_cannot_be_is_told(self, filled: Command) -> None:
+        create(filled, "--copy")
+        for arguments, problem in (
+            (("-c", "RUN x"), "'RUN x' is not an instruction that changes"),
+            (("--compression", "xz"), "'xz' is not a compression"),
+        ):
+            done = filled("container", "commit", "web", "kept:1", *arguments)
+            assert (done.code, problem in done.err) == (2, True), done.err
+        odd = {"SOURCE_DATE_EPOCH": "yesterday"}
+        done = filled("container", "commit", "web", "kept:1", variables=odd)
+        assert done.code == 2
+        assert "set SOURCE_DATE_EPOCH to a number" in done.err

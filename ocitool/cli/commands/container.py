@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec import Struct
 
+from ocitool.cli.commands.container_commit import commit
 from ocitool.cli.commands.container_diff import diff
 from ocitool.cli.completing import store_names
 from ocitool.cli.options.expand import Group, with_options
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _ID_LENGTH = 12
 
 container = command_group()
+container.command("commit")(commit)
 container.command("diff")(diff)
 
 

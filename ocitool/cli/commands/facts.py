@@ -1,7 +1,6 @@
 """ocitool facts: what an image holds, and whether it has what it must not have."""
 
 import datetime as dt
-import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ from ocitool.cli.options.inside import Looking, looking_into
 from ocitool.cli.options.registry import REGISTRY
 from ocitool.cli.options.shared import OnePlatform, one_platform
 from ocitool.cli.options.sources import ImageSource
+from ocitool.cli.options.times import source_date_epoch
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.errors import UsageError
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _DENIED = 3
 _FORMATS = ("cyclonedx",)
-_EPOCH = "SOURCE_DATE_EPOCH"
 
 Deny = Annotated[
     list[str] | None,
@@ -51,7 +50,7 @@ Sbom = Annotated[
         "--sbom",
         metavar="cyclonedx FILE",
         help="Write the packages as CycloneDX 1.6 JSON to this file (- is stdout). "
-        f"{_EPOCH} sets its time.",
+        "SOURCE_DATE_EPOCH sets its time.",
     ),
 ]
 AllPackages = Annotated[
@@ -152,11 +151,8 @@ def _target(sbom: tuple[str, str] | None, out: Output) -> str | None:
 
 def _now() -> dt.datetime:
     """Return the time of the document: SOURCE_DATE_EPOCH, else now."""
-    text = os.environ.get(_EPOCH)
-    try:
-        return dt.datetime.fromtimestamp(int(text), dt.UTC) if text else dt.datetime.now(dt.UTC)
-    except (ValueError, OverflowError, OSError):
-        raise UsageError(f"{_EPOCH} {text!r} is not a number of seconds") from None
+    epoch = source_date_epoch()
+    return dt.datetime.now(dt.UTC) if epoch is None else dt.datetime.fromtimestamp(epoch, dt.UTC)
 
 
 def _write(path: str, data: bytes) -> None:

@@ -2,7 +2,8 @@
 
 import contextlib
 import datetime as dt
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterator
 from functools import cached_property
 
 from ocitool.containers.bundle_facts import BundleFacts, open_bundle, read_facts
@@ -14,6 +15,7 @@ from ocitool.containers.unpacking import is_root
 from ocitool.containers.writable.changes import Change
 from ocitool.containers.writable.cursor import Cursor
 from ocitool.containers.writable.lower import ImageLower, TreeLower
+from ocitool.containers.writable.members import Owner
 from ocitool.containers.writable.walking import find_changes
 from ocitool.errors import NotFound, Refused
 from ocitool.fsops import Directory
@@ -77,6 +79,25 @@ class Writable:
             return find_changes(self.upper, lower, skip=self.skip, marks=None)
         with Cursor(self.tree) as cursor:
             return find_changes(self.upper, TreeLower(cursor), skip=self.skip, marks=self.marks)
+
+    def owners(self, added: Collection[str]) -> Owner:
+        """Return what tells the owner of a path as the image would have it.
+
+        In a rootless container all files of the image seem to belong to its one user. So they keep
+        the owner that the image gives them; only those in `added` are the container's own.
+        """
+        if not self.facts.is_rootless:
+            return lambda _, status: (status.st_uid, status.st_gid)
+        tree = self.image.tree
+
+        def owner(path: str, status: os.stat_result) -> tuple[int, int]:
+            if path not in added:
+                with contextlib.suppress(NotFound):
+                    node = tree.find(path, follow=False)
+                    return node.uid, node.gid
+            return self.facts.owner(status.st_uid, status.st_gid)
+
+        return owner
 
     @cached_property
     def image(self) -> Inside:
