@@ -89,12 +89,17 @@ if TYPE_CHECKING:
     from ocitool.operations.bundle.write import write_bundle as write_bundle
     from ocitool.operations.bundle.write import write_volumes as write_volumes
     from ocitool.operations.copy import copy as copy
+    from ocitool.operations.edit.indexes import Listing as Listing
+    from ocitool.operations.edit.indexes import add_to_index as add_to_index
+    from ocitool.operations.edit.indexes import create_index as create_index
+    from ocitool.operations.edit.indexes import remove_from_index as remove_from_index
     from ocitool.operations.edit.report import AttachedPolicy as AttachedPolicy
     from ocitool.operations.edit.report import EditOptions as EditOptions
     from ocitool.operations.edit.report import EditReport as EditReport
     from ocitool.operations.edit.report import PlaceAccess as PlaceAccess
     from ocitool.operations.edit.settings import IndexAnnotations as IndexAnnotations
     from ocitool.operations.edit.settings import set_image as set_image
+    from ocitool.operations.edit.unwrapping import unwrap_image as unwrap_image
     from ocitool.operations.hashing import Problem as Problem
     from ocitool.operations.inspect import ImageReport as ImageReport
     from ocitool.operations.inspect import LayerReport as LayerReport
@@ -170,8 +175,10 @@ __getattr__, __dir__, __all__ = lazy(
         "operations.bundle.verify": "BundleReport verify_bundle",
         "operations.bundle.write": "write_bundle write_volumes",
         "operations.copy": "copy",
+        "operations.edit.indexes": "Listing add_to_index create_index remove_from_index",
         "operations.edit.report": "AttachedPolicy EditOptions EditReport PlaceAccess",
         "operations.edit.settings": "IndexAnnotations set_image",
+        "operations.edit.unwrapping": "unwrap_image",
         "operations.hashing": "Problem",
         "operations.inspect": "ImageReport LayerReport inspect",
         "operations.load": "load",

@@ -35,6 +35,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Edit": {
         "set": ("set", "Change labels, variables, commands of an image."),
+        "unwrap": ("unwrap", "Take the only image out of an index."),
     },
     "Registries": {
         "login": ("login", "Check credentials and store them as docker does."),
@@ -62,6 +63,7 @@ COMMANDS = {
 """Each command, and the module of this package that holds the function of its name."""
 GROUPS = {
     "bundle": ("Air gap", "Carry images across an air gap: whole, as a delta, in volumes."),
+    "index": ("Edit", "Make one index of images for several platforms, or change it."),
     "registry": ("Registries", "List, look up and delete tags in a registry."),
     "files": ("Look inside", "List, find, read and copy the files of an image."),
     "artifact": ("Registries", "Push and pull files; attach them to images."),

@@ -178,6 +178,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool set docker://ghcr.io/t/app:1 --label commit=$GITHUB_SHA --in-place",
         'ocitool set ./app.tar --cmd "serve -v" --env-rm DEBUG -t ./fixed.tar',
     ),
+    "unwrap": ("ocitool unwrap docker://ghcr.io/t/app:1 -t docker://ghcr.io/t/app:lambda",),
     "lock": (
         "ocitool lock ghcr.io/team/app:1.0 alpine:3.20 -o images.lock.yml",
         "helm template web chart/ | ocitool lock -f - -o images.lock.yml",
@@ -230,6 +231,17 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool files cp app:1.0 /etc/nginx .",
         "ocitool files cp app:1.0 /usr/lib - | tar -t",
     ),
+    "index": (
+        "ocitool index create docker://ghcr.io/team/app:1.0 --digests digests/",
+        "ocitool index remove docker://ghcr.io/team/app:1.0 linux/s390x",
+    ),
+    "index create": (
+        "ocitool index create docker://ghcr.io/t/app:1 --from-digestfiles digests/",
+        "ocitool index create app:1.0 ./amd64.tar ./arm64.tar",
+        "ocitool index create app:1 app:amd app:arm --expect linux/amd64,linux/arm64",
+    ),
+    "index add": ("ocitool index add docker://ghcr.io/team/app:1.0 ./arm64.tar --replace",),
+    "index remove": ("ocitool index remove app:1.0 linux/s390x -t app:1.0-small",),
     "registry": ("ocitool registry tags ghcr.io/team/app",),
     "registry tags": ("ocitool registry tags ghcr.io/team/app --limit 10",),
     "registry catalog": ("ocitool registry catalog registry.example:5000",),

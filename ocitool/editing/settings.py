@@ -159,19 +159,20 @@ def _env(config: dict[str, object], wanted: Settings) -> None:
 
 
 def _exposed(config: dict[str, object], wanted: Settings) -> None:
-    old = _runtime(config).get("ExposedPorts")
-    added = {
-        port: {} for port in wanted.exposed if port not in cast("dict[str, object]", old or {})
-    }
-    _set_runtime(config, "ExposedPorts", _merged(old, added, wanted.without_exposed))
+    _set_members(config, "ExposedPorts", wanted.exposed, wanted.without_exposed)
 
 
 def _volumes(config: dict[str, object], wanted: Settings) -> None:
-    old = _runtime(config).get("Volumes")
-    added = {
-        path: {} for path in wanted.volumes if path not in cast("dict[str, object]", old or {})
-    }
-    _set_runtime(config, "Volumes", _merged(old, added, wanted.without_volumes))
+    _set_members(config, "Volumes", wanted.volumes, wanted.without_volumes)
+
+
+def _set_members(
+    config: dict[str, object], key: str, added: Iterable[str], without: Iterable[str]
+) -> None:
+    """Add and remove keys of an object whose values are empty objects."""
+    old = cast("dict[str, object]", _runtime(config).get(key) or {})
+    new: dict[str, object] = {name: {} for name in added if name not in old}
+    _set_runtime(config, key, _merged(old, new, without))
 
 
 def _on_build(config: dict[str, object], wanted: Settings) -> None:

@@ -127,6 +127,7 @@ def copy_to_registry(
     on_existing: OnExisting = OnExisting.OVERWRITE,
     observer: Observer = SILENT,
     known: "KnownBlobs | None" = None,
+    replacing: str | None = None,
 ) -> list[PushReport]:
     """Push what is open to the name that a place of a registry means, or below its prefix.
 
@@ -143,6 +144,7 @@ def copy_to_registry(
         on_existing=on_existing,
         observer=observer,
         known=known,
+        replacing=replacing,
     )
 
 

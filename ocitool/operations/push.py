@@ -41,6 +41,7 @@ def push(
     on_failure: OnFailure | None = None,
     holders: Holders | None = None,
     known: KnownBlobs | None = None,
+    replacing: str | None = None,
     dry_run: bool = False,
 ) -> list[PushReport]:
     """Push images: to the destinations, where a prefix or a map sends them, or to their own names.
@@ -49,8 +50,9 @@ def push(
     if `on_existing` does not allow its tag to be moved. The first failure ends the push; with
     `on_failure`, that is called instead, and the other destinations are still pushed.
     `holders` knows where earlier pushes of this run left blobs that a registry can mount, `known`
-    where earlier commands did. With `dry_run`
-    nothing is asked and nothing is sent: the reports say what would go where.
+    where earlier commands did. With the ETag `replacing`, TagMoved is raised where a registry that
+    heeds it has another manifest under the tag. With `dry_run` nothing is asked and nothing is
+    sent: the reports say what would go where.
     """
     pipeline = Pipeline(source, options, observer)
     pipeline.plan(roots, attached=pipeline.options.attached)
@@ -60,7 +62,14 @@ def push(
     if dry_run:
         return [report_planned(pair, is_final=not pipeline.needs_conversion) for pair in wanted]
     known = known or KnownBlobs()
-    pusher = TagPusher(pipeline, registries, on_existing=on_existing, holders=holders, known=known)
+    pusher = TagPusher(
+        pipeline,
+        registries,
+        on_existing=on_existing,
+        holders=holders,
+        known=known,
+        replacing=replacing,
+    )
     attempts = _Attempts(registries, on_failure)
     for pair in wanted if on_existing in (OnExisting.SKIP, OnExisting.ERROR) else ():
         attempts.settle(pair.destination, lambda pair=pair: pusher.ask_first(pair))  # type: ignore[misc]

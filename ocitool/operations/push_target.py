@@ -38,7 +38,7 @@ class TagPusher:
     """Pushes prepared images to destinations, one after the other.
 
     What one destination has, another one of the same registry may mount from it: `holders` knows
-    those of this run, `known` those of earlier commands.
+    those of this run, `known` those of earlier commands. `replacing`: see `RepositoryWriter`.
     """
 
     def __init__(
@@ -49,12 +49,14 @@ class TagPusher:
         on_existing: OnExisting,
         holders: Holders | None = None,
         known: KnownBlobs | None = None,
+        replacing: str | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._registries = registries
         self._on_existing = on_existing
         self._holders = holders or Holders()
         self._known = known or KnownBlobs()
+        self._replacing = replacing
         self._asked: dict[Reference, Descriptor | None] = {}
 
     @property
@@ -147,6 +149,7 @@ class TagPusher:
             holders=self._holders,
             remote=any(isinstance(base, RemoteImages) for base in self._bases),
             scratch=self._pipeline.options.scratch,
+            replacing=self._replacing,
         )
         present = main.digest if ending is Ending.PRESENT else None
         known = _present(writer, planned, present=present, held=self._held_in(destination))

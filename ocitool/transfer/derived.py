@@ -38,12 +38,20 @@ class DerivedImages(LayeredSource):
                 return root
         raise NotFound(f"there is no image {name!r} among the new ones")
 
+    def add_place(self, catalog: Catalog) -> None:
+        """Take another catalog as a base."""
+        self.bases = (*self.bases, catalog)
+
     def add_base(self, catalog: Catalog, closure: Closure) -> None:
         """Note which of the bases has all that an image needs."""
         for descriptor in closure.descriptors:
             self._held.setdefault(descriptor.digest, catalog)
         for descriptor, document in closure.documents:
             self.keep(descriptor.digest, document.raw)
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Tell whether the content is new, or was seen in one of the bases."""
+        return descriptor.digest in self._held or super().has(descriptor)
 
     def held_in(self, domain: str, path: str) -> AbstractSet[Digest]:
         """Return the digests that are in a repository of a registry already, as bases show."""

@@ -25,3 +25,13 @@ def note_edits(note: Note, folder: Path, registry: EmulatedRegistry) -> None:
     to = ("-t", f"{source}:2", "--referrers", "copy")
     note("set", "set", f"{source}:1", "--label", "a=b", *to)
     note("set", "set", f"{source}:1", "--label", "a=c", *to)
+    for digest in (amd.descriptor.digest, arm.descriptor.digest):
+        registry.add_image("edit/other", amd if digest == amd.descriptor.digest else arm)
+        (folder / "digests").mkdir(exist_ok=True)
+        (folder / "digests" / digest.hex).touch()
+    merged = f"docker://{registry.host}/edit/other:1"
+    note("index create", "index", "create", merged, "--digests", folder / "digests")
+    note("index remove", "index", "remove", merged, "linux/arm64")
+    note("index add", "index", "add", merged, str(arm.descriptor.digest))
+    note("index remove", "index", "remove", merged, "linux/arm64")
+    note("unwrap", "unwrap", merged, "-t", "unwrapped:1")

@@ -96,7 +96,7 @@ class EditingOptions:
 def _editing(
     context: typer.Context,
     *,
-    target: list[str] | None,
+    target: list[str] | None = None,
     in_place: bool = False,
     force: bool = False,
     platform: str | None = None,
@@ -211,3 +211,18 @@ EDITING = Group(
     {**_TO, "platform": (EditedPlatforms, None), **_RECORD, **_ATTACHED, **_OUTPUT}, _editing
 )
 """For the commands that change images."""
+INDEXING = Group({"on_existing": (IfThere, "overwrite"), "dry_run": (DryRun, False)}, _editing)
+"""For `index create`, which names its destination, and reads digest files."""
+TAKING = Group({**_TO, "referrers": (Attached, "list"), **_OUTPUT}, _editing)
+"""For the commands that change no image, but take some."""
+ADDING = Group(
+    {
+        "target": (Targets, None),
+        "force": (Force, False),
+        "referrers": (Attached, "list"),
+        "on_existing": (IfThere, "overwrite"),
+        "dry_run": (DryRun, False),
+    },
+    lambda context, **given: _editing(context, in_place=not given["target"], **given),
+)
+"""For changes of an index, which is changed in place unless a destination is given."""

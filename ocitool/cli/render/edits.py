@@ -42,7 +42,7 @@ def _attestations(report: "EditReport") -> Iterator[str]:
     if report.keeps_attestations:
         yield f"{what} of BuildKit kept: the digests in the text are those of the old images"
     else:
-        yield f"{what} of BuildKit left out, which told of the old images:"
+        yield f"{what} of BuildKit left out:"
         yield from (f"  {digest}" for digest in report.attestations)
 
 

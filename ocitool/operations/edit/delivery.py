@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from ocitool.errors import IntegrityError, Refused, UsageError
+from ocitool.errors import IntegrityError, UsageError
 from ocitool.image.content import Root
 from ocitool.images.locations import FILES, Place, PlaceKind, parse_place
 from ocitool.images.lookup import find_image
@@ -22,6 +22,7 @@ from ocitool.operations.edit.report import Delivered, Edit, EditOptions, PlaceAc
 from ocitool.operations.push_report import PushReport
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, Repository
+from ocitool.places.registry.writing import TagMoved
 from ocitool.transfer.pipeline import TransferOptions
 from ocitool.transfer.report import CopyReport
 
@@ -97,8 +98,7 @@ def _to_one(
 ) -> Delivered:
     if target.kind is PlaceKind.REGISTRY:
         with connected(access.registries) as registries:
-            if options.in_place:
-                _refuse_moved_tag(registries, target, edit)
+            replacing = _tag_now(registries, target, edit) if options.in_place else None
             reports = copy_to_registry(
                 opened,
                 target,
@@ -106,6 +106,7 @@ def _to_one(
                 transfer,
                 on_existing=options.on_existing,
                 observer=access.observer,
+                replacing=replacing,
             )
             _read_back(registries, reports[0])
         return _pushed(target, reports[0])
@@ -123,11 +124,16 @@ def _to_one(
     return _copied(target, report)
 
 
-def _refuse_moved_tag(registries: Registries, target: Place, edit: Edit) -> None:
+def _tag_now(registries: Registries, target: Place, edit: Edit) -> str | None:
+    """Return the ETag of what a tag names, for registries that heed it; TagMoved if it moved."""
     reference = Reference.parse(str(target.name))
-    found = Repository.of(registries, reference, writing=True).head(reference)
-    if found is not None and found.digest not in (edit.old, edit.root.descriptor.digest):
+    repository = Repository.of(registries, reference, writing=True)
+    found, answer = repository.fetch_with_answer(reference)
+    if found.digest not in (edit.old, edit.root.descriptor.digest):
         raise _moved(target, found.digest)
+    etag: str = answer.headers.get("etag", "")
+    # A weak one says that something like it is there (RFC 9110, section 13.1.1).
+    return etag if etag.startswith('"') else None
 
 
 def _refuse_moved_name(target: Place, edit: Edit, store: str | None) -> None:
@@ -139,8 +145,8 @@ def _refuse_moved_name(target: Place, edit: Edit, store: str | None) -> None:
             raise _moved(target, found)
 
 
-def _moved(target: Place, found: Digest) -> Refused:
-    return Refused(
+def _moved(target: Place, found: Digest) -> TagMoved:
+    return TagMoved(
         f"{target.text} names another image by now: {found}",
         hint="somebody else changed it meanwhile; the same command edits that image",
     )

@@ -57,13 +57,22 @@ def run_edit(
     """
     place = parse_place(source) if isinstance(source, str) else source
     targets = targets_of(place, options, access.store)
-    with reached(access, place, *targets) as access, temporary_layout(options.scratch) as scratch:
-        editing = Editing(options, access, scratch)
-        with contextlib.closing(editing):
-            opened = editing.open(place)
-            derived = DerivedImages([opened.source], scratch)
-            edit = work(Read.of(derived, opened.source, opened.root), editing)
-            return finish_edit(edit, opened.source, place, targets, options, access)
+    with editing_at(options, access, place, *targets) as editing:
+        opened = editing.open(place)
+        derived = DerivedImages([opened.source], editing.scratch)
+        edit = work(Read.of(derived, opened.source, opened.root), editing)
+        return finish_edit(edit, opened.source, place, targets, options, editing.access)
+
+
+@contextlib.contextmanager
+def editing_at(options: EditOptions, access: PlaceAccess, *places: Place) -> Iterator[Editing]:
+    """Yield an edit at work, with connections to registries if one of the places is in one."""
+    with (
+        reached(access, *places) as connected_access,
+        temporary_layout(options.scratch) as scratch,
+        contextlib.closing(Editing(options, connected_access, scratch)) as editing,
+    ):
+        yield editing
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from ocitool.places.registry.referrers import add_to_fallback, referrers
 from ocitool.places.registry.repository import Repository
 from ocitool.places.registry.upload import Uploads
 
-_CREATED = 201
+_CREATED, _CHANGED = 201, 412
 _STORED = (200, _CREATED, 202)
 _UNKNOWN_BLOB = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
 _NOT_TAKEN = frozenset({400, 404, 405, 406, 415, 422, 501})
@@ -33,6 +33,10 @@ class SubjectRefused(OcitoolError):
     """A registry takes no manifest that names what it is attached to, as Amazon's."""
 
 
+class TagMoved(Refused):
+    """A tag names something else by now than what was to be replaced."""
+
+
 class RepositoryWriter:
     """Writes into one repository (`Target`). Thread-safe.
 
@@ -40,6 +44,7 @@ class RepositoryWriter:
     roots, and of what they list.
     `mountable` are repositories of this registry that may hold a blob already; `holders` knows
     those of this process, and comes first. With `remote` the blobs are read over the network.
+    Tags are moved only while they are at the ETag of `replacing`, in registries that heed it.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class RepositoryWriter:
         holders: Holders | None = None,
         remote: bool = False,
         scratch: str | None = None,
+        replacing: str | None = None,
     ) -> None:
         self.repository = repository
         self._session = repository.session
@@ -62,6 +68,7 @@ class RepositoryWriter:
         self._mountable = mountable or {}
         self._holders = holders or Holders()
         self._uploads = Uploads(self._session, remote=remote, scratch=scratch)
+        self._replacing = replacing
         self._announced: set[Digest] = set()
         self._listed: dict[Digest, set[Digest]] = {}
         self._unlisted: set[Digest] = set()
@@ -145,13 +152,11 @@ class RepositoryWriter:
 
     def _put_manifest(self, descriptor: Descriptor, raw: bytes, name: str) -> None:
         self._check_size(descriptor, raw)
-        request = Request(
-            "PUT",
-            self._session.url(f"manifests/{name}"),
-            self._session.scopes("pull,push"),
-            {"Content-Type": descriptor.media_type},
-            raw,
-        )
+        headers = {"Content-Type": descriptor.media_type}
+        if self._replacing is not None and name in self._tags.get(descriptor.digest, ()):
+            headers["If-Match"] = self._replacing
+        url = self._session.url(f"manifests/{name}")
+        request = Request("PUT", url, self._session.scopes("pull,push"), headers, raw)
         retries = self._session.retries()
         for seconds in (*_SETTLING, None):
             answer = self._session.answer(request, retries=retries)
@@ -159,6 +164,8 @@ class RepositoryWriter:
                 self._confirm(answer, descriptor, name)
                 self._note_subject(descriptor, raw, answer)
                 return
+            if answer.status == _CHANGED and "If-Match" in headers:
+                raise TagMoved(f"{self.repository.name}:{name} names another image by now")
             problem = self._session.problem(request, answer)
             if seconds is None or not _is_about_blobs(problem) or not retries.take():
                 break

@@ -12,6 +12,7 @@ from ocitool.operations.edit.report import AttachedPolicy, EditOptions, EditRepo
 from ocitool.operations.edit.settings import IndexAnnotations, set_image
 from ocitool.places.layout import Layout
 from ocitool.places.registry import Registries, RegistryOptions
+from tests.support.http_exchange import Exchange
 from tests.support.images import (
     build_artifact,
     build_image,
@@ -81,9 +82,9 @@ class TestM14InARegistry:
 
     def test_in_place_a_tag_that_moved_meanwhile_stays(self) -> None:
         class Moving(EmulatedRegistry):
-            def respond(self, exchange: object) -> None:
-                super().respond(exchange)  # type: ignore[arg-type]
-                if "/blobs/" in exchange.path:  # type: ignore[attr-defined]
+            def respond(self, exchange: Exchange) -> None:
+                super().respond(exchange)
+                if "/blobs/" in exchange.path:
                     self.add_image("team/app", ARM, "1")
 
         with Moving() as registry:
