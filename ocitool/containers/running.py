@@ -4,6 +4,8 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 
+from ocitool.containers.mountinfo import Mount, mounts_of
+
 _ROOT = "/"
 
 
@@ -26,9 +28,9 @@ def _processes_in(bundles: Iterable[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     if not wanted:
         return found
-    for process, device, root, options in _roots_of_processes():
+    for process, mount in _roots_of_processes():
         for bundle, roots in wanted.items():
-            if roots.match(device, root, options):
+            if roots.match(mount):
                 found.setdefault(bundle, process)
     return found
 
@@ -46,15 +48,18 @@ class _Roots:
             number = os.stat(self._tree).st_dev
             self._device = (os.major(number), os.minor(number))
 
-    def match(self, device: tuple[int, int], root: str, options: list[str]) -> bool:
-        if not self._uppers.isdisjoint(options):
+    def match(self, mount: Mount) -> bool:
+        """Tell whether a mount is the root file system of a container of the bundle."""
+        if not self._uppers.isdisjoint(mount.options):
             return True
         # The path is relative to the top of its file system, which may be mounted anywhere.
-        return device == self._device and root != _ROOT and self._tree.endswith(root)
+        return (
+            mount.device == self._device and mount.root != _ROOT and self._tree.endswith(mount.root)
+        )
 
 
-def _roots_of_processes() -> Iterator[tuple[int, tuple[int, int], str, list[str]]]:
-    """Yield a process of each mount namespace: device, path and options of its root mount."""
+def _roots_of_processes() -> Iterator[tuple[int, Mount]]:
+    """Yield a process of each mount namespace, and its root mounts."""
     seen: set[str] = set()
     for process in os.listdir("/proc"):
         if not process.isdigit():
@@ -64,22 +69,8 @@ def _roots_of_processes() -> Iterator[tuple[int, tuple[int, int], str, list[str]
             if namespace in seen:
                 continue
             seen.add(namespace)
-            with open(f"/proc/{process}/mountinfo", encoding="utf-8", errors="replace") as lines:
-                for found in _roots(lines):
-                    yield int(process), *found
+            for mount in mounts_of(process):
+                if mount.point == _ROOT:
+                    yield int(process), mount
         except OSError:
             continue
-
-
-def _roots(lines: Iterable[str]) -> Iterator[tuple[tuple[int, int], str, list[str]]]:
-    for line in lines:
-        fields = line.split()
-        if len(fields) > 9 and fields[4] == _ROOT:
-            major, _, minor = fields[2].partition(":")
-            yield (int(major), int(minor)), _plain(fields[3]), _plain(fields[-1]).split(",")
-
-
-def _plain(text: str) -> str:
-    for escaped, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(escaped, character)
-    return text

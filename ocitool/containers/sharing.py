@@ -5,8 +5,11 @@ So nothing is mounted on the host, a reboot loses nothing, and it also works wit
 (since Linux 5.11).
 """
 
+import contextlib
 import os
 import re
+
+from ocitool.containers.mountinfo import mounts_of
 
 _KINDS_BELOW = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "f2fs"})
 _ROOTLESS_SINCE = (5, 11)
@@ -36,11 +39,9 @@ def _kind_of(folder: str) -> str | None:
         device = os.stat(folder).st_dev
     except OSError:
         return None
-    number = f"{os.major(device)}:{os.minor(device)}"
-    for line in _lines("/proc/self/mountinfo"):
-        fields = line.split()
-        if len(fields) > 2 and fields[2] == number and "-" in fields:
-            return fields[fields.index("-") + 1]
+    number = (os.major(device), os.minor(device))
+    with contextlib.suppress(OSError):
+        return next((mount.kind for mount in mounts_of() if mount.device == number), None)
     return None
 
 
