@@ -6,58 +6,89 @@ it, and `upper` holds what the container writes.
 
 import posixpath
 import stat
+import time
+from collections.abc import Iterator, Mapping
+
+from msgspec import Struct
 
 from ocitool.containers.choosing import Chosen
-from ocitool.containers.runtime_config import (
-    ID_ANNOTATION,
-    Layers,
-    Purpose,
-    Volume,
-    runtime_config,
-)
+from ocitool.containers.config.process import working_folder
+from ocitool.containers.config.purpose import Layers, Purpose, Volume
+from ocitool.containers.options import CreateOptions
+from ocitool.containers.runtime_config import ID_ANNOTATION, runtime_config
 from ocitool.containers.users import RuntimeUser, user_of
-from ocitool.errors import IntegrityError, MalformedDocument, NotFound
-from ocitool.fsops import Directory, describe_folder, make_folder, replace_file
+from ocitool.errors import IntegrityError, MalformedDocument, NotFound, UsageError
+from ocitool.fsops import Directory, NewFile, describe_folder, make_folder, replace_file
 from ocitool.image.layers import Tree
 from ocitool.oci.document import decode_object, encode
+from ocitool.oci.quoting import quoted
 
 CONFIG_FILE = "config.json"
 ROOT_FOLDER, UPPER_FOLDER, WORK_FOLDER = "rootfs", "upper", "work"
 CONFIG_BYTES = 8 << 20
 
 
-def bundle_user(root: Directory, chosen: Chosen, *, rootless: bool) -> RuntimeUser:
-    """Return the user of the process; in a rootless container only uid 0 exists."""
+class Seen(Struct, frozen=True, kw_only=True):
+    """What the root file system of the image says about a container of it."""
+
+    user: RuntimeUser
+    volumes: tuple[Volume, ...] = ()
+
+
+def look_at_root(
+    root: Directory, chosen: Chosen, options: CreateOptions, *, rootless: bool
+) -> Seen:
+    """Return the user of the process and the volumes; in a rootless container only uid 0 exists.
+
+    UsageError for a working folder that is a file there, NotFound for an unknown user.
+    """
     tree = Tree(root)
     try:
-        user = user_of(tree, chosen.config.config.user)
+        asked = options.process.user
+        text = chosen.config.config.user if asked is None else asked
+        user = user_of(tree, text, asked=asked is not None)
+        _check_working_folder(tree, chosen, options)
+        volumes = tuple(_volumes(tree, chosen, options, rootless=rootless))
     finally:
         tree.close()
-    return RuntimeUser() if rootless else user
+    return Seen(user=RuntimeUser() if rootless else user, volumes=volumes)
 
 
-def bundle_volumes(root: Directory, chosen: Chosen, *, rootless: bool) -> list[Volume]:
-    """Return the volumes of the image that can be mounted: folders and paths that do not exist.
+def _check_working_folder(tree: Tree, chosen: Chosen, options: CreateOptions) -> None:
+    """Refuse a file as the folder to start in; the runtime makes a folder that is missing."""
+    path = working_folder(chosen.config, options.process.workdir)
+    status = tree.status(path) if path.strip("/") else None
+    if status is not None and not stat.S_ISDIR(status.st_mode):
+        raise UsageError(
+            f"the process cannot start in {quoted(path)}: that is a file in the image",
+            hint="name a folder with -w",
+        )
+
+
+def _volumes(
+    tree: Tree, chosen: Chosen, options: CreateOptions, *, rootless: bool
+) -> Iterator[Volume]:
+    """Yield the volumes that can be mounted: folders and paths that do not exist.
 
     Each has the owner and mode of the image's folder at its path; in a rootless bundle the owner is
     always 0.
     """
-    found = []
-    tree = Tree(root)
-    try:
-        for path in sorted(
-            {posixpath.normpath("/" + v.lstrip("/")) for v in chosen.config.config.volumes}
-        ):
-            status = tree.status(path) if path.strip("/") else None
-            if status is None and path.strip("/"):
-                found.append(Volume(path=path))
-            elif status is not None and stat.S_ISDIR(status.st_mode):
-                user, group = (0, 0) if rootless else (status.st_uid, status.st_gid)
-                mode = status.st_mode & 0o7777
-                found.append(Volume(path=path, mode=mode, uid=user, gid=group))
-    finally:
-        tree.close()
-    return found
+    named = (*chosen.config.config.volumes, *options.mounts.volumes)
+    for path in sorted({posixpath.normpath("/" + volume.lstrip("/")) for volume in named}):
+        status = tree.status(path) if path.strip("/") else None
+        if status is None and path.strip("/"):
+            yield Volume(path=path)
+        elif status is not None and stat.S_ISDIR(status.st_mode):
+            user, group = (0, 0) if rootless else (status.st_uid, status.st_gid)
+            yield Volume(path=path, mode=status.st_mode & 0o7777, uid=user, gid=group)
+
+
+def write_files(bundle: Directory, files: Mapping[str, bytes]) -> None:
+    """Write files that are mounted in the container: every user of it may read them."""
+    for name, data in files.items():
+        with NewFile.create(bundle, name) as file:
+            file.write(data)
+            file.describe(mode=0o644, owner=None, seconds=time.time())
 
 
 def write_config(bundle: Directory, chosen: Chosen, purpose: Purpose) -> None:

@@ -10,21 +10,27 @@ import os
 import re
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from ocitool.containers.binds import check_mounts, make_sources
 from ocitool.containers.bundles import (
     ROOT_FOLDER,
+    Seen,
     add_layers,
-    bundle_user,
-    bundle_volumes,
+    look_at_root,
     write_config,
+    write_files,
 )
+from ocitool.containers.cgroups import find_cgroups, has_limits, keep_limits
+from ocitool.containers.checking import check_options
 from ocitool.containers.choosing import Chosen, choose
-from ocitool.containers.records import Container, containers, keep
-from ocitool.containers.runtime_config import Layers, Purpose, Volume
+from ocitool.containers.config.files import network_files
+from ocitool.containers.config.purpose import Layers, Purpose
+from ocitool.containers.options import HOST, CreateOptions
+from ocitool.containers.records import Container, Settings, containers, keep
 from ocitool.containers.sharing import can_share
 from ocitool.containers.staging import BUNDLES, TREES, Staging, clear_leftovers, private_place
 from ocitool.containers.unpacking import is_root, tree_name, unpack_image
-from ocitool.containers.users import RuntimeUser
 from ocitool.errors import Refused, UsageError
 from ocitool.fsops import Directory, make_folder, sync_file_system
 from ocitool.image.layers import Extracted
@@ -40,32 +46,20 @@ from ocitool.places.layout.lease import TEMPORARY
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_.-]")
 _SUFFIX_LENGTH = 6
-
-
-class CreateOptions(Struct, frozen=True, kw_only=True):
-    """Options for a new container.
-
-    Without `name` a name is made up. `bundle` is a folder that is absent or empty; without it the
-    bundle lies in the store. `command` replaces the image's command. `platform` selects from a
-    multi-platform image; without it `usual` is the default. `alone` unpacks a tree for this
-    container only, for runtimes that cannot mount an overlay at "/".
-    """
-
-    name: str | None = None
-    bundle: str | None = None
-    command: tuple[str, ...] = ()
-    platform: Platform | None = None
-    usual: Platform | None = None
-    alone: bool = False
+_HOSTNAME_LENGTH = 12
 
 
 class Created(Struct, frozen=True, kw_only=True):
-    """A new container, its platform, and what was unpacked: None if an existing tree is shared."""
+    """A new container, its platform, and what was unpacked: None if an existing tree is shared.
+
+    `remarks` tell which limits were left out.
+    """
 
     container: Container
     platform: Platform
     extracted: Extracted | None
     rootless: bool
+    remarks: tuple[str, ...] = ()
 
 
 def create_container(
@@ -73,11 +67,14 @@ def create_container(
 ) -> Created:
     """Make a container from an image of the store; it appears complete or not at all.
 
-    Refused if the name is taken or the bundle's folder is not empty, IntegrityError for a layer
-    that is damaged or leads outside, UsageError if the image does not say what to run.
+    Refused if the name is taken, the bundle's folder is not empty or this machine cannot keep a
+    limit, IntegrityError for a layer that is damaged or leads outside, UsageError for options that
+    no container can have or if nothing says what to run, NotFound for what is to be mounted.
     """
     if not layout.is_store:
         raise UsageError(f"{layout.path!r} is not a store of ocitool, so it cannot hold containers")
+    check_options(options, rootless=not is_root())
+    check_mounts(options.mounts)
     clear_leftovers(layout)
     chosen = choose(layout, found, options.platform, limits, usual=options.usual)
     with layout.folder.subdirectory(CONTROL) as control, Staging(layout, control) as staging:
@@ -102,7 +99,10 @@ class _Creation:
         self._chosen = chosen
         self._limits = limits
         self._rootless = not is_root()
-        self._command = options.command
+        self._cgroups = find_cgroups(rootless=self._rootless)
+        kept = keep_limits(options.limits, self._cgroups, rootless=self._rootless)
+        self._options = replace(options, limits=kept.limits)
+        self._remarks = kept.remarks
         self._id = os.urandom(32).hex()
         self._name = _choose_name(options.name, chosen, self._id)
         self._outside = os.path.abspath(options.bundle) if options.bundle is not None else None
@@ -127,6 +127,7 @@ class _Creation:
             platform=self._chosen.config.platform,
             extracted=self._extracted,
             rootless=self._rootless,
+            remarks=self._remarks,
         )
 
     @property
@@ -183,19 +184,20 @@ class _Creation:
         if self._tree is None:
             with bundle.subdirectory(ROOT_FOLDER) as root:
                 self._extracted = self._unpack(root)
-                user, volumes = self._seen_in(root)
+                seen = self._seen_in(root)
         else:
             self._unpack_shared()
             with self._open_tree() as root:
-                user, volumes = self._seen_in(root)
+                seen = self._seen_in(root)
                 layers = add_layers(bundle, self._place, root, self._tree_path)
-        purpose = self._purpose(user=user, volumes=volumes, layers=layers)
+        purpose = self._purpose(seen, layers)
+        write_files(bundle, network_files(self._options.network, purpose.hostname))
         write_config(bundle, self._chosen, purpose)
+        make_sources(self._options.mounts)
         sync_file_system(bundle)
 
-    def _seen_in(self, root: Directory) -> tuple[RuntimeUser, list[Volume]]:
-        user = bundle_user(root, self._chosen, rootless=self._rootless)
-        return user, bundle_volumes(root, self._chosen, rootless=self._rootless)
+    def _seen_in(self, root: Directory) -> Seen:
+        return look_at_root(root, self._chosen, self._options, rootless=self._rootless)
 
     def _unpack(self, folder: Directory) -> Extracted:
         return unpack_image(
@@ -224,19 +226,37 @@ class _Creation:
         with private_place(self._control, TREES) as trees:
             return trees.subdirectory(self._tree or "")
 
-    def _purpose(
-        self, *, user: RuntimeUser, volumes: list[Volume], layers: Layers | None
-    ) -> Purpose:
+    def _purpose(self, seen: Seen, layers: Layers | None) -> Purpose:
+        machine = Platform(os="linux", architecture=os.uname().machine).normalized()
         return Purpose(
             container_id=self._id,
-            hostname=self._name,
+            hostname=self._hostname,
             image=self._chosen.name,
-            user=user,
-            command=self._command,
-            volumes=volumes,
+            place=self._place,
+            user=seen.user,
+            options=self._options,
+            volumes=seen.volumes,
             layers=layers,
             rootless=(os.geteuid(), os.getegid()) if self._rootless else None,
+            machine=machine.architecture,
+            cgroup=self._cgroup,
+            cgroup_namespace=self._cgroups.unified,
         )
+
+    @property
+    def _hostname(self) -> str:
+        network = self._options.network
+        usual = os.uname().nodename if network.mode == HOST else self._id[:_HOSTNAME_LENGTH]
+        return network.hostname or usual
+
+    @property
+    def _cgroup(self) -> str | None:
+        """The control group: without root privileges only where limits need one."""
+        if self._cgroups.parent is None or (
+            self._rootless and not has_limits(self._options.limits)
+        ):
+            return None
+        return f"{self._cgroups.parent}/{self._id}"
 
     def _publish(self, parent: Directory, name: str) -> bool:
         """Move everything to its place and write the record; False if the shared tree vanished."""
@@ -285,7 +305,20 @@ class _Creation:
             bundle=self._place,
             own_bundle=self._outside is None,
             tree=self._tree,
+            settings=Settings(
+                interactive=self._options.life.interactive,
+                remove=self._options.life.remove,
+                stop_signal=self._options.life.stop_signal
+                or self._chosen.config.config.stop_signal,
+                stop_timeout=self._stop_timeout,
+                labels=dict(self._options.labels),
+            ),
         )
+
+    @property
+    def _stop_timeout(self) -> int | None:
+        asked = self._options.life.stop_timeout
+        return self._chosen.config.config.stop_timeout if asked is None else asked
 
 
 def _choose_name(name: str | None, chosen: Chosen, container_id: str) -> str:

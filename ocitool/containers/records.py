@@ -7,7 +7,7 @@ its names.
 import json
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ocitool.errors import IntegrityError, NotFound, Refused
 from ocitool.fsops import Directory, replace_file
@@ -19,6 +19,20 @@ RECORDS = "containers"
 _SUFFIX = ".json"
 _RECORD_BYTES = 1 << 20
 _SHORTEST_PREFIX = 4
+
+
+class Settings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What counts when a container is started or ended, besides its bundle.
+
+    `stop_signal` is as the image or the user wrote it, empty for SIGTERM; `stop_timeout` is in
+    seconds, None for the usual ten. `labels` are those given to the container itself.
+    """
+
+    interactive: bool = False
+    remove: bool = False
+    stop_signal: str = ""
+    stop_timeout: int | None = None
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 class Container(Struct, frozen=True, kw_only=True):
@@ -39,6 +53,7 @@ class Container(Struct, frozen=True, kw_only=True):
     bundle: str
     own_bundle: bool
     tree: str | None = None
+    settings: Settings = Settings()
 
 
 class Records(Struct, frozen=True, kw_only=True):

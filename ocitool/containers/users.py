@@ -16,32 +16,34 @@ _LARGEST_ID = (1 << 32) - 2
 
 
 class RuntimeUser(Struct, frozen=True, kw_only=True):
-    """The numeric IDs of a user, its group, and its additional groups."""
+    """The numeric IDs of a user, its group, and its additional groups.
+
+    The group is also the first of the additional ones, as in docker: a process that drops it could
+    otherwise pass rules that deny it something (CVE-2022-36109).
+    """
 
     uid: int = 0
     gid: int = 0
     groups: tuple[int, ...] = ()
 
 
-def user_of(tree: Tree, text: str) -> RuntimeUser:
+def user_of(tree: Tree, text: str, *, asked: bool = False) -> RuntimeUser:
     """Return the user that the `User` of an image means in its root file system.
 
     Without a group, the user's groups in the image apply; a number without an entry gets group 0.
-    NotFound for a name without an entry.
+    NotFound for a name without an entry; `asked` tells that the image's user did not say so.
     """
     name, colon, group = text.partition(":")
     name = name or "0"
     known = _user(tree, name)
     if known is None and not name.isdecimal():
-        raise NotFound(
-            f"the image runs as {quoted(name)}, which is not in its /etc/passwd",
-            hint="the image is broken; correct its USER",
-        )
+        raise _unknown(f"{quoted(name)}", "/etc/passwd", asked=asked)
     called, uid, own_group = known or (None, _number(name), 0)
     if colon and group:
-        return RuntimeUser(uid=uid, gid=_group(tree, group))
+        gid = _group(tree, group, asked=asked)
+        return RuntimeUser(uid=uid, gid=gid, groups=(gid,))
     groups = _groups_of(tree, called) if called is not None else ()
-    return RuntimeUser(uid=uid, gid=own_group, groups=groups)
+    return RuntimeUser(uid=uid, gid=own_group, groups=tuple(dict.fromkeys((own_group, *groups))))
 
 
 def _user(tree: Tree, name: str) -> tuple[str, int, int] | None:
@@ -57,16 +59,25 @@ def _user(tree: Tree, name: str) -> tuple[str, int, int] | None:
     return by_number
 
 
-def _group(tree: Tree, name: str) -> int:
+def _group(tree: Tree, name: str, *, asked: bool) -> int:
     for fields in _entries(tree, "etc/group", 3):
         if fields[0] == name and fields[2].isdecimal():
             return _number(fields[2])
     if not name.isdecimal():
-        raise NotFound(
-            f"the image runs as the group {quoted(name)}, which is not in its /etc/group",
-            hint="the image is broken; correct its USER",
-        )
+        raise _unknown(f"the group {quoted(name)}", "/etc/group", asked=asked)
     return _number(name)
+
+
+def _unknown(who: str, file: str, *, asked: bool) -> NotFound:
+    if asked:
+        return NotFound(
+            f"{who} of -u is not in the image's {file}",
+            hint="give a name that the image has, or a number",
+        )
+    return NotFound(
+        f"the image runs as {who}, which is not in its {file}",
+        hint="choose another with -u, or correct the image's USER",
+    )
 
 
 def _groups_of(tree: Tree, user: str) -> tuple[int, ...]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ocitool.containers.creating import CreateOptions, create_container
+from ocitool.containers.creating import create_container
+from ocitool.containers.options import CreateOptions
 from ocitool.containers.records import Container
 from ocitool.containers.sharing import can_share
 from ocitool.images.lookup import find_image

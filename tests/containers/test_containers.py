@@ -1,18 +1,14 @@
 """Containers of our own: bundles, records, sharing, and what killed commands leave."""
 
-import json
 import os
 import signal
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ocitool.containers.creating import Created, CreateOptions, create_container
 from ocitool.containers.providers import find_providers
-from ocitool.containers.records import Container, containers, find_container
+from ocitool.containers.records import containers, find_container
 from ocitool.containers.removing import remove_container
 from ocitool.containers.sharing import can_share
 from ocitool.containers.staging import clear_leftovers
@@ -30,25 +26,12 @@ from ocitool.garbage import Choice, plan, remove, sweep
 from ocitool.images.lookup import find_image
 from ocitool.operations.tag import tag
 from ocitool.places.layout import Layout, untag
+from tests.containers.making import NAME, app, create, root_of, runtime_config
 from tests.support.disk import small_disk
-from tests.support.images import BuiltImage, build_image, build_index
+from tests.support.images import build_image, build_index
 from tests.support.layouts import bring, paused, store
-from tests.support.root_files import Node, folder, layer_of, link, program
+from tests.support.root_files import Node, folder, layer_of, link
 from tests.support.stores import checked
-
-PASSWD = b"root:x:0:0::/:/sh\napp:x:1000:100::/:/sh\n"
-GROUP = b"root:x:0:\nweb:x:33:app,other\nmail:x:8:app\n"
-NAME = "docker.io/library/app:1"
-
-
-def app(config: Mapping[str, Any] | None = None, *more: bytes) -> BuiltImage:
-    lowest = layer_of(
-        folder("etc"),
-        Node(path="etc/passwd", data=PASSWD),
-        Node(path="etc/group", data=GROUP),
-        program("bin/app", b"#!/bin/sh\n"),
-    )
-    return build_image([lowest, *more], config={"config": {"Cmd": ["/bin/app"], **(config or {})}})
 
 
 @pytest.fixture
@@ -56,21 +39,6 @@ def overlay(tmp_path: Path) -> None:
     """Skip where the kernel lays no overlay over the folder, as in some containers and chroots."""
     if not can_share(str(tmp_path), rootless=os.geteuid() != 0):
         pytest.skip("no overlay can be laid over this folder")
-
-
-def create(layout: Layout, image: str = "app:1", **wish: Any) -> Created:
-    return create_container(layout, find_image(layout, image), CreateOptions(**wish))
-
-
-def runtime_config(container: Container) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(Path(container.bundle, "config.json").read_bytes())
-    return value
-
-
-def root_of(container: Container) -> Path:
-    """Return the folder that holds what was unpacked."""
-    bundle = Path(container.bundle)
-    return bundle.parent.parent / "trees" / container.tree if container.tree else bundle / "rootfs"
 
 
 def leftovers(path: Path) -> list[str]:
@@ -88,9 +56,10 @@ class TestTheBundle:
             "WorkingDir": "/w",
         }
         with store(tmp_path / "s", app=app(config)) as layout:
-            process = runtime_config(create(layout).container)["process"]
+            container = create(layout).container
+            process = runtime_config(container)["process"]
         assert process["args"] == ["/bin/app", "-v"]
-        assert process["env"] == ["A=b", "PATH=/bin"]
+        assert process["env"] == ["PATH=/bin", f"HOSTNAME={container.id[:12]}", "A=b"]
         assert process["cwd"] == "/w"
 
     def test_a_command_replaces_the_images_own_and_keeps_its_entry_point(
@@ -110,13 +79,13 @@ class TestTheBundle:
     @pytest.mark.parametrize(
         ("user", "expected"),
         [
-            ("", (0, 0, [])),
-            ("app", (1000, 100, [33, 8])),
-            ("1000", (1000, 100, [33, 8])),
-            ("app:web", (1000, 33, [])),
-            ("app:7", (1000, 7, [])),
-            ("77", (77, 0, [])),
-            ("77:88", (77, 88, [])),
+            ("", (0, 0, [0])),
+            ("app", (1000, 100, [100, 33, 8])),
+            ("1000", (1000, 100, [100, 33, 8])),
+            ("app:web", (1000, 33, [33])),
+            ("app:7", (1000, 7, [7])),
+            ("77", (77, 0, [0])),
+            ("77:88", (77, 88, [88])),
         ],
     )
     @pytest.mark.skipif(os.geteuid() != 0, reason="a rootless container knows its root alone")
@@ -431,7 +400,8 @@ class TestTheImageStays:
 
 _CREATE = """
 import sys
-from ocitool.containers.creating import CreateOptions, create_container
+from ocitool.containers.creating import create_container
+from ocitool.containers.options import CreateOptions
 from ocitool.containers import creating
 from ocitool.places.layout import Layout
 from ocitool.images.lookup import find_image

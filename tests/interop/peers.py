@@ -6,6 +6,7 @@ Servers listen on unix sockets below a short folder and are ended by their proce
 import contextlib
 import hashlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ocitool.image.graph import closure_of, images_of
 from ocitool.places.layout import Layout
@@ -193,6 +195,16 @@ class Docker:
     def image_id(self, name: str) -> str:
         """Return the image ID behind a name."""
         return self.run("image", "inspect", "--format", "{{.Id}}", name).decode().strip()
+
+    def runtime_config(self, *options: str) -> tuple[str, dict[str, Any]]:
+        """Run a container and return its ID and the config.json that docker made of it."""
+        identity = self.run("run", "--detach", *options).decode().strip()
+        try:
+            place = "containerd/daemon/io.containerd.runtime.v2.task/moby"
+            path = self._folder / "exec" / place / identity / "config.json"
+            return identity, json.loads(path.read_bytes())
+        finally:
+            self.run("rm", "--force", identity)
 
     def ids(self) -> dict[str, str]:
         """Return the image ID behind each name, as docker shows it."""

@@ -11,16 +11,17 @@ from msgspec import Struct
 from ocitool.cli.commands.container_commit import commit
 from ocitool.cli.commands.container_diff import diff
 from ocitool.cli.completing import store_names
-from ocitool.cli.options.expand import Group, with_options
-from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
+from ocitool.cli.options.containers.create import CREATE
+from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.shared import usual_platform
 from ocitool.cli.output import OUTPUT, Output, nothing
 from ocitool.cli.parsing import command_group
 from ocitool.cli.render import console
 from ocitool.cli.render.console import safe
-from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
-    from ocitool.containers.creating import Created, CreateOptions
+    from ocitool.containers.creating import Created
+    from ocitool.containers.options import CreateOptions
     from ocitool.containers.records import Container
 
 _ID_LENGTH = 12
@@ -39,44 +40,6 @@ class _Listed(Struct, frozen=True):
     container: "Container"
     state: str
     written: int | None = None
-
-
-def _create_options(
-    _: typer.Context, *, name: str | None, bundle: str | None, copy: bool, platform: str | None
-) -> "CreateOptions":
-    from ocitool.containers.creating import CreateOptions
-
-    if bundle == "":
-        raise UsageError("--bundle is empty", hint="name a new folder")
-    return CreateOptions(
-        name=name,
-        bundle=bundle,
-        platform=one_platform(platform),
-        usual=usual_platform(),
-        alone=copy,
-    )
-
-
-Name = Annotated[str | None, typer.Option("--name", metavar="N", help="A name for the container.")]
-Bundle = Annotated[
-    str | None, typer.Option("--bundle", metavar="DIR", help="A new folder for the bundle.")
-]
-Copy = Annotated[
-    bool,
-    typer.Option(
-        "--copy",
-        help='Share nothing: for runtimes that cannot mount an overlay at "/", such as crun 1.8.',
-    ),
-]
-CREATE = Group(
-    {
-        "name": (Name, None),
-        "bundle": (Bundle, None),
-        "copy": (Copy, False),
-        "platform": (OnePlatform, None),
-    },
-    _create_options,
-)
 
 
 @container.command("create")
@@ -182,7 +145,7 @@ def _remarks(made: "Created") -> list[str]:
         if done is not None
         else "shares files that were unpacked before"
     )
-    lines = [f"{kind} {one.name} of {texts.familiar(one.image)}: {how}"]
+    lines = [f"{kind} {one.name} of {texts.familiar(one.image)}: {how}", *made.remarks]
     if done is not None and done.special:
         lines.append(f"left out: {counted(done.special, 'special file')}")
     if done is not None and done.attributes:
