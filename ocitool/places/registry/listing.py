@@ -1,10 +1,11 @@
 """The tags of a repository and the repositories of a registry (distribution-spec)."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
-from ocitool.errors import LimitExceeded, OcitoolError, Refused
+from ocitool.errors import IntegrityError, LimitExceeded, OcitoolError, Refused
 from ocitool.oci.quoting import quoted
 from ocitool.oci.reference import is_tag
 from ocitool.places.registry.http import locations
@@ -27,17 +28,37 @@ def tags(session: Session, most: int | None = None) -> list[str]:
     What is listed and is not a valid tag is left out with a warning. NotFound when there is no such
     repository, IncompleteList with the tags so far when the rest cannot be read.
     """
+    request, check = _tags_of(session)
+    try:
+        return _only_tags(session, _collect(session, request, "tags", most, check))
+    except IncompleteList as error:
+        raise IncompleteList(error, _only_tags(session, error.found)) from error
 
+
+def every_tag(session: Session) -> list[str]:
+    """Return all tags of a repository, sorted; any doubt whether these are all is an error.
+
+    NotFound when there is no such repository, IncompleteList when not all can be read, also where
+    a Link leads back, and IntegrityError for what is listed and is not a valid tag.
+    """
+    request, check = _tags_of(session)
+    found = _collect(session, request, "tags", None, check, strict=True)
+    for text in found:
+        if not is_tag(text):
+            raise IntegrityError(
+                f"{session.host.domain} lists {quoted(text[:80])}, which is not a valid tag"
+            )
+    return found
+
+
+def _tags_of(session: Session) -> tuple[Request, Callable[[Answer], None]]:
     request = Request("GET", session.url("tags/list"), session.scopes("pull"))
 
     def check(answer: Answer) -> None:
         if answer.status != _OK:
             raise session.problem(request, answer).error(f"list the tags of {session.name}")
 
-    try:
-        return _only_tags(session, _collect(session, request, "tags", most, check))
-    except IncompleteList as error:
-        raise IncompleteList(error, _only_tags(session, error.found)) from error
+    return request, check
 
 
 def _only_tags(session: Session, found: Sequence[str]) -> list[str]:
@@ -76,15 +97,18 @@ def _collect(
     key: str,
     most: int | None,
     check: Callable[[Answer], None],
+    *,
+    strict: bool = False,
 ) -> list[str]:
     if most is not None and most <= _MOST_AT_ONCE:
         request = replace(request, url=locations.with_query(request.url, [("n", str(most))]))
     found: set[str] = set()
     barren = 0
     try:
-        for answer in pages(session, request, lambda answer: _texts(session, answer, key)):
+        entries = partial(_texts, session, key=key)
+        for answer in pages(session, request, entries, strict=strict):
             check(answer)
-            fresh = set(_texts(session, answer, key)) - found
+            fresh = set(_texts(session, answer, key=key)) - found
             barren = 0 if fresh else barren + 1
             if barren > _BARREN:
                 raise LimitExceeded(
@@ -102,7 +126,7 @@ def _collect(
     return sorted(found)[:most]
 
 
-def _texts(session: Session, answer: Answer, key: str) -> list[str]:
+def _texts(session: Session, answer: Answer, *, key: str) -> list[str]:
     values = decode(session, answer).get(key)
     return [text for text in values if isinstance(text, str)] if isinstance(values, list) else []
 

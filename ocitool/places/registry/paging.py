@@ -8,6 +8,7 @@ itself. What cannot be read to its end is an error, never a shorter list.
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
 
 from msgspec.structs import replace
 
@@ -37,12 +38,14 @@ class IncompleteList(Unavailable):
         self.found = tuple(found)
 
 
-def pages(session: Session, request: Request, entries: Entries | None = None) -> Iterator[Answer]:
+def pages(
+    session: Session, request: Request, entries: Entries | None = None, *, strict: bool = False
+) -> Iterator[Answer]:
     """Yield a list's answers: the first whatever its status, then those of the pages after it.
 
     With `entries`, what each page lists, a full page without a Link is followed by what comes after
-    its last entry. A page that was read before ends the list. IncompleteList where a page that is
-    announced cannot be read, LimitExceeded for too many.
+    its last entry. A page that was read before ends the list, or if that is `strict` is an error.
+    IncompleteList where a page that is announced cannot be read, LimitExceeded for too many.
     """
     seen = {request.url}
     answer = _ask(session, request)
@@ -50,7 +53,7 @@ def pages(session: Session, request: Request, entries: Entries | None = None) ->
         yield answer
         if answer.status != _OK:
             return
-        found = _Following(session, request, answer, entries).page(seen)
+        found = _Following(session, request, answer, entries, strict=strict).page(seen)
         if found is None:
             return
         answer = found
@@ -64,9 +67,16 @@ class _Following:
     """What comes after one page: where that may be, and what is there."""
 
     def __init__(
-        self, session: Session, request: Request, answer: Answer, entries: Entries | None
+        self,
+        session: Session,
+        request: Request,
+        answer: Answer,
+        entries: Entries | None,
+        *,
+        strict: bool,
     ) -> None:
         self._session = session
+        self._is_strict = strict
         self._request = request
         self._entries: Entries = entries or (lambda _: ())
         self._listed = self._entries(answer)
@@ -79,6 +89,8 @@ class _Following:
         if self._link is None:
             size = len(self._listed)
             return self._by_last(seen) if size >= _FULL and size % _MULTIPLE == 0 else None
+        if self._is_strict:
+            return self._by_link(self._link, seen) or self._refuse_loop()
         try:
             return self._by_link(self._link, seen) or self._by_last(seen)
         except (Refused, IncompleteList) as error:
@@ -86,6 +98,10 @@ class _Following:
             if answer is None:
                 raise IncompleteList(error) from error
             return answer
+
+    def _refuse_loop(self) -> NoReturn:
+        host = self._session.host.domain
+        raise IncompleteList(Unavailable(f"{host} leads back to a page that was read already"))
 
     def _by_link(self, link: str, seen: set[str]) -> Answer | None:
         """Return the page that a Link leads to, None if that was read before."""
