@@ -29,7 +29,7 @@ class RegistryOptions:
     may those in the registry's own domain. With `anonymous_fallback` reads continue anonymously,
     with a warning, when the credential that was found is refused. With `allow_foreign_layers` a
     foreign layer that a registry lacks is fetched from the first https URL that its descriptor
-    gives, anonymously.
+    gives, anonymously. At most `rate` requests a second go to a host.
     """
 
     plain_http: bool = False
@@ -46,6 +46,7 @@ class RegistryOptions:
     chunk_size: int | None = None
     anonymous_fallback: bool = True
     allow_foreign_layers: bool = False
+    rate: float | None = None
     limits: Limits = DEFAULT_LIMITS
 
     def at(self, rules: HostRules | None) -> "RegistryOptions":

@@ -93,6 +93,8 @@ class HostBackoff:
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.longest = options.retry_max_wait
+        self._interval = 1 / options.rate if options.rate is not None else 0.0
+        self._next_turn = 0.0
         self.quota: str | None = None
         self._tell = tell
         self._sleep = sleep
@@ -107,9 +109,11 @@ class HostBackoff:
         """Wait until a request may be sent."""
         while True:
             with self._changed:
-                wait = self._not_before - self._clock()
+                now = self._clock()
+                wait = max(self._not_before, self._next_turn) - now
                 if wait <= 0 and self._busy < self._most_at_once:
                     self._busy += 1
+                    self._next_turn = max(now, self._next_turn) + self._interval
                     return
                 if wait <= 0:
                     self._changed.wait(1)
