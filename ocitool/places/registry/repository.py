@@ -197,9 +197,13 @@ class Repository:
 
     def raw(self, digest: Digest) -> bytes | None:
         """Return the bytes of a manifest that was fetched."""
-        with self._lock:
-            found = self._documents.get(digest)
+        found = self.document(digest)
         return found[1] if found is not None else None
+
+    def document(self, digest: Digest) -> tuple[str, bytes] | None:
+        """Return the media type and the bytes of a manifest that was fetched."""
+        with self._lock:
+            return self._documents.get(digest)
 
     @property
     def _pull(self) -> tuple[str, ...]:
