@@ -27,7 +27,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("places",),
     ("inside",),
     ("bundles", "transfer"),
-    ("editing",),
+    ("editing", "pruning"),
     ("artifacts", "images"),
     ("containers",),
     ("garbage",),
@@ -36,7 +36,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("zipapp_main",),
 )
-MOST_PAIRS = 125
+MOST_PAIRS = 133
 """95 without `bundles` and `editing`, which every room above them may import."""
 FIRST = "zipapp_main"
 """A program of its own, which unpacks ocitool before any of it can be imported."""

@@ -175,14 +175,16 @@ class Manifests:
         digest = self._state.digest_of(repository, reference)
         if digest is None:
             raise Refusal(404, "MANIFEST_UNKNOWN", f"unknown manifest: {reference}")
-        with self._state.lock:
-            tags = self._state.tags[repository]
-            if ":" in reference:
-                self._state.manifests[repository].pop(digest, None)
-                for tag in [tag for tag, named in tags.items() if named == digest]:
-                    del tags[tag]
-            else:
-                tags.pop(reference, None)
+        by_tag = self._quirks.tag_delete
+        if ":" not in reference and by_tag in ("400", "405"):
+            code = "DIGEST_INVALID" if by_tag == "400" else "UNSUPPORTED"
+            raise Refusal(int(by_tag), code, "provided digest did not match uploaded content")
+        if self._quirks.delete_children:
+            fields = self._state.manifests[repository][digest].fields
+            for child, _ in _children(fields):
+                self._state.delete(repository, None, child)
+        if not self._quirks.delete_nothing:
+            self._state.delete(repository, None if by_tag == "image" else reference, digest)
         exchange.answer(202)
 
 

@@ -89,6 +89,10 @@ class Quirks:
     digest_of_another: bool = False  # a proxy that rewrites manifests: PUT tells another digest
     schema1: bool = False  # every image is one of schema 1
     delete_405: bool = False  # deletion is switched off
+    delete_nothing: bool = False  # 202, and all is as before
+    delete_children: bool = False  # an index takes along what it lists
+    # Debian: 400 for a tag; GHCR: 405; "image": the image goes with any of its tags
+    tag_delete: Literal["ok", "400", "405", "image"] = "ok"
 
     # Lists.
     page_size: int | None = None  # no page is longer

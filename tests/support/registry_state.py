@@ -121,3 +121,14 @@ class State:
             if tag is not None:
                 self.tags[repository][tag] = digest
         return Descriptor(media_type=media_type, digest=digest, size=len(raw))
+
+    def delete(self, repository: str, reference: str | None, digest: Digest) -> None:
+        """Delete a tag; or a manifest with all its tags, where the reference is none of them."""
+        with self.lock:
+            tags = self.tags[repository]
+            if reference is not None and ":" not in reference:
+                tags.pop(reference, None)
+                return
+            self.manifests[repository].pop(digest, None)
+            for tag in [tag for tag, named in tags.items() if named == digest]:
+                del tags[tag]
