@@ -248,6 +248,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "registry digest": ("ocitool registry digest alpine:3.20",),
     "registry manifest": ("ocitool registry manifest alpine:3.20",),
     "registry rm": ("ocitool registry rm registry.example/app:old",),
+    "registry prune": (
+        "ocitool registry prune ghcr.io/a/b --delete-tags 'pr-.*' --older-than 30d",
+        "ocitool registry prune ghcr.io/a/b --keep-last 9 --delete-tags '.*' --plan-out p",
+        "ocitool registry prune --apply p --archive gone.tar -f",
+        "ocitool registry prune ghcr.io/a/b --untagged -f",
+    ),
     "artifact": ("ocitool artifact push registry.example/chart:1 chart.tgz",),
     "artifact push": (
         "ocitool artifact push registry.example/chart:1 a.tgz:application/gzip docs/",

@@ -26,6 +26,7 @@ from tests.support.images import (
 )
 from tests.support.layouts import tag_as_umoci
 from tests.support.registry import Access, EmulatedRegistry, Quirks
+from tests.support.registry_faults import Status
 from tests.support.root_files import Node, hard_link, layer_of, link, program
 from tests.support.small_images import file, gone, small_image, write_image
 
@@ -261,10 +262,35 @@ def _registry(scene: Scene, registry: EmulatedRegistry, image: BuiltImage) -> No
     scene.note("pull", "pull", f"{target}:1", f"{target}:2", f"{target}:none", code=4)
     scene.note("lock", "lock", f"{target}:1", f"{target}:none", code=4)
     _rewritten(scene, f"{target}:1")
+    _pruned(scene)
     scene.note("registry tags", "registry", "tags", target)
     scene.note("registry catalog", "registry", "catalog", registry.host)
     scene.note("registry digest", "registry", "digest", f"{target}:1")
     scene.note("registry digest of several", "registry", "digest", f"{target}:1", f"{target}:2")
+
+
+def _pruned(scene: Scene) -> None:
+    """Note plans with all that they can tell, and what becomes of them."""
+    amd, arm = build_image([{"a": b"1"}]), build_image([{"a": b"2"}], platform="linux/arm64")
+    kept, going = build_index([amd]), build_index([amd, arm])
+    with EmulatedRegistry(Quirks(tag_delete="400", delete_children=True)) as registry:
+        name = f"{registry.host}/a/b"
+        for tag, image in {"v1": kept, "pr-1": going, "pr-2": kept}.items():
+            registry.add_image("a/b", image, tag)
+        registry.add_image("a/b", build_index([build_image([{"a": b"3"}])]), "broken")
+        registry.state.delete("a/b", None, build_image([{"a": b"3"}]).descriptor.digest)
+        rules = ("--delete-tags", "pr-.*", "--older-than", "1d", "--keep-tags", "none")
+        words = ("registry", "prune", name, *rules)
+        scene.note("registry prune", *words, "--max-delete", "0")
+        scene.note("registry prune --explain", *words, "--explain", "v1")
+        scene.note("registry prune", *words, "-f", code=7)
+    with EmulatedRegistry(Quirks(delete_nothing=True)) as registry:
+        for repository in ("a/b", "a/c"):
+            registry.add_image(repository, kept, "v1")
+            registry.add_image(repository, going, "pr-1")
+        registry.fail("DELETE", "a/c/manifests", Status(status=400), times=9)
+        names = (f"{registry.host}/a/b", f"{registry.host}/a/c")
+        scene.note("registry prune", "registry", "prune", *names, *rules[:2], "-f", code=1)
 
 
 def _sync(scene: Scene, target: str) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.commands.registry_prune import prune
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.quantities import parse_seconds
 from ocitool.cli.options.registry import REGISTRY, registries
@@ -38,6 +39,7 @@ _PAUSE = 1.0
 """Seconds between two looks at a tag that does not exist yet."""
 
 registry = command_group()
+registry.command("prune")(prune)
 
 
 @registry.command("tags")
