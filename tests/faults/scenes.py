@@ -64,6 +64,7 @@ SCENES: Mapping[str, Scene] = {
     "bundle-create": Scene(
         arguments=("bundle", "create", "old:1", "both:1", "-o", "OUT/file.tar"),
     ),
+    "bundle-join": Scene(arguments=("bundle", "join", "IN/volumes", "-o", "OUT/file.tar")),
     "bundle-load": Scene(arguments=("bundle", "load", "IN/next.delta.tar")),
     "pull": Scene(arguments=("pull", "--plain-http", "REGISTRY/team/image:1")),
 }
@@ -107,10 +108,21 @@ def prepare(folder: Path, registry: str) -> None:
     made(
         folder / "in" / "next.delta.tar", {f"{HUB}new:1": index, f"{HUB}both:2": new}, base=[known]
     )
+    prepare_volumes(folder / "in" / "volumes")
     shutil.copytree(folder / "store", folder / "swept")
     with Layout.existing(str(folder / "swept")) as layout:
         found = plan(layout, Choice(everything=True, references=("gone",)), now=time.time())
         assert len(sweep(layout, found, now=time.time()).images) == 1
+
+
+def prepare_volumes(folder: Path) -> None:
+    """Write volumes of which one is lost, and the parity that gives it back."""
+    folder.mkdir()
+    noise = random.Random(2).randbytes(1_200_000)
+    large = build_image([_SHARED, {"noise": noise}], compression="none")
+    made(folder / "disk.tar", {f"{HUB}large:1": large}, volume_size=1_100_000, parity=True)
+    shutil.rmtree(folder / "disk.layout")
+    min(folder.glob("disk.v01of*.tar")).unlink()
 
 
 class Stage:

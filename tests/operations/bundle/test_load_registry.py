@@ -105,6 +105,40 @@ class TestA22:
             assert len(registry.requests()) <= 2 * APPS
         assert [report.ending for report in loaded.pushed] == [Ending.PRESENT] * APPS
 
+    def test_a22_again_with_an_sbom_and_a_signature_it_is_2_requests(self, tmp_path: Path) -> None:
+        image = version(0, 1)
+        attached = [build_artifact(image.descriptor, text) for text in (b"an SBOM", b"signed")]
+        bundle = made(tmp_path / "one.tar", {name(0): image}, attached)
+        with EmulatedRegistry() as registry:
+            load(bundle, registry)
+            registry.log.clear()
+            load(bundle, registry)
+            asked = [
+                (logged.method, logged.target.split("/")[-2]) for logged in registry.requests()
+            ]
+        assert asked == [("HEAD", "manifests"), ("GET", "referrers")]
+
+    def test_a22_again_what_is_attached_to_an_sbom_costs_one_request_more(
+        self, tmp_path: Path
+    ) -> None:
+        images = {name(0): FIRST[name(0)]}
+        bundle = made(tmp_path / "one.tar", images, [SBOM, SIGNATURE])
+        with EmulatedRegistry() as registry:
+            load(bundle, registry)
+            registry.log.clear()
+            load(bundle, registry)
+            assert [logged.method for logged in registry.requests()] == ["HEAD", "GET", "GET"]
+
+    def test_a22_what_clients_list_is_asked_for_each(self, tmp_path: Path) -> None:
+        # A list under a tag may name what was deleted since: it comes back.
+        images = {name(0): FIRST[name(0)]}
+        bundle = made(tmp_path / "one.tar", images, [SBOM])
+        with EmulatedRegistry(Quirks(referrers="404")) as registry:
+            load(bundle, registry)
+            del registry.state.manifests[path_of(name(0))][SBOM.descriptor.digest]
+            load(bundle, registry)
+            assert whole(registry, SBOM, path_of(name(0)))
+
     def test_a22_loading_a_delta_again_is_at_most_2_requests_an_image(self, bundles: Path) -> None:
         with EmulatedRegistry() as registry:
             load(bundles / "full.tar", registry)
