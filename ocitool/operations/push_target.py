@@ -283,15 +283,21 @@ def _present(
 ) -> dict[Digest, Outcome]:
     """Ask for each manifest once: a registry that has a manifest has all that it lists.
 
-    `held` was read from there; beside it, documents are new, and not asked for.
+    One list tells of all that is attached to an image that is there. `held` was read from there;
+    beside it, documents are new, and not asked for.
     """
     known_outcomes: dict[Digest, Outcome] = {}
     for image in planned:
-        closure, root = image.closure, image.closure.root.digest
+        closure, root, subject = image.closure, image.closure.root.digest, _subject(image)
         here = {d.digest: Outcome.EXISTED for d in closure.descriptors if d.digest in held}
-        if root == present or root in here or (not here and writer.knows(root)):
+        if (
+            root == present
+            or root in here
+            or (subject in known_outcomes and writer.lists(subject, root))
+            or (not here and writer.knows(root))
+        ):
             known_outcomes |= {d.digest: Outcome.EXISTED for d in closure.descriptors}
-            if not _is_listed(writer, image):
+            if subject is not None and not writer.is_listed(subject, root):
                 del known_outcomes[root]
             continue
         known_outcomes |= here
@@ -302,12 +308,10 @@ def _present(
     return known_outcomes
 
 
-def _is_listed(writer: RepositoryWriter, image: PlannedImage) -> bool:
-    """Ask whether an attached artifact that is there is also listed with its subject."""
+def _subject(image: PlannedImage) -> Digest | None:
+    """Return what an artifact is attached to by its manifest."""
     document = image.closure.document(image.root.descriptor.digest)
-    if document is None or document.subject is None:
-        return True
-    return writer.is_listed(document.subject.digest, image.root.descriptor.digest)
+    return document.subject.digest if document is not None and document.subject else None
 
 
 def _report_present(image: PlannedImage) -> TransferReport:

@@ -16,7 +16,7 @@ from ocitool.oci.quoting import quoted
 from ocitool.places.registry.holders import Holders
 from ocitool.places.registry.http.problems import Problem
 from ocitool.places.registry.http.request import Answer, Request
-from ocitool.places.registry.referrers import add_to_fallback, referrers
+from ocitool.places.registry.referrers import Referrers, add_to_fallback, find_referrers
 from ocitool.places.registry.repository import Repository
 from ocitool.places.registry.upload import Uploads
 
@@ -70,7 +70,7 @@ class RepositoryWriter:
         self._uploads = Uploads(self._session, remote=remote, scratch=scratch)
         self._replacing = replacing
         self._announced: set[Digest] = set()
-        self._listed: dict[Digest, set[Digest]] = {}
+        self._listed: dict[Digest, Referrers] = {}
         self._unlisted: set[Digest] = set()
         self._lock = threading.Lock()
 
@@ -104,20 +104,32 @@ class RepositoryWriter:
             # Some registries answer 403 for absent manifests; the push itself will tell.
             return False
 
+    def lists(self, subject: Digest, digest: Digest) -> bool:
+        """Ask whether the registry itself says that it has something attached to a subject.
+
+        False where clients write that list: what is in it may be deleted since.
+        """
+        found = self._listing(subject)
+        return not found.is_by_tag and any(one.digest == digest for one in found.entries)
+
     def is_listed(self, subject: Digest, digest: Digest) -> bool:
         """Ask whether what is attached to a subject is listed so, and if not, remember to do it.
 
         A process that was killed may have stored it and not listed it. Storing it again lists it.
         """
-        if subject not in self._listed:
-            # A list that cannot be read is written anew.
-            with contextlib.suppress(IntegrityError):
-                found = {one.digest for one in referrers(self.repository, subject)}
-                self._listed[subject] = found
-        if digest in self._listed.get(subject, ()):
+        if any(one.digest == digest for one in self._listing(subject).entries):
             return True
         self._unlisted.add(digest)
         return False
+
+    def _listing(self, subject: Digest) -> Referrers:
+        """Return what is listed with a subject, which is asked once."""
+        if subject not in self._listed:
+            self._listed[subject] = Referrers((), is_by_tag=True)
+            # A list that cannot be read is written anew.
+            with contextlib.suppress(IntegrityError):
+                self._listed[subject] = find_referrers(self.repository, subject)
+        return self._listed[subject]
 
     def put(self, descriptor: Descriptor, open_blob: Callable[[], Blob]) -> Outcome:
         """Store the content, verified on its way. Idempotent."""
