@@ -246,6 +246,17 @@ def test_every_row_names_tests_that_exist(title: str) -> None:
     assert wrong == set()
 
 
+def test_every_requirement_of_the_air_gap_has_a_test_of_its_number() -> None:
+    page = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Across the air gap\n")[2].partition("\n## ")[0]
+    found: set[int] = set()
+    for path, name in set(re.findall(r"`(tests/[\w/]+\.py)::([\w:]+)`", section)):
+        for test in _tests_in(ROOT / path):
+            if f"{test}::".startswith(f"{name}::"):
+                found |= {int(number) for number in re.findall(r"(?:_a|TestA)(\d+)", test)}
+    assert found >= set(range(1, 29))
+
+
 def test_the_picture_shows_what_the_command_prints_today() -> None:
     shown = html.unescape(re.sub(r"<[^>]+>", "", picture.PICTURE.read_text(encoding="utf-8")))
     squeezed = "".join(shown.split())
