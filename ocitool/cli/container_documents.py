@@ -23,3 +23,4 @@ COMMITTED = View(
     deleted=("letters", letter_count("D")),
     moved=CHANGE,
 )
+EXPORTED = View("destination bytes_written left_out", container="container.id")

@@ -1,6 +1,8 @@
-"""Whether a tar may be written to standard output."""
+"""Where a tar goes: to standard output if it may, or to a file."""
 
+import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ocitool.cli.render import console
@@ -20,3 +22,19 @@ def check_destination(path: str, out: "Output") -> None:
         )
     if out.is_json:
         raise UsageError("--json and the tar cannot both go to stdout", hint="use -o FILE")
+
+
+@contextlib.contextmanager
+def written_to(output: str) -> Iterator[Callable[[bytes], None]]:
+    """Yield what writes to stdout, or to a file that appears when the block has ended well."""
+    from ocitool.fsops import OutputFile
+
+    if output == "-":
+        yield console.out_bytes
+        return
+    file = OutputFile(output)
+    try:
+        yield file.write
+        file.publish()
+    finally:
+        file.close()

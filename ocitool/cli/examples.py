@@ -270,6 +270,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool container commit web app:2 -c 'CMD [\"app\", \"-v\"]' -c 'ENV LEVEL=debug'",
     ),
     "container diff": ("ocitool container diff web",),
+    "container export": (
+        "ocitool container export web -o web.tar",
+        "ocitool container export web | tar -t",
+    ),
     "container ls": ("ocitool container ls",),
     "container rm": ("ocitool container rm web",),
 }

@@ -20,6 +20,7 @@ def note_container_files(note: Note, command: Command, name: str) -> None:
     (Path(listed["bundle"]) / "rootfs/made").write_text("more")
     note("container commit", "container", "commit", name, "kept:1")
     note("container commit", "container", "commit", name)
+    note("container export", "container", "export", name, "-o", command.cwd / "web.tar")
 
 
 def _listed(command: Command) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """container diff, commit, export, cp and inspect as a user sees them."""
 
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,22 @@ class TestCommit:
         done = filled("container", "commit", "web", "kept:1", variables=odd)
         assert done.code == 2
         assert "set SOURCE_DATE_EPOCH to a number" in done.err
+
+
+class TestExport:
+    @needs_root
+    @BOTH
+    def test_the_tar_has_what_the_container_sees(
+        self, filled: Command, tmp_path: Path, options: tuple[str, ...]
+    ) -> None:
+        change_some(create(filled, *options))
+        done = filled("container", "export", "web", "-o", tmp_path / "web.tar")
+        assert (done.code, done.out) == (0, f"Exported: {tmp_path}/web.tar\n")
+        with tarfile.open(tmp_path / "web.tar") as tar:
+            names = tar.getnames()
+        assert names == ["bin", "bin/app", "etc", "etc/hosts", "etc/motd", "etc/new", "etc/to"]
+
+    def test_a_tar_is_not_written_beside_json_nor_to_nothing(self, filled: Command) -> None:
+        create(filled, "--copy")
+        assert filled("container", "export", "web", "--json").code == 2
+        assert filled("container", "export", "web", "-o", "").code == 2

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from ocitool.cli.commands.container_commit import commit
 from ocitool.cli.commands.container_diff import diff
+from ocitool.cli.commands.container_export import export
 from ocitool.cli.completing import store_names
 from ocitool.cli.options.containers.create import CREATE
 from ocitool.cli.options.expand import with_options
@@ -29,6 +30,7 @@ _ID_LENGTH = 12
 container = command_group()
 container.command("commit")(commit)
 container.command("diff")(diff)
+container.command("export")(export)
 
 
 class _Listed(Struct, frozen=True):

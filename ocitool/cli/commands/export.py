@@ -1,7 +1,6 @@
 """ocitool export: the files of an image, or one of its layers, as one tar."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -67,7 +66,7 @@ def export(
     tree always gives the same bytes, whatever its layers are. Layers are verified while they are
     read: the FILE appears only if they are right.
     """
-    from ocitool.cli.delivery import check_destination
+    from ocitool.cli.delivery import check_destination, written_to
     from ocitool.inside.layer_tar import layer_tar
 
     if layer is not None and is_sorted:
@@ -78,7 +77,7 @@ def export(
     looking = Looking(platform=one_platform(platform), layer=None, up_to=None)
     with (
         looking_into(source, looking, out, registry, scan=layer is None, keep=True) as inside,
-        _writing(output) as write,
+        written_to(output) as write,
     ):
         if layer is None:
             pieces = _tree(inside, out.options.temporary, is_sorted=is_sorted)
@@ -101,22 +100,6 @@ def _tree(inside: "Inside", scratch: str | None, *, is_sorted: bool) -> Iterator
     return (
         sorted_tar(inside, root, "", scratch=scratch) if is_sorted else merged_tar(inside, root, "")
     )
-
-
-@contextlib.contextmanager
-def _writing(output: str) -> Iterator[Callable[[bytes], None]]:
-    """Yield what writes to stdout, or to a file that appears when the block has ended well."""
-    from ocitool.fsops import OutputFile
-
-    if output == "-":
-        yield console.out_bytes
-        return
-    file = OutputFile(output)
-    try:
-        yield file.write
-        file.publish()
-    finally:
-        file.close()
 
 
 def _report(inside: "Inside", output: str, layer: int | None, written: int, out: Output) -> None:

@@ -15,6 +15,7 @@ from ocitool.containers.unpacking import is_root
 from ocitool.containers.writable.changes import Change
 from ocitool.containers.writable.cursor import Cursor
 from ocitool.containers.writable.lower import ImageLower, TreeLower
+from ocitool.containers.writable.marks import Marks
 from ocitool.containers.writable.members import Owner
 from ocitool.containers.writable.walking import find_changes
 from ocitool.errors import NotFound, Refused
@@ -59,11 +60,11 @@ class Writable:
         self._layout = layout
 
     @property
-    def marks(self) -> str | None:
-        """The prefix of the attributes by which the overlay marks folders; None for a copy."""
+    def marks(self) -> Marks:
+        """How the overlay marks what is deleted."""
         if self.tree is None:
-            return None
-        return "user.overlay." if self.facts.is_rootless else "trusted.overlay."
+            return Marks(None)
+        return Marks("user.overlay." if self.facts.is_rootless else "trusted.overlay.")
 
     @property
     def skip(self) -> frozenset[str]:
@@ -76,7 +77,7 @@ class Writable:
             inside = look_at_image(self._layout, self.container, Hashes.ALL)
             made = int(dt.datetime.fromisoformat(self.container.created).timestamp() * 10**9)
             lower = ImageLower(inside, made=made, rootless=self.facts.is_rootless)
-            return find_changes(self.upper, lower, skip=self.skip, marks=None)
+            return find_changes(self.upper, lower, skip=self.skip, marks=self.marks)
         with Cursor(self.tree) as cursor:
             return find_changes(self.upper, TreeLower(cursor), skip=self.skip, marks=self.marks)
 

@@ -15,13 +15,11 @@ from msgspec.structs import replace
 from ocitool.containers.writable.changes import Change, Letter, tree_order
 from ocitool.containers.writable.cursor import Cursor
 from ocitool.containers.writable.lower import Lower, Status
-from ocitool.errors import IntegrityError, NotFound, Refused
+from ocitool.containers.writable.marks import Marks
+from ocitool.errors import IntegrityError, NotFound
 from ocitool.fsops import Directory
 from ocitool.image.layers.tree import below
 
-_YES = b"y"
-_ATTRIBUTE_MARKS = b"x"
-"""An opaque folder whose whiteouts are attributes of files, as overlays in overlays have them."""
 _Inode = tuple[int, int]
 
 
@@ -45,22 +43,19 @@ class _Folder(Struct):
 
 
 def find_changes(
-    upper: Directory, lower: Lower, *, skip: Collection[str] = (), marks: str | None
+    upper: Directory, lower: Lower, *, skip: Collection[str] = (), marks: Marks
 ) -> list[Change]:
     """Return what differs between a writable layer and the image below it, in the order of a walk.
 
-    `marks` is the prefix of the attributes by which the overlay marks folders; None if the folder
-    is a whole copy of the image instead, in which what is absent was deleted. The paths in `skip`
-    and all below them are passed over, and so are new folders that hold nothing else. Refused for
-    an overlay with features that say in the attributes of one file what another one is.
+    `marks` tells what is deleted there. The paths in `skip` and all below them are passed over, and
+    so are new folders that hold nothing else. Refused for an overlay in which an entry stands for
+    another path of the image.
     """
     return _Walk(upper, lower, frozenset(skip), marks).run()
 
 
 class _Walk:
-    def __init__(
-        self, upper: Directory, lower: Lower, skip: frozenset[str], marks: str | None
-    ) -> None:
+    def __init__(self, upper: Directory, lower: Lower, skip: frozenset[str], marks: Marks) -> None:
         self._root = upper
         self._lower = lower
         self._skip = skip
@@ -86,7 +81,7 @@ class _Walk:
         statuses = self._upper.folder.statuses()
         names = set(statuses)
         # A copy has no whiteouts: what the image has and the copy has not was deleted.
-        if is_below and (hidden or self._marks is None):
+        if is_below and (hidden or self._marks.is_copy):
             names.update(self._lower.names())
         at = len(self._changes)
         if own is not None:
@@ -129,16 +124,13 @@ class _Walk:
             return
         status = folder.statuses.get(name)
         old = self._lower.status(name) if folder.is_below else None
-        if status is None or self._is_whiteout(status):
+        if status is None or self._marks.hides(status):
             if old is not None:
                 self._deleted(folder, path, old)
         elif stat.S_ISDIR(status.st_mode):
             self._enter(folder, name, path, status, old)
         else:
             self._file(folder, name, path, status, old)
-
-    def _is_whiteout(self, status: os.stat_result) -> bool:
-        return self._marks is not None and stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
     def _deleted(self, folder: _Folder, path: str, old: Status) -> None:
         folder.listed = True
@@ -154,7 +146,7 @@ class _Walk:
     def _enter(
         self, folder: _Folder, name: str, path: str, status: os.stat_result, old: Status | None
     ) -> None:
-        is_opaque = self._is_opaque(name, path)
+        is_opaque = self._marks.is_opaque(self._upper.folder, name, path)
         is_below = old is not None and stat.S_ISDIR(old.st_mode)
         letter = self._letter(name, status, old)
         try:
@@ -170,9 +162,7 @@ class _Walk:
     def _file(
         self, folder: _Folder, name: str, path: str, status: os.stat_result, old: Status | None
     ) -> None:
-        # A file of which the overlay has copied only the attributes occupies nothing.
-        if status.st_size and not status.st_blocks and stat.S_ISREG(status.st_mode):
-            self._refuse(name, path, "metacopy")
+        self._marks.check_file(self._upper.folder, name, path, status)
         letter = self._letter(name, status, old)
         inode = status.st_dev, status.st_ino
         if letter is not None:
@@ -189,22 +179,6 @@ class _Walk:
         if _differs(status, old) or not self._lower.holds(name, self._upper.folder, status):
             return Letter.CHANGED
         return None
-
-    def _is_opaque(self, name: str, path: str) -> bool:
-        if self._marks is None:
-            return False
-        self._refuse(name, path, "redirect")
-        mark = self._upper.folder.attribute(name, f"{self._marks}opaque")
-        if mark == _ATTRIBUTE_MARKS:
-            raise _unreadable(path, "xwhiteouts")
-        return mark == _YES
-
-    def _refuse(self, name: str, path: str, feature: str) -> None:
-        """Refuse an entry that is only a reference to another path of the image."""
-        if self._marks is not None and (
-            self._upper.folder.attribute(name, f"{self._marks}{feature}") is not None
-        ):
-            raise _unreadable(path, feature)
 
     def _with_links(self) -> list[Change]:
         """Return the changes, and the unchanged names of changed files that have several names."""
@@ -239,11 +213,3 @@ def _prefixes(path: str) -> Iterator[str]:
     """Yield the folders that a path is in, and the path."""
     parts = path.split("/")
     return ("/".join(parts[: count + 1]) for count in range(len(parts)))
-
-
-def _unreadable(path: str, feature: str) -> Refused:
-    return Refused(
-        f"the overlay of this container uses {feature} at {path!r}, so its files cannot be told "
-        "from those of the image",
-        hint=f"mount it with the option {feature.rstrip('s')}=off, in a new container",
-    )

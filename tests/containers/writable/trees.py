@@ -8,6 +8,7 @@ import pytest
 from ocitool.containers.writable.changes import Change
 from ocitool.containers.writable.cursor import Cursor
 from ocitool.containers.writable.lower import TreeLower
+from ocitool.containers.writable.marks import Marks
 from ocitool.containers.writable.walking import find_changes
 from ocitool.fsops import Directory
 
@@ -55,7 +56,7 @@ class Trees:
             Directory.open(str(self.lower)) as lower,
             Cursor(lower) as cursor,
         ):
-            return find_changes(upper, TreeLower(cursor), skip=skip, marks=MARKS)
+            return find_changes(upper, TreeLower(cursor), skip=skip, marks=Marks(MARKS))
 
     def letters(self, *, skip: tuple[str, ...] = ()) -> list[str]:
         """Return the changes as `container diff` prints them."""
