@@ -89,6 +89,8 @@ if TYPE_CHECKING:
     from ocitool.operations.bundle.write import write_bundle as write_bundle
     from ocitool.operations.bundle.write import write_volumes as write_volumes
     from ocitool.operations.copy import copy as copy
+    from ocitool.operations.edit.appending import Appending as Appending
+    from ocitool.operations.edit.appending import append_layers as append_layers
     from ocitool.operations.edit.indexes import Listing as Listing
     from ocitool.operations.edit.indexes import add_to_index as add_to_index
     from ocitool.operations.edit.indexes import create_index as create_index
@@ -175,6 +177,7 @@ __getattr__, __dir__, __all__ = lazy(
         "operations.bundle.verify": "BundleReport verify_bundle",
         "operations.bundle.write": "write_bundle write_volumes",
         "operations.copy": "copy",
+        "operations.edit.appending": "Appending append_layers",
         "operations.edit.indexes": "Listing add_to_index create_index remove_from_index",
         "operations.edit.report": "AttachedPolicy EditOptions EditReport PlaceAccess",
         "operations.edit.settings": "IndexAnnotations set_image",

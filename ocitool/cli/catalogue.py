@@ -34,6 +34,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "verify": ("verify", "Check every blob, size and reference; repair on request."),
     },
     "Edit": {
+        "append": ("append", "Put layers on top of an image."),
         "set": ("set", "Change labels, variables, commands of an image."),
         "unwrap": ("unwrap", "Take the only image out of an index."),
     },

@@ -173,6 +173,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool verify ./carry.tar",
         "ocitool verify --repair-from ./carry.tar",
     ),
+    "append": (
+        "ocitool append alpine:3.20 ./site -t app:1.0",
+        "ocitool append docker://alpine:3.20 app.tar.gz -t docker://ghcr.io/t/app:1",
+        "tar -C build -c . | ocitool append app:1.0 - -t app:1.1 --message nightly",
+    ),
     "set": (
         "ocitool set app:1.0 --label team=web -t app:1.1",
         "ocitool set docker://ghcr.io/t/app:1 --label commit=$GITHUB_SHA --in-place",

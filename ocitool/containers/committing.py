@@ -2,13 +2,11 @@
 
 import contextlib
 import datetime as dt
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from msgspec import Struct
 
-from ocitool.concurrency import prefetched
 from ocitool.containers.freezing import frozen
 from ocitool.containers.images import image_descriptor
 from ocitool.containers.records import Container
@@ -19,18 +17,14 @@ from ocitool.containers.writable.opening import Writable, open_writable
 from ocitool.editing.instructions import Instruction, apply_instructions
 from ocitool.editing.layers import NewEntry, NewLayer, append_entries
 from ocitool.editing.parts import ImageParts
+from ocitool.editing.storing import store_tar
 from ocitool.errors import NotFound, UsageError
-from ocitool.formats.compression import Codec, Compressor
-from ocitool.fsops import CHUNK
 from ocitool.image.content import Blob
 from ocitool.oci import Descriptor, Digest, Reference, mediatype
+from ocitool.oci.annotations import BASE_DIGEST, BASE_NAME
 from ocitool.oci.mediatype import Compression
 from ocitool.oci.members import CONFIG_ORDER, MANIFEST_ORDER, members_of, put
 from ocitool.places.layout import Layout, NameChange, Writing
-
-_BASE_NAME = "org.opencontainers.image.base.name"
-_BASE_DIGEST = "org.opencontainers.image.base.digest"
-_CODECS = {"gzip": Codec.GZIP, "zstd": Codec.ZSTD}
 
 
 class CommitOptions(Struct, frozen=True, kw_only=True):
@@ -87,7 +81,7 @@ def commit_container(
         with pause as not_paused:
             changes = writable.changes()
             tar = LayerTar(writable, changes, newest=options.epoch)
-            layer = _store_layer(writing, tar.pieces(), options) if changes else None
+            layer = store_tar(writing, tar.pieces(), options.compression) if changes else None
         new = _new_image(image, writable, layer, options)
         writing.root(_store_documents(writing, new), names)
     return Committed(
@@ -112,42 +106,6 @@ def _claim(writing: Writing, image: ImageParts) -> None:
                 f"layer {layer.digest} of the image is missing from the store",
                 hint="`ocitool verify --repair-from SRC` fetches it from where it is",
             )
-
-
-def _store_layer(writing: Writing, pieces: Iterator[bytes], options: CommitOptions) -> NewLayer:
-    """Store the tar of a layer, compressed."""
-    codec = _CODECS.get(options.compression)
-    compressor = None if codec is None else Compressor(codec)
-    hasher = hashlib.sha256()
-    writer = writing.writer()
-    try:
-        # The next files are read while these are hashed and compressed.
-        for piece in prefetched(_in_chunks(pieces)):
-            hasher.update(piece)
-            writer.write(piece if compressor is None else compressor.compress(piece))
-        if compressor is not None:
-            writer.write(compressor.flush())
-        stored = writer.commit(mediatype.OCI_LAYER)
-    finally:
-        writer.close()
-    return NewLayer(
-        digest=stored.digest,
-        size=stored.size,
-        diff_id=Digest.from_hasher("sha256", hasher),
-        compression=options.compression,
-    )
-
-
-def _in_chunks(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the same bytes in larger pieces: a tar of small files has three for each."""
-    waiting, size = [], 0
-    for piece in pieces:
-        waiting.append(piece)
-        size += len(piece)
-        if size >= CHUNK:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-    yield b"".join(waiting)
 
 
 def _new_image(
@@ -176,9 +134,9 @@ def _new_image(
 
 def _base(container: Container) -> dict[str, str]:
     """Return the annotations that name the image below (image-spec annotations.md)."""
-    found = {_BASE_DIGEST: container.digest}
+    found = {BASE_DIGEST: container.digest}
     with contextlib.suppress(UsageError):
-        found[_BASE_NAME] = Reference.parse(container.image).name
+        found[BASE_NAME] = Reference.parse(container.image).name
     return dict(sorted(found.items()))
 
 

@@ -40,14 +40,15 @@ def append_entries(
     *,
     created: str | None = None,
     author: str | None = None,
+    history: bool = True,
 ) -> ImageParts:
     """Return an image with new layers on top, and for each entry one in its history.
 
     `created` is the time of the image and of the new entries, as in RFC 3339; with None the image
     keeps its own, and the entries carry the same. `author` is that of the image, and of entries
-    without one. Where the history does not tell of all layers it gets no entry: none is made up for
-    the old layers. Layers get the media types of the manifest's family; one of zstd makes an OCI
-    image of a docker one. The same arguments give the same bytes.
+    without one. Without `history`, and where it does not tell of all layers, it gets no entry: none
+    is made up for the old layers. Layers get the media types of the manifest's family; one of zstd
+    makes an OCI image of a docker one. The same arguments give the same bytes.
     """
     layers = [entry.layer for entry in entries if entry.layer is not None]
     config, manifest = members_of(parts.config.raw), members_of(parts.manifest.raw)
@@ -55,7 +56,7 @@ def append_entries(
     if author is not None:
         put_or_drop(config, "author", author, CONFIG_ORDER)
     _extend_rootfs(config, layers)
-    if parts.has_full_history:
+    if parts.has_full_history and history:
         when = created or parts.config.created
         old = cast("list[object]", config.get("history") or [])
         new = [_entry_json(entry, when, author or "") for entry in entries]

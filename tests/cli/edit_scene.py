@@ -35,3 +35,6 @@ def note_edits(note: Note, folder: Path, registry: EmulatedRegistry) -> None:
     note("index add", "index", "add", merged, str(arm.descriptor.digest))
     note("index remove", "index", "remove", merged, "linux/arm64")
     note("unwrap", "unwrap", merged, "-t", "unwrapped:1")
+    (folder / "layer").mkdir()
+    (folder / "layer" / "file").write_text("x")
+    note("append", "append", f"{source}:1", folder / "layer", *to)

@@ -1,7 +1,6 @@
 """Options that the commands share that edit images."""
 
 import datetime as dt
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,7 +16,6 @@ from ocitool.errors import UsageError
 if TYPE_CHECKING:
     from ocitool.operations.edit.report import EditOptions
 
-_EPOCH = "SOURCE_DATE_EPOCH"
 _NOW, _KEEP = "now", "keep"
 
 Targets = Annotated[
@@ -120,7 +118,7 @@ def _editing(
         in_place=in_place,
         force=force,
         platforms=platforms(platform),
-        epoch=explicit if created is not None else source_date_epoch(),
+        epoch=explicit if created is not None else _epoch(),
         history=not no_history,
         author=author,
         attached=_word(AttachedPolicy, referrers, "--referrers"),
@@ -150,25 +148,25 @@ def time_of(text: str) -> str:
     if text == _NOW:
         return _written(dt.datetime.now(dt.UTC))
     if text.isdecimal():
-        return _seconds(text, "--created")
+        return _of_seconds(text)
     if parse_time(text) is not None:
         return text
     return _written(parse_moment(text, "--created", dt.datetime.now(dt.UTC), ago=True))
 
 
-def source_date_epoch() -> str | None:
-    """Return the time of SOURCE_DATE_EPOCH as in RFC 3339, or None where it is not set."""
-    text = os.environ.get(_EPOCH)
-    return _seconds(text, _EPOCH) if text else None
-
-
-def _seconds(text: str, what: str) -> str:
+def _of_seconds(text: str) -> str:
     try:
-        if text.isdecimal():
-            return _written(dt.datetime.fromtimestamp(int(text), dt.UTC))
+        return _written(dt.datetime.fromtimestamp(int(text), dt.UTC))
     except (ValueError, OverflowError, OSError):
-        pass
-    raise UsageError(f"{what} {text!r} is not a number of seconds since 1970")
+        raise UsageError(f"--created {text!r} is not a number of seconds since 1970") from None
+
+
+def _epoch() -> str | None:
+    """Return the time of SOURCE_DATE_EPOCH as in RFC 3339, or None where it is not set."""
+    from ocitool.cli.options.times import source_date_epoch
+
+    seconds = source_date_epoch()
+    return None if seconds is None else _written(dt.datetime.fromtimestamp(seconds, dt.UTC))
 
 
 def _written(moment: dt.datetime) -> str:
