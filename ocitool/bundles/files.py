@@ -354,6 +354,10 @@ class BundleMembers:
         """Return a block in which a member can be read at any offset."""
         yield lambda offset, size: self._read_at(member.path, offset, size)
 
+    def located(self, member: Member) -> tuple[int, int]:
+        """Raise NotFound: a member may be in several files."""
+        raise NotFound(f"{member.path} is not in one piece", hint="`ocitool bundle join` joins it")
+
     def stamp(self, member: Member) -> str | None:  # noqa: ARG002
         """Return None: nothing of a bundle is cached."""
         return None

@@ -13,6 +13,7 @@ from ocitool.fsops.descriptors import CHUNK, nanoseconds, read_up_to, write_all
 from ocitool.fsops.directory import Directory, Kind
 from ocitool.fsops.failures import translate, translated
 from ocitool.fsops.files import (
+    LogFile,
     NewFile,
     TemporaryFile,
     allocate_file,
@@ -44,6 +45,7 @@ __all__ = [
     "CHUNK",
     "Directory",
     "Kind",
+    "LogFile",
     "NewFile",
     "OutputFile",
     "PartFile",

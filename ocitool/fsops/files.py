@@ -5,7 +5,7 @@ import os
 import stat
 from typing import Self
 
-from ocitool.errors import IntegrityError
+from ocitool.errors import IntegrityError, OcitoolError
 from ocitool.fsops.descriptors import (
     Writeback,
     nanoseconds,
@@ -162,3 +162,35 @@ def write_control(path: str, word: str) -> None:
             write_all(descriptor, word.encode("ascii"))
         finally:
             os.close(descriptor)
+
+
+class LogFile:
+    """A file to which lines are added; it may be moved away meanwhile. A context manager."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._descriptor = self._open()
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        with translated("write to the log", self.path):
+            return os.open(self.path, flags, 0o640)
+
+    def write(self, line: str) -> None:
+        """Add a line. May be called from several threads."""
+        with translated("write to the log", self.path):
+            write_all(self._descriptor, f"{line}\n".encode())
+
+    def reopen(self) -> None:
+        """Go on in a new file of the same path; if that fails, in the old one."""
+        with contextlib.suppress(OcitoolError):
+            fresh = self._open()
+            # The number stays the same, for threads that are writing.
+            os.dup2(fresh, self._descriptor, inheritable=False)
+            os.close(fresh)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)

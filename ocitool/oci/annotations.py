@@ -22,6 +22,9 @@ REFERENCE_DIGEST = "vnd.docker.reference.digest"
 ATTESTATION = "attestation-manifest"
 KIND = "kind"
 """What an entry is: cosign and hauler write it."""
+REPOSITORIES = "io.ocitool.repositories"
+"""On an entry of index.json: the repositories to which clients of `registry serve` pushed it, by
+their full names, separated by spaces. There it is found by its digest when it has no tag."""
 
 
 def full_name(annotations: Mapping[str, str], digest: Digest | None = None) -> str | None:

@@ -81,6 +81,24 @@ class FolderSource:
 
         return Blob(descriptor, read, where=where, close=lambda: os.close(file), hint=DAMAGED)
 
+    def located(self, digest: Digest) -> tuple[int, int, int] | bytes | None:
+        """Return where the bytes of a digest are: (file descriptor, offset, size), or themselves.
+
+        The caller closes the descriptor. None if they are not here; nothing is verified.
+        """
+        if digest == self._root.descriptor.digest:
+            return self._manifest
+        try:
+            file, size = self._open(digest)
+        except NotFound:
+            return None
+        return file, 0, size
+
+    def size_of(self, digest: Digest) -> int | None:
+        """Return the size of content of that digest; None if it is not here."""
+        is_root = digest == self._root.descriptor.digest
+        return len(self._manifest) if is_root else self._size(digest)
+
     def _size(self, digest: Digest) -> int | None:
         sizes = (self._folder.size_of(name) for name in _file_names(digest))
         return next((size for size in sizes if size is not None), None)

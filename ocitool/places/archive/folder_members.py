@@ -133,6 +133,10 @@ class FolderMembers:
         finally:
             os.close(file)
 
+    def located(self, member: Member) -> tuple[int, int]:
+        """Return a file descriptor, which the caller closes, and where a member begins in it."""
+        return self._open(member.path)[0], 0
+
     def stamp(self, member: Member) -> str | None:
         """Return a text that changes whenever the bytes of a member may; None if it cannot."""
         file, _ = self._open(member.path)

@@ -156,6 +156,11 @@ class TarMembers:
         with translated("read", self.what):
             yield read_at
 
+    def located(self, member: Member) -> tuple[int, int]:
+        """Return a file descriptor, which the caller closes, and where a member begins in it."""
+        with translated("open", self.what):
+            return os.dup(self._file), member.offset
+
     def stamp(self, member: Member) -> str | None:
         """Return a text that changes whenever the bytes of a member may; None if it cannot."""
         stamp = Stamp.of_file(self._file)
@@ -188,6 +193,9 @@ class Members(Protocol):
 
     def positioned(self, member: Member) -> contextlib.AbstractContextManager[ReadAt]:
         """Return a block in which a member can be read at any offset."""
+
+    def located(self, member: Member) -> tuple[int, int]:
+        """Return a file descriptor, which the caller closes, and where a member begins in it."""
 
     def stamp(self, member: Member) -> str | None:
         """Return a text that changes whenever the bytes of a member may; None if it cannot."""

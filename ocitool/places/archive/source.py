@@ -147,6 +147,21 @@ class ArchiveSource:
         member = self._content(descriptor).member
         return self._members.stamp(member) if member is not None else None
 
+    def located(self, digest: Digest) -> tuple[int, int, int] | bytes | None:
+        """Return where the bytes of a digest are: (file descriptor, offset, size), or themselves.
+
+        The caller closes the descriptor. None if they are not here; nothing is verified.
+        """
+        content = self._find(digest)
+        if content is None or content.member is None:
+            return None if content is None else content.data
+        return *self._members.located(content.member), content.size
+
+    def size_of(self, digest: Digest) -> int | None:
+        """Return the size of content of that digest; None if it is not here."""
+        content = self._find(digest)
+        return None if content is None else content.size
+
     def _content(self, descriptor: Descriptor) -> Content:
         content = self._find(descriptor.digest)
         if content is None:

@@ -83,7 +83,7 @@ def exclusive(layout: Layout) -> Iterator[Exclusive]:
     """Hold the layout's lock for the block. Keep it short: every writer waits."""
     with (
         layout.folder.subdirectory(CONTROL, create=True) as control,
-        locked(control, observer=layout.observer),
+        locked(control, layout.patience, observer=layout.observer),
     ):
         # A command that removes images to make room also gets back what a killed command took.
         clear_dead(control)

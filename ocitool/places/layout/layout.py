@@ -30,7 +30,7 @@ from ocitool.places.layout import blob_files
 from ocitool.places.layout.cache import CACHE, Cache
 from ocitool.places.layout.index import IndexFile, entry_names, index_limit
 from ocitool.places.layout.lease import TEMPORARY
-from ocitool.places.layout.lock import locked
+from ocitool.places.layout.lock import LOCK_TIMEOUT, locked
 from ocitool.places.layout.pins import Pin, read_pins
 from ocitool.places.layout.reflog import REFLOG, FormerName, former_names
 
@@ -61,6 +61,8 @@ class Layout:
         folder.share_as_it_is()
         self.folder = folder
         self.observer = observer
+        self.patience = LOCK_TIMEOUT
+        """For how many seconds a change waits for other processes; then it raises LockBusy."""
         self._blob_folders: dict[str, Directory] = {}
         # Algorithms whose folder is known to be durable: the process that made a folder may have
         # died before its name was on the disk.

@@ -16,7 +16,7 @@ from ocitool.errors import IntegrityError, NotFound
 from ocitool.events import SILENT, Observer
 from ocitool.fsops import Directory, read_up_to, translated, write_all
 from ocitool.oci import Digest
-from ocitool.places.layout.lock import locked
+from ocitool.places.layout.lock import LOCK_TIMEOUT, locked
 
 LEASES = "leases"
 TEMPORARY = "tmp"
@@ -33,24 +33,29 @@ class Lease:
         name: str,
         descriptor: int,
         observer: Observer,
+        patience: float = LOCK_TIMEOUT,
     ) -> None:
         self._control = control
         self._observer = observer
+        self._patience = patience
         self._folder = folder
         self._descriptor = descriptor
         self.name = name
 
     @classmethod
-    def take(cls, control: Directory, observer: Observer = SILENT) -> "Lease":
+    def take(
+        cls, control: Directory, observer: Observer = SILENT, *, patience: float = LOCK_TIMEOUT
+    ) -> "Lease":
         """Start a lease; first clear what dead owners left behind.
 
-        `observer` is told if this, or `add`, waits for another process.
+        `observer` is told if this, or `add`, waits for another process; after `patience` seconds
+        of that either raises LockBusy.
         """
         folder = control.subdirectory(LEASES, create=True, lasting=False)
         name = os.urandom(8).hex()
         flags = os.O_RDWR | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            with locked(control, observer=observer):
+            with locked(control, patience, observer=observer):
                 clear_dead(control)
                 with translated("create a lease in", folder.path):
                     descriptor = folder.open_to_write(name, flags)
@@ -58,7 +63,7 @@ class Lease:
         except BaseException:
             folder.close()
             raise
-        lease = cls(control, folder, name, descriptor, observer)
+        lease = cls(control, folder, name, descriptor, observer, patience)
         try:
             lease._append(json.dumps({"pid": os.getpid(), "started": int(time.time())}))
         except BaseException:
@@ -70,7 +75,7 @@ class Lease:
         """Claim blobs: from now until `release` no process deletes them."""
         lines = "\n".join(str(digest) for digest in digests)
         if lines:
-            with locked(self._control, observer=self._observer):
+            with locked(self._control, self._patience, observer=self._observer):
                 self._append(lines)
 
     def _append(self, lines: str) -> None:

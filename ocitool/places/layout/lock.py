@@ -15,13 +15,17 @@ LOCK_TIMEOUT = 60.0
 _TOLD_AFTER = 1.0
 
 
+class LockBusy(Refused):
+    """Another process holds the lock for longer than this one waits."""
+
+
 @contextlib.contextmanager
 def locked(
     control: Directory, timeout: float = LOCK_TIMEOUT, *, observer: Observer = SILENT
 ) -> Iterator[None]:
     """Hold the exclusive lock of the layout whose `.ocitool` folder is `control`.
 
-    Waits up to `timeout` seconds, then raises Refused, which names the holder. After one second
+    Waits up to `timeout` seconds, then raises LockBusy, which names the holder. After one second
     `observer` is told about the wait. The kernel frees the lock when its holder dies. Not
     reentrant.
     """
@@ -54,7 +58,7 @@ def _knock(
         except BlockingIOError:
             waited = time.monotonic() - begun
             if waited > timeout:
-                raise Refused(
+                raise LockBusy(
                     f"{path!r} has been locked for {timeout:.0f} s, by process "
                     f"{_holder(descriptor)}",
                     hint="wait for that process to end, or end it, then try again",
