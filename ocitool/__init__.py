@@ -127,6 +127,9 @@ if TYPE_CHECKING:
     from ocitool.places.registry import Registries as Registries
     from ocitool.places.registry import RegistryOptions as RegistryOptions
     from ocitool.places.registry import Repository as Repository
+    from ocitool.serving.server import RegistryServer as RegistryServer
+    from ocitool.serving.server import ServeOptions as ServeOptions
+    from ocitool.serving.server import serve as serve
     from ocitool.transfer.pipeline import TransferOptions as TransferOptions
     from ocitool.transfer.remote import RemoteImages as RemoteImages
     from ocitool.transfer.report import Conversion as Conversion
@@ -196,6 +199,7 @@ __getattr__, __dir__, __all__ = lazy(
         "places.archive": "ArchiveSource FolderSource open_archive",
         "places.layout": "Layout untag",
         "places.registry": "Registries RegistryOptions Repository",
+        "serving.server": "RegistryServer ServeOptions serve",
         "transfer.pipeline": "TransferOptions",
         "transfer.remote": "RemoteImages",
         "transfer.report": "Conversion CopiedImage CopyReport",

@@ -1,0 +1,1 @@
+"""Who may use a registry: `htpasswd` checks passwords, `guard` asks for them."""
