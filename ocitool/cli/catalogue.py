@@ -65,7 +65,7 @@ COMMANDS = {
 GROUPS = {
     "bundle": ("Air gap", "Carry images across an air gap: whole, as a delta, in volumes."),
     "index": ("Edit", "Make one index of images for several platforms, or change it."),
-    "registry": ("Registries", "List, look up and delete tags in a registry."),
+    "registry": ("Registries", "List, look up and delete tags in a registry; serve as one."),
     "files": ("Look inside", "List, find, read and copy the files of an image."),
     "artifact": ("Registries", "Push and pull files; attach them to images."),
     "container": ("Containers", "Make containers from images, as bundles for runc or crun."),

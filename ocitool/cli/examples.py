@@ -259,6 +259,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool registry prune --apply p --archive gone.tar -f",
         "ocitool registry prune ghcr.io/a/b --untagged -f",
     ),
+    "registry serve": (
+        "ocitool registry serve",
+        "ocitool registry serve ./carry.tar --addr 0.0.0.0:5000 --tls-cert c.pem --tls-key k.pem",
+        "ocitool registry serve --writable --htpasswd users",
+    ),
     "artifact": ("ocitool artifact push registry.example/chart:1 chart.tgz",),
     "artifact push": (
         "ocitool artifact push registry.example/chart:1 a.tgz:application/gzip docs/",

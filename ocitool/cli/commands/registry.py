@@ -1,4 +1,4 @@
-"""ocitool registry: what a registry holds: tags, repositories, digests, manifests."""
+"""ocitool registry: what a registry holds, and serving as one."""
 
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocitool.cli.commands.registry_prune import prune
+from ocitool.cli.commands.registry_serve import serve
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.quantities import parse_seconds
 from ocitool.cli.options.registry import REGISTRY, registries
@@ -40,6 +41,7 @@ _PAUSE = 1.0
 
 registry = command_group()
 registry.command("prune")(prune)
+registry.command("serve")(serve)
 
 
 @registry.command("tags")
