@@ -261,7 +261,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "registry serve": (
         "ocitool registry serve",
-        "ocitool registry serve ./carry.tar --addr 0.0.0.0:5000 --tls-cert c.pem --tls-key k.pem",
+        "ocitool registry serve ./carry.tar --addr 0.0.0.0:5000 --plain-http",
         "ocitool registry serve --writable --htpasswd users",
     ),
     "artifact": ("ocitool artifact push registry.example/chart:1 chart.tgz",),
