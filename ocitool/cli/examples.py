@@ -255,7 +255,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "registry rm": ("ocitool registry rm registry.example/app:old",),
     "registry prune": (
         "ocitool registry prune ghcr.io/a/b --delete-tags 'pr-.*' --older-than 30d",
-        "ocitool registry prune ghcr.io/a/b --keep-last 9 --delete-tags '.*' --plan-out p",
+        "ocitool registry prune ghcr.io/a/b --keep-last 9 --delete-tags '.*'",
         "ocitool registry prune --apply p --archive gone.tar -f",
         "ocitool registry prune ghcr.io/a/b --untagged -f",
     ),
