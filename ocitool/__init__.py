@@ -91,6 +91,10 @@ if TYPE_CHECKING:
     from ocitool.operations.copy import copy as copy
     from ocitool.operations.edit.appending import Appending as Appending
     from ocitool.operations.edit.appending import append_layers as append_layers
+    from ocitool.operations.edit.attestations import AttestationAction as AttestationAction
+    from ocitool.operations.edit.attestations import edit_attestations as edit_attestations
+    from ocitool.operations.edit.converting import Form as Form
+    from ocitool.operations.edit.converting import convert_image as convert_image
     from ocitool.operations.edit.indexes import Listing as Listing
     from ocitool.operations.edit.indexes import add_to_index as add_to_index
     from ocitool.operations.edit.indexes import create_index as create_index
@@ -181,6 +185,8 @@ __getattr__, __dir__, __all__ = lazy(
         "operations.bundle.write": "write_bundle write_volumes",
         "operations.copy": "copy",
         "operations.edit.appending": "Appending append_layers",
+        "operations.edit.attestations": "AttestationAction edit_attestations",
+        "operations.edit.converting": "Form convert_image",
         "operations.edit.indexes": "Listing add_to_index create_index remove_from_index",
         "operations.edit.report": "AttachedPolicy EditOptions EditReport PlaceAccess",
         "operations.edit.settings": "IndexAnnotations set_image",

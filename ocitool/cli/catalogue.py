@@ -35,6 +35,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Edit": {
         "append": ("append", "Put layers on top of an image."),
+        "convert": ("convert", "Convert an image to docker's or OCI's format."),
         "set": ("set", "Change labels, variables, commands of an image."),
         "unwrap": ("unwrap", "Take the only image out of an index."),
     },
@@ -64,6 +65,7 @@ COMMANDS = {
 """Each command, and the module of this package that holds the function of its name."""
 GROUPS = {
     "bundle": ("Air gap", "Carry images across an air gap: whole, as a delta, in volumes."),
+    "attestations": ("Edit", "Drop BuildKit's attestations, or attach them."),
     "index": ("Edit", "Make one index of images for several platforms, or change it."),
     "registry": ("Registries", "List, look up and delete tags in a registry; serve as one."),
     "files": ("Look inside", "List, find, read and copy the files of an image."),

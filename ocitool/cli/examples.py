@@ -178,6 +178,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool append docker://alpine:3.20 app.tar.gz -t docker://ghcr.io/t/app:1",
         "tar -C build -c . | ocitool append app:1.0 - -t app:1.1 --message nightly",
     ),
+    "convert": (
+        "ocitool convert app:1 --docker --drop -t docker://ghcr.io/t/app:old",
+        "ocitool convert app:1.0 --oci --compression zstd -t app:1.0-zstd",
+    ),
     "set": (
         "ocitool set app:1.0 --label team=web -t app:1.1",
         "ocitool set docker://ghcr.io/t/app:1 --label commit=$GITHUB_SHA --in-place",
@@ -235,6 +239,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "files cp": (
         "ocitool files cp app:1.0 /etc/nginx .",
         "ocitool files cp app:1.0 /usr/lib - | tar -t",
+    ),
+    "attestations": ("ocitool attestations drop docker://ghcr.io/t/app:1 --in-place",),
+    "attestations keep": ("ocitool attestations keep app:1.0",),
+    "attestations drop": (
+        "ocitool attestations drop docker://ghcr.io/t/app:1 --in-place",
+        "ocitool attestations drop app:1.0 --unwrap -t app:plain",
+    ),
+    "attestations to-referrers": (
+        "ocitool attestations to-referrers docker://ghcr.io/t/app:1 --in-place",
     ),
     "index": (
         "ocitool index create docker://ghcr.io/team/app:1.0 --digests digests/",

@@ -38,3 +38,7 @@ def note_edits(note: Note, folder: Path, registry: EmulatedRegistry) -> None:
     (folder / "layer").mkdir()
     (folder / "layer" / "file").write_text("x")
     note("append", "append", f"{source}:1", folder / "layer", *to)
+    note("convert", "convert", f"{source}:1", "--compression", "zstd", *to)
+    note("attestations keep", "attestations", "keep", f"{source}:1", *to[:2])
+    note("attestations drop", "attestations", "drop", f"{source}:1", *to)
+    note("attestations to-referrers", "attestations", "to-referrers", f"{source}:1", *to)

@@ -213,6 +213,15 @@ INDEXING = Group({"on_existing": (IfThere, "overwrite"), "dry_run": (DryRun, Fal
 """For `index create`, which names its destination, and reads digest files."""
 TAKING = Group({**_TO, "referrers": (Attached, "list"), **_OUTPUT}, _editing)
 """For the commands that change no image, but take some."""
+CONVERTING = Group({**_TO, **_ATTACHED, **_OUTPUT}, _editing)
+"""For the commands that change the form of images."""
+LEAVING = Group(
+    {"target": (Targets, None), **_OUTPUT},
+    lambda context, **given: _editing(
+        context, **{**given, "dry_run": given["dry_run"] or not given["target"]}
+    ),
+)
+"""For a command that needs no destination, because it changes nothing."""
 ADDING = Group(
     {
         "target": (Targets, None),

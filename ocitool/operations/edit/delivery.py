@@ -108,6 +108,8 @@ def _to_one(
                 observer=access.observer,
                 replacing=replacing,
             )
+            for refused in reports[0].refused:
+                access.observer.warn(refused.error.message)
             _read_back(registries, reports[0])
         return _pushed(target, reports[0])
     if options.in_place:

@@ -1,6 +1,6 @@
 """Edit each image of what was read: its documents, and those of the indexes that list it."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -18,8 +18,8 @@ from ocitool.transfer.derived import DerivedImages
 
 Change = Callable[[ImageParts, PlatformImage], ImageParts]
 """Makes another image of one; the same where there is nothing to change."""
-ChangeIndex = Callable[[Index], bytes]
-"""Makes another index of the one that was read, whose children are new already."""
+ChangeIndex = Callable[[Index], tuple[bytes, str]]
+"""Makes the bytes and the type of another index of the one whose children are new already."""
 
 
 class Read(NamedTuple):
@@ -55,14 +55,22 @@ def edit_images(
     *,
     keep_attestations: bool = False,
     change_index: ChangeIndex | None = None,
+    changed_before: Collection[Digest] = (),
 ) -> Edit:
     """Change the images that were read, all or those for some platforms.
 
     The other children of an index keep their bytes, its order and annotations stay. Attestations
     of changed images no longer describe them: they are left out, or kept beside the new images.
+    The same holds for those of `changed_before`, images that are new already.
     """
     chosen = read.images(platforms)
-    editor = _Editor(read, change, chosen, keep_attestations=keep_attestations)
+    editor = _Editor(
+        read,
+        change,
+        chosen,
+        keep_attestations=keep_attestations,
+        changed_before=changed_before,
+    )
     new = editor.edit()
     if change_index is not None:
         new = _with_index(read, new, change_index)
@@ -88,11 +96,13 @@ class _Editor:
         chosen: Sequence[PlatformImage],
         *,
         keep_attestations: bool,
+        changed_before: Collection[Digest],
     ) -> None:
         self._read = read
         self._change = change
         self._chosen = {image.descriptor.digest: image for image in chosen}
         self._keep = keep_attestations
+        self._changed_before = changed_before
         self.renamed: dict[Digest, Descriptor] = {}
         self.reports: list[EditedImage] = []
         self.attestations: list[Digest] = []
@@ -130,7 +140,7 @@ class _Editor:
         )
 
     def _index(self, descriptor: Descriptor, index: Index) -> None:
-        stale = attestations_of(index, self.renamed)
+        stale = attestations_of(index, [*self.renamed, *self._changed_before])
         self.attestations += stale
         dropped = () if self._keep else stale
         raw, media_type = list_anew(index, self.renamed, without=dropped)
@@ -138,9 +148,7 @@ class _Editor:
             self.renamed[descriptor.digest] = self._read.source.add(raw, media_type)
 
 
-def attestations_of(
-    index: Index, images: Collection[Digest] | Mapping[Digest, object]
-) -> list[Digest]:
+def attestations_of(index: Index, images: Collection[Digest]) -> list[Digest]:
     """Return BuildKit's attestations in an index that are about some images."""
     texts = {str(digest) for digest in images}
     return [
@@ -154,4 +162,4 @@ def _with_index(read: Read, new: Descriptor, change: ChangeIndex) -> Descriptor:
     document = closure_of(read.source, new).document(new.digest)
     if not isinstance(document, Index):
         return new
-    return read.source.add(change(document), document.media_type)
+    return read.source.add(*change(document))

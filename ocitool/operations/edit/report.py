@@ -98,7 +98,8 @@ class Edit(Struct, frozen=True, kw_only=True):
     `old` is the digest of what was read (None where there was nothing before), `renamed` has the
     new descriptor by the digest of each document that was changed. `attestations` are the children
     of an index that were dropped or, with `keeps_attestations`, kept although they tell of the old
-    image. `remarks` is what a user should know.
+    image. `artifacts` are new ones that are attached to the new images. `remarks` is what a user
+    should know.
     """
 
     source: DerivedImages
@@ -108,6 +109,7 @@ class Edit(Struct, frozen=True, kw_only=True):
     renamed: Mapping[Digest, Descriptor] = field(default_factory=dict)
     attestations: tuple[Digest, ...] = ()
     keeps_attestations: bool = False
+    artifacts: tuple[Root, ...] = ()
     remarks: tuple[str, ...] = ()
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from msgspec.structs import replace
 
 from ocitool.errors import Refused
-from ocitool.image.content import Catalog, Root, synthesized_images
+from ocitool.image.content import Catalog, synthesized_images
 from ocitool.images.locations import Place, PlaceKind, parse_place
 from ocitool.images.opening import Opened, connected, open_source
 from ocitool.operations.edit.attached import copy_sboms, find_attached
@@ -96,9 +96,10 @@ def finish_edit(
     """Deal with what is attached to the old images, deliver the new one, and report."""
     attached = find_attached(catalog, edit.renamed) if edit.changed else []
     _check_attached(attached, place, options)
-    copies: list[Root] = []
+    copies = [*edit.artifacts]
     if options.attached is AttachedPolicy.COPY:
-        attached, copies = copy_sboms(edit.source, catalog, attached, edit.renamed)
+        attached, copied = copy_sboms(edit.source, catalog, attached, edit.renamed)
+        copies += copied
     report = EditReport(
         old=edit.old,
         new=edit.root.descriptor.digest,

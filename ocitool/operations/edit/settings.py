@@ -23,13 +23,14 @@ class IndexAnnotations(Struct, frozen=True, kw_only=True):
     added: Mapping[str, str] = field(default_factory=dict)
     without: tuple[str, ...] = ()
 
-    def apply(self, index: Index) -> bytes:
-        """Return the bytes of the index with them; Refused for a docker list, which has none."""
+    def apply(self, index: Index) -> tuple[bytes, str]:
+        """Return the index with them, and its type; Refused for a docker list, which has none."""
         if self.added:
             refuse_docker_annotations(index.media_type, "the manifest list")
         fields = members_of(index.raw)
         annotated(fields, self.added, self.without)
-        return encode(fields) if fields != members_of(index.raw) else index.raw
+        changed = fields != members_of(index.raw)
+        return (encode(fields) if changed else index.raw), index.media_type
 
 
 def set_image(

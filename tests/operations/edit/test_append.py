@@ -19,6 +19,7 @@ from ocitool.operations.edit.appending import Appending, append_layers
 from ocitool.operations.edit.report import EditOptions, PlaceAccess
 from ocitool.places.layout import Layout
 from tests.support.images import (
+    Built,
     HardLink,
     Symlink,
     build_image,
@@ -33,7 +34,7 @@ TAR = tar_of({"srv/": b"", "srv/a": b"hello", "srv/.wh.old": b""})
 
 @pytest.fixture
 def layout(tmp_path: Path) -> str:
-    images = {
+    images: dict[str, Built] = {
         "1": build_image([{"a": b"1"}]),
         "zstd": build_image([{"a": b"1"}], compression="zstd"),
         "docker": build_image([{"a": b"1"}], docker=True),
