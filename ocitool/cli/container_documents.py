@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from ocitool.cli.documents import CHANGE, PATH
 from ocitool.cli.render.document import Encode, View
+from ocitool.containers.inspection import Inspection
 
 
 def letter_count(letter: str) -> Encode:
@@ -24,3 +27,12 @@ COMMITTED = View(
     moved=CHANGE,
 )
 EXPORTED = View("destination bytes_written left_out", container="container.id")
+
+
+def inspection(found: Inspection) -> dict[str, object]:
+    """Return what is known of a container with docker's names; sizes only if they were measured."""
+    document: dict[str, object] = msgspec.to_builtins(found)
+    for size in ("SizeRw", "SizeRootFs"):
+        if document[size] is None:
+            del document[size]
+    return document

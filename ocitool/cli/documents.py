@@ -346,7 +346,7 @@ ENGINE_EXPLANATION = _ENGINE_IMAGE.at("image") | View("state reason")
 
 _BUNDLE = View("id name image digest manifest config created bundle", shared_tree="tree")
 CONTAINER = _BUNDLE.at("container") | View("state")
-LISTED_CONTAINER = CONTAINER | View("written")
+LISTED_CONTAINER = CONTAINER | View("written total")
 CREATED = _BUNDLE.at("container") | View("rootless", unpacked=("extracted", _UNPACKED))
 
 # Registries.

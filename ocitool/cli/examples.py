@@ -297,6 +297,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool container export web -o web.tar",
         "ocitool container export web | tar -t",
     ),
+    "container inspect": (
+        "ocitool container inspect web",
+        "ocitool container inspect web -s --format '{{.State.Status}} {{.SizeRw}}'",
+    ),
     "container ls": ("ocitool container ls",),
     "container rm": ("ocitool container rm web",),
 }

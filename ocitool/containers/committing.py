@@ -8,7 +8,7 @@ from typing import cast
 from msgspec import Struct
 
 from ocitool.containers.freezing import frozen
-from ocitool.containers.images import image_descriptor
+from ocitool.containers.images import read_parts
 from ocitool.containers.records import Container
 from ocitool.containers.running_options import apply_run_options
 from ocitool.containers.writable.changes import Change
@@ -72,7 +72,7 @@ def commit_container(
     equal image if `epoch` is given. NotFound if the image or the bundle is gone, Refused if files
     change while they are read.
     """
-    image = ImageParts.read(layout, image_descriptor(layout, container))
+    image = read_parts(layout, container)
     with contextlib.ExitStack() as stack:
         writable = stack.enter_context(open_writable(layout, container))
         writing = stack.enter_context(Writing(layout))

@@ -1,6 +1,7 @@
 """The image that a container was made from: by its digest, whatever its names point to now."""
 
 from ocitool.containers.records import Container
+from ocitool.editing.parts import ImageParts
 from ocitool.errors import NotFound
 from ocitool.image.content import Root
 from ocitool.inside.hashes import Hashes
@@ -28,6 +29,11 @@ def image_descriptor(layout: Layout, container: Container) -> Descriptor:
     with layout.open(found) as blob:
         manifest = parse_manifest(blob.read_all(DEFAULT_LIMITS.manifest_bytes), None)
     return Descriptor(media_type=manifest.media_type, digest=digest, size=size)
+
+
+def read_parts(layout: Layout, container: Container) -> ImageParts:
+    """Return the manifest and the configuration of the container's image, verified."""
+    return ImageParts.read(layout, image_descriptor(layout, container))
 
 
 def look_at_image(layout: Layout, container: Container, hashes: Hashes = Hashes.NONE) -> Inside:

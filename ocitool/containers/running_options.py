@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import cast
 
+from ocitool.containers.config.process import DEFAULT_PATH
 from ocitool.containers.users import RuntimeUser, user_of
 from ocitool.containers.writable.opening import Writable
 from ocitool.errors import NotFound
@@ -28,7 +29,7 @@ def apply_run_options(fields: Fields, image: ImageConfig, writable: Writable) ->
     lines = [
         line
         for line in cast("list[str]", process.get("env") or [])
-        if line in old or line.partition("=")[0] not in _OF_THE_CONTAINER
+        if line in old or not _is_of_the_container(line)
     ]
     if sorted(lines) != sorted(old):
         put(runtime, "Env", lines, RUNTIME_ORDER)
@@ -39,6 +40,10 @@ def apply_run_options(fields: Fields, image: ImageConfig, writable: Writable) ->
     if not writable.facts.is_rootless and not _is_same(user, image, writable):
         put(runtime, "User", f"{user.uid}:{user.gid}", RUNTIME_ORDER)
     put(fields, "config", runtime, CONFIG_ORDER)
+
+
+def _is_of_the_container(line: str) -> bool:
+    return line.partition("=")[0] in _OF_THE_CONTAINER or line == f"PATH={DEFAULT_PATH}"
 
 
 def _command(runtime: Fields, image: ImageConfig, arguments: list[str]) -> None:

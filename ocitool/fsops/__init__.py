@@ -39,6 +39,7 @@ from ocitool.fsops.trees import (
     staging_folder,
     sync_file_system,
     tree_size,
+    tree_usage,
 )
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "translate",
     "translated",
     "tree_size",
+    "tree_usage",
     "write_all",
     "write_control",
     "write_output",

@@ -8,6 +8,11 @@ from typing import Any
 from tests.support.command import Command
 
 Note = Callable[..., Any]
+_OPTIONS = (
+    *("--copy", "--memory", "64m", "--cpus", "1.5", "--pids-limit", "5", "--label", "k=v"),
+    *("--ulimit", "nofile=10:20", "--cap-add", "NET_ADMIN", "--cap-drop", "MKNOD"),
+    *("--tmpfs", "/t", "-v", "/usr:/u:ro"),
+)
 
 
 def note_container_files(note: Note, command: Command, name: str) -> None:
@@ -21,6 +26,10 @@ def note_container_files(note: Note, command: Command, name: str) -> None:
     note("container commit", "container", "commit", name, "kept:1")
     note("container commit", "container", "commit", name)
     note("container export", "container", "export", name, "-o", command.cwd / "web.tar")
+    done = command("container", "create", "full:1", "--name", "wide", *_OPTIONS)
+    assert done.code == 0, done.err
+    for names in ((name, "wide"), ("-s", name)):
+        note("container inspect", "container", "inspect", *names)
 
 
 def _listed(command: Command) -> list[dict[str, Any]]:

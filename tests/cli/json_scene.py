@@ -212,6 +212,7 @@ def _containers(scene: Scene) -> None:
     scene.note("container create", "container", "create", "full:1", "--name", "three")
     note_container_files(scene.note, scene.command, "web")
     scene.note("container ls", "container", "ls")
+    scene.note("container ls", "container", "ls", "-s")
     scene.note("container rm", "container", "rm", "two")
 
 

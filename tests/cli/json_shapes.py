@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 Shape = dict[str, str]
 """Paths such as `images[].digest`, each with the types seen there, such as `digest|null`."""
 
-MAPS = ("labels", "annotations", "xattrs")
+MAPS = ("labels", "annotations", "xattrs", "Labels", "ExposedPorts", "Volumes", "Data")
 """The objects whose keys are content of images rather than names of fields."""
 
 _DIGEST = re.compile(r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})")

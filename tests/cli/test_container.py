@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ocitool.containers.sharing import can_share
-from tests.support.command import Command
+from tests.support.command import Command, Done
 from tests.support.images import build_image, build_index, oci_archive
 from tests.support.root_files import Node, layer_of, program
 
@@ -150,16 +150,40 @@ def test_ls_and_df_count_what_a_container_wrote(filled: Command, options: tuple[
     created = filled("container", "create", "app:1", "--name", "web", *options, "--json").json
     assert isinstance(created, dict)
     place = "upper" if created["shared_tree"] else "rootfs"
-    unpacked = 0 if created["shared_tree"] else 1
-    Path(created["bundle"], place, "log").write_bytes(b"x" * 5000)
-    listed = filled("container", "ls", "--json").json
-    assert isinstance(listed, list)
-    assert [one["written"] for one in listed] == [5000 + unpacked]
-    assert "5.00 kB" in filled("container", "ls").out
+    # Counted in blocks of the disk: holes take none, and a file with two names counts once.
+    log = Path(created["bundle"], place, "log")
+    log.write_bytes(b"x" * 5000)
+    os.link(log, log.with_name("log.1"))
+    with log.with_name("hole").open("wb") as file:
+        file.truncate(1 << 30)
+    layer, image = log.stat().st_blocks * 512, _blocks_of_the_image(created)
+    unpacked = 0 if created["shared_tree"] else image
+    listed = first(filled("container", "ls", "-s", "--json"))
+    assert (listed["written"], listed["total"]) == (layer + unpacked, layer + image)
+    assert "TOTAL" in filled("container", "ls", "-s").out
     used = filled("df", "--json", "--containers", "none").json
     assert isinstance(used, dict)
-    assert (used["written"], used["trees"]) == (5000 + unpacked, 1 - unpacked)
+    assert (used["written"], used["trees"]) == (layer + unpacked, image - unpacked)
     assert "written by containers:" in filled("df", "--containers", "none").out
+    shown = first(filled("container", "inspect", "-s", "web"))
+    assert (shown["SizeRw"], shown["SizeRootFs"]) == (layer + unpacked, layer + image)
+
+
+def first(done: Done) -> dict[str, object]:
+    """Return the only object of a list."""
+    found = done.json
+    assert isinstance(found, list)
+    (only,) = found
+    assert isinstance(only, dict)
+    return only
+
+
+def _blocks_of_the_image(created: dict[str, object]) -> int:
+    """Return what the one file with content takes."""
+    bundle = Path(str(created["bundle"]))
+    tree = created["shared_tree"]
+    root = bundle.parent.parent / "trees" / str(tree) if tree else bundle / "rootfs"
+    return (root / "bin/app").stat().st_blocks * 512
 
 
 def test_ls_says_when_a_bundle_is_gone(filled: Command) -> None:

@@ -151,3 +151,20 @@ class TestExport:
         create(filled, "--copy")
         assert filled("container", "export", "web", "--json").code == 2
         assert filled("container", "export", "web", "-o", "").code == 2
+
+
+class TestInspect:
+    def test_a_template_picks_from_it(self, filled: Command) -> None:
+        create(filled, "--copy")
+        done = filled("container", "inspect", "web", "--format", "{{.Name}} {{.State.Status}}")
+        assert done.out == "/web created\n"
+        value = filled("container", "inspect", "web", "--format", "{{json .Config.Entrypoint}}")
+        assert value.out == '["/bin/app"]\n'
+        shown = filled("container", "inspect", "web")
+        assert shown.json == filled("container", "inspect", "web", "--json").json
+
+    def test_what_is_not_there_is_told(self, filled: Command) -> None:
+        create(filled, "--copy")
+        assert filled("container", "inspect", "nobody").code == 4
+        done = filled("container", "inspect", "web", "--format", "{{.SizeRw}}")
+        assert done.code == 2

@@ -32,6 +32,7 @@ from ocitool.fsops import (
     translate,
     translated,
     tree_size,
+    tree_usage,
     write_all,
     write_outputs,
 )
@@ -719,3 +720,15 @@ def test_what_vanishes_while_a_tree_is_measured_counts_nothing(
     monkeypatch.setattr(os, "scandir", scandir)
     with Directory.open(str(tmp_path)) as folder:
         assert tree_size(folder, "tree") == 3
+
+
+def test_the_usage_of_a_tree_counts_blocks_and_each_file_once(tmp_path: Path) -> None:
+    folder = tmp_path / "tree" / "inner"
+    folder.mkdir(parents=True)
+    (folder / "a").write_bytes(b"x" * 5000)
+    os.link(folder / "a", folder / "b")
+    with (folder / "hole").open("wb") as file:
+        file.truncate(1 << 30)
+    with Directory.open(str(tmp_path)) as opened:
+        assert tree_usage(opened, "tree") == (folder / "a").stat().st_blocks * 512
+        assert tree_size(opened, "tree") == 2 * 5000 + (1 << 30)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from ocitool.cli.commands.container_commit import commit
 from ocitool.cli.commands.container_diff import diff
 from ocitool.cli.commands.container_export import export
+from ocitool.cli.commands.container_inspect import Size, inspect
 from ocitool.cli.completing import store_names
 from ocitool.cli.options.containers.create import CREATE
 from ocitool.cli.options.expand import with_options
@@ -31,17 +32,19 @@ container = command_group()
 container.command("commit")(commit)
 container.command("diff")(diff)
 container.command("export")(export)
+container.command("inspect")(inspect)
 
 
 class _Listed(Struct, frozen=True):
     """A container and its state: created, running, removed or "bundle missing".
 
-    `written` are the bytes of its writable layer.
+    `written` are the bytes of its writable layer, `total` those with the files of its image.
     """
 
     container: "Container"
     state: str
     written: int | None = None
+    total: int | None = None
 
 
 @container.command("create")
@@ -90,21 +93,29 @@ def create_command(
 
 @container.command("ls")
 @with_options(out=OUTPUT)
-def list_containers(*, out: Output) -> None:
-    """List the containers of the store and the images that they keep."""
+def list_containers(*, total: Size = False, out: Output) -> None:
+    """List the containers of the store and the images that they keep.
+
+    WRITTEN is what a container itself takes on the disk; with -s TOTAL adds the files of its image,
+    which containers share.
+    """
     from ocitool.cli import documents
     from ocitool.containers.records import read_records
     from ocitool.containers.running import running_bundles
-    from ocitool.containers.usage import written_bytes
+    from ocitool.containers.usage import root_bytes, written_bytes
 
     with out.options.open_store() as layout:
         found = read_records(layout)
+        totals = [root_bytes(layout, one) if total else None for one in found.containers]
     running = running_bundles(one.bundle for one in found.containers)
     for path in found.damaged:
         console.note(f"not listed, because its record is damaged: {safe(path)}")
     out.result(
-        [_Listed(one, _state(one, running), written_bytes(one)) for one in found.containers],
-        text=_table,
+        [
+            _Listed(one, _state(one, running), written_bytes(one), total)
+            for one, total in zip(found.containers, totals, strict=True)
+        ],
+        text=lambda rows: _table(rows, with_total=total),
         ids=lambda rows: [row.container.id for row in rows],
         view=documents.LISTED_CONTAINER,
     )
@@ -164,7 +175,7 @@ def _state(one: "Container", active: set[str]) -> str:
     return "created" if os.path.isdir(one.bundle) else "bundle missing"
 
 
-def _table(found: Sequence[_Listed]) -> Iterator[str]:
+def _table(found: Sequence[_Listed], *, with_total: bool) -> Iterator[str]:
     from ocitool.cli.render import texts
     from ocitool.cli.render.columns import age, fits, size, table
 
@@ -178,18 +189,26 @@ def _table(found: Sequence[_Listed]) -> Iterator[str]:
             one.state,
             age(one.container.created, now),
             size(one.written),
+            *([size(one.total)] if with_total else []),
             safe(one.container.bundle),
         )
         for one in found
     ]
-    header = ("CONTAINER ID", "NAME", "IMAGE", "DIGEST", "STATE", "CREATED", "WRITTEN", "BUNDLE")
+    sizes = ("WRITTEN", "TOTAL") if with_total else ("WRITTEN",)
+    header = ("CONTAINER ID", "NAME", "IMAGE", "DIGEST", "STATE", "CREATED", *sizes, "BUNDLE")
+    right = range(6, 6 + len(sizes))
     width = console.terminal_width()
     if width is None or fits(header, rows, width):
-        yield from table(header, rows, right=(6,))
+        yield from table(header, rows, right=right)
         return
     # Users copy the path, so it is never shortened and has a line of its own.
     lines = table(
-        header[:-1], [row[:-1] for row in rows], right=(6,), drop=(3, 5), shrink=(2, 1), width=width
+        header[:-1],
+        [row[:-1] for row in rows],
+        right=right,
+        drop=(3, 5),
+        shrink=(2, 1),
+        width=width,
     )
     yield lines[0]
     for line, row in zip(lines[1:], rows, strict=True):

@@ -7,7 +7,7 @@ from ocitool.oci import ImageConfig
 from ocitool.oci.quoting import quoted
 from ocitool.oci.reference import familiar
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UNLIMITED = (1 << 64) - 1
 
 
@@ -62,7 +62,7 @@ def environment(config: ImageConfig, purpose: Purpose) -> dict[str, str]:
     A line of the image without "=" removes a variable, as docker reads it.
     """
     options = purpose.options.process
-    found = {"PATH": _PATH, "HOSTNAME": purpose.hostname}
+    found = {"PATH": DEFAULT_PATH, "HOSTNAME": purpose.hostname}
     if options.terminal:
         found["TERM"] = "xterm"
     changes: dict[str, str | None] = {}
