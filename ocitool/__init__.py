@@ -73,15 +73,15 @@ if TYPE_CHECKING:
     from ocitool.oci import Reference as Reference
     from ocitool.operations.bundle.check import CheckReport as CheckReport
     from ocitool.operations.bundle.check import NotApplicable as NotApplicable
-    from ocitool.operations.bundle.check import RegistryCheck as RegistryCheck
     from ocitool.operations.bundle.check import check_at as check_at
-    from ocitool.operations.bundle.check import check_registry as check_registry
     from ocitool.operations.bundle.create import BundlePlan as BundlePlan
     from ocitool.operations.bundle.create import plan_bundle as plan_bundle
     from ocitool.operations.bundle.load import Loaded as Loaded
     from ocitool.operations.bundle.load import load_into_engine as load_into_engine
     from ocitool.operations.bundle.load import load_into_layout as load_into_layout
     from ocitool.operations.bundle.load import load_into_registry as load_into_registry
+    from ocitool.operations.bundle.registry_check import RegistryCheck as RegistryCheck
+    from ocitool.operations.bundle.registry_check import check_registry as check_registry
     from ocitool.operations.bundle.rejoin import join_bundle as join_bundle
     from ocitool.operations.bundle.rejoin import split_bundle as split_bundle
     from ocitool.operations.bundle.verify import BundleReport as BundleReport
@@ -175,11 +175,10 @@ __getattr__, __dir__, __all__ = lazy(
         "inside.taking": "read_file",
         "inside.tarring": "merged_tar",
         "oci": "Descriptor Digest ImageConfig Index Manifest Platform Reference",
-        "operations.bundle.check": (
-            "CheckReport NotApplicable RegistryCheck check_at check_registry"
-        ),
+        "operations.bundle.check": "CheckReport NotApplicable check_at",
         "operations.bundle.create": "BundlePlan plan_bundle",
         "operations.bundle.load": "Loaded load_into_engine load_into_layout load_into_registry",
+        "operations.bundle.registry_check": "RegistryCheck check_registry",
         "operations.bundle.rejoin": "join_bundle split_bundle",
         "operations.bundle.verify": "BundleReport verify_bundle",
         "operations.bundle.write": "write_bundle write_volumes",

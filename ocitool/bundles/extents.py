@@ -43,6 +43,14 @@ def told_size(file: BundleFile) -> int:
     return told + tar_size(length) - tar_size(length - signed)
 
 
+def cut_files(bundle: BundleSet) -> Iterator[str]:
+    """Yield, for each file that is shorter than its list says, how much of it is missing."""
+    for file in bundle.files:
+        told = told_size(file)
+        if file.size < told:
+            yield f"{file.what} is cut: {told - file.size} of its {told} bytes are missing"
+
+
 def members_of(bundle: BundleSet) -> BundleMembers:
     """Return the members of a bundle, without those that were found to be unsound.
 

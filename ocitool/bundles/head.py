@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from ocitool.bundles.volume_format import VOLUME, Volume, parse_volume
-from ocitool.errors import MalformedArchive, NotFound, OcitoolError
+from ocitool.errors import MalformedArchive, MalformedDocument, NotFound, OcitoolError
 from ocitool.formats.tar.writing import BLOCK, padding
 from ocitool.image.content import ReadAt
 from ocitool.oci import Digest
@@ -90,12 +90,22 @@ def read_head(read_at: ReadAt, what: str) -> Head:
     if _header(read_at, position)[0] == SIGNATURE_FILE:
         signature, _ = _member(read_at, position, SIGNATURE_FILE, LARGEST_SIGNATURE, what)
     return Head(
-        listing=parse_list(raw, f"the list of {what!r}"),
+        listing=_list(raw, what),
         raw=raw,
         signature=signature,
         volume=volume,
         volume_raw=volume_raw,
     )
+
+
+def _list(raw: bytes, what: str) -> BundleList:
+    """Return the list of a bundle; an error names the file and says what to do."""
+    try:
+        return parse_list(raw, "it")
+    except MalformedDocument as error:
+        raise MalformedDocument(
+            f"the list of {what!r} cannot be used: {error.message}", hint=error.hint or _ANEW
+        ) from error
 
 
 def _is_at(read_at: ReadAt, position: int, path: str, form: str) -> bool:
@@ -108,6 +118,8 @@ def _is_at(read_at: ReadAt, position: int, path: str, form: str) -> bool:
 
 def _not_a_bundle(read_at: ReadAt, what: str) -> OcitoolError:
     begin = read_at(0, _FIRST + BLOCK)
+    if not begin:
+        return MalformedArchive(f"{what!r} is empty", hint=_ANEW)
     names = (LAYOUT_FILE, VOLUME_FILE)
     if len(begin) < _FIRST + BLOCK and any(_agree(begin, name.encode()) for name in names):
         return MalformedArchive(f"{what!r} is cut: it ends before the list of a bundle", hint=_ANEW)

@@ -90,7 +90,10 @@ def parse_volume(raw: bytes, what: str) -> Volume:
     if len(raw) > LARGEST_LIST:
         raise LimitExceeded(f"{VOLUME_FILE} of {what!r} is larger than {LARGEST_LIST} bytes")
     if raw != _sealed(raw[:-_SEAL]):
-        raise MalformedDocument(f"{VOLUME_FILE} of {what!r} is damaged")
+        raise MalformedDocument(
+            f"{VOLUME_FILE} of {what!r} is damaged",
+            hint="copy the volume again from where it is whole",
+        )
     try:
         volume = msgspec.json.decode(raw, type=Volume)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -34,6 +34,8 @@ BUNDLE_VERIFIED = View(
 )
 UNREADABLE = View("path", error="error.message", hint="error.hint")
 BUNDLE_CHECKED = View(
-    "applies lost_images", digest="bundle", lacking=View("digest size images is_required")
+    "applies lost_images",
+    digest="bundle",
+    lacking=View("digest size images is_required is_damaged"),
 )
 BUNDLE_LOADED = STORED

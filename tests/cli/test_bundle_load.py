@@ -84,6 +84,20 @@ class TestMaps:
                 ],
             }
 
+    def test_a21_check_takes_the_same_rules(self, ocitool: Command, full: Path) -> None:
+        delta = bundle(ocitool, "next.delta.tar", {"reg.example/team/one:2": ONE}, "--base", full)
+        with EmulatedRegistry() as registry:
+            rules = ("--map", f"reg.example/team={registry.host}/own")
+            to = ("--to", f"{registry.host}/mirror")
+            assert ocitool("bundle", "check", delta, *to, *rules).code == 3
+            registry.add_image("own/one", ONE, "1")
+            assert ocitool("bundle", "check", delta, *to, *rules).code == 0
+            assert ocitool("bundle", "check", delta, *to).code == 3
+        meeting = ("reg.example/team/one:1=a.example/x:1", "quay.example/x/two:2=a.example/x:1")
+        done = ocitool("bundle", "check", full, "--map", meeting[0], "--map", meeting[1])
+        assert done.code == 2
+        assert "would get the same name" in done.err
+
     def test_a21_the_map_rewrites_a_file(
         self, ocitool: Command, full: Path, tmp_path: Path
     ) -> None:
@@ -326,3 +340,58 @@ def test_a22_a_registry_without_mounts_gets_all_and_says_nothing_wrong(
         found: Any = done.json
         assert [row["status"] for row in found["pushed"]] == ["pushed", "pushed"]
         assert whole(registry, TWO, "m/x/two")
+
+
+class TestWhatIsSaidOfDamage:
+    def test_a_cut_file_is_named_with_what_is_missing(
+        self, ocitool: Command, full: Path, tmp_path: Path
+    ) -> None:
+        data = full.read_bytes()
+        cut = tmp_path / "cut.tar"
+        cut.write_bytes(data[:-1])
+        done = loaded(ocitool, cut)
+        assert f"{cut} is cut: 1 of its {len(data)} bytes are missing" in done.err
+        assert set(names_in(ocitool.store)) == set(IMAGES)
+        cut.write_bytes(data[: data.index(b"blobs/") + 600])
+        done = loaded(ocitool, cut, "--to", f"oci:{tmp_path / 'other'}", code=4)
+        assert "is cut: " in done.err
+        assert "copy the files again" in done.err
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ((b'"sha256:', b'"sha256;'), "is not a sha256 or sha512 digest"),
+            ((b'"blobs":[{', b'"blobs":[;'), "is not the list of a bundle"),
+        ],
+    )
+    def test_a_list_with_a_flipped_bit_is_named_with_its_file(
+        self, ocitool: Command, full: Path, change: tuple[bytes, bytes], said: str
+    ) -> None:
+        full.write_bytes(full.read_bytes().replace(*change, 1))
+        done = loaded(ocitool, full, code=7)
+        assert f"the list of '{full}' cannot be used: " in done.err
+        assert said in done.err
+        assert "copy the file again from where it is whole" in done.err
+
+    def test_an_empty_file_is_called_empty(self, ocitool: Command, tmp_path: Path) -> None:
+        (tmp_path / "empty.tar").write_bytes(b"")
+        done = loaded(ocitool, tmp_path / "empty.tar", code=7)
+        assert "empty.tar' is empty" in done.err
+
+    def test_a10_what_is_damaged_in_the_store_is_told_apart_from_what_is_lacking(
+        self, ocitool: Command, full: Path
+    ) -> None:
+        delta = bundle(ocitool, "next.delta.tar", {"reg.example/team/one:2": ONE}, "--base", full)
+        loaded(ocitool, full)
+        blob = ocitool.store / "blobs/sha256" / ONE.layers[0].digest.hex
+        blob.chmod(0o600)
+        blob.write_bytes(b"?" * ONE.layers[0].size)
+        done = ocitool("bundle", "check", delta)
+        assert done.code == 3
+        assert "damaged there" in done.out
+        assert done.out.rstrip().endswith("lacking")
+        assert "cannot be applied to store: 1 blob" in done.out
+        done = loaded(ocitool, delta, code=3)
+        assert "together with the bundle that it builds on" in done.err
+        loaded(ocitool, delta, full)
+        assert ocitool("verify").code == 0

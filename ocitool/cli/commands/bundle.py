@@ -106,6 +106,7 @@ def check(
     files: Bundles,
     *,
     to: Target = "store",
+    rules: MapRules = None,
     need_out: NeedOut = None,
     trust: "Trust",
     out: Output,
@@ -123,7 +124,7 @@ def check(
         for one in found:
             trust.require(one)
             others = [other for other in found if other is not one]
-            report = _check(one, others, to, out, registry)
+            report = _check(one, others, to, tuple(rules or ()), out, registry)
             reports.append(report)
             out.lines(words.checked_lines(report, one.what, to))
     out.document(reports, bundle_documents.BUNDLE_CHECKED)
@@ -136,19 +137,24 @@ def _check(
     one: "BundleSet",
     others: "Sequence[BundleSet]",
     to: str,
+    rules: tuple[str, ...],
     out: Output,
     registry: "RegistryOptions",
 ) -> "CheckReport":
+    from ocitool.bundles.mapping import Mapping
     from ocitool.images.opening import known_blobs
-    from ocitool.operations.bundle.check import RegistryCheck, check_at, check_registry
+    from ocitool.operations.bundle.check import check_at, check_names
+    from ocitool.operations.bundle.registry_check import RegistryCheck, check_registry
 
     target = bundle_target(to, out)
+    mapping = Mapping.parse(rules, below=target.below)
+    check_names(one.head.listing, mapping.destination)
     if target.below is not None:
         with (
             registries(registry, out.observer) as connected,
             known_blobs(out.options.store_if_any) as known,
         ):
-            check = RegistryCheck(one, target.below, connected, known=known)
+            check = RegistryCheck(one, mapping, connected, known=known)
             return check_registry(one, check, others)
     path = target.layout or out.options.store
     return check_at(one, path, beside=others, observer=out.observer)

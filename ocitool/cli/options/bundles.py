@@ -11,6 +11,8 @@ from ocitool.cli.options.expand import Group
 from ocitool.cli.options.lists import read_input
 from ocitool.cli.options.quantities import parse_size
 from ocitool.cli.output import Output
+from ocitool.cli.render.columns import counted
+from ocitool.cli.render.console import safe
 from ocitool.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -184,7 +186,8 @@ def write_need(path: str | None, needs: "Sequence[Need]", out: Output) -> None:
     if len(needs) > 1:
         raise UsageError("--need-out is for one bundle", hint="name the files of one bundle")
     write_output(path, encode_value(needs[0]))
-    out.remark([f"wrote {path}: {len(needs[0].blobs)} blobs are lacking"])
+    count = counted(len(needs[0].blobs), "blob")
+    out.remark([f"wrote {safe(path)}: what is lacking, {count}"])
 
 
 def check_output(output: str, volumes: str | None) -> None:

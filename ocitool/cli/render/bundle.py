@@ -120,17 +120,19 @@ def checked_lines(report: "CheckReport", what: str, place: str) -> Iterator[str]
     """Yield whether a bundle can be applied, and what is lacking."""
     for blob in report.lacking[:_SHOWN]:
         why = "required" if blob.is_required else "in a volume that is not here"
+        why = "damaged there" if blob.is_damaged else why
         yield f"lacking: {blob.digest} ({size(blob.size)}, {why}): {_several(blob.images)}"
     if len(report.lacking) > _SHOWN:
         yield f"… and {counted(len(report.lacking) - _SHOWN, 'more blob')}"
     lacking = sum(blob.size for blob in report.lacking)
-    verdict = "can be applied"
+    verdict = f"can be applied to {console.safe(place)}"
     if report.lacking:
         count = counted(len(report.lacking), "blob")
-        verdict = f"cannot be applied: {count} ({size(lacking)}) lacking"
+        verdict = f"cannot be applied to {console.safe(place)}: {count} ({size(lacking)}) lacking"
         if report.applies:
-            verdict = f"can be applied in part: {counted(len(report.lost_images), 'image')} lost"
-    yield f"{console.safe(what)}: {verdict} to {console.safe(place)}"
+            lost = counted(len(report.lost_images), "image")
+            verdict = f"can be applied to {console.safe(place)} in part: {lost} lost"
+    yield f"{console.safe(what)}: {verdict}"
 
 
 def loaded_lines(report: "CopyReport") -> Iterator[str]:

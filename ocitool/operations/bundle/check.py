@@ -2,9 +2,8 @@
 
 import contextlib
 import os
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Container, Iterator, Sequence
+from typing import Final
 
 from msgspec import Struct
 
@@ -12,34 +11,32 @@ from ocitool.bundles.completed import Completed
 from ocitool.bundles.extents import open_set
 from ocitool.bundles.files import BundleSet
 from ocitool.bundles.inventory import Need, need_of
+from ocitool.bundles.mapping import destinations
 from ocitool.bundles.stream import BundleStream
-from ocitool.concurrency import DEFAULT_JOBS, Stop, run_all
-from ocitool.errors import NotFound, Unmet, UsageError
+from ocitool.concurrency import DEFAULT_JOBS
+from ocitool.errors import Unmet
 from ocitool.events import SILENT, Observer
 from ocitool.fsops import translated
-from ocitool.image.content import Blob, Root
+from ocitool.image.content import Root
 from ocitool.oci import Descriptor, Digest, Reference
 from ocitool.operations.hashing import check_blobs
-from ocitool.places.archive.bundle import BundleImage, BundleList
+from ocitool.places.archive.bundle import BundleList
 from ocitool.places.archive.source import ArchiveSource
 from ocitool.places.layout import Layout
-from ocitool.places.registry import Registries, Repository
-from ocitool.places.registry.holders import Holders
-from ocitool.places.registry.known_blobs import KnownBlobs
-from ocitool.places.registry.upload import Uploads
 
 
 class Lacking(Struct, frozen=True, kw_only=True):
     """A blob that neither the bundle nor the place has, and the images that need it.
 
     `is_required` tells that the bundle was made without it; otherwise it is in a volume that is
-    not here.
+    not here. `is_damaged` tells that the place has it, but not with the bytes of its digest.
     """
 
     digest: str
     size: int
     images: tuple[str, ...]
     is_required: bool
+    is_damaged: bool = False
 
 
 class CheckReport(Struct, frozen=True, kw_only=True):
@@ -71,6 +68,17 @@ class CheckReport(Struct, frozen=True, kw_only=True):
         return need_of(self.bundle, ((blob.digest, blob.size) for blob in self.lacking))
 
 
+RULES: Final = "change the rules of --map"
+_NEED: Final = (
+    "write a need.json by --need-out and have `ocitool bundle create --need need.json` bring just "
+    "these: load both together"
+)
+_FIRST: Final = f"load the bundle that it builds on first; or {_NEED}"
+_TOGETHER: Final = (
+    f"load it together with the bundle that it builds on: that replaces what is damaged; or {_NEED}"
+)
+
+
 class NotApplicable(Unmet):
     """A place lacks blobs that a bundle was made without; nothing was written."""
 
@@ -78,11 +86,12 @@ class NotApplicable(Unmet):
         blobs = [blob for blob in report.lacking if blob.is_required]
         size = sum(blob.size for blob in blobs)
         count = "a blob" if len(blobs) == 1 else f"{len(blobs)} blobs"
+        damaged = sum(blob.is_damaged for blob in blobs)
+        has = f"lacks, or has damaged ({damaged})," if damaged else "lacks"
         super().__init__(
-            f"{what} lacks {count} ({size} bytes) that this bundle was made without, such as "
+            f"{what} {has} {count} ({size} bytes) that this bundle was made without, such as "
             f"{blobs[0].digest}, which {blobs[0].images[0]} needs: nothing was changed",
-            hint="load the bundle that it builds on first; or write a need.json by --need-out and "
-            "have `ocitool bundle create --need need.json` bring just these: load both together",
+            hint=_TOGETHER if damaged else _FIRST,
         )
         self.report = report
 
@@ -118,21 +127,29 @@ def open_beside(bundle: BundleSet, beside: Sequence[BundleSet] = ()) -> Iterator
 def outside_of(listing: BundleList, archive: Readable) -> Outside:
     """Return which blobs of a bundle are not in its files, or in those that complete it."""
 
-    def descriptor(digest: str, size: int) -> Descriptor:
-        return Descriptor(media_type="", digest=Digest.parse(digest), size=size)
-
-    inside = [descriptor(blob.digest, blob.size) for blob in listing.blobs]
-    required = [descriptor(blob.digest, blob.size) for blob in listing.requires]
+    inside = [_descriptor(blob.digest, blob.size) for blob in listing.blobs]
     return Outside(
-        required=tuple(blob for blob in required if not archive.has(blob)),
+        required=tuple(blob for blob in required_by(listing) if not archive.has(blob)),
         lost=tuple(blob for blob in inside if not archive.has(blob)),
     )
 
 
+def required_by(listing: BundleList) -> list[Descriptor]:
+    """Return the blobs that a bundle was made without."""
+    return [_descriptor(blob.digest, blob.size) for blob in listing.requires]
+
+
+def _descriptor(digest: str, size: int) -> Descriptor:
+    return Descriptor(media_type="", digest=Digest.parse(digest), size=size)
+
+
 def check_report(
-    bundle: BundleSet | BundleStream, outside: Outside, lacking: set[Digest]
+    bundle: BundleSet | BundleStream,
+    outside: Outside,
+    lacking: Container[Digest],
+    damaged: Container[Digest] = (),
 ) -> CheckReport:
-    """Return the report on a bundle of which a place lacks some blobs."""
+    """Return the report on a bundle of which a place lacks some blobs, or has them damaged."""
     listing = bundle.head.listing
     needed_by = listing.needed_by()
     required = {blob.digest for blob in outside.required}
@@ -142,6 +159,7 @@ def check_report(
             size=blob.size,
             images=needed_by.get(str(blob.digest), ("no image",)),
             is_required=blob.digest in required,
+            is_damaged=blob.digest in damaged,
         )
         for blob in outside.all
         if blob.digest in lacking
@@ -178,7 +196,27 @@ def check_layout(
     """
     with open_beside(bundle, beside) as archive:
         outside = outside_of(bundle.head.listing, archive)
-    return check_report(bundle, outside, absent_from(layout, outside.all, jobs, observer))
+    return check_of(bundle, outside, layout, jobs=jobs, observer=observer)
+
+
+def check_of(
+    bundle: BundleSet | BundleStream,
+    outside: Outside,
+    layout: Layout | None,
+    *,
+    jobs: int,
+    observer: Observer,
+) -> CheckReport:
+    """Return the report on a bundle of which some blobs have to be in a layout."""
+    damaged = damaged_in(layout, outside.all, jobs, observer)
+    absent = {blob.digest for blob in outside.all if layout is None or not layout.has(blob)}
+    return check_report(bundle, outside, absent | damaged, damaged)
+
+
+def check_names(listing: BundleList, destination: Callable[[str], Reference]) -> None:
+    """Raise UsageError where different images would get one name."""
+    named = ((one.name, Digest.parse(one.digest)) for one in listing.images if one.name is not None)
+    destinations(named, destination, hint=RULES)
 
 
 def check_at(
@@ -201,170 +239,15 @@ def _is_empty(path: str) -> bool:
         return os.path.isdir(path) and not os.listdir(path)
 
 
-def absent_from(
+def damaged_in(
     layout: Layout | None, blobs: Sequence[Descriptor], jobs: int, observer: Observer
 ) -> set[Digest]:
-    """Return which blobs a layout lacks or has damaged."""
+    """Return which blobs a layout has with other bytes than those of their digest."""
     if layout is None:
-        return {blob.digest for blob in blobs}
+        return set()
     here = [blob for blob in blobs if layout.has(blob)]
     damaged = {p.subject for p in check_blobs(layout, here, {}, jobs=jobs, observer=observer)}
-    sound = {blob.digest for blob in here if str(blob.digest) not in damaged}
-    return {blob.digest for blob in blobs} - sound
-
-
-class Destinations(Protocol):
-    """Where the images of a bundle go in registries."""
-
-    def destination(self, name: str) -> Reference:
-        """Return where the image of a full name goes."""
-
-
-class RegistryBlobs:
-    """Blobs that a registry has, each in the repository where it was found. A `Source`."""
-
-    def __init__(self) -> None:
-        self.places: dict[Digest, Repository] = {}
-
-    def has(self, descriptor: Descriptor) -> bool:
-        """Tell whether the blob was found."""
-        return descriptor.digest in self.places
-
-    def open(self, descriptor: Descriptor) -> Blob:
-        """Return the blob from where it was found; NotFound."""
-        place = self.places.get(descriptor.digest)
-        if place is None:
-            raise NotFound(f"blob {descriptor.digest} is not in the registry")
-        return place.open(descriptor)
-
-
-class RegistryCheck:
-    """What a registry has of the blobs that a bundle does not bring.
-
-    A blob is looked for in the repository where it is to go, then in those that may have it: where
-    the bundle says it came from, where the other images of the bundle go, and where earlier
-    commands have seen it.
-    """
-
-    def __init__(
-        self,
-        bundle: BundleSet,
-        destinations: Destinations,
-        registries: Registries,
-        *,
-        known: KnownBlobs | None = None,
-        jobs: int = DEFAULT_JOBS,
-    ) -> None:
-        self._listing = bundle.head.listing
-        self._origins = {one.digest: one.from_ for one in self._listing.requires}
-        self._destinations = destinations
-        self._registries = registries
-        self._known = known or KnownBlobs()
-        self._jobs = jobs
-        self._repositories: dict[str, Repository] = {}
-        self._answers: dict[tuple[str, Digest], bool] = {}
-        self._lock = threading.Lock()
-        self.blobs = RegistryBlobs()
-        self.holders = Holders()
-
-    def find(self, blobs: Sequence[Descriptor]) -> set[Digest]:
-        """Look for blobs; return those that are nowhere. Nothing is written."""
-        if not blobs:
-            return set()
-        wanted = self._wanted({str(blob.digest): blob for blob in blobs})
-        lacking: set[Digest] = set()
-
-        def task(blob: Descriptor, targets: Sequence[Reference]) -> Callable[[Stop], None]:
-            def run(stop: Stop) -> None:
-                stop.check()
-                if not self._find(blob, targets):
-                    with self._lock:
-                        lacking.add(blob.digest)
-
-            return run
-
-        run_all([task(blob, targets) for blob, targets in wanted], self._jobs)
-        return lacking
-
-    def _wanted(self, blobs: Mapping[str, Descriptor]) -> list[tuple[Descriptor, list[Reference]]]:
-        """Return each blob with the places of the images that need it."""
-        order = [
-            *(b.digest for b in self._listing.blobs),
-            *(b.digest for b in self._listing.requires),
-        ]
-        found: dict[str, list[Reference]] = {digest: [] for digest in blobs}
-        for image in self._listing.images:
-            digests = [order[position] for position in image.blobs if order[position] in blobs]
-            if image.name is None or not digests:
-                continue
-            target = self._destinations.destination(image.name)
-            if self._is_there(target, image):
-                self._take(target, [blobs[digest] for digest in digests])
-                continue
-            for digest in digests:
-                found[digest].append(target)
-        return [(blobs[digest], targets) for digest, targets in found.items() if targets]
-
-    def _is_there(self, target: Reference, image: BundleImage) -> bool:
-        """Tell whether a tag names the image already: the registry then has all of it."""
-        found = self._repository(target).head(target, forbidden_is_absent=True)
-        return found is not None and str(found.digest) == image.digest
-
-    def _take(self, target: Reference, blobs: Sequence[Descriptor]) -> None:
-        with self._lock:
-            for blob in blobs:
-                self.blobs.places.setdefault(blob.digest, self._repository(target))
-                self.holders.note(target.domain, target.path, [blob.digest])
-
-    def _find(self, blob: Descriptor, targets: Sequence[Reference]) -> bool:
-        """Look for a blob where it is to go, and once elsewhere for those that lack it."""
-        lacking = [target for target in targets if not self._has(target, blob)]
-        for target in targets:
-            if target not in lacking:
-                self._take(target, [blob])
-        if not lacking or self.blobs.has(blob):
-            return True
-        for candidate in self._candidates(lacking[0], blob):
-            if self._has(candidate, blob):
-                self._take(candidate, [blob])
-                return True
-        return False
-
-    def _candidates(self, target: Reference, blob: Descriptor) -> list[Reference]:
-        """Return other repositories of the same registry that may have a blob."""
-        places = []
-        for repository in self._origins.get(str(blob.digest), ()):
-            # What an inventory named is here under its own name, all else where its images go.
-            with contextlib.suppress(UsageError):
-                places.append(Reference.parse(f"{repository}:latest"))
-                places.append(self._destinations.destination(f"{repository}:latest"))
-        places += [
-            Reference(target.domain, path, None, None)
-            for path in self._known.repositories(target.domain, blob.digest)
-        ]
-        found = {p.path: p for p in places if p.domain == target.domain and p.path != target.path}
-        return list(found.values())
-
-    def _has(self, target: Reference, blob: Descriptor) -> bool:
-        key = (target.repository, blob.digest)
-        if key not in self._answers:
-            self._answers[key] = Uploads(self._repository(target).session).has(blob)
-        return self._answers[key]
-
-    def _repository(self, target: Reference) -> Repository:
-        if target.repository not in self._repositories:
-            opened = Repository.of(self._registries, target, writing=True)
-            self._repositories[target.repository] = opened
-        return self._repositories[target.repository]
-
-
-def check_registry(
-    bundle: BundleSet, check: RegistryCheck, beside: Sequence[BundleSet] = ()
-) -> CheckReport:
-    """Check a bundle against registries: nothing is written, no upload is begun."""
-    with open_beside(bundle, beside) as archive:
-        outside = outside_of(bundle.head.listing, archive)
-    return check_report(bundle, outside, check.find(outside.all))
+    return {blob.digest for blob in here if str(blob.digest) in damaged}
 
 
 def loadable(roots: Sequence[Root], report: CheckReport) -> list[Root]:

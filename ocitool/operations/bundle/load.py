@@ -16,23 +16,28 @@ from ocitool.image.content import Catalog, Root
 from ocitool.images.locations import Place
 from ocitool.oci import Digest, Platform, Reference
 from ocitool.operations.bundle.check import (
+    RULES,
     CheckReport,
     NotApplicable,
     Outside,
-    RegistryCheck,
-    absent_from,
+    Readable,
     check_at,
+    check_of,
     check_report,
+    damaged_in,
     loadable,
     open_beside,
     outside_of,
+    required_by,
 )
 from ocitool.operations.bundle.mending import can_be_mended, mending
+from ocitool.operations.bundle.registry_check import RegistryCheck
 from ocitool.operations.deliver import deliver
 from ocitool.operations.load import load
 from ocitool.operations.push import OnFailure, push
 from ocitool.operations.push_report import Ending, OnExisting, PushReport
 from ocitool.places.layout import Layout, Writing
+from ocitool.places.layout.quarantine import set_aside
 from ocitool.places.registry import Registries
 from ocitool.places.registry.known_blobs import KnownBlobs
 from ocitool.transfer.pipeline import TransferOptions
@@ -81,10 +86,10 @@ def load_into_layout(
         _renamed(_loadable(f"{path!r}", report, archive.roots()), mapping)
         if dry_run:
             return Loaded(check=report)
-        with (
-            Layout.create(path, store=is_store, observer=observer) as layout,
-            Writing(layout, keep=True) as lease,
-        ):
+        with contextlib.ExitStack() as stack:
+            layout = stack.enter_context(Layout.create(path, store=is_store, observer=observer))
+            _set_damage_aside(layout, bundle, archive, jobs, observer)
+            lease = stack.enter_context(Writing(layout, keep=True))
             # From here on nothing removes what is relied upon; it may have been until now.
             lease.announce(outside.all)
             report = _without_removed(bundle, outside, report, layout)
@@ -100,13 +105,27 @@ def load_into_layout(
     return Loaded(check=report, copied=copied, mapped=_mapped(bundle, report, mapping))
 
 
+def _set_damage_aside(
+    layout: Layout, bundle: BundleSet, archive: Readable, jobs: int, observer: Observer
+) -> None:
+    """Set aside what the place has damaged of that which others bring for this bundle.
+
+    What is there is not stored again, so it would be relied upon.
+    """
+    brought = [blob for blob in required_by(bundle.head.listing) if archive.has(blob)]
+    damaged = damaged_in(layout, brought, jobs, observer)
+    if damaged:
+        set_aside(layout, damaged)
+
+
 def _without_removed(
     bundle: BundleSet, outside: Outside, report: CheckReport, layout: Layout
 ) -> CheckReport:
     """Return the report with the blobs that were removed since it was made."""
+    damaged = {Digest.parse(blob.digest) for blob in report.lacking if blob.is_damaged}
     lacking = {Digest.parse(blob.digest) for blob in report.lacking}
     lacking |= {blob.digest for blob in outside.all if not layout.has(blob)}
-    return check_report(bundle, outside, lacking)
+    return check_report(bundle, outside, lacking, damaged)
 
 
 @mending
@@ -127,7 +146,7 @@ def load_into_engine(
     """
     with open_beside(bundle, beside) as archive, contextlib.ExitStack() as lease:
         outside = outside_of(bundle.head.listing, archive)
-        report = check_report(bundle, outside, absent_from(layout, outside.all, jobs, observer))
+        report = check_of(bundle, outside, layout, jobs=jobs, observer=observer)
         what = "an engine takes whole images, and the store"
         roots = _renamed(_loadable(what, report, archive.roots()), mapping)
         source: Catalog = archive
@@ -214,7 +233,7 @@ def _renamed(roots: Sequence[Root], mapping: Mapping) -> list[Root]:
     going = destinations(
         ((name, root.descriptor.digest) for root in roots for name in root.names),
         mapping.destination,
-        hint="change the rules of --map",
+        hint=RULES,
     )
     return [
         replace(root, names=tuple(dict.fromkeys(going[name].name for name in root.names)))
@@ -242,7 +261,7 @@ def _loadable(what: str, report: CheckReport, roots: Sequence[Root]) -> list[Roo
     if not found:
         raise NotFound(
             "none of the images is whole in these files",
-            hint="`ocitool bundle verify` tells what is lost; bring that, by the missing volumes "
-            "or a bundle made with --need",
+            hint="`ocitool bundle verify` tells what is lost: copy the files again, or bring it by "
+            "the missing volumes or a bundle made with --need",
         )
     return found

@@ -6,6 +6,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from msgspec import Struct
 
+from ocitool.bundles.extents import cut_files
 from ocitool.bundles.files import BundleSet
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import IntegrityError
@@ -59,22 +60,25 @@ def mending(
 ) -> Callable[Concatenate[BundleSet, _Arguments], _Result]:
     """Let a function that reads a bundle run once more, without what is damaged, if it has spares.
 
-    Nothing is checked before the first run: who has sound files reads them once.
+    Nothing is checked before the first run: who has sound files reads them once. Cut files are
+    named in any case.
     """
 
     @functools.wraps(run)
     def run_again(
         bundle: BundleSet, /, *arguments: _Arguments.args, **options: _Arguments.kwargs
     ) -> _Result:
+        given = options.get("observer", SILENT)
+        observer = given if isinstance(given, Observer) else SILENT
+        for message in cut_files(bundle):
+            observer.warn(message)
         try:
             return run(bundle, *arguments, **options)
         except IntegrityError:
             if not can_be_mended(bundle):
                 raise
-        observer = options.get("observer", SILENT)
-        found = mended(bundle, observer=observer if isinstance(observer, Observer) else SILENT)
-        if isinstance(observer, Observer):
-            _tell(found, observer)
+        found = mended(bundle, observer=observer)
+        _tell(found, observer)
         return run(found.bundle, *arguments, **options)
 
     return run_again

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from msgspec.structs import replace
 
@@ -16,8 +16,9 @@ from ocitool.operations.bundle.check import (
     CheckReport,
     NotApplicable,
     Outside,
-    absent_from,
+    check_of,
     check_report,
+    required_by,
 )
 from ocitool.operations.bundle.load import Loaded
 from ocitool.operations.load import load
@@ -43,11 +44,10 @@ def receive_into_layout(
     has arrived before the pipe breaks stays, for the next delta to leave out, and no name changes.
     """
     listing = stream.head.listing
-    required = [_descriptor(blob.digest, blob.size) for blob in listing.requires]
+    required = required_by(listing)
     brought = [_descriptor(blob.digest, blob.size) for blob in listing.blobs]
     outside = Outside(required=tuple(required), lost=())
-    absent = _absent_at(path, required, jobs, observer)
-    _applicable(path, check_report(stream, outside, absent))
+    _applicable(path, _check_at(stream, outside, path, jobs, observer))
     with (
         Layout.create(path, store=is_store, observer=observer) as layout,
         Writing(layout, keep=True) as writing,
@@ -68,14 +68,14 @@ def receive_into_layout(
     return Loaded(check=report, copied=_with_outcomes(copied, outcomes))
 
 
-def _absent_at(
-    path: str, blobs: Sequence[Descriptor], jobs: int, observer: Observer
-) -> set[Digest]:
-    """Return which blobs the store or layout at a path lacks or has damaged."""
-    if not blobs or not os.path.exists(path):
-        return {blob.digest for blob in blobs}
+def _check_at(
+    stream: BundleStream, outside: Outside, path: str, jobs: int, observer: Observer
+) -> CheckReport:
+    """Check a bundle against the store or layout at a path, where there may be none yet."""
+    if not outside.all or not os.path.exists(path):
+        return check_of(stream, outside, None, jobs=jobs, observer=observer)
     with Layout.existing(path) as layout:
-        return absent_from(layout, blobs, jobs, observer)
+        return check_of(stream, outside, layout, jobs=jobs, observer=observer)
 
 
 def _applicable(path: str, report: CheckReport) -> CheckReport:

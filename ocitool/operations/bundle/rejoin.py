@@ -47,10 +47,12 @@ def _plan(bundle: BundleSet, observer: Observer) -> BundlePlan:
     absent = [blob for blob in head.listing.blobs if members.find(_path(blob.digest)) is None]
     if absent:
         lost = ", ".join(str(number) for number in bundle.lost_volumes)
+        count = "a blob is" if len(absent) == 1 else f"{len(absent)} blobs are"
         raise NotFound(
-            f"{bundle.what}: {len(absent)} blobs are not in these files"
+            f"{bundle.what}: {count} not in these files, or damaged"
             + (f": volume {lost} of {bundle.volumes} is missing" if lost else ""),
-            hint="bring the missing volume, or `ocitool bundle load` the images that are whole",
+            hint="bring a sound copy of what is missing or damaged, or their parity volume; or "
+            "`ocitool bundle load` the images that are whole",
         )
     files = {file.path: _read(members, file.path) for file in head.listing.files}
     documents = {

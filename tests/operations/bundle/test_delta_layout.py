@@ -226,6 +226,30 @@ class TestA10:
         assert [one.digest for one in refused.value.report.lacking] == [str(BASE_LAYER.digest)]
         assert tree(store) == before
 
+    @pytest.mark.parametrize("damage", [b"?", b""], ids=["changed", "cut"])
+    @pytest.mark.parametrize("brought_by", ["base", "gap"])
+    def test_a10_what_is_damaged_there_is_replaced_by_what_is_loaded_with_the_delta(
+        self, bundles: Path, tmp_path: Path, damage: bytes, brought_by: str
+    ) -> None:
+        store = tmp_path / "store"
+        load(bundles / "base.tar", store)
+        blob = store / "blobs/sha256" / BASE_LAYER.digest.hex
+        blob.chmod(0o600)
+        blob.write_bytes(damage * BASE_LAYER.size)
+        with opened(bundles / "1.delta.tar") as one:
+            need = check_at(one, str(store)).need
+        gap = made(tmp_path / "gap.delta.tar", {f"{NAME}:base": build_image([BASE])}, need=need)
+        beside = gap if brought_by == "gap" else bundles / "base.tar"
+        with opened(bundles / "1.delta.tar") as one, opened(beside) as other:
+            load_into_layout(one, str(store), is_store=True, beside=[other])
+        assert checked(store).problems == ()
+        # What was damaged is set aside, and only a person may remove it. One that is cut is stored
+        # again in any case.
+        aside = [path.name for path in (store / ".ocitool").glob("quarantine/*")]
+        assert [name.partition(".")[0] for name in aside] == (
+            [f"sha256-{BASE_LAYER.digest.hex}"] if damage else []
+        )
+
 
 class TestA11:
     def test_a11_what_a_need_names_travels_with_the_documents_and_nothing_else(

@@ -12,8 +12,9 @@ from ocitool.bundles.mapping import Below
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import OcitoolError, Refused
 from ocitool.oci import Reference
-from ocitool.operations.bundle.check import NotApplicable, RegistryCheck, check_registry
+from ocitool.operations.bundle.check import NotApplicable
 from ocitool.operations.bundle.load import Loaded, load_into_registry
+from ocitool.operations.bundle.registry_check import RegistryCheck, check_registry
 from ocitool.operations.inventory import inventory_of_registry
 from ocitool.operations.push_report import Ending, OnExisting
 from tests.places.registry.pushes import whole
