@@ -13,6 +13,7 @@ import pty
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +24,6 @@ if TYPE_CHECKING:
     from resource import struct_rusage
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-_MODULES = (
-    "ocitool.cli.main",
-    "ocitool.cli.render.texts",
-    "ocitool.cli.render.progress",
-    "ocitool.operations.load",
-    "ocitool.operations.inspect",
-    "ocitool.images.opening",
-    "ocitool.images.summaries",
-    "ocitool.operations.verify",
-)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
     """What a command did.
@@ -120,8 +109,6 @@ class Forks:
 
 
 def _serve() -> None:
-    for module in _MODULES:
-        __import__(module)
     # What only the server needs for itself is not to be found in a child's standard streams.
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_RDWR)
@@ -136,15 +123,26 @@ def _serve() -> None:
 
 
 def _warm_up() -> None:
-    """Import what commands import late, and leave all of it alone, so that forks share it."""
+    """Run the commands, so that forks share all that they import, and leave that alone."""
     import ocitool.cli.main as program
 
-    # The command line of each command is put together once, here.
-    standard = sys.stderr
-    with open(os.devnull, "w", encoding="utf-8") as sys.stderr:
-        for command in ("load", "inspect", "verify"):
-            program.run([command, "/nowhere.tar"])
-    sys.stderr = standard
+    streams = sys.stdout, sys.stderr
+    with (
+        open(os.devnull, "w", encoding="utf-8") as sys.stdout,
+        open(os.devnull, "w", encoding="utf-8") as sys.stderr,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        os.environ["OCITOOL_STORE"] = f"{folder}/store"
+        path = str(ROOT / "fixtures" / "docker20-app-single.tar")
+        for command in ("load", "inspect", "verify", "size", "history"):
+            program.run([command, path])
+            program.run([command, path, "--json"])
+        program.run(["files", "ls", "-R", path])
+        program.run(["images", "--all"])
+        program.run(["verify"])
+        program.run(["verify", "/nowhere.tar"])
+        del os.environ["OCITOOL_STORE"]
+    sys.stdout, sys.stderr = streams
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     gc.collect()
