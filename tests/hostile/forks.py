@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from resource import struct_rusage
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
     """What a command did.

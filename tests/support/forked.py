@@ -13,10 +13,12 @@ import json
 import os
 import pkgutil
 import pty
+import re
 import select
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -28,6 +30,8 @@ from fixtures.picture import read_terminal
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _LAUNCHER = Path(__file__).with_name("fork_launcher.py")
+_RARE = re.compile(r".*__main__$|ocitool\.cli\.explore\.")
+"""Modules that few commands need and that load very much."""
 _AT_START = ("LC_", "LANG", "PYTHON", "COVERAGE")
 """Variables that the interpreter reads as it starts, by their beginnings."""
 
@@ -139,14 +143,7 @@ def _server() -> socket.socket:
 
 
 def _serve(listener: socket.socket) -> None:
-    import ocitool
-
-    for module in pkgutil.walk_packages(ocitool.__path__, "ocitool."):
-        if not module.name.endswith("_main") and not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
-    # What is there now stays: no child need look through it, which would copy its pages.
-    gc.collect()
-    gc.freeze()
+    _warm_up()
     running: dict[int, tuple[int, int]] = {}
     ready = select.poll()
     ready.register(listener, select.POLLIN)
@@ -170,6 +167,46 @@ def _serve(listener: socket.socket) -> None:
             ended = os.pidfd_open(child)
             running[ended] = child, fds[3]
             ready.register(ended, select.POLLIN)
+
+
+def _warm_up() -> None:
+    """Import what most commands need, and run some, so that what is made once is made here."""
+    import ocitool
+
+    # Who installs ocitool does not have it; jsonschema, which oras imports, compiles its grammars
+    # for two seconds where it is there.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+    for module in pkgutil.walk_packages(ocitool.__path__, "ocitool."):
+        if not module.name.endswith("_main") and not _RARE.match(module.name):
+            importlib.import_module(module.name)
+    from ocitool.cli.app import application
+    from ocitool.cli.catalogue import COMMANDS, GROUPS
+    from ocitool.cli.main import run
+
+    for name in (None, *COMMANDS, *GROUPS):
+        application(name)
+    streams = sys.stdout, sys.stderr
+    with (
+        open(os.devnull, "w", encoding="utf-8") as sys.stdout,
+        open(os.devnull, "w", encoding="utf-8") as sys.stderr,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        image = str(ROOT / "fixtures" / "docker20-app-single.tar")
+        for words in (
+            ["load", image],
+            ["images"],
+            ["images", "--json"],
+            ["inspect", image],
+            ["verify", "--json"],
+            ["size", image],
+            ["tag", "fmt/app:1.0", "a:1"],
+            ["rm", "a:2"],
+        ):
+            assert run(["--store", f"{folder}/store", *words]) == (4 if "rm" in words else 0)
+    sys.stdout, sys.stderr = streams
+    # What is there now stays: no child need look through it, which would copy its pages.
+    gc.collect()
+    gc.freeze()
 
 
 def _tell_end(ended: int, child: int, connection: int) -> None:
