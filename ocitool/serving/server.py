@@ -182,6 +182,12 @@ class RegistryServer:
         """Stop; requests in hand may take `drain` seconds. For signal handlers, too."""
         self._server.stop(drain)
 
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until the thread of the server has ended; tell whether it has."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+        return self._thread is None or not self._thread.is_alive()
+
     def reload(self) -> None:
         """Read the certificate again; a failure is told, and the old one stays."""
         if self._certificates is not None:

@@ -114,10 +114,18 @@ class Registry:
 
     def image_of(self, name: str, text: str) -> bytes:
         """Push the blobs of a small image and return its manifest."""
-        layer, config = f"layer {text}".encode(), json.dumps({"text": text}).encode()
+        layer = f"layer {text}".encode()
+        config = config_of(layer)
         self.push_blob(name, layer)
         self.push_blob(name, config)
         return manifest_of(config, layer)
+
+
+def config_of(*layers: bytes) -> bytes:
+    """Return the configuration of an image with these plain layers."""
+    diff_ids = [str(Digest.of(layer)) for layer in layers]
+    rootfs = {"type": "layers", "diff_ids": diff_ids}
+    return json.dumps({"architecture": "amd64", "os": "linux", "rootfs": rootfs}).encode()
 
 
 def manifest_of(config: bytes, *layers: bytes, **fields: object) -> bytes:

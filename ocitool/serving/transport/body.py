@@ -24,7 +24,7 @@ class IncomingBody:
         self._protocol = protocol
         self._socket = sock
         self._limits = limits
-        self._ended = False
+        self._ended = self._is_whole = False
         self._window = (time.monotonic(), 0)
         self.received = 0
 
@@ -54,7 +54,7 @@ class IncomingBody:
                 self._check_rate(len(event.data))
                 return event.data
             elif isinstance(event, h11.EndOfMessage):
-                self._ended = True
+                self._ended = self._is_whole = True
                 return b""
             else:
                 self._ended = True
@@ -71,7 +71,7 @@ class IncomingBody:
         self._window = (now, self.received)
 
     def skip(self, most: int) -> bool:
-        """Read what is left, up to `most` bytes; tell whether the body has ended."""
+        """Read what is left, up to `most` bytes; tell whether that was all of the body."""
         if self._protocol.they_are_waiting_for_100_continue:
             return False
         left = most
@@ -80,4 +80,4 @@ class IncomingBody:
                 left -= len(data)
         except BrokenBody:
             return False
-        return self._ended
+        return self._is_whole

@@ -11,6 +11,9 @@ from ocitool.serving.writing.claims import Claims
 from ocitool.serving.writing.sight import Sight
 from ocitool.serving.writing.storing import Storing
 
+LARGEST = DEFAULT_LIMITS.pushed_manifest_bytes
+"""Bytes that every registry must take (distribution-spec, "Pushing Manifests"); more are not."""
+
 
 class Manifests:
     """Stores manifests and sets tags."""
@@ -68,14 +71,13 @@ class Manifests:
 
 
 def _read(body: RequestBody) -> bytes:
-    limit = DEFAULT_LIMITS.manifest_bytes
-    too_large = Refusal(413, "MANIFEST_INVALID", f"a manifest may have {limit} bytes")
-    if body.length is not None and body.length > limit:
+    too_large = Refusal(413, "MANIFEST_INVALID", f"a manifest may have {LARGEST} bytes")
+    if body.length is not None and body.length > LARGEST:
         raise too_large
     parts = bytearray()
     while data := body.read():
         parts += data
-        if len(parts) > limit:
+        if len(parts) > LARGEST:
             raise too_large
     return bytes(parts)
 
