@@ -27,6 +27,7 @@ from tests.support.images import (
 from tests.support.layouts import tag_as_umoci
 from tests.support.registry import Access, EmulatedRegistry, Quirks
 from tests.support.registry_faults import Status
+from tests.support.registry_github import GHCR, EmulatedGitHub
 from tests.support.root_files import Node, hard_link, layer_of, link, program
 from tests.support.small_images import file, gone, small_image, write_image
 
@@ -292,6 +293,12 @@ def _pruned(scene: Scene) -> None:
         registry.fail("DELETE", "a/c/manifests", Status(status=400), times=9)
         names = (f"{registry.host}/a/b", f"{registry.host}/a/c")
         scene.note("registry prune", "registry", "prune", *names, *rules[:2], "-f", code=1)
+    with EmulatedRegistry(GHCR) as registry, EmulatedGitHub(registry) as github:
+        registry.add_image("a/b", kept, "v1")
+        registry.add_image("a/b", going, "pr-1")
+        github.refused[going.descriptor.digest] = "too many downloads"
+        words = ("registry", "prune", f"{registry.host}/a/b", "--api", "ghcr", *rules[:2], "-f")
+        scene.note("registry prune", *words, code=1, variables=github.environment())
 
 
 def _sync(scene: Scene, target: str) -> None:

@@ -12,6 +12,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qs
 
 from tests.support.http_exchange import Exchange
@@ -74,6 +75,8 @@ class EmulatedAws(RecordingServer):
             return
         self.operations.append((service, operation))
         value = json.loads(body)
+        if self.answer_ecr(exchange, operation, value):
+            return
         if operation == "GetAuthorizationToken":
             token = base64.b64encode(f"AWS:{self.password}".encode()).decode()
             data = {"authorizationToken": token, "expiresAt": 1.0}
@@ -84,6 +87,10 @@ class EmulatedAws(RecordingServer):
         else:
             self.repositories.add(value["repositoryName"])
             _answer(exchange, {"repository": value})
+
+    def answer_ecr(self, exchange: Exchange, operation: str, value: dict[str, Any]) -> bool:
+        """Answer an operation that others add; False if there is none."""
+        return False
 
     def _judge(self, exchange: Exchange, body: bytes) -> str | None:
         """Return what is wrong with a request: its signature, its time, or as the test said."""

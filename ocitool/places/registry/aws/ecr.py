@@ -48,7 +48,7 @@ def create_repository(environment: Mapping[str, str], domain: str, path: str) ->
     with AwsClient(environment) as client:
         keys = require_keys(client, host)
         try:
-            _call(client, host, keys, "CreateRepository", wanted)
+            call(client, host, keys, "CreateRepository", wanted)
         except AwsRefusal as refusal:
             if refusal.is_already_there:
                 return False
@@ -67,7 +67,7 @@ def host_of(domain: str) -> EcrHost:
 
 
 def _credential(client: AwsClient, host: EcrHost, keys: AwsKeys) -> Credential:
-    answer = _call(client, host, keys, "GetAuthorizationToken", {})
+    answer = call(client, host, keys, "GetAuthorizationToken", {})
     data = answer.get("authorizationData")
     entry = data[0] if isinstance(data, list) and data else data
     text = entry.get("authorizationToken") if isinstance(entry, dict) else None
@@ -81,9 +81,10 @@ def _credential(client: AwsClient, host: EcrHost, keys: AwsKeys) -> Credential:
     return Credential(username=user, password=password, origin=keys.origin)
 
 
-def _call(
+def call(
     client: AwsClient, host: EcrHost, keys: AwsKeys, operation: str, value: object
 ) -> Mapping[str, object]:
+    """Call an operation of the registry's interface. Raises AwsRefusal."""
     target = f"{_PUBLIC if host.is_public else _PRIVATE}.{operation}"
     url = f"{host.api(client.environment).rstrip('/')}/"
     return client.signed(url, host.service, host.region, keys, target, value)
