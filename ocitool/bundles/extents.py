@@ -1,10 +1,13 @@
 """Where the members of a bundle are in its files, by what their lists say."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
 
 from ocitool.bundles.files import BundleFile, BundleMembers, BundleSet, Extent
-from ocitool.bundles.volume_format import FILES, Volume
+from ocitool.bundles.volume_format import FILES, VolumeMember
 from ocitool.bundles.volumes import volume_sections
+from ocitool.oci import Descriptor, Digest
 from ocitool.places.archive.bundle import SIGNATURE_FILE
 from ocitool.places.archive.bundle_writer import bundle_sections
 from ocitool.places.archive.sections import Section, file_section, tar_size
@@ -51,32 +54,41 @@ def cut_files(bundle: BundleSet) -> Iterator[str]:
             yield f"{file.what} is cut: {told - file.size} of its {told} bytes are missing"
 
 
+class Piece(Struct, frozen=True):
+    """A part of the blob `whole`: its bytes in a file, their digest, and where they begin."""
+
+    whole: Descriptor
+    offset: int
+    extent: Extent
+    digest: Digest
+
+
 def members_of(bundle: BundleSet) -> BundleMembers:
     """Return the members of a bundle, without those that were found to be unsound.
 
     A blob in parts counts only when all of its parts are here.
     """
     extents: dict[str, list[Extent]] = {}
-    parts: dict[str, dict[int, tuple[Extent, int]]] = {}
-    for number, file in enumerate(bundle.all_files):
-        by_path = _by_path(file.head.volume)
-        for section, position in located(file):
-            offset = position + len(section.header)
-            extent = Extent(number, offset, section.size)
-            if section.content is None or (number, section.path) in bundle.unsound:
-                continue
-            if offset + section.size > file.size:
-                continue
-            if section.path in by_path:
-                path, begin, whole = by_path[section.path]
-                parts.setdefault(path, {}).setdefault(begin, (extent, whole))
-            else:
-                extents.setdefault(section.path.removeprefix(FILES), [extent])
-    for path, found in parts.items():
-        joined = _joined(found)
+    for path, extent, part in _sound_members(bundle):
+        if part is None:
+            extents.setdefault(path.removeprefix(FILES), [extent])
+    for whole, pieces in _by_blob(pieces_of(bundle)).items():
+        joined = _joined(pieces)
         if joined:
-            extents.setdefault(path, joined)
+            extents.setdefault(f"blobs/{whole.digest.algorithm}/{whole.digest.hex}", joined)
     return BundleMembers(bundle, extents)
+
+
+def pieces_of(bundle: BundleSet) -> list[Piece]:
+    """Return the sound parts that the volumes here have of blobs that were cut."""
+    found = []
+    for path, extent, part in _sound_members(bundle):
+        if part is not None:
+            _, algorithm, hex_digits, _ = path.split("/")
+            digest = Digest(algorithm, hex_digits)
+            whole = Descriptor(media_type="", digest=digest, size=part.of)
+            found.append(Piece(whole, part.offset, extent, Digest.parse(part.digest)))
+    return found
 
 
 def open_set(bundle: BundleSet) -> ArchiveSource:
@@ -84,25 +96,32 @@ def open_set(bundle: BundleSet) -> ArchiveSource:
     return ArchiveSource(members_of(bundle))
 
 
-def _by_path(volume: Volume | None) -> dict[str, tuple[str, int, int]]:
-    """Return, for the path of each part, the path of its blob, its offset and the whole size."""
-    found = {}
-    for member in volume.members if volume is not None else ():
-        if member.of:
-            _, algorithm, hex_digits, _ = member.path.split("/")
-            path = f"blobs/{algorithm}/{hex_digits}"
-            found[member.path] = (path, member.offset, member.of)
+def _sound_members(bundle: BundleSet) -> Iterator[tuple[str, Extent, VolumeMember | None]]:
+    """Yield each member's path and place, with what a volume says of it if it is a part."""
+    for number, file in enumerate(bundle.all_files):
+        volume = file.head.volume
+        parts = {one.path: one for one in volume.members if one.of} if volume is not None else {}
+        for section, position in located(file):
+            offset = position + len(section.header)
+            is_here = section.content is not None and offset + section.size <= file.size
+            if is_here and (number, section.path) not in bundle.unsound:
+                yield section.path, Extent(number, offset, section.size), parts.get(section.path)
+
+
+def _by_blob(pieces: Sequence[Piece]) -> dict[Descriptor, list[Piece]]:
+    found: dict[Descriptor, list[Piece]] = {}
+    for piece in pieces:
+        found.setdefault(piece.whole, []).append(piece)
     return found
 
 
-def _joined(parts: dict[int, tuple[Extent, int]]) -> list[Extent]:
-    """Return the parts of a blob in order; nothing when one is missing."""
-    order = []
-    position = 0
-    for offset, (extent, _) in sorted(parts.items()):
+def _joined(pieces: Sequence[Piece]) -> list[Extent]:
+    """Return the places of a blob's bytes in order; nothing when some are missing."""
+    first = {piece.offset: piece for piece in reversed(pieces)}
+    order, position = [], 0
+    for offset, piece in sorted(first.items()):
         if offset != position:
             return []
-        order.append(extent)
-        position += extent.size
-    is_whole = all(position == whole for _, whole in parts.values())
-    return order if is_whole else []
+        order.append(piece.extent)
+        position += piece.extent.size
+    return order if position == pieces[0].whole.size else []

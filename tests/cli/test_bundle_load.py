@@ -353,7 +353,7 @@ class TestWhatIsSaidOfDamage:
         assert f"{cut} is cut: 1 of its {len(data)} bytes are missing" in done.err
         assert set(names_in(ocitool.store)) == set(IMAGES)
         cut.write_bytes(data[: data.index(b"blobs/") + 600])
-        done = loaded(ocitool, cut, "--to", f"oci:{tmp_path / 'other'}", code=4)
+        done = loaded(ocitool, cut, "--to", f"oci:{tmp_path / 'other'}", code=3)
         assert "is cut: " in done.err
         assert "copy the files again" in done.err
 

@@ -92,6 +92,34 @@ class TestLoad:
         assert (done.code, value["lost_images"]) == (3, ["docker.io/t/large:1"])
         assert set(roots_of(ocitool.store)) == {NAMES[0]}
 
+    def test_a14_each_volume_in_a_command_of_its_own(self, ocitool: Command, bundles: Path) -> None:
+        first, *others = sorted((bundles / "volumes").iterdir())
+        done = ocitool("bundle", "load", first)
+        assert done.code == 3
+        assert "lost: t/large:1" in done.out
+        assert "of 3" in done.err
+        assert "kept " in done.err
+        assert [ocitool("bundle", "load", one).code for one in others][-1] == 0
+        assert set(roots_of(ocitool.store)) == {NAMES[0], "docker.io/t/large:1"}
+
+    @pytest.mark.parametrize("order", [1, -1])
+    def test_a11_what_is_damaged_is_taken_from_the_bundle_that_was_made_for_it(
+        self, ocitool: Command, bundles: Path, tmp_path: Path, order: int
+    ) -> None:
+        bad, need, missing = (tmp_path / name for name in ("bad.tar", "n.json", "m.delta.tar"))
+        data = (bundles / "base.tar").read_bytes()
+        member = f"blobs/sha256/{FIRST.layers[1].digest.hex}"
+        place = next(
+            one.begin for one in regions(data) if (one.member, one.kind) == (member, "content")
+        )
+        bad.write_bytes(flipped(data, place))
+        assert ocitool("bundle", "verify", bad, "--need-out", need).code == 3
+        source = Command(tmp_path / "source", tmp_path)
+        ok(source, "load", bundles / "base.tar")
+        ok(source, "bundle", "create", NAMES[0], "--need", need, "-o", missing)
+        ok(ocitool, "bundle", "load", *[bad, missing][::order])
+        assert set(roots_of(ocitool.store)) == {NAMES[0]}
+
     def test_a3_a_damaged_layer_is_not_loaded(self, ocitool: Command, bundles: Path) -> None:
         path = bundles / "base.tar"
         data = path.read_bytes()
@@ -203,7 +231,7 @@ class TestA17Parity:
             "rebuilt: volume 2 of 2, by the parity volume",
             "sound: t/app:1",
         ]
-        assert done.out.rstrip().endswith("incomplete, but no blob is lost")
+        assert done.out.rstrip().endswith("incomplete, but no blob is lost: it can be loaded")
         assert ocitool("bundle", "load", *files).code == 0
         assert set(roots_of(ocitool.store)) == {NAMES[0]}
         assert ocitool("bundle", "join", *files, "-o", disk / "again.tar").code == 0

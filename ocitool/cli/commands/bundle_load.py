@@ -116,7 +116,8 @@ def load_parts(
     for one in loaded:
         if one.copied is not None:
             out.lines(words.loaded_lines(one.copied), ids=texts.digests(one.copied))
-        out.lines(f"lost: {words.called(name)}" for name in one.check.lost_images)
+        out.lines(words.lost_lines([one]))
+        out.remark(words.how_to_complete(one, None))
     return loaded
 
 
@@ -314,7 +315,9 @@ def _show(
         _print_pushed(pushed, out)
     elif not options.dry_run:
         _print_copied(copied, target, out)
-    out.lines(f"lost: {words.called(name)}" for name in lost)
+    out.lines(words.lost_lines(loaded))
+    for one in loaded:
+        out.remark(words.how_to_complete(one, options.need_out))
     write_need(options.need_out, [one.check.need for one in loaded if one.check.lacking], out)
     if options.dry_run:
         out.summary([f"{options.to} has all that is required; nothing was changed"])

@@ -10,6 +10,7 @@ from ocitool.cli.render.texts import familiar
 if TYPE_CHECKING:
     from ocitool.bundles.files import BundleSet
     from ocitool.operations.bundle.check import CheckReport
+    from ocitool.operations.bundle.load import Loaded
     from ocitool.operations.bundle.verify import BundleReport
     from ocitool.operations.bundle.write import Written
     from ocitool.places.archive.bundle import BundleImage, BundleList
@@ -100,7 +101,7 @@ def verified_lines(report: "BundleReport", what: str) -> Iterator[str]:
         yield f"signed by {console.safe(report.signer)}"
     lost = sum(blob.size for blob in report.lost)
     word = "damaged" if report.damage else "incomplete"
-    verdict = "sound" if report.sound else f"{word}, but no blob is lost"
+    verdict = "sound" if report.sound else f"{word}, but no blob is lost: it can be loaded"
     if report.lost:
         verdict = f"{word}: {counted(len(report.lost), 'blob')} lost ({size(lost)})"
     kind = report.listing.kind
@@ -140,3 +141,32 @@ def loaded_lines(report: "CopyReport") -> Iterator[str]:
     for image in report.images:
         for name in image.names or (str(image.digest),):
             yield f"Loaded image: {called(name)}"
+
+
+def lost_lines(loaded: "Sequence[Loaded]") -> Iterator[str]:
+    """Yield a line for each image that could not be loaded."""
+    for one in loaded:
+        for name in one.check.lost_images:
+            yield f"lost: {called(name)}"
+
+
+def how_to_complete(loaded: "Loaded", need_out: str | None) -> Iterator[str]:
+    """Yield what is missing of a bundle of which images are lost, and how to bring it."""
+    report = loaded.check
+    if not report.lost_images:
+        return
+    if report.lost_volumes:
+        numbers = ", ".join(map(str, report.lost_volumes[:_SHOWN]))
+        more = " and more" if len(report.lost_volumes) > _SHOWN else ""
+        word = "volume" if len(report.lost_volumes) == 1 else "volumes"
+        yield f"missing: {word} {numbers}{more} of {report.volumes}"
+    if loaded.kept_bytes:
+        yield (
+            f"kept {size(loaded.kept_bytes)} of these images: what is missing may come in another "
+            "command, before the next `ocitool gc`"
+        )
+    if need_out is None:
+        yield (
+            "copy the files again, or have --need-out F write what a further bundle "
+            "(`bundle create --need F`) has to bring"
+        )

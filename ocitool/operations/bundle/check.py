@@ -43,13 +43,15 @@ class CheckReport(Struct, frozen=True, kw_only=True):
     """Whether a bundle can be applied to a place; `names` are all images of the bundle.
 
     `lost_roots` are the digests of the images that lack a blob, and of what is attached to them
-    alone.
+    alone. `lost_volumes` are the numbers of those of the `volumes` that are not here.
     """
 
     bundle: Digest
     names: tuple[str, ...]
     lacking: tuple[Lacking, ...]
     lost_roots: frozenset[str] = frozenset()
+    volumes: int = 0
+    lost_volumes: tuple[int, ...] = ()
 
     @property
     def applies(self) -> bool:
@@ -89,7 +91,7 @@ class NotApplicable(Unmet):
         damaged = sum(blob.is_damaged for blob in blobs)
         has = f"lacks, or has damaged ({damaged})," if damaged else "lacks"
         super().__init__(
-            f"{what} {has} {count} ({size} bytes) that this bundle was made without, such as "
+            f"{what} {has} {count} of {size} bytes that this bundle was made without, such as "
             f"{blobs[0].digest}, which {blobs[0].images[0]} needs: nothing was changed",
             hint=_TOGETHER if damaged else _FIRST,
         )
@@ -169,7 +171,20 @@ def check_report(
         names=listing.names,
         lacking=blobs,
         lost_roots=_lost_roots(listing, {name for blob in blobs for name in blob.images}),
+        volumes=bundle.volumes if isinstance(bundle, BundleSet) else 0,
+        lost_volumes=bundle.lost_volumes if isinstance(bundle, BundleSet) else (),
     )
+
+
+def parts_of(listing: BundleList, report: CheckReport) -> list[Descriptor]:
+    """Return the blobs of the images that lack one, each once, without those that are lacking."""
+    lost, lacking = set(report.lost_images), {blob.digest for blob in report.lacking}
+    positions = {p for image in listing.images if image.called in lost for p in image.blobs}
+    return [
+        Descriptor(media_type="", digest=Digest.parse(blob.digest), size=blob.size)
+        for position, blob in enumerate(listing.blobs)
+        if position in positions and blob.digest not in lacking
+    ]
 
 
 def _lost_roots(listing: BundleList, lost: set[str]) -> frozenset[str]:

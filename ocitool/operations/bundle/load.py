@@ -31,6 +31,7 @@ from ocitool.operations.bundle.check import (
     required_by,
 )
 from ocitool.operations.bundle.mending import can_be_mended, mending
+from ocitool.operations.bundle.parts import store_blobs, store_pieces
 from ocitool.operations.bundle.registry_check import RegistryCheck
 from ocitool.operations.deliver import deliver
 from ocitool.operations.load import load
@@ -50,11 +51,13 @@ _THERE = (Ending.PUSHED, Ending.PRESENT)
 class Loaded(Struct, frozen=True, kw_only=True):
     """A bundle that was loaded; `check` names the images that could not be, and why.
 
-    `mapped` says what each name of the bundle became.
+    `mapped` says what each name of the bundle became. `kept_bytes` were stored of images that
+    are not whole: the other volumes complete them, in a later run too.
     """
 
     check: CheckReport
     copied: CopyReport | None = None
+    kept_bytes: int = 0
     pushed: tuple[PushReport, ...] = ()
     mapped: tuple[MappedImage, ...] = ()
 
@@ -75,15 +78,16 @@ def load_into_layout(
     """Load a bundle into the store or layout at a path, which is made if it is absent.
 
     NotApplicable, before anything is written, when it lacks what the bundle was made without. If
-    volumes are missing, the images that need none of them are loaded. They get the names that
-    `mapping` gives them: UsageError, before anything is written, where two would meet. What a run
-    that failed has stored is found by the next one. With `dry_run` it is only checked. `beside` are
-    bundles that are loaded too: they give what this one does not bring.
+    volumes are missing, the images that need none of them are loaded, and the blobs of the others
+    are stored, so that volumes may come one by one. Images get the names that `mapping` gives them:
+    UsageError, before anything is written, where two would meet. What a run that failed has stored
+    is found by the next one. With `dry_run` it is only checked. `beside` are bundles that are
+    loaded too: they give what this one does not bring.
     """
     with open_beside(bundle, beside) as archive:
         outside = outside_of(bundle.head.listing, archive)
         report = check_at(bundle, path, beside=beside, jobs=jobs, observer=observer)
-        _renamed(_loadable(f"{path!r}", report, archive.roots()), mapping)
+        _renamed(_whole(f"{path!r}", report, archive.roots()), mapping)
         if dry_run:
             return Loaded(check=report)
         with contextlib.ExitStack() as stack:
@@ -92,17 +96,24 @@ def load_into_layout(
             lease = stack.enter_context(Writing(layout, keep=True))
             # From here on nothing removes what is relied upon; it may have been until now.
             lease.announce(outside.all)
-            report = _without_removed(bundle, outside, report, layout)
+            pieces = store_pieces(bundle, report, lease, observer)
+            report = _without_removed(bundle, outside, report, layout, pieces.completed)
             copied = load(
                 Completed(archive, layout),
                 layout,
                 TransferOptions(jobs=jobs),
-                roots=_renamed(_loadable(f"{path!r}", report, archive.roots()), mapping),
+                roots=_renamed(_whole(f"{path!r}", report, archive.roots()), mapping),
                 clobber=clobber,
                 keep=True,
                 observer=observer,
             )
-    return Loaded(check=report, copied=copied, mapped=_mapped(bundle, report, mapping))
+            kept = store_blobs(bundle, archive, report, lease, jobs=jobs, observer=observer)
+    return Loaded(
+        check=report,
+        copied=copied,
+        kept_bytes=kept + pieces.size,
+        mapped=_mapped(bundle, report, mapping),
+    )
 
 
 def _set_damage_aside(
@@ -119,11 +130,18 @@ def _set_damage_aside(
 
 
 def _without_removed(
-    bundle: BundleSet, outside: Outside, report: CheckReport, layout: Layout
+    bundle: BundleSet,
+    outside: Outside,
+    report: CheckReport,
+    layout: Layout,
+    completed: frozenset[Digest] = frozenset(),
 ) -> CheckReport:
-    """Return the report with the blobs that were removed since it was made."""
+    """Return the report with the blobs that were removed since it was made.
+
+    Those that were `completed` from parts are lacking no more.
+    """
     damaged = {Digest.parse(blob.digest) for blob in report.lacking if blob.is_damaged}
-    lacking = {Digest.parse(blob.digest) for blob in report.lacking}
+    lacking = {Digest.parse(blob.digest) for blob in report.lacking} - completed
     lacking |= {blob.digest for blob in outside.all if not layout.has(blob)}
     return check_report(bundle, outside, lacking, damaged)
 
@@ -180,7 +198,7 @@ def load_into_registry(
     NotApplicable, before anything is written, when the registry lacks what the bundle was made
     without. With `dry_run` that is checked and nothing is sent.
     """
-    failures = _Failures(on_failure, can_be_mended=can_be_mended(bundle))
+    failures = _Failures(on_failure, can_be_mended=can_be_mended(bundle, beside))
     with failures, open_beside(bundle, beside) as archive:
         outside = outside_of(bundle.head.listing, archive)
         check = RegistryCheck(bundle, mapping, registries, known=known, jobs=jobs)
@@ -253,11 +271,16 @@ def _mapped(
     )
 
 
-def _loadable(what: str, report: CheckReport, roots: Sequence[Root]) -> list[Root]:
-    """Return the images that can be loaded; NotApplicable, NotFound when there is none."""
+def _whole(what: str, report: CheckReport, roots: Sequence[Root]) -> list[Root]:
+    """Return the images that lack no blob; NotApplicable."""
     if not report.applies:
         raise NotApplicable(what, report)
-    found = loadable(roots, report)
+    return loadable(roots, report)
+
+
+def _loadable(what: str, report: CheckReport, roots: Sequence[Root]) -> list[Root]:
+    """Return the images that can be loaded; NotApplicable, NotFound when there is none."""
+    found = _whole(what, report, roots)
     if not found:
         raise NotFound(
             "none of the images is whole in these files",

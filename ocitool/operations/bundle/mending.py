@@ -75,7 +75,7 @@ def mending(
         try:
             return run(bundle, *arguments, **options)
         except IntegrityError:
-            if not can_be_mended(bundle):
+            if not can_be_mended(bundle, options.get("beside") or ()):
                 raise
         found = mended(bundle, observer=observer)
         _tell(found, observer)
@@ -84,9 +84,12 @@ def mending(
     return run_again
 
 
-def can_be_mended(bundle: BundleSet) -> bool:
-    """Tell whether damage may be passed over by reading a bundle once more."""
-    return bundle.has_spares and not bundle.is_checked
+def can_be_mended(bundle: BundleSet, beside: object = ()) -> bool:
+    """Tell whether damage may be passed over by reading a bundle once more.
+
+    Its volumes, its parity or the bundles beside it may have what is damaged.
+    """
+    return (bundle.has_spares or bool(beside)) and not bundle.is_checked
 
 
 def _tell(found: Mended, observer: Observer) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ocitool.bundles.files import open_bundles
-from ocitool.errors import NotFound, UsageError
+from ocitool.errors import IntegrityError, NotFound, UsageError
 from ocitool.operations.bundle.load import load_into_layout
 from ocitool.operations.bundle.rejoin import join_bundle, split_bundle
 from ocitool.operations.bundle.verify import verify_bundle
@@ -17,7 +17,7 @@ from ocitool.places.archive import opening
 from tests.support.bundle_bytes import attempted, members, regions, sha256, verified
 from tests.support.images import BuiltImage, build_image
 from tests.support.made_bundles import list_of, made, opened
-from tests.support.stores import assert_whole, roots_of
+from tests.support.stores import assert_whole, checked, roots_of
 
 RANDOM = random.Random(12)
 MEBIBYTE = 1 << 20
@@ -43,6 +43,7 @@ IMAGES = {
     f"{REPOSITORY}:three": image(500_000, 400_000),
 }
 NAMES = tuple(sorted(IMAGES))
+LARGE = f"{REPOSITORY}:large"
 
 
 @pytest.fixture(scope="module")
@@ -156,15 +157,65 @@ class TestEachAlone:
         assert loaded.check.lost_images == tuple(bad)
         wanted = {n: IMAGES[n].descriptor.digest for n in NAMES if n not in bad}
         assert roots_of(tmp_path / "store") == wanted
-        assert_whole(tmp_path / "store")
+        assert checked(tmp_path / "store").problems == ()
 
-    def test_a13_one_without_a_whole_image_loads_nothing(
+    def test_a13_one_without_a_whole_image_names_nothing(
         self, volumes: list[Path], tmp_path: Path
     ) -> None:
         only = next(v for v in volumes if not any(layers([n]) <= held_in(v) for n in NAMES))
-        with opened(only) as bundle, pytest.raises(NotFound):
+        with opened(only) as bundle:
+            loaded = load_into_layout(bundle, str(tmp_path / "store"), is_store=True)
+        assert loaded.check.lost_images == NAMES
+        assert loaded.kept_bytes > 0
+        assert roots_of(tmp_path / "store") == {}
+
+
+class TestOneByOne:
+    """A medium at a time: what one volume brings waits for the others."""
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_a14_volumes_in_any_order_each_in_a_command_of_its_own(
+        self, seed: int, volumes: list[Path], tmp_path: Path
+    ) -> None:
+        random.Random(seed).shuffle(volumes)
+        for number, volume in enumerate(volumes, start=1):
+            with opened(volume) as bundle:
+                loaded = load_into_layout(bundle, str(tmp_path / "store"), is_store=True)
+            here = {blob for one in volumes[:number] for blob in held_in(one)}
+            # The layer that was cut needs all of its parts.
+            whole = [n for n in NAMES if layers([n]) <= here and (n != LARGE or number == 5)]
+            assert set(roots_of(tmp_path / "store")) >= set(whole)
+            assert checked(tmp_path / "store").problems == ()
+        assert_whole(tmp_path / "store")
+        assert loaded.check.lost_images == ()
+        assert roots_of(tmp_path / "store") == {n: IMAGES[n].descriptor.digest for n in NAMES}
+
+    def test_a14_the_same_volume_again_stores_nothing_twice(
+        self, volumes: list[Path], tmp_path: Path
+    ) -> None:
+        store = str(tmp_path / "store")
+        for volume in (volumes[0], volumes[0], *volumes[1:]):
+            with opened(volume) as bundle:
+                load_into_layout(bundle, store, is_store=True)
+        assert roots_of(tmp_path / "store") == {n: IMAGES[n].descriptor.digest for n in NAMES}
+        assert list((tmp_path / "store/.ocitool/ingest").iterdir()) == []
+
+    def test_a14_a_damaged_part_is_not_kept(self, volumes: list[Path], tmp_path: Path) -> None:
+        volume = next(v for v in volumes if any("parts/" in p for p in members(v.read_bytes())))
+        data = volume.read_bytes()
+        (place,) = (
+            one.begin
+            for one in regions(data)
+            if one.member.startswith("parts/") and one.kind == "content"
+        )
+        bad = tmp_path / volume.name
+        bad.write_bytes(data[: place + 7] + bytes([data[place + 7] ^ 1]) + data[place + 8 :])
+        with opened(bad) as bundle, pytest.raises(IntegrityError, match=volume.name):
             load_into_layout(bundle, str(tmp_path / "store"), is_store=True)
-        assert not (tmp_path / "store").exists()
+        for one in volumes:
+            with opened(one) as bundle:
+                load_into_layout(bundle, str(tmp_path / "store"), is_store=True)
+        assert roots_of(tmp_path / "store") == {n: IMAGES[n].descriptor.digest for n in NAMES}
 
 
 class TestAnyNames:
