@@ -95,10 +95,12 @@ if TYPE_CHECKING:
     from ocitool.operations.edit.attestations import edit_attestations as edit_attestations
     from ocitool.operations.edit.converting import Form as Form
     from ocitool.operations.edit.converting import convert_image as convert_image
+    from ocitool.operations.edit.flattening import flatten_image as flatten_image
     from ocitool.operations.edit.indexes import Listing as Listing
     from ocitool.operations.edit.indexes import add_to_index as add_to_index
     from ocitool.operations.edit.indexes import create_index as create_index
     from ocitool.operations.edit.indexes import remove_from_index as remove_from_index
+    from ocitool.operations.edit.rebasing import rebase_image as rebase_image
     from ocitool.operations.edit.report import AttachedPolicy as AttachedPolicy
     from ocitool.operations.edit.report import EditOptions as EditOptions
     from ocitool.operations.edit.report import EditReport as EditReport
@@ -186,7 +188,9 @@ __getattr__, __dir__, __all__ = lazy(
         "operations.edit.appending": "Appending append_layers",
         "operations.edit.attestations": "AttestationAction edit_attestations",
         "operations.edit.converting": "Form convert_image",
+        "operations.edit.flattening": "flatten_image",
         "operations.edit.indexes": "Listing add_to_index create_index remove_from_index",
+        "operations.edit.rebasing": "rebase_image",
         "operations.edit.report": "AttachedPolicy EditOptions EditReport PlaceAccess",
         "operations.edit.settings": "IndexAnnotations set_image",
         "operations.edit.unwrapping": "unwrap_image",

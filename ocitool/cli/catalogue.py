@@ -27,7 +27,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "history": ("history", "List the steps that made an image, with their layers."),
         "size": ("size", "Show what an image weighs, what is waste, and check budgets."),
         "export": ("export", "Write the files of an image as one tar."),
-        "facts": ("facts", "Show packages, secrets and system of an image; deny some of it."),
+        "facts": ("facts", "Show packages, secrets and system of an image; deny some."),
         "diff": ("diff", "Compare two images: files, configuration, history, layers."),
         "dockerfile": ("dockerfile", "Write the Dockerfile that may have made an image."),
         "explore": ("explore", "Look around in an image on the whole screen."),
@@ -36,6 +36,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Edit": {
         "append": ("append", "Put layers on top of an image."),
         "convert": ("convert", "Convert an image to docker's or OCI's format."),
+        "flatten": ("flatten", "Make one layer of all layers of an image."),
+        "rebase": ("rebase", "Put an image on a newer base, without building it."),
         "set": ("set", "Change labels, variables, commands of an image."),
         "unwrap": ("unwrap", "Take the only image out of an index."),
     },
@@ -66,7 +68,7 @@ COMMANDS = {
 GROUPS = {
     "bundle": ("Air gap", "Carry images across an air gap: whole, as a delta, in volumes."),
     "attestations": ("Edit", "Drop BuildKit's attestations, or attach them."),
-    "index": ("Edit", "Make one index of images for several platforms, or change it."),
+    "index": ("Edit", "Make or change an index of images."),
     "registry": ("Registries", "List, look up and delete tags in a registry; serve as one."),
     "files": ("Look inside", "List, find, read and copy the files of an image."),
     "artifact": ("Registries", "Push and pull files; attach them to images."),

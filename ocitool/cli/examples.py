@@ -182,6 +182,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool convert app:1 --docker --drop -t docker://ghcr.io/t/app:old",
         "ocitool convert app:1.0 --oci --compression zstd -t app:1.0-zstd",
     ),
+    "flatten": (
+        "ocitool flatten app:1.0 -t app:flat",
+        "ocitool flatten ./app.tar --keep-history -t docker://ghcr.io/t/app:flat",
+    ),
+    "rebase": (
+        "ocitool rebase app:1 --old-base base:1 --new-base base:2 -t app:1.0.1",
+        "ocitool rebase docker://ghcr.io/t/app:1 --new-base docker://alpine --in-place",
+    ),
     "set": (
         "ocitool set app:1.0 --label team=web -t app:1.1",
         "ocitool set docker://ghcr.io/t/app:1 --label commit=$GITHUB_SHA --in-place",

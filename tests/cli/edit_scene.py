@@ -42,3 +42,6 @@ def note_edits(note: Note, folder: Path, registry: EmulatedRegistry) -> None:
     note("attestations keep", "attestations", "keep", f"{source}:1", *to[:2])
     note("attestations drop", "attestations", "drop", f"{source}:1", *to)
     note("attestations to-referrers", "attestations", "to-referrers", f"{source}:1", *to)
+    note("flatten", "flatten", f"{source}:1", *to)
+    base = ("--old-base", f"{source}:amd", "--new-base", f"{source}:amd")
+    note("rebase", "rebase", f"{source}:1", *base, *to, "--platform", "linux/amd64")

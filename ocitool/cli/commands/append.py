@@ -6,7 +6,7 @@ import typer
 
 from ocitool.cli.completing import words
 from ocitool.cli.elsewhere import says_where_else
-from ocitool.cli.options.editing import EDITING, EditingOptions
+from ocitool.cli.options.editing import EDITING, EditingOptions, layer_compression
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY
 from ocitool.cli.options.sources import ImageSource
@@ -14,7 +14,6 @@ from ocitool.cli.output import OUTPUT, Output
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
-    from ocitool.oci.mediatype import Compression
     from ocitool.operations.edit.appending import Appending
     from ocitool.places.registry import RegistryOptions
 
@@ -88,19 +87,11 @@ def _appending(
     from ocitool.cli.options.times import source_date_epoch
     from ocitool.operations.edit.appending import Appending
 
-    known: dict[str | None, Compression | None] = {
-        None: None,
-        "gzip": "gzip",
-        "zstd": "zstd",
-        "none": "none",
-    }
-    if compression not in known:
-        raise UsageError(f"--compression {compression!r} is not one of gzip, zstd, none")
     user, _, group = owner.partition(":")
     if not (user.isdecimal() and (group or user).isdecimal()):
         raise UsageError(f"--owner {owner!r} is not UID:GID in numbers")
     return Appending(
-        compression=known[compression],
+        compression=None if compression is None else layer_compression(compression),
         owner=(int(user), int(group or user)),
         newest=source_date_epoch(),
         devices=devices,

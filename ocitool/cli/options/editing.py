@@ -14,6 +14,7 @@ from ocitool.cli.options.shared import platforms, settings
 from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
+    from ocitool.oci.mediatype import Compression
     from ocitool.operations.edit.report import EditOptions
 
 _NOW, _KEEP = "now", "keep"
@@ -171,6 +172,14 @@ def _epoch() -> str | None:
 
 def _written(moment: dt.datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def layer_compression(text: str) -> "Compression":
+    """Return the compression of --compression; UsageError for another word."""
+    known: dict[str, Compression] = {"gzip": "gzip", "zstd": "zstd", "none": "none"}
+    if text not in known:
+        raise UsageError(f"--compression {text!r} is not one of {', '.join(known)}")
+    return known[text]
 
 
 def pairs(texts: Iterable[str] | None, option: str) -> dict[str, str]:

@@ -19,9 +19,10 @@ from ocitool.image.content import Root
 from ocitool.image.graph import read_document
 from ocitool.images.locations import Place, PlaceKind, parse_place
 from ocitool.images.opening import Opened
-from ocitool.oci import Descriptor, Digest, Index, Manifest, Platform, Reference
+from ocitool.oci import Descriptor, Index, Manifest, Platform, Reference
 from ocitool.operations.edit.delivery import targets_of
 from ocitool.operations.edit.images import Read
+from ocitool.operations.edit.places import beside
 from ocitool.operations.edit.report import (
     Edit,
     EditedImage,
@@ -71,7 +72,7 @@ def create_index(
         raise UsageError("no source is given", hint="ocitool index create DST SRC…")
     access = access or PlaceAccess()
     targets = targets_of(place, options, access.store)
-    places = [_source(text, place) for text in sources]
+    places = [beside(text, place) for text in sources]
     with editing_at(options, access, place, *places) as editing:
         opened = [editing.open(one) for one in places]
         derived = DerivedImages([one.source for one in opened], editing.scratch)
@@ -103,7 +104,7 @@ def add_to_index(
     place = parse_place(index)
 
     def change(read: Read, editing: Editing) -> Children:
-        opened = [editing.open(_source(text, place)) for text in sources]
+        opened = [editing.open(beside(text, place)) for text in sources]
         for one in opened:
             read.source.add_place(one.source)
         added = _merged(read.source, opened, listing)
@@ -190,18 +191,6 @@ def _stays(place: Place, report: EditReport, access: PlaceAccess) -> bool:
     access.registries.sleep(random.uniform(0.1, 0.3))  # noqa: S311
     found = repository.head(reference)
     return found is not None and found.digest == report.new
-
-
-def _source(text: str, destination: Place) -> Place:
-    """Return the place of a source; a digest alone is an image beside the destination."""
-    if not text.startswith(("sha256:", "sha512:")):
-        return parse_place(text)
-    digest = Digest.parse(text)
-    if destination.kind is PlaceKind.REGISTRY and destination.name is not None:
-        return parse_place(f"docker://{Reference.parse(destination.name).repository}@{digest}")
-    if destination.kind is PlaceKind.LAYOUT:
-        return parse_place(f"oci:{destination.path}@{digest}")
-    return Place(kind=PlaceKind.STORE, name=text, text=text)
 
 
 def _merged(source: DerivedImages, opened: Sequence[Opened], listing: Listing) -> Children:
