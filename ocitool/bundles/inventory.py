@@ -56,22 +56,33 @@ _Value = TypeVar("_Value", Have, Need)
 
 
 class Base(Struct, frozen=True, kw_only=True):
-    """What the other side has: blobs, and the repositories that are known to hold some of them."""
+    """What the other side has: blobs, and the repositories that are known to hold some of them.
+
+    `lists` are the digests of the lists of those bundles that are among it.
+    """
 
     digests: frozenset[Digest] = frozenset()
+    lists: frozenset[Digest] = frozenset()
     repositories: Mapping[Digest, tuple[str, ...]] = field(default_factory=dict)
 
     def __or__(self, other: "Base") -> "Base":
         repositories = dict(self.repositories)
         for digest, names in other.repositories.items():
             repositories[digest] = tuple(sorted({*repositories.get(digest, ()), *names}))
-        return Base(digests=self.digests | other.digests, repositories=repositories)
+        return Base(
+            digests=self.digests | other.digests,
+            lists=self.lists | other.lists,
+            repositories=repositories,
+        )
 
 
-def base_of_list(listing: BundleList) -> Base:
-    """Return what a place has that took a bundle: its blobs and those that it required."""
+def base_of_list(listing: BundleList, digest: Digest) -> Base:
+    """Return what a place has that took a bundle: its blobs and those that it required.
+
+    `digest` is that of the list.
+    """
     known = {Digest.parse(one.digest): one.from_ for one in listing.requires if one.from_}
-    return Base(digests=listing.digests(), repositories=known)
+    return Base(digests=listing.digests(), lists=frozenset([digest]), repositories=known)
 
 
 def base_of_have(have: Have) -> Base:
@@ -92,7 +103,7 @@ def parse_base(raw: bytes, what: str) -> Base:
     MalformedDocument for anything else.
     """
     if _format(raw, what).startswith(_LISTS):
-        return base_of_list(parse_list(raw, what))
+        return base_of_list(parse_list(raw, what), Digest.of(raw))
     return base_of_have(parse_have(raw, what))
 
 

@@ -21,6 +21,7 @@ BUNDLE = View(
     digest="head.digest",
     kind="head.listing.kind",
     size="head.listing.size",
+    builds_on="head.listing.builds_on",
     blobs=("head.listing.blobs", View("digest size type")),
     requires=("head.listing.requires", _REQUIRED),
     images=("head.listing.images", _BUNDLE_IMAGE),

@@ -57,6 +57,18 @@ class TestLoad:
         assert str(FIRST.layers[0].digest) in done.err
         assert not ocitool.store.exists()
 
+    def test_a8_it_is_said_which_bundle_has_to_be_loaded_first(
+        self, ocitool: Command, bundles: Path
+    ) -> None:
+        told = ocitool("bundle", "show", bundles / "base.tar").out.splitlines()[-1]
+        digest = told.removeprefix("list: ")
+        shown = ocitool("bundle", "show", bundles / "next.delta.tar").out
+        assert f"builds on the bundle with the list {digest}" in shown
+        checked = ocitool("bundle", "check", bundles / "next.delta.tar")
+        assert f"load the bundle with the list {digest} first" in checked.out
+        refused = ocitool("bundle", "load", bundles / "next.delta.tar")
+        assert digest in refused.err
+
     def test_a8_a_delta_is_loaded_onto_its_base(self, ocitool: Command, bundles: Path) -> None:
         ok(ocitool, "load", bundles / "base.tar")
         value = ok(ocitool, "load", bundles / "next.delta.tar")

@@ -30,7 +30,7 @@ def made(
     layout = write_layout(path.with_suffix(".layout"), images, attached)
     known = None
     for one in base or ():
-        found = one if isinstance(one, Base) else base_of_list(list_of(one))
+        found = one if isinstance(one, Base) else base_of(one)
         known = found if known is None else known | found
     with (
         open_source(f"oci:{layout}") as opened,
@@ -41,6 +41,12 @@ def made(
         else:
             write_bundle(plan, str(path))
     return path
+
+
+def base_of(path: Path) -> Base:
+    """Return what a place has that took a bundle."""
+    with opened(path) as one:
+        return base_of_list(one.head.listing, one.head.digest)
 
 
 def list_of(path: Path) -> BundleList:

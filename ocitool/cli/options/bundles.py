@@ -254,7 +254,7 @@ def _base(text: str, out: Output, connected: "Registries | None") -> "Base":
 
     if is_object(text):
         with open_bundles([text]) as found:
-            return base_of_list(found[0].head.listing)
+            return base_of_list(found[0].head.listing, found[0].head.digest)
     place = path_place(text) if os.path.isfile(text) else parse_place(text)
     if os.path.isfile(text):
         with translated("read", text), open(text, "rb") as file:
@@ -262,7 +262,7 @@ def _base(text: str, out: Output, connected: "Registries | None") -> "Base":
         if is_json:
             return parse_base(read_input(text, text, _LARGEST), text)
         with contextlib.suppress(NotFound), open_bundles([text]) as found:
-            return base_of_list(found[0].head.listing)
+            return base_of_list(found[0].head.listing, found[0].head.digest)
     with source_at(place, out.options, connected, out.observer) as opened:
         closures = [closure_of(opened.source, root.descriptor) for root in opened.roots]
     return Base(digests=frozenset(d.digest for one in closures for d in one.descriptors))

@@ -71,6 +71,8 @@ def shown(bundle: "BundleSet") -> Iterator[str]:
     if listing.requires:
         left = sum(blob.size for blob in listing.requires)
         yield f"it requires {counted(len(listing.requires), 'blob')} of {size(left)}"
+    for digest in listing.builds_on:
+        yield f"builds on the bundle with the list {digest}"
     yield f"signature: {'yes' if bundle.head.signature is not None else 'none inside'}"
     yield f"list: {bundle.head.digest}"
 
@@ -125,6 +127,9 @@ def checked_lines(report: "CheckReport", what: str, place: str) -> Iterator[str]
         yield f"lacking: {blob.digest} ({size(blob.size)}, {why}): {_several(blob.images)}"
     if len(report.lacking) > _SHOWN:
         yield f"… and {counted(len(report.lacking) - _SHOWN, 'more blob')}"
+    if not report.applies:
+        for digest in report.builds_on[:_SHOWN]:
+            yield f"load the bundle with the list {digest} first"
     lacking = sum(blob.size for blob in report.lacking)
     verdict = f"can be applied to {console.safe(place)}"
     if report.lacking:

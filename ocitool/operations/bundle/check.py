@@ -43,7 +43,8 @@ class CheckReport(Struct, frozen=True, kw_only=True):
     """Whether a bundle can be applied to a place; `names` are all images of the bundle.
 
     `lost_roots` are the digests of the images that lack a blob, and of what is attached to them
-    alone. `lost_volumes` are the numbers of those of the `volumes` that are not here.
+    alone. `lost_volumes` are the numbers of those of the `volumes` that are not here,
+    and `builds_on` the lists of the bundles that this one was made against.
     """
 
     bundle: Digest
@@ -52,6 +53,7 @@ class CheckReport(Struct, frozen=True, kw_only=True):
     lost_roots: frozenset[str] = frozenset()
     volumes: int = 0
     lost_volumes: tuple[int, ...] = ()
+    builds_on: tuple[str, ...] = ()
 
     @property
     def applies(self) -> bool:
@@ -70,12 +72,14 @@ class CheckReport(Struct, frozen=True, kw_only=True):
         return need_of(self.bundle, ((blob.digest, blob.size) for blob in self.lacking))
 
 
+_NAMED: Final = 3
 RULES: Final = "change the rules of --map"
 _NEED: Final = (
     "write a need.json by --need-out and have `ocitool bundle create --need need.json` bring just "
     "these: load both together"
 )
-_FIRST: Final = f"load the bundle that it builds on first; or {_NEED}"
+_FIRST: Final = f"load the bundle that it builds on first{{}}; or {_NEED}"
+_WHICH: Final = " ({}: `ocitool bundle show FILE` tells the list of a file)"
 _TOGETHER: Final = (
     f"load it together with the bundle that it builds on: that replaces what is damaged; or {_NEED}"
 )
@@ -93,9 +97,13 @@ class NotApplicable(Unmet):
         super().__init__(
             f"{what} {has} {count} of {size} bytes that this bundle was made without, such as "
             f"{blobs[0].digest}, which {blobs[0].images[0]} needs: nothing was changed",
-            hint=_TOGETHER if damaged else _FIRST,
+            hint=_TOGETHER if damaged else _FIRST.format(_which(report.builds_on)),
         )
         self.report = report
+
+
+def _which(lists: Sequence[str]) -> str:
+    return _WHICH.format(", ".join(lists[:_NAMED])) if lists else ""
 
 
 class Outside(Struct, frozen=True, kw_only=True):
@@ -173,6 +181,7 @@ def check_report(
         lost_roots=_lost_roots(listing, {name for blob in blobs for name in blob.images}),
         volumes=bundle.volumes if isinstance(bundle, BundleSet) else 0,
         lost_volumes=bundle.lost_volumes if isinstance(bundle, BundleSet) else (),
+        builds_on=listing.builds_on,
     )
 
 

@@ -90,8 +90,12 @@ def plan_bundle(
             gathered.add(pipeline, next(iter(chosen.platforms), featured))
         refuse_ambiguous([packing.image for packing in gathered.packings])
         left_out = _left_out(base, need, gathered.digests)
+        known = base or Base()
         contents = bundle_contents(
-            gathered.packings, left_out=left_out, holders=base.repositories if base else None
+            gathered.packings,
+            left_out=left_out,
+            holders=known.repositories,
+            builds_on=known.lists,
         )
         yield BundlePlan(
             contents=contents,

@@ -42,6 +42,7 @@ _JSON_NAMES: Final = {
     "media_type": "mediaType",
     "artifact_type": "artifactType",
     "from_": "from",
+    "builds_on": "buildsOn",
 }
 _FILES: Final = (LAYOUT_FILE, "index.json", "manifest.json")
 
@@ -114,11 +115,12 @@ class BundleImage(Struct, frozen=True, kw_only=True, rename=_JSON_NAMES, omit_de
         return self.name or self.label or self.digest
 
 
-class BundleList(Struct, frozen=True, kw_only=True):
+class BundleList(Struct, frozen=True, kw_only=True, rename=_JSON_NAMES, omit_defaults=True):
     """The list of a bundle.
 
     `size` are the bytes of the whole tar without the member that holds a signature; it tells a file
-    that was cut from one that was damaged.
+    that was cut from one that was damaged. `builds_on` are the digests of the lists of the bundles
+    that a delta was made against.
     """
 
     format: str
@@ -128,6 +130,7 @@ class BundleList(Struct, frozen=True, kw_only=True):
     requires: tuple[Required, ...]
     images: tuple[BundleImage, ...]
     size: int
+    builds_on: tuple[str, ...] = ()
 
     @property
     def is_delta(self) -> bool:
@@ -203,6 +206,8 @@ def _check(listing: BundleList, what: str) -> None:
         raise MalformedDocument(f"{what} lists other files than a bundle has: {quoted(str(files))}")
     for file in listing.files:
         Digest("sha256", file.sha256)
+    for digest in listing.builds_on:
+        Digest.parse(digest)
     if listing.requires and not listing.is_delta:
         raise MalformedDocument(f"{what} of a full bundle requires blobs")
     sizes = [(blob.digest, blob.size) for blob in listing.blobs]

@@ -71,11 +71,13 @@ def bundle_contents(
     *,
     left_out: Callable[[Descriptor], bool] | None = None,
     holders: Mapping[Digest, Sequence[str]] | None = None,
+    builds_on: Iterable[Digest] = (),
 ) -> BundleContents:
     """Return the bundle of some images; the same images give the same bytes.
 
     `left_out` tells of each layer whether the other side has it: the bundle is then a delta.
-    Documents and configurations always travel. `holders` are further repositories that have a blob.
+    Documents and configurations always travel. `holders` are further repositories that have a blob,
+    `builds_on` the lists of the bundles that the other side has.
     """
     ordered = sorted(packings, key=lambda one: _order(one.image))
     images = _once(image for packing in ordered for image in packing.planned)
@@ -103,6 +105,7 @@ def bundle_contents(
         requires=tuple(_required(outside, _repositories(images, absent, holders or {}))),
         images=tuple(entry for packing in ordered for entry in _images(packing, positions)),
         size=0,
+        builds_on=tuple(sorted(map(str, builds_on))),
     )
     listing, raw = _with_size(listing, files)
     raws = {descriptor.digest: data for descriptor, data in documents.items()}
