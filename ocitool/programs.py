@@ -43,9 +43,11 @@ def run_program(
     environment: Mapping[str, str] | None = None,
     shows_errors: bool = False,
     limit: int = 256 << 20,
+    seconds: float | None = None,
 ) -> Finished:
     """Run a program to its end. NotInstalled when it cannot be started.
 
+    Unavailable, and the program is killed, when it has not ended after so many `seconds`.
     `pieces` are written to its input; when they raise, the program is killed before it can take
     what it has for the whole. Without them it reads `stdin`, or nothing. Of each output the first
     `limit` bytes are returned. With `shows_errors` its error output is ours.
@@ -61,15 +63,24 @@ def run_program(
                 stderr=None if shows_errors else err,
                 env=environment,
             )
+        except FileNotFoundError as error:
+            raise NotInstalled(f"{command[0]} is not installed") from error
         except OSError as error:
             raise NotInstalled(f"{command[0]} cannot be run: {error.strerror}") from error
         with _killed_on_failure(process):
             if pieces is not None and process.stdin is not None:
                 _feed(process.stdin, pieces)
-            code = process.wait()
+            code = _wait(process, command[0], seconds)
         out.seek(0)
         err.seek(0)
         return Finished(code=code, out=out.read(limit), err=err.read(limit))
+
+
+def _wait(process: "subprocess.Popen[bytes]", program: str, seconds: float | None) -> int:
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(f"{program} did not answer within {seconds:g} s") from error
 
 
 def _feed(pipe: IO[bytes], pieces: Iterable[bytes]) -> None:

@@ -341,7 +341,7 @@ class TestLibraries:
             ("oras", {"artifacts"}),
             ("yaml", {"bundles"}),
             ("requests", set()),
-            ("subprocess", {"places.registry", "places.engine", "programs"}),
+            ("subprocess", {"places.registry", "programs"}),
             ("cryptography", {"bundles"}),
             ("obstore", {"bundles"}),
             ("h11", {"serving"}),
