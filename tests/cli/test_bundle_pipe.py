@@ -1,14 +1,15 @@
 """bundle load from a pipe, as a user sees it."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.support.command import Command, environment
-from tests.support.images import build_image
+from tests.support.images import Built, build_image
 from tests.support.made_bundles import made
-from tests.support.stores import assert_whole
+from tests.support.stores import assert_whole, roots_of
 from tests.support.terminal import wait_until
 
 NAME = "registry.example/app:1"
@@ -24,6 +25,29 @@ def test_a27_a_cut_pipe_says_what_to_do_and_is_gone_on_with(
     assert "load it again, and what has arrived is kept" in done.err
     assert ocitool("bundle", "load", "-", stdin=data).out == f"Loaded image: {NAME}\n"
     assert "0 B" in ocitool("bundle", "load", "-", stdin=data).err
+
+
+def test_a21_names_are_mapped_as_it_arrives(ocitool: Command, tmp_path: Path) -> None:
+    images: dict[str, Built] = {
+        f"registry.example/{text}:1": build_image([{text: os.urandom(50_000)}]) for text in "ab"
+    }
+    data = made(tmp_path / "b.tar", images).read_bytes()
+    map_file = tmp_path / "map.json"
+    words = ("bundle", "load", "-", "--map-out", map_file, "--map")
+    rule = "registry.example=mirror.site/x"
+    done = ocitool(*words, rule, stdin=data[:-30_000])
+    assert done.code == 7
+    assert not map_file.exists()
+    # What arrived is there: it was not collected in a file first.
+    assert [*(ocitool.store / "blobs" / "sha256").iterdir()] != []
+    assert ocitool(*words, rule, stdin=data).code == 0
+    assert set(roots_of(ocitool.store)) == {"mirror.site/x/a:1", "mirror.site/x/b:1"}
+    value = json.loads(map_file.read_bytes())
+    assert [one["to"] for one in value["images"]] == ["mirror.site/x/a:1", "mirror.site/x/b:1"]
+    meeting = ("--map", "registry.example/b:1=t/x:1")
+    done = ocitool(*words, "registry.example/a:1=t/x:1", *meeting, stdin=data)
+    assert done.code == 2
+    assert "would get the same name" in done.err
 
 
 def test_a16_killed_while_it_reads_a_pipe_it_leaves_a_sound_store_and_what_arrived(

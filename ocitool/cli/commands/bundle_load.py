@@ -128,8 +128,7 @@ def _stream(
     from ocitool.bundles.stream import BundleStream
     from ocitool.places.archive.diagnosis import STDIN
 
-    names = options.rules or options.map_out
-    if list(paths) != ["-"] or target.layout is None or options.dry_run or names:
+    if list(paths) != ["-"] or target.layout is None or options.dry_run:
         return None
     return BundleStream(0, STDIN)
 
@@ -138,6 +137,7 @@ def _receive(
     stream: "BundleStream", target: BundleTarget, options: LoadOptions, out: Output
 ) -> None:
     """Load a bundle from a pipe into the store or a layout."""
+    from ocitool.bundles.mapping import Mapping
     from ocitool.operations.bundle.check import NotApplicable
     from ocitool.operations.bundle.receive import receive_into_layout
 
@@ -150,6 +150,7 @@ def _receive(
                 stream,
                 target.layout or out.options.store,
                 is_store=target.is_store,
+                mapping=Mapping.parse(options.rules),
                 clobber=options.clobber,
                 jobs=options.jobs,
                 observer=out.observer,
@@ -160,6 +161,7 @@ def _receive(
         loaded.append(one)
     _show(loaded, [], target, options, attempts, out)
     attempts.finish()
+    _write_map(loaded, options, out)
 
 
 def _load_all(

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ocitool.bundles.completed import Completed
 from ocitool.bundles.files import BundleSet
 from ocitool.bundles.mapping import Below, MappedImage, Mapping, destinations
+from ocitool.bundles.stream import BundleStream
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import IntegrityError, NotFound, OcitoolError
 from ocitool.events import SILENT, Observer
@@ -44,7 +45,7 @@ from ocitool.places.registry.known_blobs import KnownBlobs
 from ocitool.transfer.pipeline import TransferOptions
 from ocitool.transfer.report import CopyReport
 
-_SAME_NAMES = Mapping()
+SAME_NAMES = Mapping()
 _THERE = (Ending.PUSHED, Ending.PRESENT)
 
 
@@ -69,7 +70,7 @@ def load_into_layout(
     *,
     is_store: bool = False,
     beside: Sequence[BundleSet] = (),
-    mapping: Mapping = _SAME_NAMES,
+    mapping: Mapping = SAME_NAMES,
     clobber: bool = True,
     jobs: int = DEFAULT_JOBS,
     dry_run: bool = False,
@@ -87,7 +88,7 @@ def load_into_layout(
     with open_beside(bundle, beside) as archive:
         outside = outside_of(bundle.head.listing, archive)
         report = check_at(bundle, path, beside=beside, jobs=jobs, observer=observer)
-        _renamed(_whole(f"{path!r}", report, archive.roots()), mapping)
+        renamed(_whole(f"{path!r}", report, archive.roots()), mapping)
         if dry_run:
             return Loaded(check=report)
         with contextlib.ExitStack() as stack:
@@ -102,7 +103,7 @@ def load_into_layout(
                 Completed(archive, layout),
                 layout,
                 TransferOptions(jobs=jobs),
-                roots=_renamed(_whole(f"{path!r}", report, archive.roots()), mapping),
+                roots=renamed(_whole(f"{path!r}", report, archive.roots()), mapping),
                 clobber=clobber,
                 keep=True,
                 observer=observer,
@@ -112,7 +113,7 @@ def load_into_layout(
         check=report,
         copied=copied,
         kept_bytes=kept + pieces.size,
-        mapped=_mapped(bundle, report, mapping),
+        mapped=mapped_names(bundle, report, mapping),
     )
 
 
@@ -153,7 +154,7 @@ def load_into_engine(
     *,
     layout: Layout | None = None,
     beside: Sequence[BundleSet] = (),
-    mapping: Mapping = _SAME_NAMES,
+    mapping: Mapping = SAME_NAMES,
     featured: Platform | None = None,
     jobs: int = DEFAULT_JOBS,
     observer: Observer = SILENT,
@@ -166,17 +167,17 @@ def load_into_engine(
         outside = outside_of(bundle.head.listing, archive)
         report = check_of(bundle, outside, layout, jobs=jobs, observer=observer)
         what = "an engine takes whole images, and the store"
-        roots = _renamed(_loadable(what, report, archive.roots()), mapping)
+        roots = renamed(_loadable(what, report, archive.roots()), mapping)
         source: Catalog = archive
         if layout is not None and outside.all:
             lease.enter_context(Writing(layout, keep=True)).announce(outside.all)
             report = _without_removed(bundle, outside, report, layout)
-            roots = _renamed(_loadable(what, report, archive.roots()), mapping)
+            roots = renamed(_loadable(what, report, archive.roots()), mapping)
             source = Completed(archive, layout)
         copied = deliver(
             source, roots, engine, TransferOptions(jobs=jobs), featured=featured, observer=observer
         )
-    return Loaded(check=report, copied=copied, mapped=_mapped(bundle, report, mapping))
+    return Loaded(check=report, copied=copied, mapped=mapped_names(bundle, report, mapping))
 
 
 @mending
@@ -218,7 +219,7 @@ def load_into_registry(
             dry_run=dry_run,
         )
     there = {str(one.destination) for one in pushed if one.ending in _THERE}
-    mapped = (one for one in _mapped(bundle, report, mapping) if one.to in there)
+    mapped = (one for one in mapped_names(bundle, report, mapping) if one.to in there)
     return Loaded(check=report, pushed=tuple(pushed), mapped=tuple(mapped))
 
 
@@ -246,7 +247,7 @@ class _Failures:
                 self._on_failure(destination, error)
 
 
-def _renamed(roots: Sequence[Root], mapping: Mapping) -> list[Root]:
+def renamed(roots: Sequence[Root], mapping: Mapping) -> list[Root]:
     """Return images under the names that they get; UsageError where different ones would meet."""
     going = destinations(
         ((name, root.descriptor.digest) for root in roots for name in root.names),
@@ -259,8 +260,8 @@ def _renamed(roots: Sequence[Root], mapping: Mapping) -> list[Root]:
     ]
 
 
-def _mapped(
-    bundle: BundleSet, report: CheckReport, mapping: Below | Mapping
+def mapped_names(
+    bundle: BundleSet | BundleStream, report: CheckReport, mapping: Below | Mapping
 ) -> tuple[MappedImage, ...]:
     """Return what each name became of the images that could be loaded."""
     lost = set(report.lost_images)

@@ -2,10 +2,11 @@
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping as AnyMapping
 
 from msgspec.structs import replace
 
+from ocitool.bundles.mapping import Mapping
 from ocitool.bundles.stream import BundleStream
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import NotFound
@@ -20,7 +21,7 @@ from ocitool.operations.bundle.check import (
     check_report,
     required_by,
 )
-from ocitool.operations.bundle.load import Loaded
+from ocitool.operations.bundle.load import SAME_NAMES, Loaded, mapped_names, renamed
 from ocitool.operations.load import load
 from ocitool.places.archive.bundle import BundleList
 from ocitool.places.layout import Layout, Writing
@@ -34,20 +35,23 @@ def receive_into_layout(
     path: str,
     *,
     is_store: bool = False,
+    mapping: Mapping = SAME_NAMES,
     clobber: bool = True,
     jobs: int = DEFAULT_JOBS,
     observer: Observer = SILENT,
 ) -> Loaded:
     """Load a bundle from a pipe into the store or layout at a path, without a copy in between.
 
-    NotApplicable, before anything is written, when it lacks what the bundle was made without. What
-    has arrived before the pipe breaks stays, for the next delta to leave out, and no name changes.
+    NotApplicable, before anything is written, when it lacks what the bundle was made without, and
+    UsageError where `mapping` gives one name to two images. What has arrived before the pipe breaks
+    stays, for the next delta to leave out, and no name changes.
     """
     listing = stream.head.listing
     required = required_by(listing)
     brought = [_descriptor(blob.digest, blob.size) for blob in listing.blobs]
     outside = Outside(required=tuple(required), lost=())
     _applicable(path, _check_at(stream, outside, path, jobs, observer))
+    roots = renamed(listing.roots(), mapping)
     with (
         Layout.create(path, store=is_store, observer=observer) as layout,
         Writing(layout, keep=True) as writing,
@@ -61,11 +65,16 @@ def receive_into_layout(
             _Arrived(listing, layout),
             layout,
             TransferOptions(jobs=jobs),
+            roots=roots,
             clobber=clobber,
             keep=True,
             observer=observer,
         )
-    return Loaded(check=report, copied=_with_outcomes(copied, outcomes))
+    return Loaded(
+        check=report,
+        copied=_with_outcomes(copied, outcomes),
+        mapped=mapped_names(stream, report, mapping),
+    )
 
 
 def _check_at(
@@ -94,7 +103,7 @@ def _store_all(stream: BundleStream, writing: Writing, observer: Observer) -> di
     return outcomes
 
 
-def _with_outcomes(report: CopyReport, outcomes: Mapping[Digest, Outcome]) -> CopyReport:
+def _with_outcomes(report: CopyReport, outcomes: AnyMapping[Digest, Outcome]) -> CopyReport:
     """Return the report with what was stored from the pipe: after that everything was there."""
     if report.transfer is None:
         return report
