@@ -186,7 +186,7 @@ def _why_untagged_stays(
 
 def _plan(reader: Reader, decision: Decision, rules: Rules, ages: Mapping[Digest, Age]) -> Plan:
     graph, service = decision.graph, reader.service
-    kept, shared = _fates_of_tags(decision, can_untag=service.untags is not False)
+    kept, shared = fates_of_tags(decision, can_untag=service.untags is not False)
     steps = Steps(decision, ages).all(shared, tags_first=service.keeps_tags)
     images = set(graph.image_tags.values())
     host = reader.repository.host.domain
@@ -206,7 +206,7 @@ def _plan(reader: Reader, decision: Decision, rules: Rules, ages: Mapping[Digest
     )
 
 
-def _fates_of_tags(decision: Decision, *, can_untag: bool) -> tuple[list[KeptTag], list[Verdict]]:
+def fates_of_tags(decision: Decision, *, can_untag: bool) -> tuple[list[KeptTag], list[Verdict]]:
     """Return the tags that stay, and those that go although their image stays."""
     kept, shared = [], []
     for verdict in decision.chosen.verdicts:

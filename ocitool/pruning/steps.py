@@ -4,7 +4,7 @@ Tags first, then what lists something before what it lists, and at the end what 
 interruption then leaves garbage, and never a tag whose image is not whole.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -90,17 +90,27 @@ class Steps:
     def _waves(self) -> Iterable[list[Digest]]:
         """Yield what goes in waves, each of what nothing that is left lists or has attached."""
         for part in (self._going - self._attached, self._attached):
-            before: dict[Digest, set[Digest]] = {digest: set() for digest in part}
-            for digest in part:
-                for one in self._below(digest):
-                    if one in part and one != digest:
-                        before[one].add(digest)
+            listed = self._after(part, lambda one: self._graph.nodes[one].children)
+            after = self._after(part, self._below)
             left = set(part)
             while left:
-                # In a circle of tags each is attached to the other: any may be the first.
-                ready = {one for one in left if not before[one] & left} or set(left)
+                ready = {one for one in left if not after[one] & left}
+                # Tags can make a circle, in which each is attached to the other; lists cannot.
+                ready = ready or {one for one in left if not listed[one] & left}
                 yield sorted(ready)
                 left -= ready
+
+    @staticmethod
+    def _after(
+        part: frozenset[Digest], below: Callable[[Digest], Iterable[Digest]]
+    ) -> dict[Digest, set[Digest]]:
+        """Return what has to go before each of some manifests."""
+        found: dict[Digest, set[Digest]] = {digest: set() for digest in part}
+        for digest in part:
+            for one in below(digest):
+                if one in part and one != digest:
+                    found[one].add(digest)
+        return found
 
     def _below(self, digest: Digest) -> list[Digest]:
         """Return what a manifest lists, and what is attached to it."""
@@ -114,7 +124,10 @@ class Steps:
         begun = [root for root in self._decision.begun if root not in attached]
         images = {one for root in begun for one in edges.below(root)}
         below = {one for root in attached for one in edges.below(root)}
-        return frozenset((below - images) & going)
+        found = (below - images) & going
+        # What lists something that goes for itself has to go before that.
+        early = {one for one in found if edges.below(one) & (going - found)}
+        return frozenset(found - early)
 
     def _find_reasons(self) -> dict[Digest, str]:
         """Return why each manifest goes: for itself, or for what it belongs to."""
