@@ -1,8 +1,8 @@
 """What the one file of ocitool runs first: it unpacks itself once, as compiled modules need files.
 
-It becomes `__main__.py` of the file that `ocitool zipapp` writes. It runs before ocitool can be
-imported, so it uses the standard library alone, and it starts on any Python 3 to say which one is
-needed.
+It is the module `zipapp_main` of the file that `ocitool zipapp` writes. It runs before ocitool can
+be imported, so it uses the standard library alone, and it starts on Python 3.6 and later to say
+which one is needed.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import stat
 import sys
 import tempfile
 import zipfile
+import zlib
 
 
 def unpacked(archive: str, key: str) -> str:
@@ -32,6 +33,8 @@ def unpacked(archive: str, key: str) -> str:
                 os.rename(fresh, folder)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise damaged(archive, error) from None
     except OSError as error:
         raise SystemExit(
             f"ocitool: cannot unpack itself into {base}: {error.strerror}\n"
@@ -81,9 +84,22 @@ def is_ours(folder: str) -> bool:
     )
 
 
-def start(archive: str) -> None:
-    """Run the ocitool in the archive; SystemExit says what is wrong with this machine."""
-    about = json.loads(globals()["__loader__"].get_data(os.path.join(archive, "zipapp.json")))
+def damaged(archive: str, error: Exception) -> SystemExit:
+    """Return the message about a file whose bytes are not those that were written."""
+    return SystemExit(
+        f"ocitool: {archive} is damaged: {error}\n"
+        "  copy it here again; `sha256sum` tells on both sides whether it arrived whole"
+    )
+
+
+def start() -> None:
+    """Run the ocitool in the archive; SystemExit says what is wrong with this machine or file."""
+    archive = os.path.dirname(os.path.abspath(__file__))
+    # By its name in the archive: the loader knows the archive by the path that was typed.
+    try:
+        about = json.loads(globals()["__loader__"].get_data("zipapp.json").decode())
+    except (ValueError, zlib.error) as error:
+        raise damaged(archive, error) from None
     suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
     if suffix not in about["suffixes"]:
         pythons = ", ".join(f"python{version}" for version in about["pythons"])
@@ -96,7 +112,3 @@ def start(archive: str) -> None:
     from ocitool.__main__ import main
 
     main()
-
-
-if __name__ == "__main__":
-    start(os.path.dirname(os.path.abspath(__file__)))

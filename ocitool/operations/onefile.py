@@ -26,6 +26,18 @@ from ocitool.places.engine.tools import ask_tool
 from ocitool.version import __version__
 
 _SHEBANG = b"#!/usr/bin/env python3\n"
+# What runs first must compile on Python 2 as well, to say which Python is needed.
+_START = """import sys
+
+if sys.version_info < (3, 6):
+    sys.exit(
+        "ocitool: this file is for PYTHONS; " + sys.executable + " is Python "
+        + sys.version.split()[0]
+    )
+from zipapp_main import start
+
+start()
+"""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _VERSION = re.compile(r"(3)\.([0-9]{1,2})")
 _SECONDS = 600
@@ -84,7 +96,13 @@ def _compiled_for(version: str, needed: Mapping[str, metadata.Distribution]) -> 
     found = _VERSION.fullmatch(version)
     if found is None:
         raise UsageError(f"{version!r} is not a version of Python", hint="write it like 3.13")
-    if (int(found[1]), int(found[2])) < sys.version_info[:2]:
+    wanted = int(found[1]), int(found[2])
+    if wanted < (least := _least(needed["ocitool"])):
+        raise UsageError(
+            f"ocitool {__version__} needs Python {least[0]}.{least[1]} or later; "
+            f"it does not run with Python {version}"
+        )
+    if wanted < sys.version_info[:2]:
         raise Refused(
             f"this Python is {_current()}; an older one, such as {version}, may need more packages",
             hint=f"run `ocitool zipapp` with Python {version}, and name the newer ones there",
@@ -101,6 +119,12 @@ def _compiled_for(version: str, needed: Mapping[str, metadata.Distribution]) -> 
             for wheel in sorted(Path(folder).glob("*.whl"))
             for name, content in _modules(wheel)
         }
+
+
+def _least(one: metadata.Distribution) -> tuple[int, int]:
+    """Return the oldest version of Python that a distribution says it runs with."""
+    found = re.search(r">=\s*(3)\.([0-9]+)", one.metadata.get("Requires-Python") or "")
+    return (int(found[1]), int(found[2])) if found else (3, 0)
 
 
 def _modules(wheel: Path) -> Iterator[tuple[str, bytes]]:
@@ -189,8 +213,13 @@ def _zip(files: dict[str, bytes], versions: Sequence[str]) -> bytes:
         "pythons": list(versions),
         "suffixes": [_suffix(version) for version in versions],
     }
+    pythons = ", ".join(f"python{version}" for version in versions)
     main = (Path(ocitool.__file__).parent / "zipapp_main.py").read_bytes()
-    first = {"__main__.py": main, "zipapp.json": json.dumps(about, indent=2).encode()}
+    first = {
+        "__main__.py": _START.replace("PYTHONS", pythons).encode(),
+        "zipapp_main.py": main,
+        "zipapp.json": json.dumps(about, indent=2).encode(),
+    }
     buffer = io.BytesIO()
     buffer.write(_SHEBANG)
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

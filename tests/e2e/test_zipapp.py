@@ -105,10 +105,70 @@ def test_without_a_home_it_unpacks_itself_into_a_private_temporary_folder(
 def test_another_python_is_told_which_one_it_takes(zipapp: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.pyz"
     with zipfile.ZipFile(zipapp) as archive, zipfile.ZipFile(other, "w") as changed:
-        changed.writestr("__main__.py", archive.read("__main__.py"))
+        for name in ("__main__.py", "zipapp_main.py"):
+            changed.writestr(name, archive.read(name))
         changed.writestr(
             "zipapp.json", '{"key": "x", "pythons": ["3.9"], "suffixes": [".other.so"]}'
         )
     done = bare(other, tmp_path / "home", "version")
     assert done.returncode == 1
     assert "run it with python3.9" in done.stderr
+
+
+@pytest.mark.parametrize("path", ["ocitool.pyz", "./ocitool.pyz", "../site/ocitool.pyz"])
+def test_it_runs_by_any_path_to_it(zipapp: Path, tmp_path: Path, path: str) -> None:
+    home = tmp_path / "site"
+    home.mkdir()
+    (home / "ocitool.pyz").symlink_to(zipapp)
+    for command in ([sys.executable, "-I", "-S", path], [os.path.join(".", path)]):
+        done = subprocess.run(
+            [*command, "version"],
+            cwd=home,
+            env={"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("ocitool ")
+
+
+def test_a_flipped_byte_is_told_as_damage(zipapp: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(zipapp) as archive:
+        member = archive.getinfo("ocitool/errors.py")
+    changed = bytearray(zipapp.read_bytes())
+    changed[member.header_offset + 30 + len(member.filename) + member.compress_size // 2] ^= 1
+    (tmp_path / "broken.pyz").write_bytes(changed)
+    done = bare(tmp_path / "broken.pyz", tmp_path / "home", "version")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"ocitool: {tmp_path}/broken.pyz is damaged: ")
+    assert "copy it here again" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.9"])
+def test_a_python_that_is_too_old_is_told_which_one_it_takes(
+    zipapp: Path, tmp_path: Path, version: str
+) -> None:
+    found = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    if not found:
+        pytest.skip(f"there is no Python {version} here")
+    done = subprocess.run(
+        [found[0], "./ocitool.pyz", "version"],
+        cwd=zipapp.parent,
+        env={"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    here = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"ocitool: this file is for {here}")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_python_older_than_ocitool_takes_is_refused_with_the_reason(tmp_path: Path) -> None:
+    done = Command(tmp_path / "store", tmp_path)("zipapp", "--python", "3.10")
+    assert done.code == 2
+    assert "needs Python 3.11 or later" in done.err
+    assert "run `ocitool zipapp` with Python 3.10" not in done.err
