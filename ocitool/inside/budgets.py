@@ -4,6 +4,7 @@ All limits count the bytes of unpacked files, as `SizeReport.file_bytes` does, s
 image gets the same verdict however its layers are compressed.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from heapq import nlargest
 from typing import Final
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 from ocitool.errors import UsageError
 from ocitool.image.choosing import ChosenImage
 from ocitool.inside.image import Inside
-from ocitool.inside.state import LayerRecord, Missing, TreeState
+from ocitool.inside.state import LayerRecord
 from ocitool.inside.waste import wasted_bytes, wastes
 from ocitool.oci import ImageConfig
 
@@ -139,9 +140,10 @@ class _Checks:
         return _relative("max-waste", limit, actual, whole, self._most_wasted)
 
     def growth(self, limit: Limit, baseline: Inside) -> Budget:
-        old = _Checks(baseline, self._budgets).bytes()
+        before = _Checks(baseline, self._budgets)
+        old = before.bytes()
         actual = self.bytes() - old
-        budget = _relative("max-growth", limit, actual, old, lambda: self._grown(baseline.tree))
+        budget = _relative("max-growth", limit, actual, old, lambda: self._grown(before))
         if limit.percent is not None and not old and actual > 0:
             return _unknown(budget, "the baseline has no files that count")
         return budget
@@ -174,31 +176,28 @@ class _Checks:
         found = wastes(self._tree, top=_CAUSES, counts=self._counts)
         return tuple(Cause(path=one.path, bytes=one.bytes, layer=one.layer) for one in found)
 
-    def _grown(self, before: TreeState) -> tuple[Cause, ...]:
-        """Return the files that are most larger than those of their paths were."""
-        found = nlargest(
-            _CAUSES,
-            (
-                (size - _size_at(before, record.path(row), self._base), record, row)
-                for size, record, row in self._files(self._records)
-                if not record.fates[row]
-            ),
-            key=lambda one: one[0],
-        )
-        return tuple(_cause(record, row, more) for more, record, row in found if more > 0)
+    def _grown(self, before: "_Checks") -> tuple[Cause, ...]:
+        """Return the files, hidden ones too, that have most more bytes than their paths had."""
+        found = nlargest(_CAUSES, self._additions(before), key=lambda one: one[0])
+        return tuple(_cause(record, row, more) for more, record, row in found)
 
+    def by_path(self) -> Counter[str]:
+        """Return how many bytes that count all layers have at each path."""
+        found: Counter[str] = Counter()
+        for size, record, row in self._files(self._records):
+            found[record.path(row)] += size
+        return found
 
-def _size_at(tree: TreeState, path: str, base: int) -> int:
-    """Return the size of the file at a path, 0 if it is of the lowest `base` layers."""
-    try:
-        _, value, _ = tree.trace(path, follow=False)
-    except Missing:
-        return 0
-    if not isinstance(value, int):
-        return 0
-    inode = tree.inode(value)
-    record = tree.record_of(inode)
-    return record.table.sizes[inode - record.base] if record.number > base else 0
+    def _additions(self, before: "_Checks") -> Iterator[tuple[int, LayerRecord, int]]:
+        """Yield how many bytes each file has above those that all layers had at its path."""
+        had = before.by_path()
+        for size, record, row in self._files(self._records):
+            path = record.path(row)
+            known = min(size, had.get(path, 0))
+            if known:
+                had[path] -= known
+            if size > known:
+                yield size - known, record, row
 
 
 def _cause(record: LayerRecord, row: int, size: int) -> Cause:

@@ -47,22 +47,27 @@ def changes_of(tree: TreeState, record: LayerRecord) -> LayerChanges:
     )
 
 
-def mark_metadata(tree: TreeState) -> None:
-    """Give files another fate that a layer replaced with the same content: the fate metadata.
+def mark_same_content(tree: TreeState) -> None:
+    """Give files that a layer replaced with the same content another fate.
 
-    Nothing but their attributes changed. Only files count whose content was looked at.
+    That is metadata where their attributes or times changed, else identical. Only files count
+    whose content was looked at.
     """
     for record in tree.records:
-        index = 0
+        indexes: dict[str, int] = {}
         for row, old in same_size(tree, record):
             other = tree.record_of(old)
             at = old - other.base
             is_hidden_here = tree.fates[other.fates[at]].layer == record.number
             if is_hidden_here and same_content(record.table, row, other.table, at):
-                if not index:
-                    index = len(tree.fates)
-                    tree.fates.append(Fate(layer=record.number, how="metadata"))
-                other.fates[at] = index
+                new = record.base + row
+                is_same = _attributes(tree, new) == _attributes(tree, old)
+                is_same = is_same and record.table.mtimes[row] == other.table.mtimes[at]
+                how = "identical" if is_same else "metadata"
+                if how not in indexes:
+                    indexes[how] = len(tree.fates)
+                    tree.fates.append(Fate(layer=record.number, how=how))
+                other.fates[at] = indexes[how]
 
 
 def same_size(tree: TreeState, record: LayerRecord) -> Iterator[tuple[int, int]]:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.events import SILENT, Observer
-from ocitool.inside.changes import mark_metadata, same_content, same_size
+from ocitool.inside.changes import mark_same_content, same_content, same_size
 from ocitool.inside.hashing import hash_members
 from ocitool.inside.image import Inside
 from ocitool.inside.state import LayerRecord, TreeState
@@ -39,15 +39,15 @@ def hash_doubtful(
     """Look at the files whose content matters: those that replace a file of the same size.
 
     With `duplicates` also all files of a size that occurs twice. What is known is not read again.
-    Layers are read in parallel, each once. Files that a layer only repeats with other attributes
-    then have the fate metadata.
+    Layers are read in parallel, each once. Files that a layer only repeats then have
+    the fate metadata, or identical where their attributes and times are the same too.
     """
     wanted = _Wanted(inside.tree)
     wanted.add_replaced()
     if duplicates:
         wanted.add_equal_sizes()
     hash_members([(inside, wanted.rows())], jobs=jobs, observer=observer)
-    mark_metadata(inside.tree)
+    mark_same_content(inside.tree)
 
 
 class _Wanted:

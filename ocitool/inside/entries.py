@@ -19,6 +19,7 @@ HOWS: Final = (
     "repeated",
     "unreachable",
     "metadata",
+    "identical",
 )
 """How a file can be hidden; `ColumnEntry.how` is a position in this."""
 _CODES: Final = {

@@ -21,7 +21,7 @@ class FileEntry(Struct, frozen=True, kw_only=True):
     digest of a file's content in hex, if it was computed. `layer` (from 1) brought it, by the build
     step `instruction`. `nlink` counts the names of a file. `hides` are the layers whose file or
     link at this path it hides. Of what is out of sight, `hidden_by` is the layer that hid it, and
-    `how` the way: overwritten, deleted, opaque, replaced or repeated. The whiteouts of a layer have
+    `how` the way: a word of `Fate`. The whiteouts of a layer have
     the path that they hide.
     """
 

@@ -170,7 +170,7 @@ class _Tally:
             size, fate = record.table.sizes[row], tree.fates[index]
             self.hidden += size
             self.repeated += size if fate.how == "repeated" else 0
-            if fate.how == "metadata":
+            if fate.how in ("metadata", "identical"):
                 self.metadata[fate.layer] += size
 
 

@@ -37,9 +37,9 @@ class Fate(Struct, frozen=True, kw_only=True):
     """How files went out of sight: by which layer, in which way, and with which folder.
 
     `how` is overwritten, deleted, opaque, replaced (by another type), repeated (in the same layer)
-    unreachable (the member was never put anywhere) or, once that is known, metadata (replaced
-    by the same content). `path` is the folder that went with everything in it, None for single
-    files.
+    or unreachable (the member was never put anywhere). Once that is known it is also metadata
+    (replaced by the same content with other attributes or times) or identical (by the same file).
+    `path` is the folder that went with everything in it, None for single files.
     """
 
     layer: int

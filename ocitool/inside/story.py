@@ -16,7 +16,8 @@ class Event(Struct, frozen=True, kw_only=True):
     """What a layer did to a path: added, changed or deleted it.
 
     `what` are the parts that changed: content, type, mode, owner, link, device, xattrs or times.
-    "content" means that the layer has another file at the path, whose bytes may be the same.
+    "content" means that the layer has another file at the path, whose bytes may be the same;
+    nothing, that it has the very same file again.
     `size` is that of the file from then on. `instruction` is the layer's build step.
     """
 

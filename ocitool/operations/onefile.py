@@ -123,7 +123,7 @@ def _compiled_for(version: str, needed: Mapping[str, metadata.Distribution]) -> 
 
 def _least(one: metadata.Distribution) -> tuple[int, int]:
     """Return the oldest version of Python that a distribution says it runs with."""
-    found = re.search(r">=\s*(3)\.([0-9]+)", one.metadata.get("Requires-Python") or "")
+    found = re.search(r">=\s*(3)\.([0-9]+)", one.metadata["Requires-Python"] or "")
     return (int(found[1]), int(found[2])) if found else (3, 0)
 
 

@@ -172,6 +172,17 @@ class TestFind:
         assert ocitool("files", "find", image, "--hidden", "--layer", "2").out == ""
         assert ocitool("files", "find", image, "--hidden", "--layer", "1").out == done.out
 
+    def test_what_is_stored_again_is_told_so(self, ocitool: Command, tmp_path: Path) -> None:
+        layers = [file("a", 5), file("b", 6)], [file("a", 5), file("b", 6, mode=0o600)]
+        image = write_image(tmp_path, small_image(*layers))
+        assert ocitool("files", "find", image, "--hidden").out.splitlines() == [
+            "/a  (layer 1, stored again unchanged by layer 2, 5 B)",
+            "/b  (layer 1, stored again with other attributes by layer 2, 6 B)",
+        ]
+        told = ocitool("files", "ls", "--why", image).out
+        assert "stored again, unchanged" in told
+        assert "changed mode" in told
+
     @pytest.mark.parametrize(
         "wrong", [("--type", "x"), ("--size", "big"), ("--newer", "yesterday")]
     )

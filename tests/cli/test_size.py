@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ocitool.cli.render.markdown import escaped
-from tests.support.command import Command
+from tests.support.command import FIXTURES, Command
 from tests.support.images import docker_archive, write_layout
 from tests.support.root_files import hard_link
 from tests.support.small_images import file, gone, small_image, with_unread_layer
@@ -43,6 +43,16 @@ def test_the_text_tells_totals_layers_waste_and_what_is_large(command: Command) 
     assert any(line.split()[-1:] == ["app/x"] for line in lines)
     assert any("copy, copy2" in line for line in lines)
     assert any("layer 3: ghost: a whiteout hides nothing here" in line for line in lines)
+
+
+def test_a_file_that_is_stored_again_unchanged_is_not_blamed_on_its_owner(
+    ocitool: Command, tmp_path: Path
+) -> None:
+    done = ocitool("size", FIXTURES / "built" / "samelayer.tar")
+    assert done.code == 0
+    assert " identical " in done.out
+    assert "identical: the same file, stored again unchanged" in done.out
+    assert "owner" not in done.out
 
 
 def test_budgets_are_told_and_end_with_3(command: Command) -> None:

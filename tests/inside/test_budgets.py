@@ -67,11 +67,20 @@ def test_waste_in_bytes_and_in_percent(tmp_path: Path) -> None:
 
 def test_growth_is_that_of_all_files_and_told_by_path(tmp_path: Path) -> None:
     assert one(tmp_path / "1", growth=Limit(bytes=1700)) == (1700, True, [])
-    causes = [("app/x", 300), ("base/a", 200)]
+    # What is hidden has grown too: the causes add up.
+    causes = [("base/a", 1200), ("app/x", 300), ("app/y", 200)]
     assert one(tmp_path / "2", growth=Limit(bytes=1)) == (1700, False, causes)
     actual, kept, _ = one(tmp_path / "3", growth=Limit(percent=113))
     assert actual == pytest.approx(100 * 1700 / 1500)
     assert not kept
+
+
+def test_growth_by_a_file_in_two_layers_tells_both(tmp_path: Path) -> None:
+    image = small_image(LOWER, [file("model", 900)], [file("model", 900)])
+    (found,) = check(tmp_path, Budgets(growth=Limit(bytes=500)), image=image)
+    assert (found.actual, found.passed) == (1800, False)
+    causes = [(cause.path, cause.bytes, cause.layer) for cause in found.causes]
+    assert causes == [("model", 900, 2), ("model", 900, 3)]
 
 
 def test_an_image_that_shrank_keeps_every_limit_of_growth(tmp_path: Path) -> None:

@@ -168,6 +168,8 @@ class TestWaste:
             file("d", 30),
             file("e", 20),
             file("f", 10),
+            file("g", 4),
+            file("h", 3),
         ]
         upper = [
             file("a", 61),
@@ -177,6 +179,8 @@ class TestWaste:
             file("e", 20, mode=0o600),
             file("f", 5),
             file("f", 6),
+            file("g", 4),
+            file("h", 3, time=2_000_000),
         ]
         assert self.waste(tmp_path, lower, upper) == [
             ("a", 60, 1, 2, "overwritten", 1),
@@ -186,6 +190,8 @@ class TestWaste:
             ("e", 20, 1, 2, "metadata", 1),
             ("f", 10, 1, 2, "overwritten", 1),
             ("f", 5, 2, 2, "repeated", 1),
+            ("g", 4, 1, 2, "identical", 1),
+            ("h", 3, 1, 2, "metadata", 1),
         ]
 
     def test_a_file_is_wasted_when_its_last_name_goes(self, tmp_path: Path) -> None:

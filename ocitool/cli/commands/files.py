@@ -118,12 +118,15 @@ def find(
     What --hidden finds was deleted, overwritten or replaced by a layer above, which is named. With
     --layer N it was stored by that layer.
     """
+    from ocitool.inside.duplicates import hash_doubtful
     from ocitool.inside.searching import find_files
 
     text, path = _split(source, path)
     # What one layer has out of sight shows only in the whole image.
     whole = Looking(platform=looking.platform, layer=None, up_to=looking.up_to)
     with _inside(text, whole if hidden else looking, out, registry, why=why) as inside:
+        if hidden:
+            hash_doubtful(inside, observer=out.bar)
         entries = find_files(
             inside, query, path, hidden=hidden, with_whiteouts=looking.layer is not None
         )

@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     from ocitool.oci import Platform
 
 _MOST_WASTE: Final = 200
-_WORDS: Final = {"metadata": "copied for its owner, mode or time", "repeated": "written twice"}
+_WORDS: Final = {
+    "metadata": "copied for its owner, mode or time",
+    "identical": "stored again unchanged",
+    "repeated": "written twice",
+}
 _OF_LAYER: Final[dict[str, Callable[[TreeState, LayerRecord], Iterator[ColumnEntry]]]] = {
     "added": entries.added_entries,
     "changed": entries.changed_entries,

@@ -30,6 +30,9 @@ _HIDDEN = {
     "opaque": "hidden by the opaque folder of",
     "replaced": "replaced by",
     "repeated": "repeated in",
+    "unreachable": "cannot be put anywhere in",
+    "metadata": "stored again with other attributes by",
+    "identical": "stored again unchanged by",
 }
 _HEADER = ("MODE", "OWNER", "SIZE", "MODIFIED", "LAYER", "PATH")
 
@@ -135,4 +138,6 @@ def story_lines(stories: "Mapping[str, Sequence[Event]]") -> Iterator[str]:
 
 
 def _done(event: "Event") -> str:
+    if event.action == "changed" and not event.what:
+        return "stored again, unchanged"
     return f"{event.action} {', '.join(event.what)}".strip()

@@ -23,7 +23,8 @@ _SHOWN_COPIES = 3
 _SHORT = 5
 """How many rows of each kind fit on a screen together."""
 _REMEDIES = {
-    "metadata": "stored again for its owner or mode; COPY --chown stores it once",
+    "metadata": "the same content with another owner, mode or time; COPY --chown stores it once",
+    "identical": "the same file, stored again unchanged; copy it in one step only",
     "deleted": "delete it in the step that makes it, or use a build stage",
 }
 

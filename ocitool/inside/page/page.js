@@ -5,7 +5,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 const WHY = {
   overwritten: "overwritten by", deleted: "deleted by", opaque: "hidden with its folder by",
   replaced: "replaced by", repeated: "written twice in", unreachable: "cannot be put anywhere in",
-  metadata: "only attributes changed by",
+  metadata: "only attributes changed by", identical: "stored again unchanged by",
 };
 const ABOUT = { [LINK]: "link", [NAME]: "another name of a file", [OTHER]: "special file" };
 
