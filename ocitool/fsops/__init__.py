@@ -21,7 +21,7 @@ from ocitool.fsops.files import (
     replace_file,
     write_control,
 )
-from ocitool.fsops.output import OutputFile, write_output, write_outputs
+from ocitool.fsops.output import OutputFile, remove_output, write_output, write_outputs
 from ocitool.fsops.parts import PartFile
 from ocitool.fsops.scratch import scratch_file, scratch_folder, spooling
 from ocitool.fsops.stamps import Stamp
@@ -62,6 +62,7 @@ __all__ = [
     "make_private_folder",
     "nanoseconds",
     "read_up_to",
+    "remove_output",
     "remove_tree",
     "replace_file",
     "scratch_file",

@@ -31,6 +31,19 @@ def write_outputs(files: Mapping[str, bytes]) -> None:
             output.close()
 
 
+def remove_output(path: str) -> bool:
+    """Remove a file that an earlier run wrote for the user; tell whether there was one.
+
+    A pipe, a terminal and a folder stay.
+    """
+    real = os.path.realpath(path)
+    if not os.path.isfile(real):
+        return False
+    with translated("remove", path):
+        os.unlink(real)
+    return True
+
+
 class OutputFile:
     """A file for the user that appears complete or not at all.
 

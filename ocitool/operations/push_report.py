@@ -44,7 +44,7 @@ class PushReport(Struct, frozen=True, kw_only=True):
     `kept` is the other image that the tag still names, where the push was skipped for it. `name` is
     what the image was called before, if it had a name. Without `is_final` it may get another digest
     when it is converted. `seconds` is how long it took, with what was
-    converted for it.
+    converted for it. `attached` artifacts went along; the registry lacked `attached_new` of them.
     """
 
     destination: Reference
@@ -55,6 +55,7 @@ class PushReport(Struct, frozen=True, kw_only=True):
     kept: Digest | None = None
     conversions: tuple[Conversion, ...] = ()
     attached: int = 0
+    attached_new: int = 0
     refused: tuple[RefusedArtifact, ...] = ()
     is_final: bool = True
     seconds: float = 0.0

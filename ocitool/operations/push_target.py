@@ -100,7 +100,7 @@ class TagPusher:
         if ending is Ending.PRESENT and len(planned) == 1:
             report = replace(report, transfer=_report_present(image))
         else:
-            report = self._send_all(report, planned, sent)
+            report = _count_new(self._send_all(report, planned, sent), planned[1:])
         there = planned if not report.refused else planned[:1]
         self._holders.note(destination.domain, destination.path, _blobs(there))
         self._known.learn(destination.domain, destination.path, _blobs(there))
@@ -243,6 +243,13 @@ def _send_each(
         refused=tuple(refused),
         transfer=TransferReport(blobs=tuple(moved.values())),
     )
+
+
+def _count_new(report: PushReport, attached: Sequence[PlannedImage]) -> PushReport:
+    """Return the report with how many of the attached artifacts were not there before."""
+    new = {m.descriptor.digest for m in report.transfer.blobs if m.outcome is not Outcome.EXISTED}
+    count = sum(one.root.descriptor.digest in new for one in attached)
+    return replace(report, attached_new=count)
 
 
 def ending_of(

@@ -104,6 +104,32 @@ class TestOutput:
             ocitool("push", "--digestfile", file, place, f"{registry.host}/{NAME}:1")
         assert file.read_text() == f"{DIGEST}\n"
 
+    def test_a_digest_file_never_holds_what_an_earlier_run_pushed(
+        self, ocitool: Command, place: str, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "digest"
+        with EmulatedRegistry(Quirks(immutable_tags=True)) as registry:
+            registry.add_image(NAME, OTHER, "1")
+            names = [f"{registry.host}/{name}:1" for name in (NAME, "second/app")]
+            for targets in (names[:1], names):
+                file.write_text(f"{OTHER.descriptor.digest}\n")
+                assert ocitool("push", "--digestfile", file, place, *targets).code == 6
+                assert not file.exists()
+            file.write_text("kept")
+            assert ocitool("push", "--dry-run", "--digestfile", file, place, *names).code == 0
+            assert file.read_text() == "kept"
+
+    @pytest.mark.parametrize("verb", [["push"], ["copy"], ["set", "--user", "7", "-t", "x:1"]])
+    def test_a_digest_file_is_not_stdout(
+        self, ocitool: Command, place: str, verb: list[str], tmp_path: Path
+    ) -> None:
+        name = "x:1" if verb[0] == "push" else "oci:there"
+        target = [name] if verb[0] != "set" else []
+        done = ocitool(*verb, place, *target, "--digestfile", "-")
+        assert (done.code, done.out) == (2, "")
+        assert "-q prints the digests alone" in done.err
+        assert not (tmp_path / "-").exists()
+
     def test_a_tag_that_moves_is_told(self, ocitool: Command, place: str) -> None:
         with EmulatedRegistry() as registry:
             registry.add_image(NAME, OTHER, "1")
@@ -213,6 +239,11 @@ class TestSources:
             done = ocitool("push", "--referrers", f"oci:{layout}:1", f"{registry.host}/{NAME}:1")
             assert done.code == 0, done.err
             assert whole(registry, signature)
+            assert ":1: 1 attached artifact was pushed too\n" in done.err
+            again = ocitool("push", "--referrers", f"oci:{layout}:1", f"{registry.host}/{NAME}:1")
+            assert again.code == 0
+            assert "is already there" in again.err
+            assert "pushed too" not in again.err
 
     def test_an_image_arrives_where_what_is_attached_is_refused(
         self, ocitool: Command, tmp_path: Path

@@ -86,6 +86,7 @@ class Packing:
             scratch=out.options.temporary,
             jobs=self.jobs,
         )
+        texts.begin_digest_file(self.digestfile)
         with registries(in_chunks(registry, self.chunk_size), out.observer) as connected:
             report = send(connected, registry_reference(name), options, observer=out.observer)
         out.observer.remark(sent_remark(report))

@@ -131,7 +131,7 @@ def _show(
     from ocitool.cli import documents
     from ocitool.cli.render import texts
 
-    if command.sending.digestfile is not None and not command.is_dry_run:
+    if command.sending.digestfile is not None and not (command.is_dry_run or failed):
         texts.write_digests(command.sending.digestfile, [one.digest for one in done])
     dry = command.is_dry_run
     out.result(

@@ -270,7 +270,7 @@ def finish(
         attempts.add_parts(report.attached, refused)
     for report in reports:
         out.remark(words.remarks(report))
-    if sending.digestfile is not None and not sending.dry_run:
+    if sending.digestfile is not None and not (sending.dry_run or attempts.failed):
         texts.write_digests(sending.digestfile, [report.digest for report in reports])
     as_table = table or sending.dry_run
     out.result(

@@ -108,11 +108,11 @@ def _editing(
     dry_run: bool = False,
     digestfile: str | None = None,
 ) -> EditingOptions:
-    from ocitool.cli.render.texts import check_output_file
+    from ocitool.cli.render.texts import begin_digest_file
     from ocitool.operations.edit.report import AttachedPolicy, EditOptions
     from ocitool.operations.push_report import OnExisting
 
-    check_output_file(digestfile)
+    begin_digest_file(digestfile, dry_run=dry_run)
     explicit = None if created in (None, _KEEP) else time_of(str(created))
     options = EditOptions(
         targets=tuple(target or ()),

@@ -42,7 +42,7 @@ OnExistingOption = Annotated[
 ]
 DigestFile = Annotated[
     str | None,
-    typer.Option("--digestfile", metavar="F", help="Write the digests to this file, one per line."),
+    typer.Option("--digestfile", metavar="F", help="Write the digests to this file, if all went well."),
 ]
 CreateRepository = Annotated[
     bool,
@@ -87,10 +87,10 @@ class Sending:
 
     def check(self) -> None:
         """Refuse, before any work, an unknown policy or a digest file that cannot be written."""
-        from ocitool.cli.render.texts import check_output_file
+        from ocitool.cli.render.texts import begin_digest_file
 
         _ = self.policy
-        check_output_file(self.digestfile)
+        begin_digest_file(self.digestfile, dry_run=self.dry_run)
 
 
 def _transfer(

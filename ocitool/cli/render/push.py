@@ -60,7 +60,7 @@ def remarks(report: "PushReport") -> list[str]:
                 f"{name} {kind}, {conversion.layers} layers in {conversion.compression}; "
                 f"its digest is {conversion.new}"
             )
-    if report.attached:
-        what = "artifact was" if report.attached == 1 else "artifacts were"
-        lines.append(f"{name}: {report.attached} attached {what} pushed too")
+    if report.attached_new:
+        what = "artifact was" if report.attached_new == 1 else "artifacts were"
+        lines.append(f"{name}: {report.attached_new} attached {what} pushed too")
     return lines

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ocitool.cli.render import console
 from ocitool.cli.render.columns import counted, size
+from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
     from ocitool.inside.problems import Problem
@@ -151,6 +152,23 @@ def check_output_file(path: str | None) -> None:
     # A pipe must not be opened twice.
     if os.path.isfile(path) or os.path.isdir(path) or not os.path.exists(path):
         OutputFile(path).close()
+
+
+def begin_digest_file(path: str | None, *, dry_run: bool = False) -> None:
+    """Fail before any work if a digest file cannot be written, and remove that of an earlier run.
+
+    A run that fails must not leave the digest of another image there.
+    """
+    from ocitool.fsops import remove_output
+
+    if path == "-":
+        raise UsageError(
+            "--digestfile writes a file, not to stdout",
+            hint="-q prints the digests alone; a file of that name is ./-",
+        )
+    check_output_file(path)
+    if path is not None and not dry_run:
+        remove_output(path)
 
 
 def write_digests(path: str, digests: "Sequence[Digest]") -> None:
