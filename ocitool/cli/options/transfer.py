@@ -42,7 +42,7 @@ OnExistingOption = Annotated[
 ]
 DigestFile = Annotated[
     str | None,
-    typer.Option("--digestfile", metavar="F", help="Write the digests to this file, if all went well."),
+    typer.Option("--digestfile", metavar="F", help="Write the digests to this file, one per line."),
 ]
 CreateRepository = Annotated[
     bool,
