@@ -98,12 +98,9 @@ class TestM8TheTree:
 
     def test_the_same_tree_gives_the_same_layer(self, tmp_path: Path) -> None:
         one = Flat(tmp_path / "one")
-        merged: Members = {
-            "sub/": b"",
-            "sub/new": b"2",
-            "z": b"replaced",
-            "link": Symlink("data/a.hard"),
-        }
+        merged: Members = [
+            *(("sub/", b""), ("sub/new", b"2"), ("z", b"replaced"), ("link", LINK)),
+        ]
         other = build_image([{"data/": b"", "data/a.hard": b"hello"}, merged])
         assert Flat(tmp_path / "two", other).layer.digest == one.layer.digest
 
