@@ -15,6 +15,14 @@ def letter_count(letter: str) -> Encode:
 
 
 CHANGED_PATH = View(change="letter") | PATH
+COPIED = View(
+    "destination",
+    entries="extracted.entries",
+    bytes="extracted.size",
+    special_left_out="extracted.special",
+    attributes_left_out="extracted.attributes",
+    sockets_left_out="sockets",
+)
 COMMITTED = View(
     "digest names left_out not_paused",
     container="container.id",

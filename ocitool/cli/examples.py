@@ -300,6 +300,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool container commit web app:patched -m 'fixed the configuration'",
         "ocitool container commit web app:2 -c 'CMD [\"app\", \"-v\"]' -c 'ENV LEVEL=debug'",
     ),
+    "container cp": (
+        "ocitool container cp web:/etc/app.conf .",
+        "ocitool container cp ./site/. web:/srv/www",
+        "ocitool container cp web:/var/log - | tar -t",
+    ),
     "container diff": ("ocitool container diff web",),
     "container export": (
         "ocitool container export web -o web.tar",

@@ -35,6 +35,12 @@ class BundleFacts(Struct, frozen=True, kw_only=True):
     groups: tuple[IdRange, ...] = ()
 
     @property
+    def is_read_only(self) -> bool:
+        """Whether the container cannot write to its root."""
+        root = document.optional_object(self.config, "root", CONFIG_FILE) or {}
+        return document.optional_boolean(root, "readonly", CONFIG_FILE)
+
+    @property
     def arguments(self) -> tuple[str, ...]:
         """The command line of the container's process."""
         process = document.optional_object(self.config, "process", CONFIG_FILE) or {}

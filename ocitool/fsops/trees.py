@@ -87,8 +87,12 @@ def describe_folder(
 
 def set_times(directory: Directory, name: str, seconds: float) -> None:
     """Set the access and modification times of an entry, links not followed; "." is the folder."""
+    set_nanoseconds(directory, name, nanoseconds(seconds))
+
+
+def set_nanoseconds(directory: Directory, name: str, at: int) -> None:
+    """Set both times of an entry, in nanoseconds since 1970; links are not followed."""
     with translated("set the time of", directory.child(name)):
-        at = nanoseconds(seconds)
         os.utime(name, ns=(at, at), dir_fd=directory.descriptor, follow_symlinks=False)
 
 

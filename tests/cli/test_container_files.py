@@ -1,5 +1,6 @@
 """container diff, commit, export, cp and inspect as a user sees them."""
 
+import gzip
 import os
 import tarfile
 from pathlib import Path
@@ -168,3 +169,48 @@ class TestInspect:
         assert filled("container", "inspect", "nobody").code == 4
         done = filled("container", "inspect", "web", "--format", "{{.SizeRw}}")
         assert done.code == 2
+
+
+class TestCp:
+    def test_files_go_in_and_out(self, filled: Command, tmp_path: Path) -> None:
+        create(filled, "--copy")
+        (tmp_path / "mine").write_text("mine\n")
+        done = filled("container", "cp", tmp_path / "mine", "web:/etc")
+        assert (done.code, done.out) == (0, "Copied: web:/etc/mine\n")
+        assert "1 member, 5 B" in done.err
+        out = filled("container", "cp", "web:/etc/mine", tmp_path / "back", "-q")
+        assert out.out == f"{tmp_path}/back\n"
+        assert (tmp_path / "back").read_text() == "mine\n"
+
+    def test_a_pipe_carries_a_tar(self, filled: Command) -> None:
+        create(filled, "--copy")
+        tar = filled.run_bytes("container", "cp", "web:/etc", "-").stdout
+        done = filled("container", "cp", "-", "web:/bin", stdin=gzip.compress(tar))
+        assert done.code == 0
+        assert filled("container", "diff", "web").out.splitlines() == [
+            "C /bin",
+            "A /bin/etc",
+            "A /bin/etc/hosts",
+            "A /bin/etc/motd",
+            "A /bin/etc/old",
+            "A /bin/etc/to",
+        ]
+
+    @pytest.mark.parametrize(
+        ("words", "code", "problem"),
+        [
+            (("x", "y"), 2, "one of SRC and DEST"),
+            (("web:/x", "web:/y"), 2, "one of SRC and DEST"),
+            (("web:", "y"), 2, "write web:/PATH"),
+            (("nobody:/x", "y"), 4, "there is no container"),
+            (("web:/nothing", "y"), 4, "'/nothing' is not there"),
+            (("./a:b", "web:/"), 4, "'./a:b' is not there"),
+            (("web:/etc", "-", "--json"), 2, "cannot both go to stdout"),
+        ],
+    )
+    def test_what_cannot_be_is_told(
+        self, filled: Command, words: tuple[str, ...], code: int, problem: str
+    ) -> None:
+        create(filled, "--copy")
+        done = filled("container", "cp", *words)
+        assert (done.code, problem in done.err) == (code, True), done.err

@@ -9,6 +9,7 @@ import typer
 from msgspec import Struct
 
 from ocitool.cli.commands.container_commit import commit
+from ocitool.cli.commands.container_cp import cp
 from ocitool.cli.commands.container_diff import diff
 from ocitool.cli.commands.container_export import export
 from ocitool.cli.commands.container_inspect import Size, inspect
@@ -30,6 +31,7 @@ _ID_LENGTH = 12
 
 container = command_group()
 container.command("commit")(commit)
+container.command("cp")(cp)
 container.command("diff")(diff)
 container.command("export")(export)
 container.command("inspect")(inspect)

@@ -7,7 +7,7 @@ A character device 0:0 stands for a deleted path, an attribute says that a folde
 import os
 import stat
 
-from ocitool.errors import Refused
+from ocitool.errors import Refused, StorageError
 from ocitool.fsops import Directory
 
 _YES = b"y"
@@ -45,6 +45,13 @@ class Marks:
         if mark == _WHITEOUTS_ARE_ATTRIBUTES:
             raise _unreadable(path, "whiteouts in attributes")
         return mark == _YES
+
+    def make_opaque(self, folder: Directory) -> None:
+        """Let a folder hide all that the image has in it. StorageError where that is impossible."""
+        if self._prefix is not None and not folder.set_attribute(f"{self._prefix}opaque", _YES):
+            raise StorageError(
+                f"cannot mark {folder.path!r} as opaque: its file system has no such attributes"
+            )
 
     def check_file(self, folder: Directory, name: str, path: str, status: os.stat_result) -> None:
         """Refuse a file of which the overlay has copied only the attributes."""

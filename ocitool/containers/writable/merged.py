@@ -1,13 +1,14 @@
 """The files that a container sees: what it wrote, over those of its image, without mounts."""
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
 
 from msgspec import Struct
 
-from ocitool.containers.writable.changes import Letter
 from ocitool.containers.writable.cursor import Cursor
+from ocitool.containers.writable.files import Files
 from ocitool.containers.writable.members import Members
 from ocitool.containers.writable.opening import Writable
 from ocitool.errors import IntegrityError, NotFound
@@ -32,14 +33,14 @@ class _Level(Struct):
     lower: dict[str, os.stat_result] | None
 
 
-def walk_files(writable: Writable) -> Iterator[Seen]:
-    """Yield all that a container sees, sorted by name, each folder before what is in it.
+def walk_files(files: Files, at: str = "") -> Iterator[Seen]:
+    """Yield what is below a folder, sorted by name, each folder before what is in it.
 
-    A folder that a running container removes meanwhile is passed over.
+    `at` is its real path. A folder that a running container removes meanwhile is passed over.
     """
-    walk = _Walk(writable)
+    walk = _Walk(files)
     try:
-        yield from walk.run()
+        yield from walk.run(at)
     finally:
         walk.close()
 
@@ -48,24 +49,21 @@ def container_tar(writable: Writable, members: Members) -> Iterator[bytes]:
     """Yield the tar of all that a container sees; mount points are empty. Sorted by path."""
     return ended(
         piece
-        for seen in walk_files(writable)
+        for seen in walk_files(writable.files)
         for piece in members.member(seen.folder, seen.name, seen.path, seen.status)
     )
 
 
 def members_of(writable: Writable) -> Members:
     """Return what makes members with the owners that the container's files have in an image."""
-    added: set[str] = set()
-    if writable.facts.is_rootless:
-        added = {one.path for one in writable.changes() if one.letter is Letter.ADDED}
-    return Members(writable.owners(added))
+    return Members(writable.owners(writable.added()))
 
 
 class _Walk:
-    def __init__(self, writable: Writable) -> None:
-        self._marks = writable.marks
-        self._upper = Cursor(writable.upper)
-        self._lower = Cursor(writable.tree) if writable.tree is not None else None
+    def __init__(self, files: Files) -> None:
+        self._marks = files.marks
+        self._upper = Cursor(files.upper)
+        self._lower = Cursor(files.lower) if files.lower is not None else None
         self._levels: list[_Level] = []
 
     def close(self) -> None:
@@ -73,8 +71,13 @@ class _Walk:
             if cursor is not None:
                 cursor.folder.close()
 
-    def run(self) -> Iterator[Seen]:
-        self._push("", in_upper=True, in_lower=self._lower is not None)
+    def run(self, at: str) -> Iterator[Seen]:
+        in_upper, in_lower = True, self._lower is not None
+        path = ""
+        for name in at.split("/") if at else ():
+            path = below(path, name)
+            in_upper, in_lower = self._descend(path, name, in_upper=in_upper, in_lower=in_lower)
+        self._push(at, in_upper=in_upper, in_lower=in_lower)
         while self._levels:
             level = self._levels[-1]
             if not level.todo:
@@ -115,16 +118,27 @@ class _Walk:
         return Seen(path, self._lower.folder, name, status)
 
     def _enter(self, level: _Level, seen: Seen) -> None:
-        in_upper = seen.name in (level.upper or ())
-        old = (level.lower or {}).get(seen.name)
-        in_lower = old is not None and stat.S_ISDIR(old.st_mode)
-        if in_upper and self._marks.is_opaque(seen.folder, seen.name, seen.path):
+        # A running container may have removed the folder since it was listed.
+        with contextlib.suppress(NotFound, IntegrityError):
+            in_upper, in_lower = self._descend(
+                seen.path,
+                seen.name,
+                in_upper=seen.name in (level.upper or ()),
+                in_lower=seen.name in (level.lower or ()),
+            )
+            self._push(seen.path, in_upper=in_upper, in_lower=in_lower)
+
+    def _descend(
+        self, path: str, name: str, *, in_upper: bool, in_lower: bool
+    ) -> tuple[bool, bool]:
+        """Go into a folder of both trees, or of one; tell in which of them it is."""
+        upper, lower = self._upper, self._lower
+        in_upper = in_upper and upper.folder.kind(name) is not None
+        in_lower = in_lower and lower is not None and lower.folder.kind(name) == "folder"
+        if in_upper and self._marks.is_opaque(upper.folder, name, path):
             in_lower = False
         if in_upper:
-            try:
-                self._upper.enter(seen.name)
-            except (NotFound, IntegrityError):
-                return
-        if in_lower and self._lower is not None:
-            self._lower.enter(seen.name)
-        self._push(seen.path, in_upper=in_upper, in_lower=in_lower)
+            upper.enter(name)
+        if in_lower and lower is not None:
+            lower.enter(name)
+        return in_upper, in_lower

@@ -12,8 +12,9 @@ from ocitool.containers.images import look_at_image
 from ocitool.containers.records import Container
 from ocitool.containers.staging import TREES
 from ocitool.containers.unpacking import is_root
-from ocitool.containers.writable.changes import Change
+from ocitool.containers.writable.changes import Change, Letter
 from ocitool.containers.writable.cursor import Cursor
+from ocitool.containers.writable.files import Files
 from ocitool.containers.writable.lower import ImageLower, TreeLower
 from ocitool.containers.writable.marks import Marks
 from ocitool.containers.writable.members import Owner
@@ -67,6 +68,11 @@ class Writable:
         return Marks("user.overlay." if self.facts.is_rootless else "trusted.overlay.")
 
     @property
+    def files(self) -> Files:
+        """What the container sees outside of its mounts."""
+        return Files(self.upper, self.tree, self.marks)
+
+    @property
     def skip(self) -> frozenset[str]:
         """The paths that are not the container's: mounts, and what runtimes make."""
         return _OF_THE_RUNTIME | self.facts.mounts
@@ -80,6 +86,12 @@ class Writable:
             return find_changes(self.upper, lower, skip=self.skip, marks=self.marks)
         with Cursor(self.tree) as cursor:
             return find_changes(self.upper, TreeLower(cursor), skip=self.skip, marks=self.marks)
+
+    def added(self) -> set[str]:
+        """Return the paths that the container added, where their owners need them to be known."""
+        if not self.facts.is_rootless:
+            return set()
+        return {one.path for one in self.changes() if one.letter is Letter.ADDED}
 
     def owners(self, added: Collection[str]) -> Owner:
         """Return what tells the owner of a path as the image would have it.

@@ -68,15 +68,22 @@ class Extracted(Struct, frozen=True, kw_only=True):
 class Extraction:
     """A root file system that grows in an open, private folder. Use it as a context manager.
 
-    Call `layer` for each layer, the lowest first, then `finish`. Raises MalformedArchive for what
-    would lead out of the folder or is not valid, LimitExceeded, DigestMismatch for a layer that
+    Call `layer` for each layer, the lowest first, then `finish`. With `whiteouts` unset a name such
+    as .wh.x is one like any other. Raises MalformedArchive for what would lead out of the folder or
+    is not valid, LimitExceeded, DigestMismatch for a layer that
     does not match its digests, StorageError from the disk. Not thread-safe.
     """
 
     def __init__(
-        self, root: Directory, *, keep: Keep | None = None, limits: Limits = DEFAULT_LIMITS
+        self,
+        root: Directory,
+        *,
+        keep: Keep | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        whiteouts: bool = True,
     ) -> None:
         self._root = root
+        self._whiteouts = whiteouts
         self._tree = Tree(root, limits=limits)
         self._keep = keep or Keep()
         self._budget = Budget(root, limits)
@@ -131,7 +138,7 @@ class Extraction:
         path = layer_path(entry.name)
         self._check_path(path)
         name = path.rpartition("/")[2]
-        if name.startswith(WHITEOUT_PREFIX):
+        if self._whiteouts and name.startswith(WHITEOUT_PREFIX):
             self._whiteout(path, name, upper)
         elif entry.type is EntryType.OTHER:
             self._special += 1
