@@ -447,3 +447,29 @@ class TestPlans:
         (ocitool.cwd / "s.yaml").write_text(text)
         done = ocitool("sync", *words)
         assert (done.code, said in done.err) == (code, True), done.err
+
+
+class TestA23RulesForABundle:
+    def test_a23_a_bundle_takes_what_rules_take(self, ends: Ends) -> None:
+        rules = entry("{semverRange: ['<2']}", more="  platforms: [linux/amd64]\n")
+        (ends.command.cwd / "sync.yaml").write_text(
+            rules.replace("SRC", ends.source.host).replace("DST", ends.target.host)
+        )
+        done = ends.command("bundle", "create", "-f", "sync.yaml", "-o", "b.tar", *QUICKLY)
+        assert done.code == 0, done.err
+        assert "platforms of sync.yaml are not applied" in done.err
+        shown = ends.command("bundle", "show", "b.tar", "--json").json
+        assert isinstance(shown, dict)
+        assert {image["name"]: image["digest"] for image in shown["images"]} == {
+            f"{ends.source.host}/t/app:{tag}": digest
+            for tag, digest in digests("1.0", "1.1").items()
+        }
+
+    def test_a23_a_rule_that_takes_nothing_makes_no_bundle(self, ends: Ends) -> None:
+        (ends.command.cwd / "sync.yaml").write_text(
+            entry("{allow: [none]}").replace("SRC", ends.source.host).replace("DST", "x.example")
+        )
+        done = ends.command("bundle", "create", "-f", "sync.yaml", "-o", "b.tar", *QUICKLY)
+        assert done.code == 1
+        assert "sync.yaml:" in done.err
+        assert not (ends.command.cwd / "b.tar").exists()

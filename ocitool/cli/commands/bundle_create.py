@@ -20,7 +20,8 @@ from ocitool.cli.options.bundles import (
 )
 from ocitool.cli.options.expand import Group, with_options
 from ocitool.cli.options.lists import LISTS, NameLists
-from ocitool.cli.options.registry import REGISTRY, Jobs, connected_to
+from ocitool.cli.options.registry import REGISTRY, Jobs, connected_to, registries
+from ocitool.cli.options.rules import images_taken, is_rules, read_rules
 from ocitool.cli.options.shared import SomePlatforms, platforms, usual_platform
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
@@ -133,6 +134,13 @@ SHAPE = Group(
 )
 
 
+class _Wanted(Struct, frozen=True, kw_only=True):
+    """The images that are named, and the files of rules that take more."""
+
+    texts: Sequence[str]
+    rules: Sequence[str]
+
+
 @with_options(lists=LISTS, shape=SHAPE, out=OUTPUT, registry=REGISTRY)
 @says_where_else(
     "ocitool bundle create SRC -o FILE",
@@ -151,7 +159,8 @@ def create(
 ) -> None:
     """Write images, with signatures, SBOMs and all platforms, to one file or to volumes.
 
-    The same images always give the same bytes. With --base or --have the bundle is a delta: it
+    A file of -f may also be one of rules for `ocitool sync`: the bundle has the images that they
+    take. The same images always give the same bytes. With --base or --have the bundle is a delta: it
     leaves out the layers that the other side has.
     """
     from ocitool.cli.delivery import check_destination
@@ -162,21 +171,25 @@ def create(
     options = TransferOptions(
         platforms=platforms(platform), attached=True, jobs=jobs, scratch=out.options.temporary
     )
-    texts = lists.names(names, "NAME", out)
-    with out.working("making the bundle"), _planned(texts, options, shape, registry, out) as plan:
+    rules = [path for path in lists.files if is_rules(path)]
+    texts = list(names or ())
+    if names or len(rules) < len(lists.files) or not rules:
+        texts = lists.without(rules).names(names, "NAME", out)
+    wanted = _Wanted(texts=texts, rules=rules)
+    with out.working("making the bundle"), _planned(wanted, options, shape, registry, out) as plan:
         _remark(plan, out)
         if shape.strict and plan.incomplete:
             _show(plan, [], output, out)
             raise typer.Exit(_NO)
         written = [] if shape.dry_run else _write(plan, output, shape)
     if shape.info_out is not None and not shape.dry_run:
-        _write_info(shape.info_out, plan, texts, written)
+        _write_info(shape.info_out, plan, [*texts, *rules], written)
     _show(plan, written, output, out)
 
 
 @contextlib.contextmanager
 def _planned(
-    texts: Sequence[str],
+    wanted: _Wanted,
     options: "TransferOptions",
     shape: Shape,
     registry: "RegistryOptions",
@@ -186,10 +199,10 @@ def _planned(
     from ocitool.operations.bundle.create import plan_bundle
 
     bases = shape.base or ()
-    places = _places(texts, shape)
+    places = _places(wanted.texts, shape)
     with (
-        connected_to(registry, out.observer, *places, *base_places(bases)) as connected,
-        _opened(places, connected, out) as sources,
+        _connected(wanted, [*places, *base_places(bases)], registry, out) as connected,
+        _opened([*places, *_taken(wanted, connected, options, out)], connected, out) as sources,
         plan_bundle(
             sources,
             options,
@@ -200,6 +213,31 @@ def _planned(
         ) as plan,
     ):
         yield plan
+
+
+@contextlib.contextmanager
+def _connected(
+    wanted: _Wanted, places: "Sequence[Place]", registry: "RegistryOptions", out: Output
+) -> "Iterator[Registries | None]":
+    """Yield connections to registries, if any is asked for images or for their tags."""
+    if not wanted.rules:
+        with connected_to(registry, out.observer, *places) as connected:
+            yield connected
+        return
+    with registries(registry, out.observer) as connected:
+        yield connected
+
+
+def _taken(
+    wanted: _Wanted, connected: "Registries | None", options: "TransferOptions", out: Output
+) -> "list[Place]":
+    """Return the images that rules take."""
+    from ocitool.images.locations import parse_place
+
+    if connected is None or not wanted.rules:
+        return []
+    files = [read_rules(path) for path in wanted.rules]
+    return [parse_place(text) for text in images_taken(files, connected, options.jobs, out)]
 
 
 def _remark(plan: "BundlePlan", out: Output) -> None:

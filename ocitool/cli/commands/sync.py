@@ -1,6 +1,5 @@
 """ocitool sync: images mirrored between registries by a file of rules, or by a plan made of it."""
 
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ from ocitool.cli.attempts import Failure
 from ocitool.cli.commands.push import create_repositories
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY, registries
+from ocitool.cli.options.rules import learn_access, read_rules
 from ocitool.cli.options.transfer import MIRRORING, CreateRepository
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.errors import OcitoolError, UsageError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ocitool.places.registry import Registries, RegistryOptions
     from ocitool.transfer.pipeline import TransferOptions
 
-_LARGEST_FILE, _LARGEST_PLAN = 16 << 20, 256 << 20
+_LARGEST_PLAN = 256 << 20
 
 File = Annotated[
     str | None,
@@ -131,19 +131,11 @@ def _check(plan: str | None, plan_out: str | None, out: Output, *, dry_run: bool
 
 def _rules(file: str | None, plan: str | None) -> "SyncFile | None":
     """Return the rules; with a plan there need not be any."""
-    from ocitool.bundles.sync.config import parse_sync_file
-    from ocitool.cli.options.lists import read_input
-
     if file is None:
         if plan is None:
             raise UsageError("Missing argument 'FILE'.", hint="name the rules, or give --plan P")
         return None
-    what = "<stdin>" if file == "-" else file
-    data = read_input(file, what, _LARGEST_FILE)
-    try:
-        return parse_sync_file(data.decode("utf-8-sig"), what)
-    except UnicodeDecodeError:
-        raise UsageError(f"{what} is not UTF-8 text") from None
+    return read_rules(file)
 
 
 def _shard(text: str | None) -> "Shard | None":
@@ -193,22 +185,11 @@ def _copy(
 
 def _connect(run: _Run, observer: "SharedObserver") -> "Callable[[], Registries]":
     """Return what opens connections, with what the file says of its registries."""
-    from ocitool.places.registry.options import HostRules
-
-    access = run.rules.access if run.rules is not None else ()
-    logins = [
-        (one.host, one.user.read(os.environ), one.password.read(os.environ))
-        for one in access
-        if one.user is not None and one.password is not None
-    ]
 
     def connect() -> "Registries":
         found = registries(run.registry, observer)
-        for one in access:
-            plain, insecure = one.tls == "disabled", one.tls == "insecure"
-            found.learn(one.host, HostRules(is_plain=plain, is_insecure=insecure))
-        for host, user, password in logins:
-            found.credentials.give(host, user, password, "the file of rules")
+        if run.rules is not None:
+            learn_access(run.rules, found)
         return found
 
     return connect

@@ -58,6 +58,11 @@ class NameLists:
             )
         return list(dict.fromkeys(found))
 
+    def without(self, files: Sequence[str]) -> "NameLists":
+        """Return the same without some files."""
+        left = [path for path in self.files if path not in files]
+        return NameLists(left, include_candidates=self._include_candidates)
+
     def found(self) -> "Iterator[NamesFound]":
         """Yield what each file names."""
         if self.files.count(_STDIN) > 1:
