@@ -1,5 +1,6 @@
 """Every command with `--json`, run in situations that fill the fields of its document."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from tests.artifacts.site import REPOSITORY
 from tests.cli.bundle_scene import note_bundles
 from tests.cli.container_scene import note_container_files
 from tests.cli.edit_scene import note_edits
+from tests.cli.test_serve import started
 from tests.garbage.test_engine import DANGLING, FakeEngine
 from tests.inside.facts.scenes import planted_image
 from tests.places.registry.homes import Home, auths
@@ -95,6 +97,7 @@ def documents(folder: Path) -> Documents:
         _registry(scene, registry, image)
         _artifacts(scene, registry)
         note_edits(scene.note, scene.folder, registry)
+    _serving(scene)
     _login(scene)
     _machine(scene)
     _inside(scene)
@@ -337,6 +340,14 @@ def _artifacts(scene: Scene, registry: EmulatedRegistry) -> None:
     assert isinstance(attached, dict)
     scene.run("artifact", "attach", attached["pinned"], "a.txt", *more)
     scene.note("artifact ls", "artifact", "ls", name)
+
+
+def _serving(scene: Scene) -> None:
+    folder = scene.folder / "served"
+    with started(folder, "--writable", "--addr", "127.0.0.1:0", "--json") as process:
+        assert process.stdout is not None
+        document = json.loads(process.stdout.readline())
+    scene.documents["registry serve"] = [document]
 
 
 def _login(scene: Scene) -> None:

@@ -1,6 +1,7 @@
 """ocitool registry serve: a registry over the store, a layout, an archive or a bundle."""
 
 import contextlib
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -74,10 +75,11 @@ def _announce(out: Output, server: "RegistryServer", serving: "Serving", what: s
         from ocitool.fsops import write_output
 
         write_output(serving.ready_file, f"{server.url} {os.getpid()}\n".encode())
-    out.result(
-        {"url": server.url, "writable": writable, "pid": os.getpid()},
-        text=lambda _: [f"serving {safe(what)} at {server.url} ({how})"],
-    )
+    if out.is_json:
+        # On one line, because the reader does not see the end of the output.
+        found = {"url": server.url, "writable": writable, "pid": os.getpid()}
+        console.out(json.dumps(found))
+    out.lines([f"serving {safe(what)} at {server.url} ({how})"])
     console.flush()
     for names in server.clashes[:_LISTED]:
         out.observer.remark(f"{' and '.join(names)} are reached only by these full names")

@@ -108,7 +108,7 @@ _OPTIONS: dict[str, tuple[Any, object]] = {
         False,
     ),
     "open_to_all": (
-        _flag("--open", "Allow anybody on the network to push.", _ACCESS),
+        _flag("--open", "Let every client on the network push.", _ACCESS),
         False,
     ),
     "max_clients": (
@@ -119,7 +119,7 @@ _OPTIONS: dict[str, tuple[Any, object]] = {
                 min=1,
                 max=10_000,
                 metavar="N",
-                help="Answer so many requests at a time.",
+                help="Answer at most N requests at a time.",
                 rich_help_panel=_LIMITS,
             ),
         ],
