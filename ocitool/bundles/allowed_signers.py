@@ -74,7 +74,8 @@ def not_allowed(path: str, identity: str, key: bytes, why: str = "") -> BadSigna
     return BadSignature(
         f"{path} does not let {quoted(identity)} sign with the key that signed "
         f"({quoted(key_type(key))[1:-1]} {fingerprint(key)}){f': {why}' if why else ''}",
-        hint="check the identity and the file of allowed signers",
+        hint="somebody else signed this: do not load it, unless that key belongs into the file, "
+        "under this identity",
     )
 
 

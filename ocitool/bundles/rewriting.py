@@ -67,6 +67,14 @@ class NewNames:
         """Return the new name of an image with its digest, or None when the map lacks it."""
         return self._old.find(reference) or self._new.find(reference)
 
+    def under_another_digest(self, name: str) -> Reference | None:
+        """Return the new name of an image that is pinned here to other content, or None."""
+        try:
+            reference = Reference.parse(name)
+        except UsageError:
+            return None
+        return self.find(replace(reference, digest=None)) if reference.digest else None
+
     def of(self, image: NamedImage) -> Reference | None:
         """Return what is to be written for an image, or None when the map lacks it.
 

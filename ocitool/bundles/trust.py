@@ -1,11 +1,12 @@
 """Whose signature a bundle has to have before anything of it is believed."""
 
 import os
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
 
-from ocitool.bundles.files import BundleSet
+from ocitool.bundles.files import BundleFile, BundleSet
 from ocitool.bundles.signature import Signer, sign, verify_minisign, verify_signature
 from ocitool.bundles.stream import BundleStream
 from ocitool.errors import BadSignature, UsageError
@@ -29,7 +30,10 @@ class Trust(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if (self.allowed_signers is None) != (self.identity is None):
-            raise UsageError("--allowed-signers and --identity go together")
+            raise UsageError(
+                "--allowed-signers and --identity go together",
+                hint="--identity is a name with which a line of that file begins",
+            )
         if self.minisign_key is not None and self.allowed_signers is not None:
             raise UsageError("--minisign-key and --allowed-signers exclude each other")
         if self.signature is not None and not self.is_asked:
@@ -58,13 +62,20 @@ class Trust(Struct, frozen=True, kw_only=True):
         embedded = next((f.head.signature for f in (*files, bundle) if f.head.signature), None)
         if embedded is not None and self.minisign_key is None:
             return embedded
-        for file in files:
-            if os.path.isfile(file.what + SIDECAR):
-                return _read(file.what + SIDECAR)
+        beside = signature_beside(files)
+        if beside is not None:
+            return _read(beside)
         raise BadSignature(
             f"{bundle.what} is not signed",
-            hint="--signature names a file with its signature; `ocitool bundle sign` makes one",
+            hint="ask for it signed, or for its FILE.sig, which --signature names; whoever wrote "
+            "the bundle signs it by `ocitool bundle sign`",
         )
+
+
+def signature_beside(files: Sequence[BundleFile]) -> str | None:
+    """Return the file with the signature that stands beside one of the files, if there is one."""
+    paths = (file.what + SIDECAR for file in files)
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def sign_beside(bundle: BundleSet, key: str) -> list[str]:

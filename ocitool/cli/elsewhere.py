@@ -69,6 +69,13 @@ def _given(options: dict[str, Any]) -> dict[str, str | None]:
     return {"PATH": path, "DEST": target, "DST": target, "FILE": None if output == "-" else output}
 
 
+def _names_a_registry(name: str) -> bool:
+    """Tell whether a name has the host of a registry, and does not go without it to Docker Hub."""
+    from ocitool.oci import Reference
+
+    return Reference.parse(name).domain == name.partition("/")[0]
+
+
 def _hint(error: NotInStore, name: str, local: str, remote: str) -> str | None:
     from ocitool.images.elsewhere import engine_place
     from ocitool.images.lookup import full_name
@@ -76,7 +83,7 @@ def _hint(error: NotInStore, name: str, local: str, remote: str) -> str | None:
     if name and (found := engine_place(name)) is not None:
         engine, place = found
         return f"{engine} has it: {local.replace('SRC', place)}"
-    if error.is_near or full_name(name) is None:
+    if full_name(name) is None or (error.is_near and not _names_a_registry(name)):
         return error.hint
     registry = f"if it is in a registry: {remote.replace('SRC', f'docker://{name}')}"
     return f"{error.hint}; {registry}" if error.hint else registry

@@ -268,7 +268,7 @@ def ending_of(
     if policy is OnExisting.SAME:
         raise Refused(
             f"{destination.familiar} names another image: {existing.digest}, not {digest}",
-            hint="push under another tag; --on-existing overwrite moves this one",
+            hint="another tag keeps both; --on-existing overwrite moves this one",
         )
     return Ending.SKIPPED if policy is OnExisting.SKIP else Ending.PUSHED
 

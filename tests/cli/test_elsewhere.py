@@ -59,6 +59,13 @@ def test_without_any_store_it_is_the_same(ocitool: Command, verb: str) -> None:
     assert REGISTRY[verb] + "acme/shop:2.4" in run(ocitool, verb, "acme/shop:2.4").err
 
 
+def test_a_name_with_a_host_may_be_that_of_a_registry_although_one_is_near(
+    loaded: Command,
+) -> None:
+    done = run(loaded, "inspect", "localhost:5000/fmt/app:1.0")
+    assert "if it is in a registry: ocitool inspect docker://localhost:5000/fmt/app" in done.err
+
+
 def test_a_name_that_is_nearly_one_of_the_store_is_corrected_first(loaded: Command) -> None:
     done = run(loaded, "inspect", "fmt/ap:1.0")
     assert "did you mean" in done.err

@@ -82,8 +82,38 @@ class TestA20Rewrite:
             "other.yaml:3: c:3 is not in the map",
             "other.yaml:4: d:4 is not in the map",
             "ocitool: map.json lacks 2 images; no file was changed",
+            "  bring them with a bundle and its map, or --leave-missing keeps their names",
         ]
         assert {path: path.read_bytes() for path in folder.glob("*.yaml")} == before
+
+    def test_what_the_maps_lack_may_stay(self, ocitool: Command, folder: Path) -> None:
+        words = ("rewrite", "deploy.yaml", "service.yaml", "--map-file", "map.json", "-i")
+        (folder / "service.yaml").write_text("services: {c: {image: c:3}}\n")
+        done = ocitool(*words, "--leave-missing")
+        assert done.code == 0
+        assert "service.yaml:1: c:3 is not in the map" in done.err
+        assert (folder / "deploy.yaml").read_bytes() == new(DEPLOY)
+        assert (folder / "service.yaml").read_text() == "services: {c: {image: c:3}}\n"
+
+    def test_several_maps_of_which_the_last_counts(self, ocitool: Command, folder: Path) -> None:
+        later = MappedImage(from_="r.example/a:1", to="t.example/a:1", digest=TWO)
+        (folder / "later.json").write_bytes(encode_map([later]))
+        text = "services: {a: {image: r.example/a:1}, b: {image: r.example/b:2}}"
+        (folder / "x.yaml").write_text(text)
+        words = ("--map-file", "map.json", "--map-file", "later.json")
+        done = ocitool("rewrite", "x.yaml", *words)
+        assert f"t.example/a:1@{TWO}" in done.out
+        assert f"s.example/b:2@{TWO}" in done.out
+
+    def test_a_name_that_was_rewritten_before_its_image_changed(
+        self, ocitool: Command, folder: Path
+    ) -> None:
+        pinned = f"s.example/b:2@{ONE}"
+        (folder / "x.yaml").write_text(f"services: {{b: {{image: '{pinned}'}}}}")
+        done = ocitool("rewrite", "x.yaml", "--map-file", "map.json")
+        assert done.code == 3
+        told = f"x.yaml:1: {pinned} is not in the map with this digest; it has {TWO}"
+        assert told in done.err
 
     def test_as_json(self, ocitool: Command, folder: Path) -> None:
         words = ("rewrite", "compose.yaml", "--map-file", "map.json", "-i", "--json")

@@ -68,7 +68,9 @@ def load_bundles(
             out.observer.warn(f"{file.path} is left out: {file.error.message}")
         for one in found:
             options.trust.require(one)
-        attempts = Attempts(out, len(found))
+        # A registry takes one image after another, all other places a bundle as a whole.
+        names = sum(len(one.head.listing.names) for one in found)
+        attempts = Attempts(out, len(found) if target.below is None else names)
         loaded = _load_all(found, target, options, registry, attempts, out)
     _show(loaded, unreadable, target, options, attempts, out)
     attempts.finish()

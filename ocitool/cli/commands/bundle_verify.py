@@ -38,8 +38,9 @@ def verify_bundles(
             report = verify_bundle(one, observer=out.observer)
             if signer is not None:
                 report = replace(report, signer=signer.identity)
-            elif one.head.signature is not None:
-                out.remark([f"{one.what} is signed; --allowed-signers F --identity I checks that"])
+            elif (by := words.signature_of(one)) is not None:
+                told = f"{one.what} is signed ({by}); --allowed-signers F --identity I checks that"
+                out.remark([told])
             reports.append(report)
             out.lines(words.verified_lines(report, one.what))
     for file in unreadable:

@@ -11,6 +11,7 @@ from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.lists import candidate_remarks, read_input
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
+from ocitool.cli.render.columns import counted
 from ocitool.cli.render.console import safe
 from ocitool.errors import UsageError
 
@@ -28,9 +29,17 @@ Files = Annotated[
         metavar="FILE…", help="YAML, JSON, a lock or a list that names images; - is stdin."
     ),
 ]
-MapFile = Annotated[
-    str,
-    typer.Option("--map-file", metavar="F", help="The map that `bundle load --map-out` wrote."),
+MapFiles = Annotated[
+    list[str],
+    typer.Option(
+        "--map-file",
+        metavar="F",
+        help="A map that `bundle load --map-out` wrote; may be repeated: the last one counts.",
+    ),
+]
+LeaveMissing = Annotated[
+    bool,
+    typer.Option("--leave-missing", help="Leave images as they are that no map has; name them."),
 ]
 InPlace = Annotated[
     bool, typer.Option("--in-place", "-i", help="Change the files instead of printing the result.")
@@ -65,16 +74,17 @@ class _Result(Struct, frozen=True, kw_only=True):
 def rewrite(
     files: Files,
     *,
-    map_file: MapFile,
+    map_file: MapFiles,
     in_place: InPlace = False,
     pin: PinAs = "both",
     include_candidates: IncludeCandidates = False,
+    leave_missing: LeaveMissing = False,
     out: Output,
 ) -> None:
     """Put the names that images have on the other side into files, by digest.
 
     Only the names change: comments, quotes, anchors and line breaks stay, and a second run changes
-    nothing. Ends with 3 and changes no file if the map lacks an image of any of them.
+    nothing. Ends with 3 and changes no file if the maps lack an image of any of them.
     """
     from ocitool.cli import documents
 
@@ -82,7 +92,9 @@ def rewrite(
     names = _new_names(map_file, pin)
     done = _rewrite_all(files, names, out, include_candidates=include_candidates)
     missing = tuple(one for rewritten in done.values() for one in rewritten.missing)
-    changed = {path: one for path, one in done.items() if one.changes and not missing}
+    changed = {
+        path: one for path, one in done.items() if one.changes and (leave_missing or not missing)
+    }
     result = _Result(
         files=tuple(changed),
         changes=tuple(change for one in changed.values() for change in one.changes),
@@ -92,8 +104,11 @@ def rewrite(
         _write(changed)
     if in_place:
         out.result(result, text=_lines, ids=_new, view=documents.REWRITTEN)
-    if missing:
-        _tell_missing(missing, map_file)
+    _tell_missing(missing, names)
+    if missing and not leave_missing:
+        what = f"{' and '.join(map_file)} {'lacks' if len(map_file) == 1 else 'lack'}"
+        console.note(f"ocitool: {what} {counted(len(missing), 'image')}; no file was changed")
+        console.note("  bring them with a bundle and its map, or --leave-missing keeps their names")
         raise typer.Exit(_LACKING)
     if in_place:
         out.summary([_summary(result, len(done))])
@@ -114,14 +129,16 @@ def _check(files: "Sequence[str]", out: Output, *, in_place: bool) -> None:
         raise UsageError("--json and the file cannot both go to stdout", hint="use -i")
 
 
-def _new_names(map_file: str, pin: str) -> "NewNames":
+def _new_names(map_files: "Sequence[str]", pin: str) -> "NewNames":
     from ocitool.bundles.mapping import LARGEST_MAP, parse_map
     from ocitool.bundles.rewriting import PINS, NewNames
 
     known = next((one for one in PINS if one == pin), None)
     if known is None:
         raise UsageError(f"--pin {pin!r} is not one of {', '.join(PINS)}")
-    return NewNames(parse_map(read_input(map_file, map_file, LARGEST_MAP), map_file), known)
+    maps = [parse_map(read_input(path, path, LARGEST_MAP), path) for path in map_files]
+    images = {image.from_: image for one in maps for image in one}
+    return NewNames(images.values(), known)
 
 
 def _rewrite_all(
@@ -168,17 +185,14 @@ def _new(result: _Result) -> "Iterator[str]":
     yield from dict.fromkeys(safe(one.new or "") for one in result.changes)
 
 
-def _tell_missing(missing: "Sequence[Change]", map_file: str) -> None:
-    from ocitool.cli.render.columns import counted
-
+def _tell_missing(missing: "Sequence[Change]", names: "NewNames") -> None:
     for one in missing:
-        console.note(f"{one.file}:{one.line}: {one.old} is not in the map")
-    console.note(f"ocitool: {map_file} lacks {counted(len(missing), 'image')}; no file was changed")
+        other = names.under_another_digest(one.old)
+        why = f" with this digest; it has {other.digest}" if other is not None else ""
+        console.note(f"{one.file}:{one.line}: {one.old} is not in the map{why}")
 
 
 def _summary(result: _Result, read: int) -> str:
-    from ocitool.cli.render.columns import counted
-
     if not result.changes:
         return f"nothing to change in {counted(read, 'file')}"
     count = counted(len(result.changes), "name")

@@ -73,8 +73,18 @@ def shown(bundle: "BundleSet") -> Iterator[str]:
         yield f"it requires {counted(len(listing.requires), 'blob')} of {size(left)}"
     for digest in listing.builds_on:
         yield f"builds on the bundle with the list {digest}"
-    yield f"signature: {'yes' if bundle.head.signature is not None else 'none inside'}"
+    yield f"signature: {signature_of(bundle) or 'none'}"
     yield f"list: {bundle.head.digest}"
+
+
+def signature_of(bundle: "BundleSet") -> str | None:
+    """Return where the signature of a bundle is, which nothing has checked; None without one."""
+    from ocitool.bundles.trust import signature_beside
+
+    if bundle.head.signature is not None:
+        return "inside"
+    beside = signature_beside(bundle.files)
+    return console.safe(beside) if beside is not None else None
 
 
 def _kind(bundle: "BundleSet") -> str:

@@ -209,7 +209,8 @@ def _left_out(
             raise NotFound(
                 f"{len(absent)} of the blobs that are needed belong to none of these images, such "
                 f"as {absent[0]}",
-                hint="name the images of the bundle that the need was written for",
+                hint="name the images of the bundle that the need was written for; if a tag has "
+                "moved since, name them by digest, as `ocitool lock` writes them down",
             )
         return lambda blob: blob.digest not in needed
     if base is not None:
