@@ -1,7 +1,10 @@
-"""Other programs, such as `ssh` and `ctr`: run to their end, with what they are given and say."""
+"""Other programs, such as `ssh` and `ctr`: run to their end, shown to the user, or left behind."""
 
 import contextlib
+import os
+import signal
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO
 
@@ -81,6 +84,69 @@ def _wait(process: "subprocess.Popen[bytes]", program: str, seconds: float | Non
         return process.wait(seconds)
     except subprocess.TimeoutExpired as error:
         raise Unavailable(f"{program} did not answer within {seconds:g} s") from error
+
+
+def run_in_front(command: Sequence[str], *, reads_stdin: bool) -> int:
+    """Run a program with our own output, and with our input if `reads_stdin`; return its exit code.
+
+    128 and its number for a signal that ended it. Signals to us are passed on to it, except an
+    interrupt from the terminal, which it gets itself. NotInstalled when it cannot be started.
+    """
+    try:
+        stdin = None if reads_stdin else subprocess.DEVNULL
+        process = subprocess.Popen(command, stdin=stdin)  # noqa: S603 - no shell reads the words
+    except OSError as error:
+        raise NotInstalled(f"{command[0]} cannot be run: {error.strerror}") from error
+    with _signals_passed_to(process):
+        code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
+@contextlib.contextmanager
+def _signals_passed_to(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    # Only the main thread may change what signals do.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    passed = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
+    before = {number: signal.getsignal(number) for number in passed}
+    at_terminal = any(map(os.isatty, (0, 1, 2)))
+    for number in passed:
+        itself = number == signal.SIGINT and at_terminal
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, _ignore if itself else lambda n, _: process.send_signal(n))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    # A function, because what is ignored by us would be ignored by programs that we start.
+    pass
+
+
+def leave_behind(script: str, *, stdout: int) -> "subprocess.Popen[bytes]":
+    """Start a script of sh(1) that goes on when we have ended; return its process.
+
+    It has a session of its own, so no terminal ends it, and no input. `stdout` is the descriptor of
+    its output. NotInstalled when it cannot be started.
+    """
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the caller quotes what is in the script
+            ["/bin/sh", "-c", script],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+        )
+    except OSError as error:
+        raise NotInstalled(f"/bin/sh cannot be run: {error.strerror}") from error
+    # Only its parent can learn that it has ended, and until then it stays in the process table.
+    threading.Thread(target=process.wait, daemon=True).start()
+    return process
 
 
 def _feed(pipe: IO[bytes], pieces: Iterable[bytes]) -> None:

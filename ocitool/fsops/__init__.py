@@ -21,6 +21,7 @@ from ocitool.fsops.files import (
     replace_file,
     write_control,
 )
+from ocitool.fsops.locks import HeldLock, is_locked, take_lock, wait_for_lock
 from ocitool.fsops.output import OutputFile, remove_output, write_output, write_outputs
 from ocitool.fsops.parts import PartFile
 from ocitool.fsops.scratch import scratch_file, scratch_folder, spooling
@@ -46,6 +47,7 @@ from ocitool.fsops.trees import (
 __all__ = [
     "CHUNK",
     "Directory",
+    "HeldLock",
     "Kind",
     "LogFile",
     "NewFile",
@@ -56,6 +58,7 @@ __all__ = [
     "allocate_file",
     "append_to_file",
     "describe_folder",
+    "is_locked",
     "make_folder",
     "make_hard_link",
     "make_link",
@@ -75,10 +78,12 @@ __all__ = [
     "spooling",
     "staging_folder",
     "sync_file_system",
+    "take_lock",
     "translate",
     "translated",
     "tree_size",
     "tree_usage",
+    "wait_for_lock",
     "write_all",
     "write_control",
     "write_output",
