@@ -307,6 +307,7 @@ class _Creation:
             tree=self._tree,
             settings=Settings(
                 interactive=self._options.life.interactive,
+                terminal=self._options.process.terminal,
                 remove=self._options.life.remove,
                 stop_signal=self._options.life.stop_signal
                 or self._chosen.config.config.stop_signal,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Self
 
 from msgspec import Struct
 
+from ocitool.containers.lifecycle.state import container_states
 from ocitool.containers.listings import engine_uses, read_listing
 from ocitool.containers.records import Records, damaged_record, read_records
-from ocitool.containers.running import running_bundles
 from ocitool.containers.runtimes import RUNTIMES, named_runtimes, runtime_at, usual_runtimes
 from ocitool.containers.uses import ContainerProvider, ContainerUse
 from ocitool.errors import OcitoolError, Refused, UsageError
@@ -50,13 +50,13 @@ class StoreProvider(Struct, frozen=True):
 
     def _uses(self, records: Records) -> list[ContainerUse]:
         found = records.containers
-        active = running_bundles(container.bundle for container in found)
+        states = container_states(found)
         return [
             ContainerUse(
                 provider=self.name,
                 id=container.id,
                 name=container.name,
-                state="running" if container.bundle in active else "created",
+                state=str(states[container.id].status),
                 digests=(container.digest, container.manifest, container.config),
             )
             for container in found

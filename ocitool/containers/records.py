@@ -25,10 +25,12 @@ class Settings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What counts when a container is started or ended, besides its bundle.
 
     `stop_signal` is as the image or the user wrote it, empty for SIGTERM; `stop_timeout` is in
-    seconds, None for the usual ten. `labels` are those given to the container itself.
+    seconds, None for the usual ten. `interactive` and `terminal` are docker's -i and -t, `remove`
+    takes the container away when its process has ended. `labels` are those of the container itself.
     """
 
     interactive: bool = False
+    terminal: bool = False
     remove: bool = False
     stop_signal: str = ""
     stop_timeout: int | None = None

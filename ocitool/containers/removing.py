@@ -4,8 +4,9 @@ import os
 
 from msgspec import Struct
 
+from ocitool.containers.lifecycle.state import at_rest
+from ocitool.containers.lifecycle.stopping import stop_container
 from ocitool.containers.records import Container, find_container, forget, keep, read_records
-from ocitool.containers.running import running_bundles
 from ocitool.containers.staging import (
     BUNDLES,
     STAGING,
@@ -15,7 +16,7 @@ from ocitool.containers.staging import (
     private_place,
     remove_discarded,
 )
-from ocitool.errors import NotFound, OcitoolError, Refused, StorageError
+from ocitool.errors import NotFound, OcitoolError, StorageError
 from ocitool.fsops import Directory
 from ocitool.oci import Digest
 from ocitool.places.layout import Layout, exclusive
@@ -30,17 +31,20 @@ class Removed(Struct, frozen=True, kw_only=True):
     left: str | None = None
 
 
-def remove_container(layout: Layout, text: str) -> Removed:
+def remove_container(layout: Layout, text: str, *, force: bool = False) -> Removed:
     """Remove a container by its name or the start of its ID; its image stays.
 
-    Refused while it runs. A bundle outside the store is removed only if it is the container's.
+    Refused while it runs; with `force` it is killed first. A bundle outside the store is removed
+    only if it is the container's.
     """
     container = find_container(layout, text)
-    if running_bundles([container.bundle]):
-        raise Refused(
-            f"container {container.name} is running",
-            hint=f"end it first, for example with `runc delete --force {container.name}`",
-        )
+    if force:
+        stop_container(layout, container.id, signalled="KILL")
+    with at_rest(container):
+        return _remove(layout, container)
+
+
+def _remove(layout: Layout, container: Container) -> Removed:
     if not container.own_bundle:
         _refuse_what_cannot_go(container.bundle)
     with exclusive(layout) as moment, private_place(moment.control, STAGING) as staging:

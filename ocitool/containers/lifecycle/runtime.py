@@ -1,0 +1,62 @@
+"""The OCI runtime that runs a bundle: runc or crun, which this machine has installed."""
+
+import os
+import shutil
+
+from msgspec import Struct
+
+from ocitool.containers.records import Container
+from ocitool.errors import NotFound, Refused
+from ocitool.oci.quoting import quoted
+
+_KNOWN = ("runc", "crun")
+# Where the programs of root lie, which the path of other users often lacks.
+_MORE = "/usr/local/sbin:/usr/sbin:/sbin"
+_STATE = "state"
+
+
+class Runtime(Struct, frozen=True, kw_only=True):
+    """A runtime by its path, and the folder of a run in which it keeps its state."""
+
+    program: str
+    folder: str
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return os.path.basename(self.program)
+
+    def run(self, container: Container) -> list[str]:
+        """Return the command that runs a container to its end and writes its process ID first."""
+        words = ("run", "--bundle", container.bundle, "--pid-file", f"{self.folder}/pid")
+        return [*self._called(), *words, container.id]
+
+    def delete(self, container: Container) -> list[str]:
+        """Return the command that ends and forgets a container."""
+        return [*self._called(), "delete", "--force", container.id]
+
+    def _called(self) -> list[str]:
+        return [self.program, "--root", f"{self.folder}/{_STATE}"]
+
+
+def find_runtime(container: Container, folder: str, *, named: str | None = None) -> Runtime:
+    """Return the runtime to use: the one that was named, else runc, else crun.
+
+    NotFound if none is installed, Refused if only one is that cannot run this bundle.
+    """
+    for name in _KNOWN if named is None else (named,):
+        program = shutil.which(name) or shutil.which(name, path=_MORE)
+        if program is None:
+            continue
+        if named is None and name == "crun" and container.tree is not None:
+            raise Refused(
+                f"only crun is installed, which cannot mount the overlay of {container.name}",
+                hint="install runc, make the container with --copy, or try --runtime crun",
+            )
+        return Runtime(program=os.path.abspath(program), folder=folder)
+    if named is not None:
+        raise NotFound(f"{quoted(named)} is not a program here", hint="give its path")
+    raise NotFound(
+        "neither runc nor crun is installed",
+        hint="install one of them (Debian: `apt-get install runc`), or name one with --runtime",
+    )

@@ -1,0 +1,177 @@
+"""Starting a container by an OCI runtime, in front of the user or in the background.
+
+Who waits for the end of the process holds the lock of the run: this process, or in the background
+a shell, which writes the exit code. So a run has one waiter, whatever is killed meanwhile.
+"""
+
+import os
+import re
+import shlex
+import time
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from ocitool.containers.lifecycle.runtime import Runtime, find_runtime
+from ocitool.containers.lifecycle.state import (
+    EXIT,
+    LOCK,
+    PID,
+    State,
+    container_state,
+    is_running,
+    open_run,
+)
+from ocitool.containers.records import Container, find_container
+from ocitool.containers.running import process_in
+from ocitool.errors import OcitoolError, Refused
+from ocitool.fsops import Directory, HeldLock, remove_tree, replace_file, take_lock
+from ocitool.oci.quoting import quoted
+from ocitool.places.layout import Layout
+from ocitool.programs import leave_behind, run_in_front, run_program
+
+OUT, ERR = "stdout", "stderr"
+_STATE = "state"
+_PAUSE = 0.01
+_TAIL_BYTES = 4096
+# What runc says: time="…" level=error msg="runc run failed: …"
+_MESSAGE = re.compile(r'msg="((?:[^"\\]|\\.)*)"')
+_ESCAPED = re.compile(r"\\(.)")
+
+
+class StartOptions(Struct, frozen=True, kw_only=True):
+    """How to start a container.
+
+    `detach` leaves it in the background, its output in files. `interactive` gives it our standard
+    input even if it was not made so. `runtime` is a program such as crun. `afterwards` is a command
+    that runs when a detached process has ended.
+    """
+
+    detach: bool = False
+    interactive: bool = False
+    runtime: str | None = None
+    afterwards: tuple[str, ...] = ()
+
+
+class Started(Struct, frozen=True, kw_only=True):
+    """A container that was started, and its state then: running, or exited if it has ended."""
+
+    container: Container
+    state: State
+
+
+def start_container(layout: Layout, text: str, options: StartOptions) -> Started:
+    """Start a container by its name or the start of its ID.
+
+    Returns when its process has ended, or with `detach` when it has begun. Refused if it runs
+    already, NotFound without a runtime, OcitoolError if the runtime cannot start it.
+    """
+    container = find_container(layout, text)
+    _check_terminal(container, options)
+    with open_run(container) as run:
+        lock = take_lock(run, LOCK)
+        if lock is None or process_in(container.bundle) is not None:
+            raise is_running(container)
+        with lock:
+            # It may have been removed while this command waited for the lock.
+            container = find_container(layout, container.id)
+            runtime = find_runtime(container, run.path, named=options.runtime)
+            _forget_last(run, runtime, container)
+            if options.detach:
+                _start_behind(run, lock, runtime, container, options)
+            else:
+                _run_in_front(run, runtime, container, options)
+    return Started(container=container, state=container_state(container))
+
+
+def _check_terminal(container: Container, options: StartOptions) -> None:
+    """Refuse a container with a terminal where there is none for it."""
+    if container.settings.terminal and options.detach:
+        raise Refused(
+            f"container {container.name} has a terminal, which needs somebody in front of it",
+            hint="start it without -d, or make one without -t",
+        )
+    if container.settings.terminal and not any(map(os.isatty, (0, 1, 2))):
+        raise Refused(
+            f"container {container.name} has a terminal, and there is none here",
+            hint="start it at a terminal, or make one without -t",
+        )
+
+
+def _forget_last(run: Directory, runtime: Runtime, container: Container) -> None:
+    """Remove what the last run left, also what a runtime keeps that was killed."""
+    if run.kind(_STATE) == "folder":
+        with run.subdirectory(_STATE) as state:
+            left = state.names()
+        if left:
+            run_program(runtime.delete(container))
+        remove_tree(run, _STATE)
+    for name in (PID, EXIT):
+        if run.kind(name) is not None:
+            run.remove(name)
+
+
+def _run_in_front(
+    run: Directory, runtime: Runtime, container: Container, options: StartOptions
+) -> None:
+    reads = options.interactive or container.settings.interactive
+    code = run_in_front(runtime.run(container), reads_stdin=reads)
+    if run.kind(PID) is None:
+        # What the runtime said stands on the user's own standard error.
+        raise _not_started(runtime, container, None)
+    replace_file(run, EXIT, f"{code}\n".encode("ascii"), staging=run)
+
+
+def _start_behind(
+    run: Directory, lock: HeldLock, runtime: Runtime, container: Container, options: StartOptions
+) -> None:
+    began = run.size_of(ERR) or 0
+    script = _script(runtime.run(container), run.path, options.afterwards)
+    # The lock is the output of the shell, which itself prints nothing.
+    process = leave_behind(script, stdout=lock.descriptor)
+    lock.close()
+    while run.kind(PID) is None:
+        if process.poll() is not None and run.kind(PID) is None:
+            raise _not_started(runtime, container, _reason(run, began))
+        time.sleep(_PAUSE)
+
+
+def _script(command: Sequence[str], folder: str, afterwards: Sequence[str]) -> str:
+    out, err, pid, code, new = (
+        shlex.quote(f"{folder}/{name}") for name in (OUT, ERR, PID, EXIT, f"{EXIT}.new")
+    )
+    return "\n".join(
+        [
+            "umask 077",
+            f"{shlex.join(command)} </dev/null >>{out} 2>>{err}",
+            "code=$?",
+            f"test -e {pid} && echo $code >{new} && mv {new} {code}",
+            # This frees the lock.
+            "exec >/dev/null",
+            shlex.join(afterwards),
+        ]
+    )
+
+
+def _not_started(runtime: Runtime, container: Container, reason: str | None) -> OcitoolError:
+    why = f": {reason}" if reason else ""
+    return OcitoolError(
+        f"{runtime.name} could not start container {container.name}{why}",
+        hint="make another container with a command that the image has, or with other options",
+    )
+
+
+def _reason(run: Directory, began: int) -> str:
+    """Return what the runtime wrote last, on one line."""
+    size = run.size_of(ERR) or 0
+    if size <= began:
+        return ""
+    descriptor, _ = run.open_file(ERR)
+    try:
+        data = os.pread(descriptor, _TAIL_BYTES, max(began, size - _TAIL_BYTES))
+    finally:
+        os.close(descriptor)
+    last = data.decode("utf-8", "replace").strip().splitlines()[-1:]
+    text = "".join(last)
+    found = _MESSAGE.search(text)
+    return quoted(_ESCAPED.sub(r"\1", found[1])) if found else quoted(text)
