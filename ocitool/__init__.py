@@ -17,6 +17,29 @@ if TYPE_CHECKING:
     from ocitool.bundles.sync.config import parse_sync_file as parse_sync_file
     from ocitool.bundles.sync.plan import encode_plan as encode_plan
     from ocitool.bundles.sync.plan import parse_plan as parse_plan
+    from ocitool.containers.creating import Created as Created
+    from ocitool.containers.creating import create_container as create_container
+    from ocitool.containers.lifecycle.logs import container_logs as container_logs
+    from ocitool.containers.lifecycle.starting import StartOptions as StartOptions
+    from ocitool.containers.lifecycle.starting import start_container as start_container
+    from ocitool.containers.lifecycle.state import State as State
+    from ocitool.containers.lifecycle.state import container_state as container_state
+    from ocitool.containers.lifecycle.state import container_states as container_states
+    from ocitool.containers.lifecycle.stopping import stop_container as stop_container
+    from ocitool.containers.lifecycle.stopping import wait_for_container as wait_for_container
+    from ocitool.containers.options import Bind as Bind
+    from ocitool.containers.options import CreateOptions as CreateOptions
+    from ocitool.containers.options import LifeOptions as LifeOptions
+    from ocitool.containers.options import MountOptions as MountOptions
+    from ocitool.containers.options import NetworkOptions as NetworkOptions
+    from ocitool.containers.options import ProcessOptions as ProcessOptions
+    from ocitool.containers.options import ResourceLimits as ResourceLimits
+    from ocitool.containers.options import SecurityOptions as SecurityOptions
+    from ocitool.containers.options import Tmpfs as Tmpfs
+    from ocitool.containers.options import Ulimit as Ulimit
+    from ocitool.containers.records import Container as Container
+    from ocitool.containers.records import find_container as find_container
+    from ocitool.containers.removing import remove_container as remove_container
     from ocitool.editing.settings import Settings as Settings
     from ocitool.errors import AccessDenied as AccessDenied
     from ocitool.errors import IntegrityError as IntegrityError
@@ -150,6 +173,17 @@ __getattr__, __dir__, __all__ = lazy(
         "bundles.inventory": "Base Need",
         "bundles.sync.config": "parse_sync_file",
         "bundles.sync.plan": "encode_plan parse_plan",
+        "containers.creating": "Created create_container",
+        "containers.lifecycle.logs": "container_logs",
+        "containers.lifecycle.starting": "StartOptions start_container",
+        "containers.lifecycle.state": "State container_state container_states",
+        "containers.lifecycle.stopping": "stop_container wait_for_container",
+        "containers.options": (
+            "Bind CreateOptions LifeOptions MountOptions NetworkOptions ProcessOptions "
+            "ResourceLimits SecurityOptions Tmpfs Ulimit"
+        ),
+        "containers.records": "Container find_container",
+        "containers.removing": "remove_container",
         "editing.settings": "Settings",
         "errors": (
             "AccessDenied IntegrityError MalformedArchive NotFound OcitoolError Refused "

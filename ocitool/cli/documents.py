@@ -345,9 +345,14 @@ ENGINE_EXPLANATION = _ENGINE_IMAGE.at("image") | View("state reason")
 # Containers.
 
 _BUNDLE = View("id name image digest manifest config created bundle", shared_tree="tree")
-CONTAINER = _BUNDLE.at("container") | View("state")
-LISTED_CONTAINER = CONTAINER | View("written total")
-CREATED = _BUNDLE.at("container") | View("rootless", unpacked=("extracted", _UNPACKED))
+_STATE = View("pid exit_code started finished", state="status").at("state")
+CONTAINER = _BUNDLE.at("container")
+REMOVED_CONTAINER = CONTAINER | View(state=("container", lambda _: "removed"))
+STARTED_CONTAINER = CONTAINER | _STATE
+LISTED_CONTAINER = STARTED_CONTAINER | View("written total")
+STOPPED_CONTAINER = STARTED_CONTAINER | View("was_running killed")
+ENDED_CONTAINER = STARTED_CONTAINER
+CREATED = CONTAINER | View("rootless", unpacked=("extracted", _UNPACKED))
 
 # Registries.
 

@@ -294,8 +294,24 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "artifact pull": ("ocitool artifact pull registry.example/chart:1 -o chart",),
     "artifact ls": ("ocitool artifact ls registry.example/app:1",),
-    "container": ("ocitool container create app:1.0 --name web -- sh",),
-    "container create": ("ocitool container create app:1.0 --name web -- sh",),
+    "container": (
+        "ocitool container create app:1.0 --name web --memory 512m",
+        "ocitool container start -d web",
+        "ocitool container run --rm app:1.0 -- env",
+    ),
+    "container create": (
+        "ocitool container create app:1.0 --name web -- sh",
+        "ocitool container create app:1.0 --name web --memory 512m --cpus 1.5",
+        "ocitool container create app:1.0 -v /srv/data:/data:ro -e LEVEL=debug -u app",
+    ),
+    "container run": (
+        "ocitool container run --rm -it app:1.0 -- sh",
+        "ocitool container run -d --name web --read-only app:1.0",
+    ),
+    "container start": ("ocitool container start web", "ocitool container start -d web"),
+    "container stop": ("ocitool container stop web", "ocitool container stop -t 60 web db"),
+    "container wait": ("ocitool container wait web",),
+    "container logs": ("ocitool container logs web", "ocitool container logs -f web"),
     "container commit": (
         "ocitool container commit web app:patched -m 'fixed the configuration'",
         "ocitool container commit web app:2 -c 'CMD [\"app\", \"-v\"]' -c 'ENV LEVEL=debug'",

@@ -16,12 +16,14 @@ _DELETING = frozenset({"gc", "logout", "prune", "rm", "rmi", "unpin", "untag"})
 """Commands that are never suggested: what was meant may have been harmless."""
 _INSTEAD = {
     "build": "ocitool builds no images; buildah, podman and docker do",
-    "exec": "`ocitool container create` makes a bundle; runc and crun run commands in it",
+    "exec": "`ocitool container run` runs a command in a container of its own",
     "import": "`ocitool load` reads archives of images",
     "ps": "`ocitool container ls` lists containers",
-    "run": "`ocitool container create` makes a bundle that runc or crun starts",
+    "logs": "`ocitool container logs` prints what a container printed",
+    "run": "`ocitool container run` makes a container and starts it by runc or crun",
     "search": "`ocitool registry catalog HOST` lists repositories",
-    "start": "`ocitool container create` makes a bundle that runc or crun starts",
+    "start": "`ocitool container start` starts a container by runc or crun",
+    "stop": "`ocitool container stop` ends a container",
 }
 """Words of docker that are no commands here, and what to do instead."""
 

@@ -8,6 +8,7 @@ from ocitool.containers.bundles import ROOT_FOLDER
 from ocitool.containers.config.security import capabilities
 from ocitool.containers.images import read_parts
 from ocitool.containers.inspection import (
+    NEVER,
     ContainerConfig,
     GraphDriver,
     HostConfig,
@@ -16,9 +17,9 @@ from ocitool.containers.inspection import (
     MountPoint,
     State,
 )
+from ocitool.containers.lifecycle.state import Status, container_state
 from ocitool.containers.options import HOST, NONE, SecurityOptions
 from ocitool.containers.records import Container
-from ocitool.containers.running import process_in
 from ocitool.containers.usage import root_bytes, written_bytes
 from ocitool.oci import ImageConfig
 from ocitool.places.layout import Layout
@@ -80,10 +81,15 @@ def inspect_container(layout: Layout, container: Container, *, sizes: bool = Fal
 
 
 def _state(container: Container) -> State:
-    process = process_in(container.bundle)
-    if process is None:
-        return State(status="created", running=False)
-    return State(status="running", running=True, pid=process)
+    found = container_state(container)
+    return State(
+        status=str(found.status),
+        running=found.status is Status.RUNNING,
+        pid=found.pid or 0,
+        exit_code=found.exit_code or 0,
+        started_at=found.started or NEVER,
+        finished_at=found.finished or NEVER,
+    )
 
 
 def _config(container: Container, image: ImageConfig, facts: BundleFacts) -> ContainerConfig:

@@ -9,21 +9,17 @@ from ocitool.containers.mountinfo import Mount, mounts_of
 _ROOT = "/"
 
 
-def running_bundles(bundles: Iterable[str]) -> set[str]:
-    """Return the bundles (absolute paths) whose root file system is the root of a process.
-
-    Misses processes that this user may not inspect.
-    """
-    return set(_processes_in(bundles))
-
-
 def process_in(bundle: str) -> int | None:
     """Return the ID of a process whose root is the root file system of a bundle, if one runs."""
-    return _processes_in([bundle]).get(bundle)
+    return processes_in([bundle]).get(bundle)
 
 
-def _processes_in(bundles: Iterable[str]) -> dict[str, int]:
-    """Return the bundles that run, each with one of its processes."""
+def processes_in(bundles: Iterable[str]) -> dict[str, int]:
+    """Return the bundles (absolute paths) that run, each with one of its processes.
+
+    A bundle runs if its root file system is the root of a process. Misses processes that this user
+    may not inspect.
+    """
     wanted = {bundle: _Roots(bundle) for bundle in bundles}
     found: dict[str, int] = {}
     if not wanted:

@@ -31,6 +31,7 @@ from tests.support.registry import Access, EmulatedRegistry, Quirks
 from tests.support.registry_faults import Status
 from tests.support.registry_github import GHCR, EmulatedGitHub
 from tests.support.root_files import Node, hard_link, layer_of, link, program
+from tests.support.runtime import stand_in
 from tests.support.small_images import file, gone, small_image, write_image
 
 Documents = dict[str, list[object]]
@@ -215,6 +216,11 @@ def _containers(scene: Scene) -> None:
     scene.note("container create", "container", "create", "full:1", "--name", "two")
     scene.note("container create", "container", "create", "full:1", "--name", "three")
     note_container_files(scene.note, scene.command, "web")
+    runtime = ("--runtime", str(stand_in(scene.folder)))
+    scene.note("container start", "container", "start", "-d", "three", *runtime)
+    scene.note("container run", "container", "run", "-d", "--name", "four", *runtime, "full:1")
+    scene.note("container wait", "container", "wait", "three", "four")
+    scene.note("container stop", "container", "stop", "three", "web")
     scene.note("container ls", "container", "ls")
     scene.note("container ls", "container", "ls", "-s")
     scene.note("container rm", "container", "rm", "two")

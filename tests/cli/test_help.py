@@ -158,7 +158,7 @@ class TestTypingErrors:
         done = ocitool("run", "x")
         assert done.code == 2
         assert "'run' is not a command of ocitool" in done.err
-        assert "ocitool container create" in done.err
+        assert "ocitool container run" in done.err
 
     def test_below_a_group_too(self, ocitool: Command) -> None:
         done = ocitool("registry", "tgs", "x")

@@ -1,8 +1,12 @@
 """Options of new containers: config.json is docker's, key by key, and runc and crun keep them."""
 
 import json
+import os
 import re
 import shlex
+import signal
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,9 @@ _SOURCE = r"""
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
 #include <unistd.h>
+static void end(int number) { _exit(number == SIGTERM ? 3 : 4); }
 int main(int count, char **words) {
     char place[100] = "", name[100] = "";
     if (count > 1 && !strcmp(words[1], "eat")) {
@@ -38,6 +44,13 @@ int main(int count, char **words) {
         printf("chroot %s\n", chroot("/etc") ? "denied" : "allowed");
         return 7;
     }
+    FILE *file = fopen("/count", "a+");
+    if (!file || fputs("x", file) < 0) return 9;
+    printf("start %ld\n", ftell(file));
+    fclose(file);
+    fprintf(stderr, "to stderr\n");
+    fflush(stdout);
+    signal(SIGTERM, end);
     for (;;) pause();
 }
 """
@@ -193,3 +206,92 @@ def test_c1_crun_keeps_it_as_well_where_its_cgroups_allow(
     done = attempt(["unshare", "-m", "sh", "-c", script, str(tmp_path / "crun"), str(bundle)])
     assert done.stdout.decode().splitlines()[:5] == EXPECTED, done.stderr
     assert done.returncode == 7
+
+
+class TestC6:
+    """The whole life of a container, with runc."""
+
+    @pytest.fixture
+    def web(
+        self, require: Callable[..., None], ocitool: Ocitool, image: str
+    ) -> Iterator[Callable[..., str]]:
+        """Return what runs a command on a container that is called web."""
+        require("runc")
+        ocitool.run("container", "create", "--name", "web", image)
+
+        def run(verb: str, *options: str) -> str:
+            return ocitool.run("container", verb, *options, "web").decode()
+
+        yield run
+        ocitool.attempt("container", "rm", "-f", "web")
+
+    def state(self, ocitool: Ocitool) -> dict[str, Any]:
+        (listed,) = json.loads(ocitool.run("container", "ls", "--json"))
+        found: dict[str, Any] = listed
+        return found
+
+    def test_it_is_started_stopped_and_started_again_with_what_it_wrote(
+        self, ocitool: Ocitool, web: Callable[..., str]
+    ) -> None:
+        assert web("start", "-d") == "web\n"
+        running = self.state(ocitool)
+        assert running["state"] == "running"
+        assert "NSpid" in Path(f"/proc/{running['pid']}/status").read_text()
+        self.until(lambda: web("logs") == "start 1\n")
+        assert ocitool.attempt("container", "logs", "web").stderr == b"to stderr\n"
+        assert ocitool.attempt("container", "rm", "web").returncode == 6
+        assert web("stop") == "web\n"
+        assert web("wait") == "3\n"
+        ended = self.state(ocitool)
+        assert (ended["state"], ended["exit_code"], ended["pid"]) == ("exited", 3, None)
+        # Its image lost its name, and gc keeps it.
+        ocitool.run("untag", "created:1")
+        ocitool.run("gc", "-a", "-f", "--containers", "store")
+        web("start", "-d")
+        self.until(lambda: web("logs") == "start 1\nstart 2\n")
+        web("rm", "-f")
+        assert ocitool.run("container", "ls", "-q") == b""
+
+    def test_in_front_a_signal_and_the_exit_code_are_passed_on(
+        self, ocitool: Ocitool, web: Callable[..., str]
+    ) -> None:
+        with subprocess.Popen(
+            ocitool.command("container", "start", "web"), stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "start 1\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 3
+        assert web("wait") == "3\n"
+
+    @pytest.mark.parametrize("victim", ["ocitool", "shell", "runc"])
+    def test_whatever_is_killed_the_container_is_known_and_can_be_stopped(
+        self, ocitool: Ocitool, web: Callable[..., str], victim: str
+    ) -> None:
+        if victim == "ocitool":
+            words = ocitool.command("container", "start", "web")
+            with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "start 1\n"
+                process.kill()
+        else:
+            web("start", "-d")
+            parent = self.parent(self.state(ocitool)["pid"])
+            os.kill(parent if victim == "runc" else self.parent(parent), signal.SIGKILL)
+        assert self.state(ocitool)["state"] == "running"
+        assert ocitool.attempt("container", "start", "-d", "web").returncode == 6
+        web("stop")
+        assert self.state(ocitool)["state"] == "exited"
+        # What the runtime still knows of it does not hinder the next start.
+        web("start", "-d")
+        web("stop")
+        assert web("wait") == "3\n"
+
+    def parent(self, pid: int) -> int:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        end = time.monotonic() + 20
+        while not holds():
+            assert time.monotonic() < end
+            time.sleep(0.05)

@@ -118,6 +118,17 @@ def out_bytes(data: bytes) -> None:
         raise ClosedPipe from None
 
 
+def note_bytes(data: bytes) -> None:
+    """Write bytes on stderr as they are; a closed stderr does not end the work."""
+    clear()
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(2, view) :]
+    except OSError:
+        return
+
+
 def note(text: str) -> None:
     """Write a message on stderr; a closed stderr does not end the work."""
     try:

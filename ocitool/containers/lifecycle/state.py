@@ -15,7 +15,7 @@ from msgspec import Struct
 from ocitool.containers.bundle_facts import open_bundle
 from ocitool.containers.bundles import is_bundle_of
 from ocitool.containers.records import Container
-from ocitool.containers.running import process_in, running_bundles
+from ocitool.containers.running import process_in, processes_in
 from ocitool.errors import NotFound, OcitoolError, Refused, StorageError
 from ocitool.fsops import Directory, is_locked, make_folder, take_lock
 
@@ -56,8 +56,8 @@ class State(Struct, frozen=True, kw_only=True):
 def container_states(containers: Iterable[Container]) -> dict[str, State]:
     """Return the states of containers by their IDs."""
     known = list(containers)
-    active = running_bundles(one.bundle for one in known)
-    return {one.id: _state(one, has_process=one.bundle in active) for one in known}
+    active = processes_in(one.bundle for one in known)
+    return {one.id: _state(one, process=active.get(one.bundle)) for one in known}
 
 
 def container_state(container: Container) -> State:
@@ -65,25 +65,29 @@ def container_state(container: Container) -> State:
     return container_states([container])[container.id]
 
 
-def _state(container: Container, *, has_process: bool) -> State:
+def _state(container: Container, *, process: int | None) -> State:
+    running = State(status=Status.RUNNING, pid=process)
     try:
         with Directory.open(container.bundle) as bundle:
-            return _state_in(bundle, has_process=has_process)
+            return _state_in(bundle, process=process)
     except NotFound:
-        return State(status=Status.RUNNING if has_process else Status.MISSING)
+        return State(status=Status.MISSING) if process is None else running
     except StorageError:
         # The bundle is another user's.
-        return State(status=Status.RUNNING if has_process else Status.CREATED)
+        return State(status=Status.CREATED) if process is None else running
 
 
-def _state_in(bundle: Directory, *, has_process: bool) -> State:
+def _state_in(bundle: Directory, *, process: int | None) -> State:
     if bundle.kind(RUN_FOLDER) != "folder":
-        return State(status=Status.RUNNING if has_process else Status.CREATED)
+        status = Status.CREATED if process is None else Status.RUNNING
+        return State(status=status, pid=process)
     with bundle.subdirectory(RUN_FOLDER) as run:
         pid, code = _number(run, PID), _number(run, EXIT)
         started, finished = _time(run, PID), _time(run, EXIT)
-        if has_process or is_locked(run, LOCK):
-            return State(status=Status.RUNNING, pid=pid, started=started)
+        if process is not None or is_locked(run, LOCK):
+            # The first process, unless what wrote it is gone and another run began by hand.
+            first = pid if pid is not None and is_process(pid) else process
+            return State(status=Status.RUNNING, pid=first, started=started)
     if pid is None:
         return State(status=Status.CREATED)
     return State(status=Status.EXITED, exit_code=code, started=started, finished=finished)

@@ -7,7 +7,7 @@ import typer
 from ocitool.cli.options.containers.limits import LIMITS
 from ocitool.cli.options.containers.mounts import MOUNTS
 from ocitool.cli.options.containers.network import NETWORK
-from ocitool.cli.options.containers.process import PROCESS
+from ocitool.cli.options.containers.process import LIFE, PROCESS
 from ocitool.cli.options.containers.security import SECURITY
 from ocitool.cli.options.expand import Group
 from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _PARTS = {
     "process": PROCESS,
+    "life": LIFE,
     "mounts": MOUNTS,
     "limits": LIMITS,
     "network": NETWORK,

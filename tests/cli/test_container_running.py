@@ -1,0 +1,133 @@
+"""container start, run, stop, wait, logs and ls as a user sees them, with a stand-in for runc."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Command, environment
+from tests.support.images import build_image, oci_archive
+from tests.support.root_files import layer_of, program
+from tests.support.runtime import stand_in
+
+GOES_ON = 'echo $$ >$pid; trap "exit 3" TERM; while :; do sleep 0.02; done'
+
+
+@pytest.fixture
+def filled(ocitool: Command, tmp_path: Path) -> Iterator[Command]:
+    """Return the command with an image app:1; kills what still runs at the end."""
+    app = build_image(
+        [layer_of(program("bin/app", b"x"))], config={"config": {"Cmd": ["/bin/app"]}}
+    )
+    archive = tmp_path / "x.tar"
+    archive.write_bytes(oci_archive({"app:1": app}))
+    assert ocitool("load", archive).code == 0
+    yield ocitool
+    for name in ocitool("container", "ls", "-q").out.split():
+        assert ocitool("container", "rm", "-f", name).code == 0
+
+
+@pytest.fixture
+def web(filled: Command) -> Command:
+    """Return the command with a container that is called web."""
+    assert filled("container", "create", "app:1", "--name", "web", "--copy").code == 0
+    return filled
+
+
+def runtime(folder: Path, does: str = "echo $$ >$pid; exit 7") -> tuple[str, str]:
+    return ("--runtime", str(stand_in(folder, does)))
+
+
+def states(command: Command) -> dict[str, str]:
+    listed = json.loads(command("container", "ls", "-a", "--json").out)
+    return {one["name"]: one["state"] for one in listed}
+
+
+class TestStart:
+    def test_the_exit_code_and_the_output_are_the_containers(
+        self, web: Command, tmp_path: Path
+    ) -> None:
+        says = "echo $$ >$pid; echo out; echo err >&2; cat; exit 7"
+        done = web("container", "start", "web", *runtime(tmp_path, says), stdin=b"not given")
+        assert (done.code, done.out, done.err) == (7, "out\n", "err\n")
+        given = web("container", "start", "-ai", "web", *runtime(tmp_path, says), stdin=b"given\n")
+        assert (given.code, given.out) == (7, "out\ngiven\n")
+        line = web("container", "ls").out.splitlines()[1]
+        assert "exited (7)" in line
+
+    def test_in_the_background_its_name_is_printed(self, web: Command, tmp_path: Path) -> None:
+        done = web("container", "start", "-d", "web", *runtime(tmp_path, GOES_ON))
+        assert (done.code, done.out) == (0, "web\n")
+        assert states(web) == {"web": "running"}
+        refused = web("container", "rm", "web")
+        assert refused.code == 6
+        assert refused.err.endswith("  end it first: `ocitool container stop web`\n")
+        stopped = web("container", "stop", "web")
+        assert (stopped.code, stopped.out, stopped.err) == (0, "web\n", "")
+        assert web("container", "wait", "web").out == "3\n"
+        assert web("container", "stop", "web").err == "web was not running\n"
+
+    def test_a_signal_to_the_command_is_passed_on(self, web: Command, tmp_path: Path) -> None:
+        words = [sys.executable, "-m", "ocitool", "container", "start", "web"]
+        words += runtime(tmp_path, GOES_ON)
+        with subprocess.Popen(words, env=environment(web.store)) as process:
+            while states(web) != {"web": "running"} or not list(web.store.rglob("run/pid")):
+                time.sleep(0.02)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 3
+        assert states(web) == {"web": "exited"}
+
+    def test_what_excludes_each_other_is_told(self, web: Command, tmp_path: Path) -> None:
+        for options, text in (
+            (("-d", "-a"), "-d and -a exclude each other"),
+            (("-d", "-i"), "-d and -i exclude each other"),
+            (("--json",), "--json needs -d"),
+        ):
+            done = web("container", "start", "web", *options)
+            assert (done.code, text in done.err) == (2, True)
+        assert web("container", "start", "who").code == 4
+        failed = web("container", "start", "web", *runtime(tmp_path, "echo bad >&2; exit 1"))
+        assert failed.code == 1
+        assert failed.err.startswith("bad\nocitool: runtime could not start container web\n")
+
+
+class TestRun:
+    def test_create_and_start_in_one(self, filled: Command, tmp_path: Path) -> None:
+        says = "echo $$ >$pid; grep -c SPECIAL $bundle/config.json; exit 5"
+        options = ("-e", "SPECIAL=1", *runtime(tmp_path, says))
+        done = filled("container", "run", "--name", "one", *options, "app:1")
+        assert (done.code, done.out, done.err) == (5, "1\n", "")
+        assert states(filled) == {"one": "exited"}
+        behind = filled("container", "run", "-d", "--name", "two", *options, "app:1", "-q")
+        assert (behind.code, len(behind.out.strip())) == (0, 64)
+
+    @pytest.mark.parametrize("detach", [(), ("-d",)])
+    def test_with_rm_nothing_is_left(
+        self, filled: Command, tmp_path: Path, detach: tuple[str, ...]
+    ) -> None:
+        for does in ("echo $$ >$pid; exit 0", "exit 1"):
+            program = runtime(tmp_path, does)
+            filled("container", "run", "--rm", "--name", "gone", *detach, *program, "app:1")
+            until = time.monotonic() + 10
+            while states(filled) and time.monotonic() < until:
+                time.sleep(0.02)
+            assert states(filled) == {}
+
+    def test_a_refused_option_makes_nothing(self, filled: Command) -> None:
+        assert filled("container", "run", "app:1", "--memory", "1m").code == 2
+        assert filled("container", "run", "app:1", "--json").code == 2
+        assert states(filled) == {}
+
+
+class TestLogs:
+    def test_both_outputs_as_they_are(self, web: Command, tmp_path: Path) -> None:
+        says = r"echo $$ >$pid; printf 'a\377\n'; echo bad >&2"
+        assert web("container", "logs", "web").code == 4
+        web("container", "start", "-d", "web", *runtime(tmp_path, says))
+        done = web.run_bytes("container", "logs", "-f", "web")
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"a\xff\n", b"bad\n")
