@@ -17,6 +17,7 @@ from tests.interop.peers import Containerd, Docker, Ocitool, Podman, missing_too
 
 # Debian's package for each tool, for the message.
 _PACKAGES = {
+    "busybox": "busybox-static",
     "dockerd": "docker.io",
     "docker": "docker.io",
     "ctr": "containerd",
