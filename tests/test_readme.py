@@ -157,7 +157,7 @@ def test_the_programs_with_registries_run(folder: Path) -> None:
         (block,) = _blocks("python-registry", page)
         start, *more = re.split(r"\n(?=\n# )", block)
         programs += [start + code for code in more]
-    layers, copied, carried, holders, files, compared = (
+    layers, copied, holders, files, compared, carried = (
         _run_with_registry(code, folder) for code in programs
     )
     assert "sha256:" in layers
