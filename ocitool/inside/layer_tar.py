@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from ocitool.formats.compression import DecompressingReader
 from ocitool.formats.tar import PositionedInput
-from ocitool.image.content import CHUNK
+from ocitool.image.content import CHUNK, ReadAt
 from ocitool.image.layers import unpacked
 from ocitool.inside.image import Inside
 
@@ -25,6 +25,11 @@ def layer_tar(inside: Inside, number: int) -> Iterator[bytes]:
         yield from iter(lambda: content.read(CHUNK), b"")
 
 
+def kept_tar(inside: Inside, number: int) -> ReadAt | None:
+    """Return what reads the tar of a layer at any offset; None if it was not kept."""
+    return inside.kept.read_at(inside.layer(number).descriptor) if inside.kept else None
+
+
 @contextlib.contextmanager
 def open_tar(inside: Inside, number: int) -> Iterator[Callable[[int], bytes]]:
     """Yield what reads the tar of a layer from its beginning, as `Readable` reads.
@@ -32,7 +37,7 @@ def open_tar(inside: Inside, number: int) -> Iterator[Callable[[int], bytes]]:
     When the block ends without an error, the rest is read too, so that all of it was verified; a
     tar that is kept was so before.
     """
-    kept = inside.kept.read_at(inside.layer(number).descriptor) if inside.kept else None
+    kept = kept_tar(inside, number)
     if kept is not None:
         yield PositionedInput(kept, inside.table(number).tar_size).read
         return

@@ -17,9 +17,10 @@ from ocitool.formats.compression import CHUNK_SIZE
 from ocitool.formats.tar import EntryType, sparse_content
 from ocitool.formats.tar.writing import BLOCK, Member, ended, member_header, padding
 from ocitool.fsops import scratch_file, spooling, write_all
+from ocitool.image.content import ReadAt
 from ocitool.image.layers import Pieces
 from ocitool.inside.image import Inside
-from ocitool.inside.layer_tar import open_tar
+from ocitool.inside.layer_tar import kept_tar, open_tar
 from ocitool.inside.ranges.tables import ChunkedTable
 from ocitool.inside.table import KINDS, LayerTable
 from ocitool.inside.tree import Node
@@ -274,7 +275,7 @@ class _Sorted:
         self._inside = inside
         self._root = root
         self._names = _Names(root, name)
-        self._places: dict[_Key, int] = {}
+        self._places: dict[_Key, tuple[ReadAt, int]] = {}
         self._first_names: dict[_Key, str] = {}
 
     def pieces(self, scratch: str | None) -> Iterator[bytes]:
@@ -283,26 +284,33 @@ class _Sorted:
             with spooling(scratch):
                 self._gather(descriptor)
             for node in self._inside.tree.walk(self._root.path):
-                yield from self._member(node, descriptor)
+                yield from self._member(node)
         finally:
             os.close(descriptor)
 
     def _gather(self, descriptor: int) -> None:
-        """Copy the content of all files, in the order of the layers."""
+        """Copy the content of all files, in the order of the layers, but not from kept tars."""
         rows: dict[int, set[int]] = {}
         for node in self._inside.tree.walk(self._root.path):
             if node.row is not None and not node.is_folder and node.size:
                 rows.setdefault(node.layer, set()).add(node.row)
         position = 0
+
+        def gathered(offset: int, size: int) -> bytes:
+            return os.pread(descriptor, size, offset)
+
         for layer in sorted(rows):
-            table = self._inside.table(layer)
-            spans = []
+            table, spans = self._inside.table(layer), []
+            kept = None if isinstance(table, ChunkedTable) else kept_tar(self._inside, layer)
             for row in sorted(rows[layer]):
-                self._places[layer, row] = position
+                if kept is not None:
+                    self._places[layer, row] = kept, _content_span(table, row).start
+                    continue
+                self._places[layer, row] = gathered, position
                 # Sparse files are kept as they are: their holes may be larger than any disk.
                 spans.append(_content_span(table, row))
                 position += spans[-1].end - spans[-1].start
-            for part in self._contents(layer, table, spans, rows[layer]):
+            for part in self._contents(layer, table, spans, rows[layer]) if spans else ():
                 write_all(descriptor, part)
 
     def _contents(
@@ -316,7 +324,7 @@ class _Sorted:
         with open_tar(self._inside, layer) as read:
             yield from _copied(read, spans)
 
-    def _member(self, node: Node, descriptor: int) -> Iterator[bytes]:
+    def _member(self, node: Node) -> Iterator[bytes]:
         name = self._names(node.path)
         if node.is_folder:
             if node.path or node.row is not None:
@@ -332,13 +340,13 @@ class _Sorted:
         yield _header(table, node.row, name)
         if node.size:
             span = _content_span(table, node.row)
-            parts = _kept(descriptor, self._places[member], span.end - span.start)
+            parts = _kept(*self._places[member], span.end - span.start)
             yield from sparse_content(Pieces(parts).read) if span.holes else parts
         yield padding(node.size)
 
 
-def _kept(descriptor: int, position: int, size: int) -> Iterator[bytes]:
-    """Yield a part of what was gathered."""
-    while size and (part := os.pread(descriptor, min(size, CHUNK_SIZE), position)):
+def _kept(read: ReadAt, position: int, size: int) -> Iterator[bytes]:
+    """Yield a part of what was gathered, or of a tar that is kept."""
+    while size and (part := read(position, min(size, CHUNK_SIZE))):
         yield part
         position, size = position + len(part), size - len(part)
