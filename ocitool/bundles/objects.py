@@ -9,13 +9,12 @@ import datetime as dt
 import importlib.util
 import queue
 import sys
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from ocitool.bundles.blocks import Blocks
 from ocitool.errors import (
     AccessDenied,
     NotFound,
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _SCHEMES: Final = ("s3://", "gs://", "az://")
-_BLOCK: Final = 2 << 20
-_BLOCKS: Final = 16
 # A multipart upload has at most 10,000 parts: these make 160 GB.
 _PART: Final = 16 << 20
 _AT_ONCE: Final = 2
@@ -74,49 +71,19 @@ def _store_of(bucket: str) -> "ObjectStore":
 
 
 class ObjectFile:
-    """An object that is read at any offset, by ranges. Thread-safe.
-
-    Blocks of 2 MiB are fetched as they are needed, and the last 16 are kept: what reads the
-    beginning alone fetches the beginning alone.
-    """
+    """An object that is read at any offset, by ranges; see `Blocks`. Thread-safe."""
 
     def __init__(self, address: ObjectAddress) -> None:
         import obstore
 
         self.what = address.url
         self._address = address
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
-        self._lock = threading.Lock()
         with _translated(self.what):
             found = obstore.head(address.store, address.key)
         self.size: int = found["size"]
         self._tag = found.get("e_tag")
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Return `size` bytes from an offset on, fewer only at the end of the object."""
-        end = min(offset + size, self.size)
-        parts = []
-        while offset < end:
-            number, begin = divmod(offset, _BLOCK)
-            parts.append(self._block(number)[begin : begin + end - offset])
-            offset += len(parts[-1])
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def close(self) -> None:
-        """Forget what is kept; harmless when repeated."""
-        self._blocks.clear()
-
-    def _block(self, number: int) -> bytes:
-        with self._lock:
-            if number in self._blocks:
-                self._blocks.move_to_end(number)
-                return self._blocks[number]
-        data = self._fetch(number * _BLOCK, min((number + 1) * _BLOCK, self.size))
-        with self._lock:
-            self._blocks[number] = data
-            while len(self._blocks) > _BLOCKS:
-                self._blocks.popitem(last=False)
-        return data
+        blocks = Blocks(self.size, self._fetch)
+        self.read_at, self.close = blocks.read_at, blocks.close
 
     def _fetch(self, begin: int, end: int) -> bytes:
         import obstore

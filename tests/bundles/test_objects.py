@@ -16,6 +16,7 @@ from ocitool.errors import NotFound, OcitoolError, Unavailable, UsageError
 from ocitool.operations.bundle.verify import verify_bundle
 from tests.support.images import build_image
 from tests.support.made_bundles import made
+from tests.support.terminal import wait_until
 
 URL = "s3://bucket/folder/b.tar"
 NAME = "registry.example/app:1"
@@ -90,6 +91,21 @@ class TestA26Reading:
         with BundleFile(ObjectFile(address)) as file:
             assert verify_bundle(BundleSet([file]), jobs=1).sound
         assert sum(end - begin for begin, end in asked) == bundle.stat().st_size
+
+    def test_a26_the_next_block_is_fetched_while_one_is_used(
+        self, served: tuple[ObjectAddress, list[tuple[int, int]]]
+    ) -> None:
+        address, asked = served
+        file = ObjectFile(address)
+        block = 2 << 20
+        file.read_at(0, 1000)
+        file.read_at(block, 1000)
+        # The third block is on its way, though it was not asked for.
+        wait_until(lambda: len(asked) == 3)
+        assert sorted(asked)[2][0] == 2 * block
+        assert len(file.read_at(2 * block, 1000)) == 1000
+        assert len(asked) == 3
+        file.close()
 
     def test_every_range_is_that_of_the_file(
         self, served: tuple[ObjectAddress, list[tuple[int, int]]], bundle: Path
