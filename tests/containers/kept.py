@@ -13,6 +13,8 @@ from ocitool.containers.creating import create_container
 from ocitool.containers.options import CreateOptions
 from ocitool.containers.records import Container
 from ocitool.containers.sharing import can_share
+from ocitool.containers.writable.merged import container_tar, members_of
+from ocitool.containers.writable.opening import open_writable
 from ocitool.images.lookup import find_image
 from ocitool.places.layout import Layout
 from tests.support.images import BuiltImage, build_image
@@ -81,7 +83,7 @@ def blob(layout: Layout, digest: str) -> bytes:
     return Path(layout.path, "blobs", *digest.split(":")).read_bytes()
 
 
-def members(data: bytes) -> dict[str, tuple[tarfile.TarInfo, bytes]]:
+def layer_members(data: bytes) -> dict[str, tuple[tarfile.TarInfo, bytes]]:
     """Return the members of a layer in their order, each with its content."""
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         return {one.name: (one, _content(tar, one)) for one in tar}
@@ -90,3 +92,14 @@ def members(data: bytes) -> dict[str, tuple[tarfile.TarInfo, bytes]]:
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = tar.extractfile(member) if member.isreg() else None
     return file.read() if file is not None else b""
+
+
+def tar_of(layout: Layout, one: Container) -> bytes:
+    with open_writable(layout, one) as writable:
+        return b"".join(container_tar(writable, members_of(writable)))
+
+
+def listed(data: bytes) -> list[str]:
+    """Return the members in short: a path, and what a link leads to."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return [f"{one.name} -> {one.linkname}" if one.linkname else one.name for one in tar]

@@ -31,7 +31,7 @@ from tests.containers.kept import (
     blob,
     container,
     documents,
-    members,
+    layer_members,
     needs_root,
     whiteout,
     written,
@@ -58,7 +58,7 @@ def commit(layout: Layout, one: Container, *names: str, **options: Any) -> Commi
 
 def layer(layout: Layout, done: Committed) -> dict[str, tuple[tarfile.TarInfo, bytes]]:
     assert done.layer is not None
-    return members(blob(layout, str(done.layer.digest)))
+    return layer_members(blob(layout, str(done.layer.digest)))
 
 
 def summary(layout: Layout, done: Committed) -> dict[str, object]:

@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.containers.records import Container
-from ocitool.containers.writable.merged import container_tar, members_of
-from ocitool.containers.writable.opening import open_writable
 from ocitool.places.layout import Layout
-from tests.containers.kept import app, container, needs_root, whiteout, written
+from tests.containers.kept import (
+    app,
+    container,
+    listed,
+    needs_root,
+    tar_of,
+    whiteout,
+    written,
+)
 from tests.support.layouts import store
 
 pytestmark = needs_root
@@ -22,17 +27,6 @@ pytestmark = needs_root
 def layout(tmp_path: Path) -> Iterator[Layout]:
     with store(tmp_path / "s", app=app()) as layout:
         yield layout
-
-
-def tar_of(layout: Layout, one: Container) -> bytes:
-    with open_writable(layout, one) as writable:
-        return b"".join(container_tar(writable, members_of(writable)))
-
-
-def listed(data: bytes) -> list[str]:
-    """Return the members in short: a path, and what a link leads to."""
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        return [f"{one.name} -> {one.linkname}" if one.linkname else one.name for one in tar]
 
 
 UNTOUCHED = [

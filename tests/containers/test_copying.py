@@ -19,8 +19,15 @@ from ocitool.containers.records import Container
 from ocitool.containers.sharing import can_share
 from ocitool.errors import MalformedArchive, NotFound, OcitoolError, Refused, UsageError
 from ocitool.places.layout import Layout
-from tests.containers.kept import app, container, needs_root, whiteout, written
-from tests.containers.test_container_tar import listed, tar_of
+from tests.containers.kept import (
+    app,
+    container,
+    listed,
+    needs_root,
+    tar_of,
+    whiteout,
+    written,
+)
 from tests.support.layouts import store
 from tests.support.root_files import Node, layer_of
 

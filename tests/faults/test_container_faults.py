@@ -1,4 +1,4 @@
-"""container create and rm, killed before every change that they make, and with an error at each."""
+"""container create, rm, commit and cp, killed before every change, and with an error at each."""
 
 import errno
 import itertools
@@ -26,9 +26,12 @@ SCENES = {
     "create outside": Scene(arguments=(*CREATE, "--bundle", "OUT/bundle")),
     "rm": Scene(arguments=("container", "rm", "k")),
     "rm outside": Scene(arguments=("container", "rm", "k")),
+    "commit": Scene(arguments=("container", "commit", "k", "kept:1")),
+    "cp": Scene(arguments=("container", "cp", "OUT/given", "k:/new/")),
 }
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS)
 SAMPLE = 12
+CHANGED = b"what a container wrote " * 1000
 
 
 class Sweep:
@@ -44,10 +47,15 @@ class Sweep:
     def stage(self) -> Stage:
         """Return a fresh store, with a container if it is to be removed."""
         stage = Stage(SCENES[self._name], self._prepared, self._folder / str(next(self._turns)))
-        if self._name.startswith("rm"):
+        if not self._name.startswith("create"):
             bundle = ["--bundle", f"{stage.out}/bundle"] if "outside" in self._name else []
             command = ["--store", str(stage.store), *CREATE, *bundle]
             assert self._parent.run(command).code == 0
+        if self._name == "commit":
+            written_by(stage).joinpath("changed").write_bytes(CHANGED)
+        if self._name == "cp":
+            (stage.out / "given").mkdir()
+            (stage.out / "given/file").write_bytes(CHANGED)
         return stage
 
     def step(self) -> int:
@@ -87,7 +95,16 @@ class Sweep:
             found = containers(layout)
             clear_leftovers(layout)
             assert containers(layout) == found
+            kept = [root for root in layout.roots() if "docker.io/library/kept:1" in root.names]
+        # Of a commit nothing is there, or the whole image, which was checked above.
+        assert len(kept) in ((0, 1) if self._name == "commit" else (0,))
         assert [one.name for one in found] in ([], ["k"])
+        if self._name in ("commit", "cp"):
+            assert [one.name for one in found] == ["k"]
+            file = written_by(stage) / ("changed" if self._name == "commit" else "new/file")
+            assert not file.exists() or file.read_bytes() == CHANGED
+            assert file.exists() or self._name == "cp"
+            assert self._parent.run(stage.command).code == 0
         # A bundle that is being removed may be half gone, but then its record is.
         for one in found:
             assert_startable(stage, one)
@@ -97,6 +114,13 @@ class Sweep:
         create = [*CREATE[:3], "--name", "again"]
         assert self._parent.run(["--store", str(stage.store), *create]).code == 0
         assert temporaries(stage.store) == []
+
+
+def written_by(stage: Stage) -> Path:
+    """Return the folder in which the container writes."""
+    with Layout.existing(str(stage.store)) as layout:
+        (one,) = containers(layout)
+    return Path(one.bundle, "upper" if one.tree is not None else "rootfs")
 
 
 def assert_startable(stage: Stage, container: Container) -> None:
