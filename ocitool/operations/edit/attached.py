@@ -1,10 +1,11 @@
 """What is attached to images that get another digest: it stays with the old one."""
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from ocitool.concurrency import DEFAULT_JOBS, run_all
 from ocitool.errors import NotFound
 from ocitool.image.attached import referrers_tag
 from ocitool.image.content import Catalog, Root, Source
@@ -31,13 +32,24 @@ def find_attached(catalog: Catalog, digests: Collection[Digest]) -> list[Attache
     In a registry by its API, by the fallback tag, and by the tags of cosign.
     """
     if isinstance(catalog, RemoteImages):
-        found = [one for digest in digests for one in _in_registry(catalog, digest)]
+        found = _in_registry(catalog, list(digests))
     else:
         found = [*_in_place(catalog, {str(digest): digest for digest in digests})]
     return list({one.digest: one for one in found}.values())
 
 
-def _in_registry(images: RemoteImages, subject: Digest) -> Iterator[AttachedArtifact]:
+def _in_registry(images: RemoteImages, subjects: Sequence[Digest]) -> list[AttachedArtifact]:
+    """Ask for several manifests at a time; the order is that of the subjects."""
+    found: dict[Digest, list[AttachedArtifact]] = {}
+
+    def ask(subject: Digest) -> None:
+        found[subject] = [*_attached_to(images, subject)]
+
+    run_all([lambda _, one=one: ask(one) for one in subjects], DEFAULT_JOBS)  # type: ignore[misc]
+    return [one for subject in subjects for one in found[subject]]
+
+
+def _attached_to(images: RemoteImages, subject: Digest) -> Iterator[AttachedArtifact]:
     from ocitool.places.registry.referrers import cosign_tags, find_referrers
 
     for descriptor in find_referrers(images.repository, subject).entries:
