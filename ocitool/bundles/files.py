@@ -85,7 +85,7 @@ class BundleFile:
         scratch: str | None = None,
         observer: Observer = SILENT,
     ) -> Self:
-        """Open a file (see `open_plain`) or an object. NotFound when it is not a bundle."""
+        """Open a file (see `open_plain`) or an object. NotABundle when it is not one."""
         opened: Readable
         if is_object(path):
             opened = ObjectFile(ObjectAddress(path))

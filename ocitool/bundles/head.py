@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from ocitool.bundles.volume_format import VOLUME, Volume, parse_volume
-from ocitool.errors import MalformedArchive, MalformedDocument, NotFound, OcitoolError
+from ocitool.errors import MalformedArchive, MalformedDocument, OcitoolError
 from ocitool.formats.tar.writing import BLOCK, padding
 from ocitool.image.content import ReadAt
 from ocitool.oci import Digest
@@ -31,10 +31,15 @@ from ocitool.places.archive.sections import LAYOUT, LAYOUT_FILE, file_section
 
 _SIZE_FIELD: Final = slice(124, 135)
 _NAME_FIELD: Final = slice(0, 100)
+_INFO: Final = ".info.json"
 _FIRST: Final = file_section(LAYOUT_FILE, LAYOUT).length
 """Where the list begins in a bundle that is no volume."""
 HEAD: Final = _FIRST + BLOCK + len(b'{"format":"ocitool-bundle/1","kind":"delta"')
 """How many bytes tell what kind of bundle a file is."""
+
+
+class NotABundle(MalformedArchive):
+    """A file that does not begin like a bundle or a volume."""
 
 
 class Head(Struct, frozen=True, kw_only=True):
@@ -74,7 +79,7 @@ def kind_of(begin: bytes) -> str | None:
 def read_head(read_at: ReadAt, what: str) -> Head:
     """Read the list of a bundle or volume from its first bytes.
 
-    NotFound when the file is neither; MalformedArchive and MalformedDocument when it is damaged.
+    NotABundle when the file is neither; MalformedArchive and MalformedDocument when it is damaged.
     """
     volume, volume_raw = None, b""
     position = _FIRST
@@ -123,10 +128,10 @@ def _not_a_bundle(read_at: ReadAt, what: str) -> OcitoolError:
     names = (LAYOUT_FILE, VOLUME_FILE)
     if len(begin) < _FIRST + BLOCK and any(_agree(begin, name.encode()) for name in names):
         return MalformedArchive(f"{what!r} is cut: it ends before the list of a bundle", hint=_ANEW)
-    return NotFound(
-        f"{what!r} is not a bundle",
-        hint="`ocitool bundle create` makes bundles; `ocitool load` reads other archives",
-    )
+    hint = "`ocitool bundle create` makes bundles; `ocitool load` reads other archives"
+    if what.endswith(_INFO):
+        hint = f"it describes a bundle: name that, {what.removesuffix(_INFO)}.tar"
+    return NotABundle(f"{what!r} is not a bundle", hint=hint)
 
 
 def _agree(one: bytes, other: bytes) -> bool:

@@ -7,7 +7,7 @@ import typer
 
 from ocitool.cli.render import console
 
-_NOTHING_DONE = 2
+_NOT_DONE, _NO_TERMINAL = 1, 2
 
 
 def ask_to_remove(plan: Iterable[str]) -> None:
@@ -18,13 +18,13 @@ def ask_to_remove(plan: Iterable[str]) -> None:
 
 
 def confirm(question: str, without_terminal: str, *, dry_run: bool = False) -> None:
-    """Ask; typer.Exit with code 2 unless the answer is yes, or when there is no terminal."""
+    """Ask; typer.Exit with code 1 unless the answer is yes, and 2 when there is no terminal."""
     if not (console.is_terminal(sys.stdin) and console.is_terminal(sys.stderr)):
         console.note(f"ocitool: {without_terminal}")
         more = ", or --dry-run to see it only" if dry_run else ""
         console.note(f"  use -f to do this without a question{more}")
-        raise typer.Exit(_NOTHING_DONE)
+        raise typer.Exit(_NO_TERMINAL)
     console.note(f"{question} [y/N]")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         console.note("nothing was removed")
-        raise typer.Exit(_NOTHING_DONE)
+        raise typer.Exit(_NOT_DONE)

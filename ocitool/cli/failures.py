@@ -12,6 +12,19 @@ class SomeFailed(OcitoolError):
         self.first = first
 
 
+class SomeNotMirrored(OcitoolError):
+    """Some images were not mirrored, or some rules took nothing; all others are done.
+
+    The exit code is that of `first`, where the same kept all of them away.
+    """
+
+    def __init__(self, message: str, first: OcitoolError | None, *, hint: str | None) -> None:
+        super().__init__(message, hint=hint)
+        self.first = first
+
+
 def first_of(error: OcitoolError) -> OcitoolError:
     """Return the error itself, or if several items failed, that of the first."""
-    return error.first if isinstance(error, SomeFailed) else error
+    if isinstance(error, SomeFailed | SomeNotMirrored):
+        return error.first or error
+    return error

@@ -1,6 +1,8 @@
 """A command that was ended from outside, and what it has left behind."""
 
+import os
 import signal
+from collections.abc import Callable
 
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 _FIRST = 128
@@ -25,6 +27,22 @@ class Interrupted(BaseException):
         """What happened, on one line."""
         word = _WORDS.get(signal.Signals(self.code - _FIRST), "ended")
         return word if self.left is None else f"{word}: {self.left}"
+
+
+def no_image_in(folder: str) -> Callable[[], str]:
+    """Return what tells, at its end, what a copy into a layout that was not finished has left."""
+    was_there = os.path.exists(folder)
+
+    def left() -> str:
+        stays = "" if was_there or not os.path.exists(folder) else ", the new folder stays"
+        return f"no image was added to {folder}{stays}; the same command begins anew"
+
+    return left
+
+
+def not_all_volumes(path: str) -> str:
+    """Return what a bundle in volumes that was not finished has left."""
+    return f"not all volumes of {path} were written; the same command keeps those that are whole"
 
 
 def not_written(path: str) -> str:

@@ -41,16 +41,16 @@ class Output:
         return time.monotonic() - self._began
 
     @contextlib.contextmanager
-    def working(self, text: str, *, left: str | None = None) -> Iterator[None]:
+    def working(self, text: str, *, left: str | Callable[[], str] | None = None) -> Iterator[None]:
         """Do the work of the command in the block, with a sign of life that says what is done.
 
-        `left` is what stays behind where it is interrupted.
+        `left` is what stays behind where it is interrupted, or finds that out then.
         """
         try:
             with self.observer.busy(text):
                 yield
         except Interrupted as interrupted:
-            interrupted.left = left
+            interrupted.left = left() if callable(left) else left
             raise
 
     @contextlib.contextmanager

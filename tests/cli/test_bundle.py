@@ -176,10 +176,17 @@ class TestVerify:
         assert stocked("bundle", "verify", "-", stdin=data[:-1]).code == 3
         assert stocked("bundle", "verify", "-", stdin=data[:1000]).code == 3
 
-    def test_a3_what_is_no_bundle_is_not_found(self, stocked: Command) -> None:
-        done = stocked("bundle", "verify", stocked.cwd / "in.tar")
-        assert done.code == 4
-        assert "is not a bundle" in done.err
+    @pytest.mark.parametrize("verb", ["verify", "show", "check", "load"])
+    def test_a3_what_is_no_bundle_is_told_once(self, stocked: Command, verb: str) -> None:
+        done = stocked("bundle", verb, stocked.cwd / "in.tar")
+        assert (done.code, done.out) == (7, "")
+        assert done.err.count("is not a bundle") == 1
+
+    def test_what_describes_a_bundle_leads_to_it(self, stocked: Command) -> None:
+        (stocked.cwd / "a.info.json").write_text("{}" * 2000)
+        done = stocked("bundle", "show", "a.info.json")
+        assert done.code == 7
+        assert "it describes a bundle: name that, a.tar" in done.err
 
 
 def test_a1_a_closed_pipe_ends_with_141_and_no_message(stocked: Command) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Command, Done
-from tests.support.images import build_image
+from tests.support.images import build_image, write_layout
 from tests.support.made_bundles import made, opened
 from tests.support.ssh_signatures import SigningKey
 
@@ -46,6 +46,28 @@ def test_a_bundle_with_the_right_signature_is_verified_and_loaded(
     assert f"{done.json}".count(ALICE) == 1
     assert run(ocitool, "bundle", "load", signed, *trust).code == 0
     assert ocitool("inspect", NAME).code == 0
+
+
+def test_a_new_bundle_never_stands_beside_the_signature_of_another(
+    ocitool: Command, signed: Path, tmp_path: Path
+) -> None:
+    sidecar = Path(f"{signed}.sig")
+    before = sidecar.read_bytes()
+    layout = tmp_path / "app.layout"
+    # The same bundle again: the signature is right.
+    again = ocitool("bundle", "create", f"oci:{layout}", "-o", signed)
+    assert (again.code, again.err.count("removed")) == (0, 0)
+    assert sidecar.read_bytes() == before
+    other = write_layout(tmp_path / "other", {NAME: build_image([{"b": b"other"}])})
+    done = ocitool("bundle", "create", f"oci:{other}", "-o", signed)
+    assert done.code == 0
+    assert not sidecar.exists()
+    assert f"removed {sidecar}: it signed another bundle of this name" in done.err
+    # Nor one that lay there without its bundle.
+    signed.unlink()
+    sidecar.write_bytes(before)
+    assert ocitool("bundle", "create", f"oci:{other}", "-o", signed).code == 0
+    assert not sidecar.exists()
 
 
 @pytest.mark.parametrize("command", ["verify", "load"])

@@ -278,7 +278,9 @@ def answered(ocitool: Command, answer: str) -> tuple[int, str]:
     return process.wait(timeout=30), shown.decode()
 
 
-@pytest.mark.parametrize(("answer", "code", "gone"), [("y", 0, True), ("", 2, False)])
+@pytest.mark.parametrize(
+    ("answer", "code", "gone"), [("y", 0, True), ("", 1, False), ("n", 1, False)]
+)
 def test_on_a_terminal_it_shows_the_plan_and_asks(
     loaded: Command, answer: str, code: int, gone: bool
 ) -> None:

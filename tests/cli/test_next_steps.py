@@ -278,7 +278,12 @@ class TestInterrupted:
         [
             (("load", "-"), "nothing of the archive under way was loaded; the same command"),
             (("copy", "-", "oci-archive:x.tar"), "x.tar was not written"),
-            (("copy", "-", "oci:x"), "nothing was changed there; the same command"),
+            (("copy", "-", "oci:x"), "no image was added to x; the same command"),
+            (("copy", "-", "docker-daemon:x"), "nothing was changed there; the same command"),
+            (
+                ("bundle", "create", "-", "-o", "x.tar", "--volume-size", "cd"),
+                "not all volumes of x.tar were written; the same command keeps those",
+            ),
             (("inspect", "-"), ""),
         ],
     )
@@ -299,6 +304,21 @@ class TestInterrupted:
         assert (process.returncode, out) == (143, b"")
         (line,) = errors.decode().splitlines()
         assert line.startswith(f"ocitool: terminated{': ' if left else ''}{left}")
+
+    def test_a_new_layout_that_got_no_image_is_told(self, ocitool: Command, tmp_path: Path) -> None:
+        with EmulatedRegistry() as registry:
+            registry.add_image(NAME, IMAGE, "1")
+            path = f"{IMAGE.layers[1].digest}"
+            registry.fail("GET", path, Delay(60), times=99)
+            process = started(
+                ocitool.store, "copy", f"docker://{registry.host}/{NAME}:1", f"oci:{tmp_path}/x"
+            )
+            _await(lambda: registry.requests("GET", path))
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
+        left = f"no image was added to {tmp_path}/x, the new folder stays"
+        assert errors == f"ocitool: interrupted: {left}; the same command begins anew\n"
+        assert (tmp_path / "x").is_dir()
 
 
 def _await(condition: Callable[[], object], seconds: float = 15.0) -> None:

@@ -418,6 +418,21 @@ class TestPlans:
             f"/v2/m/app{n}/manifests/{tag}" for n in range(6) for tag in ("1.0", "1.1")
         }
 
+    def test_a25_a_shard_without_a_repository_says_so(self, ends: Ends) -> None:
+        assert ends(entry("{allow: ['1.0']}"), "--plan-out", "plan").code == 0
+        said = [ends.command("sync", "--plan", "plan", "--shard", f"{n}/2").err for n in (0, 1)]
+        (empty,) = (text for text in said if "0 images copied" in text)
+        number = said.index(empty)
+        assert f"shard {number}/2 has none of the repositories: the others have them" in empty
+
+    def test_a24_credentials_that_lack_everywhere_end_it_with_5(self, ends: Ends) -> None:
+        access = Access(scheme="basic")
+        with EmulatedRegistry(Quirks(access=access)) as closed:
+            ends.target = closed
+            done = ends(entry("{allow: ['1.0', '1.1']}"))
+        assert done.code == 5
+        assert "2 failed" in done.err
+
     def test_a25_shards_may_read_the_rules_themselves(self, ends: Ends) -> None:
         rules = entry("{allow: ['1.0']}") + entry("{}", name="both").removeprefix("sync:\n")
         for shard in ("1/2", "2/2"):

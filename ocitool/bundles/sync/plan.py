@@ -57,6 +57,9 @@ class Shard(Struct, frozen=True, kw_only=True):
     number: int
     count: int
 
+    def __str__(self) -> str:
+        return f"shard {self.number}/{self.count}"
+
     @classmethod
     def parse(cls, text: str) -> "Shard":
         """Return the shard that `I/N` means: I from 0 to N-1, or from 1 to N, as N counts as 0."""

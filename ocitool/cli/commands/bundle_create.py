@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from ocitool.cli.completing import store_names
 from ocitool.cli.elsewhere import says_where_else
+from ocitool.cli.interrupted import not_all_volumes, not_written
 from ocitool.cli.options.bundles import (
     Destination,
     Parity,
@@ -160,8 +161,8 @@ def create(
     """Write images, with signatures, SBOMs and all platforms, to one file or to volumes.
 
     A file of -f may also be one of rules for `ocitool sync`: the bundle has the images that they
-    take. The same images always give the same bytes. With --base or --have the bundle is a delta: it
-    leaves out the layers that the other side has.
+    take. The same images always give the same bytes. With --base or --have the bundle is a delta:
+    it leaves out the layers that the other side has.
     """
     from ocitool.cli.delivery import check_destination
     from ocitool.transfer.pipeline import TransferOptions
@@ -176,7 +177,11 @@ def create(
     if names or len(rules) < len(lists.files) or not rules:
         texts = lists.without(rules).names(names, "NAME", out)
     wanted = _Wanted(texts=texts, rules=rules)
-    with out.working("making the bundle"), _planned(wanted, options, shape, registry, out) as plan:
+    left = not_all_volumes(output) if shape.volumes is not None else not_written(output)
+    with (
+        out.working("making the bundle", left=left),
+        _planned(wanted, options, shape, registry, out) as plan,
+    ):
         _remark(plan, out)
         if shape.strict and plan.incomplete:
             _show(plan, [], output, out)

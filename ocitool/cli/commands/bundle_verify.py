@@ -7,7 +7,7 @@ import typer
 
 from ocitool.cli.options.bundles import opened_bundles, write_need
 from ocitool.cli.output import Output
-from ocitool.errors import IntegrityError
+from ocitool.errors import IntegrityError, OcitoolError
 
 if TYPE_CHECKING:
     from ocitool.bundles.trust import Trust
@@ -43,6 +43,8 @@ def verify_bundles(
                 out.remark([told])
             reports.append(report)
             out.lines(words.verified_lines(report, one.what))
+    if not reports and len(unreadable) == 1 and _is_no_answer(unreadable[0].error):
+        raise unreadable[0].error
     for file in unreadable:
         out.lines([f"unreadable: {safe(file.error.message)}"])
     view = bundle_documents.BUNDLE_VERIFIED.under(
@@ -51,7 +53,12 @@ def verify_bundles(
     out.document(reports, view)
     if reports:
         write_need(need_out, [report.need for report in reports], out)
-    if not reports and len(unreadable) == 1 and not isinstance(unreadable[0].error, IntegrityError):
-        raise unreadable[0].error
     if unreadable or not all(report.sound for report in reports):
         raise typer.Exit(_NO)
+
+
+def _is_no_answer(error: OcitoolError) -> bool:
+    """Tell whether an error says more than that a bundle did not arrive whole."""
+    from ocitool.bundles.head import NotABundle
+
+    return isinstance(error, NotABundle) or not isinstance(error, IntegrityError)

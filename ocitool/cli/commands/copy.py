@@ -11,7 +11,7 @@ from ocitool.cli.commands.copy_report import show_copied
 from ocitool.cli.commands.push import finish, push_sources
 from ocitool.cli.completing import store_names
 from ocitool.cli.elsewhere import says_where_else
-from ocitool.cli.interrupted import SENT, UNCHANGED, not_written
+from ocitool.cli.interrupted import SENT, UNCHANGED, no_image_in, not_written
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import (
     REGISTRY,
@@ -172,6 +172,8 @@ def _working(target: "Place", out: Output) -> "AbstractContextManager[None]":
     """Return a block that copies, and says what is left where it is interrupted."""
     if target.kind is PlaceKind.REGISTRY:
         return out.moving("copying", left=SENT)
+    if target.kind is PlaceKind.LAYOUT:
+        return out.working("copying", left=no_image_in(target.path))
     left = not_written(target.path) if target.kind in FILES else UNCHANGED
     return out.working("copying", left=left)
 

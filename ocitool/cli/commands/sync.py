@@ -8,12 +8,13 @@ from msgspec import Struct
 
 from ocitool.cli.attempts import Failure
 from ocitool.cli.commands.push import create_repositories
+from ocitool.cli.failures import SomeNotMirrored
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY, registries
 from ocitool.cli.options.rules import learn_access, read_rules
 from ocitool.cli.options.transfer import MIRRORING, CreateRepository
 from ocitool.cli.output import OUTPUT, Output
-from ocitool.errors import OcitoolError, UsageError
+from ocitool.errors import AccessDenied, OcitoolError, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from ocitool.bundles.sync.config import SyncFile
@@ -58,10 +59,6 @@ DryRun = Annotated[
 ]
 
 
-class SomeNotMirrored(OcitoolError):
-    """Some images failed, or some rules took nothing; all others are done."""
-
-
 class _Run(Struct, frozen=True, kw_only=True):
     """What one command is to do."""
 
@@ -92,8 +89,9 @@ def sync(
 
     FILE lists sources and targets, with rules for their tags: allow and deny (regular
     expressions of whole tags), glob, semverRange, newest. Nothing is deleted at a target. If an
-    image fails, all others are still mirrored, and the exit code is 1. Several machines share the
-    work of one plan, each with a --shard of its own; repeated, that costs one request an image.
+    image fails, all others are still mirrored, and the command fails at its end. Several machines
+    share the work of one plan, each with a --shard of its own; repeated, that costs one request an
+    image.
     """
     _check(plan, plan_out, out, dry_run=dry_run)
     run = _Run(
@@ -241,8 +239,16 @@ class _Failures:
             which = ":" if len(self.failed) == 1 else "; the first:"
             raise SomeNotMirrored(
                 f"{len(self.failed)} failed{others}{which} {first.name}: {first.error.message}",
+                first.error if self._have_one_reason() else None,
                 hint=first.error.hint,
             )
+
+    def _have_one_reason(self) -> bool:
+        """Tell whether all failures are of credentials, or of the network."""
+        return any(
+            all(isinstance(failure.error, kind) for failure in self.failed)
+            for kind in (AccessDenied, Unavailable)
+        )
 
 
 def _show(
@@ -264,6 +270,8 @@ def _show(
         },
     )
     out.summary([words.total(found, len(failed), is_dry=run.is_dry)])
+    if run.shard is not None and not found and not failed:
+        out.remark([f"{run.shard} has none of the repositories: the others have them"])
 
 
 def _write(lines: "Sequence[PlanLine]", path: str) -> None:

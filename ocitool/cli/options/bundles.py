@@ -245,6 +245,7 @@ def base_of(
 def _base(text: str, out: Output, connected: "Registries | None") -> "Base":
     """Return what a bundle, a list, an inventory or a place has."""
     from ocitool.bundles.files import open_bundles
+    from ocitool.bundles.head import NotABundle
     from ocitool.bundles.inventory import Base, base_of_list, parse_base
     from ocitool.bundles.objects import is_object
     from ocitool.cli.options.registry import source_at
@@ -261,7 +262,7 @@ def _base(text: str, out: Output, connected: "Registries | None") -> "Base":
             is_json = file.read(64).lstrip().startswith(b"{")
         if is_json:
             return parse_base(read_input(text, text, _LARGEST), text)
-        with contextlib.suppress(NotFound), open_bundles([text]) as found:
+        with contextlib.suppress(NotABundle), open_bundles([text]) as found:
             return base_of_list(found[0].head.listing, found[0].head.digest)
     with source_at(place, out.options, connected, out.observer) as opened:
         closures = [closure_of(opened.source, root.descriptor) for root in opened.roots]

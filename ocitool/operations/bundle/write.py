@@ -11,6 +11,7 @@ from ocitool.bundles.extents import located
 from ocitool.bundles.files import BundleFile
 from ocitool.bundles.objects import ObjectAddress, ObjectOutput, is_object
 from ocitool.bundles.parity import parity_pieces
+from ocitool.bundles.trust import SIDECAR
 from ocitool.bundles.volumes import (
     Cutter,
     Piece,
@@ -22,7 +23,7 @@ from ocitool.bundles.volumes import (
     volume_name,
 )
 from ocitool.errors import OcitoolError
-from ocitool.fsops import OutputFile
+from ocitool.fsops import OutputFile, remove_output
 from ocitool.oci import Digest
 from ocitool.operations.bundle.create import BundlePlan
 from ocitool.operations.bundle.damage import is_intact
@@ -39,7 +40,7 @@ class Written(Struct, frozen=True, kw_only=True):
 
 def write_bundle(plan: BundlePlan, path: str, *, signature: bytes | None = None) -> Written:
     """Write a bundle to a file that appears whole or not at all."""
-    return _write(path, plan.pieces(signature))
+    return _write(path, plan.pieces(signature), plan)
 
 
 def stream_bundle(
@@ -80,7 +81,7 @@ def write_volumes(
                     plan.observer.advance(sum(section.size for section in volume.sections))
                     found.append(Written(path=name, size=kept, kept=True))
                 else:
-                    found.append(_write(name, _pieces(plan, volume, cutter)))
+                    found.append(_write(name, _pieces(plan, volume, cutter), plan))
     if parity:
         found.append(_write_parity(plan, parity_name(path), names, volumes, signature))
     return found
@@ -113,7 +114,7 @@ def _write_parity(
             kept = _size_if_there(path, parity)
             if kept is not None:
                 return Written(path=path, size=kept, kept=True)
-            return _write(path, tar_pieces(parity.sections, lambda _: pieces()))
+            return _write(path, tar_pieces(parity.sections, lambda _: pieces()), plan)
 
 
 def _digest(pieces: Iterator[bytes]) -> Digest:
@@ -162,12 +163,27 @@ def _size_if_there(path: str, volume: VolumePlan) -> int | None:
         return None
 
 
-def _write(path: str, pieces: Iterator[bytes]) -> Written:
+def _write(path: str, pieces: Iterator[bytes], plan: BundlePlan) -> Written:
     output = ObjectOutput(ObjectAddress(path)) if is_object(path) else OutputFile(path)
     try:
         for piece in pieces:
             output.write(piece)
+        stale = _other_signature(path, plan.contents.raw)
+        if stale is not None and remove_output(stale):
+            plan.observer.warn(f"removed {stale}: it signed another bundle of this name")
         output.publish()
     finally:
         output.close()
     return Written(path=path, size=output.written)
+
+
+def _other_signature(path: str, raw: bytes) -> str | None:
+    """Return the signature beside a bundle that is replaced, unless that has the same list."""
+    beside = f"{path}{SIDECAR}"
+    if is_object(path) or not os.path.isfile(beside):
+        return None
+    try:
+        with BundleFile.open(path) as before:
+            return None if before.head.raw == raw else beside
+    except OcitoolError:
+        return beside
