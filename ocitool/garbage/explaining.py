@@ -1,5 +1,6 @@
 """Why a blob stays, as the path from a root to it, or why it is garbage."""
 
+import datetime as dt
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -7,6 +8,7 @@ from msgspec import Struct
 from ocitool.errors import NotFound, Refused, UsageError
 from ocitool.garbage.planned import Plan
 from ocitool.garbage.reachable import path_to
+from ocitool.garbage.retention import pinned
 from ocitool.garbage.roots import root_entries
 from ocitool.images.lookup import full_name
 from ocitool.oci import Digest
@@ -63,12 +65,19 @@ def _kept(plan: Plan, digest: Digest) -> Explanation:
     if kept is not None:
         reason = kept.reason
     elif names:
-        reason = "an image with a name needs it"
+        reason = "an image with a name needs it" + _also_pinned(plan, path[0])
     elif root is not None:
         reason = "an entry of index.json leads to it"
     else:
         reason = "it is not old enough, or a container or a running command names it"
     return Explanation(digest=digest, state="kept", reason=reason, path=path, names=names)
+
+
+def _also_pinned(plan: Plan, digest: str) -> str:
+    """Return that an image with a name is pinned too: without its name it would stay as well."""
+    now = dt.datetime.now(dt.UTC)
+    pin = next((p for p in plan.facts.pins if str(p.digest) == digest and p.holds(now)), None)
+    return "" if pin is None else f", and {pinned(pin)}"
 
 
 def _named(layout: Layout, text: str) -> Digest | None:

@@ -94,7 +94,7 @@ class Retention:
             return Held("containers use it", holders)
         pin = self._pin_of(root)
         if pin is not None:
-            return Held(_pinned(pin))
+            return Held(pinned(pin))
         if root.digest in self.leased:
             return Held("a running command uses it")
         if root.position in last:
@@ -129,7 +129,8 @@ class Retention:
         return modified is not None and modified > self._now - grace
 
 
-def _pinned(pin: Pin) -> str:
+def pinned(pin: Pin) -> str:
+    """Return the reason that a pin is, on one line."""
     text = "it is pinned"
     if pin.until is not None:
         text += f" until {pin.until}"

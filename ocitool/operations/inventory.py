@@ -67,10 +67,11 @@ def inventory_of_registry(
     """Return the blobs of all images below a prefix of a registry, with what is attached to them.
 
     Without `repositories`, which are below the prefix too, the registry is asked for its list:
-    Refused where it has none, NotFound where nothing is below the prefix. Only manifests are read:
-    a registry that has one has what it lists.
+    Refused where it has none, NotFound where nothing is below the prefix of a registry that has
+    something; one that has nothing yet, at a new site, has an empty inventory. Only manifests are
+    read: a registry that has one has what it lists.
     """
-    paths = _paths(below, registries, repositories)
+    paths = _paths(below, registries, repositories, observer)
     reader = _RepositoryReader(below.domain, registries, observer)
     run_all([_reading(reader, path) for path in paths], jobs, abort=registries.abort)
     blobs = sorted({digest for found in reader.blobs.values() for digest in found})
@@ -87,7 +88,9 @@ def inventory_of_registry(
     )
 
 
-def _paths(below: Below, registries: Registries, repositories: Sequence[str]) -> list[str]:
+def _paths(
+    below: Below, registries: Registries, repositories: Sequence[str], observer: Observer
+) -> list[str]:
     """Return the repositories to look into, sorted."""
     if repositories:
         named = {below.destination(Reference.parse(_named(text)).name) for text in repositories}
@@ -100,9 +103,11 @@ def _paths(below: Below, registries: Registries, repositories: Sequence[str]) ->
         ) from error
     prefix = f"{below.path}/" if below.path else ""
     found = [path for path in listed if path == below.path or path.startswith(prefix)]
-    if not found:
+    if not listed:
+        observer.warn(f"{below.domain} lists no repository: the inventory is empty")
+    elif not found:
         raise NotFound(
-            f"{below.domain} lists no repository below {below.path or 'it'!r}",
+            f"{below.domain} lists no repository below {below.path!r}",
             hint=f"`ocitool registry catalog {below.domain}` lists all of them",
         )
     return found

@@ -156,6 +156,11 @@ def test_explain_takes_a_name_also_one_that_an_image_lost(loaded: Command) -> No
     text = str(listed[0]["digest"])
     done = loaded("gc", "--explain", "fmt/app:1.0", *NOBODY)
     assert done.out.startswith(f"{text}: kept: an image with a name needs it")
+    assert "pinned" not in done.out
+    assert loaded("pin", "fmt/app:1.0", "--reason", "release 7").code == 0
+    both = loaded("gc", "--explain", "fmt/app:1.0", *NOBODY).out
+    assert "kept: an image with a name needs it, and it is pinned: release 7" in both
+    assert loaded("unpin", "fmt/app:1.0").code == 0
     dangling(loaded)
     done = loaded("gc", "--explain", "fmt/app:1.0", *NOBODY)
     assert done.out.startswith(f"{text}: garbage:")

@@ -74,6 +74,16 @@ def test_repositories_are_printed_one_a_line(run: Command, registry: EmulatedReg
     assert done.json == {"registry": registry.host, "repositories": ["x/y", "z"]}
 
 
+@pytest.mark.parametrize(
+    ("prefix", "found"), [("x", "x/y\n"), ("x/", "x/y\n"), ("z", "z\n"), ("xx", "")]
+)
+def test_repositories_below_a_prefix(
+    run: Command, registry: EmulatedRegistry, prefix: str, found: str
+) -> None:
+    done = run("registry", "catalog", f"{registry.host}/{prefix}")
+    assert (done.code, done.out) == (0, found)
+
+
 def test_a_registry_that_lists_nothing_is_explained(run: Command) -> None:
     with EmulatedRegistry(Quirks(catalog=False)) as registry:
         done = run("registry", "catalog", registry.host)

@@ -127,6 +127,16 @@ class TestRegistries:
             with pytest.raises(NotFound, match="below 'mirror'"):
                 inventory_of_registry(Below(domain=registry.host, path="mirror"), registries)
 
+    @pytest.mark.parametrize("path", ["", "mirror"])
+    def test_a_registry_without_any_repository_has_nothing(self, path: str) -> None:
+        listener = Listener()
+        with EmulatedRegistry() as registry, Registries(options()) as registries:
+            below = Below(domain=registry.host, path=path)
+            have = inventory_of_registry(below, registries, observer=listener)
+            assert (have.blobs, have.images, have.repositories) == ((), {}, {})
+            assert have.scope == f"{registry.host}{'/' if path else ''}{path}"
+        assert "lists no repository: the inventory is empty" in str(listener.warnings)
+
     def test_a_tag_whose_manifest_is_gone_is_left_out_and_told(self) -> None:
         listener = Listener()
         with EmulatedRegistry() as registry, Registries(options()) as registries:

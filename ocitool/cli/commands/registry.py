@@ -64,22 +64,39 @@ def tags(
 @with_options(out=JSON_OUTPUT, options=REGISTRY)
 def catalog(
     host: Annotated[
-        str, typer.Argument(metavar="HOST", help="A registry, for example registry.example:5000.")
+        str,
+        typer.Argument(
+            metavar="HOST[/PREFIX]", help="A registry, for example registry.example:5000."
+        ),
     ],
     *,
     limit: Most = None,
     out: Output,
     options: "RegistryOptions",
 ) -> None:
-    """List the repositories of a registry that offers such a list."""
+    """List the repositories of a registry that offers such a list, or those below a prefix."""
     from ocitool.images.locations import registry_host
     from ocitool.places.registry import Session
     from ocitool.places.registry.listing import catalog as list_repositories
+    from ocitool.places.registry.paging import IncompleteList
 
-    domain = registry_host(host)
+    name, _, prefix = host.partition("://")[2 if "://" in host else 0].partition("/")
+    prefix = prefix.strip("/")
+
+    def among(listed: "Sequence[str]") -> list[str]:
+        return [path for path in listed if f"{path}/".startswith(f"{prefix}/")]
+
+    def below_prefix(session: Session, most: int | None) -> list[str]:
+        try:
+            return among(list_repositories(session, None))[:most]
+        except IncompleteList as error:
+            raise IncompleteList(error, among(error.found)[:most]) from error
+
+    domain = registry_host(name)
+    read = below_prefix if prefix else list_repositories
     with registries(options, out.observer) as connected:
         session = Session(connected, domain)
-        _show_list(out, list_repositories, session, limit, "repositories", registry=domain)
+        _show_list(out, read, session, limit, "repositories", registry=domain)
 
 
 def _show_list(
