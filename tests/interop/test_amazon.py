@@ -7,7 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from ocitool.places.registry.aws.ecr import create_repository, login_credential
+from ocitool.places.registry import Registries, Session
+from ocitool.places.registry.aws.client import AwsClient
+from ocitool.places.registry.aws.ecr import call, create_repository, host_of, login_credential
+from ocitool.places.registry.aws.identity import require_keys
+from ocitool.places.registry.vendors.amazon import AmazonService
+from tests.pruning.repositories import image
 from tests.support.aws import ROLE
 
 pytestmark = pytest.mark.interop
@@ -52,6 +57,28 @@ def test_it_exchanges_a_web_identity(environment: Mapping[str, str]) -> None:
     endpoint = {"AWS_ENDPOINT_URL": environment["AWS_ENDPOINT_URL"]}
     job = {**endpoint, "AWS_ROLE_ARN": ROLE, "AWS_WEB_IDENTITY_TOKEN": "a.b.c"}
     assert login_credential(job, ECR).username == "AWS"
+
+
+def test_p12_it_lists_and_deletes_images(environment: Mapping[str, str]) -> None:
+    assert create_repository(environment, ECR, "team/app")
+    host, images = host_of(ECR), [image(f"n{number}") for number in range(3)]
+    with AwsClient(environment) as client:
+        keys = require_keys(client, host)
+        for tag, one in zip(("a", "b", "b2"), (images[0], images[1], images[1]), strict=True):
+            manifest = one.blobs[one.descriptor.digest].decode()
+            value = {"repositoryName": "team/app", "imageManifest": manifest, "imageTag": tag}
+            call(client, host, keys, "PutImage", value)
+    with Registries(environment=environment) as registries:
+        service = AmazonService(Session(registries, ECR, "team/app"))
+        found = service.versions() or ()
+        assert {one.tags for one in found} == {("a",), ("b", "b2")}
+        assert all(one.at is not None and one.source == "imagePushedAt" for one in found)
+        assert service.untag("b2")
+        assert not service.untag("b2")
+        # moto calculates digests in its own way.
+        gone = [one.digest for one in found if one.tags == ("a",)] + [images[2].descriptor.digest]
+        assert service.delete(gone, {}) == {}
+        assert [one.tags for one in service.versions() or ()] == [("b",)]
 
 
 def _wait_for(port: int) -> None:
