@@ -25,7 +25,7 @@ def lines(report: "EditReport") -> list[str]:
 
 def remarks(report: "EditReport") -> Iterator[str]:
     """Yield what a user should know about an edit."""
-    if not report.changed:
+    if not (report.changed or report.keeps_attestations):
         yield f"nothing to change: the digest stays {report.new.short}"
     yield from map(console.safe, report.remarks)
     yield from _attestations(report)
@@ -39,11 +39,13 @@ def _attestations(report: "EditReport") -> Iterator[str]:
     if not report.attestations:
         return
     what = counted(len(report.attestations), "attestation")
-    if report.keeps_attestations:
-        yield f"{what} of BuildKit kept: the digests in the text are those of the old images"
-    else:
+    if not report.keeps_attestations:
         yield f"{what} of BuildKit left out:"
-        yield from (f"  {digest}" for digest in report.attestations)
+    elif report.changed:
+        yield f"{what} of BuildKit kept; the digests in the text are those of the old images:"
+    else:
+        yield f"{what} of BuildKit:"
+    yield from (f"  {digest}" for digest in report.attestations)
 
 
 def _attached(report: "EditReport") -> Iterator[str]:

@@ -69,6 +69,7 @@ def convert_image(
             change,
             keep_attestations=options.keep_attestations,
             change_index=change_index,
+            each_index=True,
             changed_before=list(packed.before),
         )
         return replace(_as_from(edit, read, packed), remarks=tuple(remarks))

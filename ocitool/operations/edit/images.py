@@ -1,7 +1,7 @@
 """Edit each image of what was read: its documents, and those of the indexes that list it."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from msgspec.structs import replace
 
@@ -11,7 +11,7 @@ from ocitool.image.attached import attested, is_attestation
 from ocitool.image.choosing import PlatformImage, choose, platform_images
 from ocitool.image.content import Catalog, Closure, Root
 from ocitool.image.graph import closure_of, kind_of
-from ocitool.oci import Descriptor, Digest, Index, Manifest, Platform
+from ocitool.oci import Descriptor, Digest, Index, Manifest, Platform, parse_manifest
 from ocitool.oci.children import list_anew
 from ocitool.operations.edit.report import Edit, EditedImage
 from ocitool.transfer.derived import DerivedImages
@@ -55,13 +55,15 @@ def edit_images(
     *,
     keep_attestations: bool = False,
     change_index: ChangeIndex | None = None,
+    each_index: bool = False,
     changed_before: Collection[Digest] = (),
 ) -> Edit:
     """Change the images that were read, all or those for some platforms.
 
     The other children of an index keep their bytes, its order and annotations stay. Attestations
     of changed images no longer describe them: they are left out, or kept beside the new images.
-    The same holds for those of `changed_before`, images that are new already.
+    The same holds for those of `changed_before`, images that are new already. `change_index` is for
+    the index that was read, with `each_index` also for those in it.
     """
     chosen = read.images(platforms)
     editor = _Editor(
@@ -70,9 +72,10 @@ def edit_images(
         chosen,
         keep_attestations=keep_attestations,
         changed_before=changed_before,
+        change_index=change_index if each_index else None,
     )
     new = editor.edit()
-    if change_index is not None:
+    if change_index is not None and not each_index:
         new = _with_index(read, new, change_index)
     descriptor = replace(new, annotations=read.root.descriptor.annotations, platform=None)
     root = replace(read.root, descriptor=descriptor)
@@ -97,12 +100,14 @@ class _Editor:
         *,
         keep_attestations: bool,
         changed_before: Collection[Digest],
+        change_index: ChangeIndex | None,
     ) -> None:
         self._read = read
         self._change = change
         self._chosen = {image.descriptor.digest: image for image in chosen}
         self._keep = keep_attestations
         self._changed_before = changed_before
+        self._change_index = change_index
         self.renamed: dict[Digest, Descriptor] = {}
         self.reports: list[EditedImage] = []
         self.attestations: list[Digest] = []
@@ -144,6 +149,9 @@ class _Editor:
         self.attestations += stale
         dropped = () if self._keep else stale
         raw, media_type = list_anew(index, self.renamed, without=dropped)
+        if self._change_index is not None:
+            listed = parse_manifest(raw, media_type)
+            raw, media_type = self._change_index(cast("Index", listed))
         if raw != index.raw:
             self.renamed[descriptor.digest] = self._read.source.add(raw, media_type)
 

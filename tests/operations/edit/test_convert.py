@@ -103,6 +103,17 @@ class TestM3Families:
                 EditOptions(dry_run=True, keep_attestations=True),
             )
 
+    def test_indexes_inside_an_index_are_converted_too(self, tmp_path: Path) -> None:
+        inner = build_index([OCI])
+        place = Place(tmp_path / "l", build_index([ARM], others=[inner]))
+        report = place.convert(Form(docker=True))
+        outer = place.document(report.new)
+        assert all("docker" in kind for kind in kinds(outer))
+        children = outer["manifests"]
+        assert isinstance(children, list)
+        nested = place.document(Digest.parse(children[1]["digest"]))
+        assert all("docker" in kind for kind in kinds(nested))
+
     def test_zstd_makes_an_oci_image_of_dockers(self, tmp_path: Path) -> None:
         place = Place(tmp_path / "l", build_index([DOCKER], docker=True))
         report = place.convert(Form(compression="zstd"))
