@@ -13,10 +13,11 @@ from ocitool.image.attached import is_in
 from ocitool.image.content import Blob, PlannedImage, Source
 from ocitool.images.opening import Opened, with_attached
 from ocitool.oci import Descriptor, Digest, Platform
+from ocitool.operations.bundle.ahead import reading_ahead
 from ocitool.operations.save import feature
 from ocitool.places.archive.bundle import BundleList, ClosureReport
 from ocitool.places.archive.bundle_writer import BundleContents, Packing, bundle_contents
-from ocitool.places.archive.sections import reading, tar_pieces
+from ocitool.places.archive.sections import tar_pieces
 from ocitool.transfer.pipeline import Pipeline, TransferOptions
 from ocitool.transfer.plan import Attachments, is_attached, refuse_ambiguous, subject_of
 from ocitool.transfer.report import CopyReport
@@ -39,7 +40,8 @@ class _Asked(Protocol):
 class BundlePlan(Struct, frozen=True, kw_only=True):
     """A planned bundle: what it will hold, and where its blobs are read.
 
-    `open_blob` verifies what it returns; it may be called from several threads.
+    `open_blob` verifies what it returns; it may be called from several threads. `ahead` small blobs
+    are fetched at once, where that saves time.
     """
 
     contents: BundleContents
@@ -47,6 +49,7 @@ class BundlePlan(Struct, frozen=True, kw_only=True):
     reports: tuple[CopyReport, ...] = ()
     """What each source gave, and what of it had to be converted."""
     observer: Observer = SILENT
+    ahead: int = 0
 
     @property
     def listing(self) -> BundleList:
@@ -61,8 +64,12 @@ class BundlePlan(Struct, frozen=True, kw_only=True):
 
     def pieces(self, signature: bytes | None = None) -> Iterator[bytes]:
         """Yield the whole file, piece by piece."""
-        with self.observer.work("writing the bundle", sum(b.size for b in self.listing.blobs)):
-            yield from tar_pieces(self.contents.sections(signature), reading(self.open_blob))
+        sections = list(self.contents.sections(signature))
+        with (
+            self.observer.work("writing the bundle", sum(b.size for b in self.listing.blobs)),
+            reading_ahead(self.open_blob, sections, self.ahead) as read,
+        ):
+            yield from tar_pieces(sections, read)
 
 
 @contextlib.contextmanager
@@ -102,6 +109,7 @@ def plan_bundle(
             open_blob=lambda blob: gathered.open(blob).watched(observer.advance),
             reports=tuple(gathered.reports),
             observer=observer,
+            ahead=chosen.jobs if gathered.is_remote else 0,
         )
 
 
@@ -122,6 +130,7 @@ class _Gathered:
 
     def __init__(self) -> None:
         self.reports: list[CopyReport] = []
+        self.is_remote = False
         self._packings: dict[Digest, Packing] = {}
         self._sources: dict[Digest, Source] = {}
 
@@ -136,6 +145,7 @@ class _Gathered:
     def add(self, pipeline: Pipeline, featured: Platform | None) -> None:
         """Add the images of a source."""
         self.reports.append(pipeline.report())
+        self.is_remote |= isinstance(pipeline.origin, _Asked)
         attached = [image for image in pipeline.images if is_attached(image)]
         images = [image for image in pipeline.images if not is_attached(image)] or attached
         belonging = Attachments(attached)

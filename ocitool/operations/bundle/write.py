@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -25,9 +25,10 @@ from ocitool.bundles.volumes import (
 from ocitool.errors import OcitoolError
 from ocitool.fsops import OutputFile, remove_output
 from ocitool.oci import Digest
+from ocitool.operations.bundle.ahead import reading_ahead
 from ocitool.operations.bundle.create import BundlePlan
 from ocitool.operations.bundle.damage import is_intact
-from ocitool.places.archive.sections import Section, reading, tar_pieces
+from ocitool.places.archive.sections import Section, tar_pieces
 
 
 class Written(Struct, frozen=True, kw_only=True):
@@ -125,15 +126,16 @@ def _digest(pieces: Iterator[bytes]) -> Digest:
 
 
 def _pieces(plan: BundlePlan, volume: VolumePlan, cutter: Cutter) -> Iterator[bytes]:
-    whole = reading(plan.open_blob)
+    parts = {path for path, piece in volume.pieces.items() if piece.is_part}
+    wholes = [section for section in volume.sections if section.path not in parts]
+    with reading_ahead(plan.open_blob, wholes, plan.ahead) as whole:
 
-    def read(section: Section) -> Iterator[bytes]:
-        piece = volume.pieces.get(section.path)
-        if piece is not None and piece.is_part:
-            return cutter.read(piece)
-        return iter(whole(section))
+        def read(section: Section) -> Iterable[bytes]:
+            if section.path in parts:
+                return cutter.read(volume.pieces[section.path])
+            return whole(section)
 
-    return tar_pieces(volume.sections, read)
+        yield from tar_pieces(volume.sections, read)
 
 
 def _digests(plan: BundlePlan, parts: Sequence[Piece]) -> list[Digest]:
