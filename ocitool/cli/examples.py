@@ -284,6 +284,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool registry serve",
         "ocitool registry serve ./carry.tar --addr 0.0.0.0:5000 --plain-http",
         "ocitool registry serve --writable --htpasswd users",
+        "ocitool registry serve --upstream docker.io --upstream ghcr.io/team",
     ),
     "artifact": ("ocitool artifact push registry.example/chart:1 chart.tgz",),
     "artifact push": (

@@ -57,6 +57,11 @@ class PartFile:
         """Return the length in bytes, gaps included."""
         return os.fstat(self._descriptor).st_size
 
+    def duplicate(self) -> int:
+        """Return another descriptor of the file, which the caller closes."""
+        with translated("open", self._directory.child(self._name)):
+            return os.dup(self._descriptor)
+
     def read_at(self, offset: int, size: int) -> bytes:
         """Return up to `size` bytes from `offset`."""
         with translated("read", self._directory.child(self._name)):

@@ -26,6 +26,10 @@ REPOSITORIES = "io.ocitool.repositories"
 """On an entry of index.json: the repositories to which clients of `registry serve` pushed it, by
 their full names, separated by spaces. There it is found by its digest when it has no tag."""
 
+CACHED = "io.ocitool.cached"
+"""On an entry of index.json: the repository of another registry from which `registry serve` fetched
+it for a client."""
+
 
 def full_name(annotations: Mapping[str, str], digest: Digest | None = None) -> str | None:
     """Return the full reference in the annotations of an entry, or None.

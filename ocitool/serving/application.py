@@ -35,6 +35,19 @@ class Writer(Protocol):
         """Tell whether a request finds a blob in a repository."""
 
 
+class Upstream(Protocol):
+    """Answers for repositories of other registries."""
+
+    def covers(self, name: str) -> bool:
+        """Tell whether a repository comes from another registry."""
+
+    def manifest(self, request: Request, name: str, where: Route) -> Answer:
+        """Answer GET or HEAD of a manifest."""
+
+    def blob(self, request: Request, name: str, where: Route) -> Answer:
+        """Answer GET or HEAD of a blob."""
+
+
 class Application:
     """A registry. `answer` may be called from several threads and raises nothing."""
 
@@ -47,6 +60,7 @@ class Application:
         is_ready: Callable[[], bool] = lambda: True,
         tell: Callable[[str], None] = lambda _text: None,
         verified: VerifiedReads | None = None,
+        upstream: Upstream | None = None,
     ) -> None:
         self._library = library
         self._reader = Reader(library)
@@ -55,6 +69,7 @@ class Application:
         self._is_ready = is_ready
         self._tell = tell
         self._verified = verified
+        self._upstream = upstream
 
     def answer(self, request: Request) -> Answer:
         """Answer one request."""
@@ -109,6 +124,11 @@ class Application:
         return self._writer.answer(request, name, where)
 
     def _read(self, request: Request, name: str, where: Route) -> Answer:
+        if self._upstream is not None and self._upstream.covers(name):
+            if where.kind == "manifest":
+                return self._upstream.manifest(request, name, where)
+            if where.kind == "blob":
+                return self._upstream.blob(request, name, where)
         if where.kind == "manifest":
             return self._reader.manifest(request, name, where)
         if where.kind == "tags":

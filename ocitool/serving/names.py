@@ -84,7 +84,7 @@ def repository_of(
         return _full(f"{registry}/{bare}")
     if typed_host(bare) is not None:
         return _full(bare)
-    own = f"{rules.host}/{bare}"
+    own = _full(f"{rules.host}/{bare}")
     candidates = paths.get(bare, ())
     if own in candidates or not candidates:
         official = f"{DEFAULT_DOMAIN}/library/{bare}"

@@ -5,17 +5,31 @@ tag two digests.
 """
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from ocitool.errors import NotFound, OcitoolError
 from ocitool.oci import Descriptor, Digest
 from ocitool.serving.library import Library, unknown_repository
-from ocitool.serving.messages import Answer, FilePart, Refusal, Request
+from ocitool.serving.messages import Answer, FilePart, Parts, Refusal, Request
 from ocitool.serving.ranges import asked_range
 from ocitool.serving.routing import Route, digest_of, is_digest, tag_of
 from ocitool.serving.view import ServedRepository, View
 
 _FOREVER = "max-age=31536000, immutable"
 _OCTETS = "application/octet-stream"
+
+
+class Growing(Protocol):
+    """A blob that is still arriving."""
+
+    def __len__(self) -> int:
+        """How many bytes it will have."""
+
+    def part(self, start: int, length: int) -> Parts:
+        """Return some bytes of it, which are waited for."""
+
+    def close(self) -> None:
+        """Release it."""
 
 
 class Reader:
@@ -39,18 +53,9 @@ class Reader:
         digest = digest_of(route.rest) if by_digest else repository.tags.get(tag_of(route.rest))
         if digest is None or not self._library.has_document(view, repository, digest):
             raise unknown_manifest(route.rest)
-        headers = {
-            "Docker-Content-Digest": str(digest),
-            "ETag": f'"{digest}"',
-            "Cache-Control": _FOREVER if by_digest else "no-cache",
-        }
-        note = {"digest": str(digest)}
-        if is_known(request, digest):
-            return Answer(status=304, headers=headers, note=note)
         raw = self._document(digest, route.rest)
-        entry = repository.roots.get(digest)
-        headers["Content-Type"] = self._media_type(digest, entry)
-        return Answer(status=200, headers=headers, body=raw, note=note)
+        media_type = self._media_type(digest, repository.roots.get(digest))
+        return manifest_answer(request, digest, raw, media_type, by_digest=by_digest)
 
     def _document(self, digest: Digest, reference: str) -> bytes:
         try:
@@ -71,7 +76,7 @@ class Reader:
         except (NotFound, OcitoolError):
             raise unknown_blob(route.rest) from None
         try:
-            return _blob_answer(request, digest, content)
+            return blob_answer(request, digest, content)
         except BaseException:
             if isinstance(content, FilePart):
                 content.close()
@@ -87,7 +92,27 @@ class Reader:
         return digest in holdings.blobs or digest in holdings.documents
 
 
-def _blob_answer(request: Request, digest: Digest, content: FilePart | bytes) -> Answer:
+def manifest_answer(
+    request: Request, digest: Digest, raw: bytes, media_type: str, *, by_digest: bool
+) -> Answer:
+    """Return the answer with a manifest; what a tag names is asked for again each time."""
+    headers = {
+        "Docker-Content-Digest": str(digest),
+        "ETag": f'"{digest}"',
+        "Cache-Control": _FOREVER if by_digest else "no-cache",
+    }
+    note = {"digest": str(digest)}
+    if is_known(request, digest):
+        return Answer(status=304, headers=headers, note=note)
+    headers["Content-Type"] = media_type
+    return Answer(status=200, headers=headers, body=raw, note=note)
+
+
+def blob_answer(request: Request, digest: Digest, content: FilePart | bytes | Growing) -> Answer:
+    """Return the answer with a blob or the part of it that is asked for.
+
+    What is not needed of the content is closed.
+    """
     size = len(content)
     headers = {
         "Content-Type": _OCTETS,
@@ -98,18 +123,22 @@ def _blob_answer(request: Request, digest: Digest, content: FilePart | bytes) ->
     }
     note = {"digest": str(digest)}
     if is_known(request, digest):
-        if isinstance(content, FilePart):
+        if not isinstance(content, bytes):
             content.close()
         return Answer(status=304, headers=headers, note=note)
     asked = asked_range(_range_if_same(request.headers, digest), size)
     if asked is None:
-        return Answer(status=200, headers=headers, body=content, note=note)
+        body = content if isinstance(content, bytes | FilePart) else content.part(0, size)
+        return Answer(status=200, headers=headers, body=body, note=note)
     start, length = asked
     headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{size}"
+    part: FilePart | bytes | Parts
     if isinstance(content, FilePart):
-        part: FilePart | bytes = FilePart(content.file, content.offset + start, length)
-    else:
+        part = FilePart(content.file, content.offset + start, length)
+    elif isinstance(content, bytes):
         part = content[start : start + length]
+    else:
+        part = content.part(start, length)
     return Answer(status=206, headers=headers, body=part, note=note)
 
 

@@ -32,11 +32,14 @@ from ocitool.serving.transport.listening import (
     url_of,
 )
 from ocitool.serving.transport.server import Server
+from ocitool.serving.upstream.options import UpstreamOptions
 from ocitool.serving.verified import VerifiedReads
 from ocitool.serving.writing.writer import StoreWriter
 
 if TYPE_CHECKING:
+    from ocitool.places.registry import Registries
     from ocitool.serving.transport.tls import Certificates
+    from ocitool.serving.upstream.cache import UpstreamCache
 
 _HOUR = 3600.0
 STORE = "store"
@@ -47,7 +50,7 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     """How a registry serves.
 
     Beyond this machine `plain_http` is needed where there is no TLS, and `is_open` where anybody
-    may write. `largest` is the size of a blob in bytes.
+    may write. `largest` is the size of a blob in bytes. With `upstream` the store is a cache.
     """
 
     address: Address = field(default_factory=lambda: parse_address("127.0.0.1:0"))
@@ -63,6 +66,7 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     client_ca: str | None = None
     verify_reads: bool = False
     largest: int | None = None
+    upstream: UpstreamOptions = field(default_factory=UpstreamOptions)
     limits: ServerLimits = field(default_factory=ServerLimits)
 
 
@@ -74,6 +78,10 @@ def check_options(options: ServeOptions) -> None:
         raise UsageError("--deletable needs --writable")
     if options.anonymous_pull and options.htpasswd is None:
         raise UsageError("--anonymous-pull goes with --htpasswd: without it anybody may pull")
+    if options.writable and options.upstream.origins:
+        raise UsageError(
+            "--upstream and --writable do not go together: a cache holds what others push elsewhere"
+        )
     if options.htpasswd is not None:
         need_bcrypt()
     if options.address.is_local:
@@ -102,6 +110,7 @@ class RegistryServer:
         listener: socket.socket | None = None,
         log: Callable[[Exchange], None] = lambda _exchange: None,
         tell: Callable[[str], None] = lambda _text: None,
+        registries: "Registries | None" = None,
     ) -> None:
         check_options(options)
         self._options = options
@@ -123,10 +132,11 @@ class RegistryServer:
         application = Application(
             self.library,
             guard=guard,
-            writer=self._writer,
+            writer=self._writer if options.writable else None,
             is_ready=self._is_ready,
             tell=tell,
             verified=VerifiedReads() if options.verify_reads else None,
+            upstream=self._upstream(registries, tell),
         )
         self._server = Server(
             self._listener,
@@ -139,6 +149,18 @@ class RegistryServer:
         self._tell = tell
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+
+    def _upstream(
+        self, registries: "Registries | None", tell: Callable[[str], None]
+    ) -> "UpstreamCache | None":
+        if not self._options.upstream.origins or self._writer is None or registries is None:
+            return None
+        from ocitool.serving.upstream.cache import UpstreamCache
+
+        writer = self._writer
+        return UpstreamCache(
+            self.library, writer.storing, writer.claims, registries, self._options.upstream, tell
+        )
 
     def _is_ready(self) -> bool:
         if self._server.is_ending or (self._writer is not None and not self._writer.has_room()):
@@ -223,11 +245,12 @@ def _certificates(options: ServeOptions) -> "Certificates | None":
 def _writer(
     shelves: Sequence[Shelf], library: Library, options: ServeOptions
 ) -> StoreWriter | None:
-    if not options.writable:
+    if not options.writable and not options.upstream.origins:
         return None
     layouts = [shelf.layout for shelf in shelves if shelf.layout is not None]
     if len(shelves) != 1 or not layouts:
-        raise UsageError("--writable needs one store or layout", hint="name only one SRC")
+        option = "--writable" if options.writable else "--upstream"
+        raise UsageError(f"{option} needs one store or layout", hint="name only one SRC")
     return StoreWriter(layouts[0], library, deletes=options.deletable, largest=options.largest)
 
 

@@ -14,6 +14,7 @@ import pytest
 from ocitool.oci import Digest
 from tests.interop.peers import Containerd, Docker, Ocitool, Podman, fresh_files, run, skopeo
 from tests.support.images import BuiltImage, build_image, build_index, oci_archive
+from tests.support.registry import EmulatedRegistry
 
 pytestmark = pytest.mark.interop
 
@@ -220,6 +221,26 @@ class TestClientsPushAndPull:
             name = f"{site.host}/team/carried:1"
             docker.run("pull", name)
             assert docker.image_id(name) == str(built.config.digest)
+
+
+class TestACache:
+    @_cell("docker 20.10", "a cache")
+    def test_docker_pulls_through(
+        self, docker: Docker, ocitool: Ocitool, built: BuiltImage, tmp_path: Path
+    ) -> None:
+        with EmulatedRegistry() as behind:
+            behind.add_image("team/app", built, "1")
+            with serving(ocitool, tmp_path, "--upstream", f"{behind.host}/team") as site:
+                name = f"{site.host}/team/app:1"
+                docker.run("pull", name)
+                assert docker.image_id(name) == str(built.config.digest)
+                assert only_image(ocitool, f"{behind.host}/team/app:1")[0] == str(
+                    built.descriptor.digest
+                )
+                docker.remove(name)
+                asked = len([one for one in behind.log if "/blobs/" in one.target])
+                docker.run("pull", name)
+                assert len([one for one in behind.log if "/blobs/" in one.target]) == asked
 
 
 class TestTwoRunnersAndAnIndex:

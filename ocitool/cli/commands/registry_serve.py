@@ -51,8 +51,9 @@ def serve(
     store = out.options.store if uses_store else None
     options = serving.options
     with (
-        open_shelves(texts, store=store, create=options.writable) as shelves,
+        open_shelves(texts, store=store, create=serving.is_written) as shelves,
         serving.log() as log,
+        serving.registries(out.observer) as upstream,
     ):
         server = RegistryServer(
             shelves,
@@ -60,6 +61,7 @@ def serve(
             listener=passed_socket(os.environ, os.getpid()),
             log=log,
             tell=out.observer.warn,
+            registries=upstream,
         )
         what = ", ".join(shelf.what for shelf in shelves)
         with _signals(server, log.reopen):
@@ -71,6 +73,8 @@ def _announce(out: Output, server: "RegistryServer", serving: "Serving", what: s
     """Say that the server listens, and what clients would wonder about."""
     writable = serving.options.writable
     how = "writable" if writable else "read-only"
+    if origins := serving.options.upstream.origins:
+        how = f"a cache of {', '.join(safe(origin.text) for origin in origins)}"
     if serving.ready_file is not None:
         from ocitool.fsops import write_output
 

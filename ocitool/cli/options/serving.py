@@ -1,6 +1,7 @@
 """The options of `registry serve`."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,13 +15,19 @@ from ocitool.oci.quoting import quoted
 from ocitool.oci.reference import is_address, is_bare_host
 
 if TYPE_CHECKING:
+    from ocitool.events import Observer
+    from ocitool.places.registry import Registries
     from ocitool.serving.log import AccessLog
     from ocitool.serving.server import ServeOptions
     from ocitool.serving.transport.limits import ServerLimits
 
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir")
+_RETRY_SECONDS = 2.0
+"""A client waits, too: what takes longer is answered from the cache."""
 _LOGS = ("text", "json", "none")
 _ACCESS = "Who may use it"
 _LIMITS = "Limits and records"
+_CACHE = "A cache of other registries"
 
 
 class Serving:
@@ -34,6 +41,11 @@ class Serving:
         self._form = log
         self._log_file = log_file
 
+    @property
+    def is_written(self) -> bool:
+        """Whether the store changes by what clients do."""
+        return self.options.writable or bool(self.options.upstream.origins)
+
     @contextlib.contextmanager
     def log(self) -> Iterator["AccessLog"]:
         """Yield the access log."""
@@ -46,6 +58,28 @@ class Serving:
             return
         with LogFile(self._log_file) as file:
             yield AccessLog(line, file.write, file.reopen)
+
+    @contextlib.contextmanager
+    def registries(self, observer: "Observer") -> Iterator["Registries | None"]:
+        """Yield what reaches the registries behind this one; None if there are none.
+
+        Clients that need no user see there what needs no credentials, unless they may see more.
+        """
+        options = self.options
+        if not options.upstream.origins:
+            yield None
+            return
+        from ocitool.places.registry import Registries, RegistryOptions
+
+        has_users = options.htpasswd is not None and not options.anonymous_pull
+        environment = dict(os.environ)
+        if not (has_users or options.upstream.shares_private):
+            environment = {
+                name: text for name, text in environment.items() if name.lower() in _PROXIES
+            }
+        asked = RegistryOptions(retry_max_wait=_RETRY_SECONDS)
+        with Registries(asked, environment=environment, warn=observer.warn) as found:
+            yield found
 
 
 def _to_stderr(line: str) -> None:
@@ -76,8 +110,8 @@ _OPTIONS: dict[str, tuple[Any, object]] = {
     "writable": (_flag("--writable", "Let clients push."), False),
     "deletable": (_flag("--deletable", "With --writable: let clients delete, too."), False),
     "as_host": (
-        _given("--as", "HOST", "Registry in the names of what is pushed without one."),
-        "localhost",
+        _text("--as", "HOST", "Registry that paths without one mean (default: localhost)."),
+        None,
     ),
     "prefix": (_text("--prefix", "P", "Serve all names below P/."), None),
     "only": (
@@ -88,6 +122,26 @@ _OPTIONS: dict[str, tuple[Any, object]] = {
             ),
         ],
         None,
+    ),
+    "upstream": (
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                "--upstream",
+                metavar="HOST[/PREFIX]",
+                help="Fetch what the store lacks from this registry, and keep it.",
+                rich_help_panel=_CACHE,
+            ),
+        ],
+        None,
+    ),
+    "cache_ttl": (
+        _given("--cache-ttl", "T", "Ask again after this time what a tag names.", _CACHE),
+        "5m",
+    ),
+    "share_private": (
+        _flag("--share-private", "Show all clients what our credentials see there.", _CACHE),
+        False,
     ),
     "htpasswd": (
         _text("--htpasswd", "FILE", "Ask for one of these users (bcrypt).", _ACCESS),
@@ -162,10 +216,16 @@ def _build(_context: typer.Context, **given: Any) -> Serving:
 
 
 def _options(given: dict[str, Any]) -> "ServeOptions":
-    from ocitool.serving.names import NameRules
+    from ocitool.serving.names import LOCALHOST, NameRules
     from ocitool.serving.server import ServeOptions
     from ocitool.serving.transport.listening import parse_address
+    from ocitool.serving.upstream.options import UpstreamOptions
+    from ocitool.serving.upstream.origins import parse_origin
 
+    origins = tuple(parse_origin(text) for text in given["upstream"] or ())
+    if given["share_private"] and not origins:
+        raise UsageError("--share-private goes with --upstream")
+    usual = origins[0].host if origins else LOCALHOST
     return ServeOptions(
         address=parse_address(given["addr"]),
         writable=given["writable"],
@@ -173,7 +233,7 @@ def _options(given: dict[str, Any]) -> "ServeOptions":
         rules=NameRules(
             prefix=(given["prefix"] or "").strip("/"),
             only=tuple(given["only"] or ()),
-            host=_registry(given["as_host"]),
+            host=_registry(given["as_host"]) if given["as_host"] is not None else usual,
         ),
         htpasswd=given["htpasswd"],
         anonymous_pull=given["anonymous_pull"],
@@ -184,6 +244,11 @@ def _options(given: dict[str, Any]) -> "ServeOptions":
         client_ca=given["client_ca"],
         verify_reads=given["verify_reads"],
         largest=parse_size(given["max_upload"]) if given["max_upload"] is not None else None,
+        upstream=UpstreamOptions(
+            origins=origins,
+            ttl=parse_seconds(given["cache_ttl"]),
+            shares_private=given["share_private"],
+        ),
         limits=_limits(given),
     )
 

@@ -9,7 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ocitool.image.content import Blob, PlannedImage
 from ocitool.oci import Descriptor, Digest, Manifest, mediatype
-from ocitool.oci.annotations import IMAGE_NAME, REF_NAME, REPOSITORIES, without_names
+from ocitool.oci.annotations import (
+    CACHED,
+    IMAGE_NAME,
+    REF_NAME,
+    REPOSITORIES,
+    without_names,
+)
 from ocitool.oci.document import encode
 from ocitool.oci.reference import Reference
 from ocitool.places.archive.sections import (
@@ -69,8 +75,9 @@ def index_json(planned: Sequence[PlannedImage]) -> bytes:
     for image in planned:
         descriptor = image.root.descriptor
         plain = without_names(descriptor.annotations)
-        # Where it was pushed to in this store says nothing elsewhere.
-        plain.pop(REPOSITORIES, None)
+        # How it came into this store says nothing elsewhere.
+        for key in (REPOSITORIES, CACHED):
+            plain.pop(key, None)
         for name in image.root.names:
             tag = _tag(name)
             # ref.name is the tag, as oras, umoci and skopeo look it up, while it is the only one.

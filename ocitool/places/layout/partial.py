@@ -95,6 +95,15 @@ class PartialBlob:
         with self._lock:
             return self._ranges.gaps(self._descriptor.size)
 
+    @property
+    def front(self) -> int:
+        """How many bytes from the first on have been received and hashed."""
+        return self._front
+
+    def readable(self) -> int:
+        """Return a descriptor of the file, which the caller closes; it outlives `commit`."""
+        return self._part.duplicate()
+
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write bytes at `offset`, and note the range in the journal."""
         self._part.write_at(offset, data)

@@ -29,27 +29,27 @@ class StoreWriter:
         largest: int | None = None,
     ) -> None:
         layout.patience = LOCK_SECONDS
-        self._storing = Storing(layout)
-        self._claims = Claims(layout)
-        self._sight = Sight(library, self._claims)
-        parts = self._storing, self._claims, self._sight, library
+        self.storing = Storing(layout)
+        self.claims = Claims(layout)
+        self._sight = Sight(library, self.claims)
+        parts = self.storing, self.claims, self._sight, library
         self._uploads = Uploads(*parts, largest=largest)
         self._parts = parts
         self._deletes = deletes
 
     def close(self) -> None:
         """Give up claims and leases; uploads that are not whole stay."""
-        self._claims.close()
-        self._storing.close()
+        self.claims.close()
+        self.storing.close()
 
     def tidy(self) -> None:
         """Remove uploads and claims of clients that have gone; called from time to time."""
-        clear_old_uploads(self._storing.control, time.time())
-        self._claims.expire()
+        clear_old_uploads(self.storing.control, time.time())
+        self.claims.expire()
 
     def has_room(self) -> bool:
         """Tell whether the disk has room for uploads."""
-        return self._storing.control.free_space()[0] > RESERVED
+        return self.storing.control.free_space()[0] > RESERVED
 
     def sees_blob(self, request: Request, name: str, digest: Digest) -> bool:
         """Tell whether a request finds a blob in a repository."""
