@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 BLOCK: Final = 2 << 20
-_KEPT, _AT_ONCE, _FEW = 16, 4, 4
+_KEPT, _AT_ONCE, _FEW = 16, 8, 4
 
 Fetch = Callable[[int, int], bytes]
 """Returns the bytes from one offset up to another."""
@@ -37,9 +37,11 @@ class _Shared:
         """Tell the same without making it the last used; call it under the lock."""
         return key in self._blocks
 
-    def add(self, key: tuple[int, int]) -> "Future[bytes]":
-        """Make room for a block that is about to be fetched; call it under the lock."""
-        block = self._blocks[key] = Future()
+    def fetch(self, key: tuple[int, int], fetch: Callable[[], bytes]) -> "Future[bytes]":
+        """Begin to fetch a block, and make room for it; call it under the lock."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_AT_ONCE, "ocitool-fetch")
+        block = self._blocks[key] = self._pool.submit(fetch)
         while len(self._blocks) > _KEPT + self.files:
             self._blocks.popitem(last=False)
         return block
@@ -49,12 +51,6 @@ class _Shared:
         for key in [key for key in self._blocks if key[0] == file]:
             if number in (None, key[1]):
                 del self._blocks[key]
-
-    def submit(self, work: Callable[[], None]) -> None:
-        """Do something in another thread; call it under the lock."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(_AT_ONCE, "ocitool-ahead")
-        self._pool.submit(work)
 
 
 _shared = _Shared()
@@ -96,12 +92,9 @@ class Blocks:
 
     def _block(self, number: int) -> bytes:
         with _shared.lock:
-            found = _shared.find((self._id, number))
-            block = found if found is not None else _shared.add((self._id, number))
-            if number and _shared.has((self._id, number - 1)):
-                self._fetch_ahead(number + 1)
-        if found is None:
-            self._fill(block, number)
+            block = _shared.find((self._id, number)) or self._begin(number)
+            if self._is_read_on(number):
+                self._begin(number + 1)
         try:
             return block.result()
         except BaseException:
@@ -110,15 +103,13 @@ class Blocks:
                 _shared.drop(self._id, number)
             raise
 
-    def _fetch_ahead(self, number: int) -> None:
-        key = self._id, number
-        if _shared.files <= _FEW and number * BLOCK < self._size and not _shared.has(key):
-            block = _shared.add(key)
-            _shared.submit(lambda: self._fill(block, number))
+    def _is_read_on(self, number: int) -> bool:
+        """Tell whether the block behind one is to be fetched ahead."""
+        follows = number > 0 and _shared.has((self._id, number - 1))
+        is_known = _shared.has((self._id, number + 1)) or (number + 1) * BLOCK >= self._size
+        return follows and not is_known and _shared.files <= _FEW
 
-    def _fill(self, block: "Future[bytes]", number: int) -> None:
+    def _begin(self, number: int) -> "Future[bytes]":
         begin = number * BLOCK
-        try:
-            block.set_result(self._fetch(begin, min(begin + BLOCK, self._size)))
-        except BaseException as error:
-            block.set_exception(error)
+        end = min(begin + BLOCK, self._size)
+        return _shared.fetch((self._id, number), lambda: self._fetch(begin, end))
