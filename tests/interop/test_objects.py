@@ -1,5 +1,6 @@
 """A26: bundles in a bucket of moto's S3."""
 
+import os
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,6 +86,23 @@ def test_a26_volumes_and_deltas_are_objects_as_well(
     delta = ("--base", volumes[0], "-o", "s3://bucket/d.tar")
     ocitool.run("bundle", "create", str(archive), *delta)
     ocitool.run("bundle", "check", "s3://bucket/d.tar")
+
+
+def test_a17_a_lost_object_is_given_back_by_the_parity(bucket: Bucket, tmp_path: Path) -> None:
+    ocitool = bucket.ocitool
+    images = {name: build_image([{name: os.urandom(2_000_000)}]) for name in NAMES}
+    (tmp_path / "images.tar").write_bytes(oci_archive(images))
+    create = ("bundle", "create", str(tmp_path / "images.tar"), "-o")
+    words = ("s3://bucket/v.tar", "--volume-size", "2100k", "--parity", "-q")
+    files = ocitool.run(*create, *words).decode().split()
+    assert [name.rpartition("/")[2] for name in files[-2:]] == ["v.v02of02.tar", "v.parity.tar"]
+    kept = ocitool.run(*create, *words[:-1]).decode()
+    assert kept.count("(kept)") == len(files)
+    done = ocitool.attempt("bundle", "verify", *files[1:])
+    assert (done.returncode, b"rebuilt: volume 1 of 2" in done.stdout) == (3, True)
+    ocitool.run("bundle", "join", *files[1:], "-o", str(tmp_path / "joined.tar"))
+    ocitool.run(*create, str(tmp_path / "whole.tar"))
+    assert (tmp_path / "joined.tar").read_bytes() == (tmp_path / "whole.tar").read_bytes()
 
 
 def test_a26_what_fails_leaves_nothing_behind(bucket: Bucket, tmp_path: Path) -> None:
