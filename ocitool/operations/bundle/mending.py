@@ -1,7 +1,7 @@
 """Read a bundle although some of its bytes are damaged: from other copies, or by the parity."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from msgspec import Struct
@@ -70,7 +70,7 @@ def mending(
     ) -> _Result:
         given = options.get("observer", SILENT)
         observer = given if isinstance(given, Observer) else SILENT
-        for message in cut_files(bundle):
+        for message in (*cut_files(bundle), *_given_back(bundle)):
             observer.warn(message)
         try:
             return run(bundle, *arguments, **options)
@@ -82,6 +82,13 @@ def mending(
         return run(found.bundle, *arguments, **options)
 
     return run_again
+
+
+def _given_back(bundle: BundleSet) -> Iterator[str]:
+    """Yield which volumes are not here and yet nothing of them is lost."""
+    for number in bundle.lost_volumes:
+        if number in bundle.rebuilt_volumes:
+            yield f"volume {number} of {bundle.volumes} is missing: the parity volume gives it back"
 
 
 def can_be_mended(bundle: BundleSet, beside: object = ()) -> bool:
