@@ -1,6 +1,7 @@
 """Deltas and volumes given to the commands that know archives: load, verify, images, inspect."""
 
 import random
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,42 @@ def ok(command: Command, *arguments: str | Path) -> Any:
     done = command(*arguments, "--json")
     assert done.code == 0, done.err
     return done.json
+
+
+class TestShow:
+    def test_an_image_of_which_a_volume_is_missing_is_not_complete(
+        self, ocitool: Command, bundles: Path
+    ) -> None:
+        volumes = sorted((bundles / "volumes").glob("*.tar"))
+        for number, missing in enumerate(volumes, 1):
+            here = [one for one in volumes if one != missing]
+            checked: Any = ocitool("bundle", "verify", *here, "--json").json
+            (lost,) = [one["lost_images"] for one in checked["bundles"]]
+            done = ocitool("bundle", "show", *here)
+            rows = {line.split()[0]: line.split()[-1] for line in done.out.splitlines()[1:3]}
+            assert rows == {
+                name: "no" if f"docker.io/{name}" in lost else "yes"
+                for name in ("t/app:1", "t/large:1")
+            }
+            assert f"missing: volume {number} of {len(volumes)}\n" in done.out
+            told = [line for line in done.out.splitlines() if line.startswith("lost: ")]
+            assert told == [f"lost: {name.removeprefix('docker.io/')}" for name in lost] != []
+            assert ok(ocitool, "bundle", "show", *here)["lost_images"] == lost
+        whole = ocitool("bundle", "show", *volumes).out
+        assert "lost" not in whole
+        assert "missing" not in whole
+
+    @pytest.mark.parametrize("columns", [40, 80])
+    def test_a_narrow_terminal_hides_no_column(
+        self, ocitool: Command, tmp_path: Path, columns: int
+    ) -> None:
+        name = f"registry.example/{'team/' * 9}app:1"
+        path = made(tmp_path / "a.tar", {name: FIRST})
+        shown = ocitool.on_terminal("bundle", "show", path, columns=columns)
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+        assert name in lines
+        for word in ("ATTACHED", "COMPLETE"):
+            assert word in lines[1]
 
 
 class TestLoad:

@@ -92,7 +92,16 @@ class TestImagesOnATerminal:
         lines = plain(loaded.on_terminal("images", "--digests", columns=columns))
         assert max(map(len, lines)) <= columns
         digests = [line for line in lines if re.fullmatch("  sha256:[0-9a-f]{64}", line)]
-        assert len(digests) == (len(lines) - 1) / 2
+        assert len(digests) == 3
+        told = "\n".join(lines)
+        assert f"was {APP}" in told
+        assert ("UNIQUE" in lines[0]) is (columns == 140) or "unique" in told
+
+    @pytest.mark.parametrize("columns", [80, 140])
+    def test_digests_hide_no_user(self, loaded: Command, columns: int) -> None:
+        assert loaded("pin", APP).code == 0
+        told = loaded.on_terminal("images", "--digests", columns=columns)
+        assert "a pin" in told
 
     @pytest.mark.parametrize("columns", [80, 140])
     def test_a_former_name_is_told_beside_it_or_below(self, loaded: Command, columns: int) -> None:

@@ -83,7 +83,7 @@ def show(files: Bundles, *, only_list: OnlyList = False, out: Output) -> None:
                 one,
                 text=words.shown,
                 ids=lambda one: list(dict.fromkeys(i.digest for i in one.head.listing.images)),
-                view=bundle_documents.BUNDLE,
+                view=bundle_documents.BUNDLE.beside(lost_images=words.lost_here(one)),
             )
 
 

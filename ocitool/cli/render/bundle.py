@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ocitool.cli.render import console
-from ocitool.cli.render.columns import counted, size, table
+from ocitool.cli.render.columns import counted, size, stacked
 from ocitool.cli.render.texts import familiar
 
 if TYPE_CHECKING:
@@ -53,19 +53,23 @@ def gaps(images: "Sequence[BundleImage]") -> Iterator[str]:
 
 def shown(bundle: "BundleSet") -> Iterator[str]:
     """Yield what is in a bundle, without reading its blobs."""
-    listing = bundle.head.listing
+    listing, lost = bundle.head.listing, lost_here(bundle)
     rows = [
         (
             called(image.called),
             image.digest.partition(":")[2][:12],
             console.safe(",".join(image.platforms)) or "-",
             str(len(image.attached)) if image.attached else "-",
-            "yes" if image.closure.complete else "no",
+            "yes" if image.closure.complete and image.called not in lost else "no",
         )
         for image in listing.images
     ]
     header = ("NAME", "DIGEST", "PLATFORMS", "ATTACHED", "COMPLETE")
-    yield from table(header, rows, drop=(4, 3), width=console.terminal_width())
+    yield from stacked(header, rows, width=console.terminal_width())
+    for number in bundle.lost_volumes:
+        yield f"missing: volume {number} of {bundle.volumes}"
+    for name in lost:
+        yield f"lost: {called(name)}"
     inside = sum(blob.size for blob in listing.blobs)
     yield f"{_kind(bundle)}: {counted(len(listing.blobs), 'blob')} of {size(inside)}"
     if listing.requires:
@@ -75,6 +79,19 @@ def shown(bundle: "BundleSet") -> Iterator[str]:
         yield f"builds on the bundle with the list {digest}"
     yield f"signature: {signature_of(bundle) or 'none'}"
     yield f"list: {bundle.head.digest}"
+
+
+def lost_here(bundle: "BundleSet") -> list[str]:
+    """Return what the images are called of which a blob is in none of the files that are here."""
+    from ocitool.bundles.extents import open_set
+    from ocitool.operations.bundle.check import outside_of
+
+    listing = bundle.head.listing
+    with open_set(bundle) as archive:
+        lost = {str(blob.digest) for blob in outside_of(listing, archive).lost}
+    needed_by = listing.needed_by() if lost else {}
+    names = {name for digest in lost for name in needed_by.get(digest, ())}
+    return [name for name in listing.names if name in names]
 
 
 def signature_of(bundle: "BundleSet") -> str | None:

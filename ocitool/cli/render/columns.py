@@ -149,6 +149,26 @@ def table(
     return lines
 
 
+def stacked(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    width: int | None,
+    drop: Sequence[int] = (),
+) -> list[str]:
+    """Return the lines of a table; where it is too wide, the first column has lines of its own.
+
+    Nothing is cut: names are copied from such tables.
+    """
+    if width is None or fits(header, rows, width, drop=drop):
+        return table(header, rows, drop=drop, width=width)
+    rest = table(
+        header[1:], [row[1:] for row in rows], drop=[one - 1 for one in drop], width=width - 2
+    )
+    first = [styled(header[0], "bold"), *(row[0] for row in rows)]
+    return [line for own, below in zip(first, rest, strict=True) for line in (own, f"  {below}")]
+
+
 def fits(
     header: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, drop: Sequence[int] = ()
 ) -> bool:

@@ -69,53 +69,66 @@ def _data(
 def _table(
     rows: Sequence[ImageRow], now: dt.datetime, width: int | None, *, no_trunc: bool
 ) -> Iterator[str]:
-    more = any(row.image.is_dangling or row.holders or row.image.pin for row in rows)
-    header = [*_HEADER, *(_MORE if more else [])]
-    lines = [
-        [_called(row, cells[0], now), *cells[1:], *behind]
-        for row in rows
-        for behind in [[size(row.image.unique), held_by(row)] if more else []]
-        for cells in _cells(row, now, no_trunc=no_trunc)
-    ]
-    if more and width is not None and not fits(header, lines, width, drop=_DROPPED):
-        yield from _lines_below(rows, now, width)
-        return
-    yield from table(header, lines, right=_RIGHT, drop=_DROPPED, shrink=(0, 1), width=width)
-
-
-def _lines_below(rows: Sequence[ImageRow], now: dt.datetime, width: int) -> Iterator[str]:
-    """Yield each image, and below it its former name and its users where they have no room."""
-    for row, lines in _by_image(rows, now, width, no_trunc=False):
+    for row, lines, rest in _by_image(rows, now, width, no_trunc=no_trunc):
         yield from lines
-        if row is None:
-            continue
-        if row.image.is_dangling and row.image.former is not None:
-            called = _called_before(row.image.former, now)
-            yield f"{_BELOW}{called}; {size(row.image.unique)} unique"
-        if held := held_by(row):
-            yield f"{_BELOW}held by {held}"
+        if row is not None:
+            yield from rest
 
 
 def _with_digests(
     rows: Sequence[ImageRow], now: dt.datetime, width: int, *, no_trunc: bool
 ) -> Iterator[str]:
     """Yield each image, and below it its whole digest, which has no room beside the rest."""
-    for row, lines in _by_image(rows, now, None if no_trunc else width, no_trunc=no_trunc):
+    for row, lines, rest in _by_image(rows, now, None if no_trunc else width, no_trunc=no_trunc):
         yield from lines
         if row is not None:
             yield f"{_BELOW}{row.image.digest or _NONE}"
+            yield from rest
 
 
 def _by_image(
     rows: Sequence[ImageRow], now: dt.datetime, width: int | None, *, no_trunc: bool
-) -> Iterator[tuple[ImageRow | None, list[str]]]:
-    """Yield the header, with None, and then each image, with its lines of the table."""
-    cells = [_cells(row, now, no_trunc=no_trunc) for row in rows]
+) -> Iterator[tuple[ImageRow | None, list[str], list[str]]]:
+    """Yield the header, with None, and then each image, with its lines of the table.
+
+    Behind them are lines with its former name and its users, where they have no room in the table.
+    """
+    more = any(row.image.is_dangling or row.holders or row.image.pin for row in rows)
+    header, cells = _wide(rows, now, more=more, no_trunc=no_trunc)
     every = [line for lines in cells for line in lines]
-    shown = iter(table(_HEADER, every, right=_RIGHT, drop=_DROPPED, shrink=(0, 1), width=width))
-    yield None, [next(shown)]
+    is_narrow = more and width is not None and not fits(header, every, width, drop=_DROPPED)
+    if is_narrow:
+        header, cells = _HEADER, [_cells(row, now, no_trunc=no_trunc) for row in rows]
+        every = [line for lines in cells for line in lines]
+    shown = iter(table(header, every, right=_RIGHT, drop=_DROPPED, shrink=(0, 1), width=width))
+    yield None, [next(shown)], []
     for row, lines in zip(rows, cells, strict=True):
-        yield row, list(itertools.islice(shown, len(lines)))
+        rest = [*_below(row, now)] if is_narrow else []
+        yield row, list(itertools.islice(shown, len(lines))), rest
+
+
+def _wide(
+    rows: Sequence[ImageRow], now: dt.datetime, *, more: bool, no_trunc: bool
+) -> tuple[list[str], list[list[list[str]]]]:
+    """Return the header and the lines of each image; with `more` also what is unique and users."""
+    cells = [
+        [
+            [_called(row, line[0], now), *line[1:], *behind]
+            for behind in [[size(row.image.unique), held_by(row)] if more else []]
+            for line in _cells(row, now, no_trunc=no_trunc)
+        ]
+        for row in rows
+    ]
+    return [*_HEADER, *(_MORE if more else [])], cells
+
+
+def _below(row: ImageRow, now: dt.datetime) -> Iterator[str]:
+    """Yield the former name and the users of an image, on lines below it."""
+    if row.image.is_dangling and row.image.former is not None:
+        called = _called_before(row.image.former, now)
+        yield f"{_BELOW}{called}; {size(row.image.unique)} unique"
+    if held := held_by(row):
+        yield f"{_BELOW}held by {held}"
 
 
 def image_records(rows: Sequence[ImageRow], *, no_trunc: bool) -> Iterator[Record]:

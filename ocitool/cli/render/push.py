@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ocitool.cli.render import console
-from ocitool.cli.render.columns import counted, table
+from ocitool.cli.render.columns import counted, stacked
 from ocitool.cli.render.summary import done
 from ocitool.operations.push_report import Ending
 from ocitool.transfer.copy import TransferReport
@@ -24,7 +24,7 @@ def table_of(reports: "Sequence[PushReport]") -> list[str]:
         for report in reports
     ]
     width = console.terminal_width()
-    return table(("FROM", "TO", "DIGEST"), rows, drop=(2,), width=width) if rows else []
+    return stacked(("FROM", "TO", "DIGEST"), rows, drop=(2,), width=width) if rows else []
 
 
 def totals(reports: "Sequence[PushReport]") -> list[str]:
