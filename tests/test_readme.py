@@ -168,6 +168,29 @@ def test_the_programs_with_registries_run(folder: Path) -> None:
     assert carried == copied.splitlines()[0].split()[0] + "\n"
 
 
+def test_the_program_that_edits_runs(folder: Path) -> None:
+    setup = (
+        "ocitool load fixtures/docker20-app-single.tar && "
+        "ocitool push fmt/app:1.0 $REGISTRY/app:1.0"
+    )
+    assert _shell(setup, folder).returncode == 0
+    page = (ROOT / "ocitool" / "README.md").read_text(encoding="utf-8")
+    (code,) = _blocks("python-edit", page)
+    registry = (folder / "registry").read_text()
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("ghcr.io/team", registry)],
+        env=environment(folder / "store"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.startswith("sha256:")
+    assert first.endswith(" True")
+    assert second == "['linux/amd64']"
+
+
 def test_every_command_of_the_readme_exists_and_no_other() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ocitool", "--help"], capture_output=True, text=True, check=True

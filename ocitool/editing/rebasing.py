@@ -37,7 +37,12 @@ class Rebased(Struct, frozen=True, kw_only=True):
 
 
 def rebase(
-    image: ImageParts, old: ImageParts, new: NewBase, *, created: str | None = None
+    image: ImageParts,
+    old: ImageParts,
+    new: NewBase,
+    *,
+    created: str | None = None,
+    author: str | None = None,
 ) -> Rebased:
     """Return an image of the new base's layers and of those that the image has above its old base.
 
@@ -49,6 +54,8 @@ def rebase(
     seam = _seam(image, old)
     config, manifest = members_of(image.config.raw), members_of(image.manifest.raw)
     set_created(config, created)
+    if author is not None:
+        put_or_drop(config, "author", author, CONFIG_ORDER)
     conflicts = [*_merge(config, members_of(old.config.raw), members_of(new.image.config.raw))]
     rootfs = cast("dict[str, object]", config["rootfs"])
     diff_ids = (*new.image.config.diff_ids, *image.config.diff_ids[seam:])

@@ -8,6 +8,7 @@ import typer
 from ocitool.cli.completing import store_names, words
 from ocitool.cli.options.editing import ADDING, INDEXING, EditingOptions, pairs
 from ocitool.cli.options.expand import with_options
+from ocitool.cli.options.quantities import parse_seconds
 from ocitool.cli.options.registry import REGISTRY
 from ocitool.cli.options.shared import one_platform, platforms
 from ocitool.cli.output import OUTPUT, Output
@@ -84,6 +85,12 @@ Expect = Annotated[
         help="The platforms that the index must have; with others the exit code is 3.",
     ),
 ]
+Wait = Annotated[
+    str | None,
+    typer.Option(
+        "--wait", metavar="T", help="Wait so long for images that a registry does not show yet."
+    ),
+]
 Annotations = Annotated[
     list[str] | None,
     typer.Option("--annotation", metavar="K=V", help="Annotation of the index."),
@@ -104,6 +111,7 @@ def create(
     replace: Replace = False,
     order: Order = _PLATFORM,
     expect: Expect = None,
+    wait: Wait = None,
     annotation: Annotations = None,
     editing: EditingOptions,
     out: Output,
@@ -118,7 +126,7 @@ def create(
     from ocitool.cli.editing import edit
     from ocitool.operations.edit.indexes import create_index
 
-    listing = _listing(platform, expect, annotation, replace=replace, order=order)
+    listing = _listing(platform, expect, wait, annotation, replace=replace, order=order)
     texts = _texts(sources, digests, from_digestfiles)
     edit(
         "making the index",
@@ -140,6 +148,7 @@ def add(
     platform: ForOne = None,
     replace: Replace = False,
     expect: Expect = None,
+    wait: Wait = None,
     editing: EditingOptions,
     out: Output,
     registry: "RegistryOptions",
@@ -152,7 +161,7 @@ def add(
     from ocitool.cli.editing import edit
     from ocitool.operations.edit.indexes import add_to_index
 
-    listing = _listing(platform, expect, None, replace=replace, order=_PLATFORM)
+    listing = _listing(platform, expect, wait, None, replace=replace, order=_PLATFORM)
     texts = _texts(sources, digests, from_digestfiles)
     if not texts:
         raise UsageError("no image to add is given", hint="ocitool index add IDX SRC…")
@@ -195,6 +204,7 @@ def remove(
 def _listing(
     platform: str | None,
     expect: str | None,
+    wait: str | None,
     annotation: list[str] | None,
     *,
     replace: bool,
@@ -205,6 +215,7 @@ def _listing(
     if order not in (_PLATFORM, _GIVEN):
         raise UsageError(f"--order {order!r} is not one of {_PLATFORM}, {_GIVEN}")
     return Listing(
+        wait=parse_seconds(wait) if wait is not None else 0.0,
         platform=one_platform(platform),
         replacing=replace,
         as_given=order == _GIVEN,

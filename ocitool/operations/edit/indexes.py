@@ -1,6 +1,7 @@
 """index create, add, remove: several images as one, in any place."""
 
 import random
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct, field
@@ -13,7 +14,7 @@ from ocitool.editing.indexes import (
     merge_children,
     new_index,
 )
-from ocitool.errors import Refused, Unmet, UsageError
+from ocitool.errors import NotFound, Refused, Unavailable, Unmet, UsageError
 from ocitool.image.attached import is_attestation
 from ocitool.image.content import Root
 from ocitool.image.graph import read_document
@@ -36,16 +37,21 @@ from ocitool.places.registry.writing import TagMoved
 from ocitool.transfer.derived import DerivedImages
 
 _ATTEMPTS = 5
+_PAUSE = 1.0
+"""Seconds between two looks at an image that is not there yet."""
 
 
 class Listing(Struct, frozen=True, kw_only=True):
     """How an index is put together.
 
-    `platform` is that of the only image, instead of what it says itself. With `replacing` a later
-    image for the same platform is taken. `expected` are the platforms that there have to be, no
-    others; `as_given` keeps the order of the sources. `annotations` are those of the index.
+    An image that a registry does not have yet is waited for, so many seconds (`wait`): some show
+    late what was pushed by digest. `platform` is that of the only image, instead of what it says
+    itself. With `replacing` a later image for the same platform is taken. `expected` are the
+    platforms that there have to be, no others; `as_given` keeps the order of the sources.
+    `annotations` are those of the index.
     """
 
+    wait: float = 0.0
     platform: Platform | None = None
     replacing: bool = False
     as_given: bool = False
@@ -74,7 +80,7 @@ def create_index(
     targets = targets_of(place, options, access.store)
     places = [beside(text, place) for text in sources]
     with editing_at(options, access, place, *places) as editing:
-        opened = [editing.open(one) for one in places]
+        opened = [_open(editing, one, listing.wait) for one in places]
         derived = DerivedImages([one.source for one in opened], editing.scratch)
         children = _merged(derived, opened, listing)
         _check_expected(children, listing.expected)
@@ -104,7 +110,7 @@ def add_to_index(
     place = parse_place(index)
 
     def change(read: Read, editing: Editing) -> Children:
-        opened = [editing.open(beside(text, place)) for text in sources]
+        opened = [_open(editing, beside(text, place), listing.wait) for text in sources]
         for one in opened:
             read.source.add_place(one.source)
         added = _merged(read.source, opened, listing)
@@ -191,6 +197,21 @@ def _stays(place: Place, report: EditReport, access: PlaceAccess) -> bool:
     access.registries.sleep(random.uniform(0.1, 0.3))  # noqa: S311
     found = repository.head(reference)
     return found is not None and found.digest == report.new
+
+
+def _open(editing: Editing, place: Place, seconds: float) -> Opened:
+    """Open a source; one that is not in its registry is waited for."""
+    registries = editing.access.registries
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return editing.open(place)
+        except NotFound:
+            late = time.monotonic() >= deadline
+            if late or registries is None or place.kind is not PlaceKind.REGISTRY:
+                raise
+        if registries.sleep(_PAUSE):
+            raise Unavailable("the work was stopped")
 
 
 def _merged(source: DerivedImages, opened: Sequence[Opened], listing: Listing) -> Children:

@@ -38,7 +38,9 @@ def rebase_image(
 
         def change(parts: ImageParts, image: PlatformImage) -> ImageParts:
             old = bases.old(parts, image)
-            rebased = rebase(parts, old, bases.new(image), created=options.epoch)
+            rebased = rebase(
+                parts, old, bases.new(image), created=options.epoch, author=options.author
+            )
             where = f" of {image.platform}" if len(read.images()) > 1 else ""
             remarks.update(
                 dict.fromkeys(

@@ -196,6 +196,25 @@ class TestM9InARegistry:
             for image in (AMD, ARM):
                 assert {layer.digest for layer in image.layers} <= set(two.blobs["c"])
 
+    def test_an_image_that_a_registry_shows_late_is_waited_for(self) -> None:
+        class Late(EmulatedRegistry):
+            """Shows a manifest only from the second request for it on."""
+
+            asked = 0
+
+            def respond(self, exchange: Exchange) -> None:
+                if exchange.method == "GET" and exchange.path.endswith(AMD.descriptor.digest.hex):
+                    self.asked += 1
+                    if self.asked == 2:
+                        self.add_image("team/app", AMD)
+                super().respond(exchange)
+
+        with Late() as registry, _access() as access:
+            target, sources = f"docker://{registry.host}/team/app:1", [str(AMD.descriptor.digest)]
+            report = create_index(target, sources, Listing(wait=9), EDIT, access)
+            assert registry.tags["team/app"]["1"] == report.new
+            assert registry.asked == 2
+
     @pytest.mark.parametrize("etags", [True, False])
     def test_runners_that_add_at_once_lose_nothing(self, etags: bool) -> None:
         with EmulatedRegistry(Quirks(etags=etags)) as registry, _access() as access:
