@@ -136,6 +136,10 @@ if TYPE_CHECKING:
     from ocitool.operations.inspect import LayerReport as LayerReport
     from ocitool.operations.inspect import inspect as inspect
     from ocitool.operations.load import load as load
+    from ocitool.operations.prune import PlannedPrune as PlannedPrune
+    from ocitool.operations.prune import plan_prune as plan_prune
+    from ocitool.operations.prune import prune as prune
+    from ocitool.operations.prune import recheck_prune_plans as recheck_prune_plans
     from ocitool.operations.pull import pull as pull
     from ocitool.operations.push import push as push
     from ocitool.operations.push_report import OnExisting as OnExisting
@@ -156,6 +160,13 @@ if TYPE_CHECKING:
     from ocitool.places.registry import Registries as Registries
     from ocitool.places.registry import RegistryOptions as RegistryOptions
     from ocitool.places.registry import Repository as Repository
+    from ocitool.pruning.applying import PruneOutcome as PruneOutcome
+    from ocitool.pruning.patterns import TagRegex as TagRegex
+    from ocitool.pruning.plan import PrunePlan as PrunePlan
+    from ocitool.pruning.plan import encode_prune_plans as encode_prune_plans
+    from ocitool.pruning.plan import parse_prune_plans as parse_prune_plans
+    from ocitool.pruning.rules import PruneRules as PruneRules
+    from ocitool.pruning.rules import keep_rule as keep_rule
     from ocitool.serving.server import RegistryServer as RegistryServer
     from ocitool.serving.server import ServeOptions as ServeOptions
     from ocitool.serving.server import serve as serve
@@ -232,6 +243,7 @@ __getattr__, __dir__, __all__ = lazy(
         "operations.inspect": "ImageReport LayerReport inspect",
         "operations.load": "load",
         "operations.pull": "pull",
+        "operations.prune": "PlannedPrune plan_prune prune recheck_prune_plans",
         "operations.push": "push",
         "operations.push_report": "OnExisting PushReport",
         "operations.save": "save save_file",
@@ -243,6 +255,10 @@ __getattr__, __dir__, __all__ = lazy(
         "places.layout": "Layout untag",
         "places.registry": "Registries RegistryOptions Repository",
         "serving.server": "RegistryServer ServeOptions serve",
+        "pruning.applying": "PruneOutcome",
+        "pruning.patterns": "TagRegex",
+        "pruning.plan": "PrunePlan encode_prune_plans parse_prune_plans",
+        "pruning.rules": "PruneRules keep_rule",
         "transfer.pipeline": "TransferOptions",
         "transfer.remote": "RemoteImages",
         "transfer.report": "Conversion CopiedImage CopyReport",

@@ -21,13 +21,13 @@ from ocitool.operations.verify import verify
 from ocitool.places.archive import open_archive
 from ocitool.places.registry import Registries, Repository
 from ocitool.places.registry.vendors.choosing import service_for
-from ocitool.pruning.applying import LOOK_SECONDS, Applier, Outcome, check_fresh
+from ocitool.pruning.applying import LOOK_SECONDS, Applier, PruneOutcome, check_fresh
 from ocitool.pruning.decision import Decision
 from ocitool.pruning.graph import Edges, Graph
-from ocitool.pruning.plan import Plan
+from ocitool.pruning.plan import PrunePlan
 from ocitool.pruning.planning import Uses, make_plan
 from ocitool.pruning.reading import Reader
-from ocitool.pruning.rules import Rules
+from ocitool.pruning.rules import PruneRules
 
 _SHORTEST_ID: Final = 12
 
@@ -35,7 +35,7 @@ _SHORTEST_ID: Final = 12
 class PlannedPrune(Struct, frozen=True, kw_only=True):
     """A plan, with the repository as it was read for it. `decision` is None for one from a file."""
 
-    plan: Plan
+    plan: PrunePlan
     graph: Graph
     reader: Reader
     decision: Decision | None = None
@@ -44,7 +44,7 @@ class PlannedPrune(Struct, frozen=True, kw_only=True):
 def plan_prune(
     registries: Registries,
     repositories: Sequence[Reference],
-    rules: Rules,
+    rules: PruneRules,
     *,
     api: str = "auto",
     containers: Sequence[str] = (),
@@ -75,9 +75,9 @@ def plan_prune(
     return found
 
 
-def read_again(
+def recheck_prune_plans(
     registries: Registries,
-    plans: Sequence[Plan],
+    plans: Sequence[PrunePlan],
     *,
     allow_new: bool = False,
     ignored: Iterable[Digest] = (),
@@ -101,8 +101,8 @@ def prune(
     observer: Observer = SILENT,
     look_seconds: float = LOOK_SECONDS,
     on_failure: Callable[[PlannedPrune, OcitoolError], None] | None = None,
-) -> list[Outcome]:
-    """Delete what the plans list, and return what became of each; see `Outcome.problem`.
+) -> list[PruneOutcome]:
+    """Delete what the plans list, and return what became of each; see `PruneOutcome.problem`.
 
     Refused, before anything is deleted, where a plan takes more than its rules allow. Everything
     that goes is written to `archive` first. The first failure ends the work; with `on_failure`,

@@ -20,7 +20,7 @@ from ocitool.places.registry import Repository
 from ocitool.places.registry.http.request import Request
 from ocitool.places.registry.vendors.service import TagsStay
 from ocitool.pruning.graph import Edges, Graph
-from ocitool.pruning.plan import Plan, Step
+from ocitool.pruning.plan import PrunePlan, Step
 from ocitool.pruning.reading import Reader
 
 LOOK_SECONDS: Final = 60.0
@@ -35,7 +35,7 @@ class Spared(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Outcome(Struct, kw_only=True):
+class PruneOutcome(Struct, kw_only=True):
     """What was done: tags and manifests that went, what did not, and what is broken now.
 
     `refused` are manifests that the registry would not delete, `still_there` those that it
@@ -73,7 +73,7 @@ class Outcome(Struct, kw_only=True):
         return None
 
 
-def check_fresh(plan: Plan, graph: Graph, *, allow_new: bool = False) -> None:
+def check_fresh(plan: PrunePlan, graph: Graph, *, allow_new: bool = False) -> None:
     """Raise Refused where a repository is no longer as a plan has it.
 
     What the plan deletes may be gone: it was begun before. With `allow_new` tags may have come.
@@ -105,13 +105,13 @@ def check_fresh(plan: Plan, graph: Graph, *, allow_new: bool = False) -> None:
         )
 
 
-def tags_that_go(plan: Plan) -> dict[str, Digest]:
+def tags_that_go(plan: PrunePlan) -> dict[str, Digest]:
     """Return the tags that a plan removes, alone or with their images."""
     found = {step.tag: step.digest for step in plan.steps if step.tag is not None}
     return found | {tag: step.digest for step in plan.steps for tag in step.tags}
 
 
-def protected(plan: Plan, graph: Graph, refused: Iterable[Digest] = ()) -> set[Digest]:
+def protected(plan: PrunePlan, graph: Graph, refused: Iterable[Digest] = ()) -> set[Digest]:
     """Return all that must stay: what the plan does not list, and all that this leads to."""
     going = tags_that_go(plan)
     roots = set(graph.nodes) - plan.digests
@@ -125,13 +125,13 @@ class Applier:
     def __init__(
         self,
         reader: Reader,
-        plan: Plan,
+        plan: PrunePlan,
         graph: Graph,
         *,
         look_seconds: float = LOOK_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.outcome = Outcome(name=plan.name)
+        self.outcome = PruneOutcome(name=plan.name)
         self._reader, self._plan, self._graph = reader, plan, graph
         self._look_seconds, self._clock = look_seconds, clock
         self._ids = {step.digest: step.id for step in plan.steps if step.id is not None}
@@ -142,7 +142,7 @@ class Applier:
     def _repository(self) -> Repository:
         return self._reader.repository
 
-    def run(self) -> Outcome:
+    def run(self) -> PruneOutcome:
         """Delete what goes, and prove the rest; what stands in the way ends the deletions alone.
 
         Raises that afterwards, unless something is broken.

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from ocitool.bundles.sync.versions import Version, version_of
 from ocitool.oci import Digest
-from ocitool.pruning.rules import LEVELS, KeepRule, Rules
+from ocitool.pruning.rules import LEVELS, KeepRule, PruneRules
 
 UNKNOWN_AGE = "its age is not known"
 
@@ -49,7 +49,7 @@ class Chosen(Struct, frozen=True, kw_only=True):
 
 
 def choose(
-    tags: Sequence[Tagged], rules: Rules, now: float, held: Mapping[str, str] | None = None
+    tags: Sequence[Tagged], rules: PruneRules, now: float, held: Mapping[str, str] | None = None
 ) -> Chosen:
     """Apply the rules to the tags of a repository. `held` tags stay, each with a reason."""
     kept: dict[str, str] = dict(held or {})
@@ -60,7 +60,7 @@ def choose(
     return Chosen(verdicts=tuple(verdicts), idle=tuple(_idle(tags, rules)))
 
 
-def _verdict(one: Tagged, rules: Rules, kept: Mapping[str, str], now: float) -> Verdict:
+def _verdict(one: Tagged, rules: PruneRules, kept: Mapping[str, str], now: float) -> Verdict:
     reason = kept.get(one.tag)
     if reason is None and not rules.may_delete(one.tag):
         reason = "no --delete-tags names it"
@@ -72,7 +72,7 @@ def _verdict(one: Tagged, rules: Rules, kept: Mapping[str, str], now: float) -> 
     return Verdict(tag=one.tag, digest=one.digest, stays=False, reason=f"delete-tags {named}")
 
 
-def too_young(age: Age, pulled: float | None, rules: Rules, now: float) -> str | None:
+def too_young(age: Age, pulled: float | None, rules: PruneRules, now: float) -> str | None:
     """Return why something is not old enough to go; None if it is."""
     if rules.older_than is None:
         return None
@@ -86,7 +86,7 @@ def too_young(age: Age, pulled: float | None, rules: Rules, now: float) -> str |
     return None
 
 
-def _idle(tags: Sequence[Tagged], rules: Rules) -> Iterable[str]:
+def _idle(tags: Sequence[Tagged], rules: PruneRules) -> Iterable[str]:
     """Yield the rules that are about none of the tags."""
     for rule in rules.keep:
         if rule.pattern is not None and not any(rule.pattern.matches(one.tag) for one in tags):

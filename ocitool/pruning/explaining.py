@@ -7,7 +7,7 @@ from ocitool.oci import Digest
 from ocitool.oci.quoting import quoted
 from ocitool.oci.reference import is_tag
 from ocitool.pruning.decision import Decision, describe_hold
-from ocitool.pruning.plan import Plan
+from ocitool.pruning.plan import PrunePlan
 
 _SHORTEST = 4
 
@@ -26,7 +26,7 @@ class PruneExplanation(Struct, frozen=True, kw_only=True):
     path: tuple[Digest, ...] = ()
 
 
-def explain(decision: Decision, plan: Plan, text: str) -> PruneExplanation:
+def explain(decision: Decision, plan: PrunePlan, text: str) -> PruneExplanation:
     """Explain a tag, or a digest or the first digits of one. NotFound when it was not read."""
     graph = decision.graph
     tag = text if text in graph.tags else None
@@ -59,7 +59,7 @@ def _path(decision: Decision, digest: Digest) -> tuple[Digest, ...]:
     return tuple(reversed(path))
 
 
-def _find(decision: Decision, plan: Plan, text: str) -> Digest:
+def _find(decision: Decision, plan: PrunePlan, text: str) -> Digest:
     digits = text.partition(":")[2] or text
     nodes = decision.graph.nodes
     found = [one for one in nodes if str(one) == text or one.hex.startswith(digits)]

@@ -36,7 +36,7 @@ _TAKE, _SPLIT, _START, _STOP, _MATCH = range(5)
 _Step = tuple[int, Any, Any]
 
 
-class Pattern:
+class TagRegex:
     """A regular expression that has to match a whole tag. UsageError for one that is none."""
 
     def __init__(self, text: str) -> None:
@@ -54,13 +54,13 @@ class Pattern:
         self._add(_MATCH)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Pattern) and other.text == self.text
+        return isinstance(other, TagRegex) and other.text == self.text
 
     def __hash__(self) -> int:
         return hash(self.text)
 
     def __repr__(self) -> str:
-        return f"Pattern({self.text!r})"
+        return f"TagRegex({self.text!r})"
 
     def matches(self, tag: str) -> bool:
         """Tell whether the pattern matches all of a tag."""

@@ -60,7 +60,7 @@ class Step(Struct, frozen=True, kw_only=True):
         return self.tag if self.tag is not None else str(self.digest)
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class PrunePlan(Struct, frozen=True, kw_only=True):
     """What is to become of one repository, as it was at a time.
 
     `graph` is a digest of all that was read; `images` counts the images that have a tag, and
@@ -134,7 +134,7 @@ def time_text(seconds: float) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def encode_plans(plans: Iterable[Plan]) -> bytes:
+def encode_prune_plans(plans: Iterable[PrunePlan]) -> bytes:
     """Return plans as lines of JSON, in ASCII."""
     return b"".join(
         json.dumps(_fields(plan), sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
@@ -142,7 +142,7 @@ def encode_plans(plans: Iterable[Plan]) -> bytes:
     )
 
 
-def parse_plans(data: bytes, what: str) -> tuple[Plan, ...]:
+def parse_prune_plans(data: bytes, what: str) -> tuple[PrunePlan, ...]:
     """Return the plans of a file; MalformedDocument for anything else.
 
     What goes and what stays must not contradict each other: nothing that a kept tag names may go.
@@ -202,7 +202,7 @@ class _Line(Struct):
     damage: list[str] = field(default_factory=list)
 
 
-def _fields(plan: Plan) -> dict[str, object]:
+def _fields(plan: PrunePlan) -> dict[str, object]:
     return {
         "format": FORMAT,
         **{
@@ -237,7 +237,7 @@ def _step_fields(step: Step) -> dict[str, object]:
     }
 
 
-def _parse(raw: bytes, where: str) -> Plan:
+def _parse(raw: bytes, where: str) -> PrunePlan:
     try:
         line = msgspec.json.decode(raw, type=_Line)
         if line.format != FORMAT:
@@ -249,11 +249,11 @@ def _parse(raw: bytes, where: str) -> Plan:
         raise MalformedDocument(f"{where} is not a plan: {error.message}") from None
 
 
-def _plan(line: _Line) -> Plan:
+def _plan(line: _Line) -> PrunePlan:
     reference = Reference.parse(f"{line.registry}/{line.repository}")
     if (reference.domain, reference.path) != (line.registry, line.repository):
         raise MalformedDocument("its repository is not a full name")
-    plan = Plan(
+    plan = PrunePlan(
         registry=line.registry,
         repository=line.repository,
         api=line.api,
@@ -274,7 +274,7 @@ def _plan(line: _Line) -> Plan:
     return plan
 
 
-def _refuse_contradictions(plan: Plan) -> None:
+def _refuse_contradictions(plan: PrunePlan) -> None:
     kept = {one.tag: one.digest for one in plan.kept}
     for step in plan.steps:
         if step.action == "delete" and step.digest in kept.values():

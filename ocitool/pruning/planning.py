@@ -16,9 +16,9 @@ from ocitool.oci import Digest
 from ocitool.pruning.choosing import Age, Chosen, Tagged, Verdict, choose, too_young
 from ocitool.pruning.decision import Decision, describe_hold, why_shared
 from ocitool.pruning.graph import Edges, Graph
-from ocitool.pruning.plan import KeptTag, Plan, time_text
+from ocitool.pruning.plan import KeptTag, PrunePlan, time_text
 from ocitool.pruning.reading import Reader
-from ocitool.pruning.rules import Rules
+from ocitool.pruning.rules import PruneRules
 from ocitool.pruning.steps import Steps
 
 GRACE: Final = 600.0
@@ -32,7 +32,9 @@ class Uses(Struct, frozen=True, kw_only=True):
     digests: Mapping[str, str] = {}
 
 
-def make_plan(reader: Reader, rules: Rules, uses: Uses | None = None) -> tuple[Plan, Decision]:
+def make_plan(
+    reader: Reader, rules: PruneRules, uses: Uses | None = None
+) -> tuple[PrunePlan, Decision]:
     """Read a repository and decide what goes. Nothing is changed."""
     graph = reader.read()
     # Without --delete-tags no tag goes, however old it is.
@@ -58,7 +60,7 @@ def make_plan(reader: Reader, rules: Rules, uses: Uses | None = None) -> tuple[P
     return _plan(reader, decision, rules, ages), decision
 
 
-def _without_ages(rules: Rules) -> Rules:
+def _without_ages(rules: PruneRules) -> PruneRules:
     return replace(rules, keep=tuple(rule for rule in rules.keep if not rule.needs_age))
 
 
@@ -67,7 +69,7 @@ def _pulled(graph: Graph, digest: Digest) -> float | None:
     return found.pulled if found is not None else None
 
 
-def _needing_ages(graph: Graph, rules: Rules) -> set[Digest]:
+def _needing_ages(graph: Graph, rules: PruneRules) -> set[Digest]:
     """Return the images whose age decides about anything."""
     by_rule = [rule for rule in rules.keep if rule.needs_age]
     found = {
@@ -124,7 +126,7 @@ def _tops(graph: Graph, edges: Edges) -> list[Digest]:
 
 
 def decide(
-    graph: Graph, chosen: Chosen, rules: Rules, ages: Mapping[Digest, Age], uses: Uses
+    graph: Graph, chosen: Chosen, rules: PruneRules, ages: Mapping[Digest, Age], uses: Uses
 ) -> Decision:
     """Return the fate of all that was read. A pure function."""
     edges = Edges(graph)
@@ -164,7 +166,7 @@ def _is_cut(tag: str) -> bool:
 
 
 def _why_untagged_stays(
-    graph: Graph, edges: Edges, digest: Digest, rules: Rules, ages: Mapping[Digest, Age]
+    graph: Graph, edges: Edges, digest: Digest, rules: PruneRules, ages: Mapping[Digest, Age]
 ) -> str | None:
     """Return why a manifest without a tag stays; None if it may go."""
     node = graph.nodes[digest]
@@ -184,13 +186,15 @@ def _why_untagged_stays(
     return None
 
 
-def _plan(reader: Reader, decision: Decision, rules: Rules, ages: Mapping[Digest, Age]) -> Plan:
+def _plan(
+    reader: Reader, decision: Decision, rules: PruneRules, ages: Mapping[Digest, Age]
+) -> PrunePlan:
     graph, service = decision.graph, reader.service
     kept, shared = fates_of_tags(decision, can_untag=service.untags is not False)
     steps = Steps(decision, ages).all(shared, tags_first=service.keeps_tags)
     images = set(graph.image_tags.values())
     host = reader.repository.host.domain
-    return Plan(
+    return PrunePlan(
         registry=host,
         repository=reader.repository.session.path,
         api=service.name,
@@ -226,7 +230,7 @@ def fates_of_tags(decision: Decision, *, can_untag: bool) -> tuple[list[KeptTag]
     return kept, shared
 
 
-def _notes(decision: Decision, rules: Rules) -> Iterable[str]:
+def _notes(decision: Decision, rules: PruneRules) -> Iterable[str]:
     graph = decision.graph
     for rule in decision.chosen.idle:
         yield f"{rule} is about no tag here: it has to match the whole tag"

@@ -12,7 +12,7 @@ from ocitool.bundles.sync.sections import Section, Sections
 from ocitool.bundles.yaml_marks import parse_yaml
 from ocitool.errors import UsageError
 from ocitool.pruning.rules import (
-    Rules,
+    PruneRules,
     Seconds,
     keep_rules,
     parse_age,
@@ -70,9 +70,9 @@ class Written(Struct, frozen=True, kw_only=True):
             repositories=self.repositories or policy.repositories,
         )
 
-    def rules(self, seconds: Seconds) -> Rules:
+    def rules(self, seconds: Seconds) -> PruneRules:
         """Return the rules that this means; UsageError for what means none."""
-        found = Rules(
+        found = PruneRules(
             keep=keep_rules(self.keep, seconds),
             delete=patterns(self.delete_tags),
             untagged=self.untagged,

@@ -9,7 +9,7 @@ from msgspec import Struct
 from ocitool.bundles.sync.ranges import Range, parse_range
 from ocitool.errors import UsageError
 from ocitool.oci.quoting import quoted
-from ocitool.pruning.patterns import Pattern
+from ocitool.pruning.patterns import TagRegex
 
 Kind = Literal["last", "within", "tags", "semver", "semver-last", "daily", "weekly", "monthly"]
 Period = Literal["daily", "weekly", "monthly"]
@@ -35,7 +35,7 @@ class KeepRule(Struct, frozen=True, kw_only=True):
 
     kind: Kind
     written: str
-    pattern: Pattern | None = None
+    pattern: TagRegex | None = None
     count: int = 0
     seconds: float = 0.0
     versions: Range | None = None
@@ -67,7 +67,7 @@ class Most(Struct, frozen=True, kw_only=True):
         return f"{self.count}{'%' if self.is_percent else ''}"
 
 
-class Rules(Struct, frozen=True, kw_only=True):
+class PruneRules(Struct, frozen=True, kw_only=True):
     """All that was said. Keeping wins over deleting, and a tag goes only if `delete` matches it.
 
     With `untagged` what has no tag may go, with `orphans` what is attached to an image that is
@@ -76,7 +76,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     """
 
     keep: tuple[KeepRule, ...] = ()
-    delete: tuple[Pattern, ...] = ()
+    delete: tuple[TagRegex, ...] = ()
     untagged: bool = False
     orphans: bool = False
     older_than: float | None = None
@@ -132,13 +132,16 @@ def keep_rules(written: Mapping[str, Sequence[str]], seconds: Seconds) -> tuple[
     )
 
 
-def keep_rule(option: str, text: str, seconds: Seconds) -> KeepRule:
-    """Return the rule of one option with its value; UsageError for a value that it cannot have."""
+def keep_rule(option: str, text: str, seconds: Seconds = float) -> KeepRule:
+    """Return the rule of one option, such as `keep-last` and `10`; UsageError for a wrong value.
+
+    Without `seconds` a length of time is a number of them.
+    """
     written = f"{option} {text}"
     kind = option.removeprefix("keep-")
     if kind in ("last", "within"):
         head, colon, tail = text.partition(":")
-        pattern = Pattern(tail) if colon else None
+        pattern = TagRegex(tail) if colon else None
         if kind == "last":
             return KeepRule(
                 kind="last", written=written, count=_count(head, option), pattern=pattern
@@ -148,7 +151,7 @@ def keep_rule(option: str, text: str, seconds: Seconds) -> KeepRule:
         if kind == period:
             return KeepRule(kind=period, written=written, count=_count(text, option))
     if kind == "tags":
-        return KeepRule(kind="tags", written=written, pattern=Pattern(text))
+        return KeepRule(kind="tags", written=written, pattern=TagRegex(text))
     if kind == "semver":
         return KeepRule(kind="semver", written=written, versions=parse_range(text))
     if kind == "semver-last":
@@ -193,6 +196,6 @@ def parse_age(text: str, seconds: Seconds) -> tuple[float, bool]:
     return seconds(text.removeprefix(_PULLED)), by_pull
 
 
-def patterns(texts: Iterable[str]) -> tuple[Pattern, ...]:
+def patterns(texts: Iterable[str]) -> tuple[TagRegex, ...]:
     """Return patterns of texts, each once."""
-    return tuple(Pattern(text) for text in dict.fromkeys(texts))
+    return tuple(TagRegex(text) for text in dict.fromkeys(texts))

@@ -306,8 +306,9 @@ def _pruned(scene: Scene) -> None:
         registry.add_image("a/b", kept, "v1")
         registry.add_image("a/b", going, "pr-1")
         github.refused[going.descriptor.digest] = "too many downloads"
-        words = ("registry", "prune", f"{registry.host}/a/b", "--api", "ghcr", *rules[:2], "-f")
-        scene.note("registry prune", *words, code=1, variables=github.environment())
+        more = (f"{registry.host}/a/b", "--api", "ghcr", *rules[:2], "-f")
+        variables = github.environment()
+        scene.note("registry prune", "registry", "prune", *more, code=1, variables=variables)
 
 
 def _sync(scene: Scene, target: str) -> None:

@@ -127,7 +127,7 @@ def test_explain(ocitool: Command) -> None:
         assert ocitool(*words, "--explain", "none").code == 4
 
 
-def test_a_policy_file_and_several_repositories(ocitool: Command, tmp_path: Path) -> None:
+def test_p14_a_policy_file_and_several_repositories(ocitool: Command, tmp_path: Path) -> None:
     with filled() as registry:
         registry.add_image("team/b", AMD, "pr-2")
         registry.add_image("team/b", KEPT, "v1")

@@ -84,8 +84,8 @@ class Signer:
         found = self._folder / f"found-{digest[7:]}-{how}"
         source = f"{self._name}:{digest.replace(':', '-')}.sig"
         if how == "oras":
-            words = ("--plain-http", "--format", "json", f"{self._name}@{digest}")
-            value = json.loads(run(["oras", "discover", *words]))
+            image = f"{self._name}@{digest}"
+            value = json.loads(run(["oras", "discover", "--plain-http", "--format", "json", image]))
             (listed,) = value.get("referrers") or value.get("manifests")
             source = f"{self._name}@{listed['digest']}"
         run(["oras", "pull", "--plain-http", "-o", str(found), source], folder=self._folder)

@@ -9,7 +9,7 @@ from ocitool.oci import DEFAULT_LIMITS, Descriptor, Reference
 from ocitool.operations.prune import PlannedPrune, plan_prune
 from ocitool.places.registry import Registries, RegistryOptions
 from ocitool.pruning.policy import Written
-from ocitool.pruning.rules import Rules
+from ocitool.pruning.rules import PruneRules
 from tests.support.images import Built, BuiltImage, build_artifact, build_image
 from tests.support.registry import EmulatedRegistry
 
@@ -54,7 +54,7 @@ def reference(registry: EmulatedRegistry, name: str = NAME) -> Reference:
     return Reference.parse(f"{registry.host}/{name}")
 
 
-def rules(*delete: str, **written: object) -> Rules:
+def rules(*delete: str, **written: object) -> PruneRules:
     """Return rules that may delete tags, with others; all images may go."""
     keep = {k.replace("_", "-"): v for k, v in written.items() if k.startswith("keep_")}
     others = {k: v for k, v in written.items() if not k.startswith("keep_")}
@@ -72,7 +72,7 @@ def connected(retries: int = 0) -> Iterator[Registries]:
 
 
 def plan(
-    connected: Registries, registry: EmulatedRegistry, by: Rules, **how: object
+    connected: Registries, registry: EmulatedRegistry, by: PruneRules, **how: object
 ) -> PlannedPrune:
     """Return the plan for the one repository."""
     (planned,) = plan_prune(connected, [reference(registry)], by, **how)  # type: ignore[arg-type]

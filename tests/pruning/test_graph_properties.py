@@ -9,7 +9,7 @@ from ocitool.oci import Digest
 from ocitool.pruning.choosing import Chosen, Verdict
 from ocitool.pruning.graph import Edges, Graph, Listed, Node
 from ocitool.pruning.planning import Uses, decide, fates_of_tags
-from ocitool.pruning.rules import Rules
+from ocitool.pruning.rules import PruneRules
 from ocitool.pruning.steps import Steps
 
 
@@ -55,7 +55,7 @@ def is_whole(named: Digest, left: set[Digest], graph: Graph) -> bool:
     return Edges(graph).below(named) & graph.nodes.keys() <= left
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(graphs(), st.sets(st.sampled_from("abcdef")), st.booleans(), st.booleans(), st.booleans())
 def test_whatever_goes_every_tag_that_is_left_is_whole_at_any_time(
     graph: Graph, going: set[str], untagged: bool, orphans: bool, tags_first: bool
@@ -64,7 +64,7 @@ def test_whatever_goes_every_tag_that_is_left_is_whole_at_any_time(
         Verdict(tag=tag, digest=named, stays=tag not in going, reason="a rule")
         for tag, named in graph.image_tags.items()
     )
-    rules = Rules(untagged=untagged, orphans=orphans)
+    rules = PruneRules(untagged=untagged, orphans=orphans)
     decision = decide(graph, Chosen(verdicts=verdicts), rules, {}, Uses())
     kept, shared = fates_of_tags(decision, can_untag=tags_first)
     steps = Steps(decision, {}).all(shared, tags_first=tags_first)

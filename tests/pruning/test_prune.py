@@ -7,9 +7,9 @@ import pytest
 
 from ocitool.errors import MalformedDocument, OcitoolError, Refused, Unavailable
 from ocitool.oci import Digest
-from ocitool.operations.prune import prune, read_again
+from ocitool.operations.prune import prune, recheck_prune_plans
 from ocitool.pruning.manifests import NotRead
-from ocitool.pruning.plan import encode_plans, parse_plans
+from ocitool.pruning.plan import encode_prune_plans, parse_prune_plans
 from tests.pruning.repositories import (
     NAME,
     add_fallback,
@@ -345,12 +345,14 @@ def test_p13_deletion_that_is_switched_off_is_told() -> None:
 
 def frozen(registry: EmulatedRegistry, *delete: str) -> bytes:
     with connected() as registries:
-        return encode_plans([plan(registries, registry, rules(*delete)).plan])
+        return encode_prune_plans([plan(registries, registry, rules(*delete)).plan])
 
 
 def applied(registry: EmulatedRegistry, data: bytes, *, allow_new: bool = False) -> Any:
     with connected() as registries:
-        planned = read_again(registries, parse_plans(data, "plan"), allow_new=allow_new)
+        planned = recheck_prune_plans(
+            registries, parse_prune_plans(data, "plan"), allow_new=allow_new
+        )
         return prune(planned)[0]
 
 
@@ -405,7 +407,7 @@ def test_p7_a_plan_that_contradicts_itself_is_refused() -> None:
         value = json.loads(frozen(registry, "pr-.*"))
         value["steps"][-1]["digest"] = str(KEPT.descriptor.digest)
         with pytest.raises(MalformedDocument, match="a tag that stays names it"):
-            parse_plans(as_json(value), "plan")
+            parse_prune_plans(as_json(value), "plan")
 
 
 def test_p7_a_forged_plan_cannot_take_what_a_tag_needs() -> None:

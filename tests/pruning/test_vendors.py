@@ -11,7 +11,7 @@ from ocitool.errors import AccessDenied, NotFound, OcitoolError, Refused, UsageE
 from ocitool.oci import DEFAULT_LIMITS
 from ocitool.operations.prune import PlannedPrune, plan_prune, prune
 from ocitool.places.registry import Registries, RegistryOptions
-from ocitool.pruning.rules import Rules
+from ocitool.pruning.rules import PruneRules
 from tests.pruning.repositories import NAME, image, reference, rules, sign, whole
 from tests.support.images import build_index
 from tests.support.registry import EmulatedRegistry
@@ -50,13 +50,15 @@ def ecr() -> Iterator[tuple[EmulatedRegistry, EmulatedEcr]]:
         yield registry, amazon
 
 
-def planned(connected: Registries, registry: EmulatedRegistry, api: str, by: Rules) -> PlannedPrune:
+def planned(
+    connected: Registries, registry: EmulatedRegistry, api: str, by: PruneRules
+) -> PlannedPrune:
     (found,) = plan_prune(connected, [reference(registry)], by, api=api)
     return found
 
 
 def pruned(
-    registry: EmulatedRegistry, variables: Mapping[str, str], api: str, by: Rules, **how: Any
+    registry: EmulatedRegistry, variables: Mapping[str, str], api: str, by: PruneRules, **how: Any
 ) -> Any:
     with services(variables) as connected:
         return prune([planned(connected, registry, api, by)], **how)[0]

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ocitool.oci import Digest, Reference
     from ocitool.operations.prune import PlannedPrune
     from ocitool.places.registry import Registries, RegistryOptions
-    from ocitool.pruning.applying import Outcome
-    from ocitool.pruning.plan import Plan
+    from ocitool.pruning.applying import PruneOutcome
+    from ocitool.pruning.plan import PrunePlan
     from ocitool.pruning.policy import Written
 
 _LARGEST_POLICY, _LARGEST_PLAN = 1 << 20, 256 << 20
@@ -36,8 +36,8 @@ Repositories = Annotated[
 class PruneRow(Struct, frozen=True, kw_only=True):
     """A plan, and what became of it (None: nothing was deleted)."""
 
-    plan: "Plan"
-    done: "Outcome | None" = None
+    plan: "PrunePlan"
+    done: "PruneOutcome | None" = None
 
     @property
     def brake(self) -> str | None:
@@ -102,15 +102,17 @@ def _plan(
 ) -> "list[PlannedPrune]":
     from ocitool.cli.options.lists import read_input
     from ocitool.operations import prune as pruning
-    from ocitool.pruning.plan import parse_plans
+    from ocitool.pruning.plan import parse_prune_plans
     from ocitool.pruning.policy import parse_policy
 
     ignored = [_digest(text) for text in doing.ignore_unreadable or ()]
     if doing.apply is not None:
         if rules.rules(parse_seconds).is_said or rules.containers or rules.api:
             raise UsageError("--apply does what its plan says: rules belong to the plan")
-        plans = parse_plans(read_input(doing.apply, doing.apply, _LARGEST_PLAN), doing.apply)
-        return pruning.read_again(connected, plans, allow_new=doing.allow_new, ignored=ignored)
+        plans = parse_prune_plans(read_input(doing.apply, doing.apply, _LARGEST_PLAN), doing.apply)
+        return pruning.recheck_prune_plans(
+            connected, plans, allow_new=doing.allow_new, ignored=ignored
+        )
     if doing.policy is not None:
         data = read_input(doing.policy, doing.policy, _LARGEST_POLICY)
         try:
@@ -161,9 +163,9 @@ def _explain(planned: "Sequence[PlannedPrune]", text: str, out: Output) -> None:
 def _write_plan(planned: "Sequence[PlannedPrune]", path: str) -> None:
     from ocitool.cli.render import console
     from ocitool.fsops import write_output
-    from ocitool.pruning.plan import encode_plans
+    from ocitool.pruning.plan import encode_prune_plans
 
-    data = encode_plans(one.plan for one in planned)
+    data = encode_prune_plans(one.plan for one in planned)
     if path == "-":
         console.out_bytes(data)
     else:

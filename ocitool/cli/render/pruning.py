@@ -9,9 +9,9 @@ from ocitool.cli.render import console
 from ocitool.cli.render.columns import age, counted, size, table
 
 if TYPE_CHECKING:
-    from ocitool.pruning.applying import Outcome
+    from ocitool.pruning.applying import PruneOutcome
     from ocitool.pruning.explaining import PruneExplanation
-    from ocitool.pruning.plan import Plan, Step
+    from ocitool.pruning.plan import PrunePlan, Step
 
 _SHOWN = 6
 _DIGEST = re.compile(r"(sha256|sha512)([:-])([0-9a-f]{12})[0-9a-f]{52,116}")
@@ -22,7 +22,7 @@ def _shorter(text: str) -> str:
     return _DIGEST.sub(lambda found: f"{found[1]}{found[2]}{found[3]}", console.safe(text))
 
 
-def plan_lines(plan: "Plan") -> Iterator[str]:
+def plan_lines(plan: "PrunePlan") -> Iterator[str]:
     """Yield a plan: what goes, what stays by which rule, and what else is to be known."""
     now = dt.datetime.now(dt.UTC)
     rows = [_row(step, now) for step in plan.steps if step.action == "delete" or step.is_shared]
@@ -37,7 +37,7 @@ def plan_lines(plan: "Plan") -> Iterator[str]:
     yield from (f"broken before: {console.safe(text)}" for text in plan.damage)
 
 
-def _counts(plan: "Plan") -> str:
+def _counts(plan: "PrunePlan") -> str:
     manifests = counted(len(plan.digests), "manifest")
     return (
         f"{plan.images_going} of {counted(plan.images, 'image')} with a tag and {manifests} go, "
@@ -59,7 +59,7 @@ def _row(step: "Step", now: dt.datetime) -> list[str]:
     ]
 
 
-def _kept_lines(plan: "Plan") -> Iterator[str]:
+def _kept_lines(plan: "PrunePlan") -> Iterator[str]:
     by_rule: dict[str, list[str]] = {}
     for one in plan.kept:
         by_rule.setdefault(one.rule, []).append(one.tag)
@@ -68,7 +68,7 @@ def _kept_lines(plan: "Plan") -> Iterator[str]:
         yield _shorter(f"stays: {', '.join(tags[:_SHOWN])}{more}: {rule}")
 
 
-def outcome_lines(outcome: "Outcome") -> Iterator[str]:
+def outcome_lines(outcome: "PruneOutcome") -> Iterator[str]:
     """Yield what was done to one repository, and what was not."""
     name = console.safe(outcome.name)
     yield (
