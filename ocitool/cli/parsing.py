@@ -81,9 +81,20 @@ class CommandGroup(TyperGroup):
         write_group(self, ctx, formatter, global_options(self, ctx))
 
 
-def command_group() -> typer.Typer:
+class SourceFirst(CommandGroup):
+    """Commands that may also stand behind their source: `attestations SRC drop`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments with the command in front."""
+        first = [*args[:2], "", ""]
+        if first[1] in self.commands and not (first[0] in self.commands or first[0][:1] == "-"):
+            args = [args[1], args[0], *args[2:]]
+        return super().parse_args(ctx, args)
+
+
+def command_group(kind: type[CommandGroup] = CommandGroup) -> typer.Typer:
     """Return an empty group of commands; `add` puts commands into it."""
-    return _App(rich_markup_mode=None, no_args_is_help=True, cls=CommandGroup)
+    return _App(rich_markup_mode=None, no_args_is_help=True, cls=kind)
 
 
 class _App(typer.Typer):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Command
-from tests.support.images import Built, build_image, build_index, write_layout
+from tests.support.images import Built, build_image, build_index, tar_of, write_layout
 from tests.support.registry import EmulatedRegistry
 
 AMD = build_image([{"a": b"1"}])
@@ -172,3 +172,58 @@ def test_m9_an_index_grows_and_shrinks_in_the_store(ocitool: Command, layout: st
     assert ocitool("index", "add", "app:1", f"{layout}:arm").code == 0
     assert ocitool("index", "remove", "app:1", "linux/amd64").code == 0
     assert ocitool("unwrap", "app:1", "-t", "one:1", "-q").out == f"{ARM.descriptor.digest}\n"
+
+
+def test_m11_the_source_may_stand_before_what_becomes_of_its_attestations(
+    ocitool: Command, tmp_path: Path
+) -> None:
+    index = build_index([AMD], attested=True)
+    place = f"oci:{write_layout(tmp_path / 'a', {'1': index})}:1"
+    words = ("attestations", place, "drop", "--unwrap", "-t", "app:1", "-q")
+    assert ocitool(*words).out == f"{AMD.descriptor.digest}\n"
+    assert ocitool("attestations", "keep", place, "--json").code == 0
+
+
+class TestM6Append:
+    def test_a_pipe_and_a_folder(self, ocitool: Command, layout: str, tmp_path: Path) -> None:
+        (tmp_path / "site" / "srv").mkdir(parents=True)
+        (tmp_path / "site" / "srv" / "x").write_text("x")
+        words = ("append", f"{layout}:amd", "-", "site", "-t", "app:1", "--owner", "7")
+        done = ocitool(*words, stdin=tar_of({"piped": b"1"}))
+        assert done.code == 0, done.err
+        listed = ocitool("files", "ls", "-l", "app:1:/srv").out
+        assert "7" in listed
+        assert ocitool("files", "cat", "app:1", "/piped").out == "1"
+
+    def test_the_same_folder_gives_the_same_digest(
+        self, ocitool: Command, layout: str, tmp_path: Path
+    ) -> None:
+        for name in ("one", "two"):
+            (tmp_path / name / "site").mkdir(parents=True)
+            (tmp_path / name / "site" / "x").write_text("x")
+        variables = {"SOURCE_DATE_EPOCH": "1000000000"}
+        printed = {
+            ocitool(
+                *("append", f"{layout}:idx", f"{name}/site", "-t", "app:1", "-q"),
+                variables=variables,
+            ).out
+            for name in ("one", "two")
+        }
+        assert len(printed) == 1
+
+    @pytest.mark.parametrize(
+        ("words", "code"),
+        [
+            (("none",), 4),
+            (("l", "--compression", "xz"), 2),
+            (("l", "--owner", "me"), 2),
+            (("bad.tar",), 7),
+            (("evil.tar",), 7),
+        ],
+    )
+    def test_exit_codes(
+        self, ocitool: Command, layout: str, tmp_path: Path, words: tuple[str, ...], code: int
+    ) -> None:
+        (tmp_path / "bad.tar").write_text("hello" * 300)
+        (tmp_path / "evil.tar").write_bytes(tar_of({"../x": b""}))
+        assert ocitool("append", f"{layout}:amd", *words, "-t", "app:1").code == code

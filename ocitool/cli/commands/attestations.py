@@ -9,7 +9,7 @@ from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY
 from ocitool.cli.options.sources import ImageSource
 from ocitool.cli.output import OUTPUT, Output
-from ocitool.cli.parsing import command_group
+from ocitool.cli.parsing import SourceFirst, command_group
 
 if TYPE_CHECKING:
     from ocitool.places.registry import RegistryOptions
@@ -18,7 +18,7 @@ Unwrap = Annotated[
     bool, typer.Option("--unwrap", help="Where one image is left, take it out of the index.")
 ]
 
-attestations = command_group()
+attestations = command_group(SourceFirst)
 
 
 @attestations.command("keep")

@@ -65,8 +65,6 @@ def summary(report: "EditReport", seconds: float) -> Iterator[str]:
     from ocitool.cli.render.summary import duration
 
     for one in report.delivered:
-        what = f"{counted(one.sent_blobs, 'blob')}, " if one.sent_blobs else ""
-        yield (
-            f"wrote {console.safe(one.destination)}  {what}{size(one.sent_bytes)}, "
-            f"{duration(seconds)}"
-        )
+        sent = f"{counted(one.sent_blobs, 'blob')}, " if one.sent_blobs else ""
+        sent = f"{sent}{size(one.sent_bytes)}" if one.sent_bytes else "all blobs were there"
+        yield f"wrote {console.safe(one.destination)}  {sent}, {duration(seconds)}"
