@@ -132,10 +132,10 @@ def _open(path: str, stdin: int | None) -> BinaryIO:
     """Open a layer to be read from its beginning to its end."""
     try:
         if path != _STDIN:
-            return open(path, "rb", buffering=0)  # type: ignore[return-value]
+            return open(path, "rb", buffering=0)
         if stdin is None:
             raise UsageError("a layer is not read from '-' here", hint="name a file")
-        return open(os.dup(stdin), "rb", buffering=0)  # type: ignore[return-value]
+        return open(os.dup(stdin), "rb", buffering=0)
     except OSError as error:
         raise NotFound(f"the layer {quoted(path)} cannot be read: {error.strerror}") from error
 
