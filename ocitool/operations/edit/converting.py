@@ -47,34 +47,45 @@ def convert_image(
         )
 
     def work(read: Read, editing: Editing) -> Edit:
-        remarks: dict[str, None] = {}
-
-        def change(parts: ImageParts, _: PlatformImage) -> ImageParts:
-            if form.docker is None:
-                return parts
-            new, dropped = image_in_family(parts, docker=form.docker, drop=form.drop)
-            remarks.update(dict.fromkeys(dropped))
-            return new
-
-        def change_index(index: Index) -> tuple[bytes, str]:
-            if form.docker is None:
-                return index.raw, index.media_type
-            raw, media_type, dropped = index_in_family(index, docker=form.docker, drop=form.drop)
-            remarks.update(dict.fromkeys(dropped))
-            return raw, media_type
-
+        changes = _Changes(form)
         packed = _recompress(read, form, editing)
         edit = edit_images(
             packed.read,
-            change,
+            changes.image,
             keep_attestations=options.keep_attestations,
-            change_index=change_index,
+            change_index=changes.index,
             each_index=True,
             changed_before=list(packed.before),
         )
-        return replace(_as_from(edit, read, packed), remarks=tuple(remarks))
+        return replace(_as_from(edit, read, packed), remarks=tuple(changes.remarks))
 
     return run_edit(source, options, access or PlaceAccess(), work)
+
+
+class _Changes:
+    """Brings images and indexes into a form; `remarks` is what was dropped for that, each once."""
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+        self.remarks: dict[str, None] = {}
+
+    def image(self, parts: ImageParts, _: PlatformImage) -> ImageParts:
+        """Return an image in the form."""
+        docker = self._form.docker
+        if docker is None:
+            return parts
+        new, dropped = image_in_family(parts, docker=docker, drop=self._form.drop)
+        self.remarks.update(dict.fromkeys(dropped))
+        return new
+
+    def index(self, index: Index) -> tuple[bytes, str]:
+        """Return an index in the form."""
+        docker = self._form.docker
+        if docker is None:
+            return index.raw, index.media_type
+        raw, media_type, dropped = index_in_family(index, docker=docker, drop=self._form.drop)
+        self.remarks.update(dict.fromkeys(dropped))
+        return raw, media_type
 
 
 class _Packed(NamedTuple):

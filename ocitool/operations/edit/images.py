@@ -65,11 +65,10 @@ def edit_images(
     The same holds for those of `changed_before`, images that are new already. `change_index` is for
     the index that was read, with `each_index` also for those in it.
     """
-    chosen = read.images(platforms)
     editor = _Editor(
         read,
         change,
-        chosen,
+        read.images(platforms),
         keep_attestations=keep_attestations,
         changed_before=changed_before,
         change_index=change_index if each_index else None,

@@ -1,9 +1,11 @@
 """rebase: an image on a newer base, without building it again."""
 
+from collections.abc import Iterator
+
 from msgspec.structs import replace
 
 from ocitool.editing.parts import ImageParts
-from ocitool.editing.rebasing import NewBase, rebase
+from ocitool.editing.rebasing import NewBase, Rebased, rebase
 from ocitool.errors import NotFound, Refused
 from ocitool.image.choosing import PlatformImage, choose
 from ocitool.images.locations import Place, PlaceKind, parse_place
@@ -37,18 +39,9 @@ def rebase_image(
         remarks: dict[str, None] = {}
 
         def change(parts: ImageParts, image: PlatformImage) -> ImageParts:
-            old = bases.old(parts, image)
-            rebased = rebase(
-                parts, old, bases.new(image), created=options.epoch, author=options.author
-            )
-            where = f" of {image.platform}" if len(read.images()) > 1 else ""
-            remarks.update(
-                dict.fromkeys(
-                    f"both the image and the new base changed {one}{where}: the image's stays"
-                    for one in rebased.conflicts
-                )
-            )
-            remarks.update(dict.fromkeys(rebased.remarks))
+            old, new = bases.old(parts, image), bases.new(image)
+            rebased = rebase(parts, old, new, created=options.epoch, author=options.author)
+            remarks.update(dict.fromkeys(_told(read, image, rebased)))
             remarks.update(dict.fromkeys(replaced_files(read, image, len(old.config.diff_ids))))
             return rebased.image
 
@@ -58,6 +51,13 @@ def rebase_image(
         return replace(edit, remarks=tuple(remarks))
 
     return run_edit(source, options, access or PlaceAccess(), work)
+
+
+def _told(read: Read, image: PlatformImage, rebased: Rebased) -> Iterator[str]:
+    where = f" of {image.platform}" if len(read.images()) > 1 else ""
+    for one in rebased.conflicts:
+        yield f"both the image and the new base changed {one}{where}: the image's stays"
+    yield from rebased.remarks
 
 
 class _Bases:
