@@ -3,7 +3,7 @@
 from ocitool.cli.render.document import View
 
 _STEP = View(
-    "order action tag digest tags size created media_type id reason",
+    "order action tag digest tags parent size created media_type id reason",
     age_source="source",
     shared="is_shared",
     attached="is_attached",

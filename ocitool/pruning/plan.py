@@ -36,6 +36,7 @@ class Step(Struct, frozen=True, kw_only=True):
 
     Steps of a lower `order` come first: what lists something before what it lists, images before
     what is attached to them. `size` are the bytes that only this and what stands before it hold.
+    `parent` is what it goes with: an index, or what it is attached to; None if it goes for itself.
     With `is_shared` the image of a tag stays, so only a registry that deletes single tags does it.
     `created` is a time in RFC 3339, of the `source` that says so.
     """
@@ -46,6 +47,7 @@ class Step(Struct, frozen=True, kw_only=True):
     reason: str
     tag: str | None = None
     tags: tuple[str, ...] = ()
+    parent: Digest | None = None
     size: int = 0
     created: str | None = None
     source: str | None = None
@@ -177,6 +179,7 @@ class _Step(Struct):
     reason: str = ""
     tag: str | None = None
     tags: list[str] = []
+    parent: str | None = None
     size: int = 0
     created: str | None = None
     age_source: str | None = None
@@ -226,6 +229,7 @@ def _step_fields(step: Step) -> dict[str, object]:
         "tag": step.tag,
         "digest": str(step.digest),
         "tags": list(step.tags),
+        "parent": str(step.parent) if step.parent is not None else None,
         "size": step.size,
         "created": step.created,
         "age_source": step.source,
@@ -294,6 +298,7 @@ def _step(one: _Step) -> Step:
         reason=one.reason,
         tag=_tag(one.tag) if one.tag is not None else None,
         tags=tuple(map(_tag, one.tags)),
+        parent=Digest.parse(one.parent) if one.parent is not None else None,
         size=one.size,
         created=one.created,
         source=one.age_source,

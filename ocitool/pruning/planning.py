@@ -234,7 +234,7 @@ def _notes(decision: Decision, rules: PruneRules) -> Iterable[str]:
     graph = decision.graph
     for rule in decision.chosen.idle:
         yield f"{rule} is about no tag here: it has to match the whole tag"
-    if not graph.tells_all:
+    if not graph.tells_all and rules.takes_untagged:
         yield "this registry lists tags alone: what has no tag, and no tag leads to, is not known"
     unknown = [one.tag for one in decision.chosen.verdicts if "age is not known" in one.reason]
     if unknown:

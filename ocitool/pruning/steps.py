@@ -12,6 +12,7 @@ from ocitool.image.attached import is_tag_of_digest
 from ocitool.oci import Digest
 from ocitool.pruning.choosing import Age, Verdict
 from ocitool.pruning.decision import Decision
+from ocitool.pruning.graph import Hold
 from ocitool.pruning.plan import Step, time_text
 
 
@@ -24,7 +25,7 @@ class Steps:
         self._ages = ages
         self._tags = decision.graph.tags_of()
         self._attached = self._find_attached()
-        self._reasons = self._find_reasons()
+        self._parents = self._find_parents()
         # Bytes count for the first of what goes that has them.
         self._counted = {
             blob
@@ -64,19 +65,21 @@ class Steps:
         return steps
 
     def _untag(self, tag: str, digest: Digest, number: int) -> Step:
-        reason = self._reasons[digest]
+        reason = self._reason(digest)
         return Step(order=number, action="untag", digest=digest, tag=tag, reason=reason)
 
     def _delete(self, digest: Digest, number: int) -> Step:
         node, listed = self._graph.nodes[digest], self._graph.listed.get(digest)
         own = {blob: size for blob, size in node.blobs.items() if blob not in self._counted}
         self._counted |= own.keys()
+        hold = self._parents.get(digest)
         age = self._ages.get(digest) or self._graph.age_of(digest)
         step = Step(
             order=number,
             action="delete",
             digest=digest,
-            reason=self._reasons[digest],
+            reason=self._reason(digest),
+            parent=hold.by if hold is not None else None,
             tags=tuple(self._tags.get(digest, ())),
             size=node.size + sum(own.values()),
             media_type=node.media_type,
@@ -129,14 +132,21 @@ class Steps:
         early = {one for one in found if edges.below(one) & (going - found)}
         return frozenset(found - early)
 
-    def _find_reasons(self) -> dict[Digest, str]:
-        """Return why each manifest goes: for itself, or for what it belongs to."""
-        found: dict[Digest, str] = {}
+    def _find_parents(self) -> dict[Digest, Hold]:
+        """Return what each manifest goes with, unless it goes for itself."""
+        found: dict[Digest, Hold] = {}
         nodes, edges = self._graph.nodes, self._decision.edges
         for parent in sorted(self._going):
             for child in nodes[parent].children:
-                found.setdefault(child, f"part of {parent}")
+                found.setdefault(child, Hold(parent, is_attached=False))
             for one in edges.attached_to(parent):
-                found.setdefault(one, f"attached to {parent}")
-        default = dict.fromkeys(self._going, "nothing that stays leads to it")
-        return default | found | dict(self._decision.begun)
+                found.setdefault(one, Hold(parent, is_attached=True))
+        begun = self._decision.begun
+        return {one: hold for one, hold in found.items() if one not in begun}
+
+    def _reason(self, digest: Digest) -> str:
+        """Return why a manifest goes."""
+        hold = self._parents.get(digest)
+        if hold is None:
+            return self._decision.begun.get(digest, "nothing that stays leads to it")
+        return f"{'attached to' if hold.is_attached else 'part of'} {hold.by}"

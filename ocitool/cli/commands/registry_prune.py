@@ -198,7 +198,7 @@ def _tell_notes(rows: Sequence[PruneRow], out: Output) -> None:
 
 def _apply(planned: "Sequence[PlannedPrune]", doing: Doing, out: Output) -> None:
     """Do the plans, show what became of them, and fail if anything did."""
-    from ocitool.cli.render.pruning import outcome_lines
+    from ocitool.cli.render.pruning import outcome_lines, total_line
     from ocitool.operations.prune import prune as delete
 
     attempts = Attempts(out, len(planned))
@@ -220,6 +220,8 @@ def _apply(planned: "Sequence[PlannedPrune]", doing: Doing, out: Output) -> None
         lambda row: outcome_lines(row.done) if row.done is not None else (),
         failed=attempts.failed,
     )
+    if len(planned) > 1:
+        out.summary([total_line(outcomes)])
     for one in {one.reader.service.name: one for one in planned if one.plan.steps}.values():
         out.summary([one.reader.service.closing])
     problems = [one.problem for one in outcomes if one.problem is not None]

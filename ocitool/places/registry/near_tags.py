@@ -49,7 +49,7 @@ def _hint(reference: Reference, tags: Sequence[str]) -> str:
     near = near_tags(reference.tag or "", tags)
     if near:
         return f"did you mean {', '.join(near)}? {command}"
-    last = sorted(tags, key=_natural)[-_SHOWN:]
+    last = sorted(tags, key=natural_order)[-_SHOWN:]
     return f"it has {', '.join(last)}{' and others' if len(tags) > _SHOWN else ''}; {command}"
 
 
@@ -63,10 +63,10 @@ def near_tags(tag: str, tags: Sequence[str]) -> list[str]:
     bare = tag.removeprefix("v")
     begun = [one for one in tags if bare and one.removeprefix("v").startswith(bare)]
     alike = difflib.get_close_matches(tag, tags, n=_SHOWN)
-    return list(dict.fromkeys([*sorted(begun, key=_natural), *alike]))[:_SHOWN]
+    return list(dict.fromkeys([*sorted(begun, key=natural_order), *alike]))[:_SHOWN]
 
 
-def _natural(tag: str) -> list[tuple[int, str]]:
+def natural_order(tag: str) -> list[tuple[int, str]]:
     """Return a key by which 1.9 comes before 1.10."""
     parts = _NUMBERS.split(tag)
     return [(int(part[:18]), "") if part.isdecimal() else (-1, part) for part in parts]
