@@ -245,6 +245,34 @@ class Bench:
             met=total <= 1.01 * whole,
         )
         shutil.rmtree(output.parent)
+        yield from self._parity(output, size)
+
+    def _parity(self, output: Path, size: int) -> Iterator[Row]:
+        """Measure what the parity costs: to make it, and to load without one volume."""
+        fresh = partial(_emptied, output.parent)
+        words = ("bundle", "split", str(self.full), "--volume-size", str(size), "-o", str(output))
+        plain, with_parity = alternate(
+            [
+                Work(command=self.ours(*words), prepare=fresh),
+                Work(command=self.ours(*words, "--parity"), prepare=fresh),
+            ],
+            self.rounds,
+        )
+        yield _ratio("`bundle split --parity` (peer: without)", plain, with_parity)
+        files = sorted(output.parent.iterdir())
+        lost = next(file for file in files if ".v03of" in file.name)
+        load = ("bundle", "load", *map(str, files))
+        without = ("bundle", "load", *(str(file) for file in files if file != lost))
+        store = partial(shutil.rmtree, self.folder / "parity-store", ignore_errors=True)
+        whole, rebuilt = alternate(
+            [
+                Work(command=self.ours(*load, store="parity-store"), prepare=store),
+                Work(command=self.ours(*without, store="parity-store"), prepare=store),
+            ],
+            self.rounds,
+        )
+        yield _ratio("`bundle load` without one volume (peer: with all)", whole, rebuilt)
+        shutil.rmtree(output.parent)
 
     def _docker(self) -> Iterator[Row]:
         from tests.interop.peers import Docker, missing_tools
@@ -350,6 +378,23 @@ def _at_most(work: str, peer: Series, ours: Series, limit: float) -> Row:
         result=f"{ratio:.2f} ({cpu:.2f} in CPU)",
         target=f"at most {limit:g}",
         met=ratio <= limit,
+    )
+
+
+def _emptied(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+
+
+def _ratio(work: str, peer: Series, ours: Series) -> Row:
+    """Return a row without a target."""
+    return Row(
+        work=work,
+        peer=_seconds(peer),
+        ours=f"{_seconds(ours)}, {ours.peak / _MEGABYTE:.0f} MB",
+        result=f"{ours.median / peer.median:.2f} ({ours.cpu / max(peer.cpu, 0.001):.2f} in CPU)",
+        target="",
+        met=None,
     )
 
 
