@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -18,6 +18,7 @@ from ocitool.errors import NotFound, Refused, Unavailable, Unmet, UsageError
 from ocitool.image.attached import is_attestation
 from ocitool.image.content import Root
 from ocitool.image.graph import read_document
+from ocitool.image.wholeness import described
 from ocitool.images.locations import Place, PlaceKind, parse_place
 from ocitool.images.opening import Opened
 from ocitool.oci import Descriptor, Index, Manifest, Platform, Reference
@@ -82,7 +83,8 @@ def create_index(
     with editing_at(options, access, place, *places) as editing:
         opened = [_open(editing, one, listing.wait) for one in places]
         derived = DerivedImages([one.source for one in opened], editing.scratch)
-        children = _merged(derived, opened, listing)
+        reads = [Read.of(derived, one.source, one.root) for one in opened]
+        children = _merged(reads, listing)
         _check_expected(children, listing.expected)
         ordered = children if listing.as_given else children.by_platform()
         root = Root(descriptor=derived.add(*new_index(ordered, listing.annotations)))
@@ -91,6 +93,7 @@ def create_index(
             root=root,
             old=None,
             images=_reported(derived, ordered),
+            remarks=tuple(_absent(reads)),
         )
         return finish_edit(edit, derived, place, targets, options, editing.access)
 
@@ -113,7 +116,8 @@ def add_to_index(
         opened = [_open(editing, beside(text, place), listing.wait) for text in sources]
         for one in opened:
             read.source.add_place(one.source)
-        added = _merged(read.source, opened, listing)
+        reads = [Read.of(read.source, one.source, one.root) for one in opened]
+        added = _merged(reads, listing)
         before = Children.of(_index_of(read))
         merged = merge_children([before, added], replacing=listing.replacing)
         _check_expected(merged, listing.expected)
@@ -214,8 +218,15 @@ def _open(editing: Editing, place: Place, seconds: float) -> Opened:
             raise Unavailable("the work was stopped")
 
 
-def _merged(source: DerivedImages, opened: Sequence[Opened], listing: Listing) -> Children:
-    parts = [_children(Read.of(source, one.source, one.root)) for one in opened]
+def _absent(reads: Iterable[Read]) -> Iterator[str]:
+    """Yield what indexes list and their places do not have: it is not in the new index."""
+    for read in reads:
+        for child in read.closure.missing:
+            yield f"{read.root.called} lacks {described(child)}, so the new index does too"
+
+
+def _merged(reads: Sequence[Read], listing: Listing) -> Children:
+    parts = [*map(_children, reads)]
     if listing.platform is not None:
         images = [image for part in parts for image in part.images]
         if len(images) != 1:
