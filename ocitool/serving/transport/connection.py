@@ -112,7 +112,7 @@ class Connection:
             return False
         self.socket.settimeout(_LINGER)
         try:
-            self.socket.recv(1, socket.MSG_PEEK)
+            self._protocol.receive_data(self.socket.recv(_READ))
         except TimeoutError:
             return False
         return True
@@ -186,7 +186,7 @@ class Connection:
                 )
             )
         if is_kept:
-            self._protocol = self._parser(bytes(self._protocol.trailing_data[0]))
+            self._protocol = self._parser(body.rest)
         return is_kept
 
     def _can_be_kept(
