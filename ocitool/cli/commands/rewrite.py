@@ -100,15 +100,12 @@ def rewrite(
         changes=tuple(change for one in changed.values() for change in one.changes),
         missing=missing,
     )
-    if in_place and changed:
-        _write(changed)
     if in_place:
+        _write(changed)
         out.result(result, text=_lines, ids=_new, view=documents.REWRITTEN)
     _tell_missing(missing, names)
     if missing and not leave_missing:
-        what = f"{' and '.join(map_file)} {'lacks' if len(map_file) == 1 else 'lack'}"
-        console.note(f"ocitool: {what} {counted(len(missing), 'image')}; no file was changed")
-        console.note("  bring them with a bundle and its map, or --leave-missing keeps their names")
+        _tell_nothing_changed(map_file, len(missing))
         raise typer.Exit(_LACKING)
     if in_place:
         out.summary([_summary(result, len(done))])
@@ -173,7 +170,8 @@ def _rewrite_all(
 def _write(changed: "dict[str, Rewritten]") -> None:
     from ocitool.fsops import write_outputs
 
-    write_outputs({path: one.data for path, one in changed.items()})
+    if changed:
+        write_outputs({path: one.data for path, one in changed.items()})
 
 
 def _lines(result: _Result) -> "Iterator[str]":
@@ -190,6 +188,12 @@ def _tell_missing(missing: "Sequence[Change]", names: "NewNames") -> None:
         other = names.under_another_digest(one.old)
         why = f" with this digest; it has {other.digest}" if other is not None else ""
         console.note(f"{one.file}:{one.line}: {one.old} is not in the map{why}")
+
+
+def _tell_nothing_changed(maps: "Sequence[str]", missing: int) -> None:
+    lacks = f"{' and '.join(maps)} {'lacks' if len(maps) == 1 else 'lack'}"
+    console.note(f"ocitool: {lacks} {counted(missing, 'image')}; no file was changed")
+    console.note("  bring them with a bundle and its map, or --leave-missing keeps their names")
 
 
 def _summary(result: _Result, read: int) -> str:

@@ -91,30 +91,48 @@ def load_into_layout(
         renamed(_whole(f"{path!r}", report, archive.roots()), mapping)
         if dry_run:
             return Loaded(check=report)
-        with contextlib.ExitStack() as stack:
-            layout = stack.enter_context(Layout.create(path, store=is_store, observer=observer))
+        with Layout.create(path, store=is_store, observer=observer) as layout:
             _set_damage_aside(layout, bundle, archive, jobs, observer)
-            lease = stack.enter_context(Writing(layout, keep=True))
+            work = _Work(bundle, archive, outside, mapping, jobs, observer)
+            return work.write(layout, report, clobber=clobber)
+
+
+class _Work(Struct, frozen=True):
+    """A bundle that is loaded into a layout, with what else is to be read."""
+
+    bundle: BundleSet
+    archive: Readable
+    outside: Outside
+    mapping: Mapping
+    jobs: int
+    observer: Observer
+
+    def write(self, layout: Layout, report: CheckReport, *, clobber: bool) -> Loaded:
+        """Load the images that are whole, and store what is here of the others."""
+        with Writing(layout, keep=True) as lease:
             # From here on nothing removes what is relied upon; it may have been until now.
-            lease.announce(outside.all)
-            pieces = store_pieces(bundle, report, lease, observer)
-            report = _without_removed(bundle, outside, report, layout, pieces.completed)
+            lease.announce(self.outside.all)
+            pieces = store_pieces(self.bundle, report, lease, self.observer)
+            report = _without_removed(self.bundle, self.outside, report, layout, pieces.completed)
+            roots = _whole(f"{layout.path!r}", report, self.archive.roots())
             copied = load(
-                Completed(archive, layout),
+                Completed(self.archive, layout),
                 layout,
-                TransferOptions(jobs=jobs),
-                roots=renamed(_whole(f"{path!r}", report, archive.roots()), mapping),
+                TransferOptions(jobs=self.jobs),
+                roots=renamed(roots, self.mapping),
                 clobber=clobber,
                 keep=True,
-                observer=observer,
+                observer=self.observer,
             )
-            kept = store_blobs(bundle, archive, report, lease, jobs=jobs, observer=observer)
-    return Loaded(
-        check=report,
-        copied=copied,
-        kept_bytes=kept + pieces.size,
-        mapped=mapped_names(bundle, report, mapping),
-    )
+            kept = store_blobs(
+                self.bundle, self.archive, report, lease, jobs=self.jobs, observer=self.observer
+            )
+        return Loaded(
+            check=report,
+            copied=copied,
+            kept_bytes=kept + pieces.size,
+            mapped=mapped_names(self.bundle, report, self.mapping),
+        )
 
 
 def _set_damage_aside(

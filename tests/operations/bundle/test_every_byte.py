@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.errors import IntegrityError, NotFound
+from ocitool.errors import IntegrityError, NotABundle
 from ocitool.oci import Digest
 from tests.support.bundle_bytes import BLOCK, Region, attempted, flipped, regions, verified
 from tests.support.images import build_artifact, build_image
@@ -169,7 +169,7 @@ class TestCut:
         assert isinstance(bad.error, IntegrityError)
         (tmp_path / "other.tar").write_bytes(b"x" * 4096)
         (_, (bad,)) = attempted(tmp_path / "other.tar")
-        assert isinstance(bad.error, NotFound)
+        assert isinstance(bad.error, NotABundle)
 
     def test_a13_blobs_before_the_cut_are_whole(self, bundle: Path) -> None:
         data = bundle.read_bytes()
