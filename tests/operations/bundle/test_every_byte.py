@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ocitool.errors import IntegrityError, NotABundle
+from ocitool.errors import IntegrityError
 from ocitool.oci import Digest
 from tests.support.bundle_bytes import BLOCK, Region, attempted, flipped, regions, verified
 from tests.support.images import build_artifact, build_image
