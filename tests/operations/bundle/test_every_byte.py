@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ocitool.bundles.head import NotABundle
 from ocitool.errors import IntegrityError
 from ocitool.oci import Digest
 from tests.support.bundle_bytes import BLOCK, Region, attempted, flipped, regions, verified
