@@ -66,6 +66,9 @@ SCENES: Mapping[str, Scene] = {
     ),
     "bundle-join": Scene(arguments=("bundle", "join", "IN/volumes", "-o", "OUT/file.tar")),
     "bundle-load": Scene(arguments=("bundle", "load", "IN/next.delta.tar")),
+    "bundle-load-layout": Scene(
+        arguments=("bundle", "load", "IN/full.tar", "--to", "oci:OUT/layout")
+    ),
     "pull": Scene(arguments=("pull", "--plain-http", "REGISTRY/team/image:1")),
 }
 COPIES: Mapping[str, Scene] = {
@@ -108,6 +111,7 @@ def prepare(folder: Path, registry: str) -> None:
     made(
         folder / "in" / "next.delta.tar", {f"{HUB}new:1": index, f"{HUB}both:2": new}, base=[known]
     )
+    made(folder / "in" / "full.tar", {f"{HUB}new:1": index, f"{HUB}both:2": new})
     prepare_volumes(folder / "in" / "volumes")
     shutil.copytree(folder / "store", folder / "swept")
     with Layout.existing(str(folder / "swept")) as layout:
@@ -141,7 +145,8 @@ class Stage:
     @property
     def changed(self) -> Path:
         """The layout that the scene changes."""
-        return self.out / "layout" if self.scene.arguments[0] == "copy" else self.store
+        writes_a_layout = any("oci:OUT/layout" in text for text in self.scene.arguments)
+        return self.out / "layout" if writes_a_layout else self.store
 
     @property
     def command(self) -> list[str]:

@@ -11,7 +11,6 @@ from ocitool.cli.attempts import Attempts
 from ocitool.cli.options.bundles import (
     BundleTarget,
     bundle_target,
-    layout_if_any,
     opened_bundles,
     write_need,
 )
@@ -276,9 +275,10 @@ def _load_into_registry(
 def _load_into_engine(
     one: "BundleSet", where: _Destination, engine: "Place", out: Output
 ) -> "Loaded":
+    from ocitool.operations.bundle.check import layout_at
     from ocitool.operations.bundle.load import load_into_engine
 
-    with layout_if_any(out.options.store_if_any) as layout:
+    with layout_at(out.options.store_if_any) as layout:
         return load_into_engine(
             one,
             engine,

@@ -13,7 +13,7 @@ from ocitool.cli.options.quantities import parse_size
 from ocitool.cli.output import Output
 from ocitool.cli.render.columns import counted
 from ocitool.cli.render.console import safe
-from ocitool.errors import NotFound, UsageError
+from ocitool.errors import UsageError
 
 if TYPE_CHECKING:
     from ocitool.bundles.files import BundleSet, Unreadable
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ocitool.bundles.trust import Trust
     from ocitool.images.locations import Place
     from ocitool.places.archive.opening import Stdin
-    from ocitool.places.layout import Layout
     from ocitool.places.registry import Registries
 
 FAT32, DVD = 4_294_967_295, 4_700_000_000
@@ -161,19 +160,6 @@ def bundle_target(text: str, out: Output) -> BundleTarget:
         f"a bundle cannot be loaded into {text!r}",
         hint="use store, docker, podman, containerd, oci:DIR, or HOST/PREFIX for a registry",
     )
-
-
-@contextlib.contextmanager
-def layout_if_any(path: str | None) -> "Iterator[Layout | None]":
-    """Yield the layout at a path, or None where there is none yet."""
-    from ocitool.places.layout import Layout
-
-    try:
-        layout = Layout.existing(path) if path is not None else None
-    except NotFound:
-        layout = None
-    with layout or contextlib.nullcontext():
-        yield layout
 
 
 def write_need(path: str | None, needs: "Sequence[Need]", out: Output) -> None:

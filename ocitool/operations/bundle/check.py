@@ -1,7 +1,6 @@
 """bundle check: can a bundle be applied to a place? Answered before anything is written."""
 
 import contextlib
-import os
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Final
 
@@ -14,9 +13,8 @@ from ocitool.bundles.inventory import Need, need_of
 from ocitool.bundles.mapping import destinations
 from ocitool.bundles.stream import BundleStream
 from ocitool.concurrency import DEFAULT_JOBS
-from ocitool.errors import Unmet
+from ocitool.errors import NotFound, Unmet
 from ocitool.events import SILENT, Observer
-from ocitool.fsops import translated
 from ocitool.image.content import Root
 from ocitool.oci import Descriptor, Digest, Reference
 from ocitool.operations.hashing import check_blobs
@@ -252,15 +250,19 @@ def check_at(
     observer: Observer = SILENT,
 ) -> CheckReport:
     """Check a bundle against the store or layout at a path, where there may be none yet."""
-    if not os.path.exists(path) or _is_empty(path):
-        return check_layout(bundle, None, beside=beside)
-    with Layout.existing(path) as layout:
+    with layout_at(path) as layout:
         return check_layout(bundle, layout, beside=beside, jobs=jobs, observer=observer)
 
 
-def _is_empty(path: str) -> bool:
-    with translated("read", path):
-        return os.path.isdir(path) and not os.listdir(path)
+@contextlib.contextmanager
+def layout_at(path: str | None) -> Iterator[Layout | None]:
+    """Yield the layout at a path; None where there is none yet, or one that was not finished."""
+    try:
+        layout = Layout.existing(path) if path is not None else None
+    except NotFound:
+        layout = None
+    with layout or contextlib.nullcontext():
+        yield layout
 
 
 def damaged_in(

@@ -1,7 +1,6 @@
 """bundle load from a pipe: each blob is stored as it arrives, and stays if the pipe breaks."""
 
 import functools
-import os
 from collections.abc import Mapping as AnyMapping
 
 from msgspec.structs import replace
@@ -19,6 +18,7 @@ from ocitool.operations.bundle.check import (
     Outside,
     check_of,
     check_report,
+    layout_at,
     required_by,
 )
 from ocitool.operations.bundle.load import SAME_NAMES, Loaded, mapped_names, renamed
@@ -81,9 +81,7 @@ def _check_at(
     stream: BundleStream, outside: Outside, path: str, jobs: int, observer: Observer
 ) -> CheckReport:
     """Check a bundle against the store or layout at a path, where there may be none yet."""
-    if not outside.all or not os.path.exists(path):
-        return check_of(stream, outside, None, jobs=jobs, observer=observer)
-    with Layout.existing(path) as layout:
+    with layout_at(path if outside.all else None) as layout:
         return check_of(stream, outside, layout, jobs=jobs, observer=observer)
 
 

@@ -292,6 +292,22 @@ class TestA11:
         assert not (tmp_path / "gap.tar").exists()
 
 
+@pytest.mark.parametrize("left", [(), (".ocitool",), (".ocitool", "blobs")])
+def test_a16_where_a_layout_was_only_begun_the_next_load_ends_it(
+    bundles: Path, tmp_path: Path, left: tuple[str, ...]
+) -> None:
+    # What a run that was killed in its first moments leaves.
+    store = tmp_path / "store"
+    store.mkdir()
+    for name in left:
+        (store / name).mkdir()
+    with pytest.raises(NotApplicable):
+        load(bundles / "1.delta.tar", store)
+    load(bundles / "base.tar", store)
+    load(bundles / "1.delta.tar", store)
+    assert checked(store).problems == ()
+
+
 class TestTheBaseIsRemoved:
     def test_between_check_and_load_it_is_lacking(self, bundles: Path, tmp_path: Path) -> None:
         store = tmp_path / "store"
