@@ -17,8 +17,16 @@ if TYPE_CHECKING:
     from ocitool.bundles.sync.config import parse_sync_file as parse_sync_file
     from ocitool.bundles.sync.plan import encode_plan as encode_plan
     from ocitool.bundles.sync.plan import parse_plan as parse_plan
+    from ocitool.containers.committing import CommitOptions as CommitOptions
+    from ocitool.containers.committing import Committed as Committed
+    from ocitool.containers.committing import commit_container as commit_container
+    from ocitool.containers.copying import CopyOptions as CopyOptions
+    from ocitool.containers.copying import copy_in as copy_in
+    from ocitool.containers.copying import copy_out as copy_out
     from ocitool.containers.creating import Created as Created
     from ocitool.containers.creating import create_container as create_container
+    from ocitool.containers.inspecting import inspect_container as inspect_container
+    from ocitool.containers.inspection import Inspection as Inspection
     from ocitool.containers.lifecycle.logs import container_logs as container_logs
     from ocitool.containers.lifecycle.starting import StartOptions as StartOptions
     from ocitool.containers.lifecycle.starting import start_container as start_container
@@ -40,6 +48,9 @@ if TYPE_CHECKING:
     from ocitool.containers.records import Container as Container
     from ocitool.containers.records import find_container as find_container
     from ocitool.containers.removing import remove_container as remove_container
+    from ocitool.containers.writable.changes import Change as Change
+    from ocitool.containers.writable.merged import export_container as export_container
+    from ocitool.containers.writable.opening import container_changes as container_changes
     from ocitool.editing.settings import Settings as Settings
     from ocitool.errors import AccessDenied as AccessDenied
     from ocitool.errors import IntegrityError as IntegrityError
@@ -196,6 +207,13 @@ __getattr__, __dir__, __all__ = lazy(
         "containers.records": "Container find_container",
         "containers.removing": "remove_container",
         "editing.settings": "Settings",
+        "containers.committing": "CommitOptions Committed commit_container",
+        "containers.copying": "CopyOptions copy_in copy_out",
+        "containers.inspecting": "inspect_container",
+        "containers.inspection": "Inspection",
+        "containers.writable.changes": "Change",
+        "containers.writable.merged": "export_container",
+        "containers.writable.opening": "container_changes",
         "errors": (
             "AccessDenied IntegrityError MalformedArchive NotFound OcitoolError Refused "
             "StorageError Unavailable UsageError"

@@ -2,14 +2,16 @@
 
 import contextlib
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from msgspec import Struct
 
 from ocitool.containers.freezing import frozen
 from ocitool.containers.images import read_parts
+from ocitool.containers.lifecycle.state import at_rest
 from ocitool.containers.records import Container
+from ocitool.containers.running import process_in
 from ocitool.containers.running_options import apply_run_options
 from ocitool.containers.writable.changes import Change
 from ocitool.containers.writable.layer import LayerTar
@@ -77,8 +79,7 @@ def commit_container(
         writable = stack.enter_context(open_writable(layout, container))
         writing = stack.enter_context(Writing(layout))
         _claim(writing, image)
-        pause = frozen(container.bundle) if options.pause else contextlib.nullcontext()
-        with pause as not_paused:
+        with _standing_still(container, pause=options.pause) as not_paused:
             changes = writable.changes()
             tar = LayerTar(writable, changes, newest=options.epoch)
             layer = store_tar(writing, tar.pieces(), options.compression) if changes else None
@@ -95,6 +96,19 @@ def commit_container(
         moved=tuple(writing.changes),
         not_paused=not_paused,
     )
+
+
+@contextlib.contextmanager
+def _standing_still(container: Container, *, pause: bool) -> Iterator[str | None]:
+    """Keep the files as they are for the block; yields why a running container goes on, if so."""
+    if process_in(container.bundle) is None:
+        with at_rest(container):
+            yield None
+    elif pause:
+        with frozen(container.bundle) as problem:
+            yield problem
+    else:
+        yield "it was not to be paused"
 
 
 def _claim(writing: Writing, image: ImageParts) -> None:

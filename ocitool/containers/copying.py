@@ -15,6 +15,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from ocitool.containers.bundle_facts import open_bundle
+from ocitool.containers.lifecycle.state import at_rest
 from ocitool.containers.records import Container
 from ocitool.containers.running import process_in
 from ocitool.containers.unpacking import is_root
@@ -26,7 +27,7 @@ from ocitool.containers.writable.opening import Writable, open_writable
 from ocitool.containers.writable.placing import place
 from ocitool.errors import NotFound, Refused, UsageError
 from ocitool.formats.compression import CHUNK_SIZE, DecompressingReader, Readable
-from ocitool.formats.tar.writing import ended
+from ocitool.formats.tar.writing import ended, in_chunks
 from ocitool.fsops import Directory, staging_folder
 from ocitool.image.layers import Extracted, Extraction, Keep
 from ocitool.image.layers.tree import below
@@ -149,7 +150,8 @@ def _copy_in(
             target = _Target(folder=found.path, name=None)
         _check_writable(writable, files, target)
         keep = _kept(archive=True, owners=is_root() and options.archive)
-        with _staging(writable, files, target) as staging:
+        rest = at_rest(container) if _is_stopped(writable, files) else contextlib.nullcontext()
+        with rest, _staging(writable, files, target) as staging:
             copied = _bring(source, files, target.folder, target.name, staging, keep)
     inside = below(target.folder, target.name) if target.name else target.folder
     where = f"{container.name}:/{inside}"
@@ -183,7 +185,7 @@ def _bring(
 
 def _tar(source: _Source, name: str, members: Members) -> Iterator[bytes]:
     """Yield the tar of a source; what it is called there is `name`, "." for its contents alone."""
-    return ended(_pieces(source, name, members))
+    return in_chunks(ended(_pieces(source, name, members)))
 
 
 def _pieces(source: _Source, name: str, members: Members) -> Iterator[bytes]:
@@ -295,6 +297,10 @@ def _files_of(
             yield writable, Files(root, None, Marks(None))
 
 
+def _is_stopped(writable: Writable, files: Files) -> bool:
+    return files.upper is writable.upper
+
+
 def _refuse_mounts(writable: Writable, files: Files, path: str) -> None:
     """Refuse a path in a mount that is there only while the container runs."""
     with contextlib.suppress(NotFound):
@@ -309,7 +315,7 @@ def _refuse_mounts(writable: Writable, files: Files, path: str) -> None:
 
 
 def _check_writable(writable: Writable, files: Files, target: _Target) -> None:
-    if files.lower is None and files.upper is not writable.upper:
+    if not _is_stopped(writable, files):
         # The kernel tells by itself what is read-only.
         return
     if writable.facts.is_read_only:
@@ -325,7 +331,7 @@ def _owners(writable: Writable, files: Files, options: CopyOptions) -> Owner:
     """Return what tells the owner of what goes out; only with `archive` does it matter."""
     if not options.archive:
         return _owner_root
-    if files.lower is None and files.upper is not writable.upper:
+    if not _is_stopped(writable, files):
         facts = writable.facts
         return lambda _, status: facts.owner(status.st_uid, status.st_gid)
     return writable.owners(writable.added())
@@ -347,7 +353,7 @@ def _kept(*, archive: bool, owners: bool) -> Keep:
 @contextlib.contextmanager
 def _staging(writable: Writable, files: Files, target: _Target) -> Iterator[Directory]:
     """Yield a private folder of the file system to which the target belongs."""
-    if files.upper is writable.upper:
+    if _is_stopped(writable, files):
         with open_bundle(writable.container) as bundle, staging_folder(bundle) as staging:
             yield staging
         return

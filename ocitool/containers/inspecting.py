@@ -15,7 +15,7 @@ from ocitool.containers.inspection import (
     Inspection,
     Limit,
     MountPoint,
-    State,
+    RunState,
 )
 from ocitool.containers.lifecycle.state import Status, container_state
 from ocitool.containers.options import HOST, NONE, SecurityOptions
@@ -80,10 +80,10 @@ def inspect_container(layout: Layout, container: Container, *, sizes: bool = Fal
     )
 
 
-def _state(container: Container) -> State:
+def _state(container: Container) -> RunState:
     found = container_state(container)
-    return State(
-        status=str(found.status),
+    return RunState(
+        status=found.status.value,
         running=found.status is Status.RUNNING,
         pid=found.pid or 0,
         exit_code=found.exit_code or 0,

@@ -13,7 +13,7 @@ NEVER = "0001-01-01T00:00:00Z"
 Empty = dict[str, str]
 
 
-class State(Struct, frozen=True, kw_only=True, rename="pascal"):
+class RunState(Struct, frozen=True, kw_only=True, rename="pascal"):
     """Whether the container runs, and how it ended. `pid` is 0 unless it runs."""
 
     status: str
@@ -110,7 +110,7 @@ class Inspection(Struct, frozen=True, kw_only=True, rename="pascal"):
     created: str
     path: str
     args: tuple[str, ...]
-    state: State
+    state: RunState
     image: str
     image_digest: str
     name: str

@@ -8,11 +8,13 @@ from ocitool.editing.layers import NewLayer
 from ocitool.errors import MalformedArchive
 from ocitool.formats.compression import CHUNK_SIZE, Codec, Compressor, DecompressingReader, Readable
 from ocitool.formats.tar import Entry, EntryType, StreamInput, TarReader
+from ocitool.formats.tar.writing import in_chunks
 from ocitool.image.layers import Pieces
 from ocitool.oci import Digest, mediatype
 from ocitool.oci.mediatype import Compression
 from ocitool.oci.quoting import quoted
 from ocitool.places.layout import Writing
+from ocitool.places.layout.writing import BlobWriter
 
 _CODECS: dict[Compression, Codec] = {"gzip": Codec.GZIP, "zstd": Codec.ZSTD, "none": Codec.NONE}
 _KEPT: dict[Codec, Compression] = {Codec.GZIP: "gzip", Codec.ZSTD: "zstd"}
@@ -22,7 +24,38 @@ Check = Callable[[Entry], None]
 
 def store_tar(writing: Writing, pieces: Iterator[bytes], compression: Compression) -> NewLayer:
     """Store a layer of which the pieces of the tar are given, made here and therefore sound."""
-    return _store(writing, pieces, None, compression, None)
+    hasher = hashlib.sha256()
+    writer = writing.writer()
+    try:
+        # Reading and hashing, compressing, and writing with another hash: each on a thread.
+        tar = prefetched(_hashed(pieces, hasher.update))
+        for data in prefetched(_compressed(tar, _CODECS[compression])):
+            writer.write(data)
+        return _committed(writer, hasher, compression)
+    finally:
+        writer.close()
+
+
+def _compressed(pieces: Iterator[bytes], codec: Codec) -> Iterator[bytes]:
+    if codec is Codec.NONE:
+        yield from pieces
+        return
+    compressor = Compressor(codec)
+    for piece in pieces:
+        if data := compressor.compress(piece):
+            yield data
+    yield compressor.flush()
+
+
+def _committed(writer: BlobWriter, hasher: "hashlib._Hash", compression: Compression) -> NewLayer:
+    """Give the blob its name, and return the layer of which the tar was hashed."""
+    blob = writer.commit(mediatype.OCI_LAYER)
+    return NewLayer(
+        digest=blob.digest,
+        size=blob.size,
+        diff_id=Digest.from_hasher("sha256", hasher),
+        compression=compression,
+    )
 
 
 def store_layer(
@@ -50,7 +83,7 @@ def _store(
     pieces: Iterator[bytes],
     stored: "tuple[_Tee, list[bytes]] | None",
     compression: Compression,
-    check: Check | None,
+    check: Check,
 ) -> NewLayer:
     codec = _CODECS[compression] if stored is None else Codec.NONE
     compressor = None if codec is Codec.NONE else Compressor(codec)
@@ -68,22 +101,15 @@ def _store(
 
         # Reading and hashing go on in another thread while this one compresses.
         tar = _Tee(Pieces(prefetched(_hashed(pieces, hasher.update))), write)
-        if check is not None:
-            for entry in TarReader(StreamInput(tar.read)):
-                check(entry)
+        for entry in TarReader(StreamInput(tar.read)):
+            check(entry)
         while tar.read(CHUNK_SIZE):
             pass
         if compressor is not None:
             writer.write(compressor.flush())
-        blob = writer.commit(mediatype.OCI_LAYER)
+        return _committed(writer, hasher, compression)
     finally:
         writer.close()
-    return NewLayer(
-        digest=blob.digest,
-        size=blob.size,
-        diff_id=Digest.from_hasher("sha256", hasher),
-        compression=compression,
-    )
 
 
 class _Tee:
@@ -102,19 +128,10 @@ class _Tee:
 
 
 def _hashed(pieces: Iterator[bytes], update: Callable[[bytes], object]) -> Iterator[bytes]:
-    """Yield the same bytes in larger pieces, hashed: a tar of small files has three for each."""
-    waiting, size = [], 0
-    for piece in pieces:
-        waiting.append(piece)
-        size += len(piece)
-        if size >= CHUNK_SIZE:
-            data = b"".join(waiting)
-            update(data)
-            yield data
-            waiting, size = [], 0
-    data = b"".join(waiting)
-    update(data)
-    yield data
+    """Yield the same bytes in larger pieces, hashed."""
+    for data in in_chunks(pieces, CHUNK_SIZE):
+        update(data)
+        yield data
 
 
 def check_member(entry: Entry, *, devices: bool, called: str) -> None:

@@ -23,12 +23,12 @@ def diff(name: ContainerName, *, out: Output) -> None:
     """
     from ocitool.cli import container_documents
     from ocitool.containers.records import find_container
-    from ocitool.containers.writable.opening import open_writable
+    from ocitool.containers.writable.opening import container_changes
 
     with out.options.open_store() as layout:
         container = find_container(layout, name)
-        with open_writable(layout, container) as writable, out.working("comparing files"):
-            changes = [change for change in writable.changes() if change.letter is not None]
+        with out.working("comparing files"):
+            changes = container_changes(layout, container)
     out.result(
         changes,
         text=lambda found: (f"{one.letter} /{safe(one.path)}" for one in found),

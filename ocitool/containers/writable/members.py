@@ -12,7 +12,7 @@ from ocitool.containers.writable.lower import kept_attributes
 from ocitool.errors import Refused
 from ocitool.formats.tar import EntryType
 from ocitool.formats.tar.writing import Member, member_header, padding
-from ocitool.fsops import CHUNK, Directory
+from ocitool.fsops import CHUNK, Directory, translated
 
 _TYPES = {
     stat.S_IFREG: EntryType.FILE,
@@ -81,13 +81,15 @@ class Members:
         self, folder: Directory, name: str, path: str, status: os.stat_result
     ) -> Iterator[bytes]:
         descriptor, size = folder.open_file(name)
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            member = self._about(path, status, EntryType.FILE, folder, name, size=size)
-            yield member_header(member)
+        try:
+            yield member_header(self._about(path, status, EntryType.FILE, folder, name, size=size))
             left = size
-            while left and (data := file.read(min(CHUNK, left))):
-                yield data
-                left -= len(data)
+            with translated("read", folder.child(name)):
+                while left and (data := os.read(descriptor, min(CHUNK, left))):
+                    yield data
+                    left -= len(data)
+        finally:
+            os.close(descriptor)
         if left:
             raise Refused(
                 f"{path!r} became shorter while it was read",

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from ocitool.containers.records import Container
 from ocitool.containers.writable.cursor import Cursor
 from ocitool.containers.writable.files import Files
 from ocitool.containers.writable.members import Members
-from ocitool.containers.writable.opening import Writable
+from ocitool.containers.writable.opening import Writable, open_writable
 from ocitool.errors import IntegrityError, NotFound
-from ocitool.formats.tar.writing import ended
+from ocitool.formats.tar.writing import ended, in_chunks
 from ocitool.fsops import Directory
 from ocitool.image.layers.tree import below
+from ocitool.places.layout import Layout
 
 
 class Seen(Struct, frozen=True, gc=False):
@@ -47,11 +49,18 @@ def walk_files(files: Files, at: str = "") -> Iterator[Seen]:
 
 def container_tar(writable: Writable, members: Members) -> Iterator[bytes]:
     """Yield the tar of all that a container sees; mount points are empty. Sorted by path."""
-    return ended(
+    pieces = (
         piece
         for seen in walk_files(writable.files)
         for piece in members.member(seen.folder, seen.name, seen.path, seen.status)
     )
+    return in_chunks(ended(pieces))
+
+
+def export_container(layout: Layout, container: Container) -> Iterator[bytes]:
+    """Yield the tar of all files of a container; if this raises, what came before is not whole."""
+    with open_writable(layout, container) as writable:
+        yield from container_tar(writable, members_of(writable))
 
 
 def members_of(writable: Writable) -> Members:

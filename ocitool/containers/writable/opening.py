@@ -142,6 +142,15 @@ def open_writable(layout: Layout, container: Container) -> Iterator[Writable]:
         yield Writable(layout, container, facts, upper, tree)
 
 
+def container_changes(layout: Layout, container: Container) -> list[Change]:
+    """Return what a container changed in the files of its image, as `docker diff` tells it.
+
+    A folder stands before what is in it. Raises what `open_writable` raises.
+    """
+    with open_writable(layout, container) as writable:
+        return [change for change in writable.changes() if change.letter is not None]
+
+
 def _open_tree(layout: Layout, container: Container) -> Directory:
     try:
         with layout.folder.subdirectory(CONTROL) as control, control.subdirectory(TREES) as trees:

@@ -87,6 +87,21 @@ def ended(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield bytes(2 * BLOCK + -position % RECORD)
 
 
+def in_chunks(pieces: Iterable[bytes], size: int = 1 << 18) -> Iterator[bytes]:
+    """Yield the same bytes in pieces of at least `size`: a tar of small files has three for each.
+
+    The last piece may be smaller, or empty.
+    """
+    waiting, count = list[bytes](), 0
+    for piece in pieces:
+        waiting.append(piece)
+        count += len(piece)
+        if count >= size:
+            yield b"".join(waiting)
+            waiting, count = [], 0
+    yield b"".join(waiting)
+
+
 def _records(member: Member, name: bytes, link: bytes) -> dict[str, bytes]:
     """Return what a plain header cannot hold."""
     records = {
