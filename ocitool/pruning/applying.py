@@ -38,8 +38,8 @@ class Spared(Struct, frozen=True, kw_only=True):
 class PruneOutcome(Struct, kw_only=True):
     """What was done: tags and manifests that went, what did not, and what is broken now.
 
-    `refused` are manifests that the registry would not delete, `still_there` those that it
-    said it had. `broken` says what of the images that were to stay is missing.
+    `refused` are manifests that the registry would not delete, `still_there` those and tags
+    that it said it had. `broken` says what of the images that were to stay is missing.
     """
 
     name: str
@@ -48,7 +48,7 @@ class PruneOutcome(Struct, kw_only=True):
     size: int = 0
     spared: list[Spared] = field(default_factory=list)
     refused: list[Spared] = field(default_factory=list)
-    still_there: list[Digest] = field(default_factory=list)
+    still_there: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     checked: int = 0
 
@@ -236,6 +236,7 @@ class Applier:
 
         parts = [digests] if service.batch > 1 else [[one] for one in digests]
         run_all([task(part) for part in parts], _AT_A_TIME)
+        failures |= {one: _not_gone(one) for one in digests if self._still_lists(one)}
         for step in steps:
             error = failures.get(step.digest)
             if error is None:
@@ -247,6 +248,16 @@ class Applier:
                 self._refused.add(step.digest)
         if failures:
             self._protected = protected(self._plan, self._graph, self._refused)
+
+    def _still_lists(self, digest: Digest) -> bool:
+        """Tell whether an index is still there, although the registry says that it went.
+
+        Then what it lists must not go. A service's own interface is believed.
+        """
+        node = self._graph.nodes.get(digest)
+        if node is None or not node.children or not self._reader.service.keeps_tags:
+            return False
+        return self._repository.head(self._reference(digest=digest)) is not None
 
     # Proving.
 
@@ -265,6 +276,7 @@ class Applier:
         tasks += [self._manifest_check(digest) for digest in sorted(kept)]
         tasks += [self._blob_check(blob) for blob in sorted(self._at_risk(kept))]
         tasks += [self._gone_check(digest) for digest in self.outcome.digests]
+        tasks += [self._tag_gone_check(tag, going[tag]) for tag in self.outcome.tags]
         self.outcome.checked = len(kept)
         run_all(tasks, 2 * _AT_A_TIME, abort=self._repository.abort, resume=self._repository.resume)
         self.outcome.broken.sort()
@@ -295,7 +307,15 @@ class Applier:
     def _gone_check(self, digest: Digest) -> Callable[[Stop], None]:
         def task(_: Stop) -> None:
             if self._repository.head(self._reference(digest=digest), forbidden_is_absent=True):
-                self.outcome.still_there.append(digest)
+                self.outcome.still_there.append(str(digest))
+
+        return task
+
+    def _tag_gone_check(self, tag: str, named: Digest) -> Callable[[Stop], None]:
+        def task(_: Stop) -> None:
+            found = self._repository.head(self._reference(tag=tag), forbidden_is_absent=True)
+            if found is not None and found.digest == named:
+                self.outcome.still_there.append(tag)
 
         return task
 
@@ -317,6 +337,10 @@ class Applier:
 
 
 _ABSENT = 404
+
+
+def _not_gone(digest: Digest) -> OcitoolError:
+    return OcitoolError(f"the registry said that it deleted {digest}, and still has it")
 
 
 def put_back(repository: Repository, digest: Digest, name: str) -> None:

@@ -299,16 +299,18 @@ def _pruned(scene: Scene) -> None:
         for repository in ("a/b", "a/c"):
             registry.add_image(repository, kept, "v1")
             registry.add_image(repository, going, "pr-1")
+            registry.add_image(repository, arm, "pr-2")
         registry.fail("DELETE", "a/c/manifests", Status(status=400), times=9)
         names = (f"{registry.host}/a/b", f"{registry.host}/a/c")
-        scene.note("registry prune", "registry", "prune", *names, *rules[:2], "-f", code=1)
+        more = (*rules[:2], "--max-delete", "100%", "-f")
+        scene.note("registry prune", "registry", "prune", *names, *more, code=1)
     with EmulatedRegistry(GHCR) as registry, EmulatedGitHub(registry) as github:
         registry.add_image("a/b", kept, "v1")
         registry.add_image("a/b", going, "pr-1")
         github.refused[going.descriptor.digest] = "too many downloads"
-        more = (f"{registry.host}/a/b", "--api", "ghcr", *rules[:2], "-f")
+        here = (f"{registry.host}/a/b", "--api", "ghcr", *rules[:2], "-f")
         variables = github.environment()
-        scene.note("registry prune", "registry", "prune", *more, code=1, variables=variables)
+        scene.note("registry prune", "registry", "prune", *here, code=1, variables=variables)
 
 
 def _sync(scene: Scene, target: str) -> None:

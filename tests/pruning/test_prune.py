@@ -327,9 +327,14 @@ def test_p6_a_registry_that_deletes_what_an_index_lists_is_found_out() -> None:
 
 def test_p13_what_is_said_to_be_deleted_and_still_there_is_told() -> None:
     with filled(Quirks(delete_nothing=True)) as registry:
+        alone = image("alone", 5)
+        registry.add_image(NAME, alone, "pr-2")
         outcome = pruned(registry, "pr-.*")
         assert "still has it" in outcome.problem.message
-        assert GOING.descriptor.digest in outcome.still_there
+        assert outcome.still_there == ["pr-1", "pr-2", str(alone.descriptor.digest)]
+        # What an index lists is not touched while that is there.
+        assert [one.name for one in outcome.refused] == [str(GOING.descriptor.digest)]
+        assert str(OTHER.descriptor.digest) not in deleted(registry)
 
 
 def test_p13_deletion_that_is_switched_off_is_told() -> None:
