@@ -8,6 +8,7 @@
     │   └── NotInStore      an image that may be somewhere else
     ├── AccessDenied        authentication or authorization
     ├── Refused             refused to be safe (in use, ambiguous, would overwrite)
+    │   └── NameMoved       a name stands for something else by now
     ├── Unmet               the answer is no: a condition that was to be checked does not hold
     ├── IntegrityError      the content is not what it claims to be
     │   ├── DigestMismatch
@@ -67,6 +68,10 @@ class AccessDenied(OcitoolError):
 
 class Refused(OcitoolError):
     """The operation was refused because it could lose something."""
+
+
+class NameMoved(Refused):
+    """A name or a tag stands for something else by now than what was to be replaced."""
 
 
 class Unmet(OcitoolError):

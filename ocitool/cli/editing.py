@@ -1,7 +1,7 @@
 """How the commands that edit images reach places and print what they did."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ocitool.cli.interrupted import SENT
@@ -20,25 +20,31 @@ def edit(
     editing: EditingOptions,
     out: Output,
     registry: "RegistryOptions",
+    places: Iterable[str | None],
 ) -> None:
-    """Run an edit with what reaches places, and print its report. `text` says what it does."""
+    """Run an edit with what reaches `places`, and print its report. `text` says what it does."""
     from ocitool.cli.delivery import check_destination
 
+    texts = [one for one in (*places, *editing.options.targets) if one]
     for target in editing.options.targets:
         check_destination(target, out)
-    with out.moving(text, left=SENT), access(out, registry) as reached:
+    with out.moving(text, left=SENT), access(out, registry, texts) as reached:
         report = run(reached)
     show(report, editing, out)
 
 
 @contextlib.contextmanager
-def access(out: Output, registry: "RegistryOptions") -> "Iterator[PlaceAccess]":
-    """Yield how places are reached in this run."""
-    from ocitool.cli.options.registry import registries
+def access(
+    out: Output, registry: "RegistryOptions", texts: Iterable[str]
+) -> "Iterator[PlaceAccess]":
+    """Yield how places are reached in this run; a registry only if one of them is in one."""
+    from ocitool.cli.options.registry import connected_to
     from ocitool.cli.options.shared import usual_platform
+    from ocitool.images.locations import parse_place
     from ocitool.operations.edit.report import PlaceAccess
 
-    with registries(registry, out.observer) as connected:
+    places = [parse_place(text) for text in texts]
+    with connected_to(registry, out.observer, *places) as connected:
         yield PlaceAccess(
             store=out.options.store_if_any,
             registries=connected,

@@ -192,6 +192,15 @@ ReadAt = Callable[[int, int], bytes]
 
 
 @runtime_checkable
+class InRepository(Protocol):
+    """A source that reads from one repository of a registry."""
+
+    @property
+    def location(self) -> tuple[str, str]:
+        """The registry's domain, and the path of the repository."""
+
+
+@runtime_checkable
 class Positioned(Protocol):
     """A source whose content can be read at any offset, not verified, to describe it."""
 

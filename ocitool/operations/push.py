@@ -50,7 +50,7 @@ def push(
     if `on_existing` does not allow its tag to be moved. The first failure ends the push; with
     `on_failure`, that is called instead, and the other destinations are still pushed.
     `holders` knows where earlier pushes of this run left blobs that a registry can mount, `known`
-    where earlier commands did. With the ETag `replacing`, TagMoved is raised where a registry that
+    where earlier commands did. With the ETag `replacing`, NameMoved is raised where a registry that
     heeds it has another manifest under the tag. With `dry_run` nothing is asked and nothing is
     sent: the reports say what would go where.
     """

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
 from ocitool.errors import NotFound
-from ocitool.image.content import Catalog, Closure, Root, Source
+from ocitool.image.content import Catalog, Closure, InRepository, Root, Source
 from ocitool.oci import Descriptor, Digest
 from ocitool.transfer.layered import LayeredSource
-from ocitool.transfer.remote import RemoteImages
 
 
 class DerivedImages(LayeredSource):
@@ -58,7 +57,7 @@ class DerivedImages(LayeredSource):
         return {
             digest
             for digest, base in self._held.items()
-            if isinstance(base, RemoteImages) and is_in_repository(base, domain, path)
+            if isinstance(base, InRepository) and base.location == (domain, path)
         }
 
     def base_of(self, digest: Digest) -> Catalog | None:
@@ -72,9 +71,3 @@ class DerivedImages(LayeredSource):
 def bases_of(catalog: Catalog) -> tuple[Catalog, ...]:
     """Return the places that the content of a catalog is read from in the end."""
     return catalog.bases if isinstance(catalog, DerivedImages) else (catalog,)
-
-
-def is_in_repository(images: RemoteImages, domain: str, path: str) -> bool:
-    """Tell whether images are in that repository of that registry."""
-    repository = images.repository
-    return (repository.host.domain, repository.session.path) == (domain, path)

@@ -36,6 +36,11 @@ class RemoteImages:
         self.subjects: dict[Digest, Digest] = {}
         self._small: dict[Digest, bytes] = {}
 
+    @property
+    def location(self) -> tuple[str, str]:
+        """The registry's domain, and the path of the repository."""
+        return self.repository.host.domain, self.repository.session.path
+
     def roots(self) -> tuple[Root, ...]:
         """Return the images that were named, and the artifacts found by `add_attached`."""
         return (*self.repository.roots(), *self._attached)

@@ -65,7 +65,8 @@ def test_m2_a_new_member_goes_before_those_that_follow_it(keys: list[str], key: 
 
 
 def test_m2_what_is_empty_and_stays_so_is_left_as_it_was_written() -> None:
-    for empty in (None, "", [], {}):
+    empties: list[object] = [None, "", [], {}]
+    for empty in empties:
         fields: dict[str, object] = {"a": empty}
         put_or_drop(fields, "a", None, ORDER)
         assert fields == {"a": empty}

@@ -78,6 +78,7 @@ def append(
         editing,
         out,
         registry,
+        [source],
     )
 
 

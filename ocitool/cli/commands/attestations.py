@@ -81,4 +81,5 @@ def _edit(
         editing,
         out,
         registry,
+        [source],
     )

@@ -65,4 +65,5 @@ def convert(
         editing,
         out,
         registry,
+        [source],
     )

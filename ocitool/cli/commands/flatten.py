@@ -58,4 +58,5 @@ def flatten(
         editing,
         out,
         registry,
+        [source],
     )

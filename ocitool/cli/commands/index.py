@@ -134,6 +134,7 @@ def create(
         editing,
         out,
         registry,
+        [destination, *_places(texts)],
     )
 
 
@@ -171,6 +172,7 @@ def add(
         editing,
         out,
         registry,
+        [existing, *_places(texts)],
     )
 
 
@@ -198,6 +200,7 @@ def remove(
         editing,
         out,
         registry,
+        [existing],
     )
 
 
@@ -222,6 +225,11 @@ def _listing(
         expected=platforms(expect),
         annotations=pairs(annotation, "--annotation"),
     )
+
+
+def _places(texts: list[str]) -> list[str]:
+    """Return the sources that are places by themselves, and no digests."""
+    return [text for text in texts if not text.startswith(("sha256:", "sha512:"))]
 
 
 def _platform_or_digest(text: str) -> "Platform | str":

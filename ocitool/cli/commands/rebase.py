@@ -61,4 +61,5 @@ def rebase(
         editing,
         out,
         registry,
+        [source, new_base, old_base],
     )

@@ -85,6 +85,7 @@ def set(  # noqa: A001
         editing,
         out,
         registry,
+        [source],
     )
 
 

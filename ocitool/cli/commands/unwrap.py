@@ -36,4 +36,5 @@ def unwrap(
         editing,
         out,
         registry,
+        [source],
     )

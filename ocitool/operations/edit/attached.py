@@ -2,20 +2,23 @@
 
 import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from ocitool.concurrency import DEFAULT_JOBS, run_all
 from ocitool.errors import NotFound
 from ocitool.image.attached import referrers_tag
-from ocitool.image.content import Catalog, Root, Source
+from ocitool.image.content import Catalog, InRepository, Root, Source
 from ocitool.image.graph import closure_of, read_document, root_subject
 from ocitool.oci import Descriptor, Digest, Manifest
 from ocitool.oci.document import encode
 from ocitool.oci.members import members_of
 from ocitool.operations.edit.report import AttachedArtifact
 from ocitool.transfer.derived import DerivedImages
-from ocitool.transfer.remote import RemoteImages
+
+if TYPE_CHECKING:
+    from ocitool.transfer.remote import RemoteImages
 
 _KINDS = {
     "signature": ("cosign.simplesigning", "cosign.artifact.sig", "notary", "sigstore.bundle"),
@@ -31,14 +34,24 @@ def find_attached(catalog: Catalog, digests: Collection[Digest]) -> list[Attache
 
     In a registry by its API, by the fallback tag, and by the tags of cosign.
     """
-    if isinstance(catalog, RemoteImages):
-        found = _in_registry(catalog, list(digests))
+    images = _remote(catalog)
+    if images is not None:
+        found = _in_registry(images, list(digests))
     else:
         found = [*_in_place(catalog, {str(digest): digest for digest in digests})]
     return list({one.digest: one for one in found}.values())
 
 
-def _in_registry(images: RemoteImages, subjects: Sequence[Digest]) -> list[AttachedArtifact]:
+def _remote(catalog: Catalog) -> "RemoteImages | None":
+    """Return a catalog if it is the images of a repository; nothing is loaded for others."""
+    if not isinstance(catalog, InRepository):
+        return None
+    from ocitool.transfer.remote import RemoteImages
+
+    return catalog if isinstance(catalog, RemoteImages) else None
+
+
+def _in_registry(images: "RemoteImages", subjects: Sequence[Digest]) -> list[AttachedArtifact]:
     """Ask for several manifests at a time; the order is that of the subjects."""
     found: dict[Digest, list[AttachedArtifact]] = {}
 
@@ -49,7 +62,7 @@ def _in_registry(images: RemoteImages, subjects: Sequence[Digest]) -> list[Attac
     return [one for subject in subjects for one in found[subject]]
 
 
-def _attached_to(images: RemoteImages, subject: Digest) -> Iterator[AttachedArtifact]:
+def _attached_to(images: "RemoteImages", subject: Digest) -> Iterator[AttachedArtifact]:
     from ocitool.places.registry.referrers import cosign_tags, find_referrers
 
     for descriptor in find_referrers(images.repository, subject).entries:
@@ -124,10 +137,11 @@ def _copy(
         fields = members_of(document.raw)
         fields["subject"] = describe_alone(subject).to_json()
         return Root(descriptor=source.add(encode(fields), document.media_type))
-    if found.tag is None or not isinstance(catalog, RemoteImages):
+    images = _remote(catalog)
+    if found.tag is None or images is None:
         return None
     ending = found.tag.partition(".")[2]
-    name = f"{catalog.repository.known_as}:{referrers_tag(subject.digest)}.{ending}"
+    name = f"{images.repository.known_as}:{referrers_tag(subject.digest)}.{ending}"
     return Root(descriptor=named, names=(name,))
 
 

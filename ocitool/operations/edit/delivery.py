@@ -1,10 +1,11 @@
 """Bring the result of an edit to its destinations, and read it back there."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from ocitool.errors import IntegrityError, UsageError
+from ocitool.errors import IntegrityError, NameMoved, UsageError
 from ocitool.image.content import Root
 from ocitool.images.locations import FILES, Place, PlaceKind, parse_place
 from ocitool.images.lookup import find_image
@@ -19,12 +20,13 @@ from ocitool.operations.copy import (
     destinations,
 )
 from ocitool.operations.edit.report import Delivered, Edit, EditOptions, PlaceAccess
-from ocitool.operations.push_report import PushReport
 from ocitool.places.layout import Layout
-from ocitool.places.registry import Registries, Repository
-from ocitool.places.registry.writing import TagMoved
 from ocitool.transfer.pipeline import TransferOptions
 from ocitool.transfer.report import CopyReport
+
+if TYPE_CHECKING:
+    from ocitool.operations.push_report import PushReport
+    from ocitool.places.registry import Registries
 
 
 def targets_of(source: Place, options: EditOptions, store: str | None) -> list[Place]:
@@ -126,8 +128,10 @@ def _to_one(
     return _copied(target, report)
 
 
-def _tag_now(registries: Registries, target: Place, edit: Edit) -> str | None:
-    """Return the ETag of what a tag names, for registries that heed it; TagMoved if it moved."""
+def _tag_now(registries: "Registries", target: Place, edit: Edit) -> str | None:
+    """Return the ETag of what a tag names, for registries that heed it; NameMoved if it moved."""
+    from ocitool.places.registry import Repository
+
     reference = Reference.parse(str(target.name))
     repository = Repository.of(registries, reference, writing=True)
     found, answer = repository.fetch_with_answer(reference)
@@ -147,15 +151,17 @@ def _refuse_moved_name(target: Place, edit: Edit, store: str | None) -> None:
             raise _moved(target, found)
 
 
-def _moved(target: Place, found: Digest) -> TagMoved:
-    return TagMoved(
+def _moved(target: Place, found: Digest) -> NameMoved:
+    return NameMoved(
         f"{target.text} names another image by now: {found}",
         hint="somebody else changed it meanwhile; the same command edits that image",
     )
 
 
-def _read_back(registries: Registries, report: PushReport) -> None:
+def _read_back(registries: "Registries", report: "PushReport") -> None:
     """Ask the registry for the manifest that it was given, by its digest."""
+    from ocitool.places.registry import Repository
+
     reference = Reference(report.destination.domain, report.destination.path, None, report.digest)
     if Repository.of(registries, reference, writing=True).head(reference) is None:
         raise IntegrityError(
@@ -164,7 +170,7 @@ def _read_back(registries: Registries, report: PushReport) -> None:
         )
 
 
-def _pushed(target: Place, report: PushReport) -> Delivered:
+def _pushed(target: Place, report: "PushReport") -> Delivered:
     return Delivered(
         destination=target.text,
         pinned=report.pinned,

@@ -14,7 +14,7 @@ from ocitool.editing.indexes import (
     merge_children,
     new_index,
 )
-from ocitool.errors import NotFound, Refused, Unavailable, Unmet, UsageError
+from ocitool.errors import NameMoved, NotFound, Refused, Unavailable, Unmet, UsageError
 from ocitool.image.attached import is_attestation
 from ocitool.image.content import Root
 from ocitool.image.graph import read_document
@@ -33,8 +33,6 @@ from ocitool.operations.edit.report import (
     PlaceAccess,
 )
 from ocitool.operations.edit.running import Editing, editing_at, finish_edit, reached, run_edit
-from ocitool.places.registry import Repository
-from ocitool.places.registry.writing import TagMoved
 from ocitool.transfer.derived import DerivedImages
 
 _ATTEMPTS = 5
@@ -176,7 +174,7 @@ def _change_index(
         for number in range(_ATTEMPTS):
             try:
                 report = run_edit(place, options, connected_access, work)
-            except TagMoved:
+            except NameMoved:
                 if number + 1 == _ATTEMPTS:
                     raise
                 continue
@@ -195,6 +193,8 @@ def _stays(place: Place, report: EditReport, access: PlaceAccess) -> bool:
     """Tell whether the tag still names what was written, after others had time to overwrite it."""
     if place.kind is not PlaceKind.REGISTRY or access.registries is None:
         return True
+    from ocitool.places.registry import Repository
+
     reference = Reference.parse(str(place.name))
     repository = Repository.of(access.registries, reference)
     # Longer than another client needs between reading and writing, and not all the same time.

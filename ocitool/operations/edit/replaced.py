@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 
 from ocitool.image.choosing import PlatformImage
-from ocitool.image.content import Root
+from ocitool.image.content import InRepository, Root
 from ocitool.inside.image import look_inside
 from ocitool.inside.waste import wastes
 from ocitool.operations.edit.images import Read
 from ocitool.transfer.derived import bases_of
-from ocitool.transfer.remote import RemoteImages
 
 
 def replaced_files(read: Read, image: PlatformImage, below: int) -> Iterator[str]:
@@ -16,7 +15,7 @@ def replaced_files(read: Read, image: PlatformImage, below: int) -> Iterator[str
 
     Layers in a registry are not fetched for that.
     """
-    if any(isinstance(base, RemoteImages) for base in bases_of(read.catalog)):
+    if any(isinstance(base, InRepository) for base in bases_of(read.catalog)):
         return
     inside = look_inside(read.source, Root(descriptor=image.descriptor))
     counts = {"deletes": 0, "replaces": 0}

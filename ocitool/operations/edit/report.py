@@ -11,10 +11,10 @@ from ocitool.events import SILENT, Observer
 from ocitool.image.content import Root
 from ocitool.oci import Descriptor, Digest, Platform
 from ocitool.operations.push_report import OnExisting
-from ocitool.transfer.derived import DerivedImages
 
 if TYPE_CHECKING:
     from ocitool.places.registry import Registries
+    from ocitool.transfer.derived import DerivedImages
 
 
 class AttachedPolicy(StrEnum):
@@ -102,7 +102,7 @@ class Edit(Struct, frozen=True, kw_only=True):
     should know.
     """
 
-    source: DerivedImages
+    source: "DerivedImages"
     root: Root
     old: Digest | None
     images: tuple[EditedImage, ...] = ()

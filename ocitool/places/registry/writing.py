@@ -6,7 +6,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from ocitool.errors import IntegrityError, LimitExceeded, OcitoolError, Refused, Unavailable
+from ocitool.errors import (
+    IntegrityError,
+    LimitExceeded,
+    NameMoved,
+    OcitoolError,
+    Refused,
+    Unavailable,
+)
 from ocitool.events import Outcome
 from ocitool.image.attached import referrers_tag
 from ocitool.image.content import Blob, Source
@@ -31,10 +38,6 @@ _SETTLING = (1.0, 3.0, 9.0)
 
 class SubjectRefused(OcitoolError):
     """A registry takes no manifest that names what it is attached to, as Amazon's."""
-
-
-class TagMoved(Refused):
-    """A tag names something else by now than what was to be replaced."""
 
 
 class RepositoryWriter:
@@ -177,7 +180,7 @@ class RepositoryWriter:
                 self._note_subject(descriptor, raw, answer)
                 return
             if answer.status == _CHANGED and "If-Match" in headers:
-                raise TagMoved(f"{self.repository.name}:{name} names another image by now")
+                raise NameMoved(f"{self.repository.name}:{name} names another image by now")
             problem = self._session.problem(request, answer)
             if seconds is None or not _is_about_blobs(problem) or not retries.take():
                 break
