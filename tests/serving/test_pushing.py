@@ -342,10 +342,10 @@ class TestS11Claims:
             assert served.put_manifest("app", "1", raw).status == 201
 
 
-def collect(folder: Path) -> None:
-    """Run a garbage collection that spares nothing for its age."""
+def collect(folder: Path, days: float = 0.9) -> None:
+    """Run a garbage collection some days from now; by then nothing is spared for its age."""
     with Layout.existing(str(folder)) as layout:
-        later = time.time() + 86_400
+        later = time.time() + days * 86_400
         plan = garbage.plan(layout, garbage.Choice(), uses=[], now=later)
         garbage.sweep(layout, plan, now=later)
 
@@ -414,6 +414,16 @@ class TestS13UploadsOutliveTheServer:
                 assert clear_old_uploads(layout.control, time.time() + 80_000) == 0
                 assert clear_old_uploads(layout.control, time.time() + 90_000) == 1
             assert served.ask("GET", where).status == 404
+
+    def test_gc_removes_what_no_server_will(self, folder: Path) -> None:
+        with writing(folder) as served:
+            where = begun(served)
+            served.ask("PATCH", where, DATA)
+        uploads = folder / ".ocitool" / UPLOADS
+        collect(folder, days=0.5)
+        assert len(list(uploads.iterdir())) == 2
+        collect(folder, days=1.5)
+        assert list(uploads.iterdir()) == []
 
 
 class TestS14Deleting:

@@ -181,6 +181,20 @@ class TestS5Lists:
                 target = link.partition("<")[2].partition(">")[0]
             assert found == sorted(tags)
 
+    @pytest.mark.soak
+    def test_ten_thousand_tags_by_sevens(self, tmp_path: Path) -> None:
+        tags = sorted(f"t{number}" for number in range(10_000))
+        with store(tmp_path / "s") as layout:
+            bring(layout, ONE, *(f"localhost/many:{tag}" for tag in tags))
+            served = registry_of(LayoutShelf(layout))
+            found: list[str] = []
+            target = "/v2/many/tags/list?n=7"
+            while target:
+                got = served.get(target)
+                found += got.json["tags"]
+                target = got.headers.get("Link", "").partition("<")[2].partition(">")[0]
+            assert found == tags
+
     def test_n_of_zero_is_an_empty_list(self, registry: Registry) -> None:
         got = registry.get("/v2/ghcr.io/team/app/tags/list?n=0")
         assert (got.json["tags"], "Link" in got.headers) == ([], False)

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
@@ -166,6 +167,9 @@ class TestS7ContinueIsSaidLate:
         got = site.raw(head.encode(), b"12345", pause=0.1)
         assert got.startswith(b"HTTP/1.1 100 ")
         assert b"HTTP/1.1 201 Created" in got
+        unasked = head.replace("Expect: 100-continue\r\n", "")
+        got = site.raw(unasked.encode(), b"12345", pause=0.1)
+        assert got.startswith(b"HTTP/1.1 201 ")
 
 
 class TestS16VerifiedReads:
@@ -286,6 +290,37 @@ class TestS26Robustness:
         for thread in threads:
             thread.join()
         assert wrong == []
+
+
+class TestS30Costs:
+    def test_memory_with_many_clients_and_uploads(self, tmp_path: Path) -> None:
+        """Measured in a process of its own by the soak; here no body is kept in memory."""
+        options = ServeOptions(writable=True, limits=replace(SHORT, stalled=10.0))
+        with served(tmp_path, options) as site:
+            size = 32 << 20
+            digest = Digest.of(bytes(size))
+            tracemalloc.start()
+            try:
+                target = f"/v2/app/blobs/uploads/?digest={digest}"
+                client = site.client()
+                client.request(
+                    "POST",
+                    target,
+                    iter([bytes(1 << 20)] * 32),
+                    encode_chunked=True,
+                    headers={"Transfer-Encoding": "chunked"},
+                )
+                answer = client.getresponse()
+                assert answer.status == 201, answer.read()
+                assert answer.read() == b""
+                client.request("GET", f"/v2/app/blobs/{digest}")
+                answer = client.getresponse()
+                while answer.read(1 << 20):
+                    pass
+                _, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+            assert peak < 12 << 20
 
 
 class TestS27TheEnd:

@@ -18,6 +18,7 @@ from ocitool.oci import Digest
 from ocitool.places.layout.layout import Layout
 from ocitool.places.layout.lease import TEMPORARY, live_leases
 from ocitool.places.layout.partial import INGEST
+from ocitool.places.layout.uploads import UPLOAD_SECONDS, UPLOADS
 
 PART_SECONDS = 7 * 86400.0
 FOREIGN_SECONDS = 86400.0
@@ -52,6 +53,7 @@ def leftovers(layout: Layout, odd: Sequence[tuple[str, ...]], now: float) -> lis
     found = [*_of_other_tools(layout, odd, now)]
     if layout.control is not None:
         found += [*_temporaries(layout.control), *_parts(layout, layout.control, now)]
+        found += _uploads(layout.control, now)
     return sorted(found, key=lambda leftover: leftover.path)
 
 
@@ -116,6 +118,19 @@ def _parts(layout: Layout, control: Directory, now: float) -> Iterator[Leftover]
         for name in folder.names():
             reason = _reason_of_part(layout, folder, name.removesuffix(_JOURNAL), now)
             if reason is not None and not _is_locked(folder, name.removesuffix(_JOURNAL)):
+                size = folder.size_of(name) or 0
+                yield Leftover(folder=path, name=name, size=size, reason=reason)
+
+
+def _uploads(control: Directory, now: float) -> Iterator[Leftover]:
+    path = (os.path.basename(control.path), UPLOADS)
+    with contextlib.suppress(NotFound), control.subdirectory(UPLOADS) as folder:
+        for name in folder.names():
+            modified = folder.modified(name.removesuffix(_JOURNAL))
+            if modified is not None and now - modified < UPLOAD_SECONDS:
+                continue
+            if not _is_locked(folder, name.removesuffix(_JOURNAL)):
+                reason = "its client did not go on with it for a day"
                 size = folder.size_of(name) or 0
                 yield Leftover(folder=path, name=name, size=size, reason=reason)
 
