@@ -40,6 +40,7 @@ def access(
     """Yield how places are reached in this run; a registry only if one of them is in one."""
     from ocitool.cli.options.registry import connected_to
     from ocitool.cli.options.shared import usual_platform
+    from ocitool.cli.options.tables import table_cache
     from ocitool.images.locations import parse_place
     from ocitool.operations.edit.report import PlaceAccess
 
@@ -52,6 +53,7 @@ def access(
             write=console.out_bytes,
             featured=usual_platform(),
             observer=out.observer,
+            tables=table_cache,
         )
 
 

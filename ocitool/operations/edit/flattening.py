@@ -56,10 +56,11 @@ def _one_layer(
     scratch, observer = editing.options.scratch, editing.access.observer
     with KeptTars(scratch) as kept:
         inside = look_inside(
-            read.source,
+            read.catalog,
             Root(descriptor=image.descriptor),
             jobs=editing.options.jobs,
             observer=observer,
+            cache=editing.tables,
             keep=kept,
         )
         require_layers(inside)

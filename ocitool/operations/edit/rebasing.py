@@ -42,7 +42,9 @@ def rebase_image(
             old, new = bases.old(parts, image), bases.new(image)
             rebased = rebase(parts, old, new, created=options.epoch, author=options.author)
             remarks.update(dict.fromkeys(_told(read, image, rebased)))
-            remarks.update(dict.fromkeys(replaced_files(read, image, len(old.config.diff_ids))))
+            remarks.update(
+                dict.fromkeys(replaced_files(read, image, len(old.config.diff_ids), editing.tables))
+            )
             return rebased.image
 
         edit = edit_images(

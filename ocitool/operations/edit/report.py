@@ -13,6 +13,8 @@ from ocitool.oci import Descriptor, Digest, Platform
 from ocitool.operations.push_report import OnExisting
 
 if TYPE_CHECKING:
+    from ocitool.images.opening import Opened
+    from ocitool.inside.scanning import TableCache
     from ocitool.places.registry import Registries
     from ocitool.transfer.derived import DerivedImages
 
@@ -51,7 +53,10 @@ class EditOptions(Struct, frozen=True, kw_only=True):
 
 
 class PlaceAccess(Struct, frozen=True, kw_only=True):
-    """How places are reached: see `open_source`, `copy` and `deliver`."""
+    """How places are reached: see `open_source`, `copy` and `deliver`.
+
+    `tables` returns where the tables of the layers of an open image are kept, if anywhere.
+    """
 
     store: str | None = None
     registries: "Registries | None" = None
@@ -59,6 +64,7 @@ class PlaceAccess(Struct, frozen=True, kw_only=True):
     write: Callable[[bytes], object] | None = None
     featured: Platform | None = None
     observer: Observer = SILENT
+    tables: "Callable[[Opened], TableCache | None]" = lambda _: None
 
 
 class EditedImage(Struct, frozen=True, kw_only=True):

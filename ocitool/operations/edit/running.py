@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -24,14 +25,21 @@ from ocitool.places.layout import Writing, temporary_layout
 from ocitool.transfer.derived import DerivedImages
 from ocitool.transfer.pipeline import Pipeline, TransferOptions
 
+if TYPE_CHECKING:
+    from ocitool.inside.scanning import TableCache
+
 
 class Editing:
-    """An edit at work: how places are reached, and the scratch layout for new layers."""
+    """An edit at work: how places are reached, and the scratch layout for new layers.
+
+    `tables` is where the tables of the layers of the edited image are kept.
+    """
 
     def __init__(self, options: EditOptions, access: PlaceAccess, scratch: Writing) -> None:
         self.options = options
         self.access = access
         self.scratch = scratch
+        self.tables: TableCache | None = None
         self._stack = contextlib.ExitStack()
 
     def open(self, place: str | Place) -> Opened:
@@ -59,6 +67,7 @@ def run_edit(
     targets = targets_of(place, options, access.store)
     with editing_at(options, access, place, *targets) as editing:
         opened = editing.open(place)
+        editing.tables = access.tables(opened)
         derived = DerivedImages([opened.source], editing.scratch)
         edit = work(Read.of(derived, opened.source, opened.root), editing)
         return finish_edit(edit, opened.source, place, targets, options, editing.access)
