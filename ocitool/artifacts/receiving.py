@@ -16,6 +16,7 @@ from ocitool.fsops import Directory, TemporaryFile, staging_folder
 from ocitool.image.content import CHUNK, Blob
 from ocitool.image.graph import read_document
 from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, mediatype
+from ocitool.oci.amounts import counted
 from ocitool.oci.quoting import quoted
 from ocitool.places.registry import Repository
 
@@ -81,7 +82,7 @@ def _manifest(repository: Repository, reference: Reference, descriptor: Descript
     document = read_document(repository, descriptor, repository.session.limits)
     if isinstance(document, Index):
         raise UsageError(
-            f"{reference.familiar} is an index of {len(document.manifests)} manifests",
+            f"{reference.familiar} is an index of {counted(len(document.manifests), 'manifest')}",
             hint="name one of them by its digest; `ocitool pull` is for images",
         )
     if document.is_image and not any(conventions.TITLE in x.annotations for x in document.layers):

@@ -8,6 +8,7 @@ from ocitool.bundles.files import BundleFile, BundleMembers, BundleSet, Extent
 from ocitool.bundles.volume_format import FILES, VolumeMember
 from ocitool.bundles.volumes import volume_sections
 from ocitool.oci import Descriptor, Digest
+from ocitool.oci.amounts import size_text
 from ocitool.places.archive.bundle import SIGNATURE_FILE
 from ocitool.places.archive.bundle_writer import bundle_sections
 from ocitool.places.archive.sections import Section, file_section, tar_size
@@ -51,7 +52,8 @@ def cut_files(bundle: BundleSet) -> Iterator[str]:
     for file in bundle.files:
         told = told_size(file)
         if file.size < told:
-            yield f"{file.what} is cut: {told - file.size} of its {told} bytes are missing"
+            missing = size_text(told - file.size)
+            yield f"{file.what} is cut: {missing} of its {size_text(told)} are missing"
 
 
 class Piece(Struct, frozen=True):

@@ -30,6 +30,8 @@ NAMESPACE: Final = "ocitool-bundle"
 """The purpose that is signed with the bytes, so that a signature for another one does not count."""
 _KEYGEN: Final = "ssh-keygen"
 _LARGEST_FILE: Final = 4 << 20
+_LONGEST_KEY: Final = 1 << 16
+_PUBLIC_KEYS: Final = (b"ssh-", b"ecdsa-", b"sk-")
 _MINISIGN_BYTES: Final = 2 + 8 + 32
 _CHANGED = "the signature is not over this list: the list was changed, or another one was signed"
 _NO_REASON = "Could not verify signature."
@@ -62,15 +64,28 @@ def sign(data: bytes, key: str) -> bytes:
         command = [_KEYGEN, "-q", "-Y", "sign", "-f", key, "-n", NAMESPACE, path]
         done = run_program(command, stdin=stdin, shows_errors=os.isatty(2))
         if done.code != 0:
-            why = f": {done.reason}" if done.reason else ""
-            raise OcitoolError(
-                f"ssh-keygen did not sign with {quoted(key)}{why}",
-                hint="check the passphrase; `ssh-add -l` lists the keys that the agent has",
-            )
+            raise _not_signed(key, done.reason)
         with open(f"{path}.sig", "rb") as file:
             signature = file.read()
     parse_sshsig(signature)
     return signature
+
+
+def _not_signed(key: str, reason: str) -> OcitoolError:
+    """Return the error about a file with which ssh-keygen did not sign."""
+    with translated("read", key), open(key, "rb") as file:
+        begin = file.read(_LONGEST_KEY)
+    if not (b"PRIVATE KEY-----" in begin or begin.startswith(_PUBLIC_KEYS)):
+        return UsageError(
+            f"{quoted(key)} is not a key of OpenSSH",
+            hint="name a private key, or a public one whose other half is in the agent; "
+            f"{_how_to_make('NEW_KEY')}",
+        )
+    why = f": {reason}" if reason else ""
+    return OcitoolError(
+        f"ssh-keygen did not sign with {quoted(key)}{why}",
+        hint="check the passphrase; `ssh-add -l` lists the keys that the agent has",
+    )
 
 
 def verify_signature(data: bytes, signature: bytes, allowed_signers: str, identity: str) -> Signer:

@@ -20,6 +20,7 @@ from ocitool.errors import UsageError
 from ocitool.formats.tar.writing import BLOCK, RECORD
 from ocitool.image.content import Blob
 from ocitool.oci import Descriptor, Digest
+from ocitool.oci.amounts import size_text
 from ocitool.places.archive.bundle import (
     CONFIG,
     DOCUMENT,
@@ -200,9 +201,9 @@ def _room(fixed: Sequence[Section], limit: int, spared: int = 0) -> int:
     if whole - needed < SPARE:
         least = -(-(needed + SPARE + spared + 2 * BLOCK) // RECORD) * RECORD
         raise UsageError(
-            f"volumes of {limit} bytes are too small: the documents alone, which stand in each, "
-            f"have {needed}",
-            hint=f"use at least {least} bytes",
+            f"volumes of {size_text(limit)} are too small: the documents alone, which stand in "
+            f"each, have {size_text(needed)}",
+            hint=f"use at least --volume-size {least}",
         )
     return whole - needed
 

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ocitool.cli.failures import SomeFailed
+from ocitool.cli.failures import SomeFailed, about
 from ocitool.errors import OcitoolError
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ class Attempts:
         self.failed.append(Failure(str(reference), error))
         if self._total > 1:
             called = reference if isinstance(reference, str) else reference.familiar
-            self._out.observer.warn(f"{called}: {error.message}")
+            self._out.observer.warn(about(called, error.message))
 
     def add_parts(self, succeeded: int, failed: Sequence[Failure]) -> None:
         """Count what belongs to one of the items, such as its signatures; report what failed."""
         self._total += succeeded + len(failed)
         self.failed += failed
         for failure in failed:
-            self._out.observer.warn(f"{failure.name}: {failure.error.message}")
+            self._out.observer.warn(about(failure.name, failure.error.message))
 
     def finish(self) -> None:
         """Raise SomeFailed if anything failed; the error itself if there was only one item."""

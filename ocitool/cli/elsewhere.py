@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from ocitool.errors import NotFound, NotInStore
+from ocitool.errors import NotFound, NotInStore, OcitoolError
 
 Command = Callable[..., None]
 _SOURCES = ("sources", "names", "source", "arguments", "a")
@@ -26,7 +26,10 @@ def says_where_else(local: str, remote: str) -> Callable[[Command], Command]:
                 command(*arguments, **options)
             except NotInStore as error:
                 words = [_with_given(text, options) for text in (local, remote)]
-                hint = _hint(error, _name(error, options), *words)
+                name = _name(error, options)
+                if _is_of_an_option(name, options):
+                    words = ["SRC", "SRC"]
+                hint = _swapped(local, options) or _hint(error, name, *words)
                 raise NotFound(error.message, hint=hint) from error
 
         return wrapper
@@ -43,6 +46,47 @@ def _name(error: NotInStore, options: dict[str, Any]) -> str:
     given = next((options[key] for key in _SOURCES if key in options), "")
     text = str(given[0] if isinstance(given, list) and given else given or "")
     return source_and_path(text)[0].removeprefix("store:")
+
+
+def _is_of_an_option(name: str, options: dict[str, Any]) -> bool:
+    """Tell whether the image was the value of an option, such as --baseline."""
+    flat = [one for value in options.values() for one in _texts(value)]
+    sources = [one for key in _SOURCES for one in _texts(options.get(key))]
+    return name in flat and name not in sources
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, list | tuple):
+        return [one for one in value if isinstance(one, str)]
+    kind = type(value)
+    fields = getattr(kind, "__dataclass_fields__", getattr(kind, "__struct_fields__", ()))
+    if fields:
+        return [one for key in fields for one in _texts(getattr(value, key))]
+    return [value] if isinstance(value, str) else []
+
+
+def _swapped(local: str, options: dict[str, Any]) -> str | None:
+    """Return the command the other way round, where what was to be written is in the store."""
+    from ocitool.images.lookup import find_image
+    from ocitool.places.layout import Layout
+
+    words = list(options.get("arguments") or ())
+    if "DST" not in local and options.get("output") and options.get("names"):
+        words = [*options["names"], options["output"]]
+    out = options.get("out")
+    if len(words) != 2 or out is None:
+        return None
+    source, target = words
+    try:
+        with Layout.existing(out.options.store) as layout:
+            find_image(layout, target.removeprefix("store:"))
+    except OcitoolError:
+        return None
+    if local.startswith("ocitool copy") and _names_a_registry(source):
+        source = f"docker://{source}"
+    command = re.sub(r"\b(DST|FILE)\b", shlex.quote(source), local)
+    command = command.replace("SRC", shlex.quote(target))
+    return f"the other way round? {command}"
 
 
 def _with_given(text: str, options: dict[str, Any]) -> str:
@@ -78,12 +122,17 @@ def _names_a_registry(name: str) -> bool:
 
 def _hint(error: NotInStore, name: str, local: str, remote: str) -> str | None:
     from ocitool.images.elsewhere import engine_place
+    from ocitool.images.hints import is_named_as_file
     from ocitool.images.lookup import full_name
 
     if name and (found := engine_place(name)) is not None:
         engine, place = found
         return f"{engine} has it: {local.replace('SRC', place)}"
-    if full_name(name) is None or (error.is_near and not _names_a_registry(name)):
+    if (
+        is_named_as_file(name)
+        or full_name(name) is None
+        or (error.is_near and not _names_a_registry(name))
+    ):
         return error.hint
     registry = f"if it is in a registry: {remote.replace('SRC', f'docker://{name}')}"
     return f"{error.hint}; {registry}" if error.hint else registry

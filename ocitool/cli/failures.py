@@ -23,6 +23,11 @@ class SomeNotMirrored(OcitoolError):
         self.first = first
 
 
+def about(name: str, message: str) -> str:
+    """Return a message with the name of what failed before it, unless it begins with that."""
+    return message if message.startswith(name) else f"{name}: {message}"
+
+
 def first_of(error: OcitoolError) -> OcitoolError:
     """Return the error itself, or if several items failed, that of the first."""
     if isinstance(error, SomeFailed | SomeNotMirrored):

@@ -27,6 +27,9 @@ _INSTEAD = {
 }
 """Words of docker that are no commands here, and what to do instead."""
 
+_OF_BUNDLES = {"inspect": "show", "load": "load", "save": "create", "verify": "verify"}
+"""Commands, and those about bundles that do the same and have more options."""
+
 
 class Command(TyperCommand):
     """A command that takes the global options, too."""
@@ -37,6 +40,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; global options among them change the settings of this run."""
+        _refuse_option_of_bundles(self, ctx, args)
         rest = super().parse_args(ctx, args)
         _take_global_options(self, ctx)
         return rest
@@ -129,6 +133,28 @@ def _take_global_options(command: Any, context: Any) -> None:
         # What a variable says was read before the command, and may have been overruled there.
         if settings is not None and source is not None and source.name == "COMMANDLINE":
             settings.change(option.name, value)
+
+
+def _refuse_option_of_bundles(command: Any, ctx: Any, args: list[str]) -> None:
+    """Raise UsageError for an option that only the command for bundles has."""
+    word = _OF_BUNDLES.get(ctx.info_name or "")
+    if word is None or ctx.parent is None or ctx.parent.parent is not None:
+        return
+    own = {text for parameter in command.get_params(ctx) for text in parameter.opts}
+    given = [arg.partition("=")[0] for arg in args if arg.startswith("--")]
+    unknown = [option for option in given if option not in own and option != "--help"]
+    if not unknown:
+        return
+    from ocitool.cli.app import application
+
+    group: Any = application("bundle")
+    theirs = group.commands["bundle"].commands[word].params
+    for option in unknown:
+        if any(option in parameter.opts for parameter in theirs):
+            raise errors.UsageError(
+                f"`ocitool {ctx.info_name}` has no option {option}",
+                hint=f"`ocitool bundle {word}` has it",
+            )
 
 
 def _hint(name: str, commands: Iterable[str], path: str) -> str:

@@ -281,11 +281,10 @@ def _prefixed(kind: PlaceKind, rest: str, text: str) -> Place:
     if kind is PlaceKind.REGISTRY:
         return Place(kind=kind, name=str(registry_reference(text)), text=text)
     if not rest:
-        hint = "to bring everything into the store use `ocitool load`"
-        raise UsageError(
-            f"{quoted(text)} names no image or path",
-            hint=hint if kind is PlaceKind.STORE else None,
-        )
+        hint = f"write {kind.value}:PATH"
+        if kind is PlaceKind.STORE:
+            hint = "write store:NAME; to bring everything into the store use `ocitool load`"
+        raise UsageError(f"{quoted(text)} names no image or path", hint=hint)
     if kind is PlaceKind.STORE:
         return Place(kind=kind, name=rest, text=text)
     if kind is PlaceKind.FOLDER:
@@ -296,5 +295,5 @@ def _prefixed(kind: PlaceKind, rest: str, text: str) -> Place:
         return Place(kind=kind, path=rest[: at.start()], name=digest, text=text)
     path, _, name = rest.partition(":")
     if not path:
-        raise UsageError(f"{quoted(text)} names no path")
+        raise UsageError(f"{quoted(text)} names no path", hint=f"write {kind.value}:PATH:NAME")
     return Place(kind=kind, path=path, name=name or None, text=text)

@@ -3,14 +3,17 @@
 import bisect
 import functools
 import itertools
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from msgspec import Struct
 
 from ocitool.errors import NotFound, NotInStore, Refused, UsageError
 from ocitool.image.content import Root
 from ocitool.image.graph import closure_of, images_of
+from ocitool.images.hints import is_named_as_file
 from ocitool.images.locations import refuse_bare_host
 from ocitool.oci import Descriptor, Reference
 from ocitool.oci.annotations import is_full
@@ -18,6 +21,10 @@ from ocitool.oci.quoting import quoted
 from ocitool.oci.reference import DEFAULT_TAG, familiar, is_address
 from ocitool.places.layout import Layout
 
+Wanted = TypeVar("Wanted")
+Result = TypeVar("Result")
+
+_MOST_NAMED = 5
 _ID = re.compile(r"(?:sha256:|sha512:)?[0-9a-f]{4,128}")
 
 
@@ -38,9 +45,9 @@ def find_image(layout: Layout, text: str) -> Found:
 
 
 def find_images(layout: Layout, texts: Iterable[str]) -> list[Found]:
-    """Return the images that texts name, from one reading of the layout."""
+    """Return the images that texts name, from one reading of the layout. See `find_each`."""
     finder = ImageFinder(layout)
-    return [finder.find(text) for text in texts]
+    return find_each(finder.find, tuple(texts))
 
 
 def full_name(text: str) -> str | None:
@@ -169,6 +176,28 @@ class ImageFinder:
         return sorted(ids)
 
 
+def find_each(find: Callable[[Wanted], Result], wanted: Sequence[Wanted]) -> list[Result]:
+    """Return what `find` finds for each; NotInStore tells all that the store does not have."""
+    found, absent = [], []
+    for one in wanted:
+        try:
+            found.append(find(one))
+        except NotInStore as error:
+            absent.append(error)
+    if len(absent) == 1:
+        raise absent[0]
+    if absent:
+        names = ", ".join(quoted(error.name) for error in absent[:_MOST_NAMED])
+        more = f" and {len(absent) - _MOST_NAMED} more" if len(absent) > _MOST_NAMED else ""
+        raise NotInStore(
+            f"{len(absent)} of {len(wanted)} images are not in the store: {names}{more}",
+            hint=absent[0].hint,
+            name=absent[0].name,
+            is_near=absent[0].is_near,
+        )
+    return found
+
+
 def _in_repository(root: Root, reference: Reference) -> bool:
     repositories = {Reference.parse(name).repository for name in root.names}
     return not repositories or reference.repository in repositories
@@ -207,6 +236,9 @@ def _not_found(layout: Layout, roots: tuple[Root, ...], text: str) -> NotFound:
     near = _near(names, text)
     hint = f"did you mean {', '.join(near)}?" if near else "`ocitool images` lists what is there"
     message = f"there is no image {quoted(text)} in the store {layout.path!r}"
+    if is_named_as_file(text) and not os.path.exists(text):
+        message = f"there is no file {quoted(text)}, and no image of that name in the store"
+        hint = f"did you mean {', '.join(near)}?" if near else "look at the path of the file"
     return NotInStore(message, hint=hint, name=text, is_near=bool(near))
 
 

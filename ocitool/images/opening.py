@@ -15,7 +15,7 @@ from ocitool.image.entries import ambiguous, ambiguous_names
 from ocitool.image.graph import root_subject
 from ocitool.images.hints import check_kind, hint_at_file, how_to_name
 from ocitool.images.locations import ENGINES, Place, PlaceKind, parse_place
-from ocitool.images.lookup import Found, ImageFinder, full_name
+from ocitool.images.lookup import Found, ImageFinder, find_each, full_name
 from ocitool.oci import Reference
 from ocitool.oci.quoting import quoted
 from ocitool.places.layout import Cache, Layout
@@ -155,7 +155,7 @@ def open_together(
         sources: list[Opened] = []
         if stored:
             finder = ImageFinder(stack.enter_context(_open_store_of(stored[0], store)))
-            each = [_found_in_store(finder, place) for place in stored]
+            each = find_each(lambda place: _found_in_store(finder, place), stored)
             roots = tuple(root for opened in each for root in opened.roots)
             sources.append(replace(each[0], roots=roots))
         for place in places:
@@ -215,7 +215,10 @@ def _repository(registries: "Registries", place: Place) -> "Repository":
     from ocitool.places.registry.near_tags import tells_near_tags
 
     if place.name is None:
-        raise UsageError(f"{quoted(place.text)} names no image", hint="leave out the last slash")
+        hint = "write docker://HOST/NAME:TAG"
+        if place.path.strip("/"):
+            hint = f"write docker://{place.path.strip('/')}/NAME:TAG"
+        raise UsageError(f"{quoted(place.text)} names no image", hint=hint)
     reference = Reference.parse(place.name)
     repository = Repository.of(registries, reference)
     with tells_near_tags(repository.session, reference):
@@ -228,7 +231,7 @@ def _not_read(place: Place) -> UsageError:
     if place.kind is PlaceKind.SSH:
         return UsageError(
             f"{quoted(place.text)}: ssh:// is a place to write to, not one to read from",
-            hint=f"pipe it: ssh {place.name} ocitool save NAME | ocitool load",
+            hint=f"pipe it: ssh {place.name or 'HOST'} ocitool save NAME | ocitool load",
         )
     name = place.name or "NAME"
     return UsageError(

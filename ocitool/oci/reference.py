@@ -107,7 +107,7 @@ class Reference(Struct, frozen=True):
 
 def _refuse_other_forms(text: str) -> None:
     if not text:
-        raise UsageError("the image name is empty")
+        raise UsageError("the image name is empty", hint="write NAME:TAG, or HOST/NAME:TAG")
     if _IMAGE_ID.fullmatch(text):
         hint = "for an image in the store write store:ID, for one in a registry NAME@sha256:ID"
         raise UsageError(f"{quoted(text)} is an image ID, not a name", hint=hint)

@@ -14,6 +14,7 @@ from ocitool.errors import OcitoolError
 from ocitool.events import Observer, Outcome
 from ocitool.image.content import Catalog, PlannedImage, Root
 from ocitool.oci import Descriptor, Digest, Reference
+from ocitool.oci.amounts import counted
 from ocitool.operations.push_names import Pair, pairs
 from ocitool.operations.push_report import OnExisting, PushReport
 from ocitool.operations.push_target import TagPusher, report_planned
@@ -222,7 +223,7 @@ def _warn_of_unattached(
     left = [one for one in attached if id(one) not in going]
     if left:
         observer.warn(
-            f"left out {len(left)} attached artifact{'' if len(left) == 1 else 's'}, such as "
+            f"left out {counted(len(left), 'attached artifact')}, such as "
             f"{left[0].root.called}: what they belong to is not here"
         )
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from ocitool.image.attached import is_tag_of_digest
 from ocitool.oci import Digest
+from ocitool.oci.amounts import counted
 from ocitool.pruning.choosing import Age, Chosen, Tagged, Verdict, choose, too_young
 from ocitool.pruning.decision import Decision, describe_hold, why_shared
 from ocitool.pruning.graph import Edges, Graph
@@ -238,8 +239,10 @@ def _notes(decision: Decision, rules: PruneRules) -> Iterable[str]:
         yield "this registry lists tags alone: what has no tag, and no tag leads to, is not known"
     unknown = [one.tag for one in decision.chosen.verdicts if "age is not known" in one.reason]
     if unknown:
+        stay = "stays" if len(unknown) == 1 else "stay"
+        count = counted(len(unknown), "tag")
         yield (
-            f"{len(unknown)} tags stay because the age of their image is not known, such as "
+            f"{count} {stay} because the age of their image is not known, such as "
             f"{unknown[0]}: rules about versions or tags need none"
         )
     if not rules.delete:

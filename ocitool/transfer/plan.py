@@ -29,6 +29,7 @@ from ocitool.image.entries import ambiguous, ambiguous_names
 from ocitool.image.graph import closure_of, is_build_cache, read_document
 from ocitool.image.wholeness import require_whole
 from ocitool.oci import DEFAULT_LIMITS, Digest
+from ocitool.oci.amounts import counted
 from ocitool.oci.document import structure
 from ocitool.transfer.layered import LayeredSource
 
@@ -141,7 +142,7 @@ def drop_orphans(
     dropped = len(after) - len(kept)
     if dropped:
         observer.warn(
-            f"left out {dropped} attached artifact{'' if dropped == 1 else 's'}, such as "
+            f"left out {counted(dropped, 'attached artifact')}, such as "
             "signatures: their image has another digest now, or is not copied"
         )
     return kept

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -350,7 +351,8 @@ class TestWhatIsSaidOfDamage:
         cut = tmp_path / "cut.tar"
         cut.write_bytes(data[:-1])
         done = loaded(ocitool, cut)
-        assert f"{cut} is cut: 1 of its {len(data)} bytes are missing" in done.err
+        told = rf"{re.escape(str(cut))} is cut: 1 B of its [0-9.]+ kB are missing"
+        assert re.search(told, done.err)
         assert set(names_in(ocitool.store)) == set(IMAGES)
         cut.write_bytes(data[: data.index(b"blobs/") + 600])
         done = loaded(ocitool, cut, "--to", f"oci:{tmp_path / 'other'}", code=3)

@@ -109,3 +109,93 @@ class TestAnEmptyList:
             done = one(*words, "--json")
             assert (done.json, done.err, done.code) == ([], "", 0)
         assert one("images").err == ""
+
+
+class TestWhatTheHintsSay:
+    """Each line is what somebody typed, and what they were told then."""
+
+    @pytest.mark.parametrize(
+        ("words", "code", "told", "hint"),
+        [
+            ("inspect no.tar", 4, "no file 'no.tar', and no image", "look at the path of the file"),
+            ("bundle create app:1 --base no.tar -o x.tar", 4, "no file 'no.tar'", "look at"),
+            (
+                "size app:1 --max-growth 1% --baseline no:1",
+                4,
+                "there is no image 'no:1'",
+                "if it is in a registry: docker://no:1",
+            ),
+            (
+                "bundle create -f one.tar -o x.tar",
+                2,
+                "one.tar is not UTF-8 text",
+                "it is an archive: name it as a source, ./one.tar",
+            ),
+            (
+                "bundle create -f two.txt -o x.tar",
+                2,
+                "two.txt:2: 'a:1 b:1' is not one name",
+                "one name a line",
+            ),
+            (
+                "bundle create no:1 app:1 no:2 -o x.tar",
+                4,
+                "2 of 3 images are not in the store: 'no:1', 'no:2'",
+                "",
+            ),
+            (
+                "save no:1 no:2 -o x.tar",
+                4,
+                "2 of 2 images are not in the store: 'no:1', 'no:2'",
+                "",
+            ),
+            ("save x.tar -o app:1", 4, "no file 'x.tar'", "ocitool save app:1 -o x.tar"),
+            (
+                "push reg.example/x:1 app:1",
+                4,
+                "no image 'reg.example/x:1'",
+                "the other way round? ocitool push app:1 reg.example/x:1",
+            ),
+            (
+                "copy reg.example/x:1 app:1",
+                4,
+                "no image 'reg.example/x:1'",
+                "the other way round? ocitool copy app:1 docker://reg.example/x:1",
+            ),
+            (
+                "load one.tar --allowed-signers=F",
+                2,
+                "`ocitool load` has no option --allowed-signers",
+                "`ocitool bundle load` has it",
+            ),
+            ("bundle sign one.tar --sign-key two.txt", 2, "'two.txt' is not a key", "ssh-keygen"),
+            ("inspect docker://", 2, "names no image", "write docker://HOST/NAME:TAG"),
+            ("inspect docker://h:1/", 2, "names no image", "write docker://h:1/NAME:TAG"),
+            ("inspect ssh://", 2, "a place to write to", "ssh HOST ocitool save NAME |"),
+            ("inspect oci:", 2, "names no image or path", "write oci:PATH"),
+            ("pull docker://", 2, "the image name is empty", "write NAME:TAG"),
+        ],
+    )
+    def test_it_is_of_use(self, one: Command, words: str, code: int, told: str, hint: str) -> None:
+        written(one.cwd / "two.txt", b"# a comment\na:1 b:1\n")
+        if "sign one.tar" in words:
+            assert one("bundle", "create", "app:1", "-o", "one.tar").code == 0
+        done = one(*words.split())
+        assert (done.code, done.out) == (code, "")
+        assert told in done.err
+        if hint:
+            assert hint in done.err.splitlines()[-1]
+
+    def test_a_path_with_a_space_may_stand_in_a_list(self, one: Command) -> None:
+        (one.cwd / "one.tar").rename(one.cwd / "my one.tar")
+        written(one.cwd / "list", b"./my one.tar\n")
+        assert one("bundle", "create", "-f", "list", "-o", "x.tar").code == 0
+
+    def test_a_failure_tells_its_name_once(self, one: Command) -> None:
+        with EmulatedRegistry() as registry:
+            registry.add_image("x/a", OTHER, "1")
+            names = [f"{registry.host}/x/{name}:1" for name in ("a", "b")]
+            done = one("push", "app:1", *names, "--on-existing", "error")
+        assert done.code == 6
+        (line,) = (text for text in done.err.splitlines() if text.startswith("warning: "))
+        assert line.count(names[0]) == 1

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ocitool.bundles.names.found import NamedImage, Span
 from ocitool.errors import UsageError
+from ocitool.oci.quoting import quoted
 
 LARGEST = 16 << 20
 """Bytes of a file that names images."""
@@ -13,6 +14,9 @@ LARGEST = 16 << 20
 _BREAK = re.compile(r"\r\n?|\n")
 _BYTE_ORDER_MARK = "\ufeff"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ")
+_SPACE = re.compile(r"\s")
+_PATH = re.compile(r"[./~]|(oci|oci-archive|docker-archive|dir):")
 # A name has no space behind its colons, and begins with a letter, a digit or a bracket.
 _YAML = re.compile(r"---|\.\.\.|%|-(\s|$)|[{\"'&*!|>?]|\[(?![0-9a-fA-F:]*\])|.*(:(\s|$)|\{\{)")
 
@@ -30,7 +34,14 @@ def text_of(data: bytes, what: str) -> str:
         hint = "write it as UTF-8"
         if data.startswith(_UTF16):
             hint = "it is UTF-16, as PowerShell writes it; save it as UTF-8"
+        elif _is_archive(data):
+            hint = f"it is an archive: name it as a source, ./{what}, and not as a list"
         raise UsageError(f"{what} is not UTF-8 text", hint=hint) from None
+
+
+def _is_archive(data: bytes) -> bool:
+    """Tell whether data begins like a tar, or like a compressed file."""
+    return data[257:262] == b"ustar" or data.startswith(_COMPRESSED)
 
 
 class Lines:
@@ -48,11 +59,19 @@ class Lines:
         return line, column - (self._mark and line == 1)
 
 
-def names_in_list(text: str) -> Iterator[NamedImage]:
-    """Yield the names of a list: one a line; `#` begins a comment, blank lines are left out."""
+def names_in_list(text: str, what: str) -> Iterator[NamedImage]:
+    """Yield the names of a list: one a line; `#` begins a comment, blank lines are left out.
+
+    UsageError for a line with several names; a path may have spaces in it.
+    """
     for number, (start, line) in enumerate(_lines(text), 1):
         name = _entry(line)
         if name:
+            if _SPACE.search(name) and not _PATH.match(name):
+                raise UsageError(
+                    f"{what}:{number}: {quoted(name)} is not one name",
+                    hint="write one name a line; # begins a comment",
+                )
             mark = line.startswith(_BYTE_ORDER_MARK)
             at = line.index(name, mark)
             span = Span(start + at, start + at + len(name))

@@ -15,7 +15,7 @@ _RENDER: Final = "it may change images of other files; render first: kubectl kus
 def names_in(data: bytes, what: str, *, include_candidates: bool = False) -> NamesFound:
     """Return the images that a file names; `what` is the file's name for messages.
 
-    A list has one name a line, and what stands there is not checked. In YAML and JSON the images
+    A list has one name a line; that it is one is all that is checked. In YAML and JSON the images
     are those of containers and image volumes of Kubernetes at any depth, of the services of
     compose, of the `images` of a Kustomization, and of imgpkg's ImagesLock. Other values that look
     like images are candidates, and become images only with `include_candidates`.
@@ -26,7 +26,7 @@ def names_in(data: bytes, what: str, *, include_candidates: bool = False) -> Nam
     """
     text = text_of(data, what)
     if is_list(text):
-        images = tuple(names_in_list(text))
+        images = tuple(names_in_list(text, what))
         if not images:
             raise NoImage(f"the list {what!r} holds no names", hint=_HOW)
         return NamesFound(what=what, images=images)

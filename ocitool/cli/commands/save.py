@@ -62,7 +62,7 @@ Names = Annotated[
 
 
 @with_options(lists=LISTS, options=CONVERSION, out=OUTPUT)
-@says_where_else("ocitool save SRC", "ocitool copy SRC oci-archive:FILE")
+@says_where_else("ocitool save SRC -o FILE", "ocitool copy SRC oci-archive:FILE")
 def save(
     names: Names = None,
     *,

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from ocitool.cli.attempts import Failure
 from ocitool.cli.commands.push import create_repositories
-from ocitool.cli.failures import SomeNotMirrored
+from ocitool.cli.failures import SomeNotMirrored, about
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.registry import REGISTRY, registries
 from ocitool.cli.options.rules import learn_access, read_rules
@@ -223,7 +223,7 @@ class _Failures:
     def add(self, name: str, error: OcitoolError) -> None:
         """Record a failure."""
         self.failed.append(Failure(name, error))
-        self._out.observer.warn(f"{name}: {error.message}")
+        self._out.observer.warn(about(name, error.message))
 
     def add_refused(self, done: "Sequence[SyncedImage]") -> None:
         """Record what is attached to images and was not taken."""
@@ -237,8 +237,9 @@ class _Failures:
             first = self.failed[0]
             others = ", all others are done" if copies else ""
             which = ":" if len(self.failed) == 1 else "; the first:"
+            told = about(first.name, first.error.message)
             raise SomeNotMirrored(
-                f"{len(self.failed)} failed{others}{which} {first.name}: {first.error.message}",
+                f"{len(self.failed)} failed{others}{which} {told}",
                 first.error if self._have_one_reason() else None,
                 hint=first.error.hint,
             )

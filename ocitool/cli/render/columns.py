@@ -5,31 +5,19 @@ import unicodedata
 from collections.abc import Sequence
 
 from ocitool.cli.render import console
+from ocitool.oci import amounts
 
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _LEAST = 8
 _PARTS = " ▏▎▍▌▋▊▉█"
 
 
+counted = amounts.counted
+
+
 def size(count: int | None) -> str:
-    """Return bytes in decimal units and three digits, as docker does: 1.23 MB."""
-    if count is None:
-        return "-"
-    value = float(count)
-    for unit in _UNITS:
-        if value < 999.5 or unit == _UNITS[-1]:
-            break
-        value /= 1000
-    if unit == "B":
-        return f"{count} B"
-    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
-    return f"{value:.{digits}f} {unit}"
-
-
-def counted(count: int, word: str) -> str:
-    """Return a number with its word: 1 layer, 2 layers."""
-    return f"{count} {word}{'' if count == 1 else 's'}"
+    """Return bytes as `amounts.size_text` does; "-" when they are unknown."""
+    return "-" if count is None else amounts.size_text(count)
 
 
 def age(text: str | None, now: dt.datetime) -> str:

@@ -183,7 +183,8 @@ def _layers(report: "ImageReport", view: View) -> list[str]:
     lines = ["", styled("Layers", "bold"), table.header(), *map(table.line, shown)]
     if small:
         amount = size(sum(layer.size for layer in small))
-        about = f"and {len(small)} layers below 1 % each, {amount} stored; --all shows them"
+        count = counted(len(small), "layer")
+        about = f"and {count} below 1 % each, {amount} stored; --all shows them"
         lines.append(styled(f"  {about}", "dim"))
     if report.layers:
         lines.append(table.total())

@@ -25,6 +25,8 @@ _HEARTBEAT = 10.0
 _LARGE = 10_000_000
 """Bytes from which a finished blob has a line of its own in a log."""
 _FRAME = 0.1
+_COPIES = ("pushing", "pulling", "loading", "saving")
+"""Commands that copy blobs, as they call themselves while they do."""
 _NEARLY = 0.9
 _SLOW = 2.0
 """Seconds without a byte after which a bar shows what is waited for instead."""
@@ -99,7 +101,9 @@ class Watching(Messages):
     def begin(self, label: str, total: int) -> None:
         """Note what is being done."""
         with self._lock:
-            self._work = _Work(label, total)
+            # Blobs are copied by a push and a pull; a user knows what they asked for.
+            whole = self._busy[0].label if self._busy else ""
+            self._work = _Work(whole if whole in _COPIES and label == "copying" else label, total)
             self._watch()
 
     def advance(self, count: int) -> None:

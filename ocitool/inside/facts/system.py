@@ -8,6 +8,7 @@ from msgspec import Struct
 from ocitool.inside.facts.packages.package import Package, PackageType
 from ocitool.inside.facts.report import ImageClass, Library, Program
 from ocitool.inside.facts.words import words
+from ocitool.oci.amounts import counted
 
 FOLDERS = (
     "bin",
@@ -150,7 +151,7 @@ def classify(
         f"{' and '.join(one.name for one in libraries)}" if libraries else "no C library",
     ]
     if count:
-        reasons.append(f"a database of {count} package{'' if count == 1 else 's'}")
+        reasons.append(f"a database of {counted(count, 'package')}")
     if system:
         reasons.append(f"os-release of {system}")
     if shells and managers:

@@ -9,6 +9,7 @@ from ocitool.inside.image import Inside
 from ocitool.inside.page.document import page_document
 from ocitool.inside.sizing import LayerSize, SizeReport
 from ocitool.inside.waste import wastes
+from ocitool.oci.amounts import counted
 
 _MOST_WASTE: Final = 200
 _TOTALS: Final = (
@@ -67,7 +68,7 @@ def _layer(layer: LayerSize) -> Mapping[str, Any]:
 
 def _problems(report: SizeReport) -> Iterator[str]:
     if report.read < len(report.layers):
-        yield f"These are the numbers of {report.read} of {len(report.layers)} layers."
+        yield f"These are the numbers of {report.read} of {counted(len(report.layers), 'layer')}."
     for problem in report.problems:
         yield _text(": ".join(filter(None, (f"layer {problem.layer}", problem.path, problem.text))))
 

@@ -17,6 +17,7 @@ from ocitool.errors import NotFound, Unmet
 from ocitool.events import SILENT, Observer
 from ocitool.image.content import Root
 from ocitool.oci import Descriptor, Digest, Reference
+from ocitool.oci.amounts import counted, size_text
 from ocitool.operations.hashing import check_blobs
 from ocitool.places.archive.bundle import BundleList
 from ocitool.places.archive.source import ArchiveSource
@@ -89,11 +90,11 @@ class NotApplicable(Unmet):
     def __init__(self, what: str, report: CheckReport) -> None:
         blobs = [blob for blob in report.lacking if blob.is_required]
         size = sum(blob.size for blob in blobs)
-        count = "a blob" if len(blobs) == 1 else f"{len(blobs)} blobs"
+        count = counted(len(blobs), "blob")
         damaged = sum(blob.is_damaged for blob in blobs)
         has = f"lacks, or has damaged ({damaged})," if damaged else "lacks"
         super().__init__(
-            f"{what} {has} {count} of {size} bytes that this bundle was made without, such as "
+            f"{what} {has} {count} ({size_text(size)}) that this bundle was made without, such as "
             f"{blobs[0].digest}, which {blobs[0].images[0]} needs: nothing was changed",
             hint=_TOGETHER if damaged else _FIRST.format(_which(report.builds_on)),
         )

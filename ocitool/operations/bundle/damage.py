@@ -12,6 +12,7 @@ from ocitool.events import SILENT, Observer
 from ocitool.formats.tar.writing import padding
 from ocitool.image.content import CHUNK
 from ocitool.oci import Digest
+from ocitool.oci.amounts import counted, size_text
 from ocitool.operations.hashing import share_out
 from ocitool.places.archive.sections import Section
 
@@ -138,11 +139,11 @@ def _check_end(file: BundleFile) -> Iterator[Damage]:
         message = f"the list of {file.what} says that it has {told} bytes, not {expected}"
         yield Damage(file=file.what, member="", kind="list", message=message)
     if file.size < expected:
-        lacking = expected - file.size
-        message = f"{file.what} is cut: {lacking} of its {expected} bytes are missing"
+        lacking = size_text(expected - file.size)
+        message = f"{file.what} is cut: {lacking} of its {size_text(expected)} are missing"
         yield Damage(file=file.what, member="", kind="cut", message=message)
     elif file.size > expected:
-        message = f"{file.what} has {file.size - expected} bytes too many behind its end"
+        message = f"{file.what} has {counted(file.size - expected, 'byte')} too many behind its end"
         yield Damage(file=file.what, member="", kind="rest", message=message)
     rest = file.read_at(length, max(0, min(file.size, expected) - length))
     if rest.strip(b"\0"):

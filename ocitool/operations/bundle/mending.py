@@ -11,6 +11,7 @@ from ocitool.bundles.files import BundleSet
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.errors import IntegrityError
 from ocitool.events import SILENT, Observer
+from ocitool.oci.amounts import counted
 from ocitool.operations.bundle.damage import Checked, Damage, check_files
 
 _TOLD: Final = 3
@@ -104,4 +105,6 @@ def _tell(found: Mended, observer: Observer) -> None:
     for one in found.damage[:_TOLD]:
         observer.warn(one.message)
     if len(found.damage) > _TOLD:
-        observer.warn(f"… and {len(found.damage) - _TOLD} more members are damaged")
+        rest = len(found.damage) - _TOLD
+        are = "is" if rest == 1 else "are"
+        observer.warn(f"… and {counted(rest, 'more member')} {are} damaged")

@@ -8,6 +8,7 @@ from ocitool.errors import NotFound
 from ocitool.events import SILENT, Observer
 from ocitool.image.content import Blob
 from ocitool.oci import Descriptor, Digest
+from ocitool.oci.amounts import counted
 from ocitool.operations.bundle.create import BundlePlan
 from ocitool.operations.bundle.mending import mending
 from ocitool.operations.bundle.write import Written, write_bundle, write_volumes
@@ -47,10 +48,12 @@ def _plan(bundle: BundleSet, observer: Observer) -> BundlePlan:
     absent = [blob for blob in head.listing.blobs if members.find(_path(blob.digest)) is None]
     if absent:
         lost = ", ".join(str(number) for number in bundle.lost_volumes)
-        count = "a blob is" if len(absent) == 1 else f"{len(absent)} blobs are"
+        count = counted(len(absent), "blob") + (" is" if len(absent) == 1 else " are")
+        volumes = "volume" if len(bundle.lost_volumes) == 1 else "volumes"
+        are = "is" if len(bundle.lost_volumes) == 1 else "are"
         raise NotFound(
             f"{bundle.what}: {count} not in these files, or damaged"
-            + (f": volume {lost} of {bundle.volumes} is missing" if lost else ""),
+            + (f": {volumes} {lost} of {bundle.volumes} {are} missing" if lost else ""),
             hint="bring a sound copy of what is missing or damaged, or their parity volume; or "
             "`ocitool bundle load` the images that are whole",
         )

@@ -53,7 +53,7 @@ def how_to_mend(registry: str, origin: str) -> str:
         return "look at the user name and the password that were given"
     if os.path.isabs(origin) or origin.startswith(HELPER):
         return f"`ocitool login {registry}` replaces it, `ocitool logout {registry}` removes it"
-    return f"correct it there, or without it `ocitool login {registry}`"
+    return f"correct it there; or remove it from there, and `ocitool login {registry}` asks for one"
 
 
 class CredentialProblem(AccessDenied):
