@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -145,10 +146,8 @@ def _refuse_option_of_bundles(command: Any, ctx: Any, args: list[str]) -> None:
     unknown = [option for option in given if option not in own and option != "--help"]
     if not unknown:
         return
-    from ocitool.cli.app import application
-
-    group: Any = application("bundle")
-    theirs = group.commands["bundle"].commands[word].params
+    group: Any = typer.main.get_command(import_module("ocitool.cli.commands.bundle").bundle)
+    theirs = group.commands[word].params
     for option in unknown:
         if any(option in parameter.opts for parameter in theirs):
             raise errors.UsageError(
