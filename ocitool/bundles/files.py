@@ -8,7 +8,7 @@ from typing import Protocol, Self
 
 from msgspec import Struct
 
-from ocitool.bundles.head import HEAD, Head, kind_of, read_head
+from ocitool.bundles.head import HEAD, Head, NotABundle, kind_of, read_head
 from ocitool.bundles.objects import ObjectAddress, ObjectFile, is_object
 from ocitool.bundles.parity import is_covered, rebuilt
 from ocitool.bundles.volume_format import PARITY_NUMBER
@@ -246,7 +246,7 @@ def open_bundles(
             try:
                 opened = BundleFile.open(path, stdin=stdin, scratch=scratch, observer=observer)
             except OcitoolError as error:
-                if isinstance(error, NotFound) and not is_sure:
+                if isinstance(error, NotFound | NotABundle) and not is_sure:
                     continue
                 if on_unreadable is None:
                     raise

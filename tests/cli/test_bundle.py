@@ -16,7 +16,7 @@ import pytest
 
 from ocitool.version import __version__
 from tests.support.bundle_bytes import flipped, members, regions, sha256
-from tests.support.command import Command, environment
+from tests.support.command import FIXTURES, Command, environment
 from tests.support.http_exchange import Exchange
 from tests.support.images import (
     BuiltArtifact,
@@ -181,6 +181,16 @@ class TestVerify:
         done = stocked("bundle", verb, stocked.cwd / "in.tar")
         assert (done.code, done.out) == (7, "")
         assert done.err.count("is not a bundle") == 1
+
+    def test_a3_other_archives_of_a_folder_are_passed_over(
+        self, stocked: Command, bundle: Path
+    ) -> None:
+        folder = stocked.cwd / "stick"
+        folder.mkdir()
+        bundle.rename(folder / "a.tar")
+        shutil.copy(FIXTURES / "built" / "thin.tar", folder)
+        for verb in ("verify", "show", "load"):
+            assert stocked("bundle", verb, folder).code == 0
 
     def test_what_describes_a_bundle_leads_to_it(self, stocked: Command) -> None:
         (stocked.cwd / "a.info.json").write_text("{}" * 2000)
