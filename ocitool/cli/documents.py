@@ -350,7 +350,10 @@ CONTAINER = _BUNDLE.at("container")
 REMOVED_CONTAINER = CONTAINER | View(state=("container", lambda _: "removed"))
 STARTED_CONTAINER = CONTAINER | _STATE
 LISTED_CONTAINER = STARTED_CONTAINER | View("written total")
-STOPPED_CONTAINER = STARTED_CONTAINER | View("was_running killed")
+STOPPED_CONTAINERS = View(
+    stopped=("done", STARTED_CONTAINER | View("was_running killed")), failed=FAILURE
+)
+REMOVED_CONTAINERS = View(removed=("done", REMOVED_CONTAINER), failed=FAILURE)
 ENDED_CONTAINER = STARTED_CONTAINER
 CREATED = CONTAINER | View("rootless", unpacked=("extracted", _UNPACKED))
 

@@ -221,9 +221,11 @@ def _containers(scene: Scene) -> None:
     scene.note("container run", "container", "run", "-d", "--name", "four", *runtime, "full:1")
     scene.note("container wait", "container", "wait", "three", "four")
     scene.note("container stop", "container", "stop", "three", "web")
+    scene.note("container stop", "container", "stop", "three", "none", code=4)
     scene.note("container ls", "container", "ls")
     scene.note("container ls", "container", "ls", "-s")
     scene.note("container rm", "container", "rm", "two")
+    scene.note("container rm", "container", "rm", "two", code=4)
 
 
 def _names(scene: Scene) -> None:

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
 import typer
 from msgspec import Struct
@@ -14,10 +14,13 @@ from ocitool.cli.render import console
 from ocitool.cli.render.console import safe
 
 if TYPE_CHECKING:
+    from ocitool.cli.attempts import Failure
     from ocitool.containers.lifecycle.state import State
     from ocitool.containers.records import Container
+    from ocitool.containers.removing import Removed
 
 _ID_LENGTH = 12
+Done = TypeVar("Done")
 
 ContainerNames = Annotated[
     list[str], typer.Argument(metavar="NAME…", help="Names or IDs of containers.")
@@ -34,6 +37,13 @@ class _Listed(Struct, frozen=True):
     state: "State"
     written: int | None = None
     total: int | None = None
+
+
+class SomeOf(Struct, Generic[Done], frozen=True, kw_only=True):
+    """What was done with several containers, and those with which it failed."""
+
+    done: Sequence[Done]
+    failed: "Sequence[Failure]"
 
 
 @with_options(out=OUTPUT)
@@ -83,19 +93,26 @@ def remove(
 ) -> None:
     """Remove containers and what they wrote. Their images stay until `gc` removes them."""
     from ocitool.cli import documents
+    from ocitool.cli.attempts import Attempts
     from ocitool.containers.removing import remove_container
 
+    removed: list[Removed] = []
+    unique = list(dict.fromkeys(names))
+    attempts = Attempts(out, len(unique))
     with out.options.open_store() as layout:
-        removed = [remove_container(layout, name, force=force) for name in dict.fromkeys(names)]
+        for name in unique:
+            with attempts.one(name):
+                removed.append(remove_container(layout, name, force=force))
     for one in removed:
         if one.left is not None:
             console.note(f"left alone: {safe(one.left)} is not the bundle of {one.container.name}")
     out.result(
-        removed,
-        text=lambda rows: [f"Removed: {row.container.name}" for row in rows],
+        SomeOf(done=removed, failed=attempts.failed),
+        text=lambda some: [f"Removed: {row.container.name}" for row in some.done],
         ids=nothing,
-        view=documents.REMOVED_CONTAINER.under("removed"),
+        view=documents.REMOVED_CONTAINERS,
     )
+    attempts.finish()
 
 
 def _table(found: Sequence[_Listed], *, with_total: bool) -> Iterator[str]:

@@ -1,13 +1,16 @@
 """ocitool container stop and wait: ending containers, and learning how they ended."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.commands.container_list import ContainerNames
+from ocitool.cli.commands.container_list import ContainerNames, SomeOf
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
+
+if TYPE_CHECKING:
+    from ocitool.containers.lifecycle.stopping import Stopped
 
 
 @with_options(out=OUTPUT)
@@ -37,23 +40,33 @@ def stop(
     A container that does not run is left alone.
     """
     from ocitool.cli import documents
+    from ocitool.cli.attempts import Attempts
     from ocitool.containers.lifecycle.stopping import stop_container
 
-    stopped = []
+    stopped: list[Stopped] = []
+    unique = list(dict.fromkeys(names))
+    attempts = Attempts(out, len(unique))
     with out.options.open_store() as layout:
-        for name in dict.fromkeys(names):
-            one = stop_container(layout, name, timeout=time, signalled=signal)
-            stopped.append(one)
-            if not one.was_running and out.is_text:
-                console.note(f"{one.container.name} was not running")
-            elif one.killed and out.is_text:
-                console.note(f"{one.container.name} had to be killed")
+        for name in unique:
+            with attempts.one(name):
+                one = stop_container(layout, name, timeout=time, signalled=signal)
+                stopped.append(one)
+                if out.is_text:
+                    _tell(one)
     out.result(
-        stopped,
-        text=lambda rows: [row.container.name for row in rows],
-        ids=lambda rows: [row.container.id for row in rows],
-        view=documents.STOPPED_CONTAINER.under("stopped"),
+        SomeOf(done=stopped, failed=attempts.failed),
+        text=lambda some: [row.container.name for row in some.done],
+        ids=lambda some: [row.container.id for row in some.done],
+        view=documents.STOPPED_CONTAINERS,
     )
+    attempts.finish()
+
+
+def _tell(one: "Stopped") -> None:
+    if not one.was_running:
+        console.note(f"{one.container.name} was not running")
+    elif one.killed:
+        console.note(f"{one.container.name} had to be killed")
 
 
 @with_options(out=OUTPUT)
