@@ -19,6 +19,7 @@ from ocitool.containers.removing import remove_container
 from ocitool.errors import NotFound, OcitoolError, Refused, UsageError
 from ocitool.places.layout import Layout, untag
 from tests.containers.making import NAME, app, create
+from tests.support.disk import small_disk
 from tests.support.layouts import store
 from tests.support.runtime import stand_in
 
@@ -190,6 +191,21 @@ class TestC6Start:
         crun.unlink()
         with pytest.raises(NotFound, match="neither runc nor crun is installed"):
             runtime.find_runtime(web, "/run")
+
+    def test_a_full_disk_does_not_change_how_it_ended(self, tmp_path: Path) -> None:
+        (tmp_path / "d").mkdir()
+        does = "echo $$ >$pid; cat /dev/zero >$bundle/full 2>/dev/null; exit 7"
+        with small_disk(tmp_path / "d", "2m"), store(tmp_path / "d/s", app=app()) as layout:
+            web = create(layout, name="web", alone=True).container
+            started = start_container(
+                layout, "web", StartOptions(runtime=str(stand_in(tmp_path, does)))
+            )
+            assert started.state.text == "exited (7)"
+            assert state(layout) == "exited (?)"
+            Path(web.bundle, "full").unlink()
+            program = str(stand_in(tmp_path))
+            start_container(layout, "web", StartOptions(runtime=program))
+            assert state(layout) == "exited (7)"
 
 
 class TestC6Stop:

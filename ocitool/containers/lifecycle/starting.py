@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ocitool.containers.lifecycle.runtime import Runtime, find_runtime
 from ocitool.containers.lifecycle.state import (
@@ -18,13 +19,15 @@ from ocitool.containers.lifecycle.state import (
     LOCK,
     PID,
     State,
+    Status,
     container_state,
     is_running,
     open_run,
 )
 from ocitool.containers.records import Container, find_container
 from ocitool.containers.running import process_in
-from ocitool.errors import OcitoolError, Refused
+from ocitool.errors import OcitoolError, Refused, StorageError
+from ocitool.events import Observer
 from ocitool.fsops import Directory, HeldLock, remove_tree, replace_file, take_lock
 from ocitool.oci.quoting import quoted
 from ocitool.places.layout import Layout
@@ -77,11 +80,27 @@ def start_container(layout: Layout, text: str, options: StartOptions) -> Started
             container = find_container(layout, container.id)
             runtime = find_runtime(container, run.path, named=options.runtime)
             _forget_last(run, runtime, container)
+            code: int | None = None
             if options.detach:
                 _start_behind(run, lock, runtime, container, options)
             else:
-                _run_in_front(run, runtime, container, options)
-    return Started(container=container, state=container_state(container))
+                code = _run_in_front(run, runtime, container, options)
+                _keep_code(run, code, layout.observer)
+    state = container_state(container)
+    # The code is known here even where it could not be written.
+    return Started(container=container, state=state if code is None else _ended(state, code))
+
+
+def _ended(state: State, code: int) -> State:
+    return replace(state, status=Status.EXITED, exit_code=code, pid=None)
+
+
+def _keep_code(run: Directory, code: int, observer: Observer) -> None:
+    """Write how a container ended; a full disk does not change how it did."""
+    try:
+        replace_file(run, EXIT, f"{code}\n".encode("ascii"), staging=run)
+    except StorageError as error:
+        observer.warn(f"the exit code {code} was not kept: {error.message}")
 
 
 def _check_terminal(container: Container, options: StartOptions) -> None:
@@ -113,13 +132,16 @@ def _forget_last(run: Directory, runtime: Runtime, container: Container) -> None
 
 def _run_in_front(
     run: Directory, runtime: Runtime, container: Container, options: StartOptions
-) -> None:
-    reads = options.interactive or container.settings.interactive
+) -> int:
+    settings = container.settings
+    # A terminal that nobody could type at could not be left either: runtimes take Ctrl-C for input.
+    typed = settings.terminal and os.isatty(0)
+    reads = options.interactive or settings.interactive or typed
     code = run_in_front(runtime.run(container), reads_stdin=reads)
     if run.kind(PID) is None:
         # What the runtime said stands on the user's own standard error.
         raise _not_started(runtime, container, None)
-    replace_file(run, EXIT, f"{code}\n".encode("ascii"), staging=run)
+    return code
 
 
 def _start_behind(
