@@ -40,7 +40,7 @@ def _attestations(report: "EditReport") -> Iterator[str]:
         return
     what = counted(len(report.attestations), "attestation")
     if not report.keeps_attestations:
-        yield f"{what} of BuildKit left out:"
+        yield f"{what} of BuildKit left out of the index:"
     elif report.changed:
         yield f"{what} of BuildKit kept; the digests in the text are those of the old images:"
     else:

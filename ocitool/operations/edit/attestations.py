@@ -49,7 +49,9 @@ def edit_attestations(
         found = [*_attestations(read)]
         edit = _without(read, found) if action is not AttestationAction.KEEP else _same(read)
         if action is AttestationAction.TO_REFERRERS:
-            edit = replace(edit, artifacts=_artifacts(read, found))
+            made = _artifacts(read, found)
+            told = tuple(f"statement attached as {root.descriptor.digest}" for root in made)
+            edit = replace(edit, artifacts=made, remarks=told)
         if unwrapped and action is not AttestationAction.KEEP:
             closure = closure_of(read.source, edit.root.descriptor)
             taken = unwrap(Read(read.source, read.catalog, edit.root, closure), editing)
