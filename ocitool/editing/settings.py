@@ -28,7 +28,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     An empty `entrypoint`, `cmd`, `user`, `working_dir` or `stop_signal` removes that setting.
     `exposed` has ports such as "80/tcp". `annotations` are those of the manifest. `created` is a
-    time as in RFC 3339. `on_build` are instructions that are added.
+    time as in RFC 3339.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -46,39 +46,33 @@ class Settings(Struct, frozen=True, kw_only=True):
     volumes: tuple[str, ...] = ()
     without_volumes: tuple[str, ...] = ()
     stop_signal: str | None = None
-    on_build: tuple[str, ...] = ()
     platform: Platform | None = None
     author: str | None = None
     created: str | None = None
 
 
 def apply_settings(
-    parts: ImageParts,
-    settings: Settings,
-    *,
-    epoch: str | None = None,
-    history: bool = True,
-    entry: NewEntry | None = None,
+    parts: ImageParts, settings: Settings, *, epoch: str | None = None, history: bool = True
 ) -> ImageParts:
     """Return the image with these settings; the same documents where all of them hold already.
 
     A changed configuration gets one entry in its history, which names what was changed and no
-    value: values may be secrets. `entry` stands there instead. `epoch` is the time of a changed
-    image, and of the entry, unless the settings have one. Annotations are not in the configuration
-    and make no entry; Refused for those of a docker manifest, which has none.
+    value: values may be secrets. `epoch` is the time of a changed image, and of the entry, unless
+    the settings have one. Annotations are not in the configuration and make no entry; Refused for
+    those of a docker manifest, which has none.
     """
     config = members_of(parts.config.raw)
     changed = [name for name, change in _CHANGES.items() if _changes(change, config, settings)]
     result = parts.with_members(manifest=_annotated(parts, settings))
-    if not changed and entry is None:
+    if not changed:
         return result
     when = settings.created or epoch
     set_created(config, when)
     result = result.with_members(config=config)
     if not history:
         return result
-    named = NewEntry(created_by=f"{_CREATED_BY} {','.join(changed)}", author=settings.author or "")
-    return append_entries(result, [entry or named], created=when)
+    entry = NewEntry(created_by=f"{_CREATED_BY} {','.join(changed)}", author=settings.author or "")
+    return append_entries(result, [entry], created=when)
 
 
 def annotated(
@@ -175,12 +169,6 @@ def _set_members(
     _set_runtime(config, key, _merged(old, new, without))
 
 
-def _on_build(config: dict[str, object], wanted: Settings) -> None:
-    if wanted.on_build:
-        old = cast("list[str]", _runtime(config).get("OnBuild") or [])
-        _set_runtime(config, "OnBuild", [*old, *wanted.on_build])
-
-
 def _platform(config: dict[str, object], wanted: Settings) -> None:
     if wanted.platform is not None:
         members = wanted.platform.to_json()
@@ -218,7 +206,6 @@ _CHANGES: dict[str, Callable[[dict[str, object], Settings], None]] = {
     "expose": _exposed,
     "volume": _volumes,
     "stop-signal": _one("StopSignal", "stop_signal"),
-    "onbuild": _on_build,
     "platform": _platform,
     "author": _author,
     "created": _created,
