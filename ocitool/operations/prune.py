@@ -116,6 +116,7 @@ def prune(
     outcomes = []
     for one in planned:
         applier = Applier(one.reader, one.plan, one.graph, look_seconds=look_seconds)
+        applier.outcome.archive = archive
         try:
             applier.run()
         except OcitoolError as error:

@@ -39,7 +39,8 @@ class PruneOutcome(Struct, kw_only=True):
     """What was done: tags and manifests that went, what did not, and what is broken now.
 
     `refused` are manifests that the registry would not delete, `still_there` those and tags
-    that it said it had. `broken` says what of the images that were to stay is missing.
+    that it said it had. `broken` says what of the images that were to stay is missing,
+    `archive` is the file that has what went.
     """
 
     name: str
@@ -51,15 +52,21 @@ class PruneOutcome(Struct, kw_only=True):
     still_there: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     checked: int = 0
+    archive: str | None = None
 
     @property
     def problem(self) -> OcitoolError | None:
         """What makes this a failure, the worst of it; None for nothing."""
         if self.broken:
             more = f", and {len(self.broken) - 1} more" if len(self.broken) > 1 else ""
+            hint = "push it again; until then keep the registry from collecting its garbage"
+            if self.archive is not None:
+                hint = (
+                    f"`ocitool push {self.archive} --original-names --referrers` puts back what "
+                    f"went; for anything else: {hint}"
+                )
             return IntegrityError(
-                f"{self.name} is not whole after the deletion: {self.broken[0]}{more}",
-                hint="stop the registry's garbage collection, and push it again",
+                f"{self.name} is not whole after the deletion: {self.broken[0]}{more}", hint=hint
             )
         if self.refused:
             first = self.refused[0]

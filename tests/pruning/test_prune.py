@@ -1,6 +1,7 @@
 """P2 to P7, P13: what a prune deletes, in which order, and what it leaves whole."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from ocitool.errors import MalformedDocument, OcitoolError, Refused, Unavailable
 from ocitool.oci import Digest
 from ocitool.operations.prune import prune, recheck_prune_plans
+from ocitool.places.registry import Registries, RegistryOptions
 from ocitool.pruning.manifests import NotRead
 from ocitool.pruning.plan import encode_prune_plans, parse_prune_plans
 from tests.pruning.repositories import (
@@ -21,7 +23,7 @@ from tests.pruning.repositories import (
     whole,
 )
 from tests.support.images import as_json, build_artifact, build_index
-from tests.support.registry import EmulatedRegistry, Quirks
+from tests.support.registry import Access, EmulatedRegistry, Quirks
 from tests.support.registry_faults import Status
 
 AMD, ARM, OTHER = image("amd"), image("arm", platform="linux/arm64"), image("other", 9)
@@ -422,6 +424,42 @@ def test_p7_a_forged_plan_cannot_take_what_a_tag_needs() -> None:
         with pytest.raises(Refused, match="belongs to what is to stay"):
             applied(registry, as_json(value))
         assert not registry.requests("DELETE")
+
+
+# Clocks, limits, access.
+
+
+def test_p8_the_clock_of_the_registry_counts_and_a_difference_is_told() -> None:
+    told: list[str] = []
+    day = 86_400
+    with filled(Quirks(clock=400.0 * day)) as registry:
+        limits = RegistryOptions()
+        with Registries(limits, warn=told.append, environment={}) as registries:
+            found = plan(registries, registry, rules("pr-.*", older_than="300d"))
+            assert {step.tag for step in found.plan.steps if step.tag} == {"pr-1"}
+        assert any("the clocks of" in text for text in told)
+    with filled(Quirks(clock=0.0)) as registry, connected() as registries:
+        found = plan(registries, registry, rules("pr-.*", older_than="3000d"))
+        assert found.plan.steps == ()
+
+
+def test_a_rate_of_requests_is_kept() -> None:
+    with filled() as registry, Registries(RegistryOptions(rate=100), environment={}) as registries:
+        began = time.monotonic()
+        plan(registries, registry, rules("none"))
+        assert time.monotonic() - began > (len(registry.log) - 1) / 100
+
+
+def test_rights_are_asked_for_as_they_are_needed() -> None:
+    access = Access(scheme="bearer", anonymous_pull=False)
+    options = RegistryOptions(username="user", password="pass")
+    with filled(Quirks(access=access)) as registry:
+        with Registries(options, environment={}) as registries:
+            planned = plan(registries, registry, rules("pr-.*"))
+            scopes = [one.target for one in registry.requests("GET", "/token")]
+            assert all("delete" not in scope and "push" not in scope for scope in scopes)
+            assert prune([planned])[0].problem is None
+        assert tags(registry) == {"v1"}
 
 
 # Brakes.

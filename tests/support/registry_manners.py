@@ -30,6 +30,8 @@ class Manners:
         quirks = self._quirks
         if quirks.warning is not None:
             exchange.added["Warning"] = f'299 - "{quirks.warning}"'
+        if quirks.clock is not None:
+            exchange.added["Date"] = formatdate(time() + quirks.clock, usegmt=True)
         if quirks.cookies:
             exchange.added["Set-Cookie"] = "sid=5f2b; Path=/; HttpOnly"
             if "Cookie" in exchange.headers and exchange.method not in ("GET", "HEAD"):

@@ -40,6 +40,7 @@ class Quirks:
     access: Access = field(default_factory=Access)
     html: bool = False  # a captive portal: 200 text/html everywhere
     warning: str | None = None  # the text of a Warning header on every answer
+    clock: float | None = None  # a Date header, so many seconds from the true time
     cookies: bool = False  # Harbor: a cookie that comes back makes 403 of a write
     max_body: int | None = None  # nginx: 413 in HTML above
     too_many: int = 0  # 429 so many times ...

@@ -204,7 +204,11 @@ def _apply(planned: "Sequence[PlannedPrune]", doing: Doing, out: Output) -> None
     attempts = Attempts(out, len(planned))
     rows = [PruneRow(plan=one.plan) for one in planned]
     _tell_notes(rows, out)
-    with out.working("deleting", left="the same command goes on where it was interrupted"):
+    left = "every tag that is left is whole; what else is left is garbage"
+    plan = doing.apply or doing.plan_out
+    if plan is not None:
+        left += f", and `ocitool registry prune --apply {plan} -f` goes on"
+    with out.working("deleting", left=left):
         outcomes = delete(
             planned,
             archive=doing.archive,
