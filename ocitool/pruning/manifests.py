@@ -3,8 +3,6 @@
 What cannot be read might keep anything, so it ends the work; only what is absent is noted.
 """
 
-import datetime as dt
-import email.utils
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
@@ -17,6 +15,7 @@ from ocitool.image.attached import attested
 from ocitool.image.graph import children, content_of
 from ocitool.oci import Descriptor, Digest, Index, Manifest, Reference, mediatype, parse_manifest
 from ocitool.places.registry import Repository
+from ocitool.places.registry.http.backoff import http_date
 from ocitool.places.registry.http.request import Answer, Request
 from ocitool.places.registry.repository import ACCEPTED
 from ocitool.pruning.graph import Node
@@ -48,8 +47,7 @@ class Reading:
             return
         kind = Unavailable if isinstance(error, Unavailable) else NotRead
         raise kind(
-            f"nothing was deleted, because {self._what} in {self._repository} cannot be read: "
-            f"{error.message}",
+            f"stopped, because {self._what} in {self._repository} cannot be read: {error.message}",
             hint=error.hint,
         ) from error
 
@@ -204,17 +202,13 @@ class Manifests:
             return True
         raise NotRead(
             f"{self.repository.name} has {child.digest} of the unknown type "
-            f"{child.media_type[:80]!r}, which may list others: nothing was deleted",
+            f"{child.media_type[:80]!r}, which may list others",
             hint=ignore_hint(child.digest),
         )
 
     def _note_time(self, answer: Answer) -> None:
         if self.now is None:
-            try:
-                said = email.utils.parsedate_to_datetime(answer.headers.get("date", ""))
-                self.now = said.replace(tzinfo=said.tzinfo or dt.UTC).timestamp()
-            except (ValueError, TypeError, IndexError, OverflowError):
-                self.now = None
+            self.now = http_date(answer.headers.get("date", ""))
 
     def _reference(self, *, tag: str | None = None, digest: Digest | None = None) -> Reference:
         return Reference(self.repository.host.domain, self.repository.session.path, tag, digest)

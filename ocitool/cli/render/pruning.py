@@ -122,6 +122,9 @@ def _kept_lines(plan: "PrunePlan") -> Iterator[str]:
 def outcome_lines(outcome: "PruneOutcome") -> Iterator[str]:
     """Yield what was done to one repository, and what was not."""
     name = console.safe(outcome.name)
+    if not (outcome.tags or outcome.digests or outcome.spared or outcome.refused):
+        yield f"{name}: nothing to delete"
+        return
     yield (
         f"{name}: deleted {counted(len(outcome.tags), 'tag')} and "
         f"{counted(len(outcome.digests), 'manifest')}, {size(outcome.size)}"

@@ -29,7 +29,7 @@ def wanted_wait(headers: httpx.Headers, body: str, now: float) -> float | None:
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text)
-    moment = _moment(text)
+    moment = http_date(text)
     if moment is not None:
         return max(0.0, moment - now)
     found = _GO_DURATION.search(body)
@@ -57,7 +57,7 @@ def quota_left(headers: Mapping[str, str]) -> str | None:
     return f"{left.strip()} of {limit} pulls in {int(found.group(1)) / 3600:g} hours"
 
 
-def _moment(text: str) -> float | None:
+def http_date(text: str) -> float | None:
     """Return the seconds since the epoch of an HTTP date, or None."""
     try:
         found = email.utils.parsedate_to_datetime(text)

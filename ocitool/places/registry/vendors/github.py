@@ -6,6 +6,7 @@ image nor the specification's DELETE; a deleted version can be restored for 30 d
 
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn
 from urllib.parse import quote, urlsplit
@@ -18,7 +19,7 @@ from ocitool.errors import (
     UsageError,
 )
 from ocitool.oci import Digest, parse_time
-from ocitool.places.registry.http.backoff import wanted_wait
+from ocitool.places.registry.http.backoff import http_date, wanted_wait
 from ocitool.places.registry.http.request import Answer, Request
 from ocitool.places.registry.paging import pages
 from ocitool.places.registry.session import Session
@@ -30,7 +31,7 @@ _TOKENS: Final = ("GITHUB_TOKEN", "GH_TOKEN")
 _OK, _DONE, _WRONG, _DENIED, _FORBIDDEN, _ABSENT = 200, 204, 400, 401, 403, 404
 _TRIES: Final = 4
 _SHOWN: Final = 20
-_PAGE: Final = re.compile(r"[0-9]+")
+_NUMBER: Final = re.compile(r"[0-9]+")
 _RIGHTS: Final = (
     "the token needs read:packages and delete:packages; in a workflow `permissions: packages: "
     "write`, and the role Admin for its repository (Package settings, Manage Actions access)"
@@ -185,25 +186,14 @@ def _limit_wait(answer: Answer) -> float | None:
     if answer.status not in (_FORBIDDEN, 429):
         return None
     spent = answer.headers.get("x-ratelimit-remaining") == "0"
-    now = parse_date(answer.headers.get("date", ""))
+    now = http_date(answer.headers.get("date", "")) or time.time()
     wanted = wanted_wait(answer.headers, "", now)
     if wanted is not None:
         return wanted
     reset = answer.headers.get("x-ratelimit-reset", "")
-    if spent and _PAGE.fullmatch(reset):
+    if spent and _NUMBER.fullmatch(reset):
         return max(1.0, float(reset) - now)
     return 60.0 if spent or answer.status == 429 else None
-
-
-def parse_date(text: str) -> float:
-    """Return the seconds since 1970 of a Date header; the clock of this machine without one."""
-    import email.utils
-    import time
-
-    try:
-        return email.utils.parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError):
-        return time.time()
 
 
 def _version(value: object) -> Version:
