@@ -32,7 +32,6 @@ def as_artifacts(attestation: Manifest, subject: Descriptor) -> Iterator[bytes]:
     empty = Descriptor(
         media_type=mediatype.OCI_EMPTY, digest=Digest.of(EMPTY), size=len(EMPTY), data=EMPTY
     )
-    plain = Descriptor(media_type=subject.media_type, digest=subject.digest, size=subject.size)
     for layer in attestation.layers:
         predicate = layer.annotations.get(PREDICATE, "")
         fields: dict[str, object] = {
@@ -41,7 +40,7 @@ def as_artifacts(attestation: Manifest, subject: Descriptor) -> Iterator[bytes]:
             "artifactType": artifact_type(predicate),
             "config": empty.to_json(),
             "layers": [layer.to_json()],
-            "subject": plain.to_json(),
+            "subject": subject.alone.to_json(),
         }
         if predicate:
             fields["annotations"] = {PREDICATE: predicate}

@@ -99,6 +99,11 @@ class Descriptor(Struct, frozen=True, kw_only=True):
     def __hash__(self) -> int:
         return hash((self.digest, self.size, self.media_type))
 
+    @property
+    def alone(self) -> Self:
+        """Its type, digest and size alone, as a `subject` has them."""
+        return type(self)(media_type=self.media_type, digest=self.digest, size=self.size)
+
     def to_json(self) -> dict[str, object]:
         """Return the JSON object, keys in the order of the specification, annotations sorted."""
         result: dict[str, object] = {

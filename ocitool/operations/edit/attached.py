@@ -135,7 +135,7 @@ def _copy(
     source.add_base(catalog, closure)
     if document.subject is not None:
         fields = members_of(document.raw)
-        fields["subject"] = describe_alone(subject).to_json()
+        fields["subject"] = subject.alone.to_json()
         return Root(descriptor=source.add(encode(fields), document.media_type))
     images = _remote(catalog)
     if found.tag is None or images is None:
@@ -143,10 +143,3 @@ def _copy(
     ending = found.tag.partition(".")[2]
     name = f"{images.repository.known_as}:{referrers_tag(subject.digest)}.{ending}"
     return Root(descriptor=named, names=(name,))
-
-
-def describe_alone(descriptor: Descriptor) -> Descriptor:
-    """Return type, digest and size of a descriptor alone."""
-    return Descriptor(
-        media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size
-    )

@@ -117,12 +117,4 @@ def _artifacts(read: Read, found: list[Descriptor]) -> tuple[Root, ...]:
 
 
 def _images(read: Read) -> tuple[EditedImage, ...]:
-    return tuple(
-        EditedImage(
-            platform=one.platform,
-            old=one.descriptor.digest,
-            new=one.descriptor.digest,
-            image_id=one.manifest.config.digest,
-        )
-        for one in read.images()
-    )
+    return tuple(map(EditedImage.same, read.images()))

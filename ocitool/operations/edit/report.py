@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from msgspec import Struct, field
 
 from ocitool.concurrency import DEFAULT_JOBS
 from ocitool.events import SILENT, Observer
+from ocitool.image.choosing import PlatformImage
 from ocitool.image.content import Root
 from ocitool.oci import Descriptor, Digest, Platform
 from ocitool.operations.push_report import OnExisting
@@ -74,6 +75,17 @@ class EditedImage(Struct, frozen=True, kw_only=True):
     old: Digest
     new: Digest
     image_id: Digest
+
+    @classmethod
+    def same(cls, image: PlatformImage) -> Self:
+        """Return an image that stays as it is."""
+        digest = image.descriptor.digest
+        return cls(
+            platform=image.platform,
+            old=digest,
+            new=digest,
+            image_id=image.manifest.config.digest,
+        )
 
     @property
     def changed(self) -> bool:

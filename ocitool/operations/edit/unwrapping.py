@@ -38,7 +38,6 @@ def unwrap(read: Read, _: Editing | None = None) -> Edit:
             hint="`ocitool copy SRC DST --platform P` takes one of them",
         )
     image, old = images[0], read.root.descriptor
-    digest = image.descriptor.digest
     descriptor = replace(image.descriptor, platform=None, annotations=old.annotations)
     index = read.closure.document(old.digest)
     is_index = isinstance(index, Index)
@@ -46,14 +45,7 @@ def unwrap(read: Read, _: Editing | None = None) -> Edit:
         source=read.source,
         root=replace(read.root, descriptor=descriptor),
         old=old.digest,
-        images=(
-            EditedImage(
-                platform=image.platform,
-                old=digest,
-                new=digest,
-                image_id=image.manifest.config.digest,
-            ),
-        ),
+        images=(EditedImage.same(image),),
         renamed={old.digest: descriptor} if is_index else {},
         attestations=tuple(
             child.digest
