@@ -31,7 +31,7 @@ class TestTwoCommands:
         self, first: str, second: str, parent: Zygote, prepared_more: Path, tmp_path: Path
     ) -> None:
         pair = Pair(first, second, parent, prepared_more)
-        turns = len(list(explore(pair, tmp_path, 8)))
+        turns = len(list(explore(pair, tmp_path, 14)))
         figures.current.count("G1 G4", "pairs of commands, one stopped at a change", turns)
         assert turns > 1
 

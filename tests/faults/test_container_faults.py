@@ -30,7 +30,7 @@ SCENES = {
     "cp": Scene(arguments=("container", "cp", "OUT/given", "k:/new/")),
 }
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS)
-SAMPLE = 12
+SAMPLE = 5
 CHANGED = b"what a container wrote " * 1000
 
 

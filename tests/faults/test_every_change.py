@@ -25,7 +25,7 @@ from tests.support.stores import checked
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EMFILE)
 CLEANING_UP = ("unlink", "rmdir")
-SAMPLE = 12
+SAMPLE = 5
 
 Expecting = Callable[[str], Expected]
 each_scene = pytest.mark.parametrize("name", SCENES)

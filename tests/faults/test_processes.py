@@ -97,7 +97,7 @@ class TestSignals:
     def test_a_signal_ends_a_load_in_two_seconds_and_leaves_nothing(
         self, slow_archive: Path, prepared: Path, tmp_path: Path
     ) -> None:
-        struck = list(self.signals(slow_archive, prepared, tmp_path, range(8)))
+        struck = list(self.signals(slow_archive, prepared, tmp_path, range(5)))
         figures.current.count("G28", "signals at random moments", len(struck))
         assert "during" in struck
 
@@ -133,7 +133,7 @@ class TestSignals:
         process.communicate()
         figures.current.count("G28", "signals at random moments")
 
-    @pytest.mark.parametrize("moments", [8, pytest.param(24, marks=pytest.mark.soak)])
+    @pytest.mark.parametrize("moments", [5, pytest.param(24, marks=pytest.mark.soak)])
     def test_ctrl_c_during_the_start_prints_no_traceback(
         self, tmp_path: Path, moments: int
     ) -> None:

@@ -17,7 +17,7 @@ from tests.faults.zygote import Zygote
 
 Expecting = Callable[[str], Expected]
 COMMANDS = ("load", "first-load", "tag", "rm", "save")
-SAMPLE = 4
+SAMPLE = 2
 
 
 @pytest.fixture(autouse=True)

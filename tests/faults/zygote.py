@@ -6,11 +6,8 @@ does over a connection of its own, so a test can stop it, let it go on, or kill 
 
 import array
 import contextlib
-import gc
-import importlib
 import json
 import os
-import pkgutil
 import signal
 import socket
 import subprocess
@@ -23,9 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.watched import Change, Plan, Watch
+from tests.support.forked import warm_up
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 60.0
+_USED = r"ocitool\.(bundles|containers|editing|garbage|image|operations|places|programs)\b"
+"""The modules that commands of these tests use, besides those of the most usual commands."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -146,15 +146,7 @@ def zygote() -> Iterator[Zygote]:
 
 
 def _serve(listener: socket.socket) -> None:
-    import ocitool
-
-    for module in pkgutil.walk_packages(ocitool.__path__, "ocitool."):
-        # The screen of `explore` is never started here, and takes as long as all else together.
-        if not module.name.endswith("__main__") and ".explore" not in module.name:
-            importlib.import_module(module.name)
-    # What is there now stays: no child need look through it, which would copy its pages.
-    gc.collect()
-    gc.freeze()
+    warm_up(_USED)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         message, ancillary, _, _ = listener.recvmsg(1 << 20, socket.CMSG_SPACE(4))

@@ -6,19 +6,19 @@ long. `Forks` is the client; `python -m tests.hostile.forks` is the server.
 """
 
 import base64
-import gc
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+
+from tests.support.forked import warm_up
 
 if TYPE_CHECKING:
     from resource import struct_rusage
@@ -116,39 +116,14 @@ def _serve() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
-    _warm_up()
+    warm_up("ocitool.inside.facts")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     for line in requests:
         request = json.loads(line)
         answer = _on_terminal(request) if request["terminal"] else _in_pipes(request)
         answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()
-
-
-def _warm_up() -> None:
-    """Run the commands, so that forks share all that they import, and leave that alone."""
-    import ocitool.cli.main as program
-
-    streams = sys.stdout, sys.stderr
-    with (
-        open(os.devnull, "w", encoding="utf-8") as sys.stdout,
-        open(os.devnull, "w", encoding="utf-8") as sys.stderr,
-        tempfile.TemporaryDirectory() as folder,
-    ):
-        os.environ["OCITOOL_STORE"] = f"{folder}/store"
-        path = str(ROOT / "fixtures" / "docker20-app-single.tar")
-        for command in ("load", "inspect", "verify", "size", "history"):
-            program.run([command, path])
-            program.run([command, path, "--json"])
-        program.run(["files", "ls", "-R", path])
-        program.run(["images", "--all"])
-        program.run(["verify"])
-        program.run(["verify", "/nowhere.tar"])
-        del os.environ["OCITOOL_STORE"]
-    sys.stdout, sys.stderr = streams
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    gc.collect()
-    gc.freeze()
 
 
 def _in_pipes(request: Mapping[str, object]) -> dict[str, object]:

@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,26 @@ from fixtures.picture import read_terminal
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _LAUNCHER = Path(__file__).with_name("fork_launcher.py")
-_RARE = re.compile(r".*__main__$|ocitool\.cli\.explore\.")
-"""Modules that few commands need and that load very much."""
+_ALL = r"(?!ocitool\.cli\.explore\.)"
+"""All modules but those of a screen, which load as much as all others together."""
+_USUAL = (
+    "load {image}",
+    "load --json {image}",
+    "images",
+    "images --all --json",
+    "inspect {image}",
+    "inspect --json {image}",
+    "history {image}",
+    "size --json {image}",
+    "files ls -R {image}",
+    "verify {image}",
+    "verify --json",
+    "save fmt/app:1.0 -o {folder}/saved.tar",
+    "copy fmt/app:1.0 oci:{folder}/layout",
+    "tag fmt/app:1.0 a:1",
+    "rm a:1",
+    "gc -f --containers none",
+)
 _AT_START = ("LC_", "LANG", "PYTHON", "COVERAGE")
 """Variables that the interpreter reads as it starts, by their beginnings."""
 
@@ -143,7 +161,7 @@ def _server() -> socket.socket:
 
 
 def _serve(listener: socket.socket) -> None:
-    _warm_up()
+    warm_up(_ALL)
     running: dict[int, tuple[int, int]] = {}
     ready = select.poll()
     ready.register(listener, select.POLLIN)
@@ -169,15 +187,19 @@ def _serve(listener: socket.socket) -> None:
             ready.register(ended, select.POLLIN)
 
 
-def _warm_up() -> None:
-    """Import what most commands need, and run some, so that what is made once is made here."""
+def warm_up(modules: str) -> None:
+    """Run the usual commands in this process, so that forks of it find made what is made once.
+
+    `modules` is a pattern for the modules of ocitool that are imported besides: with fewer of them
+    forks are made faster.
+    """
     import ocitool
 
     # Who installs ocitool does not have it; jsonschema, which oras imports, compiles its grammars
     # for two seconds where it is there.
     sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     for module in pkgutil.walk_packages(ocitool.__path__, "ocitool."):
-        if not module.name.endswith("_main") and not _RARE.match(module.name):
+        if re.match(modules, module.name) and not module.name.endswith(("_main", "__main__")):
             importlib.import_module(module.name)
     from ocitool.cli.app import application
     from ocitool.cli.catalogue import COMMANDS, GROUPS
@@ -185,25 +207,16 @@ def _warm_up() -> None:
 
     for name in (None, *COMMANDS, *GROUPS):
         application(name)
-    streams = sys.stdout, sys.stderr
     with (
-        open(os.devnull, "w", encoding="utf-8") as sys.stdout,
-        open(os.devnull, "w", encoding="utf-8") as sys.stderr,
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        redirect_stdout(nowhere),
+        redirect_stderr(nowhere),
         tempfile.TemporaryDirectory() as folder,
     ):
         image = str(ROOT / "fixtures" / "docker20-app-single.tar")
-        for words in (
-            ["load", image],
-            ["images"],
-            ["images", "--json"],
-            ["inspect", image],
-            ["verify", "--json"],
-            ["size", image],
-            ["tag", "fmt/app:1.0", "a:1"],
-            ["rm", "a:2"],
-        ):
-            assert run(["--store", f"{folder}/store", *words]) == (4 if "rm" in words else 0)
-    sys.stdout, sys.stderr = streams
+        for line in _USUAL:
+            words = line.format(image=image, folder=folder).split()
+            assert run(["--store", f"{folder}/store", *words]) == 0, line
     # What is there now stays: no child need look through it, which would copy its pages.
     gc.collect()
     gc.freeze()
