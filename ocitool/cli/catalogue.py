@@ -72,6 +72,6 @@ GROUPS = {
     "registry": ("Registries", "List, look up and delete tags in a registry; serve as one."),
     "files": ("Look inside", "List, find, read and copy the files of an image."),
     "artifact": ("Registries", "Push and pull files; attach them to images."),
-    "container": ("Containers", "Make containers from images, as bundles for runc or crun."),
+    "container": ("Containers", "Make and run containers; see and keep what they change."),
 }
 """Words with commands below them: the section of the help page, and what they are for."""

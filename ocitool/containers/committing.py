@@ -7,16 +7,15 @@ from typing import cast
 
 from msgspec import Struct
 
-from ocitool.containers.freezing import frozen
+from ocitool.containers.freezing import at_rest_if_possible, frozen
 from ocitool.containers.images import read_parts
-from ocitool.containers.lifecycle.state import at_rest
 from ocitool.containers.records import Container
 from ocitool.containers.running import process_in
 from ocitool.containers.running_options import apply_run_options
 from ocitool.containers.writable.changes import Change
 from ocitool.containers.writable.layer import LayerTar
 from ocitool.containers.writable.opening import Writable, open_writable
-from ocitool.editing.instructions import Instruction, apply_instructions
+from ocitool.editing.instructions import Instruction, apply_instructions, parse_instruction
 from ocitool.editing.layers import NewEntry, NewLayer, append_entries
 from ocitool.editing.parts import ImageParts
 from ocitool.editing.storing import store_tar
@@ -34,13 +33,14 @@ class CommitOptions(Struct, frozen=True, kw_only=True):
 
     `epoch` (seconds since 1970) is the time of the image, and the latest time of a member; without
     it the time is now. `run_options` takes the container's command, environment, user and folder
-    into the configuration, as docker does; `changes` come after that. `pause` freezes a container
+    into the configuration, as docker does; `changes`, lines such as `CMD ["sh"]`, come after that.
+    `pause` freezes a container
     that runs while it is read.
     """
 
     author: str = ""
     message: str = ""
-    changes: tuple[Instruction, ...] = ()
+    changes: tuple[str, ...] = ()
     epoch: int | None = None
     run_options: bool = False
     pause: bool = True
@@ -72,8 +72,9 @@ def commit_container(
 
     It has the names given, or none. It appears whole, or nothing changes. Equal changes make an
     equal image if `epoch` is given. NotFound if the image or the bundle is gone, Refused if files
-    change while they are read.
+    change while they are read, UsageError for a line of `changes` that cannot be used.
     """
+    instructions = [parse_instruction(line) for line in options.changes]
     image = read_parts(layout, container)
     with contextlib.ExitStack() as stack:
         writable = stack.enter_context(open_writable(layout, container))
@@ -83,7 +84,7 @@ def commit_container(
             changes = writable.changes()
             tar = LayerTar(writable, changes, newest=options.epoch)
             layer = store_tar(writing, tar.pieces(), options.compression) if changes else None
-        new = _new_image(image, writable, layer, options)
+        new = _new_image(image, writable, layer, options, instructions)
         writing.root(_store_documents(writing, new), names)
     return Committed(
         container=container,
@@ -102,7 +103,7 @@ def commit_container(
 def _standing_still(container: Container, *, pause: bool) -> Iterator[str | None]:
     """Keep the files as they are for the block; yields why a running container goes on, if so."""
     if process_in(container.bundle) is None:
-        with at_rest(container):
+        with at_rest_if_possible(container):
             yield None
     elif pause:
         with frozen(container.bundle) as problem:
@@ -123,7 +124,11 @@ def _claim(writing: Writing, image: ImageParts) -> None:
 
 
 def _new_image(
-    image: ImageParts, writable: Writable, layer: NewLayer | None, options: CommitOptions
+    image: ImageParts,
+    writable: Writable,
+    layer: NewLayer | None,
+    options: CommitOptions,
+    instructions: Sequence[Instruction],
 ) -> ImageParts:
     entry = NewEntry(
         created_by=" ".join(writable.facts.arguments),
@@ -137,7 +142,7 @@ def _new_image(
         put(config, "author", options.author, CONFIG_ORDER)
     if options.run_options:
         apply_run_options(config, image.config, writable)
-    apply_instructions(config, options.changes)
+    apply_instructions(config, instructions)
     if new.manifest.media_type != mediatype.DOCKER_MANIFEST:
         # Docker's manifests have no annotations.
         old = cast("dict[str, str]", manifest.get("annotations") or {})

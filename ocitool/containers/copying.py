@@ -15,7 +15,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from ocitool.containers.bundle_facts import open_bundle
-from ocitool.containers.lifecycle.state import at_rest
+from ocitool.containers.freezing import at_rest_if_possible
 from ocitool.containers.records import Container
 from ocitool.containers.running import process_in
 from ocitool.containers.unpacking import is_root
@@ -150,8 +150,7 @@ def _copy_in(
             target = _Target(folder=found.path, name=None)
         _check_writable(writable, files, target)
         keep = _kept(archive=True, owners=is_root() and options.archive)
-        rest = at_rest(container) if _is_stopped(writable, files) else contextlib.nullcontext()
-        with rest, _staging(writable, files, target) as staging:
+        with at_rest_if_possible(container), _staging(writable, files, target) as staging:
             copied = _bring(source, files, target.folder, target.name, staging, keep)
     inside = below(target.folder, target.name) if target.name else target.folder
     where = f"{container.name}:/{inside}"

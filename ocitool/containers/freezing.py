@@ -5,8 +5,10 @@ import os
 import time
 from collections.abc import Iterator
 
+from ocitool.containers.lifecycle.state import at_rest
+from ocitool.containers.records import Container
 from ocitool.containers.running import process_in
-from ocitool.errors import StorageError
+from ocitool.errors import Refused, StorageError
 from ocitool.fsops import write_control
 
 _MOST_SECONDS = 5.0
@@ -39,6 +41,18 @@ def frozen(bundle: str) -> Iterator[str | None]:
     finally:
         with contextlib.suppress(StorageError):
             control.thaw()
+
+
+@contextlib.contextmanager
+def at_rest_if_possible(container: Container) -> Iterator[None]:
+    """Keep a container that does not run from being started within the block.
+
+    If another command holds it at rest already, or is starting it, nothing is kept.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(Refused):
+            stack.enter_context(at_rest(container))
+        yield
 
 
 class _Control:

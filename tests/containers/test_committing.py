@@ -10,6 +10,7 @@ import os
 import socket
 import tarfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from ocitool.containers.committing import CommitOptions, Committed, commit_conta
 from ocitool.containers.records import Container
 from ocitool.containers.writable.changes import Change
 from ocitool.containers.writable.opening import Writable
-from ocitool.editing.instructions import parse_instruction
 from ocitool.errors import NotFound, Refused, StorageError
 from ocitool.oci import Digest
 from ocitool.operations.verify import verify
@@ -245,7 +245,7 @@ class TestTheImage:
         _edit_config(one, lambda process: process["env"].extend(["HOSTNAME=h", "EXTRA=1"]))
         plain = documents(layout, commit(layout, one).digest)[1]["config"]
         assert (plain["Cmd"], plain["Env"]) == (["-v"], ["PATH=/bin", "LEVEL=info"])
-        changes = (parse_instruction("LABEL c=d"), parse_instruction("ENV LEVEL=$EXTRA"))
+        changes = ("LABEL c=d", "ENV LEVEL=$EXTRA")
         done = commit(layout, one, run_options=True, changes=changes)
         found = documents(layout, done.digest)[1]["config"]
         assert found == {
@@ -287,6 +287,14 @@ class TestWhatCannotBe:
             commit(layout, one, KEPT)
         assert _blobs(layout) == before
         assert KEPT not in names_of(layout)
+
+    def test_several_commands_keep_one_container_at_once(self, layout: Layout) -> None:
+        one = container(layout)
+        (written(one) / "new").write_text("x")
+        with ThreadPoolExecutor(4) as pool:
+            keeping = [pool.submit(commit, layout, one, f"{KEPT}{n}") for n in range(4)]
+        assert len({done.result().digest for done in keeping}) == 1
+        assert {f"{KEPT}{n}" for n in range(4)} < set(names_of(layout))
 
     def test_an_image_whose_layer_is_lost_is_told(self, layout: Layout) -> None:
         one = container(layout)

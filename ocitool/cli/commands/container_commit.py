@@ -31,7 +31,6 @@ def _commit_options(
 ) -> "CommitOptions":
     from ocitool.cli.options.times import source_date_epoch
     from ocitool.containers.committing import CommitOptions
-    from ocitool.editing.instructions import parse_instruction
 
     if compression not in _COMPRESSIONS:
         raise UsageError(
@@ -40,7 +39,7 @@ def _commit_options(
     return CommitOptions(
         author=author,
         message=message,
-        changes=tuple(parse_instruction(line) for line in change or ()),
+        changes=tuple(change or ()),
         epoch=source_date_epoch(),
         run_options=with_run_options,
         pause=not no_pause,

@@ -151,14 +151,14 @@ class TestSize:
 
     def test_a_tree_deeper_than_any_path_is_walked(self, trees: Trees) -> None:
         here = os.open(trees.upper, os.O_RDONLY)
-        for _ in range(3000):
+        for _ in range(1500):
             os.mkdir("d", dir_fd=here)
             inner = os.open("d", os.O_RDONLY, dir_fd=here)
             os.close(here)
             here = inner
         os.close(here)
         try:
-            assert len(trees.changes()) == 3000
+            assert len(trees.changes()) == 1500
         finally:
             # Too deep for the clean-up of pytest.
             with Directory.open(str(trees.upper)) as upper:
