@@ -4,6 +4,7 @@ Everything is planned, and converted if necessary; then each destination gets wh
 """
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -52,16 +53,17 @@ def push(
     `on_failure`, that is called instead, and the other destinations are still pushed.
     `holders` knows where earlier pushes of this run left blobs that a registry can mount, `known`
     where earlier commands did. With the ETag `replacing`, NameMoved is raised where a registry that
-    heeds it has another manifest under the tag. With `dry_run` nothing is asked and nothing is
-    sent: the reports say what would go where.
+    heeds it has another manifest under the tag. With `dry_run` nothing is sent: the reports
+    say what would go where. What tags name now is asked only where `on_existing` depends on it.
     """
     pipeline = Pipeline(source, options, observer)
     pipeline.plan(roots, attached=pipeline.options.attached)
     pipeline.warn_of_missing("pushed")
     images, attached = _sort_out(pipeline.images, attached=pipeline.options.attached)
     wanted = pairs(images, destinations)
-    if dry_run:
-        return [report_planned(pair, is_final=not pipeline.needs_conversion) for pair in wanted]
+    is_final = not pipeline.needs_conversion
+    if dry_run and on_existing is OnExisting.OVERWRITE:
+        return [report_planned(pair, is_final=is_final) for pair in wanted]
     known = known or KnownBlobs()
     pusher = TagPusher(
         pipeline,
@@ -72,6 +74,11 @@ def push(
         replacing=replacing,
     )
     attempts = _Attempts(registries, on_failure)
+    if dry_run:
+        for pair in wanted:
+            foresee = functools.partial(pusher.foresee, pair, is_final=is_final)
+            attempts.settle(pair.destination, foresee)
+        return attempts.reports([pair.destination for pair in wanted])
     for pair in wanted if on_existing in (OnExisting.SKIP, OnExisting.ERROR) else ():
         attempts.settle(pair.destination, lambda pair=pair: pusher.ask_first(pair))  # type: ignore[misc]
     pipeline.leave_out(attempts.without(wanted, images))

@@ -82,6 +82,19 @@ class TagPusher:
             return None
         return self._report(pair, Ending.SKIPPED, existing, 0)
 
+    def foresee(self, pair: Pair, *, is_final: bool) -> PushReport:
+        """Return how a push would end, as far as that is known; Refused where it would be.
+
+        Without `is_final` the image gets another digest, which a tag cannot name yet.
+        """
+        existing = self._existing(pair.destination)
+        digest = pair.image.root.descriptor.digest
+        if is_final or self._on_existing is not OnExisting.SAME:
+            ending = ending_of(pair.destination, existing, digest, self._on_existing)
+            if ending in (Ending.SKIPPED, Ending.PRESENT):
+                return self._report(pair, ending, existing, 0)
+        return report_planned(pair, is_final=is_final)
+
     def push(self, pair: Pair, attached: Attachments, sent: Mapping[Digest, Moved]) -> PushReport:
         """Push one image to one destination, with what is attached to it.
 

@@ -138,6 +138,21 @@ def test_attach_and_ls_show_a_tree(
     assert third.startswith("   └─ a/signature  sha256:")
 
 
+def test_an_artifact_without_a_type_is_told_with_how_to_remove_it(
+    ocitool: Command, registry: EmulatedRegistry, name: str, work: Path
+) -> None:
+    registry.add_image(REPOSITORY, build_image(), "1")
+    done = ocitool("artifact", "attach", name, "a.txt")
+    pinned = done.out.strip()
+    assert "its type is application/vnd.unknown.artifact.v1" in done.err
+    remove = f"registry rm {pinned} --by-digest"
+    assert f"ocitool {remove}\n" in done.err
+    assert ocitool(*remove.split()).code == 0
+    assert "unknown" not in ocitool("artifact", "ls", name).out
+    typed = ocitool("artifact", "attach", name, "a.txt", "--artifact-type", "a/b")
+    assert "without --artifact-type" not in typed.err
+
+
 def test_ls_tells_scripts_the_same_tree(
     ocitool: Command, registry: EmulatedRegistry, name: str, work: Path
 ) -> None:

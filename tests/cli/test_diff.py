@@ -230,7 +230,8 @@ class TestTheAnswer:
 
     def test_only_what_is_compared_counts(self, ocitool: Command, places: tuple[str, str]) -> None:
         done = ocitool("diff", *places, "--only", "etc/none")
-        assert (done.code, "neither image has a path" in done.err) == (0, True)
+        # A mistyped pattern passes no gate.
+        assert (done.code, "neither image has a path" in done.err) == (4, True)
         assert ocitool("diff", *places, "--config").code == 3
 
     @pytest.mark.parametrize(

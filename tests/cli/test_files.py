@@ -172,6 +172,14 @@ class TestFind:
         assert ocitool("files", "find", image, "--hidden", "--layer", "2").out == ""
         assert ocitool("files", "find", image, "--hidden", "--layer", "1").out == done.out
 
+    def test_nothing_in_sight_and_something_hidden_is_told(
+        self, ocitool: Command, image: str
+    ) -> None:
+        done = ocitool("files", "find", image, "--name", "passwd")
+        assert (done.code, done.out) == (0, "")
+        assert "1 file that fits is stored in a layer and hidden: --hidden lists it" in done.err
+        assert ocitool("files", "find", image, "--name", "nothing").err == ""
+
     def test_what_is_stored_again_is_told_so(self, ocitool: Command, tmp_path: Path) -> None:
         layers = [file("a", 5), file("b", 6)], [file("a", 5), file("b", 6, mode=0o600)]
         image = write_image(tmp_path, small_image(*layers))

@@ -68,6 +68,10 @@ def test_a_tag_without_a_repository_is_no_name_and_load_says_what_to_do(ocitool:
     done = ocitool("load", FIXTURES / "umoci047-layout")
     assert "Loaded image ID: sha256:" in done.out
     assert "the source calls it 'v1', a tag without a repository" in done.err
+    # One identifier: that of the line above, with which the command works as it stands.
+    identifier = done.out.split("Loaded image ID: sha256:")[1][:12]
+    assert f"ocitool tag {identifier} NAME" in done.err
+    assert ocitool("tag", identifier, "x:1").code == 0
 
 
 def test_load_under_another_name(ocitool: Command) -> None:

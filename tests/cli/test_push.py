@@ -130,6 +130,22 @@ class TestOutput:
         assert "-q prints the digests alone" in done.err
         assert not (tmp_path / "-").exists()
 
+    @pytest.mark.parametrize("policy", ["error", "same", "skip", "overwrite"])
+    def test_a_dry_run_tells_what_the_tags_there_would_do(
+        self, ocitool: Command, place: str, policy: str
+    ) -> None:
+        with EmulatedRegistry() as registry:
+            registry.add_image(NAME, OTHER, "1")
+            target = f"{registry.host}/{NAME}:1"
+            done = ocitool("push", "--dry-run", "--on-existing", policy, place, target)
+            refused = policy in ("error", "same")
+            assert done.code == (6 if refused else 0)
+            assert (str(OTHER.descriptor.digest) in done.err) is refused
+            assert ("already exists and was not changed" in done.err) is (policy == "skip")
+            methods = {one.method for one in registry.log}
+            assert methods == (set() if policy == "overwrite" else methods & {"GET", "HEAD"})
+            assert (methods == set()) is (policy == "overwrite")
+
     def test_a_tag_that_moves_is_told(self, ocitool: Command, place: str) -> None:
         with EmulatedRegistry() as registry:
             registry.add_image(NAME, OTHER, "1")

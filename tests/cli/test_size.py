@@ -55,6 +55,21 @@ def test_a_file_that_is_stored_again_unchanged_is_not_blamed_on_its_owner(
     assert "owner" not in done.out
 
 
+@pytest.mark.parametrize("option", ["--max-waste", "--max-growth"])
+@pytest.mark.parametrize(
+    ("text", "code"), [("5", 2), ("100", 2), ("5%", 0), ("5MB", 0), ("100000", 0)]
+)
+def test_a_small_number_is_percent_or_bytes_only_with_a_unit(
+    command: Command, option: str, text: str, code: int
+) -> None:
+    baseline = ["--baseline", "oci:image"] if option == "--max-growth" else []
+    done = command("size", "oci:image", option, text, *baseline)
+    assert done.code == code
+    assert ("percent or bytes?" in done.err) is (code == 2)
+    if code:
+        assert f"write {text}% or {text}B" in done.err
+
+
 def test_budgets_are_told_and_end_with_3(command: Command) -> None:
     kept = command("size", "oci:image", "--max-size", "1MB", "--max-waste", "1%")
     assert (kept.code, kept.out.count("kept")) == (0, 2)

@@ -12,6 +12,7 @@ from tests.support.command import FIXTURES, Command
 from tests.support.images import (
     BuiltImage,
     blob_path,
+    build_artifact,
     build_image,
     docker_archive,
     oci_archive,
@@ -96,6 +97,17 @@ class TestImagesOnATerminal:
         told = "\n".join(lines)
         assert f"was {APP}" in told
         assert ("UNIQUE" in lines[0]) is (columns == 140) or "unique" in told
+
+    def test_artifacts_that_are_left_out_are_counted(
+        self, ocitool: Command, tmp_path: Path
+    ) -> None:
+        image = build_image([{"a": b"1"}])
+        signatures = [build_artifact(image.descriptor, data) for data in (b"1", b"2")]
+        layout = write_layout(tmp_path / "layout", {"app:1": image}, signatures)
+        assert ocitool("load", f"oci:{layout}").code == 0
+        assert "2 more artifacts: -a lists them too" in ocitool.on_terminal("images", columns=80)
+        assert "more artifact" not in ocitool.on_terminal("images", "-a", columns=80)
+        assert "more artifact" not in ocitool("images").err
 
     @pytest.mark.parametrize("columns", [80, 140])
     def test_digests_hide_no_user(self, loaded: Command, columns: int) -> None:

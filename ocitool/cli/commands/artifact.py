@@ -75,7 +75,7 @@ class Packing:
         from ocitool.artifacts.sending import PackOptions
         from ocitool.cli import documents
         from ocitool.cli.render import texts
-        from ocitool.cli.render.artifact import sent_remark
+        from ocitool.cli.render.artifact import sent_remark, type_remarks
         from ocitool.images.locations import registry_reference
 
         options = PackOptions(
@@ -90,6 +90,7 @@ class Packing:
         with registries(in_chunks(registry, self.chunk_size), out.observer) as connected:
             report = send(connected, registry_reference(name), options, observer=out.observer)
         out.observer.remark(sent_remark(report))
+        out.remark(type_remarks(report))
         if self.digestfile is not None:
             texts.write_digests(self.digestfile, [report.descriptor.digest])
         out.result(

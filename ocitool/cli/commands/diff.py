@@ -14,7 +14,7 @@ from ocitool.cli.options.shared import OnePlatform, one_platform, usual_platform
 from ocitool.cli.options.tables import table_cache
 from ocitool.cli.output import OUTPUT, Output, nothing
 from ocitool.cli.render import console
-from ocitool.errors import UsageError
+from ocitool.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from ocitool.images.opening import Opened
@@ -87,7 +87,7 @@ def diff(
     Files are compared by their content, as a container would see them, however they are split into
     layers. Paths of which only the time differs are counted. Layers are the same by digest, or by
     diff ID if they are only stored in another form. The exit code is 3 if anything differs that
-    was compared, 0 if not, 4 or 7 if a layer is missing or damaged.
+    was compared, 0 if not, 4 or 7 if a layer is missing or damaged, 4 if no path fits --only.
     """
     from ocitool.cli import documents
 
@@ -102,26 +102,31 @@ def diff(
         ids=nothing,
         view=documents.COMPARED,
     )
-    out.remark(_remarks(found, has_patterns=bool(only)))
-    _end(found)
+    out.remark(_remarks(found))
+    _end(found, has_patterns=bool(only))
 
 
-def _remarks(found: "Comparison", *, has_patterns: bool) -> Iterator[str]:
+def _remarks(found: "Comparison") -> Iterator[str]:
     """Yield what limits the comparison."""
     from ocitool.inside.problems import BROKEN
 
     yield from (_unread(one) for one in found.problems if one.kind not in BROKEN)
     if found.a.platform != found.b.platform:
         yield f"A is for {found.a.platform} and B for {found.b.platform}"
-    if has_patterns and found.files is not None and found.files.same and not found.files.compared:
-        yield "neither image has a path that fits --only"
 
 
-def _end(found: "Comparison") -> None:
+def _end(found: "Comparison", *, has_patterns: bool) -> None:
     """End with the code of the answer, and with an error if something was not there to compare."""
     from ocitool.cli.unread import end_for
 
     end_for((one.kind, _unread(one)) for one in found.problems)
+    files = found.files
+    if has_patterns and files is not None and files.same and not files.compared:
+        # A mistyped pattern must not pass a gate.
+        raise NotFound(
+            "neither image has a path that fits --only",
+            hint="patterns begin at the root of the image, such as 'etc/**'",
+        )
     if not found.same:
         raise typer.Exit(_DIFFERENT)
 

@@ -132,8 +132,21 @@ def find(
         )
         if hidden and looking.layer is not None:
             entries = (entry for entry in entries if entry.layer == looking.layer)
-        _show(inside, entries, out, long=long, why=why)
+        found = list(entries)
+        _show(inside, found, out, long=long, why=why)
+        if not (found or hidden):
+            out.remark(_also_hidden(inside, query, path))
         _end(inside)
+
+
+def _also_hidden(inside: "Inside", query: "FileQuery", path: str) -> "Iterator[str]":
+    """Yield how many files that are out of sight fit a query that nothing in sight fits."""
+    from ocitool.inside.searching import find_files
+
+    count = sum(1 for _ in find_files(inside, query, path, hidden=True))
+    if count:
+        fits, it = ("file that fits is", "it") if count == 1 else ("files that fit are", "them")
+        yield f"{count} {fits} stored in a layer and hidden: --hidden lists {it}"
 
 
 def _end(inside: "Inside", about: str = "") -> None:

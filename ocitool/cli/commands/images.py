@@ -1,6 +1,7 @@
 """ocitool images: what the store or another place holds."""
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,8 @@ from ocitool.cli.completing import store_names
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.options.shared import NoTruncation
 from ocitool.cli.output import OUTPUT, Output
+from ocitool.cli.render import console
+from ocitool.cli.render.columns import counted
 from ocitool.cli.render.formatted import Format, formatted, is_template
 from ocitool.cli.render.images import ImageRow, image_lines, image_records, short_id
 from ocitool.errors import NotFound, UsageError
@@ -87,6 +90,11 @@ def images(
         ids=lambda _: ids,
         view=documents.LISTED,
     )
+    hidden = len(rows) - len(shown)
+    if shown and hidden and console.is_terminal(sys.stdout):
+        out.summary(
+            [f"{counted(hidden, 'artifact')} more: -a lists {'it' if hidden == 1 else 'them'} too"]
+        )
 
 
 def _explain_nothing(

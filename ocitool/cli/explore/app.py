@@ -14,7 +14,7 @@ from ocitool.cli.explore.differing import Differences
 from ocitool.cli.explore.listing import Listing
 from ocitool.cli.explore.look import LayerLine, Look
 from ocitool.cli.explore.reading import FileReader
-from ocitool.cli.explore.screens import FileView
+from ocitool.cli.explore.screens import FileView, KeysScreen
 from ocitool.cli.explore.tables import LayersTable, WasteTable
 from ocitool.cli.explore.tree import FileTree
 from ocitool.cli.render import console
@@ -58,6 +58,7 @@ class Explorer(FileReader):
         Binding("e", "extract", "Save"),
         Binding("d", "differ", "Diff"),
         Binding("escape", "leave", "Back", show=False),
+        Binding("question_mark", "keys", "Keys", key_display="?"),
         Binding("q", "quit", "Quit"),
         Binding("ctrl+c", "interrupt", show=False, priority=True),
     ]
@@ -120,6 +121,10 @@ class Explorer(FileReader):
     def on_finished(self, event: Finished) -> None:
         """Show what a thread has done."""
         event.tell()
+
+    def action_keys(self) -> None:
+        """Show what each key does."""
+        self.push_screen(KeysScreen())
 
     def action_interrupt(self) -> None:
         """End as any command that is interrupted."""

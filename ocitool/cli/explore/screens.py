@@ -10,6 +10,21 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, Static
 
+KEYS = (
+    ("Tab, Shift-Tab", "go from layers to waste to files, and back"),
+    ("↑ ↓", "choose a layer, a wasted path, a file"),
+    ("Enter", "on a layer: what it added; on waste: where it is; on a folder: open or close it"),
+    ("a  c  r  w", "show only what the layer added, changed, removed; what is hidden"),
+    ("s", "sort by size or by name"),
+    ("/", "find paths by a regular expression"),
+    ("v", "look into the chosen file"),
+    ("e", "write the chosen file to the disk"),
+    ("d", "show how the files of two images differ, and back"),
+    ("Esc", "leave a search, a difference, a sheet"),
+    ("?", "this list"),
+    ("q", "quit"),
+)
+
 
 class FileView(ModalScreen[bool]):
     """The lines of a file; answers whether it is to be extracted."""
@@ -31,6 +46,21 @@ class FileView(ModalScreen[bool]):
             sheet.border_title = Text(self._title)
             sheet.border_subtitle = Text(self._note)
             yield Static(Text("\n".join(self._lines)), id="lines")
+        yield Footer()
+
+
+class KeysScreen(ModalScreen[None]):
+    """What each key does, also those that need no line at the bottom of the screen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark", "dismiss(None)", "Close")
+    ]
+
+    def compose(self) -> ComposeResult:
+        """Put the keys into a sheet that scrolls."""
+        with VerticalScroll(id="sheet") as sheet:
+            sheet.border_title = "Keys"
+            yield Static(Text("\n".join(f"{key:<16}{what}" for key, what in KEYS)), id="lines")
         yield Footer()
 
 

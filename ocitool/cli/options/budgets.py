@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ocitool.inside.budgets import Limit
 
 PANEL = "Budgets, in bytes of unpacked files (exit code 3 if one is exceeded)"
+_WHOLE = 100
+_BARE = re.compile(r"\d+(?:\.\d+)?")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
@@ -95,8 +97,11 @@ Ignore = Annotated[
 ]
 
 
-def limit_of(text: str | None) -> "Limit | None":
-    """Return a limit such as 20MB or 5%; UsageError for anything else."""
+def limit_of(text: str | None, option: str) -> "Limit | None":
+    """Return a limit such as 20MB or 5%; UsageError for anything else.
+
+    A small number without a unit could be either.
+    """
     from ocitool.inside.budgets import Limit
 
     if text is None:
@@ -104,6 +109,10 @@ def limit_of(text: str | None) -> "Limit | None":
     percent = _PERCENT.fullmatch(text.strip())
     if percent is not None:
         return Limit(percent=float(percent.group(1)))
+    if _BARE.fullmatch(text.strip()) and float(text) <= _WHOLE:
+        raise UsageError(
+            f"{option} {text}: percent or bytes?", hint=f"write {text.strip()}% or {text.strip()}B"
+        )
     return Limit(bytes=parse_amount(text))
 
 
@@ -141,8 +150,8 @@ def _build(
     return BudgetOptions(
         size=parse_amount(max_size) if max_size is not None else None,
         layer=parse_amount(max_layer) if max_layer is not None else None,
-        waste=limit_of(max_waste),
-        growth=limit_of(max_growth),
+        waste=limit_of(max_waste, "--max-waste"),
+        growth=limit_of(max_growth, "--max-growth"),
         baseline=baseline,
         exclude_base=int(exclude_base) if exclude_base is not None and is_number else exclude_base,
         ignored=_ignored(ignore),

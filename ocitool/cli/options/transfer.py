@@ -58,7 +58,7 @@ Flatten = Annotated[
     ),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Only show what would go where; ask and send nothing.")
+    bool, typer.Option("--dry-run", help="Only show what would go where; nothing is sent.")
 ]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]
 

@@ -20,6 +20,17 @@ def sent_remark(report: "ArtifactReport") -> str:
     return f"{report.destination.familiar}: {', '.join(parts)}"
 
 
+def type_remarks(report: "ArtifactReport") -> Iterator[str]:
+    """Yield what an artifact is stored as that got no type, and how to remove it again."""
+    from ocitool.artifacts.conventions import UNKNOWN_ARTIFACT
+
+    if report.manifest.artifact_type == UNKNOWN_ARTIFACT:
+        yield (
+            f"without --artifact-type its type is {UNKNOWN_ARTIFACT}; to remove it again: "
+            f"ocitool registry rm {report.pinned} --by-digest"
+        )
+
+
 def attached_lines(found: "Sequence[Attached]", indent: str = "") -> Iterator[str]:
     """Yield the tree, one line per artifact: type, digest, size of the manifest, creation time."""
     branch, last, line = ("├─ ", "└─ ", "│  ") if unicode_output() else ("|- ", "`- ", "|  ")

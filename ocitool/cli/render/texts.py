@@ -69,7 +69,7 @@ def remarks(report: "CopyReport", *, into_store: bool = True) -> list[str]:
             what = "not a name" if "/" in label or ":" in label else "a tag without a repository"
             lines.append(
                 f"the source calls it {label!r}, {what}; name it with: "
-                f"ocitool tag {image_report.digest.short} NAME"
+                f"ocitool tag {(image_report.image_id or image_report.digest).short} NAME"
             )
     return lines + moves(report.moved, into_store=into_store)
 

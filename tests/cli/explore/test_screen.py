@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
-from ocitool.cli.explore.screens import ExtractScreen, FileView
+from ocitool.cli.explore.screens import ExtractScreen, FileView, KeysScreen
 from ocitool.errors import NotFound
 from ocitool.oci import Platform
 from tests.cli.explore.driving import Journey, Shown, drive, look_at
@@ -69,6 +69,19 @@ def test_layers_waste_and_the_largest_files_are_there(small: Path) -> None:
         assert focused == ["layers", "waste", "filter", "files"]
         await shown.press("q")
         await shown.until(lambda: not shown.app.is_running)
+
+    show(small, journey)
+
+
+def test_a_question_mark_tells_the_keys(small: Path) -> None:
+    async def journey(shown: Shown) -> None:
+        await shown.press("question_mark")
+        await shown.until(lambda: isinstance(shown.app.screen, KeysScreen))
+        text = shown.text()
+        for what in ("go from layers to waste", "by a regular expression", "write the chosen file"):
+            assert what in text
+        await shown.press("question_mark")
+        await shown.until(lambda: not isinstance(shown.app.screen, KeysScreen))
 
     show(small, journey)
 
