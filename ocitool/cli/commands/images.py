@@ -93,7 +93,7 @@ def images(
     hidden = len(rows) - len(shown)
     if shown and hidden and console.is_terminal(sys.stdout):
         out.summary(
-            [f"{counted(hidden, 'artifact')} more: -a lists {'it' if hidden == 1 else 'them'} too"]
+            [f"{counted(hidden, 'more artifact')}: -a lists {'it' if hidden == 1 else 'them'} too"]
         )
 
 
