@@ -173,6 +173,11 @@ class RegistryServer:
         return True
 
     @property
+    def remarks(self) -> list[str]:
+        """What was made or left out to serve the places."""
+        return [text for shelf in self.library.shelves for text in shelf.remarks]
+
+    @property
     def clashes(self) -> list[Sequence[str]]:
         """The repositories that share a path, so that only their full names reach them."""
         return clashes(self.library.view().paths, self._options.rules)

@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from ocitool.errors import LimitExceeded, NotFound
 from ocitool.fsops import translated
-from ocitool.image.content import Root
+from ocitool.image.content import Root, synthesized_images
 from ocitool.image.entries import arrange, entry_root
 from ocitool.oci import Descriptor, Digest
-from ocitool.oci.annotations import REPOSITORIES
+from ocitool.oci.annotations import REPOSITORIES, full_name
 from ocitool.places.archive import ArchiveSource, FolderSource
 from ocitool.places.layout import Layout
 from ocitool.serving.messages import FilePart
@@ -40,6 +40,8 @@ class Shelf(Protocol):
     """What the user calls the place."""
     layout: Layout | None
     """The layout that can be written to; None for what is only read."""
+    remarks: Sequence[str]
+    """What was made or left out to serve it."""
 
     def offers(self) -> Sequence[Offer]:
         """Return what the place offers now; the same object as long as that does not change."""
@@ -61,6 +63,7 @@ class LayoutShelf:
         self.layout: Layout | None = layout
         self._layout = layout
         self.what = layout.path
+        self.remarks: Sequence[str] = ()
         self._made: dict[Digest, bytes] = {}
         self._seen: tuple[tuple[Descriptor, ...], Sequence[Offer]] = ((), ())
 
@@ -74,7 +77,15 @@ class LayoutShelf:
         return offers
 
     def _stored(self, entries: Sequence[Descriptor]) -> Sequence[Offer]:
-        return [_offer(entry_root(entry)) for entry in entries]
+        # Names of a store are full: there is nothing else to find out.
+        return [
+            Offer(
+                descriptor=entry,
+                names=(name,) if (name := full_name(entry.annotations, entry.digest)) else (),
+                repositories=_repositories(entry),
+            )
+            for entry in entries
+        ]
 
     def _arranged(self, entries: Sequence[Descriptor]) -> Sequence[Offer]:
         arranged = arrange(list(map(entry_root, entries)), join_nameless=True)
@@ -104,6 +115,12 @@ class ArchiveShelf:
         self.what = what
         self._source = source
         self._offers = [_offer(root) for root in source.roots()]
+        made = synthesized_images(source)
+        self.remarks: Sequence[str] = [
+            f"{root.called} has no manifest in {what}: one was made, {root.descriptor.digest}"
+            for root in source.roots()
+            if root.descriptor.digest in made
+        ]
 
     def offers(self) -> Sequence[Offer]:
         """Return the images of the archive."""
@@ -122,13 +139,16 @@ class ArchiveShelf:
 
 
 def _offer(root: Root) -> Offer:
-    pushed = root.descriptor.annotations.get(REPOSITORIES, "")
     return Offer(
         descriptor=root.descriptor,
         names=root.names,
         label=root.label,
-        repositories=tuple(pushed.split()),
+        repositories=_repositories(root.descriptor),
     )
+
+
+def _repositories(entry: Descriptor) -> tuple[str, ...]:
+    return tuple(entry.annotations.get(REPOSITORIES, "").split())
 
 
 def read_content(content: Content, limit: int) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ocitool.oci import Digest
+from ocitool.places.layout import Layout
 from ocitool.places.layout.uploads import UPLOADS
 from tests.faults.watched import Plan, Watch
 from tests.serving.test_pushing import collect
@@ -229,6 +230,17 @@ class TestBesideOthers:
             tags = registry.get("/v2/app/tags/list").json["tags"]
             assert tags == sorted(["latest", *(f"t{number}" for number in range(20))])
             assert registry.get("/v2/app/manifests/latest").body in raws
+
+    def test_what_a_server_remembers_of_the_index_is_what_is_there(self, tmp_path: Path) -> None:
+        folder = tmp_path / "store"
+        with store(folder, a=OLD) as layout, writing(folder) as registry:
+            for number in range(3):
+                registry.push_image("app", str(number), str(number % 2))
+                registry.ask("DELETE", f"/v2/app/manifests/{number - 1}")
+                with Layout.existing(str(folder)) as fresh:
+                    assert registry.library.shelves[0].layout is not None
+                    assert registry.library.shelves[0].layout.index() == fresh.index()
+                    assert layout.index() == fresh.index()
 
     def test_two_servers_on_one_store(self, tmp_path: Path) -> None:
         folder = tmp_path / "store"

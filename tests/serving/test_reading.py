@@ -359,7 +359,10 @@ class TestS17ArchivesAndLayouts:
                 assert manifest.json["config"]["digest"] == str(built.config.digest)
                 layer = manifest.json["layers"][0]
                 assert served.get(f"/v2/library/a/blobs/{layer['digest']}").body == built.tars[0]
-                seen.add(manifest.headers["Docker-Content-Digest"])
+                digest = manifest.headers["Docker-Content-Digest"]
+                (remark,) = served.library.shelves[0].remarks
+                assert digest in remark
+                seen.add(digest)
         assert len(seen) == 1
 
     def test_a_layout_with_bare_tags_is_called_like_its_folder(self, tmp_path: Path) -> None:

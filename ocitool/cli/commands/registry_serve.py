@@ -85,6 +85,8 @@ def _announce(out: Output, server: "RegistryServer", serving: "Serving", what: s
         console.out(json.dumps(found))
     out.lines([f"serving {safe(what)} at {server.url} ({how})"])
     console.flush()
+    for remark in server.remarks[:_LISTED]:
+        out.observer.remark(remark)
     for names in server.clashes[:_LISTED]:
         out.observer.remark(f"{' and '.join(names)} are reached only by these full names")
     view = server.library.view()

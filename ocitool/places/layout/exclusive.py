@@ -55,6 +55,7 @@ class Exclusive:
         record(self.control, changes, dt.datetime.now(dt.UTC))
         with self.control.subdirectory(TEMPORARY, create=True, lasting=False) as staging:
             replace_file(self._layout.folder, INDEX_FILE, data, staging=staging)
+        self._layout.wrote_index(data, after)
         self.index = after
 
     def delete(

@@ -1,6 +1,7 @@
 """An OCI image layout directory, opened for reading (image-spec image-layout.md)."""
 
 import contextlib
+import hashlib
 import os
 import re
 import threading
@@ -68,6 +69,7 @@ class Layout:
         # died before its name was on the disk.
         self._lasting: set[str] = set()
         self._seen: tuple[Stamp, IndexFile] | None = None
+        self._decoded: tuple[bytes, IndexFile] = (b"", IndexFile())
         self._lock = threading.Lock()
         try:
             self.control: Directory | None = folder.subdirectory(CONTROL)
@@ -152,7 +154,12 @@ class Layout:
         hint = REBUILD_HINT if self.is_store else None
         try:
             data = self.folder.read_file(INDEX_FILE, limit)
-            return IndexFile.parse(data, what=INDEX_FILE, limit=limit, is_store=self.is_store)
+            # A server asks again and again while the stamp of a new file is not stable.
+            known, index = self._decoded
+            if known != _hash(data):
+                index = IndexFile.parse(data, what=INDEX_FILE, limit=limit, is_store=self.is_store)
+                self._decoded = _hash(data), index
+            return index
         except NotFound as error:
             # A layout is made with its index, so a missing one does not mean "no images".
             message = f"{self.folder.child(INDEX_FILE)!r} is missing"
@@ -160,6 +167,10 @@ class Layout:
         except MalformedDocument as error:
             message = f"{self.path}/{error.message}"
             raise MalformedDocument(message, hint=error.hint or hint) from error
+
+    def wrote_index(self, data: bytes, index: IndexFile) -> None:
+        """Note what index.json was written from, so that it need not be decoded again."""
+        self._decoded = _hash(data), index
 
     def roots(self) -> tuple[Root, ...]:
         """Return the images and artifacts of index.json, one for each digest, in its order."""
@@ -316,6 +327,10 @@ class Layout:
                 if create:
                     self._lasting.add(algorithm)
             return folder
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=32).digest()
 
 
 def _of_digests(names: list[str], length: int | None) -> list[str]:

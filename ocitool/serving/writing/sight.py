@@ -24,9 +24,13 @@ class Sight:
         """
         if self._library.size(digest) is None:
             return False
+        is_hidden = digest in self._hidden.get(name, ())
+        if request.method == "GET" and not is_hidden and not self._library.by_repository:
+            # What the manifests list need not be looked up.
+            return True
         if self.lists(name, digest):
             return True
-        if digest in self._hidden.get(name, ()):
+        if is_hidden:
             return False
         if self._claims.holds(name, digest):
             return True
