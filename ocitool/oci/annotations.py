@@ -20,6 +20,12 @@ SUBJECT = "io.containerd.manifest.subject"
 REFERENCE_TYPE = "vnd.docker.reference.type"
 REFERENCE_DIGEST = "vnd.docker.reference.digest"
 ATTESTATION = "attestation-manifest"
+_ABOUT_BYTES = (
+    "containerd.io/snapshot/stargz/",
+    "io.containers.estargz.",
+    "io.containers.zstd-chunked.",
+    "io.github.containers.zstd-chunked.",
+)
 KIND = "kind"
 """What an entry is: cosign and hauler write it."""
 REPOSITORIES = "io.ocitool.repositories"
@@ -121,6 +127,11 @@ def base_name(annotations: Mapping[str, str]) -> str | None:
         return None
     name, reference = _parsed(text)
     return name if reference is not None else None
+
+
+def is_about_bytes(key: str) -> bool:
+    """Tell whether an annotation of a layer tells where in its stored bytes its files are."""
+    return key.startswith(_ABOUT_BYTES)
 
 
 def written_name(annotations: Mapping[str, str]) -> str:

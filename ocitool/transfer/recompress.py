@@ -15,6 +15,7 @@ from ocitool.formats.compression import Codec
 from ocitool.image.content import PlannedImage, Source
 from ocitool.image.graph import closure_of, images_of
 from ocitool.oci import Descriptor, Digest, Index, Manifest, mediatype
+from ocitool.oci.annotations import is_about_bytes
 from ocitool.oci.children import list_anew
 from ocitool.oci.document import encode
 from ocitool.oci.family import use_family
@@ -160,11 +161,23 @@ def _rewrite_manifest(
         result = results.get(layer.digest)
         if result is not None:
             value.update(mediaType=result.media_type, digest=str(result.digest), size=result.size)
+            if result.digest != layer.digest:
+                _drop_tables(value)
     media_type = manifest.media_type
     if _needs_oci(manifest, results):
         media_type = mediatype.OCI_MANIFEST
         use_family(document, docker=False)
     return layered.add(encode(document), media_type)
+
+
+def _drop_tables(descriptor: dict[str, object]) -> None:
+    """Drop annotations that tell where the files are in the bytes that a layer had before."""
+    annotations = descriptor.get("annotations")
+    if isinstance(annotations, dict):
+        for key in [key for key in annotations if is_about_bytes(key)]:
+            del annotations[key]
+        if not annotations:
+            del descriptor["annotations"]
 
 
 def _rewrite_index(

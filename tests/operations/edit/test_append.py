@@ -250,3 +250,30 @@ def test_m3_a_docker_image_stays_one_unless_a_layer_is_zstd(layout: str, tmp_pat
     new = Appended(layout, tmp_path / "x", tag="docker")
     kinds = {new.manifest.media_type, *(layer.media_type for layer in new.manifest.layers)}
     assert not any(kind.startswith(docker) for kind in kinds)
+
+
+def test_an_absent_foreign_layer_stays_listed(tmp_path: Path) -> None:
+    foreign: dict[str, object] = {
+        "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "digest": f"sha256:{'5' * 64}",
+        "size": 5,
+        "urls": ["https://example.org/layer"],
+    }
+    own = build_image([{"a": b"1"}], docker=True)
+    image = build_image(
+        [{"a": b"1"}],
+        docker=True,
+        manifest={"layers": [foreign, own.layers[0].to_json()]},
+        config={
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": [f"sha256:{'6' * 64}", str(own.diff_ids[0])],
+            },
+            "history": [{"created_by": "base"}, {"created_by": "own"}],
+        },
+    )
+    place = f"oci:{write_layout(tmp_path / 'l', {'1': image})}"
+    (tmp_path / "x").write_bytes(TAR)
+    new = Appended(place, tmp_path / "x")
+    assert json.loads(new.manifest.raw)["layers"][0] == foreign
+    assert len(new.manifest.layers) == 3

@@ -87,6 +87,22 @@ class TestM3Families:
         assert "annotations" not in place.document(report.new)
         assert report.remarks == ("annotations of the manifest left out: k",)
 
+    def test_tables_of_the_former_bytes_of_a_layer_are_dropped(self, tmp_path: Path) -> None:
+        noted = {"containerd.io/snapshot/stargz/toc.digest": "sha256:" + "1" * 64, "k": "v"}
+        layer = {**OCI.layers[0].to_json(), "annotations": noted}
+        image = build_image(
+            [{"a": b"1"}, {"b": b"2"}],
+            manifest={"layers": [layer, OCI.layers[1].to_json()]},
+        )
+        place = Place(tmp_path / "l", image)
+        layers = place.document(place.convert(Form(compression="zstd")).new)["layers"]
+        assert isinstance(layers, list)
+        assert layers[0]["annotations"] == {"k": "v"}
+        kept = place.convert(Form(docker=True), "3")
+        kept_layers = place.document(kept.new)["layers"]
+        assert isinstance(kept_layers, list)
+        assert kept_layers[0]["annotations"] == noted
+
     def test_an_index_becomes_a_list_without_attestations(self, tmp_path: Path) -> None:
         place = Place(tmp_path / "l", INDEX)
         report = place.convert(Form(docker=True, drop=True))
