@@ -88,7 +88,9 @@ def recheck_prune_plans(
     for plan in plans:
         reference = Reference.parse(plan.name)
         reader = _reader(registries, reference, plan.api, frozenset(ignored), jobs)
-        graph = reader.attach(reader.read(), plan.digests)
+        # A run that was interrupted may have left what no tag leads to any more.
+        graph = reader.include(reader.read(), plan.digests)
+        graph = reader.attach(graph, plan.digests)
         check_fresh(plan, graph, allow_new=allow_new)
         found.append(PlannedPrune(plan=plan, graph=graph, reader=reader))
     return found

@@ -13,11 +13,12 @@ from typing import Final
 from msgspec import Struct, field
 
 from ocitool.concurrency import Stop, run_all
-from ocitool.errors import IntegrityError, OcitoolError, Refused
+from ocitool.errors import IntegrityError, NotFound, OcitoolError, Refused
 from ocitool.image.attached import is_tag_of_digest
 from ocitool.oci import Digest, Reference
 from ocitool.places.registry import Repository
 from ocitool.places.registry.http.request import Request
+from ocitool.places.registry.listing import every_tag
 from ocitool.places.registry.vendors.service import TagsStay
 from ocitool.pruning.graph import Edges, Graph
 from ocitool.pruning.plan import PrunePlan, Step
@@ -25,6 +26,8 @@ from ocitool.pruning.reading import Reader
 
 LOOK_SECONDS: Final = 60.0
 """After so long the tags are read again before anything else is deleted."""
+_NAMES_SECONDS: Final = 5.0
+"""After so long the list of tags is read again: a new one makes the last look old."""
 _AT_A_TIME: Final = 4
 
 
@@ -143,6 +146,7 @@ class Applier:
         self._look_seconds, self._clock = look_seconds, clock
         self._ids = {step.digest: step.id for step in plan.steps if step.id is not None}
         self._refused: set[Digest] = set()
+        self._listed = reader.began
         self._protected = protected(plan, graph)
 
     @property
@@ -178,12 +182,33 @@ class Applier:
         size = service.batch if service.batch > 1 else _AT_A_TIME
         for at in range(0, len(deletions), size):
             self._look_if_due()
-            self._delete([one for one in deletions[at : at + size] if self._may_go(one)])
+            part = [one for one in deletions[at : at + size] if self._is_left(one)]
+            self._delete([one for one in part if self._may_go(one)])
 
     def _look_if_due(self) -> None:
-        if self._clock() - self._reader.began >= self._look_seconds:
-            self._graph = self._reader.read()
-            self._protected = protected(self._plan, self._graph, self._refused)
+        """Read the tags again if the last look is old, and protect what they lead to now."""
+        try:
+            if self._is_due():
+                self._graph = self._reader.read()
+                self._protected = protected(self._plan, self._graph, self._refused)
+        except NotFound:
+            # Some registries do not know a repository any more that has lost its last tag.
+            if self._plan.kept:
+                raise
+
+    def _is_due(self) -> bool:
+        now = self._clock()
+        if now - self._reader.began >= self._look_seconds:
+            return True
+        if now - self._listed < _NAMES_SECONDS:
+            return False
+        self._listed = now
+        names = every_tag(self._repository.session)
+        return not self._graph.tags.keys() | {*self._graph.broken_tags} >= {*names}
+
+    def _is_left(self, step: Step) -> bool:
+        """Tell whether a manifest was there when the repository was read."""
+        return step.digest in self._graph.nodes
 
     def _may_go(self, step: Step) -> bool:
         if step.digest not in self._protected:

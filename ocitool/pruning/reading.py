@@ -96,6 +96,11 @@ class Reader:
         missing = {one: text for one, text in self._manifests.missing.items() if one not in absent}
         return replace(graph, nodes=dict(self._manifests.nodes), missing=missing)
 
+    def include(self, graph: Graph, digests: Iterable[Digest]) -> Graph:
+        """Return the graph with some manifests that no tag leads to any more, if they are there."""
+        self._manifests.follow(dict.fromkeys(sorted(set(digests) - graph.nodes.keys()), "the plan"))
+        return replace(graph, nodes=dict(self._manifests.nodes))
+
     def attach(self, graph: Graph, digests: Iterable[Digest]) -> Graph:
         """Return the graph with what the registry lists as attached to some manifests.
 

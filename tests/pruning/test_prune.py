@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from ocitool.errors import MalformedDocument, OcitoolError, Refused, Unavailable
 from ocitool.oci import Digest
 from ocitool.operations.prune import prune, recheck_prune_plans
+from ocitool.places.archive import open_archive
 from ocitool.places.registry import Registries, RegistryOptions
+from ocitool.pruning.applying import Applier
 from ocitool.pruning.manifests import NotRead
 from ocitool.pruning.plan import encode_prune_plans, parse_prune_plans
 from tests.pruning.repositories import (
@@ -298,6 +301,17 @@ def test_p6_a_tag_that_moved_meanwhile_keeps_what_it_leads_to() -> None:
         assert not has(registry, GOING.descriptor.digest)
 
 
+def test_p6_a_new_tag_is_seen_after_seconds() -> None:
+    with filled() as registry, connected() as registries:
+        planned = plan(registries, registry, rules("pr-.*"))
+        taken = build_index([OTHER])
+        registry.add_image(NAME, taken, "v2")
+        later = planned.reader.began + 6
+        applier = Applier(planned.reader, planned.plan, planned.graph, clock=lambda: later)
+        assert applier.run().problem is None
+        assert whole(registry, taken)
+
+
 def test_p6_a_tag_that_was_to_go_and_moved_stays() -> None:
     with filled() as registry, connected() as registries:
         planned = plan(registries, registry, rules("pr-.*"))
@@ -384,6 +398,21 @@ def test_p7_a_plan_is_done_and_can_be_done_again() -> None:
         assert tags(registry) == {"v1"}
         assert applied(registry, data).problem is None
         assert whole(registry, KEPT)
+
+
+def test_p9_what_an_interruption_left_is_archived_too(tmp_path: Path) -> None:
+    with filled() as registry:
+        data = frozen(registry, "pr-.*")
+        registry.state.delete(NAME, None, GOING.descriptor.digest)
+        archive = str(tmp_path / "gone.tar")
+        with connected() as registries:
+            planned = recheck_prune_plans(registries, parse_prune_plans(data, "plan"))
+            outcome = prune(planned, archive=archive)[0]
+        assert outcome.problem is None
+        assert not has(registry, OTHER.descriptor.digest)
+        assert GOING.descriptor.digest not in outcome.digests
+        with open_archive(archive) as found:
+            assert OTHER.descriptor.digest in {one.descriptor.digest for one in found.roots()}
 
 
 @pytest.mark.parametrize("tag", ["v1", "pr-1"])
