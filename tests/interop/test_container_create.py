@@ -195,17 +195,19 @@ def test_c1_crun_keeps_it_as_well_where_its_cgroups_allow(
     require: Callable[..., None], ocitool: Ocitool, image: str, tmp_path: Path
 ) -> None:
     require("crun", "unshare")
-    here = ("-v", f"{tmp_path}:/x", "--copy", image, "--", "look")
+    here = ("-v", f"{tmp_path}:/x", "--copy", "--name", "look", image, "--", "look")
     bundle = Path(ocitool.run("container", "create", *LOOK, *here).decode().strip())
     # Rules for devices need rights that a virtual machine in a cloud may lack.
     config = json.loads((bundle / "config.json").read_bytes())
     del config["linux"]["resources"]
     config["mounts"] = [mount for mount in config["mounts"] if mount["type"] != "cgroup"]
     (bundle / "config.json").write_text(json.dumps(config))
-    script = 'mount -t cgroup2 none /sys/fs/cgroup && exec crun --root "$0" run -b "$1" c'
-    done = attempt(["unshare", "-m", "sh", "-c", script, str(tmp_path / "crun"), str(bundle)])
+    script = 'mount -t cgroup2 none /sys/fs/cgroup && exec "$0" "$@"'
+    start = ocitool.command("container", "start", "look", "--runtime", "crun")
+    done = attempt(["unshare", "-m", "sh", "-c", script, *start])
     assert done.stdout.decode().splitlines()[:5] == EXPECTED, done.stderr
     assert done.returncode == 7
+    assert json.loads(ocitool.run("container", "ls", "--json"))[0]["exit_code"] == 7
 
 
 class TestC6:
