@@ -85,6 +85,21 @@ class TestShow:
             assert word in lines[1]
 
 
+class TestFolders:
+    @pytest.mark.parametrize("verb", [["load"], ["bundle", "load"]])
+    def test_the_files_that_count_are_named(
+        self, ocitool: Command, bundles: Path, verb: list[str]
+    ) -> None:
+        for name in ("base.tar", "next.delta.tar"):
+            (bundles / name).rename(bundles / "volumes" / name)
+        done = ocitool(*verb, f"{bundles / 'volumes'}/")
+        assert done.code == 0, done.err
+        assert (
+            f"{bundles / 'volumes'}/: 5 files of 3 bundles: base.tar, made.v01of03.tar, "
+            "made.v02of03.tar, made.v03of03.tar, next.delta.tar\n" in done.err
+        )
+
+
 class TestLoad:
     def test_a8_a_delta_is_refused_without_its_base_and_nothing_is_written(
         self, ocitool: Command, bundles: Path

@@ -53,6 +53,8 @@ def load_bundles(
     paths: Sequence[str], options: LoadOptions, registry: "RegistryOptions", out: Output
 ) -> None:
     """Load all bundles of some files, in an order in which each can be applied."""
+    from ocitool.cli.render import bundle as words
+
     target = bundle_target(options.to, out)
     unreadable: list[Unreadable] = []
     stream = _stream(paths, target, options)
@@ -65,6 +67,7 @@ def load_bundles(
             raise unreadable[0].error
         for file in unreadable:
             out.observer.warn(f"{file.path} is left out: {file.error.message}")
+        out.remark(words.in_folders(paths, found))
         for one in found:
             options.trust.require(one)
         # A registry takes one image after another, all other places a bundle as a whole.
@@ -112,6 +115,7 @@ def load_parts(
         for file in unreadable:
             with attempts.one(file.path):
                 raise file.error
+        out.remark(words.in_folders(paths, found))
         target = bundle_target("store", out)
         loaded = _load_all(found, target, options, None, attempts, out)
     for one in loaded:

@@ -1,5 +1,6 @@
 """What the commands about bundles print."""
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ocitool.transfer.report import CopyReport
 
 _SHOWN = 20
+_FILES_SHOWN = 5
 
 
 def called(name: str) -> str:
@@ -42,6 +44,21 @@ def made(written: "Sequence[Written]", listing: "BundleList", seconds: float) ->
     if not written:
         return f"nothing was written; a {kind} of {images}{extra} has {size(listing.size)}{out}"
     return f"wrote a {kind} of {images}{extra}: {size(total)} in {seconds:.1f} s{out}"
+
+
+def in_folders(paths: Sequence[str], found: "Sequence[BundleSet]") -> Iterator[str]:
+    """Yield, for each folder that was named, which of its files are bundles or volumes of them."""
+    for folder in (path for path in paths if os.path.isdir(path)):
+        names = [
+            os.path.basename(file.what)
+            for one in found
+            for file in one.files
+            if os.path.dirname(file.what) == folder.rstrip("/")
+        ]
+        listed = ", ".join(map(console.safe, names[:_FILES_SHOWN]))
+        more = f" and {len(names) - _FILES_SHOWN} more" if len(names) > _FILES_SHOWN else ""
+        count = counted(len(names), "file")
+        yield f"{console.safe(folder)}: {count} of {counted(len(found), 'bundle')}: {listed}{more}"
 
 
 def gaps(images: "Sequence[BundleImage]") -> Iterator[str]:
