@@ -61,7 +61,8 @@ def prune(
     at the end. Anything that cannot be read ends the command before it deletes.
     """
     _check(repositories, doing, out)
-    options = replace(options, rate=doing.rate)
+    # Who sees less than all of a repository must not judge what may go.
+    options = replace(options, rate=doing.rate, anonymous_fallback=False)
     with registries(options, out.observer) as connected:
         with out.working("reading"):
             planned = _plan(repositories or (), rules, doing, connected, out)

@@ -77,14 +77,19 @@ _DELETE: dict[str, tuple[Any, object]] = {
         help="Only what is older than T; pulled:T counts from the last pull (ECR).",
     ),
     "min_keep": _option(
-        int | None, None, "--min-keep", min=0, metavar="N", help="Leave at least N images. [1]"
+        int | None,
+        None,
+        "--min-keep",
+        min=0,
+        metavar="N",
+        help="Leave at least N images; default: 1.",
     ),
     "max_delete": _option(
         str | None,
         None,
         "--max-delete",
         metavar="N|P%",
-        help="Delete at most N images, or P percent of those with a tag. [50%]",
+        help="Delete at most N images, or P percent of those with a tag; default: 50%.",
     ),
     "api": _option(
         str | None,
