@@ -6,6 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+from tests.support.examples import part_of
+
+settings.register_profile("ocitool", max_examples=part_of(100))
+settings.load_profile("ocitool")
 
 # What a shell starts in the background ignores SIGINT, and all that it starts inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -18,11 +18,14 @@ from hypothesis import strategies as st
 
 from tests.hostile.forks import ROOT
 from tests.hostile.fuzzing import SEEDS, TARGETS, changed, mutated, survives, tried
+from tests.support.examples import part_of
 
 FEW = settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=part_of(40),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-MANY = settings(deadline=None, max_examples=150)
+MANY = settings(deadline=None, max_examples=part_of(150))
 SECONDS = float(os.environ.get("OCITOOL_FUZZ_SECONDS", "600"))
 
 any_target = pytest.mark.parametrize("target", sorted(TARGETS))

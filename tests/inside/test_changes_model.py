@@ -14,6 +14,7 @@ from ocitool.inside.hashes import Hashes
 from ocitool.inside.members import TableBuilder
 from ocitool.inside.table import LayerTable
 from ocitool.inside.tree import MergedTree, Node
+from tests.support.examples import part_of
 from tests.support.root_files import Node as Member
 from tests.support.root_files import folder, hard_link, layer_of, link
 from tests.support.small_images import file, gone, opaque
@@ -63,7 +64,7 @@ def compared(before: Mapping[str, object], after: Mapping[str, object]) -> Layer
 
 
 @given(layers)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @example([[file("a/x", 3)], [gone("a"), file("a/x", 3)]])
 @example([[folder("a", 0o700)], [gone("a"), file("a/x", 3)]])
 @example([[file("a", 3)], [file("a/x", 3)]])

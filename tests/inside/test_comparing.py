@@ -18,6 +18,7 @@ from ocitool.inside.config_changes import compare_histories
 from ocitool.inside.differences import Comparison, Section, What
 from ocitool.inside.globs import path_matcher
 from ocitool.oci import Descriptor, HistoryEntry, Platform
+from tests.support.examples import part_of
 from tests.support.images import (
     BuiltImage,
     Compression,
@@ -491,7 +492,7 @@ def content(tree: Mapping[str, str]) -> dict[str, str | None]:
     return found
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=part_of(60))
 @given(TREES, TREES, st.integers(0, 7))
 def test_it_finds_what_two_dictionaries_differ_in(
     tmp_path_factory: pytest.TempPathFactory,

@@ -9,6 +9,7 @@ from ocitool.inside.columns import FILE, FOLDED, FOLDER, LINK, ColumnEntry, Colu
 from ocitool.inside.page.document import packed
 from ocitool.inside.page.folding import folded
 from tests.inside.page_data import Row, generated, sums, unpacked
+from tests.support.examples import part_of
 
 NAMES = st.sampled_from(["a", "a.b", "b", "B", "ü", "\udcff", "new\nline", "<script>", " "])
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
@@ -99,7 +100,7 @@ class TestBuilding:
 
 
 class TestFolding:
-    @settings(max_examples=40)
+    @settings(max_examples=part_of(40))
     @given(LIVE, HIDDEN, st.integers(5, 20))
     def test_the_sums_of_each_layer_stay(
         self, live: list[ColumnEntry], hidden: list[ColumnEntry], most: int

@@ -24,6 +24,7 @@ from ocitool.inside.table import FILE, LayerTable
 from ocitool.inside.toc_cache import TocCache
 from ocitool.inside.toc_format import pack, unpack
 from ocitool.oci import Descriptor, Digest
+from tests.support.examples import part_of
 from tests.support.faulty import flips, truncations
 from tests.support.small_images import Form, file, small_image, write_image
 
@@ -317,14 +318,14 @@ def tables(draw: st.DrawFn) -> LayerTable:
 
 
 class TestTheFormat:
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=part_of(200), deadline=None)
     @given(tables())
     def test_any_table_comes_back(self, made: LayerTable) -> None:
         packed = pack(made, "key")
         assert packed is not None
         assert same(unpack(packed, "key", Hashes.DOUBTFUL if made.digests else Hashes.NONE), made)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=part_of(200), deadline=None)
     @given(st.binary(max_size=300))
     def test_any_other_bytes_are_no_table(self, data: bytes) -> None:
         assert unpack(data, "key", Hashes.NONE) is None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ocitool.errors import OcitoolError
 from ocitool.formats.compression import Codec, Compressor
 from ocitool.oci import Digest
+from tests.support.examples import part_of
 from tests.support.images import (
     Built,
     BuiltImage,
@@ -35,7 +36,9 @@ from tests.support.stores import (
 )
 
 SETTINGS = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=part_of(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 NAMES = tuple(f"registry.example/team/app{n}:{n % 2}" for n in range(4))
 
@@ -175,7 +178,7 @@ def loads_whole_or_leaves_nothing(archive: bytes) -> None:
         assert_whole(here / "s")
 
 
-@settings(SETTINGS, max_examples=40)
+@settings(SETTINGS, max_examples=part_of(40))
 @given(st.data())
 def test_a_flipped_byte_is_noticed_or_harmless(data: st.DataObject) -> None:
     archive = bytearray(ARCHIVES[data.draw(st.sampled_from(sorted(ARCHIVES)))])
@@ -185,14 +188,14 @@ def test_a_flipped_byte_is_noticed_or_harmless(data: st.DataObject) -> None:
     loads_whole_or_leaves_nothing(bytes(archive))
 
 
-@settings(SETTINGS, max_examples=30)
+@settings(SETTINGS, max_examples=part_of(30))
 @given(st.data())
 def test_a_cut_archive_is_noticed_or_harmless(data: st.DataObject) -> None:
     archive = ARCHIVES[data.draw(st.sampled_from(sorted(ARCHIVES)))]
     loads_whole_or_leaves_nothing(archive[: data.draw(st.integers(0, len(archive) - 1))])
 
 
-@settings(SETTINGS, max_examples=30)
+@settings(SETTINGS, max_examples=part_of(30))
 @given(st.data())
 def test_a_block_that_is_lost_or_doubled_is_noticed_or_harmless(data: st.DataObject) -> None:
     archive = ARCHIVES[data.draw(st.sampled_from(["docker", "oci", "hybrid"]))]
@@ -201,7 +204,7 @@ def test_a_block_that_is_lost_or_doubled_is_noticed_or_harmless(data: st.DataObj
     loads_whole_or_leaves_nothing(archive[:at] + block + archive[at + 512 :])
 
 
-@settings(SETTINGS, max_examples=30)
+@settings(SETTINGS, max_examples=part_of(30))
 @given(st.data())
 def test_other_text_in_the_documents_is_noticed_or_harmless(data: st.DataObject) -> None:
     archive = ARCHIVES[data.draw(st.sampled_from(["docker", "oci", "hybrid"]))]

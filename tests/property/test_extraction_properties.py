@@ -17,6 +17,7 @@ from ocitool.errors import MalformedArchive
 from ocitool.fsops import Directory
 from ocitool.image.layers import Extraction
 from ocitool.oci import Digest
+from tests.support.examples import part_of
 from tests.support.root_tree import Kind, Member, Nonsense, RootTree, Seen, seen_on_disk
 
 _TYPES = {
@@ -178,7 +179,7 @@ def check(layers: Sequence[Sequence[Member]], *, nonsense: bool) -> None:
         shutil.rmtree(folder)
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=part_of(75), deadline=None)
 @given(LAYERS, st.sampled_from([False, False, True]))
 def test_a_tree_is_what_a_process_in_it_would_have_made(
     layers: list[list[Member]], nonsense: bool

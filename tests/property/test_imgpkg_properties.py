@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ocitool.errors import IntegrityError
 from ocitool.oci import Digest
 from ocitool.places.archive.imgpkg import PackedImages, parse_imgpkg
+from tests.support.examples import part_of
 from tests.support.foreign_bundles import imgpkg_entry
 from tests.support.images import as_json, build_image, build_index
 
@@ -55,7 +56,7 @@ def test_what_imgpkg_writes_is_read() -> None:
     assert len(images.layers) == 5
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 @given(st.lists(values, max_size=3))
 def test_any_json_is_read_or_refused(document: list[object]) -> None:
     images = parsed(json.dumps(document).encode())
@@ -63,7 +64,7 @@ def test_any_json_is_read_or_refused(document: list[object]) -> None:
         assert_true(images)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 @given(st.data())
 def test_any_change_is_refused_or_leaves_true_documents(data: st.DataObject) -> None:
     position = data.draw(st.integers(0, len(VALID) - 1))

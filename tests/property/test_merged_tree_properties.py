@@ -11,6 +11,7 @@ from ocitool.inside.content import read_member
 from ocitool.inside.image import Inside
 from ocitool.inside.table import FILE
 from tests.property.test_extraction_properties import LAYERS, as_tar, meaning, sensible
+from tests.support.examples import part_of
 from tests.support.images import build_image
 from tests.support.insides import looked_into
 from tests.support.root_tree import Member, Seen
@@ -100,7 +101,7 @@ def check_nonsense(layers: Sequence[Layer]) -> None:
 PLACES = st.lists(st.integers(0, 9), max_size=10)
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=part_of(75), deadline=None)
 @given(LAYERS, PLACES)
 def test_a_tree_is_what_a_process_in_it_would_have_made(
     layers: list[list[Member]], places: list[int]
@@ -108,7 +109,7 @@ def test_a_tree_is_what_a_process_in_it_would_have_made(
     check(layers, places)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=part_of(50), deadline=None)
 @given(LAYERS)
 def test_nothing_that_layers_hold_stops_the_analysis(layers: list[list[Member]]) -> None:
     check_nonsense(layers)

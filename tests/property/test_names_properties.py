@@ -13,8 +13,9 @@ from ocitool.bundles.names import names_in
 from ocitool.bundles.rewriting import NewNames, rewrite
 from ocitool.errors import IntegrityError, UsageError
 from tests.property.test_oci_properties import DIGESTS, PATHS, TAGS
+from tests.support.examples import part_of
 
-UNTIMED = settings(deadline=None, max_examples=40, phases=[Phase.generate])
+UNTIMED = settings(deadline=None, max_examples=part_of(40), phases=[Phase.generate])
 
 PIECES = st.sampled_from(
     [

@@ -15,6 +15,7 @@ from ocitool.inside.image import Inside, look_inside
 from ocitool.inside.needed import look_for
 from ocitool.inside.taking import read_file
 from tests.property.test_extraction_properties import LAYERS, as_tar
+from tests.support.examples import part_of
 from tests.support.images import build_image
 from tests.support.root_tree import Member
 from tests.support.sources import MemorySource
@@ -61,7 +62,7 @@ def check(layers: Sequence[Layer]) -> int:
     return certain
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=part_of(25), deadline=None)
 @given(LAYERS, st.randoms(use_true_random=False))
 def test_any_layers_give_the_same_answers(
     layers: list[list[Member]], chance: random.Random

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ocitool.errors import MalformedArchive, OcitoolError
 from ocitool.formats.tar import Entry, EntryType, SeekableInput, StreamInput, TarReader, entries
+from tests.support.examples import part_of
 
 # A tar name is any bytes but NUL; tarfile itself takes a trailing slash off.
 NAMES = (
@@ -181,7 +182,7 @@ BLOCKS = (
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=part_of(200))
 @given(st.binary(max_size=3000) | st.lists(BLOCKS, max_size=12).map(b"".join), st.integers(1, 3000))
 def test_arbitrary_bytes_give_members_or_one_of_our_errors(archive: bytes, size: int) -> None:
     outcomes: list[object] = []

@@ -19,6 +19,7 @@ from ocitool.images.opening import open_source
 from ocitool.operations.load import load
 from ocitool.operations.verify import VerifyReport, verify
 from ocitool.places.layout import Layout
+from tests.support.examples import part_of
 from tests.support.foreign_bundles import imgpkg_members, sync_files
 from tests.support.images import (
     Built,
@@ -88,7 +89,7 @@ def test_for_every_hostile_input_as_it_is_stated() -> None:
     assert [case.name for case in refused if case.outcome.verify == 0] == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=part_of(25), deadline=None)
 @given(st.data())
 def test_for_layouts_and_archives_whose_blobs_are_gone_cut_or_changed(data: st.DataObject) -> None:
     assert_agreed_when_damaged(data)
@@ -149,7 +150,7 @@ FOREIGN: dict[str, Callable[[], dict[str, bytes]]] = {
 
 
 @pytest.mark.parametrize("form", sorted(FOREIGN))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=part_of(20), deadline=None)
 @given(st.data())
 def test_a28_for_bundles_of_other_tools_that_are_damaged(form: str, data: st.DataObject) -> None:
     files = FOREIGN[form]()

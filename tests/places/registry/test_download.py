@@ -32,6 +32,7 @@ from tests.places.registry.reading import (
     everything,
     reading,
 )
+from tests.support.examples import part_of
 from tests.support.http_exchange import Exchange
 from tests.support.http_server import RecordingServer
 from tests.support.registry import EmulatedRegistry, Quirks
@@ -258,7 +259,7 @@ class TestBrokenConnections:
         # The length is said to be larger, so the end of the answer never comes.
         assert fetched(WrongLength(7), times=99) == DATA
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=part_of(15), deadline=None)
     @given(st.lists(st.integers(0, len(DATA)), max_size=4))
     def test_wherever_it_breaks_the_bytes_are_right(self, cuts: list[int]) -> None:
         with EmulatedRegistry() as registry, reading(registry.host) as reader:
@@ -310,7 +311,7 @@ class TestRanges:
             with pytest.raises(Unavailable, match="not send the parts that were requested"):
                 reader.blob(BLOB)
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=part_of(25), deadline=None)
     @given(st.text(st.characters(min_codepoint=32, max_codepoint=0x7E), max_size=30))
     def test_no_content_range_makes_wrong_bytes_right(self, text: str) -> None:
         with EmulatedRegistry() as registry, reading(registry.host) as reader:
