@@ -4,6 +4,7 @@ import os
 
 from msgspec import Struct
 
+from ocitool.containers.lifecycle.runtime import forget_run
 from ocitool.containers.lifecycle.state import at_rest
 from ocitool.containers.lifecycle.stopping import stop_container
 from ocitool.containers.records import Container, find_container, forget, keep, read_records
@@ -40,7 +41,9 @@ def remove_container(layout: Layout, text: str, *, force: bool = False) -> Remov
     container = find_container(layout, text)
     if force:
         stop_container(layout, container.id, signalled="KILL")
-    with at_rest(container):
+    with at_rest(container) as run:
+        if run is not None:
+            forget_run(run, container)
         return _remove(layout, container)
 
 

@@ -307,6 +307,17 @@ class TestC6Remove:
         remove_container(layout, "web", force=True)
         assert not Path(web.bundle).exists()
 
+    def test_what_a_killed_runtime_kept_is_deleted_by_one(
+        self, layout: Layout, web: Container, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # A runtime that was killed leaves control groups, which only a runtime knows.
+        stand_in(tmp_path).rename(tmp_path / "runc")
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        with open_run(web) as run:
+            Path(run.path, "state", web.id).mkdir(parents=True)
+        remove_container(layout, "web")
+        assert (tmp_path / "runc.deleted").read_text().endswith(f"delete --force {web.id}\n")
+
     def test_a_removed_one_is_not_started(self, layout: Layout, web: Container) -> None:
         remove_container(layout, "web")
         with pytest.raises(NotFound, match="there is no container"):

@@ -7,7 +7,9 @@ from msgspec import Struct
 
 from ocitool.containers.records import Container
 from ocitool.errors import NotFound, Refused
+from ocitool.fsops import Directory, remove_tree
 from ocitool.oci.quoting import quoted
+from ocitool.programs import run_program
 
 _KNOWN = ("runc", "crun")
 # Where the programs of root lie, which the path of other users often lacks.
@@ -45,7 +47,7 @@ def find_runtime(container: Container, folder: str, *, named: str | None = None)
     NotFound if none is installed, Refused if only one is that cannot run this bundle.
     """
     for name in _KNOWN if named is None else (named,):
-        program = shutil.which(name) or shutil.which(name, path=_MORE)
+        program = _installed(name)
         if program is None:
             continue
         if named is None and name == "crun" and container.tree is not None:
@@ -60,3 +62,24 @@ def find_runtime(container: Container, folder: str, *, named: str | None = None)
         "neither runc nor crun is installed",
         hint="install one of them (Debian: `apt-get install runc`), or name one with --runtime",
     )
+
+
+def _installed(name: str) -> str | None:
+    return shutil.which(name) or shutil.which(name, path=_MORE)
+
+
+def forget_run(run: Directory, container: Container, *, named: str | None = None) -> None:
+    """Remove what runtimes still keep of a run: they end it and its control groups if need be.
+
+    They do that themselves, unless they were killed. `named` is a runtime besides the known ones.
+    """
+    if run.kind(_STATE) != "folder":
+        return
+    with run.subdirectory(_STATE) as state:
+        left = state.names()
+    for name in dict.fromkeys([*([named] if named else []), *_KNOWN]) if left else ():
+        program = _installed(name)
+        if program is not None:
+            # One that knows nothing of it fails, which is as well.
+            run_program(Runtime(program=program, folder=run.path).delete(container))
+    remove_tree(run, _STATE)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ocitool.containers.lifecycle.runtime import Runtime, find_runtime
+from ocitool.containers.lifecycle.runtime import Runtime, find_runtime, forget_run
 from ocitool.containers.lifecycle.state import (
     EXIT,
     LOCK,
@@ -28,13 +28,12 @@ from ocitool.containers.records import Container, find_container
 from ocitool.containers.running import process_in
 from ocitool.errors import OcitoolError, Refused, StorageError
 from ocitool.events import Observer
-from ocitool.fsops import Directory, HeldLock, remove_tree, replace_file, take_lock
+from ocitool.fsops import Directory, HeldLock, replace_file, take_lock
 from ocitool.oci.quoting import quoted
 from ocitool.places.layout import Layout
-from ocitool.programs import leave_behind, run_in_front, run_program
+from ocitool.programs import leave_behind, run_in_front
 
 OUT, ERR = "stdout", "stderr"
-_STATE = "state"
 _PAUSE = 0.01
 _TAIL_BYTES = 4096
 # What runc says: time="…" level=error msg="runc run failed: …"
@@ -79,7 +78,7 @@ def start_container(layout: Layout, text: str, options: StartOptions) -> Started
             # It may have been removed while this command waited for the lock.
             container = find_container(layout, container.id)
             runtime = find_runtime(container, run.path, named=options.runtime)
-            _forget_last(run, runtime, container)
+            _forget_last(run, container, options.runtime)
             code: int | None = None
             if options.detach:
                 _start_behind(run, lock, runtime, container, options)
@@ -117,14 +116,9 @@ def _check_terminal(container: Container, options: StartOptions) -> None:
         )
 
 
-def _forget_last(run: Directory, runtime: Runtime, container: Container) -> None:
+def _forget_last(run: Directory, container: Container, named: str | None) -> None:
     """Remove what the last run left, also what a runtime keeps that was killed."""
-    if run.kind(_STATE) == "folder":
-        with run.subdirectory(_STATE) as state:
-            left = state.names()
-        if left:
-            run_program(runtime.delete(container))
-        remove_tree(run, _STATE)
+    forget_run(run, container, named=named)
     for name in (PID, EXIT):
         if run.kind(name) is not None:
             run.remove(name)

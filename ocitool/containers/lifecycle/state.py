@@ -125,12 +125,13 @@ def open_run(container: Container) -> Directory:
 
 
 @contextlib.contextmanager
-def at_rest(container: Container) -> Iterator[None]:
+def at_rest(container: Container) -> Iterator[Directory | None]:
     """Keep a container from being started within the block; Refused if it runs.
 
-    Nothing is kept where its bundle is gone.
+    Yields the folder of its runs; None where its bundle is gone, and nothing can be started.
     """
     with contextlib.ExitStack() as stack:
+        run = None
         with contextlib.suppress(NotFound):
             run = stack.enter_context(open_run(container))
             lock = take_lock(run, LOCK)
@@ -139,7 +140,7 @@ def at_rest(container: Container) -> Iterator[None]:
             stack.enter_context(lock)
         if process_in(container.bundle) is not None:
             raise is_running(container)
-        yield
+        yield run
 
 
 def is_running(container: Container) -> Refused:

@@ -1,5 +1,6 @@
 """Ending a container: its own signal first, SIGKILL when that is not heeded; and waiting."""
 
+import math
 import os
 import signal
 import time
@@ -91,6 +92,8 @@ def _known(name: str, container: Container) -> int:
 def _seconds(container: Container, timeout: float | None) -> float:
     asked = container.settings.stop_timeout if timeout is None else timeout
     seconds = _TIMEOUT if asked is None else asked
+    if math.isnan(seconds):
+        raise UsageError("-t is not a number of seconds", hint="give one, or -1 to wait for ever")
     return float("inf") if seconds < 0 else seconds
 
 
