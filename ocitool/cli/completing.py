@@ -37,6 +37,18 @@ def store_names(context: typer.Context, incomplete: str) -> list[str]:
     return _of_store(context, incomplete, find)
 
 
+def container_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of containers of the store that begin like this."""
+
+    def find(layout: "Layout") -> Iterator[str]:
+        for container in read_records(layout).containers:
+            yield container.name
+
+    from ocitool.containers.records import read_records
+
+    return _of_store(context, incomplete, find)
+
+
 def former_entries(context: typer.Context, incomplete: str) -> list[str]:
     """Return what `restore` takes: NAME@{n} for each image that a name pointed to before."""
 

@@ -4,12 +4,16 @@ from typing import Annotated
 
 import typer
 
+from ocitool.cli.completing import container_names
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render.console import safe
 
 ContainerName = Annotated[
-    str, typer.Argument(metavar="NAME", help="The name or ID of a container.")
+    str,
+    typer.Argument(
+        metavar="NAME", help="The name or ID of a container.", autocompletion=container_names
+    ),
 ]
 
 

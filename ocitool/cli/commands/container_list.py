@@ -8,6 +8,7 @@ import typer
 from msgspec import Struct
 
 from ocitool.cli.commands.container_inspect import Size
+from ocitool.cli.completing import container_names
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.output import OUTPUT, Output, nothing
 from ocitool.cli.render import console
@@ -23,7 +24,10 @@ _ID_LENGTH = 12
 Done = TypeVar("Done")
 
 ContainerNames = Annotated[
-    list[str], typer.Argument(metavar="NAME…", help="Names or IDs of containers.")
+    list[str],
+    typer.Argument(
+        metavar="NAME…", help="Names or IDs of containers.", autocompletion=container_names
+    ),
 ]
 
 

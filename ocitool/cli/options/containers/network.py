@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.completing import words
 from ocitool.cli.options.expand import Group
 from ocitool.errors import UsageError
 from ocitool.oci.quoting import quoted
@@ -23,6 +24,7 @@ _Network = Annotated[
         "--net",
         metavar="none|host",
         rich_help_panel=PANEL,
+        autocompletion=words("none", "host"),
         help="none: only lo, in a network of its own. host: that of this machine.",
     ),
 ]
