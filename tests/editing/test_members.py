@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocitool.editing.layers import append_entries
@@ -27,6 +27,7 @@ NAMES = st.text(min_size=1).map(lambda text: f"x.{text}")
 UNKNOWN = st.dictionaries(NAMES, VALUES, max_size=4)
 
 
+@settings(max_examples=40)
 @given(UNKNOWN, UNKNOWN, UNKNOWN)
 def test_m2_unknown_members_survive_every_edit(
     manifest: dict[str, object], config: dict[str, object], runtime: dict[str, object]
