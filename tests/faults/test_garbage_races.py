@@ -127,7 +127,7 @@ def kills(parent: Zygote, prepared: Path, folder: Path, count: int, seed: int) -
         assert parent.run(stage.command).code == 0
         spans[name] = time.monotonic() - begun
     done = 0
-    for turn in figures.current.in_time(range(count * 3)):
+    for turn in figures.current.in_time(range(count * 5)):
         names = (chance.choice(KILLED), chance.choice(KILLED))
         stages = Pair(*names, parent, prepared).stages(folder / str(turn))
         together = stages[: 1 + turn % 2]
