@@ -84,8 +84,13 @@ def _volumes(
 
 
 def write_files(bundle: Directory, files: Mapping[str, bytes]) -> None:
-    """Write files that are mounted in the container: every user of it may read them."""
+    """Write files that are mounted in the container: every user of it may read them.
+
+    They replace those of the same names, which no container may have mounted.
+    """
     for name, data in files.items():
+        if bundle.kind(name) is not None:
+            bundle.remove(name)
         with NewFile.create(bundle, name) as file:
             file.write(data)
             file.describe(mode=0o644, owner=None, seconds=time.time())

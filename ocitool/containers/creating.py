@@ -313,6 +313,7 @@ class _Creation:
                 or self._chosen.config.config.stop_signal,
                 stop_timeout=self._stop_timeout,
                 labels=dict(self._options.labels),
+                network=self._options.network,
             ),
         )
 

@@ -9,6 +9,7 @@ import json
 import msgspec
 from msgspec import Struct, field
 
+from ocitool.containers.options import NetworkOptions
 from ocitool.errors import IntegrityError, NotFound, Refused
 from ocitool.fsops import Directory, replace_file
 from ocitool.oci import Digest
@@ -26,7 +27,8 @@ class Settings(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `stop_signal` is as the image or the user wrote it, empty for SIGTERM; `stop_timeout` is in
     seconds, None for the usual ten. `interactive` and `terminal` are docker's -i and -t, `remove`
-    takes the container away when its process has ended. `labels` are those of the container itself.
+    takes the container away when its process has ended. `labels` are those of the container itself,
+    `network` is what its files about names were made from.
     """
 
     interactive: bool = False
@@ -35,6 +37,7 @@ class Settings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stop_signal: str = ""
     stop_timeout: int | None = None
     labels: dict[str, str] = field(default_factory=dict)
+    network: NetworkOptions = NetworkOptions()
 
 
 class Container(Struct, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ def offered(ocitool: Command, line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("ocitool in", ["inventory", "inspect", "info"]),
+        ("ocitool in", ["inventory", "inspect", "info", "index"]),
         ("ocitool inspect fmt/", [APP, BASE]),
         ("ocitool --store none inspect fmt/", []),
         ("ocitool inspect --store none fmt/", []),

@@ -12,7 +12,7 @@ from ocitool.containers.lifecycle.logs import container_logs
 from ocitool.containers.lifecycle.starting import StartOptions, start_container
 from ocitool.containers.lifecycle.state import State, Status, container_state, open_run
 from ocitool.containers.lifecycle.stopping import stop_container, wait_for_container
-from ocitool.containers.options import LifeOptions, ProcessOptions
+from ocitool.containers.options import LifeOptions, NetworkOptions, ProcessOptions
 from ocitool.containers.providers import find_providers
 from ocitool.containers.records import Container, find_container
 from ocitool.containers.removing import remove_container
@@ -127,6 +127,20 @@ class TestC6States:
 
 
 class TestC6Start:
+    def test_names_of_the_host_are_those_of_the_moment(
+        self, layout: Layout, tmp_path: Path
+    ) -> None:
+        program = str(stand_in(tmp_path))
+        for mode, expected in (("host", True), ("none", False)):
+            network = NetworkOptions(mode=mode, add_hosts=(("db", "10.0.0.7"),))
+            made = create(layout, name=mode, alone=True, network=network).container
+            place = Path(made.bundle, "hosts")
+            before = place.read_text()
+            place.write_text("of another time")
+            start_container(layout, mode, StartOptions(runtime=program))
+            assert (place.read_text() == before) == expected
+            assert place.stat().st_mode & 0o777 == 0o644
+
     def test_what_the_runtime_says_is_the_message(self, layout: Layout, runtime: Runtime) -> None:
         says = r"""echo 'time="x" level=error msg="runc run failed: exec: \"/no\""' >&2; exit 1"""
         with pytest.raises(OcitoolError) as caught:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ocitool.containers.bundles import write_files
+from ocitool.containers.config.files import network_files
 from ocitool.containers.lifecycle.runtime import Runtime, find_runtime, forget_run
 from ocitool.containers.lifecycle.state import (
     EXIT,
@@ -24,6 +26,7 @@ from ocitool.containers.lifecycle.state import (
     is_running,
     open_run,
 )
+from ocitool.containers.options import HOST
 from ocitool.containers.records import Container, find_container
 from ocitool.containers.running import process_in
 from ocitool.errors import OcitoolError, Refused, StorageError
@@ -79,6 +82,7 @@ def start_container(layout: Layout, text: str, options: StartOptions) -> Started
             container = find_container(layout, container.id)
             runtime = find_runtime(container, run.path, named=options.runtime)
             _forget_last(run, container, options.runtime)
+            _renew_files(container)
             code: int | None = None
             if options.detach:
                 _start_behind(run, lock, runtime, container, options)
@@ -122,6 +126,18 @@ def _forget_last(run: Directory, container: Container, named: str | None) -> Non
     for name in (PID, EXIT):
         if run.kind(name) is not None:
             run.remove(name)
+
+
+def _renew_files(container: Container) -> None:
+    """Write anew which names the host knows, where the container has its network.
+
+    After a reboot, or on another network, the host asks other name servers.
+    """
+    network = container.settings.network
+    if network.mode == HOST:
+        files = network_files(network, "")
+        with Directory.open(container.bundle) as bundle:
+            write_files(bundle, {name: files[name] for name in ("hosts", "resolv.conf")})
 
 
 def _run_in_front(
