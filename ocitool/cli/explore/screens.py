@@ -13,8 +13,9 @@ from textual.widgets import Footer, Input, Static
 KEYS = (
     ("Tab, Shift-Tab", "go from layers to waste to files, and back"),
     ("↑ ↓", "choose a layer, a wasted path, a file"),
-    ("Enter", "on a layer: what it added; on waste: where it is; on a folder: open or close it"),
-    ("a  c  r  w", "show only what the layer added, changed, removed; what is hidden"),
+    ("Enter", "on a layer: what it added; on waste: where it is"),
+    ("", "on a folder: open or close it; on a file: look into it"),
+    ("a  c  r  w", "what the layer added, changed, removed; what is hidden"),
     ("s", "sort by size or by name"),
     ("/", "find paths by a regular expression"),
     ("v", "look into the chosen file"),

@@ -194,7 +194,7 @@ def _holding_one(what: str, paths: Sequence[str], kind: str) -> MalformedArchive
                 f"{what} is not an image archive itself: it holds another one, {quoted(path)}",
                 hint="unpack it, and use the archive that is inside"
                 if kind != _FOLDER
-                else f"name that one: {shlex.quote(os.path.join(what, path))}",
+                else f"use that one: ocitool load {shlex.quote(os.path.join(what, path))}",
             )
     return None
 
