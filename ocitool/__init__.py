@@ -171,7 +171,7 @@ if TYPE_CHECKING:
     from ocitool.places.registry import Registries as Registries
     from ocitool.places.registry import RegistryOptions as RegistryOptions
     from ocitool.places.registry import Repository as Repository
-    from ocitool.pruning.applying import PruneOutcome as PruneOutcome
+    from ocitool.pruning.outcome import PruneOutcome as PruneOutcome
     from ocitool.pruning.patterns import TagRegex as TagRegex
     from ocitool.pruning.plan import PrunePlan as PrunePlan
     from ocitool.pruning.plan import encode_prune_plans as encode_prune_plans
@@ -273,7 +273,7 @@ __getattr__, __dir__, __all__ = lazy(
         "places.layout": "Layout untag",
         "places.registry": "Registries RegistryOptions Repository",
         "serving.server": "RegistryServer ServeOptions serve",
-        "pruning.applying": "PruneOutcome",
+        "pruning.outcome": "PruneOutcome",
         "pruning.patterns": "TagRegex",
         "pruning.plan": "PrunePlan encode_prune_plans parse_prune_plans",
         "pruning.rules": "PruneRules keep_rule",

@@ -21,9 +21,11 @@ from ocitool.operations.verify import verify
 from ocitool.places.archive import open_archive
 from ocitool.places.registry import Registries, Repository
 from ocitool.places.registry.vendors.choosing import service_for
-from ocitool.pruning.applying import LOOK_SECONDS, Applier, PruneOutcome, check_fresh
+from ocitool.pruning.applying import LOOK_SECONDS, Applier
 from ocitool.pruning.decision import Decision
+from ocitool.pruning.freshness import check_fresh
 from ocitool.pruning.graph import Edges, Graph
+from ocitool.pruning.outcome import PruneOutcome
 from ocitool.pruning.plan import PrunePlan
 from ocitool.pruning.planning import Uses, make_plan
 from ocitool.pruning.reading import Reader

@@ -7,5 +7,6 @@
 - `planning` makes of both a `decision`, and of that a `plan`, a frozen document of what stays, what
   goes, why, and in which order (`steps`); `explaining` tells it of one tag or digest;
 - `applying` deletes what a plan lists, looks at the tags again while it does, and proves in the
-  end that everything that was to stay is there.
+  end that everything that was to stay is there: the `outcome`; `freshness` says what that is, and
+  whether a plan still holds.
 """

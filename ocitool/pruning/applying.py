@@ -7,20 +7,21 @@ to delete protects what it lists.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Final
 
-from msgspec import Struct, field
-
 from ocitool.concurrency import Stop, run_all
-from ocitool.errors import IntegrityError, NotFound, OcitoolError, Refused
+from ocitool.errors import NotFound, OcitoolError, Refused
 from ocitool.image.attached import is_tag_of_digest
 from ocitool.oci import Digest, Reference
 from ocitool.places.registry import Repository
 from ocitool.places.registry.http.request import Request
 from ocitool.places.registry.listing import every_tag
 from ocitool.places.registry.vendors.service import TagsStay
+from ocitool.pruning.freshness import protected, tags_that_go
 from ocitool.pruning.graph import Edges, Graph
+from ocitool.pruning.outcome import PruneOutcome, Spared
 from ocitool.pruning.plan import PrunePlan, Step
 from ocitool.pruning.reading import Reader
 
@@ -29,104 +30,6 @@ LOOK_SECONDS: Final = 60.0
 _NAMES_SECONDS: Final = 5.0
 """After so long the list of tags is read again: a new one makes the last look old."""
 _AT_A_TIME: Final = 4
-
-
-class Spared(Struct, frozen=True, kw_only=True):
-    """A tag or digest that the plan lists and that was not deleted, and why."""
-
-    name: str
-    reason: str
-
-
-class PruneOutcome(Struct, kw_only=True):
-    """What was done: tags and manifests that went, what did not, and what is broken now.
-
-    `refused` are manifests that the registry would not delete, `still_there` those and tags
-    that it said it had. `broken` says what of the images that were to stay is missing,
-    `archive` is the file that has what went.
-    """
-
-    name: str
-    tags: list[str] = field(default_factory=list)
-    digests: list[Digest] = field(default_factory=list)
-    size: int = 0
-    spared: list[Spared] = field(default_factory=list)
-    refused: list[Spared] = field(default_factory=list)
-    still_there: list[str] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
-    checked: int = 0
-    archive: str | None = None
-
-    @property
-    def problem(self) -> OcitoolError | None:
-        """What makes this a failure, the worst of it; None for nothing."""
-        if self.broken:
-            more = f", and {len(self.broken) - 1} more" if len(self.broken) > 1 else ""
-            hint = "push it again; until then keep the registry from collecting its garbage"
-            if self.archive is not None:
-                hint = (
-                    f"`ocitool push {self.archive} --original-names --referrers` puts back what "
-                    f"went; for anything else: {hint}"
-                )
-            return IntegrityError(
-                f"{self.name} is not whole after the deletion: {self.broken[0]}{more}", hint=hint
-            )
-        if self.refused:
-            first = self.refused[0]
-            return OcitoolError(f"{self.name}: {first.name} was not deleted: {first.reason}")
-        if self.still_there:
-            return OcitoolError(
-                f"{self.name}: the registry said that it deleted {self.still_there[0]}, and still "
-                "has it",
-                hint="look at its settings; the same command tries again",
-            )
-        return None
-
-
-def check_fresh(plan: PrunePlan, graph: Graph, *, allow_new: bool = False) -> None:
-    """Raise Refused where a repository is no longer as a plan has it.
-
-    What the plan deletes may be gone: it was begun before. With `allow_new` tags may have come.
-    """
-    hint = "make a new plan"
-    known = {one.tag: one.digest for one in plan.kept}
-    for tag, digest in known.items():
-        now = graph.tags.get(tag)
-        if now != digest:
-            found = "is gone" if now is None else f"names {now} now"
-            raise Refused(f"the plan is stale: {plan.name}:{tag} {found}, not {digest}", hint=hint)
-    going = tags_that_go(plan)
-    for tag, digest in going.items():
-        if graph.tags.get(tag, digest) != digest:
-            raise Refused(
-                f"the plan is stale: {plan.name}:{tag} names {graph.tags[tag]} now, not {digest}",
-                hint=hint,
-            )
-    new = sorted(graph.tags.keys() - known.keys() - going.keys())
-    if new and not allow_new:
-        raise Refused(
-            f"the plan is stale: {plan.name}:{new[0]} is new since",
-            hint="make a new plan, or --allow-new: new tags and what they lead to then stay",
-        )
-    lost = sorted(protected(plan, graph) & plan.digests)
-    if lost and not allow_new:
-        raise Refused(
-            f"the plan is stale: {lost[0]} belongs to what is to stay in {plan.name} now", hint=hint
-        )
-
-
-def tags_that_go(plan: PrunePlan) -> dict[str, Digest]:
-    """Return the tags that a plan removes, alone or with their images."""
-    found = {step.tag: step.digest for step in plan.steps if step.tag is not None}
-    return found | {tag: step.digest for step in plan.steps for tag in step.tags}
-
-
-def protected(plan: PrunePlan, graph: Graph, refused: Iterable[Digest] = ()) -> set[Digest]:
-    """Return all that must stay: what the plan does not list, and all that this leads to."""
-    going = tags_that_go(plan)
-    roots = set(graph.nodes) - plan.digests
-    roots |= {named for tag, named in graph.tags.items() if going.get(tag) != named}
-    return set(Edges(graph).closure([*roots, *refused]))
 
 
 class Applier:
@@ -173,10 +76,7 @@ class Applier:
     # Deleting.
 
     def _apply(self, steps: Sequence[Step]) -> None:
-        for step in steps:
-            if step.action == "untag":
-                self._look_if_due()
-                self._untag(step)
+        self._untag_all([step for step in steps if step.action == "untag"])
         deletions = [step for step in steps if step.action == "delete"]
         service = self._reader.service
         size = service.batch if service.batch > 1 else _AT_A_TIME
@@ -184,6 +84,27 @@ class Applier:
             self._look_if_due()
             part = [one for one in deletions[at : at + size] if self._is_left(one)]
             self._delete([one for one in part if self._may_go(one)])
+
+    def _untag_all(self, steps: Sequence[Step]) -> None:
+        """Delete tags: those of images that stay one by one, others some at a time."""
+        service = self._reader.service
+        rest: list[Step] = []
+        for step in steps:
+            if step.is_shared or (service.untags is None and not rest):
+                self._look_if_due()
+                self._untag(step)
+            else:
+                rest.append(step)
+        if service.untags is False:
+            # They go with their images.
+            return
+        for at in range(0, len(rest), _AT_A_TIME):
+            self._look_if_due()
+            part = rest[at : at + _AT_A_TIME]
+            run_all([partial(self._untag_one, step) for step in part], _AT_A_TIME)
+
+    def _untag_one(self, step: Step, _: Stop) -> None:
+        self._untag(step)
 
     def _look_if_due(self) -> None:
         """Read the tags again if the last look is old, and protect what they lead to now."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ocitool.oci import Digest, Reference
     from ocitool.operations.prune import PlannedPrune
     from ocitool.places.registry import Registries, RegistryOptions
-    from ocitool.pruning.applying import PruneOutcome
+    from ocitool.pruning.outcome import PruneOutcome
     from ocitool.pruning.plan import PrunePlan
     from ocitool.pruning.policy import Written
 

@@ -12,8 +12,8 @@ from ocitool.places.registry.near_tags import natural_order
 
 if TYPE_CHECKING:
     from ocitool.oci import Digest
-    from ocitool.pruning.applying import PruneOutcome
     from ocitool.pruning.explaining import PruneExplanation
+    from ocitool.pruning.outcome import PruneOutcome
     from ocitool.pruning.plan import PrunePlan, Step
 
 _SHOWN = 6
