@@ -78,7 +78,7 @@ def facts(
     commands (size, inspect, history, dockerfile, diff) print build steps as they are recorded. With
     --deny the exit code is 3 if the image has what a rule denies.
     """
-    from ocitool.cli import documents
+    from ocitool.cli import inside_documents
     from ocitool.inside.facts.cyclonedx import cyclonedx
     from ocitool.inside.facts.rules import check_rules, judge, parse_allowance
 
@@ -89,7 +89,7 @@ def facts(
     found = _facts(source, platform, out, registry)
     judged = judge(found, rules, allowances)
     if target != "-":
-        _show(judged, out, documents.FACTS, packages=packages)
+        _show(judged, out, inside_documents.FACTS, packages=packages)
     _require_layers(found, gated=bool(rules))
     if target is not None and created is not None:
         _write(target, cyclonedx(found, created, version=__version__))

@@ -88,7 +88,7 @@ def size(
     Wasted are files that a later layer replaces or deletes. With budgets the exit code is 3 if one
     of them is exceeded; every one is checked, and the files that cause it are listed.
     """
-    from ocitool.cli import documents
+    from ocitool.cli import inside_documents
     from ocitool.cli.render import texts
     from ocitool.inside.sizing import TOP, measure
 
@@ -105,7 +105,7 @@ def size(
     if markdown:
         _print_markdown(measured, out)
     elif html != "-":
-        out.result(measured, text=lambda one: _lines(one, top), view=documents.SIZES)
+        out.result(measured, text=lambda one: _lines(one, top), view=inside_documents.SIZES)
     _fail(measured)
 
 
