@@ -7,6 +7,8 @@ import os
 import re
 from collections.abc import Iterator
 
+import msgspec
+
 from ocitool.containers.config.security import capabilities, system_calls
 from ocitool.containers.config.sysctls import check_sysctl
 from ocitool.containers.options import (
@@ -37,6 +39,8 @@ _CPUS = "/sys/devices/system/cpu/online"
 
 def check_options(options: CreateOptions, *, rootless: bool) -> None:
     """Raise UsageError for options that no container can have; what is on the disk is not read."""
+    for text in _texts(msgspec.to_builtins(options)):
+        check_text(text)
     _check_process(options.process, rootless=rootless)
     _check_limits(options.limits)
     _check_network(options.network)
@@ -48,9 +52,32 @@ def check_options(options: CreateOptions, *, rootless: bool) -> None:
     system_calls(options.security, held=held, architecture="amd64")
 
 
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _texts([*value.keys(), *value.values()])
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
+
+
+def check_text(text: str) -> None:
+    """Refuse what JSON or the kernel cannot hold: names of files may be any bytes, these not."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{quoted(text)} is not UTF-8, but config.json has to be",
+            hint="use a name in UTF-8; a file with another one can be mounted with its folder",
+        ) from None
+    if "\0" in text:
+        raise UsageError(f"{quoted(text)} has a NUL in it", hint="leave the NUL out")
+
+
 def _check_process(options: ProcessOptions, *, rootless: bool) -> None:
-    for name, value in options.env.items():
-        if not name or "=" in name or "\0" in f"{name}{value or ''}":
+    for name in options.env:
+        if not name or "=" in name:
             raise UsageError(f"-e {quoted(name)} is not a variable", hint="write -e NAME=VALUE")
     if options.workdir is not None and not options.workdir.startswith("/"):
         raise UsageError(

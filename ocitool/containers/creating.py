@@ -22,7 +22,7 @@ from ocitool.containers.bundles import (
     write_files,
 )
 from ocitool.containers.cgroups import find_cgroups, has_limits, keep_limits
-from ocitool.containers.checking import check_options
+from ocitool.containers.checking import check_options, check_text
 from ocitool.containers.choosing import Chosen, choose
 from ocitool.containers.config.files import network_files
 from ocitool.containers.config.purpose import Layers, Purpose
@@ -112,6 +112,7 @@ class _Creation:
 
     def run(self) -> Created:
         self._refuse_what_is_taken()
+        check_text(self._place)
         digests = [descriptor.digest for descriptor in self._chosen.closure.descriptors]
         self._staging.lease.add(digests)
         parent, name = self._begin()

@@ -522,6 +522,10 @@ class TestC5Security:
             assert any("ptrace" in rule["names"] for rule in rules) == expected
         assert found["architectures"] == ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
 
+    def test_an_architecture_that_the_profile_does_not_know_has_only_itself(self) -> None:
+        found = seccomp_filter(default_profile(), capabilities=(), architecture="riscv64")
+        assert "architectures" not in found
+
     def test_a_kernel_that_is_no_release_is_told(self) -> None:
         rule = {"names": ["x"], "action": "B", "includes": {"minKernel": "new"}}
         profile = json.dumps({"defaultAction": "A", "syscalls": [rule]}).encode()
@@ -574,7 +578,15 @@ class TestBadInput:
         ("options", "text"),
         [
             (CreateOptions(process=ProcessOptions(env={"": "x"})), "-e '' is not a variable"),
-            (CreateOptions(process=ProcessOptions(env={"a": "\0"})), "-e 'a' is not a variable"),
+            (CreateOptions(process=ProcessOptions(env={"a": "\0"})), "has a NUL in it"),
+            (CreateOptions(process=ProcessOptions(env={"a=b": "c"})), "-e 'a=b' is not a variable"),
+            (CreateOptions(process=ProcessOptions(env={"a": "\udcff"})), "is not UTF-8"),
+            (CreateOptions(command=("/bin/\udcff",)), "is not UTF-8"),
+            (CreateOptions(labels={"\udcff": "x"}), "is not UTF-8"),
+            (
+                CreateOptions(mounts=MountOptions(binds=(Bind(source="/\udcff", target="/x"),))),
+                "is not UTF-8",
+            ),
             (CreateOptions(process=ProcessOptions(workdir="x")), "-w 'x' is not an absolute path"),
             (
                 CreateOptions(process=ProcessOptions(user="app")),
@@ -593,6 +605,13 @@ class TestBadInput:
         with pytest.raises(UsageError, match=text) as caught:
             check_options(options, rootless=True)
         assert caught.value.hint
+
+    def test_a_bundle_whose_path_cannot_be_written_down_is_told(self, tmp_path: Path) -> None:
+        with store(tmp_path / "s", app=app()) as layout:
+            with pytest.raises(UsageError, match="is not UTF-8"):
+                create(layout, bundle=str(tmp_path / "\udcff"))
+            create(layout, bundle=str(tmp_path / "ü,:"))
+        assert sorted(os.listdir(tmp_path)) == ["s", "ü,:"]
 
     @pytest.mark.parametrize(
         ("text", "number"),

@@ -76,7 +76,7 @@ def _filter(
     return {
         "defaultAction": action,
         **{key: obj[key] for key in _COPIED if obj.get(key) is not None},
-        "architectures": _architectures(obj, called),
+        **({"architectures": names} if (names := _architectures(obj, called)) else {}),
         "syscalls": rules,
     }
 
