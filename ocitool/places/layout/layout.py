@@ -153,13 +153,7 @@ class Layout:
     def _read_index(self, limit: int) -> IndexFile:
         hint = REBUILD_HINT if self.is_store else None
         try:
-            data = self.folder.read_file(INDEX_FILE, limit)
-            # A server asks again and again while the stamp of a new file is not stable.
-            known, index = self._decoded
-            if known != _hash(data):
-                index = IndexFile.parse(data, what=INDEX_FILE, limit=limit, is_store=self.is_store)
-                self._decoded = _hash(data), index
-            return index
+            return self._decode(self.folder.read_file(INDEX_FILE, limit), limit)
         except NotFound as error:
             # A layout is made with its index, so a missing one does not mean "no images".
             message = f"{self.folder.child(INDEX_FILE)!r} is missing"
@@ -167,6 +161,14 @@ class Layout:
         except MalformedDocument as error:
             message = f"{self.path}/{error.message}"
             raise MalformedDocument(message, hint=error.hint or hint) from error
+
+    def _decode(self, data: bytes, limit: int) -> IndexFile:
+        # A server asks again and again while the stamp of a new file is not stable.
+        known, index = self._decoded
+        if known != _hash(data):
+            index = IndexFile.parse(data, what=INDEX_FILE, limit=limit, is_store=self.is_store)
+            self._decoded = _hash(data), index
+        return index
 
     def wrote_index(self, data: bytes, index: IndexFile) -> None:
         """Note what index.json was written from, so that it need not be decoded again."""
