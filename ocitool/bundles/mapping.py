@@ -42,6 +42,8 @@ class Below(Struct, frozen=True, kw_only=True):
         namespace of Docker Hub.
         """
         place = text.removeprefix("docker:").removeprefix("//").rstrip("/")
+        if not place:
+            raise UsageError(f"{quoted(text)} names no registry", hint=_SHAPE)
         host, _, path = place.partition("/")
         try:
             found = Reference.parse(f"{place}/x")

@@ -53,6 +53,8 @@ def sign(data: bytes, key: str) -> bytes:
     on a token. OpenSSH asks for a passphrase or a touch on the terminal. NotFound when there is no
     such file, OcitoolError when OpenSSH is not installed or does not sign.
     """
+    if not key:
+        raise UsageError("the path of the key is empty", hint=_how_to_make("KEY"))
     if not os.path.isfile(key):
         raise NotFound(f"there is no key file {quoted(key)}", hint=_how_to_make(key))
     _require_keygen()

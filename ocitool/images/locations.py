@@ -89,7 +89,7 @@ def parse_place(text: str) -> Place:
             return _prefixed(kind, text.removeprefix(prefix), text)
     _refuse_mistyped(text)
     if not text:
-        raise UsageError("the name of the image is empty")
+        raise UsageError("the name of the image is empty", hint="is a variable of the shell unset?")
     return Place(kind=PlaceKind.STORE, name=text, text=text)
 
 
@@ -259,7 +259,7 @@ def registry_host(text: str) -> str:
     name = text.partition("://")[2].rstrip("/") if "://" in text else text.rstrip("/")
     if name in ("index.docker.io", "registry-1.docker.io"):
         name = DEFAULT_DOMAIN
-    found = Reference.parse(f"{name}/x") if "/" not in name else None
+    found = Reference.parse(f"{name}/x") if name and "/" not in name else None
     if found is None or found.domain != name:
         raise UsageError(
             f"{quoted(text)} is not the host of a registry",

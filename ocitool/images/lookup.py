@@ -93,6 +93,10 @@ class ImageFinder:
         digits of a config or manifest digest. NotFound says what is close; Refused lists what an
         ambiguous prefix could mean.
         """
+        if not text:
+            raise UsageError(
+                "the name of the image is empty", hint="is a variable of the shell unset?"
+            )
         found = self._named(text)
         if found is None and _ID.fullmatch(text):
             found = self._with_id(text)

@@ -173,6 +173,17 @@ class TestWhatTheHintsSay:
             ("inspect docker://h:1/", 2, "names no image", "write docker://h:1/NAME:TAG"),
             ("inspect ssh://", 2, "a place to write to", "ssh HOST ocitool save NAME |"),
             ("inspect oci:", 2, "names no image or path", "write oci:PATH"),
+            ("tag EMPTY x:1", 2, "the name of the image is empty", "variable of the shell unset"),
+            ("pin EMPTY", 2, "the name of the image is empty", "variable of the shell unset"),
+            ("push app:1 --to EMPTY", 2, "'' names no registry", "write HOST or HOST/PREFIX"),
+            ("registry catalog EMPTY", 2, "'' is not the host of a registry", "such as ghcr.io"),
+            (
+                "bundle load one.tar --to EMPTY",
+                2,
+                "the name of the place is empty",
+                "oci:DIR or HOST/PREFIX",
+            ),
+            ("bundle sign one.tar --sign-key EMPTY", 2, "path of the key is empty", "makes one"),
             ("pull docker://", 2, "the image name is empty", "write NAME:TAG"),
         ],
     )
@@ -180,7 +191,7 @@ class TestWhatTheHintsSay:
         written(one.cwd / "two.txt", b"# a comment\na:1 b:1\n")
         if "sign one.tar" in words:
             assert one("bundle", "create", "app:1", "-o", "one.tar").code == 0
-        done = one(*words.split())
+        done = one(*(word.replace("EMPTY", "") for word in words.split()))
         assert (done.code, done.out) == (code, "")
         assert told in done.err
         if hint:

@@ -226,7 +226,9 @@ def _archives(arguments: list[str] | None, option: str | None) -> list[str]:
         raise UsageError("name the archive only once: as an argument or with -i")
     found = arguments or [option if option is not None else "-"]
     if "" in found:
-        raise UsageError("the path of the archive is empty")
+        raise UsageError(
+            "the path of the archive is empty", hint="is a variable of the shell unset?"
+        )
     if found.count("-") > 1:
         raise UsageError("standard input can be read only once")
     if "-" in found and console.is_terminal(sys.stdin):

@@ -146,6 +146,10 @@ def bundle_target(text: str, out: Output) -> BundleTarget:
     from ocitool.bundles.mapping import Below
     from ocitool.images.locations import RECEIVERS, PlaceKind, parse_place
 
+    if not text:
+        raise UsageError(
+            "the name of the place is empty", hint="such as store, oci:DIR or HOST/PREFIX"
+        )
     word = _ENGINES.get(text, text)
     if word == "store":
         return BundleTarget(out.options.store, None, None, is_store=True)
