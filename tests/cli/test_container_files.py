@@ -129,6 +129,8 @@ class TestCommit:
         ):
             done = filled("container", "commit", "web", "kept:1", *arguments)
             assert (done.code, problem in done.err) == (2, True), done.err
+        done = filled("container", "commit", "web", "oci:kept:1")
+        assert (done.code, "`ocitool copy app:kept oci:kept:1`" in done.err) == (2, True)
         odd = {"SOURCE_DATE_EPOCH": "yesterday"}
         done = filled("container", "commit", "web", "kept:1", variables=odd)
         assert done.code == 2

@@ -127,11 +127,10 @@ def commit(
     container is paused meanwhile.
     """
     from ocitool.cli import container_documents
-    from ocitool.cli.render import texts
     from ocitool.containers.committing import commit_container
     from ocitool.containers.records import find_container
 
-    names = list(dict.fromkeys(texts.full(text) for text in destinations or ()))
+    names = list(dict.fromkeys(_full_name(text) for text in destinations or ()))
     with out.options.open_store() as layout:
         container = find_container(layout, name)
         with out.working(f"reading container {container.name}"):
@@ -143,6 +142,20 @@ def commit(
         view=container_documents.COMMITTED,
     )
     out.remark(_remarks(done))
+
+
+def _full_name(text: str) -> str:
+    """Return a name for the store; UsageError for another place."""
+    from ocitool.cli.render import texts
+    from ocitool.images.locations import PlaceKind, parse_place
+
+    place = parse_place(text)
+    if place.kind is not PlaceKind.STORE:
+        raise UsageError(
+            f"{quoted(text)} is not a name in the store, which is where the image goes",
+            hint=f"choose a name such as app:kept, then `ocitool copy app:kept {text}`",
+        )
+    return texts.full(text.removeprefix("store:"))
 
 
 def _remarks(done: "Committed") -> Iterator[str]:

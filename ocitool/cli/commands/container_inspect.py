@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocitool.cli.completing import container_names
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.output import JSON_OUTPUT, Output
 from ocitool.cli.render.formatted import Format, formatted, is_template
@@ -19,7 +20,10 @@ Size = Annotated[
 @with_options(out=JSON_OUTPUT)
 def inspect(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME…", help="Names or IDs of containers.")
+        list[str],
+        typer.Argument(
+            metavar="NAME…", help="Names or IDs of containers.", autocompletion=container_names
+        ),
     ],
     *,
     size: Size = False,
