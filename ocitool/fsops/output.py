@@ -34,10 +34,10 @@ def write_outputs(files: Mapping[str, bytes]) -> None:
 def remove_output(path: str) -> bool:
     """Remove a file that an earlier run wrote for the user; tell whether there was one.
 
-    A pipe, a terminal and a folder stay.
+    A pipe, a terminal and a folder stay, and so does what /dev/stdout leads to.
     """
     real = os.path.realpath(path)
-    if not os.path.isfile(real):
+    if os.path.abspath(path).startswith(("/dev/", "/proc/")) or not os.path.isfile(real):
         return False
     with translated("remove", path):
         os.unlink(real)

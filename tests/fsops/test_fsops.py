@@ -27,6 +27,7 @@ from ocitool.fsops import (
     TemporaryFile,
     append_to_file,
     read_up_to,
+    remove_output,
     replace_file,
     scratch_file,
     translate,
@@ -732,3 +733,23 @@ def test_the_usage_of_a_tree_counts_blocks_and_each_file_once(tmp_path: Path) ->
     with Directory.open(str(tmp_path)) as opened:
         assert tree_usage(opened, "tree") == (folder / "a").stat().st_blocks * 512
         assert tree_size(opened, "tree") == 2 * 5000 + (1 << 30)
+
+
+class TestRemoveOutput:
+    def test_a_file_and_what_a_link_leads_to_go_and_nothing_else(self, tmp_path: Path) -> None:
+        file, link, pipe = tmp_path / "file", tmp_path / "link", tmp_path / "pipe"
+        file.write_text("old")
+        link.symlink_to(file)
+        os.mkfifo(pipe)
+        assert remove_output(str(link))
+        assert (file.exists(), link.is_symlink()) == (False, True)
+        for other in (pipe, tmp_path, tmp_path / "none"):
+            assert not remove_output(str(other))
+        assert pipe.exists()
+
+    def test_what_stdout_leads_to_stays(self, tmp_path: Path) -> None:
+        file = tmp_path / "out"
+        with file.open("wb") as stdout:
+            assert not remove_output(f"/proc/self/fd/{stdout.fileno()}")
+            assert not remove_output(f"/dev/fd/{stdout.fileno()}")
+        assert file.exists()
