@@ -293,7 +293,16 @@ def _files_of(
             yield writable, writable.files
             return
         with Directory.open(f"/proc/{process}/root/") as root:
+            _check_process(container, process)
             yield writable, Files(root, None, Marks(None))
+
+
+def _check_process(container: Container, process: int) -> None:
+    """Refuse the root of a process that has ended: its number may be another program's by now."""
+    if process_in(container.bundle) != process:
+        raise Refused(
+            f"container {container.name} has ended or was started meanwhile", hint="try again"
+        )
 
 
 def _is_stopped(writable: Writable, files: Files) -> bool:

@@ -28,6 +28,10 @@ def frozen(bundle: str) -> Iterator[str | None]:
         yield None
         return
     control = _control_of(process)
+    if process_in(bundle) != process:
+        # It has ended: its number, and so the control, may be another program's by now.
+        yield "its processes have changed meanwhile"
+        return
     if control is None:
         yield "its processes have no cgroup of their own that can be frozen"
         return

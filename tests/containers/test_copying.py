@@ -293,6 +293,18 @@ class TestNoWayOut:
             sides.get("/u/.", "u")
         assert os.listdir(secret) == ["secret"]
 
+    def test_a_process_that_has_ended_gives_no_root(
+        self, sides: Sides, here: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Its number is that of another process by now, whose root is not the container's.
+        found = iter([os.getpid(), None, os.getpid(), None])
+        monkeypatch.setattr("ocitool.containers.copying.process_in", lambda _: next(found))
+        with pytest.raises(Refused, match="has ended"):
+            sides.put("d/f", str(here / "written"))
+        with pytest.raises(Refused, match="has ended"):
+            sides.get("/etc/hostname", "x")
+        assert sorted(os.listdir(here)) == ["d", "dl"]
+
     def test_a_loop_of_links_ends(self, sides: Sides) -> None:
         (written(sides.one) / "loop").symlink_to("loop/x")
         with pytest.raises(Refused, match="more than 40 links"):
