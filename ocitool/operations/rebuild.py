@@ -19,7 +19,8 @@ from ocitool.oci.version import LAYOUT_BYTES, LAYOUT_VERSION, check_layout_versi
 from ocitool.places.layout import Layout
 from ocitool.places.layout.documents import stored_document
 from ocitool.places.layout.index import IndexFile, with_name
-from ocitool.places.layout.layout import INDEX_FILE, LAYOUT_FILE
+from ocitool.places.layout.index_reader import INDEX_FILE
+from ocitool.places.layout.layout import LAYOUT_FILE
 from ocitool.places.layout.lease import TEMPORARY
 from ocitool.places.layout.lock import locked
 from ocitool.places.layout.quarantine import QUARANTINE

@@ -9,7 +9,8 @@ from ocitool.fsops import Directory, replace_file
 from ocitool.oci import Digest
 from ocitool.oci.reference import familiar
 from ocitool.places.layout.index import IndexFile, NameChange, drop_name, index_limit
-from ocitool.places.layout.layout import CONTROL, INDEX_FILE, Layout
+from ocitool.places.layout.index_reader import INDEX_FILE
+from ocitool.places.layout.layout import CONTROL, Layout
 from ocitool.places.layout.lease import TEMPORARY, claimed_digests, clear_dead
 from ocitool.places.layout.lock import locked
 from ocitool.places.layout.reflog import record
@@ -55,7 +56,7 @@ class Exclusive:
         record(self.control, changes, dt.datetime.now(dt.UTC))
         with self.control.subdirectory(TEMPORARY, create=True, lasting=False) as staging:
             replace_file(self._layout.folder, INDEX_FILE, data, staging=staging)
-        self._layout.wrote_index(data, after)
+        self._layout.index_reader.note(data, after)
         self.index = after
 
     def delete(

@@ -1,7 +1,6 @@
 """An OCI image layout directory, opened for reading (image-spec image-layout.md)."""
 
 import contextlib
-import hashlib
 import os
 import re
 import threading
@@ -15,7 +14,6 @@ from msgspec import Struct
 
 from ocitool.errors import (
     IntegrityError,
-    MalformedDocument,
     NotFound,
     OcitoolError,
     Refused,
@@ -29,7 +27,8 @@ from ocitool.oci.reference import familiar
 from ocitool.oci.version import LAYOUT_BYTES, LAYOUT_VERSION, check_layout_version
 from ocitool.places.layout import blob_files
 from ocitool.places.layout.cache import CACHE, Cache
-from ocitool.places.layout.index import IndexFile, entry_names, index_limit
+from ocitool.places.layout.index import IndexFile, entry_names
+from ocitool.places.layout.index_reader import INDEX_FILE, REBUILD_HINT, IndexReader
 from ocitool.places.layout.lease import TEMPORARY
 from ocitool.places.layout.lock import LOCK_TIMEOUT, locked
 from ocitool.places.layout.pins import Pin, read_pins
@@ -37,10 +36,8 @@ from ocitool.places.layout.reflog import REFLOG, FormerName, former_names
 
 BLOBS = "blobs"
 CONTROL = ".ocitool"
-INDEX_FILE = "index.json"
 LAYOUT_FILE = "oci-layout"
 STORE_FILE = "store.json"
-REBUILD_HINT = "`ocitool verify --repair` rebuilds it from the reflog, the pins and the blobs"
 _HEX = re.compile("[0-9a-f]+").fullmatch
 
 
@@ -68,8 +65,7 @@ class Layout:
         # Algorithms whose folder is known to be durable: the process that made a folder may have
         # died before its name was on the disk.
         self._lasting: set[str] = set()
-        self._seen: tuple[Stamp, IndexFile] | None = None
-        self._decoded: tuple[bytes, IndexFile] = (b"", IndexFile())
+        self.index_reader = IndexReader(folder)
         self._lock = threading.Lock()
         try:
             self.control: Directory | None = folder.subdirectory(CONTROL)
@@ -140,39 +136,7 @@ class Layout:
 
     def index(self) -> IndexFile:
         """Return the current content of index.json."""
-        limit = index_limit(is_store=self.is_store)
-        stamp, seen = Stamp.of(self.folder, INDEX_FILE), self._seen
-        if seen is not None and seen[0] == stamp:
-            return seen[1]
-        index = self._read_index(limit)
-        # Decoding ten thousand entries takes as long as everything else that `tag` does.
-        if stamp is not None and stamp.is_stable and Stamp.of(self.folder, INDEX_FILE) == stamp:
-            self._seen = (stamp, index)
-        return index
-
-    def _read_index(self, limit: int) -> IndexFile:
-        hint = REBUILD_HINT if self.is_store else None
-        try:
-            return self._decode(self.folder.read_file(INDEX_FILE, limit), limit)
-        except NotFound as error:
-            # A layout is made with its index, so a missing one does not mean "no images".
-            message = f"{self.folder.child(INDEX_FILE)!r} is missing"
-            raise IntegrityError(message, hint=hint) from error
-        except MalformedDocument as error:
-            message = f"{self.path}/{error.message}"
-            raise MalformedDocument(message, hint=error.hint or hint) from error
-
-    def _decode(self, data: bytes, limit: int) -> IndexFile:
-        # A server asks again and again while the stamp of a new file is not stable.
-        known, index = self._decoded
-        if known != _hash(data):
-            index = IndexFile.parse(data, what=INDEX_FILE, limit=limit, is_store=self.is_store)
-            self._decoded = _hash(data), index
-        return index
-
-    def wrote_index(self, data: bytes, index: IndexFile) -> None:
-        """Note what index.json was written from, so that it need not be decoded again."""
-        self._decoded = _hash(data), index
+        return self.index_reader.read(is_store=self.is_store)
 
     def roots(self) -> tuple[Root, ...]:
         """Return the images and artifacts of index.json, one for each digest, in its order."""
@@ -329,10 +293,6 @@ class Layout:
                 if create:
                     self._lasting.add(algorithm)
             return folder
-
-
-def _hash(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=32).digest()
 
 
 def _of_digests(names: list[str], length: int | None) -> list[str]:
