@@ -86,6 +86,16 @@ def scan_layers(
         keep=keep,
     )
     scan = _Scan(source, options, done)
+    todo = _left_to_read(scan, source, layers)
+    if todo:
+        tasks = [partial(scan.run, layer) for layer in todo]
+        with observer.work("reading layers", sum(layer.size for layer in todo)):
+            run_abortable(tasks, min(jobs, processors()), source)
+    return scan.found
+
+
+def _left_to_read(scan: "_Scan", source: Source, layers: Sequence[Descriptor]) -> list[Descriptor]:
+    """Finish what is known without reading; return the rest, the largest first."""
     todo = []
     for layer in {layer.digest: layer for layer in layers}.values():
         known = unreadable(source, layer) or scan.recalled(layer)
@@ -93,12 +103,7 @@ def scan_layers(
             todo.append(layer)
         else:
             scan.finish(layer, known)
-    todo.sort(key=lambda layer: -layer.size)
-    if todo:
-        tasks = [partial(scan.run, layer) for layer in todo]
-        with observer.work("reading layers", sum(layer.size for layer in todo)):
-            run_abortable(tasks, min(jobs, processors()), source)
-    return scan.found
+    return sorted(todo, key=lambda layer: -layer.size)
 
 
 def unreadable(source: Source, layer: Descriptor) -> Unreadable | None:
