@@ -45,10 +45,11 @@ def test_without_this_sync_something_is_lost_when_the_power_fails(
         scenes = {
             name: Played(name, parent, prepared, tmp_path / name, skipped=(site,)) for name in names
         }
-        # Those that need this sync by themselves come first.
-        for name, played in sorted(scenes.items(), key=lambda one: not one[1].skipped):
-            check_all(played, expected(name), sampled=0, step=10**6)
-            check_all(played, expected(name), sampled=0)
+        for name, played in scenes.items():
+            # Without it in a scene, there is nothing to miss.
+            if played.skipped:
+                check_all(played, expected(name), sampled=0, step=10**6)
+                check_all(played, expected(name), sampled=0)
         # Some are there for the work that a dead command left half done.
         for name in ("tag", "first-load"):
             folder = tmp_path / f"killed-{name}"
