@@ -195,7 +195,9 @@ def measured(name: str, folder: Path, layer: bytes, fresh: Callable[[], Path]) -
     with running(name, folder) as (site, started):
         blob, manifest = push_image(site, layer)
         speed, cpu = pull(site, blob, len(layer))
+        before = site.cpu
         quick, wrong, _ = small(site, manifest, _CLIENTS, _EACH)
+        small_cpu = (site.cpu - before) / (_CLIENTS * _EACH) * 1000
         _, wrong_many, slow = small(site, manifest, _MANY, 5)
         files = [fresh() for _ in range(5)]
         known = [(path, f"sha256:{hash_of(path)}") for path in files]
@@ -208,6 +210,7 @@ def measured(name: str, folder: Path, layer: bytes, fresh: Callable[[], Path]) -
             "pull x4, MB/s": speed,
             "CPU for a GB, s": cpu,
             "small, requests/s": quick,
+            "CPU for 1,000 small, s": small_cpu,
             "200 clients: slowest 1 %, ms": slow,
             "200 clients: failures": wrong + wrong_many,
             "upload x1, MB/s": one,

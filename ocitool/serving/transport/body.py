@@ -7,6 +7,7 @@ import h11
 
 from ocitool.serving.messages import BODY_CHUNK, BrokenBody
 from ocitool.serving.transport.limits import ServerLimits
+from ocitool.serving.transport.sending import set_timeout
 
 
 class IncomingBody:
@@ -60,7 +61,7 @@ class IncomingBody:
 
         Only now: who refuses a request before it reads the body never asks for it.
         """
-        self._socket.settimeout(self._limits.stalled)
+        set_timeout(self._socket, self._limits.stalled)
         if self._protocol.they_are_waiting_for_100_continue and not self._early:
             go_on = h11.InformationalResponse(status_code=100, headers=[])
             self._socket.sendall(self._protocol.send(go_on) or b"")

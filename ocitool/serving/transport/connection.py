@@ -6,11 +6,13 @@ of its own, because h11 ends connections of HTTP/1.0 that ask to be kept.
 """
 
 import contextlib
+import select
 import socket
 import ssl
 import time
 from collections.abc import Mapping
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
 
@@ -25,8 +27,8 @@ from ocitool.serving.transport.sending import receive, send
 _READ = 1 << 16
 _SKIPPED = 1 << 20
 """What is read of a body that was refused, so that the connection can be used again."""
-_LINGER = 0.02
-"""Seconds for which a thread waits for the next request before the connection counts as idle."""
+_LINGER_MS = 20
+"""Milliseconds for which a thread waits for another request before it leaves the connection."""
 _BODILESS = (204, 304)
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
@@ -72,6 +74,8 @@ class Connection:
         self._limits = host.limits
         self._needs_handshake = isinstance(sock, ssl.SSLSocket)
         self._protocol = self._parser(b"")
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
 
     def _parser(self, data: bytes) -> h11.Connection:
         most = self._limits.header_bytes
@@ -110,11 +114,9 @@ class Connection:
             return self.socket.pending() > 0
         if self._host.is_crowded:
             return False
-        self.socket.settimeout(_LINGER)
-        try:
-            self._protocol.receive_data(self.socket.recv(_READ))
-        except TimeoutError:
+        if not self._poll.poll(_LINGER_MS):
             return False
+        self._protocol.receive_data(self.socket.recv(_READ))
         return True
 
     def _read_request(self) -> h11.Request | None:
@@ -202,7 +204,7 @@ def _head(answer: Answer, connection: str | None) -> bytes:
     fields = dict(answer.headers)
     if answer.status not in _BODILESS:
         fields["Content-Length"] = str(len(answer.body))
-    fields["Date"] = formatdate(usegmt=True)
+    fields["Date"] = _date(int(time.time()))
     # Old dockers look for it.
     fields["Docker-Distribution-Api-Version"] = "registry/2.0"
     if connection is not None:
@@ -210,6 +212,11 @@ def _head(answer: Answer, connection: str | None) -> bytes:
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     status = f"{answer.status} {_REASONS.get(answer.status, '')}"
     return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode("latin-1", "replace")
+
+
+@lru_cache(maxsize=2)
+def _date(now: int) -> str:
+    return formatdate(now, usegmt=True)
 
 
 def _origin_form(target: str) -> str:

@@ -23,7 +23,7 @@ def send(sock: socket.socket, head: bytes, body: bytes | FilePart | Parts, deadl
     `deadline` are the seconds in which some bytes must go out: OSError after them, and CutShort if
     the body is not as long as promised. The body is not closed.
     """
-    sock.settimeout(deadline)
+    set_timeout(sock, deadline)
     if isinstance(body, bytes):
         sock.sendall(head + body)
         return len(body)
@@ -34,6 +34,12 @@ def send(sock: socket.socket, head: bytes, body: bytes | FilePart | Parts, deadl
     if isinstance(body, Parts):
         return _send_parts(sock, body)
     return _send_file(sock, body)
+
+
+def set_timeout(sock: socket.socket, seconds: float) -> None:
+    """Set the time-out of a socket; without a system call where it is that already."""
+    if sock.gettimeout() != seconds:
+        sock.settimeout(seconds)
 
 
 def _send_file(sock: socket.socket, part: FilePart) -> int:
