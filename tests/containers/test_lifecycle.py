@@ -280,6 +280,13 @@ class TestC6Wait:
         assert ended.state.text == "exited (9)"
         assert wait_for_container(layout, "web") == ended
 
+    def test_any_path_of_a_bundle_will_do(self, layout: Layout, tmp_path: Path) -> None:
+        place = tmp_path / "a 'b\n$(touch x)`;\"ü"
+        create(layout, name="odd", alone=True, bundle=str(place))
+        program = str(stand_in(tmp_path, 'echo $$ >"$pid"; exit 7'))
+        start_container(layout, "odd", StartOptions(runtime=program, detach=True))
+        assert wait_for_container(layout, "odd").state.exit_code == 7
+
     def test_one_that_was_never_started_is_told(self, layout: Layout, web: Container) -> None:
         with pytest.raises(Refused, match="container web was never started") as caught:
             wait_for_container(layout, web.id[:8])
