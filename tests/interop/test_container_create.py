@@ -32,6 +32,7 @@ int main(int count, char **words) {
         puts("ate 200 MiB");
         return 0;
     }
+    if (count > 1 && !strcmp(words[1], "wait")) for (;;) pause();
     if (count > 1 && !strcmp(words[1], "look")) {
         FILE *file = fopen("/etc/hosts", "r");
         if (!file || !fgets(place, sizeof place, file)) return 9;
@@ -135,8 +136,9 @@ def test_c1_to_c5_config_json_is_dockers_key_by_key(
 ) -> None:
     options = shlex.split(case.replace("HERE", str(tmp_path)))
     network = () if "--network" in options else ("--network", "none")
-    theirs = comparable(*reversed(docker.runtime_config(*network, *options, image)))
-    made = json.loads(ocitool.run("container", "create", "--json", *options, image))
+    words = ("/bin/app", "wait")
+    theirs = comparable(*reversed(docker.runtime_config(*network, *options, image, *words)))
+    made = json.loads(ocitool.run("container", "create", "--json", *options, image, *words))
     config = json.loads(Path(made["bundle"], "config.json").read_bytes())
     ours = comparable(config, made["id"])
     # What differs on purpose: nothing gains privileges here, and host means no namespace at all.
