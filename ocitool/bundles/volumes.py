@@ -203,7 +203,7 @@ def _room(fixed: Sequence[Section], limit: int, spared: int = 0) -> int:
         raise UsageError(
             f"volumes of {size_text(limit)} are too small: the documents alone, which stand in "
             f"each, have {size_text(needed)}",
-            hint=f"use at least --volume-size {least}",
+            hint=f"use at least {least} bytes",
         )
     return whole - needed
 

@@ -159,7 +159,7 @@ class TestA17Lost:
     def test_two_are_not(self, volumes: Sequence[Path], parity: Path, tmp_path: Path) -> None:
         report = verified(volumes[0], parity)
         assert (report.lost_volumes, report.rebuilt_volumes) == ((2, 3), ())
-        with opened(volumes[0], parity) as bundle, pytest.raises(NotFound, match="volume 2, 3 of"):
+        with opened(volumes[0], parity) as bundle, pytest.raises(NotFound, match="volumes 2, 3 of"):
             join_bundle(bundle, str(tmp_path / "joined.tar"))
 
     def test_the_parity_of_other_volumes_gives_back_nothing(
