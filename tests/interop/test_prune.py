@@ -25,9 +25,9 @@ pytestmark = pytest.mark.interop
 BASE = image("base")
 IMAGES = {
     tag: build_index([BASE, image(tag, day, platform="linux/arm64")], attested=True)
-    for day, tag in enumerate(("v1", "v2", "pr-1", "pr-2"), 1)
+    for day, tag in enumerate(("v1", "v2", "pr-1"), 1)
 }
-STAY, GO = ("v1", "v2", "latest"), ("pr-1", "pr-2")
+STAY, GO = ("v1", "v2", "latest"), ("pr-1",)
 NAME = "team/app"
 
 
@@ -98,7 +98,8 @@ def signed(tag: str) -> list[tuple[str, str]]:
     """Return what is signed of an image, and how."""
     index: BuiltIndex = IMAGES[tag]
     arm = index.images[1].descriptor.digest
-    return [(str(index.descriptor.digest), "oras"), (str(arm), "cosign"), (str(arm), "oras")]
+    found = [(str(index.descriptor.digest), "oras"), (str(arm), "cosign"), (str(arm), "oras")]
+    return found[:1] if tag == "v2" else found
 
 
 @pytest.mark.parametrize("kind", ["oci", "ghcr", "ecr"])
