@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from ocitool.bundles.sync.versions import Version, version_of
+from ocitool.errors import UsageError
 from ocitool.oci import Digest
+from ocitool.pruning.patterns import TagRegex
 from ocitool.pruning.rules import LEVELS, KeepRule, PruneRules
 
 UNKNOWN_AGE = "its age is not known"
@@ -87,15 +89,25 @@ def too_young(age: Age, pulled: float | None, rules: PruneRules, now: float) -> 
 
 
 def _idle(tags: Sequence[Tagged], rules: PruneRules) -> Iterable[str]:
-    """Yield the rules that are about none of the tags."""
+    """Yield the rules that are about none of the tags, with what may have been meant."""
+    written = [(rule.written, rule.pattern) for rule in rules.keep if rule.pattern is not None]
+    written += [(f"delete-tags {pattern.text}", pattern) for pattern in rules.delete]
+    for text, pattern in written:
+        if not any(pattern.matches(one.tag) for one in tags):
+            yield f"{text}{_wider(pattern, tags)}"
     for rule in rules.keep:
-        if rule.pattern is not None and not any(rule.pattern.matches(one.tag) for one in tags):
-            yield rule.written
         if rule.versions is not None and not _kept_by(rule, tags, 0.0):
             yield rule.written
-    for pattern in rules.delete:
-        if not any(pattern.matches(one.tag) for one in tags):
-            yield f"delete-tags {pattern.text}"
+
+
+def _wider(pattern: TagRegex, tags: Sequence[Tagged]) -> str:
+    """Return a question if tags begin as a pattern says, and go on."""
+    wider = f"{pattern.text}.*"
+    try:
+        is_meant = any(TagRegex(wider).matches(one.tag) for one in tags)
+    except UsageError:
+        is_meant = False
+    return f" (did you mean {wider}?)" if is_meant else ""
 
 
 def _kept_by(rule: KeepRule, tags: Sequence[Tagged], now: float) -> dict[str, str]:

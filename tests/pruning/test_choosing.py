@@ -135,6 +135,11 @@ def test_p1_a_pattern_that_is_about_nothing_is_told() -> None:
     assert set(found.idle) == {"keep-last 3:v.*", "keep-tags !v.*", "keep-semver ^2"}
 
 
+def test_p1_a_pattern_that_is_only_a_beginning_is_told_with_what_is_meant() -> None:
+    found = choose(TAGS, rules(delete_tags=("^pr-",)), NOW)
+    assert found.idle == ("delete-tags ^pr- (did you mean ^pr-.*?)",)
+
+
 @pytest.mark.parametrize(
     "written",
     [
