@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,18 @@ class TestDryRun:
             assert {one["status"] for one in found} == {"planned"}
             assert sorted(one["from"] for one in found) == sorted(CARRY)
             assert methods(registry) == []
+
+    def test_on_a_narrow_terminal_no_name_is_broken(self, ocitool: Command, tmp_path: Path) -> None:
+        file = tmp_path / "long.tar"
+        name = f"reg.example/{'team/' * 8}app:1.0"
+        file.write_bytes(docker_archive({name: IMAGES[1]}))
+        shown = ocitool.on_terminal("push", file, "--to", "h.invalid/m", "--dry-run", columns=80)
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+        target = f"h.invalid/m/{'team/' * 8}app:1.0"
+        assert lines[0] == "FROM"
+        assert lines[2] == name
+        assert [line.split() for line in lines[1::2]] == [["TO", "DIGEST"], [target, "-"]]
+        assert max(map(len, lines)) <= 80
 
     def test_a_digest_that_a_conversion_will_change_is_not_told(
         self, ocitool: Command, tmp_path: Path

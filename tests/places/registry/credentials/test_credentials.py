@@ -9,6 +9,7 @@ import pytest
 
 from ocitool.errors import AccessDenied, UsageError
 from ocitool.places.registry.credentials.chain import Credential, CredentialChain
+from ocitool.places.registry.credentials.credential import how_to_mend
 from ocitool.places.registry.credentials.locations import sources
 from tests.places.registry.homes import HOST, HUB_KEY, SECRET, Home, auths, entry
 
@@ -319,3 +320,9 @@ class TestNamespaces:
         home.helpers.keeper("keep", **{HOST: ("ann", "pw")})
         home.docker({"credsStore": "keep", **auths(**{f"{HOST}/team": "bob"})})
         assert [home.user(HOST, path) for path in ("a", "team/a")] == ["ann", "bob"]
+
+
+def test_what_to_do_about_a_credential_that_no_command_wrote() -> None:
+    hint = how_to_mend("ghcr.io", "the variable CI_REGISTRY_PASSWORD")
+    assert hint.startswith("correct it there; or remove it from there, and ")
+    assert "`ocitool login ghcr.io`" in hint
