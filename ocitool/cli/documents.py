@@ -305,7 +305,7 @@ STOPPED_CONTAINERS = View(
 )
 REMOVED_CONTAINERS = View(removed=("done", REMOVED_CONTAINER), failed=FAILURE)
 ENDED_CONTAINER = STARTED_CONTAINER
-CREATED = CONTAINER | View("rootless", unpacked=("extracted", _UNPACKED))
+CREATED = CONTAINER | View("rootless remarks", unpacked=("extracted", _UNPACKED))
 
 # Registries.
 
