@@ -217,6 +217,16 @@ def test_p2_a_list_of_tags_that_leads_back_or_away_ends_it(kind: str) -> None:
         assert not registry.requests("DELETE")
 
 
+def test_p2_an_empty_page_that_leads_back_is_the_end() -> None:
+    with filled() as registry:
+        link = {"Link": f'</v2/{NAME}/tags/list?last=v1&n=0>; rel="next"'}
+        for tags_of_page in (["pr-1", "v1"], []):
+            body = as_json({"name": NAME, "tags": tags_of_page})
+            registry.fail("GET", "tags/list", Status(status=200, body=body, headers=link))
+        assert pruned(registry, "pr-.*").problem is None
+        assert tags(registry) == {"v1"}
+
+
 def test_p2_every_page_is_read() -> None:
     with EmulatedRegistry(Quirks(page_size=1)) as registry:
         for number in range(5):

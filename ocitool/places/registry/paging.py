@@ -8,7 +8,6 @@ itself. What cannot be read to its end is an error, never a shorter list.
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
 
 from msgspec.structs import replace
 
@@ -78,6 +77,7 @@ class _Following:
         self._session = session
         self._is_strict = strict
         self._request = request
+        self._tells_entries = entries is not None
         self._entries: Entries = entries or (lambda _: ())
         self._listed = self._entries(answer)
         self._asked = answer.url
@@ -90,7 +90,10 @@ class _Following:
             size = len(self._listed)
             return self._by_last(seen) if size >= _FULL and size % _MULTIPLE == 0 else None
         if self._is_strict:
-            return self._by_link(self._link, seen) or self._refuse_loop()
+            found = self._by_link(self._link, seen)
+            if found is None:
+                self._refuse_loop()
+            return found
         try:
             return self._by_link(self._link, seen) or self._by_last(seen)
         except (Refused, IncompleteList) as error:
@@ -99,7 +102,10 @@ class _Following:
                 raise IncompleteList(error) from error
             return answer
 
-    def _refuse_loop(self) -> NoReturn:
+    def _refuse_loop(self) -> None:
+        """Raise IncompleteList where a page leads back; an empty one is the end all the same."""
+        if self._tells_entries and not self._listed:
+            return
         host = self._session.host.domain
         raise IncompleteList(Unavailable(f"{host} leads back to a page that was read already"))
 
