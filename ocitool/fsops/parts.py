@@ -80,16 +80,6 @@ class PartFile:
         with contextlib.suppress(OSError):
             os.posix_fadvise(self._descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
 
-    def cut(self, size: int) -> None:
-        """Forget the bytes from `size` on."""
-        with translated("write", self._directory.child(self._name)):
-            os.ftruncate(self._descriptor, size)
-
-    def sync(self) -> None:
-        """Make the bytes written so far durable."""
-        with translated("write", self._directory.child(self._name)):
-            os.fsync(self._descriptor)
-
     def note(self, line: bytes) -> None:
         """Add a line to the journal."""
         with translated("write", self._directory.child(self.journal_name(self._name))):

@@ -18,6 +18,10 @@ ELSEWHERE = {
     PACKAGE / "places" / "registry" / "credentials" / "store.py",
     PACKAGE / "artifacts" / "placing.py",
     PACKAGE / "places" / "layout" / "leftovers.py",
+    # What clients push: tests/serving/test_faults.py removes each of these.
+    PACKAGE / "places" / "layout" / "uploads.py",
+    PACKAGE / "serving" / "writing" / "storing.py",
+    PACKAGE / "serving" / "writing" / "uploads.py",
     # Where index.json is lost no other command can use the store.
     PACKAGE / "operations" / "rebuild.py",
 }
@@ -33,6 +37,11 @@ def _sites() -> Iterator[Site]:
         source = path.read_text(encoding="utf-8")
         if _CALLED.search(source):
             yield from _calls(path, source)
+
+
+def calls_in(path: Path) -> list[Site]:
+    """Return the calls of one module that sync or lock."""
+    return list(_calls(path, path.read_text(encoding="utf-8")))
 
 
 def _calls(path: Path, source: str) -> Iterator[Site]:

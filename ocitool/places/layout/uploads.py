@@ -1,8 +1,8 @@
 """Uploads of a registry's clients: `.ocitool/uploads/NAME`, until their blob is whole.
 
-The journal beside the file begins with the repository and the boot of the machine, and then lists
-how many bytes were durable when. A process that is killed loses no byte that it wrote, so after it
-the length of the file counts; after a crash of the machine only what was durable.
+The journal beside the file has the repository, and the boot of the machine. A process that is
+killed loses no byte that it wrote, so the length of the file is how far the upload is. A machine
+that crashes does lose some: after its next start the upload is gone, and its client begins anew.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from ocitool.oci.digest import Hasher, new_hasher
 UPLOADS = "uploads"
 UPLOAD_SECONDS = 86400.0
 _BOOT = "/proc/sys/kernel/random/boot_id"
-_JOURNAL_BYTES = 1 << 20
+_JOURNAL_BYTES = 1 << 12
 _SYNCED_AT_ONCE = 8 << 20
 
 
@@ -65,19 +65,15 @@ class StoredUpload:
 
     @classmethod
     def _opened(cls, part: PartFile, name: str) -> Self:
-        first, *rest = part.notes(_JOURNAL_BYTES).split(b"\n")
         try:
-            header = json.loads(first)
+            header = json.loads(part.notes(_JOURNAL_BYTES))
             repository, boot = str(header["repository"]), str(header["boot"])
         except (ValueError, KeyError, TypeError):
-            part.discard()
-            raise NotFound(f"upload {name} was never begun") from None
-        size = part.size()
+            boot = ""
         if boot != _boot():
-            durable = [int(line) for line in rest if line.isdigit()]
-            size = min(size, durable[-1] if durable else 0)
-            part.cut(size)
-        return cls(part, repository, size)
+            part.discard()
+            raise NotFound(f"upload {name} was never begun, or the machine was restarted since")
+        return cls(part, repository, part.size())
 
     def __enter__(self) -> Self:
         return self
@@ -93,11 +89,6 @@ class StoredUpload:
             self._part.begin_to_sync(self._started, self.size)
             self._started = self.size
 
-    def sync(self) -> None:
-        """Make what was written durable, and note that."""
-        self._part.sync()
-        self._part.note(b"%d\n" % self.size)
-
     def hashed(self, algorithm: str, hasher: Hasher | None = None, start: int = 0) -> Hasher:
         """Return the hash of everything; `hasher` has seen the first `start` bytes."""
         hasher = hasher or new_hasher(algorithm)
@@ -108,12 +99,17 @@ class StoredUpload:
 
     def publish(self, folder: Directory, digest: Digest) -> None:
         """Make the upload the blob of that digest, durably."""
-        self._part.publish(folder, digest.hex)
-        folder.sync()
+        publish_part(self._part, folder, digest)
 
     def discard(self) -> None:
         """Delete what was uploaded."""
         self._part.discard()
+
+
+def publish_part(part: PartFile, folder: Directory, digest: Digest) -> None:
+    """Make a file that is whole the blob of that digest, durably."""
+    part.publish(folder, digest.hex)
+    folder.sync()
 
 
 def clear_old_uploads(control: Directory, now: float) -> int:

@@ -11,6 +11,7 @@ from ocitool.image.content import OpenRange
 from ocitool.oci import Descriptor, Digest, Reference
 from ocitool.oci.annotations import CACHED
 from ocitool.places.layout.partial import PartialBlob
+from ocitool.places.layout.uploads import publish_part
 from ocitool.places.registry import Registries, Repository
 from ocitool.serving.documents import DocumentFacts, read_facts
 from ocitool.serving.library import Library
@@ -192,8 +193,7 @@ class UpstreamCache:
 
     def _publish(self, part: PartFile, digest: Digest) -> None:
         folder = self._storing.layout.blob_folder(digest.algorithm, create=True)
-        part.publish(folder, digest.hex)
-        folder.sync()
+        publish_part(part, folder, digest)
 
     def _local(self, name: str, tag: str) -> Digest | None:
         repository = self._library.view().repositories.get(name)

@@ -167,7 +167,6 @@ class Uploads:
                     raise _too_large(self._largest)
         finally:
             self._remember(where.rest, hasher, upload.size)
-        upload.sync()
 
     def _check_range(self, request: Request, upload: StoredUpload, where: Route) -> None:
         text = request.headers.get("content-range")
