@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from ocitool.places.layout import Layout
 
 _PIPE = "-"
+Source = Annotated[
+    str, typer.Argument(metavar="SRC|-", help="NAME:PATH, a path of this machine, or a tar.")
+]
+Destination = Annotated[
+    str, typer.Argument(metavar="DEST|-", help="A path of this machine, NAME:PATH, or a tar.")
+]
 
 
 def _copy_options(_: typer.Context, *, archive: bool, follow: bool) -> "CopyOptions":
@@ -50,12 +56,8 @@ COPY = Group(
 
 @with_options(copy=COPY, out=OUTPUT)
 def cp(
-    source: Annotated[
-        str, typer.Argument(metavar="SRC|-", help="NAME:PATH, a path of this machine, or a tar.")
-    ],
-    destination: Annotated[
-        str, typer.Argument(metavar="DEST|-", help="A path of this machine, NAME:PATH, or a tar.")
-    ],
+    source: Source,
+    destination: Destination,
     *,
     copy: "CopyOptions",
     out: Output,

@@ -12,27 +12,30 @@ from ocitool.cli.render import console
 if TYPE_CHECKING:
     from ocitool.containers.lifecycle.stopping import Stopped
 
+Seconds = Annotated[
+    float | None,
+    typer.Option(
+        "--time",
+        "--timeout",
+        "-t",
+        metavar="SECONDS",
+        help="How long to wait before it is killed; -1: for ever. Default: 10.",
+    ),
+]
+Signal = Annotated[
+    str | None,
+    typer.Option(
+        "--signal", "-s", metavar="SIGNAL", help="Signal to send. Default: the container's."
+    ),
+]
+
 
 @with_options(out=OUTPUT)
 def stop(
     names: ContainerNames,
     *,
-    time: Annotated[
-        float | None,
-        typer.Option(
-            "--time",
-            "--timeout",
-            "-t",
-            metavar="SECONDS",
-            help="How long to wait before it is killed; -1: for ever. Default: 10.",
-        ),
-    ] = None,
-    signal: Annotated[
-        str | None,
-        typer.Option(
-            "--signal", "-s", metavar="SIGNAL", help="Signal to send. Default: the container's."
-        ),
-    ] = None,
+    time: Seconds = None,
+    signal: Signal = None,
     out: Output,
 ) -> None:
     """Stop containers: by the signal of their image, and by SIGKILL when that does not end them.
