@@ -220,8 +220,12 @@ def assert_done(stage: Stage, expected: Expected) -> None:
 
 
 @functools.lru_cache(maxsize=4096)
-def _sha256(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+def _digest(data: bytes, algorithm: str) -> str:
+    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
+
+
+def _fits(data: bytes, digest: str) -> bool:
+    return _digest(data, digest.partition(":")[0]) == digest
 
 
 def names_in_tree(tree: Tree, store: str) -> dict[str, str] | None:
@@ -260,7 +264,7 @@ def undoable_in_tree(tree: Tree, store: str, digest: str) -> bool:
     }
     return any(
         digest in {entry["digest"] for entry in json.loads(record)["entries"]}
-        and all(_sha256(found.get(need) or b"") == need for need in json.loads(record)["needs"])
+        and all(_fits(found.get(need) or b"", need) for need in json.loads(record)["needs"])
         for record in records
     )
 
@@ -269,7 +273,7 @@ def _follow(tree: Tree, store: str, descriptor: dict[str, object]) -> None:
     digest = str(descriptor["digest"])
     data = tree.get(f"{store}/blobs/{digest.replace(':', '/')}")
     assert data is not None, f"a name leads to {digest}, which is not there"
-    assert _sha256(data) == digest, f"a name leads to {digest}, which is damaged"
+    assert _fits(data, digest), f"a name leads to {digest}, which is damaged"
     if "manifest" in str(descriptor["mediaType"]) or "index" in str(descriptor["mediaType"]):
         document = json.loads(data)
         parts = [*document.get("manifests", ()), *document.get("layers", ())]

@@ -25,11 +25,21 @@ ELSEWHERE = {
     # Where index.json is lost no other command can use the store.
     PACKAGE / "operations" / "rebuild.py",
 }
+# No command but `registry serve` comes to their syncs: stories of requests prove these.
+_FOR_REQUESTS = ("ocitool/fsops/parts.py", "ocitool/places/layout/uploads.py", "ocitool/serving/")
 
 
 def sites() -> list[Site]:
     """Return every call that syncs a file or folder, or that takes a lock between processes."""
     return sorted(_sites(), key=lambda site: (site.file, site.first))
+
+
+def syncs(*, for_requests: bool) -> list[Site]:
+    """Return the calls that sync: those for which tests/serving/test_durability.py has stories, or
+    the others, for which scenes are.
+    """
+    found = [site for site in sites() if site.kind == "fsync"]
+    return [site for site in found if site.file.startswith(_FOR_REQUESTS) == for_requests]
 
 
 def _sites() -> Iterator[Site]:

@@ -9,12 +9,12 @@ from tests.faults import figures
 from tests.faults.interleaving import Lost, Pair, assert_whole_store, explore
 from tests.faults.power_checks import Played, Violation, check_all, durable_after_a_kill
 from tests.faults.scenes import COPIES, SCENES, Expected
-from tests.faults.sites import sites
+from tests.faults.sites import sites, syncs
 from tests.faults.watched import Plan, Site
 from tests.faults.zygote import Running, Zygote
 
 Expecting = Callable[[str], Expected]
-SYNCS = [site for site in sites() if site.kind == "fsync"]
+SYNCS = syncs(for_requests=False)
 _OFTEN = ("first-load", "save", "tag", "copy", "pull", "gc", "undo")
 LOCKS = [site for site in sites() if site.kind == "flock"]
 SITUATIONS = (
