@@ -28,7 +28,7 @@ from ocitool.containers.writable.placing import place
 from ocitool.errors import NotFound, Refused, UsageError
 from ocitool.formats.compression import CHUNK_SIZE, DecompressingReader, Readable
 from ocitool.formats.tar.writing import ended, in_chunks
-from ocitool.fsops import Directory, staging_folder
+from ocitool.fsops import Directory, staging_folder, sync_file_system
 from ocitool.image.layers import Extracted, Extraction, Keep
 from ocitool.image.layers.tree import below
 from ocitool.oci.quoting import quoted
@@ -94,7 +94,6 @@ def copy_out(
             keep = _kept(archive=options.archive, owners=options.archive and is_root())
             here = Files(folder, None, Marks(None))
             copied = _bring(source, here, "", target.name, staging, keep)
-            folder.sync()
     where = os.path.join(folder_path, target.name) if target.name else folder_path
     return Copied(destination=where, extracted=copied.extracted, sockets=copied.sockets)
 
@@ -165,7 +164,7 @@ def _bring(
     staging: Directory,
     keep: Keep,
 ) -> Copied:
-    """Unpack into a private folder, then move everything to its place."""
+    """Unpack into a private folder, then move everything to its place, durably."""
     members = None
     if isinstance(source, _Source):
         members = Members(source.owner)
@@ -177,7 +176,10 @@ def _bring(
         with Extraction(staged, keep=keep, whiteouts=False) as extraction:
             extraction.tar(source)
             extracted = extraction.finish()
+        # Before a file is replaced, what replaces it is on the disk.
+        sync_file_system(staging)
         place(staged, files, folder, staging=other, owners=keep.owners)
+        sync_file_system(staging)
     sockets = members.left_out if members is not None else 0
     return Copied(destination="", extracted=extracted, sockets=sockets)
 

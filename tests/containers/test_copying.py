@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from ocitool.containers import copying
 from ocitool.containers.copying import Copied, CopyOptions, copy_in, copy_out, tar_in, tar_out
 from ocitool.containers.options import MountOptions
 from ocitool.containers.records import Container
 from ocitool.containers.sharing import can_share
 from ocitool.errors import MalformedArchive, NotFound, OcitoolError, Refused, UsageError
+from ocitool.fsops import Directory
 from ocitool.places.layout import Layout
 from tests.containers.kept import (
     app,
@@ -337,3 +339,31 @@ class TestTars:
         assert not list(tmp_path.rglob("s/up"))
         with pytest.raises(MalformedArchive):
             tar_in(sides.layout, sides.one, io.BytesIO(b"x" * 1024), "/old", CopyOptions())
+
+
+class TestDurable:
+    """What was there is replaced by what is on the disk, and in the end all of it is."""
+
+    def watch(self, monkeypatch: pytest.MonkeyPatch, path: Path) -> list[tuple[bytes, bool]]:
+        """Note at each sync what a file holds, and whether that file system is the file's."""
+        seen: list[tuple[bytes, bool]] = []
+
+        def sync(folder: Directory) -> None:
+            same = os.fstat(folder.descriptor).st_dev == path.stat().st_dev
+            seen.append((path.read_bytes(), same))
+
+        monkeypatch.setattr(copying, "sync_file_system", sync)
+        return seen
+
+    def test_what_goes_out(self, sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+        Path("out/in").mkdir(parents=True)
+        Path("out/in/2").write_bytes(b"before")
+        seen = self.watch(monkeypatch, Path("out/in/2"))
+        sides.get("/old/.", "out")
+        assert seen == [(b"before", True), (b"2", True)]
+
+    def test_what_comes_in(self, sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+        sides.put("d/sub/s", "/new")
+        seen = self.watch(monkeypatch, written(sides.one) / "new")
+        sides.put("d/f", "/new")
+        assert seen == [(b"s", True), (b"f", True)]
