@@ -18,17 +18,13 @@ ELSEWHERE = {
     PACKAGE / "places" / "registry" / "credentials" / "store.py",
     PACKAGE / "artifacts" / "placing.py",
     PACKAGE / "places" / "layout" / "leftovers.py",
-    # What clients push: tests/serving/test_faults.py removes each of these.
-    PACKAGE / "places" / "layout" / "uploads.py",
-    PACKAGE / "serving" / "writing" / "storing.py",
-    PACKAGE / "serving" / "writing" / "uploads.py",
     # Where index.json is lost no other command can use the store.
     PACKAGE / "operations" / "rebuild.py",
     # Which container runs is no content either: tests/containers/test_lifecycle.py needs the locks.
     PACKAGE / "fsops" / "locks.py",
 }
 # No command but `registry serve` comes to their syncs: stories of requests prove these.
-_FOR_REQUESTS = ("ocitool/fsops/parts.py", "ocitool/places/layout/uploads.py", "ocitool/serving/")
+_FOR_REQUESTS = ("ocitool/places/layout/uploads.py", "ocitool/serving/")
 
 
 def sites() -> list[Site]:
@@ -49,11 +45,6 @@ def _sites() -> Iterator[Site]:
         source = path.read_text(encoding="utf-8")
         if _CALLED.search(source):
             yield from _calls(path, source)
-
-
-def calls_in(path: Path) -> list[Site]:
-    """Return the calls of one module that sync or lock."""
-    return list(_calls(path, path.read_text(encoding="utf-8")))
 
 
 def _calls(path: Path, source: str) -> Iterator[Site]:

@@ -1,9 +1,10 @@
-"""S13: what was answered is on the disk, whenever the power fails; and no sync is superfluous."""
+"""S11: what was answered is on the disk, whenever the power fails; and no sync is superfluous."""
 
 import contextlib
 import os
 import random
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,12 +15,8 @@ from typing import Any
 
 import pytest
 
-from ocitool.errors import NotFound
-from ocitool.fsops import Directory
 from ocitool.oci import Digest
-from ocitool.places.layout import uploads
-from ocitool.places.layout.uploads import UPLOADS, StoredUpload
-from tests.faults.power import Disk, Tree, write_tree
+from tests.faults.power import Disk, Tree
 from tests.faults.power_checks import Violation
 from tests.faults.scenes import names_in_tree
 from tests.faults.sites import syncs
@@ -37,7 +34,7 @@ PUSHED = "localhost/app:1"
 
 @dataclass(frozen=True)
 class Promise:
-    """An answer that a client has got: this is stored, and stays."""
+    """An answer that a client has got: this is stored, and stays. An empty one promises nothing."""
 
     blob: str = ""
     name: str = ""
@@ -55,7 +52,6 @@ def push(folder: Path, tell: Tell) -> None:
         where = registry.ask("POST", "/v2/app/blobs/uploads/").headers["Location"]
         for part in (LAYER[:HALF], LAYER[HALF:]):
             assert registry.ask("PATCH", where, part).status == 202
-            tell(Promise())
         assert registry.ask("PUT", f"{where}?digest={Digest.of(LAYER)}").status == 201
         tell(Promise(blob=str(Digest.of(LAYER))))
         tell(Promise(blob=str(registry.push_blob("app", CONFIG))))
@@ -83,7 +79,8 @@ def pull_through(upstream: EmulatedRegistry) -> Story:
             for digest in (layer, config):
                 assert cache.get(f"/v2/t/a/blobs/{digest}").status == 200
             settled(cache, "/t/a:1")
-        tell(Promise(name=f"{upstream.host}/t/a:1", digest=str(Digest.of(raw))))
+        # No answer promises that a cache keeps something, but what it names must be whole.
+        tell(Promise())
 
     return story
 
@@ -135,25 +132,29 @@ def in_a_child(story: Story, folder: Path, plan: Plan, *, dies: bool) -> Iterato
 
 
 def _tell(story: Story, folder: Path, plan: Plan, events: Connection, *, dies: bool) -> None:
+    # A cache has threads that change the disk, and a connection is for one at a time.
+    one = threading.Lock()
+
+    def send(event: tuple[str, Any]) -> None:
+        with one:
+            events.send(event)
+
     def happened(event: tuple[str, Any]) -> None:
-        events.send(event)
+        send(event)
         if dies and event[1].kind == "rename" and "/blobs/" in event[1].target:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Watch(plan, happened, lambda: None).install()
-    story(folder, lambda promise: events.send(("promise", promise)))
+    story(folder, lambda promise: send(("promise", promise)))
+    with one:
+        os._exit(0)
 
 
 class Check:
     """Whether every state that the disk may be in keeps what was promised."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._folder = folder
-        self._seen: set[frozenset[tuple[str, bytes | None]]] = set()
-        self.offsets: set[int] = set()
+    def __init__(self) -> None:
         self.states = 0
-        # After a power failure the machine was started once more.
-        monkeypatch.setattr(uploads, "_boot", lambda: "another")
 
     def all_of(self, played: Played, *, step: int = 0) -> None:
         """Check at each answer, and at every `step`th change; Violation if something is lost."""
@@ -181,33 +182,6 @@ class Check:
                 raise Violation(f"blob {one.blob} was acknowledged and is lost")
             if one.name and (names or {}).get(one.name) != one.digest:
                 raise Violation(f"{one.name} was acknowledged and means another image")
-        self._uploads(tree)
-
-    def _uploads(self, tree: Tree) -> None:
-        """Open each upload as a server does that starts: what it has is what was sent."""
-        control = "store/.ocitool/"
-        left = {p.removeprefix(control): d for p, d in tree.items() if f"{control}{UPLOADS}" in p}
-        key = frozenset(left.items())
-        if not left or key in self._seen:
-            return
-        self._seen.add(key)
-        folder = self._folder / str(len(self._seen))
-        write_tree(left, folder)
-        with Directory.open(str(folder)) as opened:
-            for name in os.listdir(folder / UPLOADS):
-                if name.endswith(".ranges"):
-                    continue
-                with contextlib.suppress(NotFound), StoredUpload.open(opened, name) as upload:
-                    self.offsets.add(upload.size)
-                    sent = (folder / UPLOADS / name).read_bytes()[: upload.size]
-                    if not any(data.startswith(sent) for data in (LAYER, CONFIG)):
-                        raise Violation(f"an upload goes on at {upload.size} after other bytes")
-
-
-@pytest.fixture
-def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
-    (tmp_path / "uploads").mkdir()
-    return Check(tmp_path / "uploads", monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -216,12 +190,9 @@ def cached() -> Iterator[Story]:
         yield pull_through(upstream)
 
 
-def test_what_was_answered_is_there_when_the_power_fails(
-    tmp_path: Path, check: Check, cached: Story
-) -> None:
+def test_what_was_answered_is_there_when_the_power_fails(tmp_path: Path, cached: Story) -> None:
+    check = Check()
     check.all_of(Played(push, tmp_path / "push"), step=7)
-    # The client goes on where it was, not at the beginning.
-    assert check.offsets >= {0, HALF, len(LAYER)}
     check.all_of(Played(push_layer, tmp_path / "again", dies=True))
     check.all_of(Played(cached, tmp_path / "cached"), step=7)
     assert check.states > 500
@@ -229,7 +200,6 @@ def test_what_was_answered_is_there_when_the_power_fails(
 
 def test_there_are_syncs_to_remove() -> None:
     assert {site.file for site in SYNCS} >= {
-        "ocitool/fsops/parts.py",
         "ocitool/places/layout/uploads.py",
         "ocitool/serving/writing/storing.py",
     }
@@ -237,7 +207,7 @@ def test_there_are_syncs_to_remove() -> None:
 
 @pytest.mark.parametrize("site", SYNCS, ids=str)
 def test_without_this_sync_something_is_lost_when_the_power_fails(
-    site: Site, tmp_path: Path, check: Check, cached: Story
+    site: Site, tmp_path: Path, cached: Story
 ) -> None:
     stories: list[tuple[Story, bool]] = [(push, False), (push_layer, True), (cached, False)]
 
@@ -246,7 +216,7 @@ def test_without_this_sync_something_is_lost_when_the_power_fails(
             played = Played(story, tmp_path / str(number), site, dies=dies)
             # Without it in a story, there is nothing to miss.
             if played.skipped:
-                check.all_of(played)
+                Check().all_of(played)
 
     with pytest.raises(Violation):
         play()

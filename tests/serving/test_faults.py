@@ -1,14 +1,9 @@
 """S11, S13, S14, S18: kills and full disks at every change, gc and rivals beside pushes."""
 
-import contextlib
 import errno
 import os
-import pickle
-import random
-import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +11,7 @@ import pytest
 from ocitool.oci import Digest
 from ocitool.places.layout import Layout
 from ocitool.places.layout.uploads import UPLOADS
-from tests.faults.power import Disk
-from tests.faults.sites import PACKAGE, calls_in
-from tests.faults.watched import Change, Plan, Site, Watch
+from tests.faults.watched import Plan, Watch
 from tests.serving.test_pushing import collect
 from tests.support.layouts import image, store
 from tests.support.serving import (
@@ -57,11 +50,6 @@ def story(registry: Registry, tell: Callable[[str, int], object]) -> None:
 
 
 OLD = image("old")
-_FILES = ("places/layout/uploads.py", "serving/writing/storing.py", "serving/writing/uploads.py")
-SYNCS = sorted(
-    (site for name in _FILES for site in calls_in(PACKAGE / name) if site.kind == "fsync"),
-    key=str,
-)
 
 
 def in_a_child(folder: Path, plan: Plan) -> dict[str, int]:
@@ -175,117 +163,6 @@ class TestAtEveryChange:
             killed(tmp_path, number)
             for error in (errno.ENOSPC, errno.EIO):
                 failed(tmp_path, number, error)
-
-
-def recorded(folder: Path, plan: Plan, serial: int) -> list[object]:
-    """Return the changes of the story and its answers, in order, the files numbered anew."""
-    ours, theirs = os.pipe()
-    child = os.fork()
-    if child == 0:
-        with open(theirs, "wb") as pipe:
-
-            def tell(event: object) -> None:
-                pickle.dump(event, pipe)
-                pipe.flush()
-
-            try:
-                Watch(plan, tell, lambda: None).install()
-                with writing(folder) as registry:
-                    story(registry, lambda what, status: tell((what, status)))
-            finally:
-                pipe.flush()
-                os._exit(0)
-    os.close(theirs)
-    events: list[object] = []
-    with open(ours, "rb") as told, contextlib.suppress(EOFError):
-        while True:
-            kind, value = pickle.load(told)
-            if kind == "change":
-                moved = value.file + serial if value.file >= 0 else -1
-                events.append(replace(value, file=moved))
-            elif kind != "skipped":
-                events.append((kind, value))
-    os.waitpid(child, 0)
-    return events
-
-
-def durable(events: list[object], before: Path) -> None:
-    """Fail unless what was answered is there however much a crash of the machine undoes."""
-    disk = Disk(before)
-    blobs = {f"blobs/sha256/{Digest.of(data).hex}": data for data in (LAYER, CONFIG, MANIFEST)}
-    layer, config, manifest = blobs
-    promised: dict[str, list[str]] = {
-        "layer": [layer],
-        "config": [config],
-        "manifest": [layer, config, manifest],
-    }
-    for event in events:
-        if isinstance(event, Change):
-            disk.apply(event)
-            continue
-        assert isinstance(event, tuple)
-        what, status = event
-        if status != 201 or what not in promised:
-            continue
-        for tree in disk.after_power_loss(random.Random(1), 20):
-            for path in promised[what]:
-                assert tree.get(path) == blobs[path], f"{path} after {what}"
-            if what == "manifest":
-                assert b"localhost/app:1" in (tree.get("index.json") or b"")
-
-
-class TestWhenThePowerFails:
-    def test_what_was_answered_is_there(self, tmp_path: Path) -> None:
-        before, folder = prepared(tmp_path / "store"), tmp_path / "store"
-        kept = tmp_path / "before" / "store"
-        shutil.copytree(before, kept)
-        durable(moved(recorded(folder, Plan(root=str(folder), record=True), 0), folder, kept), kept)
-
-    def test_also_what_a_killed_server_left_half_done(self, tmp_path: Path) -> None:
-        half_done(tmp_path, ())
-
-    @pytest.mark.parametrize("site", SYNCS, ids=str)
-    def test_each_sync_is_needed(self, tmp_path: Path, site: Site) -> None:
-        folder, kept = prepared(tmp_path / "store"), tmp_path / "before" / "store"
-        shutil.copytree(folder, kept)
-        plan = Plan(root=str(folder), record=True, skipped=(site,))
-        with pytest.raises(AssertionError):  # noqa: PT012
-            durable(moved(recorded(folder, plan, 0), folder, kept), kept)
-            half_done(tmp_path / "half", (site,))
-
-
-def half_done(tmp_path: Path, skipped: tuple[Site, ...]) -> None:
-    """Kill a server before the name of the layer is durable; another one gets the same layer."""
-    folder, kept = prepared(tmp_path / "store"), tmp_path / "before" / "store"
-    shutil.copytree(folder, kept)
-    counting = recorded(
-        prepared(tmp_path / "count"), Plan(root=str(tmp_path / "count"), record=True), 0
-    )
-    changes = [event for event in counting if isinstance(event, Change)]
-    syncs = [
-        number
-        for number, change in enumerate(changes, 1)
-        if change.kind == "fsync" and change.path.endswith("blobs/sha256")
-    ]
-    first = Plan(root=str(folder), record=True, kill_at=syncs[0])
-    events = recorded(folder, first, 0)
-    second = Plan(root=str(folder), record=True, skipped=skipped)
-    events += recorded(folder, second, 1000)
-    durable(moved(events, folder, kept), kept)
-
-
-def moved(events: list[object], old: Path, new: Path) -> list[object]:
-    """Return the events as if they had happened in another folder."""
-    return [
-        replace(
-            event,
-            path=event.path.replace(str(old), str(new), 1),
-            target=event.target.replace(str(old), str(new), 1),
-        )
-        if isinstance(event, Change)
-        else event
-        for event in events
-    ]
 
 
 class TestBesideOthers:
