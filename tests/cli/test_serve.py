@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -54,6 +54,12 @@ def get(url: str, target: str = "/v2/_catalog") -> tuple[int, bytes]:
     return found
 
 
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     with store(tmp_path / "store", a=image("served")):
@@ -72,12 +78,12 @@ class TestS27TheProcess:
             url = line.split()[3]
             assert ready.read_text() == f"{url} {process.pid}\n"
             assert get(url) == (200, b'{"repositories":["docker.io/library/a"]}')
+            # A line is written when the answer is on its way.
+            wait_until(lambda: log.read_text() != "")
             # The log may be moved away: SIGHUP begins a new one.
             log.rename(folder / "old-log")
             process.send_signal(signal.SIGHUP)
-            deadline = time.monotonic() + 10
-            while not log.exists() and time.monotonic() < deadline:
-                time.sleep(0.01)
+            wait_until(log.exists)
             get(url, "/v2/")
             process.terminate()
             assert process.wait(10) == 0
