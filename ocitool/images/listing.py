@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -34,7 +35,8 @@ class ListedImage(Struct, frozen=True, kw_only=True):
     image besides. `kind` is "image", "index" or "artifact".
     `created` is as written. `former` is the name that an image without one had. `unpacked` is
     None where the layers were not measured; `problem` says why an image could not be read. An
-    engine may give no `digest`, and gives no `media_type` and no platforms.
+    engine may give no `digest`, and gives no `media_type` and no platforms. `is_part` tells of an
+    image without a name that it is one platform of an index of the store.
     """
 
     names: tuple[str, ...]
@@ -56,6 +58,7 @@ class ListedImage(Struct, frozen=True, kw_only=True):
     former: FormerName | None = None
     pin: Pin | None = None
     problem: str | None = None
+    is_part: bool = False
 
     @property
     def identifier(self) -> str:
@@ -89,6 +92,8 @@ def list_store(layout: Layout, observer: Observer) -> list[ListedImage]:
     former = layout.former_names()
     unpacked = _unpacked_sizes(layout)
     pins = _pins(layout, observer)
+    # Platforms that a client pushed by their digests, before the index came.
+    parts = {part for one in known.values() if one.kind == "index" for part in one.children}
     return _newest_first(
         _listed(
             root,
@@ -97,6 +102,7 @@ def list_store(layout: Layout, observer: Observer) -> list[ListedImage]:
             unpacked=unpacked(known[digest]),
             former=None if root.names else former.get(str(digest)),
             pin=pins.get(digest),
+            parts=parts,
         )
         for root in roots
         for digest in [root.descriptor.digest]
@@ -184,7 +190,9 @@ def _listed(
     unpacked: int | None = None,
     former: FormerName | None = None,
     pin: Pin | None = None,
+    parts: AbstractSet[str] = frozenset(),
 ) -> ListedImage:
+    is_bare = not root.names and root.label is None and former is None and pin is None
     return ListedImage(
         names=root.names,
         label=root.label,
@@ -205,6 +213,7 @@ def _listed(
         former=former,
         pin=pin,
         problem=summary.problem,
+        is_part=is_bare and str(root.descriptor.digest) in parts,
     )
 
 

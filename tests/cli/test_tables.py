@@ -14,6 +14,7 @@ from tests.support.images import (
     blob_path,
     build_artifact,
     build_image,
+    build_index,
     docker_archive,
     oci_archive,
     write_layout,
@@ -97,6 +98,20 @@ class TestImagesOnATerminal:
         told = "\n".join(lines)
         assert f"was {APP}" in told
         assert ("UNIQUE" in lines[0]) is (columns == 140) or "unique" in told
+
+    def test_a_platform_that_came_before_its_index_is_no_image_of_its_own(
+        self, ocitool: Command, tmp_path: Path
+    ) -> None:
+        ours, other = (build_image([{"a": data}]) for data in (b"1", b"2"))
+        index = build_index([ours])
+        # As clients push them: platforms by their digests, then the index.
+        layout = write_layout(tmp_path / "layout", {"app:1": index}, [ours, other])
+        assert ocitool("load", f"oci:{layout}").code == 0
+        assert len(ocitool("images", "-q").out.split()) == 2
+        assert len(ocitool("images", "-q", "-a").out.split()) == 3
+        shown = ocitool.on_terminal("images", columns=140)
+        assert "1 single platform: -a lists it too" in shown
+        assert shown.count("<none>") == 2
 
     def test_artifacts_that_are_left_out_are_counted(
         self, ocitool: Command, tmp_path: Path

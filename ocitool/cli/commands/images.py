@@ -51,7 +51,12 @@ NameOrPlace = Annotated[
     ),
 ]
 Artifacts = Annotated[
-    bool, typer.Option("--all", "-a", help="Also list artifacts, such as signatures.")
+    bool,
+    typer.Option(
+        "--all",
+        "-a",
+        help="Also list artifacts, such as signatures, and single platforms of an index.",
+    ),
 ]
 Digests = Annotated[bool, typer.Option("--digests", help="Show digests.")]
 
@@ -76,7 +81,7 @@ def images(
     wanted = parse_filters(filters or (), LIST_KEYS)
     place = parse_place(name) if name is not None else None
     rows = _rows(place, wanted, containers or (), out)
-    shown = [row for row in rows if show_all or row.image.kind != "artifact"]
+    shown = [row for row in rows if show_all or not _is_minor(row.image)]
     if not shown:
         _explain_nothing(place, filters or (), hidden=len(rows), out=out)
     if template is not None and is_template(template, json=out.is_json):
@@ -92,9 +97,15 @@ def images(
     )
     hidden = len(rows) - len(shown)
     if shown and hidden and console.is_terminal(sys.stdout):
-        out.summary(
-            [f"{counted(hidden, 'more artifact')}: -a lists {'it' if hidden == 1 else 'them'} too"]
-        )
+        artifacts = sum(row.image.kind == "artifact" for row in rows)
+        kinds = [(artifacts, "more artifact"), (hidden - artifacts, "single platform")]
+        told = " and ".join(counted(*kind) for kind in kinds if kind[0])
+        out.summary([f"{told}: -a lists {'it' if hidden == 1 else 'them'} too"])
+
+
+def _is_minor(image: "ListedImage") -> bool:
+    """Tell whether an image is listed with -a only: it belongs to another one."""
+    return image.kind == "artifact" or image.is_part
 
 
 def _explain_nothing(
