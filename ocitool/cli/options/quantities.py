@@ -30,11 +30,17 @@ def parse_amount(text: str) -> int:
 
 
 def parse_seconds(text: str) -> float:
-    """Return seconds of a text such as 90, 90s, 2m or 1h. UsageError otherwise."""
+    """Return seconds of a text such as 30d, 12h, 2m, 90s or 10ms. UsageError otherwise.
+
+    Only 0 goes without a unit: some take 30 for seconds, and who writes of images means days.
+    """
     found = _TIME.fullmatch(text.strip())
     if found is None:
-        raise UsageError(f"{quoted(text)} is not a time", hint="write it like 90s, 2m or 1h")
-    return float(found.group(1)) * _SECONDS[found.group(2)]
+        raise UsageError(f"{quoted(text)} is not a time", hint="write it like 30d, 12h, 90s")
+    number, unit = found.groups()
+    if not unit and float(number):
+        raise UsageError(f"{number} what? {number}d, {number}h, {number}m or {number}s")
+    return float(number) * _SECONDS[unit]
 
 
 def parse_moment(text: str, option: str, now: dt.datetime, *, ago: bool = False) -> dt.datetime:
