@@ -296,17 +296,17 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "artifact pull": ("ocitool artifact pull registry.example/chart:1 -o chart",),
     "artifact ls": ("ocitool artifact ls registry.example/app:1",),
     "container": (
-        "ocitool container create app:1.0 --name web --memory 512m",
+        "ocitool container create --name web --memory 512m app:1.0",
         "ocitool container start -d web",
-        "ocitool container run --rm app:1.0 -- env",
+        "ocitool container run --rm app:1.0 env",
     ),
     "container create": (
-        "ocitool container create app:1.0 --name web -- sh",
-        "ocitool container create app:1.0 --name web --memory 512m --cpus 1.5",
-        "ocitool container create app:1.0 -v /srv/data:/data:ro -e LEVEL=debug -u app",
+        "ocitool container create --name web app:1.0 sh -c 'echo hi'",
+        "ocitool container create --name web --memory 512m --cpus 1.5 app:1.0",
+        "ocitool container create -v /srv/data:/data:ro -e LEVEL=debug -u app app:1.0",
     ),
     "container run": (
-        "ocitool container run --rm -it app:1.0 -- sh",
+        "ocitool container run --rm -it app:1.0 sh",
         "ocitool container run -d --name web --read-only app:1.0",
     ),
     "container start": ("ocitool container start web", "ocitool container start -d web"),

@@ -97,7 +97,7 @@ class Bench:
         words = ("--name", name, "--network", "none", NAME, "sh", "-c", script)
         self._docker.run("create", *words)
         self._docker.run("start", "-a", name)
-        run(self._ours("container", "create", NAME, "--name", name, "--", "sh", "-c", script))
+        run(self._ours("container", "create", "--name", name, NAME, "sh", "-c", script))
         bundle = str(self._upper(name).parent)
         run(["runc", "--root", str(self._place / "runc"), "run", "-b", bundle, f"bench-{name}"])
 

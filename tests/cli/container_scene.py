@@ -27,7 +27,7 @@ def note_container_files(note: Note, command: Command, name: str) -> None:
     note("container commit", "container", "commit", name)
     note("container export", "container", "export", name, "-o", command.cwd / "web.tar")
     note("container cp", "container", "cp", f"{name}:/made", command.cwd / "made")
-    done = command("container", "create", "full:1", "--name", "wide", *_OPTIONS)
+    done = command("container", "create", "--name", "wide", *_OPTIONS, "full:1")
     assert done.code == 0, done.err
     for names in ((name, "wide"), ("-s", name)):
         note("container inspect", "container", "inspect", *names)

@@ -212,9 +212,9 @@ def _compared(scene: Scene) -> None:
 
 
 def _containers(scene: Scene) -> None:
-    scene.note("container create", "container", "create", "full:1", "--name", "web", "--copy")
-    scene.note("container create", "container", "create", "full:1", "--name", "two")
-    scene.note("container create", "container", "create", "full:1", "--name", "three")
+    scene.note("container create", "container", "create", "--name", "web", "--copy", "full:1")
+    scene.note("container create", "container", "create", "--name", "two", "full:1")
+    scene.note("container create", "container", "create", "--name", "three", "full:1")
     note_container_files(scene.note, scene.command, "web")
     runtime = ("--runtime", str(stand_in(scene.folder)))
     scene.note("container start", "container", "start", "-d", "three", *runtime)

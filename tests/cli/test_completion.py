@@ -42,7 +42,7 @@ def offered(ocitool: Command, line: str) -> list[str]:
         ("ocitool gc --engine ", ["docker", "podman"]),
         ("ocitool registry t", ["tags"]),
         ("ocitool completion ", ["bash", "zsh", "fish"]),
-        ("ocitool container create x --network ", ["none", "host"]),
+        ("ocitool container create --network ", ["none", "host"]),
         ("ocitool container start we", ["web"]),
         ("ocitool container rm x w", ["web"]),
     ],
@@ -51,7 +51,7 @@ def test_what_is_offered(loaded: Command, line: str, expected: list[str]) -> Non
     if "restore" in line:
         assert loaded("tag", BASE, APP).code == 0
     if "web" in expected:
-        assert loaded("container", "create", APP, "--name", "web", "--", "x").code == 0
+        assert loaded("container", "create", "--name", "web", APP, "x").code == 0
     assert set(offered(loaded, line)) == set(expected)
 
 
@@ -117,5 +117,5 @@ def test_bash_completes_names_with_colons(
     if "restore" in line:
         assert loaded("tag", BASE, APP).code == 0
     if "web" in expected:
-        assert loaded("container", "create", APP, "--name", "web", "--", "x").code == 0
+        assert loaded("container", "create", "--name", "web", APP, "x").code == 0
     assert set(in_bash(loaded, line, breaks)) == set(expected)

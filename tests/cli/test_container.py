@@ -27,7 +27,7 @@ def filled(ocitool: Command, tmp_path: Path) -> Command:
 
 
 def test_create_prints_the_bundle_last_and_tells_what_was_unpacked(filled: Command) -> None:
-    done = filled("container", "create", "app:1", "--name", "web")
+    done = filled("container", "create", "--name", "web", "app:1")
     assert done.code == 0
     bundle = Path(done.out.strip())
     assert json.loads((bundle / "config.json").read_bytes())["process"]["args"] == ["/bin/app"]
@@ -41,9 +41,7 @@ def test_create_prints_the_bundle_last_and_tells_what_was_unpacked(filled: Comma
 def test_a_bundle_goes_where_it_is_wanted_and_runs_what_is_wanted(
     filled: Command, tmp_path: Path
 ) -> None:
-    done = filled(
-        "container", "create", "app:1", "--bundle", tmp_path / "b", "--copy", "--", "a", "-b"
-    )
+    done = filled("container", "create", "--bundle", tmp_path / "b", "--copy", "app:1", "a", "-b")
     assert done.out == f"{tmp_path}/b\n"
     process = json.loads((tmp_path / "b/config.json").read_bytes())["process"]
     assert process["args"] == ["/bin/app", "a", "-b"]
@@ -51,7 +49,7 @@ def test_a_bundle_goes_where_it_is_wanted_and_runs_what_is_wanted(
 
 
 def test_create_in_json_says_everything(filled: Command) -> None:
-    value = filled("container", "create", "app:1", "--name", "web", "--json").json
+    value = filled("container", "create", "--name", "web", "--json", "app:1").json
     assert isinstance(value, dict)
     assert value["name"] == "web"
     assert value["image"] == "docker.io/library/app:1"
@@ -68,7 +66,7 @@ def test_ls_lists_containers_and_the_images_that_they_keep(filled: Command) -> N
     empty = filled("container", "ls")
     assert empty.out.split("  ")[0] == "CONTAINER ID"
     assert empty.out.count("\n") == 1
-    identity = filled("container", "create", "app:1", "--name", "web", "-q").out.strip()
+    identity = filled("container", "create", "--name", "web", "-q", "app:1").out.strip()
     filled("untag", "app:1")
     line = filled("container", "ls").out.splitlines()[1]
     assert line.split()[:3] == [identity[:12], "web", "app:1"]
@@ -78,8 +76,8 @@ def test_ls_lists_containers_and_the_images_that_they_keep(filled: Command) -> N
 
 
 def test_rm_takes_names_and_ids(filled: Command) -> None:
-    first = filled("container", "create", "app:1", "-q").out.strip()
-    filled("container", "create", "app:1", "--name", "second")
+    first = filled("container", "create", "-q", "app:1").out.strip()
+    filled("container", "create", "--name", "second", "app:1")
     done = filled("container", "rm", first[:12], "second")
     assert done.code == 0
     assert done.out.splitlines()[1] == "Removed: second"
@@ -91,16 +89,16 @@ def test_rm_takes_names_and_ids(filled: Command) -> None:
     [
         (("create", "nothing:1"), 4),
         (("create", "both:1"), 4),
-        (("create", "app:1", "--name", "taken"), 6),
-        (("create", "app:1", "--name", "a/b"), 2),
-        (("create", "app:1", "--bundle", "/"), 6),
+        (("create", "--name", "taken", "app:1"), 6),
+        (("create", "--name", "a/b", "app:1"), 2),
+        (("create", "--bundle", "/", "app:1"), 6),
         (("rm", "nobody"), 4),
     ],
 )
 def test_what_cannot_be_done_has_its_exit_code(
     filled: Command, arguments: tuple[str, ...], code: int
 ) -> None:
-    filled("container", "create", "app:1", "--name", "taken")
+    filled("container", "create", "--name", "taken", "app:1")
     done = filled("container", *arguments)
     assert done.code == code, done.err
     assert done.out == ""
@@ -116,7 +114,7 @@ def test_create_in_no_store_is_not_found(ocitool: Command) -> None:
 def test_a_record_whose_image_is_no_digest_is_not_taken_for_no_image(
     filled: Command, what: str
 ) -> None:
-    filled("container", "create", "app:1", "--name", "web", "--", "sh")
+    filled("container", "create", "--name", "web", "app:1", "sh")
     (path,) = (filled.store / ".ocitool" / "containers").glob("*.json")
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, what: record[what].replace("sha256:", "sha25x:")}))
@@ -130,7 +128,7 @@ def test_a_damaged_record_stops_neither_ls_nor_df_nor_the_removal_of_others(
     filled: Command,
 ) -> None:
     for name in ("other", "web"):
-        created = filled("container", "create", "app:1", "--name", name, "--json").json
+        created = filled("container", "create", "--name", name, "--json", "app:1").json
     damaged = created["id"]  # type: ignore[index]
     (filled.store / f".ocitool/containers/{damaged}.json").write_text("{")
     listed = filled("container", "ls")
@@ -147,7 +145,7 @@ def test_a_damaged_record_stops_neither_ls_nor_df_nor_the_removal_of_others(
 
 @pytest.mark.parametrize("options", [(), ("--copy",)])
 def test_ls_and_df_count_what_a_container_wrote(filled: Command, options: tuple[str, ...]) -> None:
-    created = filled("container", "create", "app:1", "--name", "web", *options, "--json").json
+    created = filled("container", "create", "--name", "web", *options, "--json", "app:1").json
     assert isinstance(created, dict)
     place = "upper" if created["shared_tree"] else "rootfs"
     # Counted in blocks of the disk: holes take none, and a file with two names counts once.
@@ -187,7 +185,7 @@ def _blocks_of_the_image(created: dict[str, object]) -> int:
 
 
 def test_ls_says_when_a_bundle_is_gone(filled: Command) -> None:
-    bundle = filled("container", "create", "app:1", "--name", "web").out.strip()
+    bundle = filled("container", "create", "--name", "web", "app:1").out.strip()
     assert '"state": "created"' in filled("container", "ls", "--json").out
     shutil.rmtree(bundle)
     assert "bundle missing" in filled("container", "ls").out
@@ -195,12 +193,12 @@ def test_ls_says_when_a_bundle_is_gone(filled: Command) -> None:
 
 
 def test_an_image_for_another_machine_is_told(filled: Command) -> None:
-    done = filled("container", "create", "both:1", "--platform", "linux/s390x", "--", "p")
+    done = filled("container", "create", "--platform", "linux/s390x", "both:1", "p")
     assert done.code == 0
     assert "the image is for linux/s390x, and this machine is" in done.err
     assert "this machine is" not in filled("container", "create", "app:1").err
 
 
 def test_an_empty_bundle_is_refused(filled: Command) -> None:
-    assert filled("container", "create", "app:1", "--bundle", "").code == 2
+    assert filled("container", "create", "--bundle", "", "app:1").code == 2
     assert filled("container", "ls", "-q").out == ""

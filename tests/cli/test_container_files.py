@@ -36,7 +36,7 @@ def filled(ocitool: Command, tmp_path: Path) -> Command:
 
 def create(command: Command, *options: str) -> Path:
     """Make a container `web`; return the folder in which it writes."""
-    created = command("container", "create", "app:1", "--name", "web", *options, "--json").json
+    created = command("container", "create", "--name", "web", *options, "--json", "app:1").json
     assert isinstance(created, dict)
     bundle = Path(created["bundle"])
     if not options and not can_share(str(bundle), rootless=os.geteuid() != 0):

@@ -138,10 +138,10 @@ class TestC1Variables:
     def test_a_file_that_is_not_there_or_no_text_is_told(
         self, filled: Command, tmp_path: Path
     ) -> None:
-        missing = filled("container", "create", "app:1", "--env-file", tmp_path / "none")
+        missing = filled("container", "create", "--env-file", tmp_path / "none", "app:1")
         assert missing.code == 4
         (tmp_path / "bad").write_bytes(b"A=\xff\n")
-        bad = filled("container", "create", "app:1", "--env-file", tmp_path / "bad")
+        bad = filled("container", "create", "--env-file", tmp_path / "bad", "app:1")
         assert (bad.code, "is not UTF-8 text" in bad.err) == (2, True)
 
 
@@ -184,9 +184,11 @@ class TestC4Names:
                 parse_host(text)
 
 
-def config_of(command: Command, *options: str | Path, **run: Any) -> dict[str, Any]:
+def config_of(
+    command: Command, *options: str | Path, words: tuple[str, ...] = (), **run: Any
+) -> dict[str, Any]:
     """Make a container with these options; return its config.json."""
-    done = command("container", "create", "app:1", "--copy", "--json", *options, **run)
+    done = command("container", "create", "--copy", "--json", *options, "app:1", *words, **run)
     assert done.code == 0, done.err
     made: Any = done.json
     value: dict[str, Any] = json.loads(Path(made["bundle"], "config.json").read_bytes())
@@ -201,9 +203,9 @@ def test_c1_to_c5_all_options_at_once(filled: Command, tmp_path: Path) -> None:
         *("--memory", "64m", "--pids-limit", "7", "--best-effort-limits", "--dns", "9.9.9.9"),
         *("--hostname", "h", "--add-host", "a:1.2.3.4", "--sysctl", "net.core.somaxconn=9"),
         *("--cap-drop", "ALL", "--cap-add", "KILL", "--security-opt", "seccomp=unconfined"),
-        *("--label", "l=1", "--annotation", "a=2", "--", "one", "-two"),
+        *("--label", "l=1", "--annotation", "a=2"),
     )
-    config = config_of(filled, *options)
+    config = config_of(filled, *options, words=("one", "-two"))
     process = config["process"]
     assert process["args"] == ["/bin/own", "one", "-two"]
     assert process["cwd"] == "/w"
@@ -245,7 +247,7 @@ def test_bad_input_is_told_with_what_to_do(
 ) -> None:
     if options == ("-u", "who") and os.geteuid() != 0:
         code, text = 2, "needs the rights of root"
-    done = filled("container", "create", "app:1", *options)
+    done = filled("container", "create", *options, "app:1")
     assert (done.code, done.out) == (code, "")
     assert done.err.startswith("ocitool: ")
     assert text in done.err

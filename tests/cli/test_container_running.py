@@ -35,7 +35,7 @@ def filled(ocitool: Command, tmp_path: Path) -> Iterator[Command]:
 @pytest.fixture
 def web(filled: Command) -> Command:
     """Return the command with a container that is called web."""
-    assert filled("container", "create", "app:1", "--name", "web", "--copy").code == 0
+    assert filled("container", "create", "--name", "web", "--copy", "app:1").code == 0
     return filled
 
 
@@ -103,7 +103,7 @@ class TestRun:
         done = filled("container", "run", "--name", "one", *options, "app:1")
         assert (done.code, done.out, done.err) == (5, "1\n", "")
         assert states(filled) == {"one": "exited"}
-        behind = filled("container", "run", "-d", "--name", "two", *options, "app:1", "-q")
+        behind = filled("container", "run", "-d", "--name", "two", *options, "-q", "app:1")
         assert (behind.code, len(behind.out.strip())) == (0, 64)
 
     @pytest.mark.parametrize("detach", [(), ("-d",)])
@@ -118,9 +118,31 @@ class TestRun:
                 time.sleep(0.02)
             assert states(filled) == {}
 
+    def test_what_stands_behind_the_image_belongs_to_the_command(
+        self, filled: Command, tmp_path: Path
+    ) -> None:
+        for words in (
+            ("echo", "-e", "hi"),
+            ("sh", "-c", "5"),
+            ("ls", "-l", "a=b"),
+            ("echo", "--help"),
+            ("echo", "--store", "x", "-q", "--", "--name"),
+        ):
+            for dashes in ((), ("--",)):
+                options = ("--rm", *runtime(tmp_path, "cp $bundle/config.json $0.seen; exit 0"))
+                filled("container", "run", *options, "app:1", *dashes, *words)
+                seen = json.loads((tmp_path / "runtime.seen").read_bytes())
+                assert tuple(seen["process"]["args"]) == words
+                assert seen["linux"]["resources"]["cpu"] == {"shares": 0}
+        made = filled("container", "create", "-q", "app:1", "sh", "-c", "echo hi")
+        assert made.code == 0, made.err
+        refused = filled("container", "run", "app:1", "--name", "web")
+        assert refused.code == 2
+        assert refused.err.endswith("  options stand before the image: '--name' … app:1\n")
+
     def test_a_refused_option_makes_nothing(self, filled: Command) -> None:
-        assert filled("container", "run", "app:1", "--memory", "1m").code == 2
-        assert filled("container", "run", "app:1", "--json").code == 2
+        assert filled("container", "run", "--memory", "1m", "app:1").code == 2
+        assert filled("container", "run", "--json", "app:1").code == 2
         assert states(filled) == {}
 
 

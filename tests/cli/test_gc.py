@@ -216,7 +216,7 @@ def test_somebody_who_is_asked_for_containers_and_cannot_answer_stops_everything
 
 
 def test_containers_none_asks_no_engine_and_the_stores_own_still_count(loaded: Command) -> None:
-    assert loaded("container", "create", "fmt/app:1.0", "--name", "web").code == 0
+    assert loaded("container", "create", "--name", "web", "fmt/app:1.0").code == 0
     dangling(loaded)
     done = loaded("gc", "-f", *NOBODY, variables={"DOCKER_HOST": f"unix://{loaded.cwd}/gone"})
     assert done.code == 0, done.err

@@ -46,8 +46,8 @@ class TestAnywhere:
         assert done.code == 0, done.err
         assert "stored:" not in done.err
 
-    def test_behind_two_dashes_it_is_no_option(self, loaded: Command) -> None:
-        done = loaded("container", "create", "fmt/app:1.0", "--", "sh", "--store", "x")
+    def test_behind_the_image_of_a_container_it_is_the_commands_own(self, loaded: Command) -> None:
+        done = loaded("container", "create", "fmt/app:1.0", "sh", "--store", "x")
         assert done.code == 0, done.err
 
     def test_a_value_that_looks_like_an_option_stays_a_value(self, loaded: Command) -> None:

@@ -19,11 +19,11 @@ from tests.faults.zygote import Zygote
 from tests.support.layouts import temporaries
 from tests.support.stores import checked
 
-CREATE = ("container", "create", "old:1", "--name", "k")
+CREATE = ("container", "create", "--name", "k")
 SCENES = {
-    "create": Scene(arguments=CREATE),
-    "create alone": Scene(arguments=(*CREATE, "--copy")),
-    "create outside": Scene(arguments=(*CREATE, "--bundle", "OUT/bundle")),
+    "create": Scene(arguments=(*CREATE, "old:1")),
+    "create alone": Scene(arguments=(*CREATE, "--copy", "old:1")),
+    "create outside": Scene(arguments=(*CREATE, "--bundle", "OUT/bundle", "old:1")),
     "rm": Scene(arguments=("container", "rm", "k")),
     "rm outside": Scene(arguments=("container", "rm", "k")),
     "commit": Scene(arguments=("container", "commit", "k", "kept:1")),
@@ -54,7 +54,7 @@ class Sweep:
         stage = Stage(SCENES[self._name], self._prepared, self._folder / str(next(self._turns)))
         if not self._name.startswith("create"):
             bundle = ["--bundle", f"{stage.out}/bundle"] if "outside" in self._name else []
-            command = ["--store", str(stage.store), *CREATE, *bundle]
+            command = ["--store", str(stage.store), *CREATE, *bundle, "old:1"]
             assert self._parent.run(command).code == 0
         if self._name == "commit":
             written_by(stage).joinpath("changed").write_bytes(CHANGED)
@@ -116,7 +116,7 @@ class Sweep:
         assert remains(stage) == {one.id for one in found} | {one.tree for one in found if one.tree}
         if not found:
             assert list(stage.out.iterdir()) == []
-        create = [*CREATE[:3], "--name", "again"]
+        create = [*CREATE[:2], "--name", "again", "old:1"]
         assert self._parent.run(["--store", str(stage.store), *create]).code == 0
         assert temporaries(stage.store) == []
 

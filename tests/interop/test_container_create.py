@@ -160,11 +160,11 @@ def test_c2_a_container_that_takes_more_memory_than_its_limit_is_killed(
 ) -> None:
     if "memory" not in find_cgroups(rootless=False).controllers:
         pytest.skip("this machine has no control groups for memory")
-    words = ("container", "create", image, "--memory")
-    small = ocitool.run(*words, "64m", "--", "/bin/app", "eat").decode().strip()
+    words = ("container", "create", "--memory")
+    small = ocitool.run(*words, "64m", image, "/bin/app", "eat").decode().strip()
     done = attempt([*runc, small, "small"])
     assert (done.returncode, done.stdout) == (137, b"")
-    large = ocitool.run(*words, "512m", "--", "/bin/app", "eat").decode().strip()
+    large = ocitool.run(*words, "512m", image, "/bin/app", "eat").decode().strip()
     assert run([*runc, large, "large"]) == b"ate 200 MiB\n"
 
 

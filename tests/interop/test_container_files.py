@@ -105,7 +105,7 @@ class Both:
 
     def ours(self, *options: str, script: str = CHANGES, name: str = "web") -> str:
         """Run a script in a new container of ours; return its bundle."""
-        words = ("container", "create", "changing:1", "--name", name, *options)
+        words = ("container", "create", "--name", name, *options, "changing:1")
         bundle = self.ocitool.run(*words, "--", "sh", "-c", script).decode().strip()
         self.start(bundle, name)
         return bundle
@@ -319,7 +319,7 @@ class TestRunning:
     LOOP = "echo here; while true; do echo x >> /log; echo y >> /t/log; done"
 
     def test_c8_a_running_container_stands_still_while_it_is_kept(self, both: Both) -> None:
-        words = ("container", "create", "changing:1", "--name", "loop", "--tmpfs", "/t")
+        words = ("container", "create", "--name", "loop", "--tmpfs", "/t", "changing:1")
         bundle = both.ocitool.run(*words, "--", "sh", "-c", self.LOOP).decode().strip()
         with both.running(bundle, "loop"):
             kept = json.loads(both.ocitool.run("container", "commit", "loop", "kept:1", "--json"))
@@ -336,7 +336,7 @@ class TestRunning:
     def test_c10_cp_goes_through_the_root_of_a_running_container(
         self, both: Both, tmp_path: Path
     ) -> None:
-        words = ("container", "create", "changing:1", "--name", "loop", "--tmpfs", "/t")
+        words = ("container", "create", "--name", "loop", "--tmpfs", "/t", "changing:1")
         script = "echo here; echo inside > /t/own; ln -s /etc/shadow /t/link; sleep 60"
         bundle = both.ocitool.run(*words, "--", "sh", "-c", script).decode().strip()
         (tmp_path / "mine").write_text("mine\n")
@@ -389,7 +389,7 @@ class TestTheStory:
         both.ocitool.run("container", "commit", "web", "kept:1")
         assert both.ocitool.run("files", "cat", "kept:1", "/count") == b"once\n" * 3
         # A new container has the new image, and an empty layer.
-        create = ("container", "create", "changing:1", "--name", "new", "--")
+        create = ("container", "create", "--name", "new", "changing:1")
         second = both.ocitool.run(*create, "/bin/sh", "-c", "read l < /version; echo $l")
         assert both.start(second.decode().strip(), "new") == "two\n"
         assert both.ocitool.run("container", "diff", "new") == b""

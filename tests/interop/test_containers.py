@@ -125,7 +125,7 @@ class TestOurContainers:
         self, ocitool: Ocitool, load: Load, runc: Runc, options: tuple[str, ...]
     ) -> None:
         load("one", WorkingDir="/w")
-        bundle = create(ocitool, "app:latest", "--name", "a", *options)
+        bundle = create(ocitool, "--name", "a", *options, "app:latest")
         assert runc.start(bundle, "a") == "owned marker=one uid=0 gid=0 cwd=/w before= words=0"
         # What it wrote is its own, and there when it starts again.
         assert "before=one" in runc.start(bundle, "a")
@@ -134,7 +134,7 @@ class TestOurContainers:
         self, ocitool: Ocitool, load: Load, runc: Runc
     ) -> None:
         load("one")
-        first, second = (create(ocitool, "app:latest", "--name", name) for name in "ab")
+        first, second = (create(ocitool, "--name", name, "app:latest") for name in "ab")
         for bundle, name in ((first, "a"), (second, "b")):
             assert "before= " in runc.start(bundle, name)
         assert not list((ocitool.store / ".ocitool/trees").glob("*/written"))
@@ -156,7 +156,7 @@ class TestOurContainers:
         self, ocitool: Ocitool, load: Load, runc: Runc, options: tuple[str, ...]
     ) -> None:
         load("one", Volumes={"/mine": {}}, WorkingDir="/mine", User="me")
-        said = runc.start(create(ocitool, "app:latest", *options), "v")
+        said = runc.start(create(ocitool, *options, "app:latest"), "v")
         assert said.startswith("owned marker=one uid=1000 gid=100 cwd=/mine")
 
     @pytest.mark.parametrize("options", [(), ("--copy",)])
@@ -184,7 +184,7 @@ class TestOurContainers:
         self, ocitool: Ocitool, load: Load, runc: Runc, options: tuple[str, ...]
     ) -> None:
         load("old")
-        bundle = create(ocitool, "app:latest", "--name", "web", *options, "--", "wait")
+        bundle = create(ocitool, "--name", "web", *options, "app:latest", "wait")
         with runc.waiting(bundle, "web") as said:
             assert "marker=old" in said
             old = json.loads(ocitool.run("container", "ls", "--json"))[0]["digest"]
@@ -197,7 +197,7 @@ class TestOurContainers:
             assert in_use.returncode == 6
             assert b"of a running container" in in_use.stderr
         assert b"created" in ocitool.run("container", "ls")
-        fresh = create(ocitool, "app:latest", "--name", "fresh")
+        fresh = create(ocitool, "--name", "fresh", "app:latest")
         assert "marker=new" in runc.start(fresh, "fresh")
 
     def test_the_whole_story_of_a_rebuilt_image(
@@ -207,7 +207,7 @@ class TestOurContainers:
         old = ocitool.images()[0].digest
         before = contents(ocitool.store)
         before.pop("index.json")
-        bundle = create(ocitool, "app:latest", "--name", "web")
+        bundle = create(ocitool, "--name", "web", "app:latest")
         load("new")
         kept = ocitool.run("gc", "-f", "--containers", "store").decode()
         assert "container web (store, created)" in kept
@@ -241,8 +241,11 @@ class TestOurContainers:
         other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         if attempt([*other, sys.executable, "-m", "ocitool", "--version"]).returncode != 0:
             pytest.skip("this Python is for its owner alone")
-        command = [*other, *Ocitool(store).command("container", "create", "app", *options)]
-        made = json.loads(run([*command, "--json"]))
+        command = [
+            *other,
+            *Ocitool(store).command("container", "create", "--json", *options, "app"),
+        ]
+        made = json.loads(run(command))
         assert made["rootless"] is True
         assert (made["shared_tree"] is None) == bool(options)
         started = [*other, "env", f"XDG_RUNTIME_DIR={place}", "runc", "--root", f"{place}/runc"]
@@ -257,7 +260,7 @@ class TestOurContainers:
     ) -> None:
         require("crun", "unshare")
         load("one")
-        bundle = Path(create(ocitool, "app:latest", "--copy"))
+        bundle = Path(create(ocitool, "--copy", "app:latest"))
         # Rules for devices need rights that a virtual machine in a cloud may lack.
         config = json.loads((bundle / "config.json").read_bytes())
         del config["linux"]["resources"]

@@ -12,9 +12,12 @@ from ocitool.cli.commands.container_start import start
 from ocitool.cli.commands.container_stop import stop, wait
 from ocitool.cli.parsing import command_group
 
+# As with docker, what stands behind NAME belongs to the command, options too.
+_COMMAND_LAST = {"allow_interspersed_args": False}
+
 container = command_group()
-container.command("create")(create)
-container.command("run")(run)
+container.command("create", context_settings=_COMMAND_LAST)(create)
+container.command("run", context_settings=_COMMAND_LAST)(run)
 container.command("start")(start)
 container.command("stop")(stop)
 container.command("wait")(wait)

@@ -24,7 +24,7 @@ _Command = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[COMMAND…]",
-        help="Command to run instead of the image's; write -- before it if it has options.",
+        help="Command to run instead of the image's; options behind NAME are its own.",
     ),
 ]
 
@@ -88,7 +88,9 @@ def _make(
     from ocitool.containers.creating import create_container
     from ocitool.images.lookup import find_image
 
-    wanted = replace(options, command=tuple(command or ()))
+    words = tuple(command or ())
+    # The parser leaves what stands behind NAME as it is, a -- before the command too.
+    wanted = replace(options, command=words[words[:1] == ("--",) :])
     with out.options.open_store() as layout:
         found = find_image(layout, image.removeprefix("store:"))
         return create_container(layout, found, wanted)

@@ -53,6 +53,11 @@ def arguments(config: ImageConfig, purpose: Purpose) -> list[str]:
         why = "--entrypoint leaves nothing to run" if dropped else "does not say what to run"
         subject = "" if dropped else f"the image {quoted(familiar(purpose.image))} "
         raise UsageError(f"{subject}{why}", hint="write the command after the name")
+    if asked.command[:1] == (found[0],) and found[0].startswith("-"):
+        where = f"options stand before the image: {quoted(found[0])} … {familiar(purpose.image)}"
+        raise UsageError(
+            f"the command begins with {quoted(found[0])}, which is no program", hint=where
+        )
     return found
 
 
