@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ocitool.containers.lifecycle.failing import Cause, NotStarted
 from ocitool.containers.lifecycle.logs import container_logs
 from ocitool.containers.lifecycle.starting import StartOptions, start_container
 from ocitool.containers.lifecycle.state import State, Status, container_state, open_run
@@ -109,6 +110,21 @@ class TestC6States:
         # What the runtime still knew of the last run was deleted by it.
         assert runtime.deleted.read_text().rstrip().endswith(f"delete --force {web.id}")
 
+    @pytest.mark.parametrize("detach", [False, True])
+    def test_a_failed_start_leaves_what_is_known_of_the_last_run(
+        self, layout: Layout, runtime: Runtime, *, detach: bool
+    ) -> None:
+        first = runtime.start("echo $$ >$pid; exit 9")
+        for _ in range(2):
+            with pytest.raises(OcitoolError):
+                runtime.start("exit 1", detach=detach)
+            assert container_state(find_container(layout, "web")) == first
+            assert wait_for_container(layout, "web").state.text == "exited (9)"
+        # Of a run that has begun, the end of the one before says nothing.
+        assert runtime.start("echo $$ >$pid; exit 3").text == "exited (3)"
+        runtime.start("echo $$ >$pid; kill -9 $PPID; exit 4", detach=True)
+        assert wait_for_container(layout, "web").state.text == "exited (?)"
+
     def test_a_bundle_that_is_gone_or_is_anothers(self, layout: Layout, web: Container) -> None:
         config = Path(web.bundle, "config.json")
         config.write_text(config.read_text().replace(web.id, "0" * 64))
@@ -151,6 +167,42 @@ class TestC6Start:
         with pytest.raises(OcitoolError, match=r"runtime could not start container web$"):
             runtime.start("exit 1")
         assert state(layout) == "created"
+
+    @pytest.mark.parametrize(
+        ("said", "cause"),
+        [
+            ('exec: \\"nope\\": executable file not found in $PATH', Cause.ABSENT),
+            ('exec: \\"/no\\": stat /no: no such file or directory', Cause.ABSENT),
+            ('exec: \\"/etc/f\\": permission denied', Cause.DENIED),
+            ("mounting x: no such file or directory", Cause.RUNTIME),
+            ("cgroups in hybrid mode not supported, drop all controllers", Cause.RUNTIME),
+            ("", Cause.RUNTIME),
+        ],
+    )
+    def test_why_it_could_not_be_started_and_what_to_do(
+        self,
+        runtime: Runtime,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        said: str,
+        cause: Cause,
+    ) -> None:
+        (tmp_path / "bin").mkdir()
+        stand_in(tmp_path / "bin").rename(tmp_path / "bin/runc")
+        monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+        monkeypatch.setattr("ocitool.containers.lifecycle.runtime._MORE", str(tmp_path))
+        (tmp_path / "said").write_text(f'time="x" level=error msg="runc run failed: {said}"\n')
+        for detach in (False, True):
+            with pytest.raises(NotStarted) as caught:
+                runtime.start(f"cp {tmp_path}/said $log; exit 1", detach=detach)
+            assert caught.value.cause is cause
+            assert ("runc run failed: " in caught.value.message) == detach
+            assert caught.value.hint == (
+                "runtime itself failed: try another with --runtime runc, or make the container "
+                "with other options"
+                if cause is Cause.RUNTIME
+                else "make another container with a command that the image has and that may be run"
+            )
 
     def test_it_is_started_once(self, runtime: Runtime) -> None:
         runtime.start(GOES_ON, detach=True)

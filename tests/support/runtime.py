@@ -8,6 +8,7 @@ for word; do
     case $last in
     --pid-file) pid=$word ;;
     --bundle) bundle=$word ;;
+    --log) log=$word ;;
     esac
     last=$word
     test "$word" = delete && { echo "$*" >>"$0.deleted"; exit 0; }
@@ -16,7 +17,7 @@ done
 
 
 def stand_in(folder: Path, does: str = "echo $$ >$pid; exit 7") -> Path:
-    """Write the program; `does` are lines of sh(1), which know $pid and $bundle."""
+    """Write the program; `does` are lines of sh(1), which know $pid, $bundle and $log."""
     place = folder / "runtime"
     place.write_text(f"{_SCRIPT}{does}\n")
     place.chmod(0o755)

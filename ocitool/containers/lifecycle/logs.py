@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from ocitool.containers.lifecycle.starting import ERR, OUT
-from ocitool.containers.lifecycle.state import LOCK, open_run
+from ocitool.containers.lifecycle.state import ERR, LOCK, OUT, open_run
 from ocitool.containers.records import find_container
 from ocitool.errors import NotFound
 from ocitool.fsops import CHUNK, Directory, is_locked

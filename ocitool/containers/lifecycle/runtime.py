@@ -5,6 +5,7 @@ import shutil
 
 from msgspec import Struct
 
+from ocitool.containers.lifecycle.state import LOG, PID
 from ocitool.containers.records import Container
 from ocitool.errors import NotFound, Refused
 from ocitool.fsops import Directory, remove_tree
@@ -30,8 +31,9 @@ class Runtime(Struct, frozen=True, kw_only=True):
 
     def run(self, container: Container) -> list[str]:
         """Return the command that runs a container to its end and writes its process ID first."""
-        words = ("run", "--bundle", container.bundle, "--pid-file", f"{self.folder}/pid")
-        return [*self._called(), *words, container.id]
+        words = ("run", "--bundle", container.bundle, "--pid-file", f"{self.folder}/{PID}")
+        # The log has what it says of itself, apart from the output of the container.
+        return [*self._called(), "--log", f"{self.folder}/{LOG}", *words, container.id]
 
     def delete(self, container: Container) -> list[str]:
         """Return the command that ends and forgets a container."""
@@ -62,6 +64,15 @@ def find_runtime(container: Container, folder: str, *, named: str | None = None)
         "neither runc nor crun is installed",
         hint="install one of them (Debian: `apt-get install runc`), or name one with --runtime",
     )
+
+
+def other_runtime(failed: Runtime, container: Container) -> str | None:
+    """Return another known runtime that is installed and can run this bundle; None: none."""
+    for name in _KNOWN:
+        able = name != "crun" or container.tree is None
+        if able and name != failed.name and _installed(name) is not None:
+            return name
+    return None
 
 
 def _installed(name: str) -> str | None:

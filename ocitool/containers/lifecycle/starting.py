@@ -5,7 +5,6 @@ a shell, which writes the exit code. So a run has one waiter, whatever is killed
 """
 
 import os
-import re
 import shlex
 import time
 from collections.abc import Sequence
@@ -15,10 +14,16 @@ from msgspec.structs import replace
 
 from ocitool.containers.bundles import write_files
 from ocitool.containers.config.files import network_files
+from ocitool.containers.lifecycle.failing import not_started
 from ocitool.containers.lifecycle.runtime import Runtime, find_runtime, forget_run
 from ocitool.containers.lifecycle.state import (
+    ERR,
     EXIT,
+    LAST_EXIT,
+    LAST_PID,
     LOCK,
+    LOG,
+    OUT,
     PID,
     State,
     Status,
@@ -29,19 +34,13 @@ from ocitool.containers.lifecycle.state import (
 from ocitool.containers.options import HOST
 from ocitool.containers.records import Container, find_container
 from ocitool.containers.running import process_in
-from ocitool.errors import OcitoolError, Refused, StorageError
+from ocitool.errors import Refused, StorageError
 from ocitool.events import Observer
 from ocitool.fsops import Directory, HeldLock, replace_file, take_lock
-from ocitool.oci.quoting import quoted
 from ocitool.places.layout import Layout
 from ocitool.programs import leave_behind, run_in_front
 
-OUT, ERR = "stdout", "stderr"
 _PAUSE = 0.01
-_TAIL_BYTES = 4096
-# What runc says: time="…" level=error msg="runc run failed: …"
-_MESSAGE = re.compile(r'msg="((?:[^"\\]|\\.)*)"')
-_ESCAPED = re.compile(r"\\(.)")
 
 
 class StartOptions(Struct, frozen=True, kw_only=True):
@@ -69,7 +68,7 @@ def start_container(layout: Layout, text: str, options: StartOptions) -> Started
     """Start a container by its name or the start of its ID.
 
     Returns when its process has ended, or with `detach` when it has begun. Refused if it runs
-    already, NotFound without a runtime, OcitoolError if the runtime cannot start it.
+    already, NotFound without a runtime, NotStarted if the runtime cannot start it.
     """
     container = find_container(layout, text)
     _check_terminal(container, options)
@@ -81,7 +80,7 @@ def start_container(layout: Layout, text: str, options: StartOptions) -> Started
             # It may have been removed while this command waited for the lock.
             container = find_container(layout, container.id)
             runtime = find_runtime(container, run.path, named=options.runtime)
-            _forget_last(run, container, options.runtime)
+            _set_aside_last(run, container, options.runtime)
             _renew_files(container)
             code: int | None = None
             if options.detach:
@@ -120,12 +119,16 @@ def _check_terminal(container: Container, options: StartOptions) -> None:
         )
 
 
-def _forget_last(run: Directory, container: Container, named: str | None) -> None:
-    """Remove what the last run left, also what a runtime keeps that was killed."""
+def _set_aside_last(run: Directory, container: Container, named: str | None) -> None:
+    """Remove what a runtime keeps of the last run; how that ended counts until the next begins."""
     forget_run(run, container, named=named)
-    for name in (PID, EXIT):
+    run.remove(LOG)
+    if run.kind(PID) is None:
+        return
+    run.remove(LAST_EXIT)
+    for name, other in ((PID, LAST_PID), (EXIT, LAST_EXIT)):
         if run.kind(name) is not None:
-            run.remove(name)
+            run.move(name, run, other)
 
 
 def _renew_files(container: Container) -> None:
@@ -150,7 +153,7 @@ def _run_in_front(
     code = run_in_front(runtime.run(container), reads_stdin=reads)
     if run.kind(PID) is None:
         # What the runtime said stands on the user's own standard error.
-        raise _not_started(runtime, container, None)
+        raise not_started(run, runtime, container, printed_from=None)
     return code
 
 
@@ -164,7 +167,7 @@ def _start_behind(
     lock.close()
     while run.kind(PID) is None:
         if process.poll() is not None and run.kind(PID) is None:
-            raise _not_started(runtime, container, _reason(run, began))
+            raise not_started(run, runtime, container, printed_from=began)
         time.sleep(_PAUSE)
 
 
@@ -183,27 +186,3 @@ def _script(command: Sequence[str], folder: str, afterwards: Sequence[str]) -> s
             shlex.join(afterwards),
         ]
     )
-
-
-def _not_started(runtime: Runtime, container: Container, reason: str | None) -> OcitoolError:
-    why = f": {reason}" if reason else ""
-    return OcitoolError(
-        f"{runtime.name} could not start container {container.name}{why}",
-        hint="make another container with a command that the image has, or with other options",
-    )
-
-
-def _reason(run: Directory, began: int) -> str:
-    """Return what the runtime wrote last, on one line."""
-    size = run.size_of(ERR) or 0
-    if size <= began:
-        return ""
-    descriptor, _ = run.open_file(ERR)
-    try:
-        data = os.pread(descriptor, _TAIL_BYTES, max(began, size - _TAIL_BYTES))
-    finally:
-        os.close(descriptor)
-    last = data.decode("utf-8", "replace").strip().splitlines()[-1:]
-    text = "".join(last)
-    found = _MESSAGE.search(text)
-    return quoted(_ESCAPED.sub(r"\1", found[1])) if found else quoted(text)

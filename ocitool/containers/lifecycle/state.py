@@ -1,7 +1,8 @@
 """The state of a container: from the files of its last run, and the processes of this machine.
 
 `run/pid` is there once a process was started, `run/exit` once it has ended; their times are those
-of the start and the end. `run/lock` is held by who waits for that end.
+of the start and the end. Those of the run before lie aside, and count until the runtime has written
+a new `run/pid`. `run/lock` is held by who waits for that end.
 """
 
 import contextlib
@@ -21,6 +22,9 @@ from ocitool.fsops import Directory, is_locked, make_folder, take_lock
 
 RUN_FOLDER = "run"
 PID, EXIT, LOCK = "pid", "exit", "lock"
+LAST_PID, LAST_EXIT = "last-pid", "last-exit"
+LOG = "log"
+OUT, ERR = "stdout", "stderr"
 _NUMBER_BYTES = 64
 
 
@@ -82,15 +86,24 @@ def _state_in(bundle: Directory, *, process: int | None) -> State:
         status = Status.CREATED if process is None else Status.RUNNING
         return State(status=status, pid=process)
     with bundle.subdirectory(RUN_FOLDER) as run:
-        pid, code = _number(run, PID), _number(run, EXIT)
-        started, finished = _time(run, PID), _time(run, EXIT)
         if process is not None or is_locked(run, LOCK):
+            pid, started = _number(run, PID), _time(run, PID)
             # The first process, unless what wrote it is gone and another run began by hand.
             first = pid if pid is not None and is_process(pid) else process
             return State(status=Status.RUNNING, pid=first, started=started)
-    if pid is None:
+        return _at_rest(run)
+
+
+def _at_rest(run: Directory) -> State:
+    begin, end = (PID, EXIT) if run.kind(PID) is not None else (LAST_PID, LAST_EXIT)
+    if _number(run, begin) is None:
         return State(status=Status.CREATED)
-    return State(status=Status.EXITED, exit_code=code, started=started, finished=finished)
+    return State(
+        status=Status.EXITED,
+        exit_code=_number(run, end),
+        started=_time(run, begin),
+        finished=_time(run, end),
+    )
 
 
 def _number(run: Directory, name: str) -> int | None:
