@@ -51,6 +51,7 @@ EXIT_CODES = (
     ("7", "damaged, malformed or hostile input"),
     ("8", "a registry, an engine or the network is unavailable"),
     ("9", "no space, quota, read-only, no permission, I/O error"),
+    ("125, 126, 127", "container run, start: no process; cannot be invoked; not in the image"),
     ("130, 143, 129, 141", "interrupted, terminated, hung up, closed pipe"),
 )
 """The exit codes, and what they mean."""

@@ -23,6 +23,18 @@ class SomeNotMirrored(OcitoolError):
         self.first = first
 
 
+class NotRun(OcitoolError):
+    """The process of a container did not run, which `first` says; `code` is docker's for that.
+
+    A program has exit codes of its own, which those of ocitool must not be taken for.
+    """
+
+    def __init__(self, first: OcitoolError, code: int) -> None:
+        super().__init__(first.message, hint=first.hint)
+        self.first = first
+        self.code = code
+
+
 def about(name: str, message: str) -> str:
     """Return a message with the name of what failed before it, unless it begins with that."""
     return message if message.startswith(name) else f"{name}: {message}"
@@ -30,6 +42,8 @@ def about(name: str, message: str) -> str:
 
 def first_of(error: OcitoolError) -> OcitoolError:
     """Return the error itself, or if several items failed, that of the first."""
+    if isinstance(error, NotRun):
+        return error.first
     if isinstance(error, SomeFailed | SomeNotMirrored):
         return error.first or error
     return error

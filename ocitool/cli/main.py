@@ -10,7 +10,7 @@ from types import FrameType
 
 from ocitool import errors
 from ocitool.cli.app import application, command_in
-from ocitool.cli.failures import first_of
+from ocitool.cli.failures import NotRun, first_of
 from ocitool.cli.interrupted import Interrupted
 from ocitool.cli.render import console
 
@@ -131,6 +131,8 @@ def _report(error: BaseException, arguments: Sequence[str], *, debug: bool) -> i
 
 def _exit_code(error: errors.OcitoolError) -> int:
     """Return the exit code of an error; if several items failed, the code of the first."""
+    if isinstance(error, NotRun):
+        return error.code
     first = first_of(error)
     return next((code for kind, code in _EXIT_CODES if isinstance(first, kind)), _FAILED)
 

@@ -90,9 +90,10 @@ class TestStart:
         ):
             done = web("container", "start", "web", *options)
             assert (done.code, text in done.err) == (2, True)
-        assert web("container", "start", "who").code == 4
+        assert web("container", "start", "who").code == 125
+        assert web("container", "start", "-d", "who").code == 4
         failed = web("container", "start", "web", *runtime(tmp_path, "echo bad >&2; exit 1"))
-        assert failed.code == 1
+        assert failed.code == 125
         assert failed.err.startswith("bad\nocitool: runtime could not start container web\n")
 
 
@@ -139,6 +140,38 @@ class TestRun:
         refused = filled("container", "run", "app:1", "--name", "web")
         assert refused.code == 2
         assert refused.err.endswith("  options stand before the image: '--name' … app:1\n")
+
+    @pytest.mark.parametrize(
+        ("said", "code"),
+        [
+            ('exec: \\"x\\": executable file not found in $PATH', 127),
+            ('exec: \\"/etc\\": permission denied', 126),
+            ("cannot mount", 125),
+        ],
+    )
+    def test_in_front_dockers_codes_tell_that_no_process_ran(
+        self, filled: Command, tmp_path: Path, said: str, code: int
+    ) -> None:
+        (tmp_path / "said").write_text(f'time="x" level=error msg="{said}"\n')
+        program = runtime(tmp_path, f"cp {tmp_path}/said $log; exit 1")
+        made = filled("container", "run", "--name", "web", *program, "app:1")
+        assert made.code == code
+        assert made.err.splitlines()[:2] == [
+            "container web was made, and stays: `ocitool container rm web` removes it",
+            "ocitool: runtime could not start container web",
+        ]
+        assert states(filled) == {"web": "created"}
+        assert filled("container", "start", "web", *program).code == code
+        assert filled("container", "start", "-d", "web", *program).code == 1
+        gone = filled("container", "run", "--rm", *program, "app:1")
+        assert (gone.code, "was made" in gone.err) == (code, False)
+
+    def test_what_fails_before_has_the_code_of_its_kind_only_in_the_background(
+        self, filled: Command
+    ) -> None:
+        for words in (("none:1",), ("--runtime", "/none/runc", "--rm", "app:1")):
+            assert filled("container", "run", *words).code == 125
+            assert filled("container", "run", "-d", *words).code == 4
 
     def test_a_refused_option_makes_nothing(self, filled: Command) -> None:
         assert filled("container", "run", "--memory", "1m", "app:1").code == 2

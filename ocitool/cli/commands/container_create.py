@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocitool.cli.commands.container_start import Detach, RuntimeName, check_output, start_made
+from ocitool.cli.commands.container_start import (
+    Detach,
+    Process,
+    RuntimeName,
+    check_output,
+    dockers_codes,
+    start_made,
+)
 from ocitool.cli.completing import store_names
 from ocitool.cli.options.containers.create import CREATE
 from ocitool.cli.options.expand import with_options
@@ -12,9 +19,11 @@ from ocitool.cli.options.shared import usual_platform
 from ocitool.cli.output import OUTPUT, Output
 from ocitool.cli.render import console
 from ocitool.cli.render.console import safe
+from ocitool.errors import OcitoolError
 
 if TYPE_CHECKING:
     from ocitool.containers.creating import Created
+    from ocitool.containers.lifecycle.starting import StartOptions
     from ocitool.containers.options import CreateOptions
 
 _Image = Annotated[
@@ -74,10 +83,23 @@ def run(
     from ocitool.containers.lifecycle.starting import StartOptions
 
     check_output(out, detach=detach)
-    made = _make(image, command, options, out)
-    if not out.is_json:
-        out.remark(_remarks(made))
-    start_made(made.container.id, StartOptions(detach=detach, runtime=runtime), out)
+    with dockers_codes(detach=detach) as process:
+        made = _make(image, command, options, out)
+        if not out.is_json:
+            out.remark(_remarks(made))
+        _start(made, StartOptions(detach=detach, runtime=runtime), out, process)
+
+
+def _start(made: "Created", options: "StartOptions", out: Output, process: Process) -> None:
+    """Start a container that was just made; one that stays although it did not start is told."""
+    one = made.container
+    try:
+        start_made(one.id, options, out, process)
+    except OcitoolError:
+        if not (process.ran or one.settings.remove):
+            text = f"container {one.name} was made, and stays"
+            console.note(f"{text}: `ocitool container rm {one.name}` removes it")
+        raise
 
 
 def _make(

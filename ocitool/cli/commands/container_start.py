@@ -1,7 +1,9 @@
 """ocitool container start: run a container, in front of the user or in the background."""
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +11,7 @@ import typer
 from ocitool.cli.commands.container_diff import ContainerName
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.output import OUTPUT, Output
-from ocitool.errors import UsageError
+from ocitool.errors import OcitoolError, UsageError
 
 if TYPE_CHECKING:
     from ocitool.containers.lifecycle.starting import StartOptions
@@ -53,7 +55,8 @@ def start(
         )
     check_output(out, detach=detach)
     options = StartOptions(detach=detach, interactive=interactive, runtime=runtime)
-    start_made(name, options, out)
+    with dockers_codes(detach=detach) as process:
+        start_made(name, options, out, process)
 
 
 def check_output(out: Output, *, detach: bool) -> None:
@@ -65,7 +68,40 @@ def check_output(out: Output, *, detach: bool) -> None:
         )
 
 
-def start_made(name: str, options: "StartOptions", out: Output) -> None:
+class Process:
+    """The process of a container; `ran` is True once it has."""
+
+    ran = False
+
+
+@contextlib.contextmanager
+def dockers_codes(*, detach: bool) -> Iterator[Process]:
+    """Give what fails in front, before the process ran, the exit codes of `docker run`.
+
+    125: ocitool or the runtime; 126: the program cannot be invoked; 127: it is not there. Wrong
+    usage stays wrong usage.
+    """
+    from ocitool.cli.failures import NotRun
+
+    process = Process()
+    try:
+        yield process
+    except UsageError:
+        raise
+    except OcitoolError as error:
+        if detach or process.ran:
+            raise
+        raise NotRun(error, _code_of(error)) from error
+
+
+def _code_of(error: OcitoolError) -> int:
+    from ocitool.containers.lifecycle.failing import Cause, NotStarted
+
+    cause = error.cause if isinstance(error, NotStarted) else Cause.RUNTIME
+    return {Cause.RUNTIME: 125, Cause.DENIED: 126, Cause.ABSENT: 127}[cause]
+
+
+def start_made(name: str, options: "StartOptions", out: Output, process: Process) -> None:
     """Start a container; ends with its exit code if it ran in front."""
     from msgspec.structs import replace
 
@@ -81,6 +117,7 @@ def start_made(name: str, options: "StartOptions", out: Output) -> None:
             options = replace(options, afterwards=_removal(layout, container))
         try:
             started = start_container(layout, container.id, options)
+            process.ran = True
         finally:
             if removes and not options.detach:
                 remove_container(layout, container.id)
