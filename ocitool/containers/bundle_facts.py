@@ -46,6 +46,15 @@ class BundleFacts(Struct, frozen=True, kw_only=True):
         process = document.optional_object(self.config, "process", CONFIG_FILE) or {}
         return document.strings(process, "args", CONFIG_FILE)
 
+    @property
+    def memory_limit(self) -> int | None:
+        """How many bytes of memory the container may use; None without a limit."""
+        found: Mapping[str, object] = self.config
+        for key in ("linux", "resources", "memory"):
+            found = document.optional_object(found, key, CONFIG_FILE) or {}
+        limit = document.optional_integer(found, "limit", CONFIG_FILE)
+        return limit if limit is not None and limit > 0 else None
+
     def owner(self, user: int, group: int) -> tuple[int, int]:
         """Return the owner in the container of a file that the host says is of these."""
         return _mapped(self.users, user), _mapped(self.groups, group)

@@ -43,6 +43,12 @@ def runtime(folder: Path, does: str = "echo $$ >$pid; exit 7") -> tuple[str, str
     return ("--runtime", str(stand_in(folder, does)))
 
 
+def limit_memory(path: Path, limit: int) -> None:
+    config = json.loads(path.read_bytes())
+    config["linux"]["resources"]["memory"]["limit"] = limit
+    path.write_text(json.dumps(config))
+
+
 def states(command: Command) -> dict[str, str]:
     listed = json.loads(command("container", "ls", "-a", "--json").out)
     return {one["name"]: one["state"] for one in listed}
@@ -172,6 +178,27 @@ class TestRun:
         for words in (("none:1",), ("--runtime", "/none/runc", "--rm", "app:1")):
             assert filled("container", "run", *words).code == 125
             assert filled("container", "run", "-d", *words).code == 4
+
+    @pytest.mark.parametrize(
+        ("options", "code", "told"),
+        [
+            (("-m", "8m"), 137, "container big was killed (137), with a memory limit of 8m\n"),
+            (("-m", "8m"), 1, ""),
+            ((), 137, ""),
+        ],
+    )
+    def test_one_that_was_killed_names_the_limit_of_its_memory(
+        self, filled: Command, tmp_path: Path, options: tuple[str, ...], code: int, told: str
+    ) -> None:
+        program = runtime(tmp_path, f"echo $$ >$pid; exit {code}")
+        limits = (*options, "--best-effort-limits", "--name", "big")
+        # Where no limit can be kept the bundle has none; the file then says it by hand.
+        made = filled("container", "create", *limits, "--json", "app:1").json
+        assert isinstance(made, dict)
+        if options:
+            limit_memory(Path(made["bundle"], "config.json"), 8 << 20)
+        done = filled("container", "start", "big", *program)
+        assert (done.code, done.err) == (code, told)
 
     def test_a_refused_option_makes_nothing(self, filled: Command) -> None:
         assert filled("container", "run", "--memory", "1m", "app:1").code == 2

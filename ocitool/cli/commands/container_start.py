@@ -14,7 +14,7 @@ from ocitool.cli.output import OUTPUT, Output
 from ocitool.errors import OcitoolError, UsageError
 
 if TYPE_CHECKING:
-    from ocitool.containers.lifecycle.starting import StartOptions
+    from ocitool.containers.lifecycle.starting import Started, StartOptions
     from ocitool.containers.records import Container
     from ocitool.places.layout import Layout
 
@@ -118,6 +118,7 @@ def start_made(name: str, options: "StartOptions", out: Output, process: Process
         try:
             started = start_container(layout, container.id, options)
             process.ran = True
+            out.remark(_killed(started))
         finally:
             if removes and not options.detach:
                 remove_container(layout, container.id)
@@ -129,6 +130,16 @@ def start_made(name: str, options: "StartOptions", out: Output, process: Process
         ids=lambda one: [one.container.id],
         view=documents.STARTED_CONTAINER,
     )
+
+
+def _killed(started: "Started") -> list[str]:
+    """Return a remark on one that was killed, as the kernel does when its memory is used up."""
+    limit = started.killed_below
+    if limit is None:
+        return []
+    # In the words of -m, whose units are powers of two.
+    typed = str(limit) if limit % (1 << 20) else f"{limit >> 20}m"
+    return [f"container {started.container.name} was killed (137), with a memory limit of {typed}"]
 
 
 def _removal(layout: "Layout", container: "Container") -> tuple[str, ...]:

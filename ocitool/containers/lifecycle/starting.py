@@ -6,12 +6,14 @@ a shell, which writes the exit code. So a run has one waiter, whatever is killed
 
 import os
 import shlex
+import signal
 import time
 from collections.abc import Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ocitool.containers.bundle_facts import open_bundle, read_facts
 from ocitool.containers.bundles import write_files
 from ocitool.containers.config.files import network_files
 from ocitool.containers.lifecycle.failing import not_started
@@ -41,6 +43,7 @@ from ocitool.places.layout import Layout
 from ocitool.programs import leave_behind, run_in_front
 
 _PAUSE = 0.01
+_KILLED = 128 + signal.SIGKILL
 
 
 class StartOptions(Struct, frozen=True, kw_only=True):
@@ -58,10 +61,15 @@ class StartOptions(Struct, frozen=True, kw_only=True):
 
 
 class Started(Struct, frozen=True, kw_only=True):
-    """A container that was started, and its state then: running, or exited if it has ended."""
+    """A container that was started, and its state then: running, or exited if it has ended.
+
+    `killed_below` is the limit of its memory, in bytes, where it was killed and had one: the kernel
+    kills what exceeds it, and the control group that would tell is gone with the process.
+    """
 
     container: Container
     state: State
+    killed_below: int | None = None
 
 
 def start_container(layout: Layout, text: str, options: StartOptions) -> Started:
@@ -90,7 +98,16 @@ def start_container(layout: Layout, text: str, options: StartOptions) -> Started
                 _keep_code(run, code, layout.observer)
     state = container_state(container)
     # The code is known here even where it could not be written.
-    return Started(container=container, state=state if code is None else _ended(state, code))
+    return Started(
+        container=container,
+        state=state if code is None else _ended(state, code),
+        killed_below=_memory_limit(container) if code == _KILLED else None,
+    )
+
+
+def _memory_limit(container: Container) -> int | None:
+    with open_bundle(container) as bundle:
+        return read_facts(bundle).memory_limit
 
 
 def _ended(state: State, code: int) -> State:
