@@ -1,6 +1,7 @@
 """A registry that serves: the places, the rules and the server put together."""
 
 import contextlib
+import shlex
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -10,18 +11,14 @@ from typing import TYPE_CHECKING, Self
 from msgspec import Struct, field
 
 from ocitool.errors import OcitoolError, UsageError
-from ocitool.formats.compression import Codec, sniff
-from ocitool.fsops import Directory, translated
-from ocitool.images.locations import FILES, PlaceKind, parse_place
-from ocitool.images.opening import open_store
 from ocitool.oci.quoting import quoted
-from ocitool.places.layout import Layout
 from ocitool.serving.access.guard import Guard
 from ocitool.serving.access.htpasswd import PasswordFile, need_bcrypt
 from ocitool.serving.application import Application
 from ocitool.serving.library import Library
 from ocitool.serving.names import NameRules, clashes
-from ocitool.serving.shelves import ArchiveShelf, LayoutShelf, Shelf
+from ocitool.serving.opening import STORE, open_shelves
+from ocitool.serving.shelves import Shelf
 from ocitool.serving.transport.connection import Exchange
 from ocitool.serving.transport.limits import ServerLimits
 from ocitool.serving.transport.listening import (
@@ -42,8 +39,6 @@ if TYPE_CHECKING:
     from ocitool.serving.upstream.cache import UpstreamCache
 
 _HOUR = 3600.0
-STORE = "store"
-"""The text that means the store itself."""
 
 
 class ServeOptions(Struct, frozen=True, kw_only=True):
@@ -253,82 +248,17 @@ def _writer(
     if not options.writable and not options.upstream.origins:
         return None
     layouts = [shelf.layout for shelf in shelves if shelf.layout is not None]
-    if len(shelves) != 1 or not layouts:
-        option = "--writable" if options.writable else "--upstream"
+    option = "--writable" if options.writable else "--upstream"
+    if len(shelves) != 1:
         raise UsageError(f"{option} needs one store or layout", hint="name only one SRC")
+    if not layouts:
+        what = shelves[0].what
+        raise UsageError(
+            f"{option} needs a store or a layout: {quoted(what)} can only be read",
+            hint=f"`ocitool load {shlex.quote(what)}` and serve the store: "
+            f"`ocitool registry serve store {option}{' …' if options.upstream.origins else ''}`",
+        )
     return StoreWriter(layouts[0], library, deletes=options.deletable, largest=options.largest)
-
-
-@contextlib.contextmanager
-def open_shelves(
-    places: Sequence[str], *, store: str | None = None, create: bool = False
-) -> Iterator[list[Shelf]]:
-    """Open what is to be served: "store", or the text of a layout or an archive.
-
-    `store` is the folder of the store, which is made if it is absent and `create` is set.
-    """
-    with contextlib.ExitStack() as stack:
-        yield [_open_shelf(text, stack, store, create=create) for text in places]
-
-
-def _open_shelf(
-    text: str, stack: contextlib.ExitStack, store: str | None, *, create: bool
-) -> Shelf:
-    if text in (STORE, "store:"):
-        if store is None:
-            raise UsageError("no store is given", hint="name its folder")
-        made = Layout.create(store, store=True) if create else open_store(store)
-        return LayoutShelf(stack.enter_context(made))
-    place = parse_place(text)
-    if place.name is not None and place.kind is not PlaceKind.FOLDER:
-        raise UsageError(
-            f"{quoted(text)} names one image; a registry serves whole places",
-            hint="leave the name out; --only PATTERN serves some repositories",
-        )
-    if place.kind is PlaceKind.LAYOUT:
-        made = Layout.create(place.path) if create else Layout.existing(place.path)
-        return LayoutShelf(stack.enter_context(made))
-    if place.kind not in (*FILES, PlaceKind.FOLDER):
-        raise UsageError(
-            f"{quoted(text)} cannot be served",
-            hint="serve the store, oci:DIR, or a file of images",
-        )
-    return _open_archive(place.path, stack, create=create)
-
-
-def _open_archive(path: str, stack: contextlib.ExitStack, *, create: bool) -> Shelf:
-    from ocitool.places.archive.opening import open_archive
-
-    if _is_layout(path):
-        made = Layout.create(path) if create else Layout.existing(path)
-        return LayoutShelf(stack.enter_context(made))
-    _refuse_compressed(path)
-    opened = open_archive(path)
-    stack.callback(opened.close)
-    return ArchiveShelf(opened, path)
-
-
-def _is_layout(path: str) -> bool:
-    try:
-        with Directory.open(path) as folder:
-            return folder.size_of("oci-layout") is not None
-    except OcitoolError:
-        return False
-
-
-def _refuse_compressed(path: str) -> None:
-    """Refuse a compressed file: its blobs could not be sent from where they are."""
-    try:
-        with translated("open", path), open(path, "rb") as file:
-            codec = sniff(file.read(16))
-    except OcitoolError:
-        # A folder, or nothing: opening it says more.
-        return
-    if codec is not Codec.NONE:
-        raise UsageError(
-            f"{quoted(path)} is compressed: a registry sends blobs from where they are",
-            hint=f"decompress it first, or `ocitool load {path}` and serve the store",
-        )
 
 
 @contextlib.contextmanager

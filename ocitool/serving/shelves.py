@@ -42,6 +42,8 @@ class Shelf(Protocol):
     """The layout that can be written to; None for what is only read."""
     remarks: Sequence[str]
     """What was made or left out to serve it."""
+    requires: Sequence[Digest]
+    """The blobs that its images need, and that are left to another place."""
 
     def offers(self) -> Sequence[Offer]:
         """Return what the place offers now; the same object as long as that does not change."""
@@ -64,6 +66,7 @@ class LayoutShelf:
         self._layout = layout
         self.what = layout.path
         self.remarks: Sequence[str] = ()
+        self.requires: Sequence[Digest] = ()
         self._made: dict[Digest, bytes] = {}
         self._seen: tuple[tuple[Descriptor, ...], Sequence[Offer]] = ((), ())
 
@@ -121,6 +124,9 @@ class ArchiveShelf:
             for root in source.roots()
             if root.descriptor.digest in made
         ]
+        self.requires: Sequence[Digest] = ()
+        if isinstance(source, ArchiveSource) and source.bundle is not None:
+            self.requires = [Digest.parse(one.digest) for one in source.bundle.requires]
 
     def offers(self) -> Sequence[Offer]:
         """Return the images of the archive."""

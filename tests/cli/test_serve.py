@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import ROOT, Command
+from tests.support.images import oci_archive
 from tests.support.layouts import image, store
+from tests.support.stores import written
 
 
 @contextlib.contextmanager
@@ -141,7 +143,7 @@ class TestS25WhatIsRefused:
             (("./nothing.tar",), 4, "nothing.tar"),
             (("a:1",), 2, "whole places"),
             (("--writable", "store", "store"), 2, "only one SRC"),
-            (("--htpasswd", "nothing"), 2, "cannot be read"),
+            (("--htpasswd", "nothing"), 4, "cannot read --htpasswd 'nothing': it does not exist"),
         ],
     )
     def test_before_it_serves(
@@ -151,6 +153,21 @@ class TestS25WhatIsRefused:
         done = Command(folder / "store", folder)("registry", "serve", *chosen)
         assert done.code == code, done.err
         assert part in done.err
+
+    def test_a_file_is_not_written(self, folder: Path) -> None:
+        written(folder / "carry.tar", oci_archive({"ghcr.io/t/a:1": image("x")}))
+        done = Command(folder / "store", folder)(
+            "registry", "serve", "./carry.tar", "--writable", "--addr", "127.0.0.1:0"
+        )
+        assert done.code == 2
+        assert "'./carry.tar' can only be read" in done.err
+        assert "`ocitool load ./carry.tar` and serve the store" in " ".join(done.err.split())
+
+    def test_a_file_that_is_named_like_an_image(self, folder: Path) -> None:
+        (folder / "vol.v01of02.tar").touch()
+        done = Command(folder / "store", folder)("registry", "serve", "vol.v01of02.tar")
+        assert done.code == 2
+        assert "for the file of that name write ./vol.v01of02.tar" in done.err
 
     def test_a_compressed_archive(self, folder: Path) -> None:
         import gzip

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from ocitool.errors import Unmet
 from ocitool.oci import Digest
 from ocitool.places.archive import ArchiveSource, open_archive
 from ocitool.places.layout import Layout
 from ocitool.serving.names import NameRules
+from ocitool.serving.opening import open_shelves
 from ocitool.serving.shelves import ArchiveShelf, LayoutShelf
 from tests.support.images import (
     build_artifact,
@@ -19,6 +21,7 @@ from tests.support.images import (
     write_layout,
 )
 from tests.support.layouts import bring, image, store
+from tests.support.made_bundles import made
 from tests.support.serving import INDEX, Registry, index_of, manifest_of, reading, registry_of
 from tests.support.stores import written
 
@@ -378,6 +381,22 @@ class TestS17ArchivesAndLayouts:
             served = registry_of(LayoutShelf(layout), ArchiveShelf(source, str(path)))
             assert served.get("/v2/t/a/manifests/1").body == built.manifest
             assert served.get("/v2/library/a/manifests/1").body == ONE.manifest
+
+    def test_a_delta_is_served_only_beside_its_base(self, tmp_path: Path) -> None:
+        base = build_image([{"base": b"b" * 3000}])
+        following = build_image([{"base": b"b" * 3000}, {"next": b"n"}])
+        first = made(tmp_path / "carry.tar", {"ghcr.io/t/a:1": base})
+        delta = str(made(tmp_path / "next.tar", {"ghcr.io/t/a:2": following}, base=[first]))
+        shared = following.layers[0].digest
+        with pytest.raises(Unmet) as refused, open_shelves([delta]):
+            pass
+        assert "1 blob that its images need" in refused.value.message
+        assert str(shared) in refused.value.message
+        assert f"`ocitool load {delta}`" in str(refused.value.hint)
+        with open_shelves([str(first), delta]) as shelves:
+            served = registry_of(*shelves)
+            assert served.get("/v2/t/a/manifests/2").body == following.manifest
+            assert served.get(f"/v2/t/a/blobs/{shared}").body == following.blobs[shared]
 
 
 class TestS15BesideOthers:

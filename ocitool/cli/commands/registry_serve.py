@@ -42,7 +42,8 @@ def serve(
     It is read-only unless --writable is given, and only this machine can connect unless --addr
     says otherwise. It ends by SIGTERM or Ctrl-C, when the requests in hand are answered.
     """
-    from ocitool.serving.server import STORE, RegistryServer, open_shelves
+    from ocitool.serving.opening import STORE, open_shelves
+    from ocitool.serving.server import RegistryServer
     from ocitool.serving.transport.listening import passed_socket
 
     _raise_file_limit(serving, out)

@@ -8,6 +8,7 @@ import threading
 import time
 
 from ocitool.errors import OcitoolError, UsageError
+from ocitool.fsops import translated
 from ocitool.oci.quoting import quoted
 
 CACHE_SECONDS = 60.0
@@ -68,11 +69,12 @@ class PasswordFile:
 
     def _read(self) -> None:
         try:
-            state = self._state_now()
-            with open(self.path, encoding="utf-8") as file:
-                lines = file.read().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--htpasswd {quoted(self.path)} cannot be read: {error}") from error
+            with translated("read --htpasswd", self.path):
+                state = self._state_now()
+                with open(self.path, encoding="utf-8") as file:
+                    lines = file.read().splitlines()
+        except UnicodeDecodeError as error:
+            raise UsageError(f"--htpasswd {quoted(self.path)} is not text in UTF-8") from error
         users = dict(
             _user(line, number, self.path)
             for number, line in enumerate(lines, 1)
