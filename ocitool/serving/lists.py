@@ -24,8 +24,9 @@ def tags(library: Library, request: Request, name: str, route: Route) -> Answer:
 
 def catalog(library: Library, request: Request) -> Answer:
     """Answer a list of repositories."""
-    names = {library.rules.published(name) for name in library.view().repositories}
-    page, headers = _page(request, sorted(names))
+    view = library.view()
+    names = {library.rules.published(name, view.paths) for name in view.repositories}
+    page, headers = _page(request, sorted(name for name in names if name is not None))
     return json_answer({"repositories": page}, headers=headers)
 
 

@@ -17,6 +17,7 @@ from ocitool.serving.messages import Refusal
 LOCALHOST = "localhost"
 _LONGEST = 255
 _PART = r"[a-z0-9]+(?:(?:[_.]|__|-+)[a-z0-9]+)*"
+_IS_PART = re.compile(_PART).fullmatch
 _PATH = re.compile(rf"(?:[a-zA-Z0-9.-]+:[0-9]+/)?{_PART}(?:/{_PART})*").fullmatch
 
 
@@ -40,10 +41,19 @@ class NameRules(Struct, frozen=True, kw_only=True):
             for text in (repository, path)
         )
 
-    def published(self, repository: str) -> str:
-        """Return the path by which a list names a repository."""
+    def published(self, repository: str, paths: Mapping[str, Sequence[str]]) -> str | None:
+        """Return the path by which a list names a repository; None where no client can say it.
+
+        A registry with a port or an IPv6 address is no part of a path (distribution-spec, "Pulling
+        manifests"): then the path without it, while that means this repository. `paths` are the
+        repositories there are.
+        """
         host, _, path = repository.partition("/")
         shown = path if host == self.host else repository
+        if shown == repository and not _IS_PART(host):
+            if typed_host(path) is not None or list(paths.get(path, ())) != [repository]:
+                return None
+            shown = path
         return f"{self.prefix}/{shown}" if self.prefix else shown
 
 

@@ -338,6 +338,31 @@ class TestS10Names:
             listed = served.get("/v2/_catalog").json["repositories"]
             assert "mirror/docker.io/library/a" in listed
 
+    def test_the_catalog_has_only_names_that_clients_can_ask_for(self, tmp_path: Path) -> None:
+        images = {
+            "127.0.0.1:5055/fmt/app:1": image("port"),
+            "[::1]:5000/six/app:1": image("six"),
+            "ghcr.io/team/app:1": image("dots"),
+            "one.example:5000/both/app:1": image("first"),
+            "two.example:5000/both/app:1": image("second"),
+        }
+        path = written(tmp_path / "a.tar", oci_archive(images))
+        with open_shelves([str(path)]) as shelves:
+            served = registry_of(*shelves)
+            listed = served.get("/v2/_catalog").json["repositories"]
+            assert listed == ["fmt/app", "ghcr.io/team/app", "six/app"]
+            for name in listed:
+                assert served.get(f"/v2/{name}/manifests/1").status == 200
+            assert served.get("/v2/fmt/app/manifests/1").body == image("port").manifest
+
+    def test_a_port_with_a_prefix(self, tmp_path: Path) -> None:
+        images = {"127.0.0.1:5055/fmt/app:1": image("port")}
+        path = written(tmp_path / "a.tar", oci_archive(images))
+        with open_shelves([str(path)]) as shelves:
+            served = registry_of(*shelves, rules=NameRules(prefix="mirror"))
+            assert served.get("/v2/_catalog").json["repositories"] == ["mirror/fmt/app"]
+            assert served.get("/v2/mirror/fmt/app/manifests/1").status == 200
+
 
 class TestS17ArchivesAndLayouts:
     def test_an_archive_is_read_in_place(self, tmp_path: Path) -> None:
