@@ -192,6 +192,17 @@ def registry_reference(text: str) -> Reference:
     return Reference.parse(name)
 
 
+def untagged_reference(text: str) -> Reference:
+    """Return the repository of a registry that a text means; UsageError where it has a tag."""
+    found = registry_reference(text)
+    if ":" in text.rpartition("/")[2] or "@" in text:
+        raise UsageError(
+            f"{quoted(text)} has a tag or a digest, and --by-digest pushes without",
+            hint=f"write {found.familiar_repository}",
+        )
+    return found.without_tag()
+
+
 def refuse_bare_host(name: str, prefix: str = "") -> None:
     """Raise UsageError for the host of a registry in place of a name in it.
 

@@ -97,6 +97,10 @@ class Reference(Struct, frozen=True):
         """Return the reference with another tag and without a digest; raises `UsageError`."""
         return replace(self, tag=_check_tag(tag, tag), digest=None)
 
+    def without_tag(self) -> Self:
+        """Return the repository alone, for an image that goes there by its digest."""
+        return replace(self, tag=None, digest=None)
+
     def _suffix(self) -> str:
         tag = "" if self.tag is None else f":{self.tag}"
         return tag if self.digest is None else f"{tag}@{self.digest}"

@@ -203,7 +203,7 @@ class TagPusher:
         digest = pair.image.root.descriptor.digest
         moved = existing is not None and existing.digest != digest and ending is Ending.PUSHED
         return PushReport(
-            destination=pair.destination,
+            destination=_by_digest(pair.destination, digest),
             name=pair.name,
             ending=ending,
             image=report_image(pair.image),
@@ -216,8 +216,9 @@ class TagPusher:
 
 def report_planned(pair: Pair, *, is_final: bool) -> PushReport:
     """Return the report of a push that is only planned."""
+    digest = pair.image.root.descriptor.digest
     return PushReport(
-        destination=pair.destination,
+        destination=_by_digest(pair.destination, digest) if is_final else pair.destination,
         name=pair.name,
         ending=Ending.PLANNED,
         image=report_image(pair.image),
@@ -286,11 +287,18 @@ def ending_of(
     return Ending.SKIPPED if policy is OnExisting.SKIP else Ending.PUSHED
 
 
+def _by_digest(destination: Reference, digest: Digest) -> Reference:
+    """Return the name of an image that goes into a repository without a tag: its digest."""
+    named = destination.tag is not None or destination.digest is not None
+    return destination if named else destination.with_digest(digest)
+
+
 def _check_pinned(destination: Reference, digest: Digest) -> None:
     if destination.digest is not None and destination.digest != digest:
         raise Refused(
             f"{destination.familiar} has the digest of another image; the one to push is {digest}",
-            hint="leave the digest out of the destination",
+            hint=f"that is {destination.repository}@{digest}; `ocitool push --by-digest` takes "
+            f"{destination.familiar_repository} alone, and sets no tag",
         )
 
 

@@ -159,6 +159,69 @@ class TestOutput:
             assert done.err.count("closing soon") == 1
 
 
+class TestByDigest:
+    def test_the_image_is_there_without_a_tag(
+        self, ocitool: Command, place: str, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "digest"
+        with EmulatedRegistry() as registry:
+            name = f"{registry.host}/{NAME}"
+            done = ocitool("push", place, name, "--by-digest", "--digestfile", file)
+            assert (done.code, done.out) == (0, f"{name}@{DIGEST}\n")
+            assert f"pushed {name}@{DIGEST}  4 blobs" in done.err
+            assert file.read_text() == f"{DIGEST}\n"
+            assert registry.tags.get(NAME, {}) == {}
+            assert IMAGE.descriptor.digest in registry.manifests[NAME]
+            planned: Any = ocitool("push", place, name, "--by-digest", "--dry-run", "--json").json
+            assert planned[0]["destination"] == f"{name}@{DIGEST}"
+
+    def test_two_runners_and_one_that_merges(self, ocitool: Command, tmp_path: Path) -> None:
+        digests = tmp_path / "digests"
+        digests.mkdir()
+        with EmulatedRegistry() as registry:
+            name = f"{registry.host}/{NAME}"
+            for number, image in enumerate((IMAGE, OTHER)):
+                source = f"oci:{write_layout(tmp_path / str(number), {'1': image})}:1"
+                out = digests / str(number)
+                assert ocitool("push", source, name, "--by-digest", "--digestfile", out).code == 0
+            merge = ("index", "create", f"docker://{name}:1", "--from-digestfiles", digests)
+            assert ocitool(*merge).code == 0
+            assert set(registry.tags[NAME]) == {"1"}
+            listed = json.loads(registry.manifests[NAME][registry.tags[NAME]["1"]].raw)
+            assert {one["digest"] for one in listed["manifests"]} == {
+                DIGEST,
+                str(OTHER.descriptor.digest),
+            }
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (("H/n:1",), "write 127.0.0.1:1/n"),
+            ((f"H/n@{DIGEST}",), "write 127.0.0.1:1/n"),
+            ((), "needs a destination"),
+            (("--to", "H/n"), "exclude each other"),
+            (("--original-names",), "exclude each other"),
+        ],
+    )
+    def test_a_tag_has_no_place_in_it(
+        self, ocitool: Command, place: str, words: tuple[str, ...], said: str
+    ) -> None:
+        typed = [word.replace("H/", "127.0.0.1:1/") for word in words]
+        done = ocitool("push", place, *typed, "--by-digest")
+        assert done.code == 2
+        assert said in done.err
+
+    def test_a_wrong_digest_is_told_with_the_right_name(self, ocitool: Command, place: str) -> None:
+        with EmulatedRegistry() as registry:
+            name = f"{registry.host}/{NAME}"
+            done = ocitool("push", place, f"{name}@{OTHER.descriptor.digest}")
+            assert done.code == 6
+            said = " ".join(done.err.split())
+            assert f"that is {name}@{DIGEST}" in said
+            assert f"`ocitool push --by-digest` takes {name} alone" in said
+            assert registry.manifests.get(NAME, {}) == {}
+
+
 class TestSources:
     def test_an_image_of_the_store_goes_to_its_own_name(
         self, ocitool: Command, tmp_path: Path

@@ -174,8 +174,8 @@ class TestTheShowOfTwoRunners:
             layout = write_layout(tmp_path / f"l-{platform[6:]}", {"1": index})
             digest = str(index.descriptor.digest)
             out = digests / platform.replace("/", "-")
-            target = f"{name}@{digest}"
-            runner.run("push", f"oci:{layout}:1", target, "--digestfile", str(out))
+            options = ("--by-digest", "--digestfile", str(out))
+            runner.run("push", f"oci:{layout}:1", name, *options)
             assert out.read_text() == f"{digest}\n"
         third = Ocitool(tmp_path / "third")
         expected = f"{machine},{other}"

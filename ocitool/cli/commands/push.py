@@ -55,6 +55,13 @@ OriginalNames = Annotated[
         help="Push the images of an archive or a layout to the registries in their own names.",
     ),
 ]
+ByDigest = Annotated[
+    bool,
+    typer.Option(
+        "--by-digest",
+        help="Push to HOST/NAME without a tag: the image is there by its digest alone.",
+    ),
+]
 
 
 @with_options(lists=LISTS, options=COPYING, sending=SENDING, out=OUTPUT, registry=REGISTRY)
@@ -64,6 +71,7 @@ def push(
     *,
     to: To = None,
     original_names: OriginalNames = False,
+    by_digest: ByDigest = False,
     lists: NameLists,
     options: "TransferOptions",
     sending: Sending,
@@ -82,7 +90,16 @@ def push(
     sending.check()
     texts = lists.names(arguments, "SRC", out)
     is_list, flatten = bool(lists.files), sending.flatten
-    wanted = _wanted(texts, to, are_sources=is_list, original_names=original_names, flatten=flatten)
+    if by_digest:
+        _check_by_digest(texts, to, are_sources=is_list, original_names=original_names)
+    wanted = _wanted(
+        texts,
+        to,
+        are_sources=is_list,
+        original_names=original_names,
+        flatten=flatten,
+        by_digest=by_digest,
+    )
     with out.moving("pushing", left=SENT):
         with (
             registries(in_chunks(registry, sending.chunk_size), out.observer) as connected,
@@ -101,6 +118,19 @@ def push(
         finish(reports, out, sending, attempts, table=to is not None)
 
 
+def _check_by_digest(
+    texts: list[str], to: str | None, *, are_sources: bool, original_names: bool
+) -> None:
+    """Refuse --by-digest where nobody typed into which repository the image goes."""
+    if to is not None or original_names:
+        other = "--to" if to is not None else "--original-names"
+        raise UsageError(f"--by-digest and {other} exclude each other")
+    if are_sources or len(texts) == 1:
+        raise UsageError(
+            "--by-digest needs a destination", hint="ocitool push SRC HOST/NAME --by-digest"
+        )
+
+
 class _Wanted(Struct, frozen=True, kw_only=True):
     """The sources of a push, and where they go."""
 
@@ -115,13 +145,20 @@ def _wanted(
     are_sources: bool,
     original_names: bool,
     flatten: bool,
+    by_digest: bool,
 ) -> _Wanted:
     """Return what the arguments mean; UsageError where a tar would go to hosts nobody typed.
 
     All of them are sources with `to`, and when `are_sources`: else all but the first are names.
     """
     from ocitool.bundles.mapping import Below
-    from ocitool.images.locations import ENGINES, PlaceKind, parse_place, registry_reference
+    from ocitool.images.locations import (
+        ENGINES,
+        PlaceKind,
+        parse_place,
+        registry_reference,
+        untagged_reference,
+    )
 
     if to is not None and original_names:
         raise UsageError("--to and --original-names exclude each other")
@@ -132,7 +169,8 @@ def _wanted(
         raise UsageError("--flatten goes with --to HOST/PREFIX")
     sources = texts if are_sources else texts[:1]
     places = [parse_place(text) for text in sources]
-    targets = [registry_reference(text) for text in texts[len(sources) :]]
+    destination = untagged_reference if by_digest else registry_reference
+    targets = [destination(text) for text in texts[len(sources) :]]
     safe = (PlaceKind.STORE, PlaceKind.REGISTRY, *ENGINES)
     unsafe = [place for place in places if place.kind not in safe]
     if unsafe and not targets and not original_names:
