@@ -177,12 +177,15 @@ class RegistryServer:
         """The repositories that share a path, so that only their full names reach them."""
         return clashes(self.library.view().paths, self._options.rules)
 
-    def run(self) -> None:
-        """Serve until `stop`; return when the last request is answered or cut."""
+    def run(self, ending: Callable[[int], None] = lambda _count: None) -> None:
+        """Serve until `stop`; return when the last request is answered or cut.
+
+        `ending` is told at once how many requests are waited for, unless there are none.
+        """
         tidying = threading.Thread(target=self._tidy, daemon=True)
         tidying.start()
         try:
-            self._server.run()
+            self._server.run(ending)
         finally:
             self._ended.set()
             tidying.join()

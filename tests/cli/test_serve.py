@@ -93,7 +93,12 @@ class TestS27TheProcess:
         assert json.loads(first)["path"] == "/v2/_catalog"
         assert json.loads(log.read_text())["path"] == "/v2/"
 
-    def test_as_json_and_a_second_signal_ends_it_at_once(self, folder: Path) -> None:
+    @pytest.mark.parametrize(
+        ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["term", "int"]
+    )
+    def test_as_json_and_a_second_signal_ends_it_at_once(
+        self, folder: Path, number: signal.Signals, code: int
+    ) -> None:
         with started(folder, "--addr", "127.0.0.1:0", "--writable", "--json") as process:
             assert process.stdout is not None
             document = json.loads(process.stdout.readline())
@@ -107,11 +112,13 @@ class TestS27TheProcess:
                     b"Host: x\r\nContent-Length: 10\r\n\r\n1"
                 )
                 time.sleep(0.2)
-                process.terminate()
-                time.sleep(0.2)
+                process.send_signal(number)
+                assert process.stderr is not None
+                line = process.stderr.readline()
+                assert "ending: 1 transfer gets up to 30 s; Ctrl-C again ends at once" in line
                 assert process.poll() is None
-                process.terminate()
-                assert process.wait(10) == 143
+                process.send_signal(number)
+                assert process.wait(10) == code
 
     def test_a_socket_of_the_service_manager(self, folder: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ocitool.serving.server import RegistryServer
 
 _LISTED = 5
-_TERMINATED = 128 + signal.SIGTERM
+_SIGNALLED = 128
+"""Added to the number of a signal: the exit code of what it ended."""
 
 
 @with_options(out=JSON_OUTPUT, serving=SERVING)
@@ -67,7 +68,7 @@ def serve(
         what = ", ".join(shelf.what for shelf in shelves)
         with _signals(server, log.reopen):
             _announce(out, server, serving, what)
-            server.run()
+            server.run(lambda count: _say_ending(out, count, serving.options.limits.drain))
 
 
 def _announce(out: Output, server: "RegistryServer", serving: "Serving", what: str) -> None:
@@ -95,6 +96,14 @@ def _announce(out: Output, server: "RegistryServer", serving: "Serving", what: s
         out.observer.remark(f"{name} is not a name that a registry can have: by digest only")
 
 
+def _say_ending(out: Output, count: int, drain: float) -> None:
+    """Say why the process does not end yet."""
+    get = "gets" if count == 1 else "get"
+    out.observer.remark(
+        f"ending: {counted(count, 'transfer')} {get} up to {drain:g} s; Ctrl-C again ends at once"
+    )
+
+
 def _raise_file_limit(serving: "Serving", out: Output) -> None:
     """Allow as many open files as this user may have; say when that is few."""
     import resource
@@ -119,10 +128,10 @@ def _signals(server: "RegistryServer", reopen: Callable[[], None]) -> Iterator[N
     """
     stopped = False
 
-    def stop(_number: int, _frame: "FrameType | None") -> None:
+    def stop(number: int, _frame: "FrameType | None") -> None:
         nonlocal stopped
         if stopped:
-            raise Interrupted(_TERMINATED)
+            raise Interrupted(_SIGNALLED + number)
         stopped = True
         server.stop()
 

@@ -71,8 +71,11 @@ class Server:
         self._deadline = time.monotonic() + (self.limits.drain if drain is None else drain)
         self._wake()
 
-    def run(self) -> None:
-        """Serve until `stop`; return when the last request is answered or cut."""
+    def run(self, ending: Callable[[int], None] = lambda _count: None) -> None:
+        """Serve until `stop`; return when the last request is answered or cut.
+
+        `ending` is told at once how many requests are waited for, unless there are none.
+        """
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._awake, selectors.EVENT_READ)
@@ -80,6 +83,8 @@ class Server:
             while not self.is_ending:
                 self._step()
             self._listener.close()
+            if count := len(self._busy) + len(self._waiting):
+                ending(count)
             self._drain()
         finally:
             self._listener.close()
