@@ -1,13 +1,16 @@
 """Unpacking the layers of an image into the root file system of a container."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 from ocitool.containers.choosing import Chosen
-from ocitool.errors import IntegrityError
+from ocitool.errors import IntegrityError, LimitExceeded
 from ocitool.fsops import Directory, describe_folder
 from ocitool.image.layers import Extracted, Extraction, Keep
-from ocitool.oci import ImageConfig, Limits, mediatype
+from ocitool.oci import Digest, ImageConfig, Limits, mediatype
 from ocitool.oci.quoting import quoted
+from ocitool.oci.reference import familiar
 from ocitool.places.layout import Layout
 
 _ALL_USERS = "4294967295"
@@ -40,8 +43,8 @@ def unpack_image(
 ) -> Extracted:
     """Unpack an image into an empty, private folder; every layer is verified on the way.
 
-    What this user may not create is left out and counted. Raises what `Extraction` raises, and
-    IntegrityError for an image whose layers do not match its config.
+    What this user may not create is left out and counted. Raises what `Extraction` raises, with the
+    layer, and IntegrityError for an image whose layers do not match its config.
     """
     layers, diff_ids = chosen.manifest.layers, chosen.config.diff_ids
     if len(layers) != len(diff_ids):
@@ -51,11 +54,29 @@ def unpack_image(
     keep = Keep(owners=not rootless, set_id=True, attributes=True, special=True)
     describe_folder(folder, mode=0o755)
     with Extraction(folder, keep=keep, limits=limits) as extraction:
-        for layer, diff_id in zip(layers, diff_ids, strict=True):
+        for number, (layer, diff_id) in enumerate(zip(layers, diff_ids, strict=True), 1):
             if not mediatype.is_layer(layer.media_type):
                 raise IntegrityError(
                     f"{quoted(chosen.name)} has a layer of the type {quoted(layer.media_type)}"
                 )
-            with layout.open(layer) as blob:
+            called = f"layer {number} of {len(layers)} of {quoted(familiar(chosen.name))}"
+            with _told(called, layer.digest, chosen), layout.open(layer) as blob:
                 extraction.layer(blob, diff_id, stored=layer.digest)
         return extraction.finish()
+
+
+@contextlib.contextmanager
+def _told(called: str, digest: Digest, chosen: Chosen) -> Iterator[None]:
+    """Name the layer in what is found wrong with it in the block, and say what to do."""
+    try:
+        yield
+    except LimitExceeded:
+        raise
+    except IntegrityError as error:
+        name = familiar(chosen.name)
+        hint = (
+            f"`ocitool verify {name}` tells if it is damaged here; if it is not, the image was "
+            "made like this: build it anew"
+        )
+        message = f"{called} ({digest.short}): {error.message}"
+        raise type(error)(message, hint=error.hint or hint) from error

@@ -22,6 +22,7 @@ from ocitool.errors import (
     StorageError,
     UsageError,
 )
+from ocitool.formats.tar import NotATar
 from ocitool.garbage import Choice, plan, remove, sweep
 from ocitool.images.lookup import find_image
 from ocitool.operations.tag import tag
@@ -213,6 +214,19 @@ class TestUnpacking:
             assert containers(layout) == []
             assert sorted(os.listdir(tmp_path)) == ["s"]
             assert leftovers(tmp_path / "s") == []
+
+    def test_what_is_wrong_with_a_layer_names_it_and_what_to_do(self, tmp_path: Path) -> None:
+        image = app(None, b"{}" * 500)
+        with store(tmp_path / "s", app=image) as layout, pytest.raises(NotATar) as caught:
+            create(layout)
+        assert caught.value.message == (
+            f"layer 2 of 2 of 'app:1' ({image.layers[1].digest.short}): "
+            "not a tar archive: it does not begin with a tar header"
+        )
+        assert caught.value.hint == (
+            "`ocitool verify app:1` tells if it is damaged here; if it is not, the image was "
+            "made like this: build it anew"
+        )
 
     def test_a_layer_with_another_diff_id_is_refused(self, tmp_path: Path) -> None:
         other = {"rootfs": {"type": "layers", "diff_ids": ["sha256:" + "0" * 64]}}

@@ -14,6 +14,7 @@ from ocitool.editing.parts import ImageParts
 from ocitool.editing.settings import annotated, refuse_docker_annotations
 from ocitool.editing.storing import check_member, store_layer, store_tar
 from ocitool.errors import NotFound, Refused, UsageError
+from ocitool.formats.tar import NotATar
 from ocitool.formats.tar.writing import ended
 from ocitool.fsops import Directory
 from ocitool.image.choosing import PlatformImage
@@ -124,8 +125,14 @@ def _store(path: str, compression: Compression, appending: Appending, editing: E
             pieces = ended(packed(path, appending))
             return store_tar(editing.scratch, pieces, compression)
         check = functools.partial(check_member, devices=appending.devices, called=path)
-        with _open(path, editing.access.stdin) as file:
-            return store_layer(editing.scratch, file, compression, check)
+        try:
+            with _open(path, editing.access.stdin) as file:
+                return store_layer(editing.scratch, file, compression, check)
+        except NotATar as error:
+            raise NotATar(
+                f"the layer {quoted(path)} is {error.message}",
+                hint="give a tar, plain or compressed, or a folder whose content is packed",
+            ) from error
 
 
 def _open(path: str, stdin: int | None) -> BinaryIO:

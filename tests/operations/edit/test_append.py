@@ -148,9 +148,18 @@ class TestM6Tars:
         assert new.members["null"].ischr()
 
     def test_what_is_no_layer(self, layout: str, tmp_path: Path) -> None:
-        (tmp_path / "x").write_bytes(b"hello" * 500)
-        with pytest.raises(NotATar):
-            Appended(layout, tmp_path / "x")
+        for data, why in (
+            (b"hello" * 500, "it does not begin with a tar header"),
+            (b"{}", "it is shorter than one tar header"),
+        ):
+            (tmp_path / "x").write_bytes(data)
+            with pytest.raises(NotATar) as caught:
+                Appended(layout, tmp_path / "x")
+            text = f"the layer '{tmp_path}/x' is not a tar archive: {why}"
+            assert caught.value.message == text
+            assert caught.value.hint == (
+                "give a tar, plain or compressed, or a folder whose content is packed"
+            )
         (tmp_path / "x").write_bytes(compressed(TAR, "gzip")[:-9])
         with pytest.raises(MalformedArchive):
             Appended(layout, tmp_path / "x")
