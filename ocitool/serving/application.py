@@ -120,7 +120,9 @@ class Application:
         if request.method in _READS and where.kind != "upload":
             return self._read(request, name, where)
         if self._writer is None:
-            raise not_here("this registry is read-only")
+            if self._upstream is not None:
+                raise not_here("this registry is read-only: it is a cache of others")
+            raise not_here("this registry is read-only: it was started without --writable")
         return self._writer.answer(request, name, where)
 
     def _read(self, request: Request, name: str, where: Route) -> Answer:

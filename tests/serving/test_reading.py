@@ -294,6 +294,10 @@ class TestS9Errors:
         for method in ("PUT", "POST", "PATCH", "DELETE"):
             got = registry.ask(method, "/v2/library/a/manifests/1", b"{}")
             assert (got.status, got.code) == (405, "UNSUPPORTED")
+            (error,) = got.json["errors"]
+            assert error["message"] == (
+                "this registry is read-only: it was started without --writable"
+            )
 
 
 class TestS10Names:

@@ -134,6 +134,10 @@ class Problem(Struct, frozen=True, kw_only=True):
             return Refused, "this registry takes blobs whole only: leave out --chunk-size"
         if self.method == "PATCH" and self.status == _NOT_NEXT:
             return Refused, "the registry takes no such part: try a smaller --chunk-size, or none"
+        if self.status == _NOT_ALLOWED and "this registry is read-only" in self.text:
+            return Refused, (
+                "start it with `ocitool registry serve --writable`, or push to another registry"
+            )
         return (IntegrityError if self.is_page else OcitoolError), None
 
     @property
