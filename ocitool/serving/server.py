@@ -162,10 +162,13 @@ class RegistryServer:
             return False
         try:
             self.library.view()
+            cut = [shelf.what for shelf in self.library.shelves if shelf.is_cut]
         except OcitoolError as error:
             self._tell(error.message)
             return False
-        return True
+        for what in cut:
+            self._tell(f"{quoted(what)} was cut while it is served: put it back, and start anew")
+        return not cut
 
     @property
     def remarks(self) -> list[str]:

@@ -45,6 +45,10 @@ class Shelf(Protocol):
     requires: Sequence[Digest]
     """The blobs that its images need, and that are left to another place."""
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether bytes that were there when it was opened are gone, as of a file that was cut."""
+
     def offers(self) -> Sequence[Offer]:
         """Return what the place offers now; the same object as long as that does not change."""
 
@@ -60,6 +64,8 @@ class Shelf(Protocol):
 
 class LayoutShelf:
     """A store or a layout directory, as it is at the moment of each request."""
+
+    is_cut = False
 
     def __init__(self, layout: Layout) -> None:
         self.layout: Layout | None = layout
@@ -127,6 +133,11 @@ class ArchiveShelf:
         self.requires: Sequence[Digest] = ()
         if isinstance(source, ArchiveSource) and source.bundle is not None:
             self.requires = [Digest.parse(one.digest) for one in source.bundle.requires]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the file has become shorter since it was opened."""
+        return isinstance(self._source, ArchiveSource) and self._source.is_cut
 
     def offers(self) -> Sequence[Offer]:
         """Return the images of the archive."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ocitool.serving.server import serve
 from tests.support.command import ROOT, Command
 from tests.support.images import oci_archive
 from tests.support.layouts import image, store
@@ -129,6 +130,25 @@ class TestS27TheProcess:
                 assert get(f"http://127.0.0.1:{port}")[0] == 200
                 process.terminate()
                 assert process.wait(10) == 0
+
+
+class TestS25AfterTheStart:
+    @pytest.mark.parametrize("kept", [0, 1000], ids=["emptied", "cut"])
+    def test_a_file_that_is_cut_is_not_ready(self, tmp_path: Path, kept: int) -> None:
+        path = written(tmp_path / "carry.tar", oci_archive({"ghcr.io/t/a:1": image("x")}))
+        with serve(str(path)) as server:
+            assert get(server.url, "/readyz") == (200, b"ok\n")
+            os.truncate(path, kept)
+            assert get(server.url, "/readyz") == (503, b"not ready\n")
+
+    def test_a_push_to_what_is_read_only_says_what_to_do(self, folder: Path) -> None:
+        with serve(store=str(folder / "store")) as server:
+            target = f"docker://{server.url.rpartition('/')[2]}/team/a:1"
+            done = Command(folder / "store", folder)("push", "a:1", target)
+        said = " ".join(done.err.split())
+        assert "this registry is read-only: it was started without --writable" in said
+        assert "start it with `ocitool registry serve --writable`" in said
+        assert done.code == 6
 
 
 class TestS25WhatIsRefused:

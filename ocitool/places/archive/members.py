@@ -52,6 +52,7 @@ class TarMembers:
         self._links: dict[str, str] = {}
         self._ambiguous: set[str] = set()
         self._names_size = 0
+        self._end = 0
 
     def add(self, entry: Entry) -> None:
         """Take note of one entry of the tar; folders and devices are ignored.
@@ -79,6 +80,7 @@ class TarMembers:
                 offset=offset,
                 chunks=chunks,
             )
+            self._end = max(self._end, offset + entry.size)
             self._add_once(path, member=member)
 
     def _add_once(
@@ -166,6 +168,12 @@ class TarMembers:
         stamp = Stamp.of_file(self._file)
         text = stamp.text if stamp is not None else None
         return None if text is None else f"{text}:{member.offset}:{member.size}"
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the file has become too short for its members since it was opened."""
+        with translated("read", self.what):
+            return os.fstat(self._file).st_size < self._end
 
     def close(self) -> None:
         """Close the file."""

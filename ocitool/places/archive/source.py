@@ -46,6 +46,7 @@ from ocitool.places.archive.manifest_merger import Holders, ManifestMerger
 from ocitool.places.archive.members import (
     INDEX_FILE,
     Members,
+    TarMembers,
     read_document_member,
     read_member,
 )
@@ -75,6 +76,11 @@ class ArchiveSource:
     def what(self) -> str:
         """What the user calls the archive, for messages."""
         return self._members.what
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the archive has become shorter since it was opened."""
+        return isinstance(self._members, TarMembers) and self._members.is_cut
 
     @property
     def is_delta(self) -> bool:
