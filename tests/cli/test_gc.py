@@ -186,6 +186,16 @@ def test_what_makes_no_sense_is_a_usage_error(loaded: Command, arguments: list[s
     assert done.code == 2, done.err
 
 
+@pytest.mark.parametrize("verb", ["gc", "prune"])
+@pytest.mark.parametrize("prefix", ["", "docker://"])
+def test_a_repository_is_pruned_by_another_command(
+    ocitool: Command, verb: str, prefix: str
+) -> None:
+    done = ocitool(verb, f"{prefix}ghcr.io/team/app")
+    assert done.code == 2
+    assert "`ocitool registry prune ghcr.io/team/app`" in " ".join(done.err.split())
+
+
 def test_a_container_that_a_file_lists_keeps_its_image_and_is_named(loaded: Command) -> None:
     report = json.loads(loaded("inspect", "--raw", "fmt/app:1.0").out)
     listing = loaded.cwd / "containers.json"

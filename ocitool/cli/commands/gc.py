@@ -135,9 +135,11 @@ def _opened(place: str | None, options: Settings) -> "Layout | None":
             return None
     found = parse_place(place)
     if found.kind not in (PlaceKind.LAYOUT, PlaceKind.PATH) or found.name or place == "-":
-        raise UsageError(
-            f"{place!r} is not a layout", hint="garbage is collected in oci:DIR, or in the store"
-        )
+        hint = "garbage is collected in oci:DIR, or in the store"
+        if found.kind in (PlaceKind.STORE, PlaceKind.REGISTRY):
+            name = place.removeprefix("docker://")
+            hint += f"; old tags of a registry go by `ocitool registry prune {name}`"
+        raise UsageError(f"{place!r} is not a layout", hint=hint)
     return Layout.existing(found.path, observer=options.observer())
 
 
