@@ -187,6 +187,7 @@ class TestRules:
             (("--deny", "package:"), "no rule 'package:'"),
             (("--allow", "usr/bin/su"), "has no reason"),
             (("--sbom", "spdx", "x"), "'spdx' is not a format"),
+            (("--sbom", "app.json", "cyclonedx"), "write --sbom cyclonedx app.json"),
             (("--sbom", "cyclonedx", "-", "--json"), "cannot both go to stdout"),
         ],
     )

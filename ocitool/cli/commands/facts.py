@@ -142,7 +142,9 @@ def _target(sbom: tuple[str, str] | None, out: Output) -> str | None:
         return None
     kind, path = sbom
     if kind not in _FORMATS:
-        hint = f"write --sbom {_FORMATS[0]} {path}"
+        # The two may have been swapped.
+        file = kind if path in _FORMATS else path
+        hint = f"write --sbom {_FORMATS[0]} {file}: the format, then the file"
         raise UsageError(f"--sbom {kind!r} is not a format", hint=hint)
     if path == "-" and out.is_json:
         raise UsageError("--json and an SBOM cannot both go to stdout", hint="name a file for it")
