@@ -188,3 +188,14 @@ def test_one_registry_that_refuses_is_one_failure(ocitool: Command) -> None:
     with EmulatedRegistry(Quirks(access=Access(scheme="basic"))) as registry:
         place = f"docker://{registry.host}/{NAME}"
         assert ocitool("copy", f"{place}:*", f"{place}-copy").code == 5
+
+
+@pytest.mark.parametrize("place", ["oci:alltags", "./carry.tar", "team/app"])
+def test_several_tags_go_to_a_registry_alone(ocitool: Command, place: str) -> None:
+    done = ocitool("copy", "--all-tags", f"docker://127.0.0.1:1/{NAME}", place)
+    assert done.code == 2
+    said = " ".join(done.err.split())
+    assert f"several tags are copied to docker://HOST/NAME, and not to {place}" in said
+    assert "`ocitool pull`" in said
+    assert ("write docker://team/app" in said) == (place == "team/app")
+    assert "docker://oci:" not in said

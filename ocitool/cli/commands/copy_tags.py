@@ -95,15 +95,24 @@ def _pairs(
     command: TagsCommand, connected: "Registries"
 ) -> "tuple[list[TagPair], OcitoolError | None]":
     """Return what goes where, and why the list of tags broke off, if it did."""
-    from ocitool.images.locations import is_in_registry, registry_reference, tag_pattern
+    from ocitool.images.locations import (
+        PlaceKind,
+        is_in_registry,
+        parse_place,
+        registry_reference,
+        tag_pattern,
+    )
     from ocitool.places.registry import Repository
     from ocitool.places.registry.listing import tags
     from ocitool.places.registry.paging import IncompleteList
 
     if not is_in_registry(command.destination):
+        hint = "`ocitool pull` brings several tags into the store"
+        if parse_place(command.destination).kind is PlaceKind.STORE:
+            hint = f"write docker://{command.destination.removeprefix('store:')}; {hint}"
         raise UsageError(
-            "several tags are copied to a repository of a registry",
-            hint=f"write docker://{command.destination}, or use `ocitool pull` for the store",
+            f"several tags are copied to docker://HOST/NAME, and not to {command.destination}",
+            hint=hint,
         )
     found = tag_pattern(command.source, all_tags=command.all_tags)
     target = registry_reference(command.destination)
