@@ -24,7 +24,7 @@ from tests.support.images import (
     write_layout,
 )
 from tests.support.registry import Access, EmulatedRegistry, Quirks
-from tests.support.registry_faults import Delay, HangUp, Status
+from tests.support.registry_faults import Delay, Drop, HangUp, Status
 from tests.support.stores import written
 
 IMAGE = build_image([{"a": b"1"}, {"b": b"2" * 5000}])
@@ -272,6 +272,16 @@ class TestInterrupted:
         }
         assert (process.returncode, out) == (128 + number, "")
         assert errors.splitlines() == [f"ocitool: {word}: {kept[verb]}"]
+
+    def test_what_a_broken_download_keeps_is_said_once(self, ocitool: Command) -> None:
+        with EmulatedRegistry() as registry:
+            registry.add_image(NAME, IMAGE, "1")
+            registry.fail("GET", f"{IMAGE.layers[1].digest}", Drop(after=0), times=99)
+            done = ocitool("pull", *QUICKLY, f"{registry.host}/{NAME}:1")
+        said = " ".join(done.err.split())
+        assert done.code == 8
+        assert "broke off" in said
+        assert said.count("what has arrived is kept") == 1
 
     @pytest.mark.parametrize(
         ("arguments", "left"),

@@ -124,8 +124,7 @@ class Download:
             where = f"{self._descriptor.digest.short} from {self._session.host.domain}"
             reason = f": {error}" if error is not None and str(error) else ""
             raise Unavailable(
-                f"the download of {where} broke off, after {retries.used} retries{reason}",
-                hint="what has arrived is kept: run the command again to resume",
+                f"the download of {where} broke off, after {retries.used} retries{reason}"
             )
         if retries.used > 1:
             self._session.backoff.back_off(
