@@ -69,7 +69,9 @@ class Scene:
 
     def note(self, name: str, *arguments: str | Path, code: int = 0, **how: Any) -> object:
         """Run a command with --json, which has to end with this code; note what it printed."""
-        done = self.command(*arguments, "--json", **how)
+        # What stands behind the image of a container belongs to its command.
+        where = 2 if name in ("container create", "container run") else len(arguments)
+        done = self.command(*arguments[:where], "--json", *arguments[where:], **how)
         assert done.code == code, f"{name}: {done.code}: {done.err}"
         value = done.json
         self.documents.setdefault(name, []).append(value)
