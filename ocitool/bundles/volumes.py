@@ -201,8 +201,8 @@ def _room(fixed: Sequence[Section], limit: int, spared: int = 0) -> int:
     if whole - needed < SPARE:
         least = -(-(needed + SPARE + spared + 2 * BLOCK) // RECORD) * RECORD
         raise UsageError(
-            f"volumes of {size_text(limit)} are too small: the documents alone, which stand in "
-            f"each, have {size_text(needed)}",
+            f"volumes of {size_text(limit)} are too small: each needs at least "
+            f"{size_text(SPARE)} for layers, beside {size_text(needed)} of documents",
             hint=f"use at least {least} bytes",
         )
     return whole - needed

@@ -106,7 +106,8 @@ class TestSizes:
         self, tmp_path: Path
     ) -> None:
         few = {name: IMAGES[name] for name in NAMES[:1]}
-        with pytest.raises(UsageError, match="too small") as caught:
+        said = r"too small: each needs at least 1\.05 MB for layers, beside .* of documents"
+        with pytest.raises(UsageError, match=said) as caught:
             made(tmp_path / "app.tar", few, volume_size=MEBIBYTE)
         assert [*tmp_path.glob("*.tar")] == []
         least = int((caught.value.hint or "").removeprefix("use at least ").split()[0])
