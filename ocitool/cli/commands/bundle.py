@@ -126,11 +126,17 @@ def check(
             others = [other for other in found if other is not one]
             report = _check(one, others, to, tuple(rules or ()), out, registry)
             reports.append(report)
-            out.lines(words.checked_lines(report, one.what, to))
+            out.lines(words.checked_lines(report, one.what, _called(to, out)))
     out.document(reports, bundle_documents.BUNDLE_CHECKED)
     write_need(need_out, [report.need for report in reports], out)
     if any(report.lacking for report in reports):
         raise typer.Exit(_NO)
+
+
+def _called(to: str, out: Output) -> str:
+    """Return what the place of --to is called: a store that was named, by its folder."""
+    named = out.options.named_store
+    return f"the store {named}" if to == "store" and named is not None else to
 
 
 def _check(
