@@ -48,6 +48,11 @@ def test_an_image_whose_name_moved_is_listed_as_none(loaded: Command) -> None:
     assert "<none> was fmt/base:1" in loaded.on_terminal("images", columns=200)
 
 
+def test_untag_prints_the_name_as_rm_does(loaded: Command) -> None:
+    loaded("tag", "fmt/app:1.0", "race:y")
+    assert loaded("untag", "docker.io/library/race:y").out == "Untagged: race:y\n"
+
+
 def test_what_another_tool_called_an_image_besides_is_shown(loaded: Command) -> None:
     tag_as_umoci(loaded.store, "docker.io/fmt/app:1.0", "v9")
     lines = [line.split() for line in loaded("images").out.splitlines()]

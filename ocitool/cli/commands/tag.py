@@ -1,6 +1,5 @@
 """ocitool tag and untag: names of images in the store."""
 
-from collections.abc import Collection
 from typing import Annotated
 
 import typer
@@ -8,7 +7,6 @@ import typer
 from ocitool.cli.completing import store_names
 from ocitool.cli.options.expand import with_options
 from ocitool.cli.output import JSON_OUTPUT, Output, nothing
-from ocitool.cli.render import console
 
 
 @with_options(out=JSON_OUTPUT)
@@ -65,12 +63,6 @@ def untag(
         changes = layouts.untag(layout, list(dict.fromkeys(full)))
     out.result(
         changes,
-        text=lambda changes: [f"Untagged: {_called(change.name, labels)}" for change in changes],
+        text=lambda changes: [f"Untagged: {texts.familiar(change.name)}" for change in changes],
         view=documents.CHANGE.under("changed"),
     )
-
-
-def _called(name: str, labels: Collection[str]) -> str:
-    from ocitool.cli.render import texts
-
-    return console.safe(name) if name in labels else texts.familiar(name)
