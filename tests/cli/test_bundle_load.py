@@ -392,8 +392,19 @@ class TestWhatIsSaidOfDamage:
         assert done.code == 3
         assert "damaged there" in done.out
         assert done.out.rstrip().endswith("lacking")
-        assert "cannot be applied to store: 1 blob" in done.out
+        assert f"cannot be applied to the store {ocitool.store}: 1 blob" in done.out
         done = loaded(ocitool, delta, code=3)
         assert "together with the bundle that it builds on" in done.err
         loaded(ocitool, delta, full)
         assert ocitool("verify").code == 0
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_a_tag_ends_at_the_newest_bundle_in_any_order_of_the_files(
+    ocitool: Command, full: Path, *, is_reversed: bool
+) -> None:
+    new = build_image([BASE, {"one": b"new"}])
+    delta = bundle(ocitool, "next.delta.tar", {"reg.example/team/one:1": new}, "--base", full)
+    files = [full, delta]
+    loaded(ocitool, *(files[::-1] if is_reversed else files))
+    assert names_in(ocitool.store)["reg.example/team/one:1"] == str(new.descriptor.digest)

@@ -132,3 +132,11 @@ def test_signing_needs_openssh_and_files(ocitool: Command, signed: Path, tmp_pat
     assert "ssh-keygen, which signs, is not installed" in run(ocitool, *words, signed).err
     done = run(ocitool, *words, "-", stdin=signed.read_bytes())
     assert (done.code, "no place for a signature" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize("verb", ["verify", "load"])
+def test_a_signature_that_nobody_checked_is_told(ocitool: Command, signed: Path, verb: str) -> None:
+    done = run(ocitool, "bundle", verb, signed)
+    assert done.code == 0
+    said = " ".join(done.err.split())
+    assert "--allowed-signers F --identity I checks that" in said

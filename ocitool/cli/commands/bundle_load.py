@@ -69,7 +69,8 @@ def load_bundles(
             out.observer.warn(f"{file.path} is left out: {file.error.message}")
         out.remark(words.in_folders(paths, found))
         for one in found:
-            options.trust.require(one)
+            if options.trust.require(one) is None:
+                out.remark(words.unchecked(one))
         # A registry takes one image after another, all other places a bundle as a whole.
         names = sum(len(one.head.listing.names) for one in found)
         attempts = Attempts(out, len(found) if target.below is None else names)
@@ -188,7 +189,7 @@ def _load_all(
         registry=registry,
     )
     loaded: list[Loaded] = []
-    waiting = list(bundles)
+    waiting = _in_building_order(bundles)
     while waiting:
         later = []
         for one in waiting:
@@ -202,6 +203,19 @@ def _load_all(
             break
         waiting = [one for one, _ in later]
     return loaded
+
+
+def _in_building_order(bundles: "Sequence[BundleSet]") -> "list[BundleSet]":
+    """Return bundles with those that others build on first: the last one has the newest tags."""
+    ordered: list[BundleSet] = []
+    waiting = list(bundles)
+    while waiting:
+        lists = {str(one.head.digest) for one in waiting}
+        # A list names the digests of others, so no two can build on each other.
+        first = [one for one in waiting if lists.isdisjoint(one.head.listing.builds_on)] or waiting
+        ordered += first
+        waiting = [one for one in waiting if one not in first]
+    return ordered
 
 
 def _refuse(

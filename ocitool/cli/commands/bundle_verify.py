@@ -38,9 +38,8 @@ def verify_bundles(
             report = verify_bundle(one, observer=out.observer)
             if signer is not None:
                 report = replace(report, signer=signer.identity)
-            elif (by := words.signature_of(one)) is not None:
-                told = f"{one.what} is signed ({by}); --allowed-signers F --identity I checks that"
-                out.remark([told])
+            else:
+                out.remark(words.unchecked(one))
             reports.append(report)
             out.lines(words.verified_lines(report, one.what))
     if not reports and len(unreadable) == 1 and _is_no_answer(unreadable[0].error):

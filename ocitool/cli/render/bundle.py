@@ -121,6 +121,14 @@ def signature_of(bundle: "BundleSet") -> str | None:
     return console.safe(beside) if beside is not None else None
 
 
+def unchecked(bundle: "BundleSet") -> list[str]:
+    """Return that nothing has checked the signature of a bundle, if it has one."""
+    by = signature_of(bundle)
+    if by is None:
+        return []
+    return [f"{bundle.what} is signed ({by}); --allowed-signers F --identity I checks that"]
+
+
 def _kind(bundle: "BundleSet") -> str:
     kind = bundle.head.listing.kind
     if not bundle.volumes:
