@@ -414,22 +414,8 @@ class TestRootless:
             pytest.skip("this Python is for its owner alone")
         command = [*other, *Ocitool(store).command("container")]
         script = "echo more >> /var/data; echo new > /var/new; rm -r /op; mkdir /op; rm /f1"
-        made = json.loads(
-            run(
-                [
-                    *command,
-                    "create",
-                    "changing:1",
-                    "--name",
-                    "r",
-                    "--json",
-                    "--",
-                    "sh",
-                    "-c",
-                    script,
-                ]
-            )
-        )
+        words = ("create", "--name", "r", "--json", "changing:1", "sh", "-c", script)
+        made = json.loads(run([*command, *words]))
         started = [*other, "env", f"XDG_RUNTIME_DIR={place}", "runc", "--root", f"{place}/runc"]
         run([*started, "run", "--bundle", made["bundle"], "r"])
         assert run([*command, "diff", "r"]).decode().splitlines() == [
