@@ -42,7 +42,15 @@ def test_without_f_nothing_is_deleted_and_only_read(ocitool: Command) -> None:
         done = ocitool(*words, "-f")
         assert (done.code, set(registry.tags[NAME])) == (0, {"v1"})
         assert "deleted 1 tag and 2 manifests" in done.out
-        assert "garbage-collect` without -m" in done.err
+        assert "the registry frees the space when it collects its garbage" in done.err
+        # This registry deletes single tags, so it is no old docker-registry.
+        assert "garbage-collect`" not in done.err
+
+
+def test_an_old_docker_registry_is_told_how_to_collect_its_garbage(ocitool: Command) -> None:
+    with filled(Quirks(tag_delete="400")) as registry:
+        words = ("registry", "prune", f"{registry.host}/{NAME}", "--delete-tags", "pr-.*")
+        assert "garbage-collect` without -m" in ocitool(*words, "-f").err
 
 
 def test_p1_a_pattern_that_matches_nothing_is_told(ocitool: Command) -> None:

@@ -23,14 +23,21 @@ class PlainService:
     keeps_tags = True
     tells_pulls = False
     batch = 1
-    closing = (
-        "the registry frees the space when it collects its garbage; docker-registry before 3: "
-        "`garbage-collect` without -m, which also removes platforms of images that have a tag"
-    )
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self.untags: bool | None = None
+
+    @property
+    def closing(self) -> str:
+        """What remains to be said: docker-registry before 3 cannot delete a single tag."""
+        told = "the registry frees the space when it collects its garbage"
+        if self.untags:
+            return told
+        return (
+            f"{told}; docker-registry before 3: `garbage-collect` without -m, which also removes "
+            "platforms of images that have a tag"
+        )
 
     def versions(self) -> tuple[Version, ...] | None:
         """Return None: only tags are listed."""
