@@ -20,6 +20,7 @@ from tests.support.images import (
     named_entry,
     tar_of,
     write_files,
+    write_layout,
 )
 from tests.support.stores import written
 
@@ -33,6 +34,20 @@ ARM64 = "sha256:2443eb73d6cb8bab5b6ba4d5abf520f19dd28c21ae0f1bf0f5e5ae3fca1cdf84
 NAME = "docker.io/library/a:1"
 ONE = build_image([{"a": b"1"}, {"b": b"2"}])
 TWO = build_image([{"c": b"3"}])
+
+
+def test_an_image_with_a_false_diff_id_was_built_wrong(ocitool: Command, tmp_path: Path) -> None:
+    false = f"sha256:{'0' * 64}"
+    image = build_image([{"a": b"1"}], config={"rootfs": {"type": "layers", "diff_ids": [false]}})
+    layout = write_layout(tmp_path / "layout", {"1": image})
+    done = ocitool("verify", f"oci:{layout}")
+    assert done.code == 3
+    assert f"not to its diff ID {false}" in done.out
+    assert "the image was built wrong" in done.err
+    assert "--repair-from" not in done.err
+    blob = layout / "blobs/sha256" / image.layers[0].digest.hex
+    blob.write_bytes(b"?" * image.layers[0].size)
+    assert "--repair-from" in ocitool("verify", f"oci:{layout}").err
 
 
 def unpacked(archive: Path, folder: Path) -> str:

@@ -50,6 +50,11 @@ RepairFrom = Annotated[
     ),
 ]
 
+_BUILT_WRONG = (
+    "the image was built wrong: its layers have the digests of its manifest, but not the diff IDs "
+    "of its config, so every copy is the same; build it again"
+)
+
 
 @with_options(out=OUTPUT, registry=REGISTRY)
 def verify(
@@ -100,7 +105,8 @@ def _show(report: "VerifyReport", source: str | None, out: Output, *, fast: bool
         view=documents.VERIFIED,
     )
     if not report.sound:
-        out.remark([_advice(source)])
+        built_wrong = all(problem.kind == "diff-id" for problem in report.problems)
+        out.remark([_BUILT_WRONG if built_wrong else _advice(source)])
         raise typer.Exit(_DAMAGED)
 
 
