@@ -8,7 +8,7 @@ from msgspec import Struct
 from ocitool.errors import NotFound, Refused, UsageError
 from ocitool.garbage.planned import Plan
 from ocitool.garbage.reachable import path_to
-from ocitool.garbage.retention import pinned
+from ocitool.garbage.retention import IN_USE, pinned
 from ocitool.garbage.roots import root_entries
 from ocitool.images.lookup import full_name
 from ocitool.oci import Digest
@@ -57,7 +57,7 @@ def explain(layout: Layout, plan: Plan, text: str) -> Explanation:
 def _kept(plan: Plan, digest: Digest) -> Explanation:
     reachable = plan.facts.reachable
     if str(digest) not in reachable.digests:
-        return Explanation(digest=digest, state="kept", reason="a running command uses it")
+        return Explanation(digest=digest, state="kept", reason=IN_USE)
     path = tuple(path_to(str(digest), reachable.found_by))
     root = root_entries(plan.facts.index.entries).get(path[0])
     kept = next((k for k in plan.kept if str(k.digest) == path[0]), None)

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 from msgspec import Struct
 
@@ -15,6 +16,10 @@ from ocitool.places.layout import Layout
 from ocitool.places.layout.lease import claimed_digests
 from ocitool.places.layout.pins import Pin
 from ocitool.places.layout.trash import last_sound_run
+
+IN_USE: Final = (
+    "a running command uses it, or a client of `registry serve` pushed it within an hour"
+)
 
 
 class Held(Struct, frozen=True):
@@ -96,7 +101,7 @@ class Retention:
         if pin is not None:
             return Held(pinned(pin))
         if root.digest in self.leased:
-            return Held("a running command uses it")
+            return Held(IN_USE)
         if root.position in last:
             return Held(f"it is one of the last {self._choice.keep_last} of its repository")
         if self.is_young(root.digest, stray=False):

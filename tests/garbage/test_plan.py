@@ -15,6 +15,7 @@ from ocitool.garbage import Choice, LabelTest, Plan, plan, sweep
 from ocitool.oci import Descriptor, Digest
 from ocitool.oci.manifest import build_index
 from ocitool.places.layout import Layout, Writing, untag
+from ocitool.places.layout.lease import Lease
 from tests.support.images import (
     Built,
     BuiltIndex,
@@ -692,3 +693,16 @@ def test_an_index_with_an_attached_subject_is_attached(tmp_path: Path) -> None:
         untag(layout, [A])
         collect(layout)
     assert blobs_in(tmp_path) == set()
+
+
+def test_what_a_lease_holds_may_be_a_recent_push(tmp_path: Path) -> None:
+    with store(tmp_path, a=IMAGE) as layout:
+        untag(layout, [A])
+        assert layout.control is not None
+        lease = Lease.take(layout.control)
+        lease.add([IMAGE.descriptor.digest])
+        reasons = [one.reason for one in planned(layout, everything=True).kept]
+        lease.release()
+    assert reasons == [
+        "a running command uses it, or a client of `registry serve` pushed it within an hour"
+    ]
