@@ -83,7 +83,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ocitool push app:1.0 ghcr.io/team/app:1.0 --digestfile digest.txt",
         "ocitool push ./image.tar ghcr.io/team/app:1.0 --on-existing same",
         "ocitool push oci:build:1.0 ghcr.io/team/app:1.0 ghcr.io/team/app:latest",
-        "ocitool push ./amd64.tar ghcr.io/team/app --by-digest --digestfile digests/amd64",
+        "ocitool push ./amd64.tar ghcr.io/team/app --by-digest --digestfile amd64",
     ),
     "copy": (
         "ocitool copy docker://ghcr.io/a/app:1 docker://registry.example/app:1",
