@@ -132,7 +132,7 @@ class TestA18Openssh:
 
     def test_what_is_no_key_is_told(self, tmp_path: Path) -> None:
         (tmp_path / "key").write_text("nonsense")
-        with pytest.raises(OcitoolError, match="did not sign with"):
+        with pytest.raises(OcitoolError, match="is not a key of OpenSSH"):
             sign(DATA, str(tmp_path / "key"))
 
     @pytest.mark.parametrize("line", LINES)
