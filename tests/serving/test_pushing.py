@@ -10,6 +10,7 @@ import pytest
 
 from ocitool import garbage
 from ocitool.oci import Digest
+from ocitool.operations.tag import tag
 from ocitool.places.layout import Layout
 from ocitool.places.layout.lease import claimed_digests
 from ocitool.places.layout.lock import locked
@@ -269,6 +270,34 @@ class TestS8Manifests:
         # Another process, later.
         with reading(folder) as served:
             assert served.get(f"/v2/app/{target}").body == raw
+
+    def test_an_image_whose_tag_moved_stays_in_its_repositories_by_digest(
+        self, folder: Path
+    ) -> None:
+        with store(folder) as layout:
+            bring(layout, image("local"), "localhost/b:1")
+            local = layout.resolve("localhost/b:1").descriptor.digest
+        with writing(folder) as served:
+            first = served.push_image("a", "1", "old")
+            served.push_image("s/a", "1", "old")
+            for name in ("a", "s/a", "b"):
+                served.push_image(name, "1", "new")
+            # The same image gets a tag elsewhere, by a client and by a command.
+            served.push_image("c", "1", "old")
+            with Layout.existing(str(folder)) as layout:
+                tag(layout, layout.resolve(str(first)), ["localhost/d:1"])
+            found = {
+                name: served.get(f"/v2/{name}/manifests/{digest}").status
+                for name, digest in {
+                    "a": first,
+                    "s/a": first,
+                    "c": first,
+                    "d": first,
+                    "b": local,
+                }.items()
+            }
+            assert found == dict.fromkeys(("a", "s/a", "c", "d", "b"), 200)
+            assert served.get(f"/v2/b/manifests/{first}").status == 404
 
 
 class TestS10WhatIsPushedIsReadByTheSamePath:

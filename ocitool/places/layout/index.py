@@ -17,6 +17,7 @@ from ocitool.oci import Descriptor, Digest, mediatype
 from ocitool.oci.annotations import (
     IMAGE_NAME,
     REF_NAME,
+    REPOSITORIES,
     all_names,
     full_name,
     label,
@@ -133,7 +134,8 @@ def set_roots(
     """Do the same as `set_root` for several roots in order, in one pass over the entries."""
     kept = _Entries(entries)
     changes: list[NameChange] = []
-    for descriptor, names in roots:
+    for root, names in roots:
+        descriptor = kept.with_repositories(root)
         for name in names:
             old = kept.take_name(name)
             if old != descriptor.digest:
@@ -193,6 +195,18 @@ class _Entries:
             if not self.holds(entry.digest):
                 self._put(position, _without_names(entry))
         return taken[-1][1].digest if taken else None
+
+    def with_repositories(self, descriptor: Descriptor) -> Descriptor:
+        """Return a descriptor with the repositories to which clients have pushed its content.
+
+        There it can be pulled by its digest, whatever names it gets or loses later.
+        """
+        places = self._of.get(descriptor.digest, ())
+        told = (self._kept[place].annotations.get(REPOSITORIES) for place in places)
+        known = next(filter(None, told), None)
+        if known is None:
+            return descriptor
+        return replace(descriptor, annotations={**descriptor.annotations, REPOSITORIES: known})
 
     def drop_nameless(self, digest: Digest) -> None:
         for position in list(self._unnamed.get(digest, ())):

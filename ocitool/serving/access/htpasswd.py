@@ -115,5 +115,5 @@ def need_bcrypt() -> None:
         import bcrypt  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            "--htpasswd needs the package bcrypt", hint="pip install 'ocitool[serve]'"
+            "--htpasswd needs the package bcrypt", hint="pip install bcrypt"
         ) from error

@@ -64,7 +64,11 @@ class Storing:
             entries, changes = set_roots(
                 index.entries, [(descriptor, names)], is_store=self.layout.is_store
             )
-            return index.with_entries(_pushed_to(entries, descriptor.digest, repository)), changes
+            # What a tag leaves can still be pulled by its digest.
+            here = {descriptor.digest, *(change.old for change in changes if change.old)}
+            for digest in here:
+                entries = _pushed_to(entries, digest, repository)
+            return index.with_entries(entries), changes
 
         return edit_index(self.layout, edit)
 
