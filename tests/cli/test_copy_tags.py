@@ -169,7 +169,7 @@ class TestWrongUsage:
             ("docker://h/a:1", "docker://h/b", ("--all-tags",), "without a tag"),
             ("docker://h/*:1", "docker://h/b", (), "for tags only"),
             ("docker://h/a:v*", "b", (), "write docker://b"),
-            ("docker://h/a:v*", "oci:b", (), "a repository of a registry"),
+            ("docker://h/a:v*", "oci:b", (), "copied to docker://HOST/NAME"),
             ("a", "docker://h/b", ("--all-tags",), "between registries"),
             ("docker://h/a:1", "docker://h/b", ("--dry-run", "--compression", "zstd"), "digests"),
         ],

@@ -124,7 +124,8 @@ class Download:
             where = f"{self._descriptor.digest.short} from {self._session.host.domain}"
             reason = f": {error}" if error is not None and str(error) else ""
             raise Unavailable(
-                f"the download of {where} broke off, after {retries.used} retries{reason}"
+                f"the download of {where} broke off, after {retries.used} retries{reason}",
+                hint="the registry, or a proxy before it, ends connections early: try again later",
             )
         if retries.used > 1:
             self._session.backoff.back_off(
