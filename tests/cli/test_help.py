@@ -168,3 +168,11 @@ class TestTypingErrors:
 
 def test_every_command_is_in_the_table() -> None:
     assert set(PAGES[""].command.commands) >= {*COMMANDS, *GROUPS}
+
+
+@pytest.mark.parametrize("words", [("size", "x"), ("bundle", "create", "x")])
+def test_a_word_behind_a_command_is_wrong_usage(ocitool: Command, words: tuple[str, ...]) -> None:
+    done = ocitool("help", *words)
+    assert done.code == 2
+    assert f"ocitool {words[0]}" in done.err
+    assert "-h` shows" in done.err

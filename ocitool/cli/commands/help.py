@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from ocitool.cli.render import console
+from ocitool.errors import UsageError
 
 Words = Annotated[
     list[str] | None,
@@ -16,6 +17,11 @@ def help(context: typer.Context, words: Words = None) -> None:  # noqa: A001
     """Show the help page of a command, or the list of all commands."""
     here: Any = context.find_root()
     for word in words or ():
+        if not hasattr(here.command, "resolve_command"):
+            raise UsageError(
+                f"{here.command_path} has no commands such as {word!r}",
+                hint=f"`{here.command_path} -h` shows its options and arguments",
+            )
         name, command, _ = here.command.resolve_command(here, [word])
         here = typer.Context(command, info_name=name, parent=here)
     console.out(here.get_help())
