@@ -281,19 +281,8 @@ class TestLikeDocker:
             "x",
         )
         both.docker.run(*made)
-        create = (
-            "container",
-            "create",
-            "changing:1",
-            "--name",
-            "web",
-            *words,
-            "--",
-            "sh",
-            "-c",
-            "x",
-        )
-        both.ocitool.run(*create)
+        create = ("create", "--name", "web", *words, "changing:1", "sh", "-c", "x")
+        both.ocitool.run("container", *create)
         (theirs,) = json.loads(both.docker.run("inspect", "web"))
         (ours,) = json.loads(both.ocitool.run("container", "inspect", "web"))
         for key in ("Path", "Args", "Name", "Image", "Driver", "Platform"):
