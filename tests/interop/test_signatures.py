@@ -191,9 +191,9 @@ class TestA18Minisign:
         text = Path(f"{key}.pub").read_text().splitlines()
         for given in (f"{key}.pub", text[-1]):
             found = verify_minisign(DATA, signature, given)
-            assert found == Signer(
-                identity=text[0].split()[-1], key_type="minisign", fingerprint=text[-1]
-            )
+            # Some versions of minisign leave out zeros in front.
+            shown = text[0].split()[-1].zfill(16)
+            assert found == Signer(identity=shown, key_type="minisign", fingerprint=text[-1])
         for data, damaged in ((DATA + b" ", signature), (DATA, signature[:60]), (DATA, b"")):
             with pytest.raises(BadSignature, match="minisign does not accept"):
                 verify_minisign(data, damaged, f"{key}.pub")
