@@ -209,11 +209,7 @@ def _room(fixed: Sequence[Section], limit: int, spared: int = 0) -> int:
 
 
 def _blobs(contents: BundleContents) -> list[Descriptor]:
-    return [
-        Descriptor(media_type="", digest=Digest.parse(blob.digest), size=blob.size)
-        for blob in contents.listing.blobs
-        if blob.type not in _SMALL
-    ]
+    return [blob.descriptor for blob in contents.listing.blobs if blob.type not in _SMALL]
 
 
 def _distribute(blobs: Sequence[Descriptor], room: int) -> list[list[Piece]]:

@@ -91,7 +91,7 @@ class LayoutShelf:
             Offer(
                 descriptor=entry,
                 names=(name,) if (name := full_name(entry.annotations, entry.digest)) else (),
-                repositories=_repositories(entry),
+                repositories=repositories_of(entry),
             )
             for entry in entries
         ]
@@ -160,11 +160,12 @@ def _offer(root: Root) -> Offer:
         descriptor=root.descriptor,
         names=root.names,
         label=root.label,
-        repositories=_repositories(root.descriptor),
+        repositories=repositories_of(root.descriptor),
     )
 
 
-def _repositories(entry: Descriptor) -> tuple[str, ...]:
+def repositories_of(entry: Descriptor) -> tuple[str, ...]:
+    """Return the repositories to which an entry of index.json was pushed."""
     return tuple(entry.annotations.get(REPOSITORIES, "").split())
 
 

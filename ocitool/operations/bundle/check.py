@@ -136,7 +136,7 @@ def open_beside(bundle: BundleSet, beside: Sequence[BundleSet] = ()) -> Iterator
 def outside_of(listing: BundleList, archive: Readable) -> Outside:
     """Return which blobs of a bundle are not in its files, or in those that complete it."""
 
-    inside = [_descriptor(blob.digest, blob.size) for blob in listing.blobs]
+    inside = [blob.descriptor for blob in listing.blobs]
     return Outside(
         required=tuple(blob for blob in required_by(listing) if not archive.has(blob)),
         lost=tuple(blob for blob in inside if not archive.has(blob)),
@@ -145,11 +145,7 @@ def outside_of(listing: BundleList, archive: Readable) -> Outside:
 
 def required_by(listing: BundleList) -> list[Descriptor]:
     """Return the blobs that a bundle was made without."""
-    return [_descriptor(blob.digest, blob.size) for blob in listing.requires]
-
-
-def _descriptor(digest: str, size: int) -> Descriptor:
-    return Descriptor(media_type="", digest=Digest.parse(digest), size=size)
+    return [blob.descriptor for blob in listing.requires]
 
 
 def check_report(
@@ -189,7 +185,7 @@ def parts_of(listing: BundleList, report: CheckReport) -> list[Descriptor]:
     lost, lacking = set(report.lost_images), {blob.digest for blob in report.lacking}
     positions = {p for image in listing.images if image.called in lost for p in image.blobs}
     return [
-        Descriptor(media_type="", digest=Digest.parse(blob.digest), size=blob.size)
+        blob.descriptor
         for position, blob in enumerate(listing.blobs)
         if position in positions and blob.digest not in lacking
     ]

@@ -48,7 +48,7 @@ def receive_into_layout(
     """
     listing = stream.head.listing
     required = required_by(listing)
-    brought = [_descriptor(blob.digest, blob.size) for blob in listing.blobs]
+    brought = [blob.descriptor for blob in listing.blobs]
     outside = Outside(required=tuple(required), lost=())
     _applicable(path, _check_at(stream, outside, path, jobs, observer))
     roots = renamed(listing.roots(), mapping)
@@ -110,10 +110,6 @@ def _with_outcomes(report: CopyReport, outcomes: AnyMapping[Digest, Outcome]) ->
         for moved in report.transfer.blobs
     ]
     return replace(report, transfer=TransferReport(blobs=tuple(blobs)))
-
-
-def _descriptor(digest: str, size: int) -> Descriptor:
-    return Descriptor(media_type="", digest=Digest.parse(digest), size=size)
 
 
 class _Arrived:

@@ -47,6 +47,10 @@ _JSON_NAMES: Final = {
 _FILES: Final = (LAYOUT_FILE, "index.json", "manifest.json")
 
 
+def _bare_descriptor(digest: str, size: int) -> Descriptor:
+    return Descriptor(media_type="", digest=Digest.parse(digest), size=size)
+
+
 class BundleFile(Struct, frozen=True, kw_only=True):
     """A member that is not a blob: its path, its bytes, and their sha256 in hex digits."""
 
@@ -62,6 +66,11 @@ class BundleBlob(Struct, frozen=True, kw_only=True):
     size: int
     type: BlobType
 
+    @property
+    def descriptor(self) -> Descriptor:
+        """Its size and digest; the media type is not told here."""
+        return _bare_descriptor(self.digest, self.size)
+
 
 class Required(Struct, frozen=True, kw_only=True, rename=_JSON_NAMES):
     """A blob that the other side has to have; `from_` are repositories that hold it."""
@@ -69,6 +78,11 @@ class Required(Struct, frozen=True, kw_only=True, rename=_JSON_NAMES):
     digest: str
     size: int
     from_: tuple[str, ...] = ()
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """Its size and digest; the media type is not told here."""
+        return _bare_descriptor(self.digest, self.size)
 
 
 class AttachedEntry(Struct, frozen=True, kw_only=True, rename=_JSON_NAMES, omit_defaults=True):

@@ -145,10 +145,7 @@ def bundle_sections(
     if signature is not None:
         yield file_section(SIGNATURE_FILE, signature)
     yield from described[1:]
-    blobs = [
-        Descriptor(media_type="", digest=Digest.parse(blob.digest), size=blob.size)
-        for blob in listing.blobs
-    ]
+    blobs = [blob.descriptor for blob in listing.blobs]
     yield from blob_folders(blob.digest for blob in blobs)
     for blob in blobs:
         yield blob_section(blob, (documents or {}).get(blob.digest))

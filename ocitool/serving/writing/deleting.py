@@ -15,10 +15,11 @@ from ocitool.serving.lists import tagged_parents
 from ocitool.serving.messages import Answer, Refusal
 from ocitool.serving.reading import unknown_blob, unknown_manifest
 from ocitool.serving.routing import Route, digest_of, is_digest, tag_of
+from ocitool.serving.shelves import repositories_of
 from ocitool.serving.view import ServedRepository, View
 from ocitool.serving.writing.claims import Claims
 from ocitool.serving.writing.sight import Sight
-from ocitool.serving.writing.storing import Storing, repositories_of
+from ocitool.serving.writing.storing import Storing
 
 
 class Deleting:

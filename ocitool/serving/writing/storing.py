@@ -11,6 +11,7 @@ from ocitool.places.layout import Layout, NameChange
 from ocitool.places.layout.exclusive import edit_index
 from ocitool.places.layout.index import IndexFile, drop_name, entry_names, set_roots
 from ocitool.places.layout.lease import TEMPORARY, Lease
+from ocitool.serving.shelves import repositories_of
 
 _CONTROL = ".ocitool"
 
@@ -94,11 +95,6 @@ def _is_there(index: IndexFile, digest: Digest, repository: str, names: Sequence
     known = {name for entry in entries for name in entry_names(entry)}
     pushed = all(repository in repositories_of(entry) for entry in entries)
     return bool(entries) and pushed and known.issuperset(names)
-
-
-def repositories_of(entry: Descriptor) -> list[str]:
-    """Return the repositories to which an entry of index.json was pushed."""
-    return entry.annotations.get(REPOSITORIES, "").split()
 
 
 def _pushed_to(
